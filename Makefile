@@ -1,0 +1,36 @@
+# make demo, make test, make lint, make bench: each installs what it needs into .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench lock clean
+
+help:  ## What there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(VENV)/installed: pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: $(VENV)/installed  ## The story of layer1 and layer2, without an engine
+	$(BIN)/python -m tests.demo
+
+test: $(VENV)/installed  ## All tests
+	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+lint: $(VENV)/installed  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/installed  ## Speed and memory, as a table
+	$(BIN)/python -m bench
+
+lock: $(VENV)/installed  ## Pin the newest versions that fit
+	$(BIN)/pip-compile --quiet --strip-extras --all-extras --all-build-deps --allow-unsafe --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --output-file requirements.lock --upgrade pyproject.toml
+
+clean:  ## Remove what the others made
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

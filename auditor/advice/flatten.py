@@ -1,0 +1,125 @@
+"""Whether to flatten an image, the ways to do it, and what would result."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from auditor.layers.stats import HiddenFiles, bytes_of, visible_bytes
+from auditor.layers.trace import Trace
+from auditor.model import Finding, State, Version
+
+_WORTH_BYTES = 50 << 20
+_WORTH_SHARE = 0.10
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One way to flatten. Sizes are of uncompressed layer tars, in bytes, estimated from the entries."""
+
+    method: str
+    layers_rewritten: int
+    layers_kept: int
+    size_after: int
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlattenAdvice:
+    """Whether and how to flatten. `minimal_from` is the lowest layer that holds hidden findings, None without any."""
+
+    recommended: bool
+    reasons: tuple[str, ...]
+    layers_before: int
+    layers_after: int
+    size_before: int
+    size_after: int
+    bytes_saved: int
+    minimal_from: int | None
+    plans: tuple[Plan, ...]
+    commands: tuple[str, ...]
+
+
+def flatten_advice(
+    target: str,
+    name: str | None,
+    trace: Trace,
+    sizes: Sequence[int],
+    findings: Sequence[Finding],
+    holders: Sequence[Version],
+    hidden: HiddenFiles,
+    config: Mapping[str, Any],
+) -> FlattenAdvice:
+    """Advise on an image whose layers' uncompressed tars have `sizes`.
+
+    `holders` are the hidden file versions that hold findings; `name` is what the result may be named after; `config`
+    holds Cmd and the like, masked.
+    """
+    leaking = sorted({version.layer for version in holders})
+    size_before = sum(sizes)
+    size_after = visible_bytes(trace)
+    base = ["image-audit", "flatten", target]
+    clean, flat = (_tagged(name, tag) for tag in ("clean", "flat"))
+    lowest = leaking[0] if leaking else None
+    count = len(sizes)
+    plans = [Plan("full", count, 0, size_after, shlex.join([*base, "-t", flat]))]
+    if lowest is not None:
+        minimal = sum(sizes[:lowest]) + visible_bytes(trace, lowest)
+        plans.insert(0, Plan("minimal", count - lowest, lowest, minimal, shlex.join([*base, "--minimal", "-t", clean])))
+        excised = size_before - bytes_of(trace, holders)
+        kept = count - len(leaking)
+        plans.insert(0, Plan("excise", len(leaking), kept, excised, shlex.join([*base, "--excise", "-t", clean])))
+    reasons = _reasons(findings, hidden, size_before)
+    return FlattenAdvice(
+        bool(reasons), reasons, count, min(count, 1), size_before, size_after, size_before - size_after, lowest, tuple(plans),
+        (plans[-1].command, _export_command(target, flat, config)),
+    )  # fmt: skip
+
+
+def _reasons(findings: Sequence[Finding], hidden: HiddenFiles, size: int) -> tuple[str, ...]:
+    reasons = []
+    leaks = sum(finding.state in (State.DELETED, State.OVERWRITTEN) for finding in findings)
+    if leaks:
+        secrets = "1 secret that is" if leaks == 1 else f"{leaks} secrets that are"
+        reasons.append(f"{secrets} deleted or overwritten can still be dug out of a lower layer")
+    if hidden.bytes >= _WORTH_BYTES or (
+        hidden.count and hidden.bytes >= _WORTH_SHARE * size and hidden.bytes > 1 << 20
+    ):
+        reasons.append(f"{hidden.count} hidden files waste {hidden.bytes} bytes of {size}")
+    return tuple(reasons)
+
+
+def _tagged(name: str | None, tag: str) -> str:
+    """Return the image's name with another tag."""
+    if not name:
+        return f"image:{tag}"
+    name = name.partition("@")[0]
+    head, slash, tail = name.rpartition("/")
+    return f"{head}{slash}{tail.partition(':')[0]}:{tag}"
+
+
+def _export_command(target: str, flat: str, config: Mapping[str, Any]) -> str:
+    """Return the way without this tool: `docker export` drops the config, --change gives it back."""
+    changes = [shlex.quote(f"--change={text}") for text in _changes(config)]
+    temporary = "image-audit-flat"
+    steps = [
+        f"docker create --name {temporary} {shlex.quote(target)}",
+        " ".join([f"docker export {temporary} | docker import", *changes, "-", flat]),
+        f"docker rm {temporary}",
+    ]
+    return " && ".join(steps)
+
+
+def _changes(config: Mapping[str, Any]) -> list[str]:
+    import json
+
+    changes = []
+    for key, instruction in (("Entrypoint", "ENTRYPOINT"), ("Cmd", "CMD")):
+        if isinstance(config.get(key), list):
+            changes.append(f"{instruction} {json.dumps(config[key])}")
+    for key, instruction in (("WorkingDir", "WORKDIR"), ("User", "USER")):
+        if isinstance(config.get(key), str) and config[key]:
+            changes.append(f"{instruction} {config[key]}")
+    return changes

@@ -1,0 +1,168 @@
+"""The pipeline: a target to its images, their layers to records, records to fates, matches and fates to findings.
+
+    open_target ─► scan_layer ─► check ─► Trace ─► collect ─► Audit
+                   (costly, pure)         (cheap)
+
+Read this file first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from auditor.advice.flatten import FlattenAdvice, flatten_advice
+from auditor.advice.remedy import advice, recover_command
+from auditor.detect.rules import Ruleset
+from auditor.errors import Damaged
+from auditor.findings import Stack, collect
+from auditor.images.base import Base, found_base, named_base
+from auditor.images.resolve import open_target
+from auditor.images.source import Image, Layer, Passed
+from auditor.layers.history import layers_of_steps, step_of_layer
+from auditor.layers.index import LayerIndex
+from auditor.layers.listing import plain_file
+from auditor.layers.stats import HiddenFiles, LayerStats, hidden_files, layer_stats
+from auditor.layers.trace import Trace
+from auditor.model import Digest, Finding, Skipped, State, Step
+from auditor.scan import LayerRecord, Scanner
+from auditor.selection import Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to audit of a target, and what to leave out of the report."""
+
+    platform: str | None = None
+    base: str | None = None
+    insecure: bool = False
+    selection: Selection = field(default_factory=Selection)
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """All that the audit of one image found. Secrets in texts are masked.
+
+    Items of `records`, `stats` and the trace belong to the layers of the image, index 0 the base; `step_layers` gives
+    each step of `history` its layer.
+    """
+
+    image: Image
+    ruleset: Ruleset
+    base: Base | None
+    records: Sequence[LayerRecord]
+    trace: Trace
+    stats: tuple[LayerStats, ...]
+    history: tuple[Step, ...]
+    step_layers: tuple[int | None, ...]
+    findings: tuple[Finding, ...]
+    hidden: HiddenFiles
+    flatten: FlattenAdvice
+    skipped: tuple[Skipped, ...]
+
+    def step_of(self, layer: int) -> Step | None:
+        """Return the step that made a layer, None where that is not known."""
+        step = step_of_layer(self.step_layers, layer)
+        return None if step is None else self.history[step]
+
+
+def audit(target: str, scanner: Scanner, request: Request) -> list[Audit]:
+    """Audit every image that a target names. Raises AuditError where one can't be read in full."""
+    images = open_target(target, platform=request.platform, visit=scanner.scan_layer, insecure=request.insecure)
+    unread = {id(layer): layer.size or 0 for i in images for layer in i.layers if not isinstance(layer.content, Passed)}
+    scanner.progress.expect(sum(unread.values()))
+    known: dict[Digest, LayerRecord] = {}
+    return [_audit_image(image, scanner, request, known) for image in images]
+
+
+def _audit_image(image: Image, scanner: Scanner, request: Request, known: dict[Digest, LayerRecord]) -> Audit:
+    records = [_record(image, number, scanner, known) for number in range(len(image.layers))]
+    trace = Trace([record.listing for record in records], stacked=image.stacked)
+    base = named_base(request.base, image) if request.base else found_base(image)
+    steps = layers_of_steps(image.config.history, len(records))
+    stack = Stack(image, records, trace, steps, base.layers if base else 0)
+    collected = collect(stack, scanner)
+    findings = tuple(_advised(stack, finding) for finding in request.selection.apply(collected.findings))
+    hidden = hidden_files(trace)
+    return Audit(
+        image=image,
+        ruleset=scanner.ruleset,
+        base=base,
+        records=records,
+        trace=trace,
+        stats=layer_stats(trace),
+        history=collected.history,
+        step_layers=steps,
+        findings=findings,
+        hidden=hidden,
+        flatten=_flatten(stack, findings, hidden, collected.config),
+        skipped=(*image.skipped, *_skipped(records)),
+    )
+
+
+def _record(image: Image, number: int, scanner: Scanner, known: dict[Digest, LayerRecord]) -> LayerRecord:
+    """Scan a layer, or take what is known of it; either way its digests hold."""
+    layer = image.layers[number]
+    what = f"{image.target}: layer {number}"
+    if isinstance(layer.content, Passed):
+        record: LayerRecord = layer.content.record
+    elif layer.digest in known:
+        record = known[layer.digest]
+    else:
+        scanner.progress.say(what)
+        with layer.content.open() as stream:
+            record = scanner.scan_layer(stream, what, layer.digest.algorithm if layer.digest else "sha256")
+    check(layer, record, what)
+    if layer.digest:
+        known[layer.digest] = record
+    if not record.is_tar:
+        record = replace(record, listing=plain_file(layer.title or f"layer-{number}", record.uncompressed))
+    return record
+
+
+def check(layer: Layer, record: LayerRecord | LayerIndex, what: str) -> None:
+    """Raise Damaged where a layer's bytes are not what its manifest and config say."""
+    for name, got, want in (
+        ("size", record.size, layer.size),
+        ("digest", record.digest, layer.digest),
+        ("diff_id", record.diff_id, layer.diff_id),
+    ):
+        if want is not None and got != want:
+            raise Damaged(f"{what}: {name} is {got}, want {want}; the image is damaged or was tampered with")
+
+
+def _skipped(records: Sequence[LayerRecord]) -> list[Skipped]:
+    return [Skipped(path, layer, why) for layer, record in enumerate(records) for path, why in record.skipped]
+
+
+def _advised(stack: Stack, finding: Finding) -> Finding:
+    target = stack.image.target
+    recover = recover_command(target, finding, _nth(stack, finding))
+    return replace(finding, recover=recover, advice=advice(target, finding))
+
+
+def _nth(stack: Stack, finding: Finding) -> int | None:
+    """Return which of several entries of one path in a layer holds a finding that a later one of them overwrites."""
+    if finding.hidden_in is None or finding.hidden_in != finding.added_in:
+        return None
+    layer, entry = finding.held_by[0].layer, finding.held_by[0].entry
+    paths = stack.records[layer].listing.paths
+    return paths[: entry + 1].count(paths[entry])
+
+
+def _flatten(
+    stack: Stack, findings: Sequence[Finding], hidden: HiddenFiles, config: Mapping[str, Any]
+) -> FlattenAdvice:
+    gone = {version for f in findings if f.state in (State.DELETED, State.OVERWRITTEN) for version in f.held_by}
+    image = stack.image
+    return flatten_advice(
+        image.target,
+        image.names[0] if image.names else None,
+        stack.trace,
+        [record.uncompressed for record in stack.records],
+        findings,
+        sorted(gone),
+        hidden,
+        config,
+    )

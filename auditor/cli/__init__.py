@@ -1,0 +1,91 @@
+"""The command line. Commands are imported when they are called, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from auditor import __version__
+
+_COMMANDS = {
+    "scan": "Audit images: which secrets can still be dug out of their layers, and how to get rid of them.",
+    "history": "Show every step of an image, and what its layers add, overwrite, delete and waste.",
+    "recover": "Bring a deleted or overwritten file back out of an image's layers.",
+}
+EXIT_CLEAN, EXIT_FOUND, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        import importlib
+
+        command: click.Command = importlib.import_module(f"auditor.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and args[0] not in _COMMANDS:
+            from auditor.detect.rules import nearest
+
+            raise click.UsageError(f"no command {args[0]!r}{nearest(args[0], _COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="image-audit")
+def group() -> None:
+    """Find the secrets that can still be dug out of a container image, and get rid of them."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 clean, 1 findings, 2 not audited, 130 interrupted."""
+    from auditor.errors import AuditError
+
+    try:
+        status = group.main(arguments, prog_name="image-audit", standalone_mode=False)
+    except click.exceptions.Exit as exc:
+        status = exc.exit_code
+    except click.UsageError as exc:
+        hint = f"; see `{exc.ctx.command_path} --help`" if exc.ctx else ""
+        status = _fail(exc.format_message().rstrip(".") + hint)
+    except click.ClickException as exc:
+        status = _fail(exc.format_message())
+    except AuditError as exc:
+        status = _fail(str(exc))
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted")
+        status = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader has what it wants; point stdout elsewhere so that the exit does not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 128 + 13
+    except (OSError, MemoryError) as exc:
+        status = _fail(f"{getattr(exc, 'filename', None) or 'system'}: {getattr(exc, 'strerror', None) or exc}")
+    except Exception as exc:
+        # Python would exit with 1, which here means findings. A traceback could show what an image holds.
+        if os.environ.get("IMAGE_AUDIT_DEBUG"):
+            raise
+        status = _fail(f"internal error: {type(exc).__name__}; please report it, with IMAGE_AUDIT_DEBUG=1 set")
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str) -> int:
+    _say(message)
+    return EXIT_FAILED
+
+
+def _say(message: str) -> None:
+    from auditor.report.text import printable
+
+    click.echo("image-audit: " + printable(" ".join(message.split())), err=True)

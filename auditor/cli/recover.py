@@ -1,0 +1,60 @@
+"""`image-audit recover`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from auditor.cli import options
+from auditor.errors import UsageError
+
+
+@click.command()
+@click.argument("target")
+@click.argument("path")
+@click.option("--layer", type=click.IntRange(0), help="The layer that holds the version wanted, from 0.")
+@click.option("--nth", type=click.IntRange(1), help="Which of several entries of the path in that layer, from 1.")
+@click.option(
+    "-o", "output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Instead of stdout."
+)
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+@options.platform_option
+def command(
+    target: str, path: str, layer: int | None, nth: int | None, output: Path | None, force: bool,
+    platform: str | None, insecure: bool,
+) -> None:  # fmt: skip
+    """Bring a deleted or overwritten file back: its bytes to standard output, or with its mode to FILE.
+
+    Where several versions exist, they are listed, and --layer chooses one.
+    """
+    from auditor.images.resolve import open_target
+    from auditor.rebuild.recover import History, choose
+
+    if output is not None and output.exists() and not force:
+        raise UsageError(f"{output}: exists; --force overwrites it")
+    images = open_target(target, platform=platform, insecure=insecure)
+    if len(images) > 1:
+        have = ", ".join(str(image.config.platform) if image.config.platform else str(image.id) for image in images)
+        raise UsageError(f"{target}: several images; choose with --platform or a tag: {have}")
+    history = History(images[0], path)
+    chosen = choose(history.versions(), layer, nth, path)
+    if output is None:
+        _copy(history.read(chosen), sys.stdout.buffer)
+        return
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL) | os.O_NOFOLLOW
+    try:
+        with os.fdopen(os.open(output, flags, 0o600), "wb") as out:
+            _copy(history.read(chosen), out)
+            os.fchmod(out.fileno(), chosen.mode & 0o777)  # set-user-ID and the like are not given to what is dug out
+    except OSError as exc:
+        raise UsageError(f"{output}: can't be written: {exc.strerror}") from exc
+
+
+def _copy(chunks: Iterable[bytes], out: object) -> None:
+    for chunk in chunks:
+        out.write(chunk)  # type: ignore[attr-defined]
+    out.flush()  # type: ignore[attr-defined]

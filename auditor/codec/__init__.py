@@ -1,0 +1,1 @@
+"""Formats of bytes: compression, tar headers, digests. Knows neither images nor rules."""

@@ -1,0 +1,89 @@
+"""Streams of compressed bytes. The bytes decide, not the media type: layers lie about it in the wild."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, BinaryIO, cast
+
+from auditor.codec.limits import MAX_RATIO, MAX_UNCOMPRESSED, MAX_ZSTD_WINDOW, RATIO_FREE
+from auditor.errors import Damaged
+
+_MAGIC = {
+    b"\x1f\x8b\x08": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xfd7zXZ\0": "xz",
+    b"BZh": "bzip2",
+}
+_SKIPPABLE = (b"\x2a\x4d\x18", range(0x50, 0x60))  # zstd: 0x184D2A5?, little-endian. RFC 8878, 3.1.2
+
+
+def compression_of(head: bytes) -> str | None:
+    """Name the compression that `head`, the first bytes of a stream, begins; None for anything else."""
+    if head[1:4] == _SKIPPABLE[0] and head[:1] and head[0] in _SKIPPABLE[1]:
+        return "zstd"
+    return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
+
+
+def decompressed(stream: io.BufferedReader[Any]) -> BinaryIO:
+    """Return the uncompressed bytes of `stream`, or the stream itself where it is not compressed.
+
+    Several gzip members and several zstd frames, skippable ones too, are one stream. Reads of the result raise
+    Damaged on broken data and on data that grows beyond all reason.
+    """
+    kind = compression_of(stream.peek(8)[:8])
+    if kind is None:
+        return cast(BinaryIO, stream)
+    return io.BufferedReader(_Guarded(_opened(kind, stream), stream, kind), 1 << 16)
+
+
+def _opened(kind: str, stream: io.BufferedReader[Any]) -> BinaryIO:
+    match kind:
+        case "gzip":
+            from isal import igzip
+
+            return cast(BinaryIO, igzip.open(stream, "rb"))  # type: ignore[no-untyped-call]
+        case "zstd":
+            import zstandard
+
+            context = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW)
+            return cast(BinaryIO, context.stream_reader(stream, read_across_frames=True, closefd=False))
+        case "xz":
+            import lzma
+
+            return cast(BinaryIO, lzma.LZMAFile(stream))
+        case _:
+            import bz2
+
+            return cast(BinaryIO, bz2.BZ2File(stream))
+
+
+class _Guarded(io.RawIOBase):
+    """Turns every library's error into Damaged and stops bombs."""
+
+    def __init__(self, inner: BinaryIO, source: BinaryIO, kind: str) -> None:
+        self._inner, self._source, self._kind = inner, source, kind
+        self._total = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        import zlib
+
+        try:
+            got: int = self._inner.readinto(buffer)  # type: ignore[attr-defined]
+        except Damaged:
+            raise
+        except (OSError, EOFError, zlib.error) as exc:
+            raise Damaged(f"{self._kind} data is broken after {self._total} bytes: {exc}") from exc
+        except Exception as exc:
+            # zstandard, isal and lzma each have an error class of their own; importing all costs start-up time.
+            if type(exc).__module__.split(".")[0] not in ("zstandard", "isal", "_lzma", "lzma"):
+                raise
+            raise Damaged(f"{self._kind} data is broken after {self._total} bytes: {exc}") from exc
+        self._total += got
+        if self._total > MAX_UNCOMPRESSED or (
+            self._total > RATIO_FREE and self._total > MAX_RATIO * max(self._source.tell(), 1)
+        ):
+            raise Damaged(f"{self._kind} data grows beyond {self._total} bytes out of {self._source.tell()}")
+        return got

@@ -1,0 +1,98 @@
+"""Sparse files in tar: which segments of the file the body holds. Source: GNU tar manual, "Storing Sparse Files"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from auditor.codec.tar import BLOCK, Header, number, padded
+from auditor.errors import Damaged
+
+_MAX_SEGMENTS = 1 << 20
+_MAX_HOLE = 1 << 20
+
+
+def real_size(header: Header) -> int:
+    """Return the size that the file system shows, in bytes."""
+    for key in ("GNU.sparse.realsize", "GNU.sparse.size"):
+        if key in header.pax:
+            return int(header.pax[key])
+    return number(header.block[483:495]) if header.block[156:157] == b"S" else header.size
+
+
+def expanded(header: Header, body: Iterable[bytes], extension: bytes = b"") -> Iterator[bytes]:
+    """Yield a sparse file with its holes as zeros, from its body in the tar.
+
+    `extension` are the old GNU format's extra header blocks. Raises Damaged on a map that makes no sense.
+    """
+    stream = _Bytes(body)
+    size, at = real_size(header), 0
+    for offset, length in _segments(header, stream, extension):
+        if offset < at or length < 0 or offset + length > size:
+            raise Damaged(f"tar: {header.path!r:.100} has an impossible sparse map")
+        yield from _zeros(offset - at)
+        yield from stream.take(length)
+        at = offset + length
+    yield from _zeros(size - at)
+
+
+def _segments(header: Header, stream: _Bytes, extension: bytes) -> list[tuple[int, int]]:
+    try:
+        if header.block[156:157] == b"S":
+            fields = header.block[386:482] + b"".join(
+                extension[at : at + 504] for at in range(0, len(extension), BLOCK)
+            )
+            pairs = [(fields[at : at + 12], fields[at + 12 : at + 24]) for at in range(0, len(fields) - 23, 24)]
+            return [(number(first), number(second)) for first, second in pairs if first.strip(b"\0 ")]
+        if "GNU.sparse.map" in header.pax:
+            numbers = [int(text) for text in header.pax["GNU.sparse.map"].split(",") if text]
+            return list(zip(numbers[::2], numbers[1::2], strict=True))
+        return _map_in_body(stream)
+    except ValueError:
+        raise Damaged(f"tar: {header.path!r:.100} has a sparse map that is none") from None
+
+
+def _map_in_body(stream: _Bytes) -> list[tuple[int, int]]:
+    """Format 1.0: decimal numbers, a line each, padded to whole blocks before the data."""
+    used = 0
+
+    def line() -> int:
+        nonlocal used
+        text = b""
+        while not text.endswith(b"\n"):
+            text += stream.exactly(1)
+            if len(text) > 21:
+                raise ValueError
+        used += len(text)
+        return int(text)
+
+    count = line()
+    if count > _MAX_SEGMENTS:
+        raise ValueError
+    segments = [(line(), line()) for _ in range(count)]
+    stream.exactly(padded(used) - used)
+    return segments
+
+
+def _zeros(count: int) -> Iterator[bytes]:
+    while count > 0:
+        piece = min(count, _MAX_HOLE)
+        yield bytes(piece)
+        count -= piece
+
+
+class _Bytes:
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks, self._rest = iter(chunks), b""
+
+    def take(self, count: int) -> Iterator[bytes]:
+        while count:
+            if not self._rest:
+                self._rest = next(self._chunks, b"")
+                if not self._rest:
+                    raise Damaged("tar: a sparse file's body is too short")
+            piece, self._rest = self._rest[:count], self._rest[count:]
+            count -= len(piece)
+            yield piece
+
+    def exactly(self, count: int) -> bytes:
+        return b"".join(self.take(count))

@@ -1,0 +1,11 @@
+"""Where the files that ship with the program lie: in a wheel inside the package, in a checkout beside it."""
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+
+
+def data_path(name: str) -> Path:
+    """Return the path of `rules`, `reports/templates/…` and the like."""
+    packed = _PACKAGE / "_data" / name
+    return packed if packed.exists() else _PACKAGE.parent / name

@@ -1,0 +1,1 @@
+"""Detection: knows bytes and rules, never images."""

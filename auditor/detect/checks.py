@@ -1,0 +1,262 @@
+"""Offline tests of a secret's own structure: checksums, encodings, embedded fields.
+
+A check gets the secret and says True (the structure holds), False (it is broken: a near miss or a dummy), or None
+(this variant carries nothing to test).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+from zlib import crc32
+
+from auditor.detect.examples import (
+    AZURE_SEEDS,
+    azure_pat_checksum,
+    azure_secret_checksum,
+    base62_crc32,
+    marvin32,
+)
+
+Check = Callable[[str], bool | None]
+
+
+def _total(check: Check) -> Check:
+    """Make False of what a check can't even decode."""
+
+    @functools.wraps(check)
+    def total(text: str) -> bool | None:
+        try:
+            return check(text)
+        except (ValueError, IndexError, RecursionError):
+            return False
+
+    return total
+
+
+def github_checksum(token: str) -> bool | None:
+    """GitHub's and npm's tokens end in a CRC-32 of what lies between the prefix and it, in six base-62 digits."""
+    body = token.rpartition("_")[2]
+    return base62_crc32(body[:-6]) == body[-6:]
+
+
+def grafana_checksum(token: str) -> bool | None:
+    """Grafana's service account tokens end in `_` and a CRC-32 of all before it, its bytes in little-endian hex.
+
+    grafana/grafana, pkg/components/satokengen.
+    """
+    body, _, digits = token.rpartition("_")
+    return crc32(body.encode()).to_bytes(4, "little").hex() == digits.lower()
+
+
+@_total
+def gitlab_checksum(token: str) -> bool | None:
+    """GitLab's routable tokens end in seven base-36 digits: a CRC-32 of all before them, an instance's prefix too.
+
+    gitlab-org/gitlab, lib/authn/token_field/generator/routable_token.rb.
+    """
+    starts = {0, token.find("gl")}
+    return any(crc32(token[start:-7].encode()) == int(token[-7:], 36) for start in starts if start >= 0)
+
+
+@_total
+def aws_access_key_id(key: str) -> bool | None:
+    """An access key ID is base32 and holds the account's number in 40 bits; a number of AWS has twelve digits.
+
+    Keys from before 2019 start with AKIAI or AKIAJ and hold something else.
+    """
+    number = int.from_bytes(base64.b32decode(key[4:])[:6], "big")
+    if not number >> 47:
+        return None
+    return (number >> 7) & (1 << 40) - 1 < 10**12
+
+
+@_total
+def macaroon(token: str) -> bool | None:
+    """PyPI's tokens are macaroons in the binary form, version 2: fields of type, length and value, a signature last.
+
+    go-macaroon and libmacaroons, doc/format.txt.
+    """
+    text = token.partition("-")[2]
+    data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    position, kind = 1, 0
+    while position < len(data):
+        kind, position = data[position], position + 1
+        if kind:  # 0 ends a section and has neither length nor value
+            shift = size = 0
+            while position < len(data):
+                size |= (data[position] & 0x7F) << shift
+                shift, position = shift + 7, position + 1
+                if data[position - 1] < 0x80:
+                    break
+            position += size
+            if kind == 6:
+                return size == 32 and position == len(data)
+    return False
+
+
+@_total
+def azure_key(key: str) -> bool | None:
+    """Azure's identifiable keys end in a signature of four characters and a Marvin hash of all bytes before it.
+
+    microsoft/security-utilities, IdentifiableMetadata. Of some kinds not every seed is public.
+    """
+    signature = key.rstrip("=")[-10:-6]
+    data = base64.b64decode(key, altchars=b"-_" if signature == "AzFu" else None, validate=True)
+    body, end = data[:-4], int.from_bytes(data[-4:], "little")
+    if any(marvin32(body, seed) == end for seed in AZURE_SEEDS.get(signature, ())):
+        return True
+    return None if signature in ("AzSe", "AzCa", "AZEG") else False
+
+
+@_total
+def azure_cask(key: str) -> bool | None:
+    """A common annotated security key ends in the first bytes of a Marvin hash of what lies before.
+
+    microsoft/security-utilities, IdentifiableSecrets. A second way to write the hash leaves a key untested.
+    """
+    end = marvin32(base64.b64decode(key[:80]), "Default0").to_bytes(4, "little")
+    return True if base64.b64encode(end[:3]).decode() == key[80:84] else None
+
+
+def azure_client_secret(secret: str) -> bool | None:
+    """Since 2022 a client secret of Entra ID ends in three characters of a Marvin hash: IdentifiableMetadata there."""
+    return azure_secret_checksum(secret[:-3]) == secret[-3:] if secret[3:6] == "8Q~" else None
+
+
+@_total
+def azure_devops_pat(token: str) -> bool | None:
+    """The old personal access tokens are base32 with a CRC-32 strewn over it: the same, SEC101/102."""
+    data = base64.b32decode(token.upper() + "====")
+    end = int.from_bytes((data[22], data[8], data[7], data[2]), "little")
+    return azure_pat_checksum(data) ^ end in (0xE0B9692D, 0x1019F92E)
+
+
+def base64_json(token: str) -> bool | None:
+    """Grafana's cloud tokens and old API keys are a JSON object in base64, `{` in which is `eyJ`."""
+    return isinstance(_json(token[token.find("eyJ") :]), dict)
+
+
+def sentry_org_token(token: str) -> bool | None:
+    """Sentry's organization tokens carry a JSON object with the time of issue. getsentry/rfcs, 0091."""
+    value = _json(token.removeprefix("sntrys_").rpartition("_")[0])
+    return isinstance(value, dict) and "iat" in value
+
+
+@_total
+def mapbox_token(token: str) -> bool | None:
+    """The middle part of Mapbox's tokens is a JSON object with the account's name in `u`."""
+    value = _json(token.split(".")[1])
+    return isinstance(value, dict) and "u" in value
+
+
+def _json(text: str) -> Any:
+    """Return the JSON value that a text is the base64 of, standard or for addresses, or None."""
+    try:
+        return json.loads(
+            base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_" if _is_url_safe(text) else None)
+        )
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_url_safe(text: str) -> bool:
+    return "-" in text or "_" in text
+
+
+@_total
+def discord_token(token: str) -> bool | None:
+    """The first part of a bot's token is the base64 of its account's number. Discord, API reference, snowflakes."""
+    head = token.partition(".")[0]
+    return base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)).isdigit()
+
+
+def _decodes_to(pattern: bytes) -> Check:
+    """Return a check that a secret is the base64 of what a pattern describes."""
+    compiled = re.compile(pattern, re.DOTALL)
+
+    @_total
+    def check(text: str) -> bool | None:
+        return bool(compiled.fullmatch(base64.b64decode(text, validate=True)))
+
+    return check
+
+
+def jwt(token: str) -> bool | None:
+    """A JSON Web Token's header is base64url of a JSON object with `alg`. RFC 7519."""
+    try:
+        head = token.partition(".")[0]
+        value = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and "alg" in value
+
+
+def private_key(text: str) -> bool | None:
+    """The armoured bytes must be a DER or OpenSSH key structure, encrypted or not; its label alone proves nothing."""
+    body = _armoured(text)
+    if body is None:
+        return False
+    if body.startswith(b"openssh-key-v1\0"):
+        return len(body) > 100
+    # PKCS#1, PKCS#8 and SEC1 are all one DER SEQUENCE as long as the body says: X.690, 8.1.3.
+    if len(body) < 40 or body[0] != 0x30:
+        return None if "ENCRYPTED" in text or "PGP" in text else False
+    return _der_length(body) == len(body)
+
+
+def _armoured(text: str) -> bytes | None:
+    lines = text.replace("\\r", "").replace("\\n", "\n").split("\n")
+    body = "".join(line.strip() for line in lines if line and "-----" not in line and ":" not in line)
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _der_length(body: bytes) -> int:
+    first = body[1]
+    if first < 0x80:
+        return 2 + first
+    count = first & 0x7F
+    return 2 + count + int.from_bytes(body[2 : 2 + count], "big")
+
+
+def docker_auth(text: str) -> bool | None:
+    """`auth` in a Docker config is base64 of `user:password`. Docker CLI reference, config.json."""
+    try:
+        user, colon, password = base64.b64decode(text, validate=True).decode().partition(":")
+    except ValueError:
+        return False
+    return bool(user and colon and password)
+
+
+CHECKS: dict[str, Check] = {
+    "github-checksum": github_checksum,
+    "grafana-checksum": grafana_checksum,
+    "gitlab-checksum": gitlab_checksum,
+    "aws-access-key-id": aws_access_key_id,
+    "macaroon": macaroon,
+    "azure-key": azure_key,
+    "azure-cask": azure_cask,
+    "azure-client-secret": azure_client_secret,
+    "azure-devops-pat": azure_devops_pat,
+    "base64-json": base64_json,
+    "sentry-org-token": sentry_org_token,
+    "mapbox-token": mapbox_token,
+    "discord-token": discord_token,
+    # Atlassian Data Center: a number of twelve digits, a colon and twenty random bytes.
+    "jira-pat": _decodes_to(rb"[0-9]{12}:.{20}"),
+    # JFrog: a mark, a version, the time of expiry and random letters.
+    "jfrog-reference-token": _decodes_to(rb"reftkn:[0-9]{2}:[0-9]{10}:[0-9A-Za-z]+"),
+    # Elasticsearch, "Create API key": `encoded` is the base64 of an ID, a colon and a key.
+    "elastic-api-key": _decodes_to(rb"[\w-]{20}:[\w-]{22}"),
+    "jwt": jwt,
+    "private-key": private_key,
+    "docker-auth": docker_auth,
+}

@@ -1,0 +1,205 @@
+"""From raw hits to matches: Python's `re` on a small window, then entropy, keywords and the offline check."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from auditor.detect.plausible import implausible
+from auditor.detect.plugins import secrets_in_line
+from auditor.detect.prefilter import prefilter
+from auditor.detect.rules import CHECKS, Rule, Ruleset
+from auditor.model import Confidence, Secret
+
+CONTEXT = 4096
+"""Bytes on each side of a match within which one of the rule's keywords must stand."""
+
+MAX_OF_RULE = 5000
+"""Matches of one path rule in one text that are looked at."""
+
+_EDGE = 256
+"""Bytes beyond a window that its match may look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A confirmed secret at the bytes [start, end) of the text it was found in."""
+
+    rule: Rule
+    start: int
+    end: int
+    secret: Secret
+    check: str
+    confidence: Confidence
+    """The rule's own, or low where the offline check failed."""
+
+
+class Confirmer:
+    """Confirms raw hits of one ruleset. Patterns are compiled when they first hit."""
+
+    def __init__(self, ruleset: Ruleset) -> None:
+        self._rules = ruleset.rules
+        self._patterns: dict[int, tuple[re.Pattern[bytes], int, int]] = {}
+
+    def confirm(
+        self,
+        text: memoryview | bytes,
+        hits: Sequence[tuple[int, int]],
+        path: str,
+        path_rules: Sequence[int] = (),
+        ends_in: tuple[int, int] = (0, sys.maxsize),
+    ) -> list[Found]:
+        """Return the matches that raw hits (rule number, end) lead to, of two that overlap the more specific.
+
+        `text` is one file, or the part of it at hand; `path` is its absolute path, of a member its last one;
+        `path_rules` are the rules that look at this file because of its path; of those only matches that end in the
+        half-open range `ends_in` count, for a file that comes in pieces.
+        """
+        found: list[Found] = []
+        ends: dict[int, list[int]] = {}
+        for number, end in hits:
+            ends.setdefault(number, []).append(end)
+        for number, own in ends.items():
+            found += self._of_rule(number, text, own, path)
+        for number in path_rules:
+            found += self._all_of_rule(number, text, path, ends_in)
+        return most_specific(found)
+
+    def _all_of_rule(
+        self, number: int, text: memoryview | bytes, path: str, ends_in: tuple[int, int]
+    ) -> Iterator[Found]:
+        """Look for a rule in the whole text: for the few files whose path calls for it."""
+        rule, (pattern, _, _) = self._rules[number], self._compiled(number)
+        for match in islice(pattern.finditer(bytes(text)), MAX_OF_RULE):
+            found = _judged(rule, match, 0, text, path) if ends_in[0] <= match.end() < ends_in[1] else None
+            if found:
+                yield found
+
+    def _of_rule(self, number: int, text: memoryview | bytes, ends: Sequence[int], path: str) -> Iterator[Found]:
+        rule, done = self._rules[number], -1
+        for end in sorted(ends):
+            if end <= done:
+                continue
+            for found in self._at(number, text, end, path):
+                if found.end > done:
+                    done = found.end
+                    yield found
+            if rule.detector != "rules":
+                done = max(done, _line_end(text, end))
+
+    def _at(self, number: int, text: memoryview | bytes, end: int, path: str) -> Iterator[Found]:
+        rule = self._rules[number]
+        if rule.detector == "rules":
+            yield from self._by_pattern(number, rule, text, end, path)
+        else:
+            yield from _by_plugin(rule, text, end, path)
+
+    def _by_pattern(self, number: int, rule: Rule, text: memoryview | bytes, end: int, path: str) -> Iterator[Found]:
+        pattern, back, ahead = self._compiled(number)
+        low, high = max(0, end - back - _EDGE), min(len(text), end + ahead + _EDGE)
+        for match in pattern.finditer(bytes(text[low:high])):
+            if match.start() + low >= end:
+                return
+            if match.end() + low < end:
+                continue
+            found = _judged(rule, match, low, text, path)
+            if found:
+                yield found
+
+    def _compiled(self, number: int) -> tuple[re.Pattern[bytes], int, int]:
+        """Return a rule's pattern and how far it reaches back and ahead of a raw hit's end, in bytes."""
+        if number not in self._patterns:
+            pattern = self._rules[number].pattern
+            reach = prefilter(pattern)
+            self._patterns[number] = re.compile(pattern.encode()), reach.back, reach.ahead
+        return self._patterns[number]
+
+
+def _judged(rule: Rule, match: re.Match[bytes], low: int, text: memoryview | bytes, path: str) -> Found | None:
+    """Judge a match in the bytes of `text` from `low` on."""
+    group = "secret" if "secret" in match.re.groupindex and match["secret"] is not None else 0
+    start, end = match.span(group)
+    return judge(rule, match[group], start + low, end + low, text, path)
+
+
+def judge(rule: Rule, raw: bytes, start: int, end: int, text: memoryview | bytes, path: str) -> Found | None:
+    """Apply what a rule asks beyond its pattern; None where the match is no secret."""
+    secret = raw.decode("utf-8", "replace")
+    if rule.entropy and entropy(secret) < rule.entropy:
+        return None
+    if rule.keywords and not _keyword_near(rule, text, start, end):
+        return None
+    if rule.generic and implausible(secret, line_at(text, start, end), path):
+        return None
+    passed = CHECKS[rule.check](secret) if rule.check else None
+    check = {True: "passed", False: "failed", None: "none"}[passed]
+    confidence = Confidence.LOW if passed is False else rule.confidence
+    return Found(rule, start, end, Secret(secret, mask(secret, rule)), check, confidence)
+
+
+def _by_plugin(rule: Rule, text: memoryview | bytes, end: int, path: str) -> Iterator[Found]:
+    low, high = _line_start(text, end), _line_end(text, end)
+    raw = bytes(text[low:high])
+    line = raw.decode("utf-8", "replace")
+    for secret in secrets_in_line(rule.id, line, path):
+        at = raw.find(secret.encode("utf-8", "replace"))
+        if at >= 0 and not implausible(secret, line, path):
+            yield Found(
+                rule,
+                low + at,
+                low + at + len(secret.encode("utf-8", "replace")),
+                Secret(secret, mask(secret, rule)),
+                "none",
+                rule.confidence,
+            )
+
+
+def _line_start(text: memoryview | bytes, at: int) -> int:
+    low = max(0, at - CONTEXT)
+    return low + bytes(text[low:at]).rfind(b"\n") + 1
+
+
+def _line_end(text: memoryview | bytes, at: int) -> int:
+    piece = bytes(text[at : at + CONTEXT])
+    cut = piece.find(b"\n")
+    return at + (len(piece) if cut < 0 else cut)
+
+
+def line_at(text: memoryview | bytes, start: int, end: int) -> str:
+    """Return the line, or lines, in which the bytes [start, end) stand, of a very long one what is near."""
+    return bytes(text[_line_start(text, start) : _line_end(text, end)]).decode("utf-8", "replace")
+
+
+def _keyword_near(rule: Rule, text: memoryview | bytes, start: int, end: int) -> bool:
+    near = bytes(text[max(0, start - CONTEXT) : end + CONTEXT]).lower()
+    return any(word.lower().encode() in near for word in rule.keywords)
+
+
+def entropy(text: str) -> float:
+    """Return Shannon's entropy in bits a character."""
+    return -sum(n / len(text) * math.log2(n / len(text)) for n in Counter(text).values()) if text else 0.0
+
+
+def mask(secret: str, rule: Rule) -> str:
+    """Show a provider's prefix and the last four characters, of anything else at most two characters."""
+    if secret.startswith("-----BEGIN"):
+        return secret.partition("\n")[0].partition("\\n")[0][:60] + "****"
+    prefix = max((word for word in rule.keywords if secret.startswith(word)), key=len, default="")
+    hidden = len(secret) - len(prefix)
+    if prefix and not rule.generic and hidden >= 16:
+        return f"{prefix}****{secret[-4:]}"
+    return f"{secret[:2]}****" if len(secret) >= 8 else "****"
+
+
+def most_specific(found: Sequence[Found]) -> list[Found]:
+    """Of matches that overlap keep the most specific one; the result is in the order of the text."""
+    kept: list[Found] = []
+    for item in sorted(found, key=lambda f: (f.rule.specificity, f.check == "passed", f.end - f.start), reverse=True):
+        if all(item.end <= other.start or other.end <= item.start for other in kept):
+            kept.append(item)
+    return sorted(kept, key=lambda f: (f.start, f.end, f.rule.id))

@@ -1,0 +1,129 @@
+"""Offline tests of private keys, of logins in base64, and of what a Kubernetes Secret holds."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+
+_ARMOUR = re.compile(r"-----(BEGIN|END) ([A-Z0-9 ]{0,40})-----")
+_HEADER = re.compile(r"^(?:Proc-Type|DEK-Info|Comment|Version|Hash|Charset):.*$", re.MULTILINE)
+# What a programming language puts around a line of a longer text: `  "MIIE..." +`
+_QUOTES = re.compile(r"^[ \t\r]*(?:\+?[ \t]*[\"'])?|(?:[\"'][ \t]*[+,;.]?)?[ \t\r]*$")
+_OPENSSH = b"openssh-key-v1\0"
+
+
+def private_key(text: str) -> bool | None:
+    """A key loads, or is well-formed and encrypted. None where it is clipped or unknown; False for a dummy."""
+    _, body = _dearmour(text)
+    if "-----END" not in text:
+        return None
+    if body is None or len(body) < 40 or len(set(body)) < 20:
+        return False
+    if body.startswith(_OPENSSH):
+        return True if b"none" not in body[:23] or _loads_openssh(body) else None
+    if "ENCRYPTED" in text:
+        return True if "Proc-Type" in text or body[0] == 0x30 else None
+    # PKCS#1, PKCS#8 and SEC1 are each one DER SEQUENCE, of at least 128 bytes but for the shortest kinds: X.690, 8.1.3.
+    if body[0] == 0x30 and body[1] in (0x81, 0x82) and _der_length(body) != len(body):
+        return False
+    return True if body[0] == 0x30 and _loads_der(body) else None
+
+
+def _der_length(body: bytes) -> int:
+    count = body[1] & 0x7F
+    return 2 + count + int.from_bytes(body[2 : 2 + count], "big")
+
+
+def pgp_private_key(text: str) -> bool | None:
+    """The armour holds an OpenPGP secret-key packet, tag 5. RFC 9580, 4.2."""
+    label, body = _dearmour(text)
+    if body is None or not body:
+        return False
+    first = body[0]
+    tag = first & 0x3F if first & 0x40 else (first & 0x3F) >> 2
+    return True if first & 0x80 and tag == 5 and label == "PGP PRIVATE KEY BLOCK" else None
+
+
+def basic_login(text: str) -> bool | None:
+    """The credentials of HTTP's Basic scheme are base64 of `user:password`. RFC 7617, 2."""
+    plain = _decode(text)
+    if plain is None:
+        return False
+    user, colon, password = plain.partition(":")
+    return bool(user and colon and len(password) > 2 and _placeholder(password) is False)
+
+
+def base64_secret(text: str) -> bool | None:
+    """A value in a Kubernetes Secret is base64; what it encodes must not be a placeholder."""
+    plain = _decode(text)
+    if plain is None:
+        return None if len(text) >= 24 and len(set(text)) > 12 else False
+    return len(plain.strip()) >= 5 and not _placeholder(plain.strip())
+
+
+def _decode(text: str) -> str | None:
+    try:
+        plain = base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode()
+    except ValueError:
+        return None
+    return plain if plain.strip().isprintable() or "\n" in plain else None
+
+
+def _placeholder(text: str) -> bool:
+    from auditor.detect.plausible import implausible
+
+    return implausible(text, "", ".env") is not None
+
+
+def _dearmour(text: str) -> tuple[str, bytes | None]:
+    """Return the label and the bytes of an armoured block, however its line breaks are written."""
+    plain = text.replace("\\r", "").replace("\\n", "\n").replace("\\", "")
+    armour = _ARMOUR.search(plain)
+    inner = _ARMOUR.sub("", plain)
+    lines = [_QUOTES.sub("", line) for line in _HEADER.sub("", inner).split("\n")]
+    # A line that starts with `=` is OpenPGP's checksum: RFC 9580, 6.1.
+    body = "".join(line for line in lines if line.strip("\"'+,;. ") and not line.startswith("=")).rstrip("=")
+    if not armour or len(body) % 4 == 1 or re.search(r"[^A-Za-z0-9+/]", body):
+        return armour[2] if armour else "", None
+    return armour[2], base64.b64decode(body + "=" * (-len(body) % 4))
+
+
+def _loads_der(body: bytes) -> bool:
+    """Say whether a library loads the key. A kind that it does not know counts as loaded: the structure holds."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+    try:
+        load_der_private_key(body, None)
+    except UnsupportedAlgorithm:
+        return True
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def _loads_openssh(body: bytes) -> bool:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+
+    if b"ssh-dss" in body[:120]:  # The library warns that it will forget this kind.
+        return True
+    armour = (
+        b"-----BEGIN OPENSSH PRIVATE KEY-----\n" + base64.encodebytes(body) + b"-----END OPENSSH PRIVATE KEY-----\n"
+    )
+    try:
+        load_ssh_private_key(armour, None)
+    except UnsupportedAlgorithm:
+        return True
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+CHECKS: dict[str, Callable[[str], bool | None]] = {
+    "private-key": private_key,
+    "pgp-private-key": pgp_private_key,
+    "basic-login": basic_login,
+    "base64-secret": base64_secret,
+}

@@ -1,0 +1,75 @@
+"""Where a file stands: how likely one of its name holds secrets of its user's, rather than code or prose of others."""
+
+from __future__ import annotations
+
+import functools
+import re
+from enum import IntEnum
+
+
+class Place(IntEnum):
+    """What kind of file it is: the greater, the stronger must a value look to be taken for a secret."""
+
+    SECRETS = 0
+    CONFIG = 1
+    CODE = 2
+    OTHERS = 3
+    SAMPLES = 4
+
+
+_SECRET_FILES = re.compile(
+    r"(?i)(?:^|/)(?:\.env(?:rc|\.[\w.-]+)?|[\w.-]+\.env|[._]?netrc|\.pgpass|\.my(?:login)?\.cnf|\.git-credentials|"
+    r"\.npmrc|\.pypirc|\.dockercfg|\.s3cfg|\.boto|[\w.-]*credentials?[\w.-]*|[\w.-]*secrets?[\w.-]*|"
+    r"[\w.-]*passw(?:or)?ds?[\w.-]*|[\w.-]*htpasswd|shadow-?|[\w.-]*\.tfvars(?:\.json)?|\.?vault_pass[\w.-]*|"
+    r"tomcat-users\.xml|\.?[\w-]*_history|sftp(?:-config)?\.json|\.ftpconfig)$"
+)
+# Code by its ending, configuration by its use.
+_CODED_CONFIG = re.compile(
+    r"(?i)(?:^|/)(?:wp-config|config|[\w-]*[._-]config|config[._-][\w-]*|settings|[\w-]*_settings|local_settings|"
+    r"configuration|database|db|local|parameters|secrets?|LocalSettings|env|production|staging|credentials?|"
+    r"environment(?:\.\w+)?|connect(?:ion)?)(?:\.inc)?\.(?:php|py|js|cjs|mjs|ts|rb|exs|groovy|pl)$"
+)
+_CODE = re.compile(
+    r"(?i)\.(?:py[wix]?|[mc]?js|jsx|[mc]?ts|tsx|vue|svelte|go|java|kts?|scala|groovy|rb|erb|php\d?|phtml|cs|vb|fs|c|cc|"
+    r"cpp|cxx|hh?|hpp|hxx|mm?|rs|swift|dart|lua|p[lm]|t|r|jl|exs?|erl|hrl|clj|hs|ml|el|lisp|scm|tcl|awk|ipynb|x?html?|"
+    r"jsp|aspx?|cshtml|css|scss|less|map|wasm|so|a|o|pyc|class|dll|exe|bin|proto|graphql|asm|s|vim|gypi?|cmake|m4|in|"
+    r"am|ac|xsd|dtd|rng|svg)$|\.so\.[\d.]+$"
+)
+_PROSE = re.compile(
+    r"(?i)(?:\.(?:md|mdx|markdown|rst|adoc|asciidoc|tex|texi|info|pod|pot?|mo|qm|xlf|rtf|[1-9](?:[a-z]{0,4})(?:\.gz)?)|"
+    r"(?:^|/)(?:readme|change(?:s|log)|licen[cs]e|copying|copyright|authors|news|todo|faq|install|METADATA|PKG-INFO)"
+    r"[\w.-]*)$|(?:^|/)usr/(?:local/)?share/(?:doc|man|info|help|locale|gtk-doc|doc-base|lintian|mime|icons|fonts|"
+    r"zoneinfo|perl|perl5|vim|i18n|bash-completion|zsh)/"
+)
+_PACKAGE = re.compile(
+    r"(?:^|/)(?:node_modules|site-packages|dist-packages|bower_components|jspm_packages|vendor/[\w.-]+|go/pkg/mod|"
+    r"\.cargo/registry|\.rustup|\.m2/repository|gems/[\w.-]+|__pycache__|opt/conda|usr/local/go|"
+    r"(?:usr|usr/local|\.pyenv/versions/[\w.-]+)/lib(?:32|64|exec)?|usr/(?:include|s?bin|src/linux[\w.-]*)|"
+    r"usr/share(?!/(?:nginx|elasticsearch|kibana|logstash|grafana|tomcat|jenkins|wordpress|phpmyadmin|app))|usr/local/share|"
+    r"var/lib/(?:dpkg|apt|gems))/|^/?(?:lib(?:32|64)?|s?bin|package)/"
+)
+# Packages as they were fetched: other people's files, under names that say nothing.
+_CACHE = re.compile(
+    r"(?:^|/)(?:_cacache|\.cache/(?:pip|yarn|uv|go-build|pypoetry)|\.yarn/cache|var/cache|pip/(?:http|wheels))/"
+)
+_TEST = re.compile(
+    r"(?i)(?:^|/)(?:tests?|testing|testdata|__tests__|specs?|fixtures?|examples?|samples?|demos?|mocks?|docs?)/|"
+    r"(?:^|[/._-])(?:tests?|specs?|examples?|samples?|fixtures?|mocks?)[\d_-]*\.\w+$|/test_\w+\.py$"
+)
+
+
+@functools.lru_cache(4096)
+def place(path: str) -> Place:
+    """Return what kind of file one at this path is."""
+    prose = _PROSE.search(path)
+    if _CACHE.search(path):
+        return Place.SAMPLES
+    if _PACKAGE.search(path):
+        return Place.SAMPLES if prose or _TEST.search(path) else Place.OTHERS
+    if prose:
+        return Place.OTHERS
+    if _CODED_CONFIG.search(path):
+        return Place.CONFIG
+    if _CODE.search(path):
+        return Place.CODE
+    return Place.SECRETS if _SECRET_FILES.search(path) else Place.CONFIG

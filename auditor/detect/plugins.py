@@ -1,0 +1,124 @@
+"""detect-secrets as a second detector.
+
+Its plugins' regular expressions join the one Vectorscan pass; where one hits, the plugin's own `analyze_line` and the
+library's heuristic filters decide on that line alone. Each plugin stands in the ruleset as one rule, so that it is
+listed, excluded and reported as rules are. Left out: the entropy plugins (no expression to look for), public IP
+addresses (no secret), and network verification.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING, Any
+
+from auditor.detect.rules import Rule
+from auditor.model import Confidence, Severity
+
+if TYPE_CHECKING:
+    from detect_secrets.plugins.base import BasePlugin
+
+_PREFIX = "detect-secrets-"
+_MAX_LINE = 1000
+"""Characters of a line that a plugin sees: its own expressions backtrack on longer ones."""
+
+# rule suffix: module, class, provider, severity. What the plugin itself calls the secret is the rule's name.
+_PLUGINS = {
+    "artifactory": ("artifactory", "ArtifactoryDetector", "jfrog", Severity.HIGH),
+    "aws": ("aws", "AWSKeyDetector", "aws", Severity.CRITICAL),
+    "azure-storage": ("azure_storage_key", "AzureStorageKeyDetector", "azure", Severity.CRITICAL),
+    "basic-auth": ("basic_auth", "BasicAuthDetector", "generic", Severity.HIGH),
+    "cloudant": ("cloudant", "CloudantDetector", "ibm", Severity.HIGH),
+    "discord": ("discord", "DiscordBotTokenDetector", "discord", Severity.HIGH),
+    "github": ("github_token", "GitHubTokenDetector", "github", Severity.CRITICAL),
+    "gitlab": ("gitlab_token", "GitLabTokenDetector", "gitlab", Severity.CRITICAL),
+    "ibm-cloud-iam": ("ibm_cloud_iam", "IbmCloudIamDetector", "ibm", Severity.HIGH),
+    "ibm-cos-hmac": ("ibm_cos_hmac", "IbmCosHmacDetector", "ibm", Severity.HIGH),
+    "jwt": ("jwt", "JwtTokenDetector", "generic", Severity.MEDIUM),
+    "keyword": ("keyword", "KeywordDetector", "generic", Severity.MEDIUM),
+    "mailchimp": ("mailchimp", "MailchimpDetector", "mailchimp", Severity.HIGH),
+    "npm": ("npm", "NpmDetector", "npm", Severity.HIGH),
+    "openai": ("openai", "OpenAIDetector", "openai", Severity.HIGH),
+    "private-key": ("private_key", "PrivateKeyDetector", "generic", Severity.HIGH),
+    "pypi": ("pypi_token", "PypiTokenDetector", "pypi", Severity.HIGH),
+    "sendgrid": ("sendgrid", "SendGridDetector", "sendgrid", Severity.HIGH),
+    "slack": ("slack", "SlackDetector", "slack", Severity.HIGH),
+    "softlayer": ("softlayer", "SoftlayerDetector", "ibm", Severity.HIGH),
+    "square-oauth": ("square_oauth", "SquareOAuthDetector", "square", Severity.HIGH),
+    "stripe": ("stripe", "StripeDetector", "stripe", Severity.CRITICAL),
+    "telegram": ("telegram_token", "TelegramBotTokenDetector", "telegram", Severity.HIGH),
+    "twilio": ("twilio", "TwilioKeyDetector", "twilio", Severity.HIGH),
+}
+
+
+def plugin_rules() -> tuple[Rule, ...]:
+    """Return one rule a plugin. Nothing of detect-secrets is imported yet."""
+    return tuple(
+        Rule(
+            id=_PREFIX + suffix,
+            name=f"detect-secrets: {suffix.replace('-', ' ')}",
+            provider=provider,
+            severity=severity,
+            confidence=Confidence.LOW if suffix in ("keyword", "private-key") else Confidence.MEDIUM,
+            pattern="",
+            keywords=(),
+            examples=(),
+            counterexamples=(),
+            generic=True,
+            detector="detect-secrets",
+        )
+        for suffix, (_, _, provider, severity) in _PLUGINS.items()
+    )
+
+
+@functools.cache
+def _plugin(rule_id: str) -> BasePlugin:
+    import importlib
+
+    module, name, _, _ = _PLUGINS[rule_id.removeprefix(_PREFIX)]
+    plugin: BasePlugin = getattr(importlib.import_module(f"detect_secrets.plugins.{module}"), name)()
+    return plugin
+
+
+def plugin_patterns(rule_id: str) -> list[tuple[str, int]]:
+    """Return the expressions, with their `re` flags, that must match before a plugin is asked."""
+    plugin: Any = _plugin(rule_id)
+    expressions = _keyword_expressions() if rule_id == _PREFIX + "keyword" else plugin.denylist
+    return [(expression.pattern, expression.flags & re.IGNORECASE) for expression in expressions]
+
+
+def _keyword_expressions() -> list[re.Pattern[str]]:
+    """The keyword plugin's expressions that begin with the keyword; the others begin with any quoted text."""
+    from detect_secrets.plugins import keyword
+
+    return [
+        keyword.FOLLOWED_BY_COLON_QUOTES_REQUIRED_REGEX,
+        keyword.FOLLOWED_BY_EQUAL_SIGNS_QUOTES_REQUIRED_REGEX,
+        keyword.FOLLOWED_BY_ARROW_FUNCTION_SIGN_QUOTES_REQUIRED_REGEX,
+    ]
+
+
+def secrets_in_line(rule_id: str, line: str, path: str) -> list[str]:
+    """Return the secrets that a plugin sees in a line and that the library's filters let stand, in their order."""
+    plugin = _plugin(rule_id)
+    line = line[:_MAX_LINE]
+    secrets = plugin.analyze_line(filename=path, line=line, line_number=1)
+    found = {secret.secret_value for secret in secrets if secret.secret_value}
+    ordered = sorted(found, key=lambda text: (line.find(text), text))
+    return [text for text in ordered if not _filtered(text, line, path, plugin)]
+
+
+def _filtered(secret: str, line: str, path: str, plugin: BasePlugin) -> bool:
+    from detect_secrets.filters import heuristic
+
+    return bool(
+        heuristic.is_sequential_string(secret)
+        or heuristic.is_potential_uuid(secret)
+        or heuristic.is_likely_id_string(secret, line, plugin)
+        or heuristic.is_templated_secret(secret)
+        or heuristic.is_prefixed_with_dollar_sign(secret)
+        or heuristic.is_indirect_reference(line)
+        or heuristic.is_lock_file(path)
+        or heuristic.is_not_alphanumeric_string(secret)
+        or heuristic.is_swagger_file(path)
+    )

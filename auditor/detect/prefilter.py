@@ -1,0 +1,187 @@
+"""From a rule's pattern to the expression that Vectorscan looks for.
+
+Vectorscan runs over raw blocks of a layer, in which a file neither begins nor ends at the block's edge, and reports
+each end of each match. So its expression is a superset of the pattern, emitted from the parse tree of Python's own
+`re`: anchors and lookarounds go, what can repeat at the edges is cut to its minimum, and a long wide gap ends the
+expression. What it finds is confirmed by `re` on a small window.
+"""
+
+from __future__ import annotations
+
+import re
+import re._constants as op  # type: ignore[import-not-found]
+import re._parser as parser  # type: ignore[import-not-found]
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+MAX_REACH = 32 << 10
+"""The longest match, in bytes, that is ever confirmed."""
+
+MAX_BACK = 4 << 10
+"""How long the part of a match is that Vectorscan sees: longer gaps end its expression."""
+
+_WIDE_GAP = 64
+_ENDLESS = 512
+_CATEGORIES = {
+    op.CATEGORY_DIGIT: rb"0-9",
+    op.CATEGORY_SPACE: rb"\x09-\x0d\x20",
+    op.CATEGORY_WORD: rb"A-Za-z0-9_",
+}
+_NOT_CATEGORIES = {
+    op.CATEGORY_NOT_DIGIT: rb"\x00-/:-\xff",
+    op.CATEGORY_NOT_SPACE: rb"\x00-\x08\x0e-\x1f\x21-\xff",
+    op.CATEGORY_NOT_WORD: rb"\x00-/:-@\[-\^`\{-\xff",
+}
+_REPEATS = (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT)
+
+
+@dataclass(frozen=True, slots=True)
+class Prefilter:
+    """What Vectorscan looks for; `back` and `ahead` bound the true match around the end of what it finds, in bytes."""
+
+    expression: bytes
+    caseless: bool
+    back: int
+    ahead: int
+
+
+def prefilter(pattern: str, flags: int = 0) -> Prefilter:
+    """Derive the prefilter of a pattern. Raises ValueError where nothing selective is left."""
+    tree = parser.parse(pattern.encode(), flags)
+    items = _trimmed_front(list(tree))
+    caseless = bool(tree.state.flags & re.IGNORECASE)
+    expression = _Emitter(bool(tree.state.flags & re.DOTALL)).tail(items)
+    if not expression:
+        raise ValueError("the pattern begins with nothing that can be looked for")
+    width = _width(list(tree))
+    return Prefilter(expression, caseless, min(width, MAX_BACK), min(width, MAX_REACH))
+
+
+def _width(items: Sequence[Any]) -> int:
+    """Return how long a match may be, where a repeat without end counts as _ENDLESS."""
+    total = 0
+    for kind, value in items:
+        if kind in _REPEATS:
+            total += min(value[1], max(_ENDLESS, value[0])) * _width(value[2])
+        elif kind is op.SUBPATTERN:
+            total += _width(value[3])
+        elif kind is op.ATOMIC_GROUP:
+            total += _width(value)
+        elif kind is op.BRANCH:
+            total += max(_width(branch) for branch in value[1])
+        elif kind is op.GROUPREF:
+            total += _ENDLESS
+        elif kind not in (op.AT, op.ASSERT, op.ASSERT_NOT):
+            total += 1
+    return min(total, MAX_REACH)
+
+
+def _trimmed_front(items: list[Any]) -> list[Any]:
+    """Drop what may be absent at the front."""
+    while items and (
+        items[0][0] in (op.ASSERT, op.ASSERT_NOT)
+        or (items[0][0] is op.AT and items[0][1] is not op.AT_BOUNDARY)
+        or (items[0][0] in _REPEATS and items[0][1][0] == 0)
+    ):
+        items = items[1:]
+    return items
+
+
+class _Emitter:
+    def __init__(self, dotall: bool) -> None:
+        self._dot = rb"[\x00-\xff]" if dotall else rb"[^\n]"
+
+    def tail(self, items: Sequence[Any]) -> bytes:
+        """Emit a sequence that ends the expression, cut to what every match must begin with."""
+        for at, (kind, value) in enumerate(items):
+            wide_gap = kind in _REPEATS and value[1] > _WIDE_GAP and self._is_wide(value[2])
+            if wide_gap or kind in (op.GROUPREF, op.GROUPREF_EXISTS):
+                minimum = items[at : at + 1] if wide_gap and value[0] else []
+                return self.tail([*items[:at], *self._once(minimum)])
+        body = list(items)
+        while body:
+            *front, last = body
+            emitted = self._last(last)
+            if emitted:
+                return self._sequence(front) + emitted
+            body = front
+        return b""
+
+    @staticmethod
+    def _once(items: Sequence[Any]) -> list[Any]:
+        return [(op.MAX_REPEAT, (min(value[0], _WIDE_GAP), min(value[0], _WIDE_GAP), value[2])) for _, value in items]
+
+    def _is_wide(self, items: Sequence[Any]) -> bool:
+        if len(items) != 1:
+            return True
+        kind, value = items[0]
+        if kind is op.IN:
+            return value[0][0] is op.NEGATE or any(v in _NOT_CATEGORIES for _, v in value if not isinstance(v, tuple))
+        return kind in (op.ANY, op.NOT_LITERAL, op.BRANCH, op.SUBPATTERN)
+
+    def _last(self, item: Any) -> bytes:
+        kind, value = item
+        if kind in (op.AT, op.ASSERT, op.ASSERT_NOT):
+            return b""
+        if kind in _REPEATS:
+            low, _, inner = value
+            if low == 0:
+                return b""
+            return self.tail(inner) if low == 1 else b"(?:%b){%d}" % (self._sequence(inner), low)
+        if kind is op.SUBPATTERN:
+            return self._scoped(value, self.tail(value[3]))
+        if kind is op.ATOMIC_GROUP:
+            return self.tail(value)
+        if kind is op.BRANCH:
+            branches = [self.tail(branch) for branch in value[1]]
+            return b"(?:" + b"|".join(branches) + b")" if all(branches) else b""
+        return self._item(item)
+
+    def _sequence(self, items: Sequence[Any]) -> bytes:
+        return b"".join(self._item(item) for item in items)
+
+    def _item(self, item: Any) -> bytes:
+        kind, value = item
+        if kind is op.LITERAL:
+            return b"\\x%02x" % value
+        if kind is op.NOT_LITERAL:
+            return b"[^\\x%02x]" % value
+        if kind is op.ANY:
+            return self._dot
+        if kind is op.IN:
+            return self._set(value)
+        if kind is op.BRANCH:
+            return b"(?:" + b"|".join(self._sequence(branch) for branch in value[1]) + b")"
+        if kind is op.SUBPATTERN:
+            return self._scoped(value, b"(?:" + self._sequence(value[3]) + b")")
+        if kind is op.ATOMIC_GROUP:
+            return b"(?:" + self._sequence(value) + b")"
+        if kind in _REPEATS:
+            low, high, inner = value
+            count = b"{%d,}" % low if high is op.MAXREPEAT else b"{%d,%d}" % (low, high)
+            return b"(?:" + self._sequence(inner) + b")" + count
+        if kind is op.AT and value in (op.AT_BOUNDARY, op.AT_NON_BOUNDARY):
+            return rb"\b" if value is op.AT_BOUNDARY else rb"\B"
+        return b""  # anchors and lookarounds: what is dropped only widens
+
+    @staticmethod
+    def _scoped(value: Any, body: bytes) -> bytes:
+        if not body:
+            return b""
+        added, removed = value[1], value[2]
+        switch = (b"i" if added & re.IGNORECASE else b"") + (b"-i" if removed & re.IGNORECASE else b"")
+        return b"(?%b:%b)" % (switch, body)
+
+    def _set(self, members: Sequence[Any]) -> bytes:
+        text = b""
+        for kind, value in members:
+            if kind is op.NEGATE:
+                text += b"^"
+            elif kind is op.LITERAL:
+                text += b"\\x%02x" % value
+            elif kind is op.RANGE:
+                text += b"\\x%02x-\\x%02x" % value
+            else:
+                text += _CATEGORIES.get(value) or _NOT_CATEGORIES[value]
+        return b"[" + text + b"]"

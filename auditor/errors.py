@@ -1,0 +1,63 @@
+"""Every error that image-audit raises on purpose.
+
+AuditError                 one line for the user; the command line ends with exit code 2
+├── UsageError             an option, a target or a reference that makes no sense
+├── ConfigError            .image-audit.yaml, a baseline
+├── RuleError              a rule that is malformed or does not hold its own examples
+├── ImageError             the image can't be read
+│   ├── NotAnImage         the bytes are something else
+│   ├── Damaged            the bytes are not what they say they are
+│   └── NotFound           no such image, tag, platform or container
+├── Unreachable            no engine or registry answers there
+│   └── Unauthorized       it answers, and wants other credentials
+└── RecoverError           no such file in any layer, or several and none named
+
+The message says what is wrong, where, and what to do, in one line; the command line prints it as it stands.
+"""
+
+
+class AuditError(Exception):
+    """Base of all errors that the user is meant to read."""
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().split())
+
+
+class UsageError(AuditError):
+    """An option, a target or a reference that makes no sense."""
+
+
+class ConfigError(AuditError):
+    """A configuration or baseline file that can't be used."""
+
+
+class RuleError(AuditError):
+    """A rule that is malformed or does not hold its own examples."""
+
+
+class ImageError(AuditError):
+    """The image can't be read."""
+
+
+class NotAnImage(ImageError):
+    """The bytes at the target are no image in any known form."""
+
+
+class Damaged(ImageError):
+    """The bytes of an image are not what its manifest says, or break their own format."""
+
+
+class NotFound(ImageError):
+    """There is no such image, tag, platform or container."""
+
+
+class Unreachable(AuditError):
+    """No engine or registry answers at the address."""
+
+
+class Unauthorized(Unreachable):
+    """The registry or engine wants other credentials."""
+
+
+class RecoverError(AuditError):
+    """No layer holds the file, or several do and none was named."""

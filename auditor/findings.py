@@ -1,0 +1,308 @@
+"""Matches and fates, joined to findings."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from auditor.detect.confirm import Found
+from auditor.detect.metadata import Text, texts
+from auditor.detect.rules import Rule, Ruleset
+from auditor.images.source import Image
+from auditor.layers.history import step_of_layer
+from auditor.layers.trace import Trace
+from auditor.model import Deleted, Finding, Kind, Overwritten, Secret, State, Step, Version
+from auditor.scan import LayerRecord, Match, Scanner
+
+_ID_BITS = 20
+"""Bits of a secret's digest in an id: enough to tell a rotated secret, too few to test a guess of it."""
+
+_INDEX = re.compile(r"\[\d+\]$")
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """An image with what its layers hold: all that findings are made of."""
+
+    image: Image
+    records: Sequence[LayerRecord]
+    trace: Trace
+    step_layers: Sequence[int | None]
+    base_layers: int
+
+
+@dataclass(slots=True)
+class Collected:
+    """Findings in the report's order, and the history and the config with their secrets masked."""
+
+    findings: list[Finding] = field(default_factory=list)
+    history: tuple[Step, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+def collect(stack: Stack, scanner: Scanner) -> Collected:
+    """Make the findings of an image, those of low confidence too."""
+    image = stack.image
+    metadata = texts(image.config, image.annotations, image.documents)
+    found = [(text, scanner.scan_text(_spoken(text))) for text in metadata]
+    history = _masked_history(stack.image.config.history, found)
+    rules = scanner.ruleset
+    everything = [*_in_files(stack, history, rules), *_in_metadata(stack, history, found)]
+    everything.sort(key=_order)
+    secrets = {item.secret for _, items in found for item in items}
+    return Collected(_numbered(everything), history, _masked_config(image.config.raw.get("config"), secrets))
+
+
+def _order(finding: Finding) -> tuple[object, ...]:
+    place = finding.path if finding.path is not None else f"\uffff{finding.where}"
+    return (
+        -finding.severity.rank,
+        place,
+        finding.member or "",
+        -1 if finding.added_in is None else finding.added_in,
+        finding.line or 0,
+        finding.rule,
+        finding.secret.reveal(),
+    )
+
+
+def _numbered(findings: Iterable[Finding]) -> list[Finding]:
+    """Give equal secrets one ordinal, and findings that would share an id a number."""
+    ordinals: dict[str, str] = {}
+    seen: dict[str, int] = {}
+    result = []
+    for finding in findings:
+        secret_id = ordinals.setdefault(finding.secret.reveal(), f"s{len(ordinals) + 1}")
+        seen[finding.id] = seen.get(finding.id, 0) + 1
+        suffix = f"-{seen[finding.id]}" if seen[finding.id] > 1 else ""
+        result.append(replace(finding, secret_id=secret_id, id=finding.id + suffix))
+    return result
+
+
+def finding_id(rule: str, place: str, member: str | None, secret: Secret) -> str:
+    """Return an id that is the same on every machine and depends on no line or layer."""
+    digest = hashlib.sha256(secret.reveal().encode("utf-8", "surrogatepass")).digest()
+    few = int.from_bytes(digest[:3], "big") >> (24 - _ID_BITS)
+    text = "\0".join((rule, place, member or "", f"{few:05x}"))
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def display(path: str) -> str:
+    """Return a path as it is shown: absolute, bytes that are not UTF-8 escaped."""
+    return "/" + path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Holding:
+    """A name (an entry of its own or a hard link) of the file version `content`, which holds a secret."""
+
+    version: Version
+    content: Version
+    match: Match
+
+
+def _in_files(stack: Stack, history: Sequence[Step], ruleset: Ruleset) -> Iterator[Finding]:
+    held: dict[tuple[str, str | None, Secret], list[_Holding]] = {}
+    for holding in _holdings(stack):
+        path = stack.records[holding.version.layer].listing.paths[holding.version.entry]
+        held.setdefault((path, holding.match.member, holding.match.secret), []).append(holding)
+    rules = ruleset.by_id
+    for (path, _, _), holdings in held.items():
+        for run in _runs(stack.trace, sorted(holdings, key=lambda h: (h.version.layer, h.version.entry))):
+            yield _file_finding(stack, history, rules, path, run)
+
+
+def _holdings(stack: Stack) -> Iterator[_Holding]:
+    """Yield every match under every name of its file: the entry's own and those of hard links to it."""
+    names = _names(stack)
+    for layer, record in enumerate(stack.records):
+        for match in record.matches:
+            own = Version(layer, match.entry)
+            for version in (own, *names.get(own, ())):
+                yield _Holding(version, own, match)
+
+
+def _names(stack: Stack) -> dict[Version, list[Version]]:
+    names: dict[Version, list[Version]] = {}
+    for layer, record in enumerate(stack.records):
+        for entry in record.listing.links:
+            if record.listing.kinds[entry] == Kind.HARDLINK:
+                name = Version(layer, entry)
+                content = stack.trace.content(name)
+                if content is not None:
+                    names.setdefault(content, []).append(name)
+    return names
+
+
+def _runs(trace: Trace, holdings: Sequence[_Holding]) -> Iterator[list[_Holding]]:
+    """Split the versions that hold one secret where it was gone in between: each run is one finding.
+
+    A version that is overwritten by one that holds the secret too was only touched.
+    """
+    run: list[_Holding] = []
+    for holding in holdings:
+        if run and run[-1].version != holding.version:
+            fate = trace.fate(run[-1].version.layer, run[-1].version.entry)
+            if not (isinstance(fate, Overwritten) and fate.by == holding.version.layer):
+                yield run
+                run = []
+        run.append(holding)
+    yield run
+
+
+def _file_finding(
+    stack: Stack, history: Sequence[Step], rules: dict[str, Rule], path: str, run: Sequence[_Holding]
+) -> Finding:
+    last = run[-1].version
+    match = max((h.match for h in run if h.version == last), key=lambda m: (rules[m.rule].specificity, -(m.line or 0)))
+    rule = rules[match.rule]
+    added_in = run[0].version.layer
+    fate = stack.trace.fate(last.layer, last.entry)
+    hidden_in = fate.by if isinstance(fate, Overwritten | Deleted) else None
+    state = {Overwritten: State.OVERWRITTEN, Deleted: State.DELETED}.get(type(fate), State.PRESENT)
+    shown = display(path)
+    return Finding(
+        id=finding_id(rule.id, shown, match.member, match.secret),
+        rule=rule.id,
+        name=rule.name,
+        provider=rule.provider,
+        detector=rule.detector,
+        severity=rule.severity,
+        confidence=match.confidence,
+        state=state,
+        path=shown,
+        where=None,
+        member=match.member,
+        decoded=match.decoded,
+        line=match.line,
+        added_in=added_in,
+        added_by=_step_text(stack, history, added_in),
+        hidden_in=hidden_in,
+        hidden_by=None if hidden_in is None else _step_text(stack, history, hidden_in),
+        inherited=added_in < stack.base_layers,
+        secret=match.secret,
+        secret_id="",
+        held_by=tuple(sorted({h.content for h in run})),
+        check=match.check,
+        revoke=rule.revoke,
+    )
+
+
+def _step_text(stack: Stack, history: Sequence[Step], layer: int) -> str | None:
+    step = step_of_layer(stack.step_layers, layer)
+    return None if step is None else history[step].created_by
+
+
+# --- metadata --------------------------------------------------------------------------------------------------------
+
+
+def _spoken(text: Text) -> str:
+    """Return a text as it is searched: what it is assigned to comes first."""
+    return f"{text.key}={text.value}" if text.key else text.value
+
+
+def _in_metadata(stack: Stack, history: Sequence[Step], found: Iterable[tuple[Text, list[Found]]]) -> Iterator[Finding]:
+    seen: set[tuple[str, Secret]] = set()
+    for text, items in found:
+        for item in sorted(items, key=lambda f: f.rule.specificity, reverse=True):
+            # `Cmd` and `Cmd[1]`, and a legacy `container_config`, say the same once more.
+            place = text.where if ".Env[" in text.where else _INDEX.sub("", text.where)
+            key = (place.replace("container_config.", "config."), item.secret)
+            if key not in seen:
+                seen.add(key)
+                yield _metadata_finding(stack, history, text, item)
+
+
+def _metadata_finding(stack: Stack, history: Sequence[Step], text: Text, item: Found) -> Finding:
+    rule = item.rule
+    step = text.step if text.step is not None else _setting_step(text, history)
+    layer = stack.step_layers[step] if step is not None else None
+    return Finding(
+        id=finding_id(rule.id, text.where, None, item.secret),
+        rule=rule.id,
+        name=rule.name,
+        provider=rule.provider,
+        detector=rule.detector,
+        severity=rule.severity,
+        confidence=item.confidence,
+        state=State.METADATA,
+        path=None,
+        where=text.where,
+        added_in=layer,
+        added_by=history[step].created_by if step is not None else None,
+        inherited=step is not None and _step_inherited(stack, step),
+        secret=item.secret,
+        secret_id="",
+        check=item.check,
+        revoke=rule.revoke,
+    )
+
+
+def _setting_step(text: Text, history: Sequence[Step]) -> int | None:
+    """Return the last step that sets an environment variable or a label, None where none says so."""
+    kind, _, rest = text.where.removeprefix("config.").partition(".")
+    if kind.startswith("Env["):
+        instruction, name = "ENV", text.value.partition("=")[0]
+    elif kind == "Labels":
+        instruction, name = "LABEL", rest
+    else:
+        return None
+    return next(
+        (
+            at
+            for at in reversed(range(len(history)))
+            if instruction in (history[at].created_by or "") and f" {name}=" in (history[at].created_by or "")
+        ),
+        None,
+    )
+
+
+def _step_inherited(stack: Stack, step: int) -> bool:
+    """A step is the base's where a layer of the base is made by it or by a later step."""
+    return any(layer is not None and layer < stack.base_layers for layer in stack.step_layers[step:])
+
+
+def _masked_history(history: Sequence[Step], found: Iterable[tuple[Text, list[Found]]]) -> tuple[Step, ...]:
+    """Mask every secret in the history's texts, those of low confidence too."""
+    masked = list(history)
+    for text, items in found:
+        if text.step is None or text.step >= len(masked) or not items:
+            continue
+        shown = masked_text(text.value, items)
+        match text.where.rpartition(".")[2]:
+            case "created_by":
+                masked[text.step] = replace(masked[text.step], created_by=shown)
+            case "comment":
+                masked[text.step] = replace(masked[text.step], comment=shown)
+    return tuple(masked)
+
+
+def _masked_config(config: Any, secrets: Iterable[Secret]) -> dict[str, Any]:
+    """Return a config's own keys with every secret of the metadata masked, wherever it stands."""
+    longest_first = sorted(secrets, key=lambda secret: -len(secret.reveal()))
+
+    def masked(value: Any) -> Any:
+        if isinstance(value, list):
+            return [masked(item) for item in value]
+        if isinstance(value, str):
+            for secret in longest_first:
+                value = value.replace(secret.reveal(), secret.masked)
+        return value
+
+    return {key: masked(value) for key, value in config.items()} if isinstance(config, dict) else {}
+
+
+def masked_text(value: str, items: Iterable[Found]) -> str:
+    """Replace every secret in a text by its mask."""
+    data, result, at = value.encode("utf-8", "surrogateescape"), b"", 0
+    for item in sorted(items, key=lambda f: f.start):
+        if item.start >= at:
+            result += data[at : item.start] + item.secret.masked.encode()
+            at = item.end
+    return (result + data[at:]).decode("utf-8", "surrogateescape")

@@ -1,0 +1,323 @@
+"""Images in a tar: what `docker save`, `podman save` and `skopeo` write, old form and OCI layout.
+
+A plain file is read where it lies. What can't be read twice (standard input, an engine's export, a compressed
+archive) is read in one pass: documents are kept, and every other member goes to a visitor as it arrives.
+Sources: Docker image spec v1.2 ("Combined image JSON + filesystem changeset"), OCI image-layout.md.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import posixpath
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from auditor.codec.compression import compression_of, decompressed
+from auditor.codec.limits import MAX_DOCUMENT, MAX_DOCUMENTS
+from auditor.codec.tar import BLOCK, Header, Walker, is_header, normalise, padded
+from auditor.codec.verify import verified_document
+from auditor.errors import Damaged, ImageError, NotAnImage, NotFound
+from auditor.images import manifest
+from auditor.images.manifest import Descriptor, Origin
+from auditor.images.source import Content, FileSlice, HeldFile, Image, Layer, Passed
+from auditor.model import Digest, Kind
+
+Visit = Callable[[BinaryIO, str], Any]
+"""Reads a layer's stored bytes to their end, named for errors, and returns what it made of them."""
+
+_MAX_MEMBERS = 200_000
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A document kept in memory."""
+
+    data: bytes
+
+    def open(self) -> BinaryIO:
+        """Return a stream over the bytes."""
+        return io.BytesIO(self.data)
+
+
+Member = Held | FileSlice | Passed
+
+
+def read_images(file: HeldFile, origin: Origin, tag: str | None, visit: Visit | None) -> tuple[Image, ...]:
+    """Read the images of a tar file, compressed or not.
+
+    Raises NotAnImage, Damaged, NotFound for the tag or platform.
+    """
+    stream = file.stream()
+    if file.size and compression_of(stream.peek(8)[:8]) is None:
+        return images_of(_index(file, origin.target), origin, tag)
+    return read_stream(decompressed(stream), origin, tag, visit)
+
+
+def read_stream(stream: BinaryIO, origin: Origin, tag: str | None, visit: Visit | None) -> tuple[Image, ...]:
+    """Read the images of a tar that comes as a stream, in one pass.
+
+    Without a visitor the tar is first kept in an unlinked temporary file, for callers that need to go back.
+    """
+    if visit is None:
+        return images_of(_index(_spooled(stream), origin.target), origin, tag)
+    return images_of(_pass(stream, origin.target, visit), origin, tag)
+
+
+def _spooled(stream: BinaryIO) -> HeldFile:
+    with tempfile.TemporaryFile() as spool:
+        while chunk := stream.read(_CHUNK):
+            spool.write(chunk)
+        spool.flush()
+        return HeldFile(os.dup(spool.fileno()))
+
+
+def _index(file: HeldFile, what: str) -> dict[str, Member]:
+    """List a tar's members as slices, following links between members."""
+    walker, members, links = Walker(), dict[str, Member](), dict[str, str]()
+    size, at = file.size, 0
+    first = os.pread(file.descriptor, BLOCK, 0)
+    _require_tar(first, what)
+    while not walker.ended and at < size:
+        block = os.pread(file.descriptor, 1 << 16, at)
+        for header in walker.feed(memoryview(block), at):
+            if header.offset + header.size > size:
+                raise Damaged(f"{what}: cut off in member {header.path!r:.200}, at byte {size}")
+            if header.kind is Kind.FILE:
+                _add(members, header, FileSlice(file, header.offset, header.size), what)
+            _note_link(links, header)
+        at = at + len(block) if walker.waiting else walker.position
+    return _linked(members, links)
+
+
+def _pass(stream: BinaryIO, what: str, visit: Visit) -> dict[str, Member]:
+    members, links, kept = dict[str, Member](), dict[str, str](), 0
+    for header, body in walk_stream(stream, what):
+        _note_link(links, header)
+        if header.kind is not Kind.FILE:
+            continue
+        reader = io.BufferedReader(body, 1 << 16)
+        if header.size <= MAX_DOCUMENT and reader.peek(1)[:1] in (b"{", b"[", b""):
+            data = reader.read()
+            kept += len(data)
+            if kept > MAX_DOCUMENTS:
+                raise Damaged(f"{what}: more than {MAX_DOCUMENTS} bytes of JSON documents")
+            _add(members, header, Held(data), what)
+        else:
+            _add(members, header, Passed(visit(reader, f"{what}: {header.path}")), what)
+    return _linked(members, links)
+
+
+def walk_stream(stream: BinaryIO, what: str) -> Iterator[tuple[Header, io.RawIOBase]]:
+    """Yield each header of a tar stream with its body, which is read before the next header is asked for."""
+    walker, at = Walker(), 0
+    while not walker.ended:
+        block = stream.read(BLOCK)
+        if at == 0:
+            _require_tar(block, what)
+        if not block:
+            break
+        for header in walker.feed(memoryview(block), at):
+            body = _Body(stream, header.size, f"{what}: {header.path}")
+            yield header, body
+            body.drain(padded(header.size))
+            at = walker.position - len(block)
+        at += len(block)
+    walker.finish(at)
+    while stream.read(_CHUNK):  # to the end, so that what follows is checked too
+        pass
+
+
+class _Body(io.RawIOBase):
+    def __init__(self, stream: BinaryIO, size: int, what: str) -> None:
+        self._stream, self._size, self._what = stream, size, what
+        self._read = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        want = min(len(buffer), self._size - self._read)
+        if want <= 0:
+            return 0
+        got: int = self._stream.readinto(memoryview(buffer)[:want])  # type: ignore[attr-defined]
+        if not got:
+            raise Damaged(f"{self._what}: cut off after {self._read} of {self._size} bytes")
+        self._read += got
+        return got
+
+    def drain(self, end: int) -> None:
+        """Read on up to byte `end` of the body and its padding."""
+        self._size, spare = end, memoryview(bytearray(min(_CHUNK, max(end - self._read, 1))))
+        while self.readinto(spare):
+            pass
+
+
+def _require_tar(block: bytes, what: str) -> None:
+    if len(block) < BLOCK or not is_header(block):
+        raise NotAnImage(f"{what}: not an image: neither a tar archive nor an OCI layout folder")
+
+
+def _add(members: dict[str, Member], header: Header, member: Member, what: str) -> None:
+    if len(members) >= _MAX_MEMBERS:
+        raise Damaged(f"{what}: more than {_MAX_MEMBERS} members")
+    members[header.path] = member
+
+
+def _note_link(links: dict[str, str], header: Header) -> None:
+    if header.kind is Kind.SYMLINK:
+        links[header.path] = normalise(posixpath.join(posixpath.dirname(header.path), header.link))
+    elif header.kind is Kind.HARDLINK:
+        links[header.path] = header.link
+
+
+def _linked(members: dict[str, Member], links: Mapping[str, str]) -> dict[str, Member]:
+    """Give every link the member it leads to; one that leads nowhere is left out."""
+    for path in links:
+        target, hops = path, 0
+        while target in links and hops < 10:
+            target, hops = links[target], hops + 1
+        if target in members:
+            members.setdefault(path, members[target])
+    return members
+
+
+def images_of(members: Mapping[str, Member], origin: Origin, tag: str | None) -> tuple[Image, ...]:
+    """Make images of an archive's members: by index.json where it has one, else by manifest.json; both must agree."""
+    archive = _Archive(members, origin.target)
+    found: list[Image] = []
+    if "index.json" in members:
+        found += archive.oci_images(origin, tag)
+    if "manifest.json" in members:
+        known = {image.id for image in found}
+        found += [image for image in archive.docker_images(origin, tag) if image.id not in known]
+    if not found and ("manifest.json" in members or "index.json" in members):
+        raise NotFound(f"{origin.target}: holds no image{f' named {tag}' if tag else ''}{archive.names()}")
+    if not found:
+        raise NotAnImage(
+            f"{origin.target}: a tar, but not an image: no manifest.json or index.json; docker save writes one"
+        )
+    return tuple(found)
+
+
+class _Archive:
+    """The manifest.Store of an archive's members."""
+
+    def __init__(self, members: Mapping[str, Member], what: str) -> None:
+        self._members, self._what = members, what
+
+    def document(self, descriptor: Descriptor) -> bytes:
+        data = self._bytes(_blob_path(descriptor.digest))
+        return verified_document(data, descriptor.digest, f"{self._what}: blob {descriptor.digest}")
+
+    def content(self, descriptor: Descriptor) -> Content | Passed:
+        return self._member(_blob_path(descriptor.digest))
+
+    def _member(self, path: str) -> Member:
+        try:
+            return self._members[path]
+        except KeyError:
+            raise NotFound(f"{self._what}: the archive lacks {path}") from None
+
+    def _bytes(self, path: str) -> bytes:
+        member = self._member(normalise(path))
+        if isinstance(member, Passed) or (isinstance(member, FileSlice) and member.size > MAX_DOCUMENT):
+            raise Damaged(f"{self._what}: {path} is no JSON document")
+        with member.open() as stream:
+            return stream.read()
+
+    def oci_images(self, origin: Origin, tag: str | None) -> tuple[Image, ...]:
+        return manifest.images(self, layout_roots(self._bytes("index.json"), origin.target, tag), origin)
+
+    def docker_images(self, origin: Origin, tag: str | None) -> list[Image]:
+        every = [self._docker_image(entry, origin) for entry in self._entries()]
+        named = [image for image in every if tag is None or any(names_match(name, tag) for name in image.names)]
+        wanted = [image for image in named if manifest.platform_matches(origin.platform, image.config.platform)]
+        if named and not wanted:
+            have = ", ".join(dict.fromkeys(str(image.config.platform) for image in named))
+            raise NotFound(f"{origin.target}: no platform {origin.platform}; it has {have}")
+        return wanted
+
+    def names(self) -> str:
+        names = [name for entry in self._entries() for name in entry.get("RepoTags") or []]
+        return f"; it has {', '.join(names[:10])}" if names else ""
+
+    def _entries(self) -> list[dict[str, Any]]:
+        if "manifest.json" not in self._members:
+            return []
+        what = f"{self._what}: manifest.json"
+        entries = manifest.parse_json(self._bytes("manifest.json"), what)
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise Damaged(f"{what}: want a list of objects")
+        return entries
+
+    def _docker_image(self, entry: dict[str, Any], origin: Origin) -> Image:
+        what = f"{self._what}: manifest.json"
+        config_path, paths = entry.get("Config"), entry.get("Layers") or []
+        if not isinstance(config_path, str) or not all(isinstance(path, str) for path in paths):
+            raise Damaged(f"{what}: Config and Layers must name members")
+        data = self._bytes(config_path)
+        config = manifest.parse_config(data, f"{self._what}: {config_path}")
+        if len(config.diff_ids) != len(paths):
+            raise Damaged(f"{what}: {len(paths)} layers, but the config names {len(config.diff_ids)}")
+        layers = [
+            self._docker_layer(normalise(path), diff_id) for path, diff_id in zip(paths, config.diff_ids, strict=True)
+        ]
+        names = tuple(name for name in entry.get("RepoTags") or [] if isinstance(name, str))
+        return Image(origin.target, origin.transport, sha256(data), None, config, tuple(layers), names)
+
+    def _docker_layer(self, path: str, diff_id: Any) -> Layer:
+        member = self._member(path)
+        folder, _, name = path.rpartition("/")
+        digest = Digest(f"sha256:{name}") if folder == "blobs/sha256" else None
+        return Layer(member, diff_id, digest, member.size if isinstance(member, FileSlice) else None)
+
+
+def sha256(data: bytes) -> Digest:
+    """Return the digest of some bytes."""
+    import hashlib
+
+    return Digest(f"sha256:{hashlib.sha256(data).hexdigest()}")
+
+
+def layout_roots(index: bytes, what: str, tag: str | None) -> list[Descriptor]:
+    """Return the descriptors of an index.json that a tag names; all of them without one. Raises NotFound."""
+    document = manifest.parse_object(index, f"{what}: index.json")
+    entries = document.get("manifests")
+    if not isinstance(entries, list):
+        raise Damaged(f"{what}: index.json lists no manifests")
+    parsed = [manifest.parse_descriptor(item, f"{what}: index.json") for item in entries]
+    if tag is None:
+        return parsed
+    keys = (manifest.REF_NAME, "io.containerd.image.name")
+    chosen = [d for d in parsed if any(key in d.annotations and names_match(d.annotations[key], tag) for key in keys)]
+    if not chosen:
+        have = sorted({d.annotations[key] for d in parsed for key in keys if key in d.annotations})
+        raise NotFound(f"{what}: no image {tag!r}; it has {', '.join(have[:10]) or 'none with a name'}")
+    return chosen
+
+
+def names_match(name: str, wanted: str) -> bool:
+    """Tell whether what the user typed names an archive's image: in full, completed with `latest`, or by tag alone."""
+    full = wanted if ":" in wanted.rpartition("/")[2] else f"{wanted}:latest"
+    return name in (wanted, full) or name.endswith("/" + full) or name.rpartition(":")[2] == wanted
+
+
+def _blob_path(digest: Digest) -> str:
+    return f"blobs/{digest.algorithm}/{digest.hex}"
+
+
+def require_regular(path: Path) -> None:
+    """Raise ImageError unless the path is a plain file: a hostile layout may hold a pipe or a device."""
+    import stat
+
+    try:
+        mode = path.stat().st_mode
+    except OSError as exc:
+        raise ImageError(f"{path}: can't be read: {exc.strerror}") from exc
+    if not stat.S_ISREG(mode):
+        raise ImageError(f"{path}: not a plain file")

@@ -1,0 +1,53 @@
+"""An OCI image layout in a folder. Source: OCI image spec, image-layout.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from auditor.codec.limits import MAX_DOCUMENT
+from auditor.codec.verify import verified_document
+from auditor.errors import Damaged, NotAnImage, NotFound
+from auditor.images import manifest
+from auditor.images.archive import layout_roots, require_regular
+from auditor.images.manifest import Descriptor, Origin
+from auditor.images.source import FileSlice, HeldFile, Image
+
+
+def read_images(folder: Path, origin: Origin, tag: str | None) -> tuple[Image, ...]:
+    """Read the images of a layout. Raises NotAnImage, NotFound, Damaged."""
+    index = folder / "index.json"
+    if not index.is_file():
+        raise NotAnImage(f"{folder}: a folder, but no OCI layout: it has no index.json")
+    roots = layout_roots(_read(index), origin.target, tag)
+    return manifest.images(_Folder(folder), roots, origin)
+
+
+def _read(path: Path) -> bytes:
+    require_regular(path)
+    data = HeldFile.open(path).stream().read(MAX_DOCUMENT + 1)
+    if len(data) > MAX_DOCUMENT:
+        raise Damaged(f"{path}: too large for a JSON document")
+    return data
+
+
+class _Folder:
+    """The manifest.Store of a layout's `blobs` folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def _path(self, descriptor: Descriptor) -> Path:
+        path = self._folder / "blobs" / descriptor.digest.algorithm / descriptor.digest.hex
+        if not path.exists():
+            raise NotFound(f"{self._folder}: lacks blob {descriptor.digest}")
+        require_regular(path)
+        return path
+
+    def document(self, descriptor: Descriptor) -> bytes:
+        return verified_document(
+            _read(self._path(descriptor)), descriptor.digest, f"{self._folder}: blob {descriptor.digest}"
+        )
+
+    def content(self, descriptor: Descriptor) -> FileSlice:
+        file = HeldFile.open(self._path(descriptor))
+        return FileSlice(file, 0, file.size)

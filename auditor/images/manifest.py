@@ -1,0 +1,325 @@
+"""Manifests, indexes and configs: JSON documents to images.
+
+Sources: OCI image spec v1.1 (manifest.md, image-index.md, config.md), Docker image manifest v2 schema 2, BuildKit's
+attestation-storage.md. An index is walked to every platform; one code serves folders, archives and registries.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from auditor.codec.limits import MAX_DOCUMENT
+from auditor.errors import Damaged, ImageError, NotFound
+from auditor.images.source import Content, Image, Layer, Passed
+from auditor.model import Config, DiffID, Digest, Platform, Skipped, Step
+
+_INDEXES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+_MANIFESTS = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+ACCEPT = ", ".join(_INDEXES + _MANIFESTS)
+_MAX_DEPTH = 4
+_MAX_MANIFESTS = 1000
+_MAX_LAYERS = 4096  # engines stop at 127; artifacts may hold more
+REF_NAME = "org.opencontainers.image.ref.name"
+_TITLE = "org.opencontainers.image.title"
+_CACHE_CONFIG = "application/vnd.buildkit.cacheconfig.v0"
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """A pointer to a blob: what it is, its digest and its size in bytes."""
+
+    media_type: str
+    digest: Digest
+    size: int | None
+    annotations: Mapping[str, str]
+    platform: Platform | None
+
+    @property
+    def is_attestation(self) -> bool:
+        """Whether BuildKit hung an attestation manifest here."""
+        return self.annotations.get("vnd.docker.reference.type") == "attestation-manifest"
+
+
+class Store(Protocol):
+    """Where blobs lie by their digest: a folder, an archive, a repository."""
+
+    def document(self, descriptor: Descriptor) -> bytes:
+        """Return a JSON blob, verified. Raises NotFound, Damaged."""
+        ...
+
+    def content(self, descriptor: Descriptor) -> Content | Passed:
+        """Return a layer's bytes. Raises NotFound where that is known without a read."""
+        ...
+
+
+def parse_json(data: bytes, what: str) -> Any:
+    """Parse one document. Raises Damaged on bad JSON, too much of it, or nesting beyond reason."""
+    if len(data) > MAX_DOCUMENT:
+        raise Damaged(f"{what}: {len(data)} bytes are no sensible JSON document")
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as exc:
+        raise Damaged(f"{what}: not JSON: {exc}") from None
+
+
+def parse_object(data: bytes, what: str) -> dict[str, Any]:
+    """Parse a document that is a JSON object. Raises Damaged on anything else."""
+    value = parse_json(data, what)
+    if not isinstance(value, dict):
+        raise Damaged(f"{what}: want a JSON object")
+    return value
+
+
+def parse_descriptor(value: Any, what: str) -> Descriptor:
+    """Parse a descriptor. Raises Damaged where its digest or size is malformed."""
+    if not isinstance(value, dict):
+        raise Damaged(f"{what}: a descriptor is no JSON object")
+    size = value.get("size")
+    if size is not None and (not isinstance(size, int) or size < 0):
+        raise Damaged(f"{what}: a descriptor's size is {size!r:.40}")
+    try:
+        digest = Digest(value.get("digest", ""))
+    except ImageError as exc:
+        raise Damaged(f"{what}: {exc}") from None
+    return Descriptor(
+        str(value.get("mediaType", "")),
+        digest,
+        size,
+        _strings(value.get("annotations")),
+        _platform(value.get("platform")),
+    )
+
+
+def parse_config(data: bytes, what: str) -> Config:
+    """Parse an image config. Raises Damaged where its layers or history are malformed."""
+    raw = parse_object(data, what)
+    rootfs = raw.get("rootfs") or {}
+    diff_ids = rootfs.get("diff_ids") or [] if isinstance(rootfs, dict) else []
+    history = raw.get("history") or []
+    if not isinstance(diff_ids, list) or not isinstance(history, list):
+        raise Damaged(f"{what}: rootfs.diff_ids and history must be lists")
+    try:
+        parsed = tuple(DiffID(item) for item in diff_ids)
+    except ImageError as exc:
+        raise Damaged(f"{what}: rootfs.diff_ids: {exc}") from None
+    return Config(_platform(raw), parsed, tuple(_step(item) for item in history if isinstance(item, dict)), raw)
+
+
+def _step(item: dict[str, Any]) -> Step:
+    return Step(
+        _optional(item.get("created")),
+        _optional(item.get("created_by")),
+        str(item.get("comment") or ""),
+        bool(item.get("empty_layer", False)),
+    )
+
+
+def _optional(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _strings(value: Any) -> dict[str, str]:
+    return {str(k): v for k, v in value.items() if isinstance(v, str)} if isinstance(value, dict) else {}
+
+
+def _platform(value: Any) -> Platform | None:
+    if not isinstance(value, dict) or not isinstance(value.get("os"), str) or not value["os"]:
+        return None
+    return Platform(value["os"], str(value.get("architecture") or ""), str(value.get("variant") or ""))
+
+
+def platform_matches(wanted: str | None, have: Platform | None) -> bool:
+    """Tell whether `linux/arm64` or `linux/arm/v7` names this platform; a wanted part left out matches any."""
+    if wanted is None:
+        return True
+    if have is None:
+        return False
+    parts = wanted.split("/")
+    return list((have.os, have.architecture, have.variant)[: len(parts)]) == parts
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What all images of one target share."""
+
+    target: str
+    transport: str
+    platform: str | None
+
+
+def images(store: Store, roots: Sequence[Descriptor], origin: Origin) -> tuple[Image, ...]:
+    """Follow descriptors down to every image of the wanted platform, attestations joined to what they attest.
+
+    Raises NotFound where no platform matches, Damaged on broken documents.
+    """
+    found: list[Image] = []
+    attestations: dict[str, list[Any]] = {}
+    missing: list[Skipped] = []
+    platforms: list[str] = []
+    seen: set[Digest] = set()
+    for descriptor, names in _leaves(store, roots):
+        if descriptor.digest in seen:
+            continue
+        seen.add(descriptor.digest)
+        if len(seen) > _MAX_MANIFESTS:
+            raise Damaged(f"{origin.target}: more than {_MAX_MANIFESTS} manifests")
+        if descriptor.is_attestation:
+            subject = descriptor.annotations.get("vnd.docker.reference.digest", "")
+            attestations.setdefault(subject, []).extend(_statements(store, descriptor))
+            continue
+        if descriptor.platform is not None:
+            platforms.append(str(descriptor.platform))
+        if descriptor.platform is None or platform_matches(origin.platform, descriptor.platform):
+            try:
+                found.append(_image(store, descriptor, names, origin))
+            except NotFound as exc:
+                if descriptor.platform is None:
+                    raise
+                missing.append(Skipped(None, None, f"platform {descriptor.platform}: {exc}"))
+    wanted = [image for image in found if platform_matches(origin.platform, image.config.platform) or not image.stacked]
+    if not wanted:
+        platforms += [str(image.config.platform) for image in found]
+        have = ", ".join(dict.fromkeys(platforms)) or "none"
+        reason = missing[0].reason if missing and not found else f"no platform {origin.platform}; it has {have}"
+        raise NotFound(f"{origin.target}: {reason}")
+    return tuple(
+        replace(
+            image,
+            documents={**image.documents, **_numbered(attestations.get(image.digest or "", []))},
+            skipped=(*image.skipped, *missing),
+        )
+        for image in wanted
+    )
+
+
+def _numbered(statements: list[Any]) -> dict[str, Any]:
+    return {f"attestation[{index}]": statement for index, statement in enumerate(statements)}
+
+
+def _leaves(
+    store: Store, roots: Sequence[Descriptor], depth: int = 0, names: tuple[str, ...] = ()
+) -> Iterator[tuple[Descriptor, tuple[str, ...]]]:
+    """Walk indexes to manifests, in order; yield each with the names that index.json gives it."""
+    for descriptor in roots:
+        own = names or tuple(
+            descriptor.annotations[key]
+            for key in ("io.containerd.image.name", REF_NAME)
+            if key in descriptor.annotations
+        )
+        what = f"index {descriptor.digest}"
+        if descriptor.media_type in _MANIFESTS:
+            yield descriptor, own
+            continue
+        document = parse_object(store.document(descriptor), what)
+        children = document.get("manifests")
+        if not isinstance(children, list) or "layers" in document:
+            yield descriptor, own
+            continue
+        if depth >= _MAX_DEPTH or len(children) > _MAX_MANIFESTS:
+            raise Damaged(f"{what}: indexes are nested or filled beyond reason")
+        parsed = [parse_descriptor(child, what) for child in children]
+        if any(child.media_type == _CACHE_CONFIG for child in parsed):
+            yield descriptor, own  # BuildKit's cache: an index whose "manifests" are layers
+        else:
+            yield from _leaves(store, parsed, depth + 1, own)
+
+
+def _image(store: Store, descriptor: Descriptor, names: tuple[str, ...], origin: Origin) -> Image:
+    what = f"{origin.target}: manifest {descriptor.digest}"
+    manifest = parse_object(store.document(descriptor), what)
+    if manifest.get("schemaVersion") == 1:
+        raise ImageError(f"{what}: Docker's schema 1, obsolete since 2017; pull and push it with a current engine")
+    layers, config = _children(manifest, what)
+    if len(layers) > _MAX_LAYERS:
+        raise Damaged(f"{what}: {len(layers)} layers")
+    annotations = {**descriptor.annotations, **_strings(manifest.get("annotations"))}
+    document = store.document(config) if config and config.size != 0 else b"{}"
+    if config and _is_image_config(config, document):
+        parsed = parse_config(document, f"{origin.target}: config {config.digest}")
+        if len(parsed.diff_ids) != len(layers):
+            raise Damaged(f"{what}: {len(layers)} layers, but the config names {len(parsed.diff_ids)}")
+        made = tuple(
+            Layer(store.content(layer), diff_id, layer.digest, layer.size)
+            for layer, diff_id in zip(layers, parsed.diff_ids, strict=True)
+        )
+        return Image(
+            origin.target,
+            origin.transport,
+            config.digest,
+            descriptor.digest,
+            parsed,
+            made,
+            names,
+            annotations,
+        )
+    made = tuple(
+        Layer(
+            store.content(layer),
+            None,
+            layer.digest,
+            layer.size,
+            layer.annotations.get(_TITLE) or layer.digest.hex,
+        )
+        for layer in layers
+    )
+    raw = _quiet_json(document)
+    return Image(
+        origin.target,
+        origin.transport,
+        config.digest if config else None,
+        descriptor.digest,
+        Config(descriptor.platform, (), (), {}),
+        made,
+        names,
+        annotations,
+        {"config": raw} if raw else {},
+        stacked=False,
+    )
+
+
+def _children(manifest: dict[str, Any], what: str) -> tuple[list[Descriptor], Descriptor | None]:
+    """Return a manifest's layers and config; BuildKit's cache index keeps both among its `manifests`."""
+    listed = manifest.get("layers", manifest.get("manifests", manifest.get("blobs", [])))
+    if not isinstance(listed, list):
+        raise Damaged(f"{what}: layers must be a list")
+    layers = [parse_descriptor(item, what) for item in listed]
+    config = parse_descriptor(manifest["config"], what) if manifest.get("config") else None
+    if config is None:
+        config = next((item for item in layers if item.media_type == _CACHE_CONFIG), None)
+        layers = [item for item in layers if item is not config]
+    return layers, config
+
+
+def _is_image_config(config: Descriptor, document: bytes) -> bool:
+    """The media type says so, or the content does: some tools write `application/json`."""
+    if config.media_type in (
+        "application/vnd.oci.image.config.v1+json",
+        "application/vnd.docker.container.image.v1+json",
+    ):
+        value = _quiet_json(document)
+        return isinstance(value, dict) and isinstance(value.get("rootfs"), dict)
+    value = _quiet_json(document) if config.media_type in ("", "application/json") else None
+    return isinstance(value, dict) and isinstance(value.get("rootfs"), dict)
+
+
+def _quiet_json(document: bytes) -> Any:
+    try:
+        return json.loads(document)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _statements(store: Store, descriptor: Descriptor) -> list[Any]:
+    """Return the in-toto statements of an attestation manifest."""
+    manifest = parse_object(store.document(descriptor), f"attestation {descriptor.digest}")
+    layers, _ = _children(manifest, f"attestation {descriptor.digest}")
+    return [parse_json(store.document(layer), f"attestation {layer.digest}") for layer in layers[:_MAX_MANIFESTS]]

@@ -1,0 +1,92 @@
+"""What each layer adds, overwrites, deletes and wastes: counts over a trace."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from auditor.codec.tar import BLOCK, padded
+from auditor.layers.trace import Trace
+from auditor.model import Kind, Version
+
+
+@dataclass(frozen=True, slots=True)
+class LayerStats:
+    """Entries that are no folders: new paths, lower ones hidden by the same path anew, lower ones removed.
+
+    `hidden_bytes` is the content of this layer's files that the final tree does not show.
+    """
+
+    added: int
+    overwritten: int
+    deleted: int
+    hidden_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenFiles:
+    """File versions that the final tree does not show, with the largest of them."""
+
+    count: int
+    bytes: int
+    largest: tuple[Version, ...]
+
+
+def layer_stats(trace: Trace) -> tuple[LayerStats, ...]:
+    """Count for every layer of a stack."""
+    layers = range(len(trace.layers))
+    entries, own = [0 for _ in layers], [0 for _ in layers]
+    overwritten, deleted, hidden = [0 for _ in layers], [0 for _ in layers], [0 for _ in layers]
+    for layer, listing in enumerate(trace.layers):
+        for entry, kind in enumerate(listing.kinds):
+            if kind == Kind.DIR:
+                continue
+            entries[layer] += 1
+            by, anew = trace.hidden_by(layer, entry)
+            if by is None:
+                continue
+            hidden[layer] += listing.sizes[entry]
+            if by == layer:
+                own[layer] += 1
+            elif anew:
+                overwritten[by] += 1
+            else:
+                deleted[by] += 1
+    return tuple(
+        LayerStats(max(entries[i] - own[i] - overwritten[i], 0), overwritten[i], deleted[i], hidden[i]) for i in layers
+    )
+
+
+def hidden_files(trace: Trace, largest: int = 20) -> HiddenFiles:
+    """Sum up the hidden file versions; ties among the largest go by layer and place in the tar."""
+    count = total = 0
+    heap: list[tuple[int, int, int]] = []
+    for layer, listing in enumerate(trace.layers):
+        for entry in listing.files():
+            if trace.hidden_in(layer, entry) is not None:
+                count += 1
+                total += listing.sizes[entry]
+                item = (listing.sizes[entry], -layer, -entry)
+                if len(heap) < largest:
+                    heapq.heappush(heap, item)
+                elif item > heap[0]:
+                    heapq.heapreplace(heap, item)
+    order = sorted(heap, reverse=True)
+    return HiddenFiles(count, total, tuple(Version(-layer, -entry) for _, layer, entry in order))
+
+
+def visible_bytes(trace: Trace, lowest: int = 0) -> int:
+    """Estimate the tar that holds what is visible of the layers from `lowest` up, in bytes."""
+    total = 2 * BLOCK
+    for layer in range(lowest, len(trace.layers)):
+        listing = trace.layers[layer]
+        for entry, size in enumerate(listing.sizes):
+            if trace.hidden_in(layer, entry) is None:
+                total += BLOCK + padded(size)
+    return total
+
+
+def bytes_of(trace: Trace, versions: Sequence[Version]) -> int:
+    """Return what some entries take in their tars, headers included."""
+    return sum(BLOCK + padded(trace.layers[v.layer].sizes[v.entry]) for v in versions)

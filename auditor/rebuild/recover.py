@@ -1,0 +1,133 @@
+"""Bring a file back out of the layer that holds it, deleted or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from auditor.audit import check
+from auditor.codec.sparse import expanded, real_size
+from auditor.codec.tar import Header, normalise
+from auditor.errors import RecoverError
+from auditor.findings import display
+from auditor.images.source import Image, Layer, Passed
+from auditor.layers.index import LayerIndex, content_of, index_layer
+from auditor.layers.listing import plain_file
+from auditor.layers.trace import Trace
+from auditor.model import Kind, Version
+
+
+@dataclass(frozen=True, slots=True)
+class Recoverable:
+    """One version of a file: its layer, which of the path's entries there (from 1), and what became of it."""
+
+    layer: int
+    nth: int
+    size: int
+    mode: int
+    state: str
+    version: Version
+
+
+class History:
+    """All versions of one path in an image, whose layers can be read again."""
+
+    def __init__(self, image: Image, path: str) -> None:
+        """Index all layers, verified. Raises Damaged."""
+        self._image, self._path = image, path
+        self._wanted = {path, normalise(path)}
+        self._indexes = [self._index(number, layer) for number, layer in enumerate(image.layers)]
+        self._trace = Trace([index.listing for index in self._indexes], stacked=image.stacked)
+
+    def _index(self, number: int, layer: Layer) -> LayerIndex:
+        what = f"{self._image.target}: layer {number}"
+        assert not isinstance(layer.content, Passed)  # noqa: S101 - the image was opened to be read again
+        with layer.content.open() as stream:
+            index = index_layer(
+                stream, what, layer.digest.algorithm if layer.digest else "sha256", lambda h: h.kind in _HOLDERS
+            )
+        check(layer, index, what)
+        if not index.is_tar:
+            index.listing.paths[:] = plain_file(layer.title or f"layer-{number}", 0).paths
+        return index
+
+    def versions(self) -> list[Recoverable]:
+        """List the versions of the path, lowest first. Raises RecoverError where no layer holds it."""
+        found = []
+        for layer, index in enumerate(self._indexes):
+            nth = 0
+            for entry, own in enumerate(index.listing.paths):
+                if own in self._wanted or display(own) == display(self._path.lstrip("/")):
+                    nth += 1
+                    if index.listing.kinds[entry] in _HOLDERS:
+                        found.append(self._recoverable(layer, entry, nth))
+        if not found:
+            raise RecoverError(
+                f"{self._image.target}: no layer holds a file {display(self._path.lstrip('/'))}{self._hint()}"
+            )
+        return found
+
+    def _hint(self) -> str:
+        for layer, index in enumerate(self._indexes):
+            for entry, own in enumerate(index.listing.paths):
+                if own in self._wanted:
+                    target = index.listing.links.get(entry)
+                    if target is not None:
+                        return f"; in layer {layer} it is a link to {target}"
+                    return f"; in layer {layer} it is no file"
+        return "; `image-audit scan` lists what is hidden"
+
+    def _recoverable(self, layer: int, entry: int, nth: int) -> Recoverable:
+        by, anew = self._trace.hidden_by(layer, entry)
+        state = "present" if by is None else f"{'overwritten' if anew else 'deleted'} in layer {by}"
+        version = Version(layer, entry)
+        content = self._trace.content(version)
+        if content is None:
+            return Recoverable(layer, nth, 0, 0o644, state + ", a link that leads nowhere", version)
+        header = self._indexes[content.layer].headers.get(content.entry)
+        if header is None:
+            return Recoverable(layer, nth, self._indexes[layer].listing.sizes[entry], 0o644, state, version)
+        return Recoverable(layer, nth, real_size(header), header.mode, state, version)
+
+    def read(self, chosen: Recoverable) -> Iterator[bytes]:
+        """Yield the content of a version. Raises RecoverError where it has none."""
+        content = self._trace.content(chosen.version)
+        if content is None:
+            raise RecoverError(
+                f"{display(self._path.lstrip('/'))}: the hard link in layer {chosen.layer} leads nowhere"
+            )
+        layer, index = self._image.layers[content.layer], self._indexes[content.layer]
+        header = index.headers.get(content.entry)
+        assert not isinstance(layer.content, Passed)  # noqa: S101
+        what = f"{self._image.target}: layer {content.layer}"
+        offset, size = index.listing.offsets[content.entry], index.listing.sizes[content.entry]
+        with layer.content.open() as stream:
+            if header is None or not header.sparse:
+                yield from content_of(stream, offset, size, what)
+            else:
+                yield from self._sparse(stream, header, what)
+
+    @staticmethod
+    def _sparse(stream: object, header: Header, what: str) -> Iterator[bytes]:
+        yield from expanded(header, content_of(stream, header.offset, header.size, what), header.extension)  # type: ignore[arg-type]
+
+
+_HOLDERS = (Kind.FILE, Kind.HARDLINK)
+
+
+def choose(versions: Sequence[Recoverable], layer: int | None, nth: int | None, path: str) -> Recoverable:
+    """Return the one version that the user means. Raises RecoverError, which lists them, where that is not clear."""
+    chosen = [v for v in versions if layer in (None, v.layer) and nth in (None, v.nth)]
+    if layer is not None and nth is None and chosen:
+        chosen = chosen[-1:]  # what the layer itself shows
+    if len(chosen) == 1:
+        return chosen[0]
+    listed = "; ".join(f"--layer {v.layer}{_nth(v, versions)}: {v.size} bytes, {v.state}" for v in versions)
+    if not chosen:
+        raise RecoverError(f"{path}: not in layer {layer}; it has {listed}")
+    raise RecoverError(f"{path}: {len(chosen)} versions, choose one: {listed}")
+
+
+def _nth(version: Recoverable, versions: Sequence[Recoverable]) -> str:
+    several = sum(other.layer == version.layer for other in versions) > 1
+    return f" --nth {version.nth}" if several else ""

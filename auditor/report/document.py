@@ -1,0 +1,152 @@
+"""The JSON report, which the other formats are made of. docs/report.md and the JSON Schema describe it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from auditor import __version__
+from auditor.advice.flatten import FlattenAdvice
+from auditor.audit import Audit
+from auditor.findings import display
+from auditor.model import Finding, Severity, State, Version
+
+SCHEMA = "image-audit/1"
+
+
+def render(audits: Sequence[Audit], created: str, *, show_secrets: bool = False) -> str:
+    """Return the report as JSON text: one object, or several under `reports`."""
+    return json.dumps(document(audits, created, show_secrets=show_secrets), indent=2, ensure_ascii=True) + "\n"
+
+
+def document(audits: Sequence[Audit], created: str, *, show_secrets: bool = False) -> dict[str, Any]:
+    """Return the report as plain values. `created` is RFC 3339 in UTC."""
+    reports = [report(audit, created, show_secrets=show_secrets) for audit in audits]
+    return reports[0] if len(reports) == 1 else {"schema": SCHEMA, "reports": reports}
+
+
+def report(audit: Audit, created: str, *, show_secrets: bool = False) -> dict[str, Any]:
+    """Return the report of one image."""
+    return {
+        "schema": SCHEMA,
+        "created": created,
+        "tool": {"name": "image-audit", "version": __version__, "ruleset": audit.ruleset.digest},
+        "image": image_object(audit),
+        "findings": [_finding(finding, show_secrets) for finding in audit.findings],
+        "hidden_files": _hidden_files(audit),
+        "flatten": _flatten(audit.flatten),
+        "coverage": {
+            "layers": len(audit.records),
+            "files": sum(1 for record in audit.records for _ in record.listing.files()),
+            "bytes": sum(record.uncompressed for record in audit.records),
+            "decoded": sum(record.decoded for record in audit.records),
+            "skipped": len(audit.skipped),
+        },
+        "skipped": [asdict(item) for item in audit.skipped],
+        "summary": _summary(audit.findings),
+    }
+
+
+def image_object(audit: Audit) -> dict[str, Any]:
+    """Return the report's `image`: what it is, its layers, its history."""
+    image = audit.image
+    return {
+        "target": image.target,
+        "transport": image.transport,
+        "id": image.id,
+        "digest": image.digest,
+        "platform": str(image.config.platform) if image.config.platform else None,
+        "size": sum(record.size for record in audit.records),
+        "names": list(image.names),
+        "base": asdict(audit.base) if audit.base else None,
+        "layers": [_layer(audit, index) for index in range(len(audit.records))],
+        "history": [
+            {"created": step.created, "created_by": step.created_by, "comment": step.comment, "layer": layer}
+            for step, layer in zip(audit.history, audit.step_layers, strict=True)
+        ],
+    }
+
+
+def _layer(audit: Audit, index: int) -> dict[str, Any]:
+    layer, record, step = audit.image.layers[index], audit.records[index], audit.step_of(index)
+    stats = audit.stats[index]
+    return {
+        "index": index,
+        "diff_id": layer.diff_id,
+        "digest": layer.digest,
+        "size": record.size,
+        "created": step.created if step else None,
+        "created_by": step.created_by if step else None,
+        "comment": step.comment if step else None,
+        "added": stats.added,
+        "overwritten": stats.overwritten,
+        "deleted": stats.deleted,
+        "hidden_bytes": stats.hidden_bytes,
+        "inherited": index < (audit.base.layers if audit.base else 0),
+    }
+
+
+def _finding(finding: Finding, show_secrets: bool) -> dict[str, Any]:
+    return {
+        "id": finding.id,
+        "rule": finding.rule,
+        "name": finding.name,
+        "provider": finding.provider,
+        "detector": finding.detector,
+        "severity": finding.severity,
+        "confidence": finding.confidence,
+        "state": finding.state,
+        "path": finding.path,
+        "member": finding.member,
+        "decoded": list(finding.decoded),
+        "where": finding.where,
+        "line": finding.line,
+        "added_in": finding.added_in,
+        "added_by": finding.added_by,
+        "hidden_in": finding.hidden_in,
+        "hidden_by": finding.hidden_by,
+        "inherited": finding.inherited,
+        "secret": finding.secret.reveal() if show_secrets else finding.secret.masked,
+        "secret_id": finding.secret_id,
+        "check": finding.check,
+        "verified": finding.verified,
+        "package": asdict(finding.package) if finding.package else None,
+        "source": None,
+        "recover": finding.recover,
+        "advice": list(finding.advice),
+    }
+
+
+def _flatten(advice: FlattenAdvice) -> dict[str, Any]:
+    lists = {key: list(value) for key, value in asdict(advice).items() if isinstance(value, tuple)}
+    return {**asdict(advice), **lists}
+
+
+def _hidden_files(audit: Audit) -> dict[str, Any]:
+    hidden = audit.hidden
+    return {"count": hidden.count, "bytes": hidden.bytes, "largest": [_hidden(audit, v) for v in hidden.largest]}
+
+
+def _hidden(audit: Audit, version: Version) -> dict[str, Any]:
+    listing = audit.records[version.layer].listing
+    by, anew = audit.trace.hidden_by(version.layer, version.entry)
+    return {
+        "path": display(listing.paths[version.entry]),
+        "size": listing.sizes[version.entry],
+        "added_in": version.layer,
+        "hidden_in": by,
+        "state": State.OVERWRITTEN if anew else State.DELETED,
+    }
+
+
+def _summary(findings: Sequence[Finding]) -> dict[str, Any]:
+    severities = Counter(finding.severity for finding in findings)
+    states = Counter(finding.state for finding in findings)
+    return {
+        "findings": len(findings),
+        "by_severity": {severity.value: severities[severity] for severity in Severity if severities[severity]},
+        "by_state": {state.value: states[state] for state in State if states[state]},
+    }

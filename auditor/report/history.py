@@ -1,0 +1,65 @@
+"""`docker history`, and what each layer adds, overwrites, deletes and wastes."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from auditor.audit import Audit
+from auditor.report.document import image_object
+from auditor.report.text import instruction, printable, shortened, size
+
+SCHEMA = "image-audit-history/1"
+_MAX_INSTRUCTION = 200
+
+
+def render_json(audits: Sequence[Audit]) -> str:
+    """Return the images as the JSON report describes them, without findings."""
+    return json.dumps({"schema": SCHEMA, "images": [image_object(audit) for audit in audits]}, indent=2) + "\n"
+
+
+def render(audits: Sequence[Audit], *, width: int = 80, color: bool = False) -> str:
+    """Return a table a image: newest step first, as docker prints it."""
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=color, no_color=not color, highlight=False)
+    for audit in audits:
+        platform = f"  {audit.image.config.platform}" if audit.image.config.platform else ""
+        console.print(Text(printable(audit.image.target + platform), style="bold"))
+        console.print(_table(audit))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _table(audit: Audit) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), expand=True)
+    for name in ("LAYER", "SIZE", "ADDED", "OVERWR.", "DELETED", "HIDDEN"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("INSTRUCTION", ratio=1, overflow="fold")
+    rows = list(zip(audit.history, audit.step_layers, strict=True))
+    known = {layer for _, layer in rows if layer is not None}
+    for layer in reversed(range(len(audit.records))):
+        if layer not in known:
+            table.add_row(*_numbers(audit, layer), "unknown: the history does not fit the layers")
+    for step, made in reversed(rows):
+        numbers = ["", "0 B", "", "", "", ""] if made is None else _numbers(audit, made)
+        text = shortened(printable(instruction(step.created_by)), _MAX_INSTRUCTION)
+        if step.comment and step.comment != "buildkit.dockerfile.v0":
+            text = f"{text} ({printable(step.comment)})".strip()
+        table.add_row(*numbers, text)
+    return table
+
+
+def _numbers(audit: Audit, layer: int) -> list[str]:
+    stats = audit.stats[layer]
+    return [
+        str(layer),
+        size(audit.records[layer].uncompressed),
+        str(stats.added),
+        str(stats.overwritten),
+        str(stats.deleted),
+        size(stats.hidden_bytes),
+    ]

@@ -1,0 +1,180 @@
+"""Fixtures: a scrubbed environment, the command line, and the real services that tests talk to."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auditor.detect.plugins import plugin_rules
+from auditor.detect.rules import Ruleset, builtin_rules, select
+from auditor.scan import Scanner
+
+CI = bool(os.environ.get("CI"))
+
+
+def require(condition: bool, what: str) -> None:
+    """Skip where a service is missing; in CI that is a failure."""
+    if not condition:
+        if CI:
+            pytest.fail(f"{what} is missing, and CI skips nothing")
+        pytest.skip(f"{what} is missing")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command did."""
+
+    status: int
+    out: str
+    err: str
+    raw: bytes
+
+    @property
+    def json(self) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(self.out)
+        return value
+
+
+@pytest.fixture(scope="session")
+def cache() -> Path:
+    """One cache of compiled rules for all tests, which would else compile them hundreds of times."""
+    return Path(tempfile.gettempdir()) / f"image-audit-tests-{os.getuid()}" / "image-audit"
+
+
+@pytest.fixture
+def environment(tmp_path: Path, cache: Path) -> dict[str, str]:
+    """A scrubbed environment: no config, no credentials, no engine but the one of the test."""
+    home = tmp_path / "home"
+    home.mkdir()
+    keep = {key: os.environ[key] for key in ("PATH", "TMPDIR", "LD_LIBRARY_PATH") if key in os.environ}
+    return {
+        **keep,
+        "HOME": str(home),
+        "XDG_CACHE_HOME": str(cache.parent),
+        "DOCKER_CONFIG": str(home / "docker"),
+        "DOCKER_HOST": f"unix://{home}/no-engine.sock",
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+class Cli:
+    """Runs `python -m auditor` as users do, in a process of its own."""
+
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        self.environment, self.folder = environment, folder
+
+    def __call__(self, *arguments: object, stdin: Any = None, **environment: str) -> Result:
+        done = subprocess.run(
+            [sys.executable, "-m", "auditor", *map(str, arguments)],
+            capture_output=True,
+            env={**self.environment, **environment},
+            cwd=self.folder,
+            check=False,
+            timeout=300,
+            **({"stdin": stdin} if hasattr(stdin, "fileno") else {"input": stdin or b""}),
+        )
+        return Result(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(), done.stdout)
+
+
+@pytest.fixture
+def cli(environment: dict[str, str], tmp_path: Path) -> Cli:
+    work = tmp_path / "work"
+    work.mkdir()
+    return Cli(environment, work)
+
+
+@pytest.fixture(scope="session")
+def ruleset() -> Ruleset:
+    return select((*builtin_rules(), *plugin_rules()))
+
+
+@pytest.fixture(scope="session")
+def scanner(ruleset: Ruleset, cache: Path) -> Iterator[Scanner]:
+    made = Scanner(ruleset, cache=cache)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def engine() -> str:
+    """The address of a real Docker engine."""
+    address = "unix:///var/run/docker.sock"
+    done = (
+        subprocess.run(["docker", "-H", address, "info"], capture_output=True, check=False)
+        if shutil.which("docker")
+        else None
+    )
+    require(done is not None and done.returncode == 0, "a Docker engine")
+    return address
+
+
+def docker(*arguments: str, **more: Any) -> str:
+    done = subprocess.run(
+        ["docker", *arguments],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"},
+        **more,
+    )
+    out: bytes = done.stdout
+    return out.decode().strip()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert process.poll() is None, "the service ended at once"
+        time.sleep(0.05)
+    pytest.fail(f"nothing answers on port {port}")
+
+
+@pytest.fixture(scope="session")
+def start_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Start real registries; returns their address. `auth` is a registry's auth section, as YAML text."""
+    require(shutil.which("docker-registry") is not None, "docker-registry")
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(auth: str = "") -> str:
+        folder, port = tmp_path_factory.mktemp("registry"), free_port()
+        config = folder / "config.yml"
+        config.write_text(
+            f"version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {folder}/data}}\n"
+            f'  delete: {{enabled: true}}\nhttp: {{addr: "127.0.0.1:{port}"}}\n{auth}'
+        )
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=log)
+        processes.append(process)
+        wait_for_port(port, process)
+        return f"127.0.0.1:{port}"
+
+    yield start
+    for process in processes:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def registry(start_registry: Any) -> str:
+    address: str = start_registry()
+    return address

@@ -1,0 +1,92 @@
+"""Every rule holds its own proof; malformed ones say what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from auditor.detect.examples import fill
+from auditor.detect.rules import Rule, Ruleset, builtin_rules, load_file, select
+from auditor.errors import RuleError
+from auditor.scan import Scanner
+from tests.detect.harness import find
+
+RULES = builtin_rules()
+
+
+@pytest.fixture(scope="session")
+def alone(cache: Path) -> Scanner:
+    return Scanner(Ruleset(RULES), cache=cache)
+
+
+def test_there_are_rules_and_their_ids_are_unique() -> None:
+    assert len(RULES) >= 200
+    assert len({rule.id for rule in RULES}) == len(RULES)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_examples_are_found_as_the_rule_and_near_misses_are_not(rule: Rule, alone: Scanner) -> None:
+    assert len(rule.examples) >= 2 and len(rule.counterexamples) >= 2
+    for template in rule.examples:
+        for seed in range(3):
+            found = find(alone, rule, fill(template, seed))
+            assert any(f.rule.id == rule.id and f.confidence is rule.confidence for f in found), fill(template, seed)
+    for template in rule.counterexamples:
+        for seed in range(3):
+            found = find(alone, rule, fill(template, seed))
+            assert not any(f.rule.id == rule.id and f.confidence is rule.confidence for f in found), fill(template, seed)
+
+
+VALID = {
+    "id": "a-b",
+    "name": "A",
+    "provider": "a",
+    "severity": "high",
+    "confidence": "high",
+    "pattern": "ab[0-9]{9}",
+    "keywords": ["ab"],
+    "examples": ["ab{digits:9}"],
+    "counterexamples": ["ab{digits:8}"],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"id": "A B"}, "an id is lower-case words"),
+        ({"patern": "x"}, "unknown key 'patern'; did you mean 'pattern'?"),
+        ({"pattern": "("}, "pattern: missing"),
+        ({"pattern": "a*"}, "matches the empty text"),
+        ({"severity": "huge"}, "severity is 'huge'; want one of critical"),
+        ({"entropy": 9}, "want 0 to 8"),
+        ({"check": "github-chksum"}, "did you mean 'github-checksum'?"),
+        ({"keywords": "ab"}, "must be a list of texts"),
+        ({"examples": []}, "must not be empty"),
+        ({"name": None}, "'name' must be a text"),
+    ],
+)
+def test_a_malformed_rule_says_what_is_wrong(change: dict[str, object], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump([VALID | change]))
+    with pytest.raises(RuleError, match="own.yaml") as caught:
+        load_file(path)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["a: 1", "[1]", "[", "- {id: x}", "!!python/object:os.system {}"])
+def test_a_file_that_holds_no_rules_says_so(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    with pytest.raises(RuleError):
+        load_file(path)
+
+
+def test_a_later_rule_replaces_one_of_the_same_id() -> None:
+    first, second = RULES[0], RULES[1]
+    assert select([first, second, first]).rules == tuple(sorted((first, second), key=lambda r: r.id))
+
+
+def test_the_digest_changes_with_the_rules() -> None:
+    assert Ruleset(RULES).digest == Ruleset(builtin_rules()).digest != Ruleset(RULES[1:]).digest

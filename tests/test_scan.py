@@ -1,0 +1,143 @@
+"""Scanning a layer: where in the bytes a secret stands must not matter."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from auditor.errors import Damaged
+from auditor.layers import windows
+from auditor.layers.windows import AHEAD, WINDOW, WindowReader
+from auditor.scan import LayerRecord, Scanner
+from tests.images import COMPRESSIONS, file, layer, token
+
+
+def scan(scanner: Scanner, data: bytes) -> LayerRecord:
+    return scanner.scan_layer(io.BytesIO(data), "layer")
+
+
+def found(record: LayerRecord) -> list[tuple[str, int | None, int]]:
+    return [(record.listing.paths[m.entry], m.line, m.offset) for m in record.matches]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(-3000, 3000), st.sampled_from([1, 2]))
+def test_a_secret_anywhere_near_the_edge_of_a_window_is_found_once(shift: int, edge: int) -> None:
+    secret = token(1)
+    place = max(edge * WINDOW - AHEAD + shift, 0)
+    body = (b"line\n" * (place // 5 + 1))[: place - 1] + b"\n" + secret.encode() + b"\n" + b"more\n" * 20_000
+    record = scan(_shared(), layer(file("big.log", body)))
+    assert found(record) == [("big.log", body.count(b"\n", 0, place) + 1, place)]
+
+
+_SCANNERS: list[Scanner] = []
+
+
+def _shared() -> Scanner:
+    return _SCANNERS[0]
+
+
+@pytest.fixture(autouse=True)
+def _keep(scanner: Scanner) -> None:
+    _SCANNERS[:] = [scanner]
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 1024])
+def test_a_secret_that_ends_its_file_is_found_whatever_the_padding(size: int, scanner: Scanner) -> None:
+    secret = token(2).encode()
+    for length in {size, max(512 - len(secret), 0)}:
+        body = b" " * length + secret
+        assert found(scan(scanner, layer(file("a", body), file("ghp_next", b"x")))) == [("a", 1, length)]
+
+
+def test_a_secret_is_not_joined_over_two_files(scanner: Scanner) -> None:
+    secret = token(3)
+    assert found(scan(scanner, layer({"a": secret[:20], "b": secret[20:]}))) == []
+
+
+def test_a_name_that_looks_like_a_secret_is_none(scanner: Scanner) -> None:
+    assert found(scan(scanner, layer({token(4): b"x"}))) == []
+
+
+def test_binary_data_has_no_lines(scanner: Scanner) -> None:
+    assert found(scan(scanner, layer({"a": b"\0\n\n" + token(5).encode()}))) == [("a", None, 3)]
+
+
+def test_many_findings_in_one_file_end_in_a_note(scanner: Scanner) -> None:
+    body = "\n".join(token(seed) for seed in range(1200))
+    record = scan(scanner, layer({"a": body}))
+    assert len(record.matches) == 1000
+    assert record.skipped == (("/a", "more than 1000 findings; the rest was left out"),)
+
+
+@pytest.mark.parametrize("name", COMPRESSIONS)
+def test_digests_are_of_the_bytes_stored_and_of_the_tar(name: str, scanner: Scanner) -> None:
+    data = layer({"a": b"x" * 5000})
+    stored = COMPRESSIONS[name][0](data)
+    record = scan(scanner, stored)
+    assert record.digest == "sha256:" + hashlib.sha256(stored).hexdigest()
+    assert record.diff_id == "sha256:" + hashlib.sha256(data).hexdigest()
+    assert (record.size, record.uncompressed, len(record.listing)) == (len(stored), len(data), 1)
+
+
+def test_the_other_digest_algorithm(scanner: Scanner) -> None:
+    record = scanner.scan_layer(io.BytesIO(layer()), "layer", "sha512")
+    assert record.digest == "sha512:" + hashlib.sha512(layer()).hexdigest()
+
+
+def test_a_blob_that_is_no_tar_is_one_file(scanner: Scanner) -> None:
+    record = scan(scanner, b"# notes\n" + token(6).encode())
+    assert not record.is_tar and [m.line for m in record.matches] == [2]
+
+
+def test_an_empty_blob_is_an_empty_layer(scanner: Scanner) -> None:
+    assert scan(scanner, b"").is_tar
+
+
+def test_broken_compression_is_damaged_and_names_the_layer(scanner: Scanner) -> None:
+    data = COMPRESSIONS["gzip"][0](layer({"a": b"x" * 100_000}))
+    with pytest.raises(Damaged, match=r"^layer: gzip data is broken"):
+        scan(scanner, data[:-20])
+
+
+def test_a_bomb_is_stopped(scanner: Scanner, monkeypatch: pytest.MonkeyPatch) -> None:
+    from auditor.codec import compression
+
+    monkeypatch.setattr(compression, "MAX_UNCOMPRESSED", 1 << 20)
+    with pytest.raises(Damaged, match="grows beyond"):
+        scan(scanner, COMPRESSIONS["zstd"][0](layer({"a": bytes(3 << 20)})))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 5 * 1000), st.integers(1, 700))
+def test_windows_hold_every_byte_and_own_every_place_once(length: int, step: int) -> None:
+    data = bytes(n % 251 for n in range(length))
+
+    class Trickle(io.RawIOBase):
+        at = 0
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+            piece = data[self.at : self.at + min(len(buffer), step)]
+            buffer[: len(piece)] = piece
+            self.at += len(piece)
+            return len(piece)
+
+    old = windows.WINDOW, windows.AHEAD, windows.OVERLAP
+    windows.WINDOW, windows.AHEAD, windows.OVERLAP = 512, 40, 64
+    try:
+        reader, whole, owned = WindowReader(Trickle(), 3), b"", 0  # type: ignore[arg-type]
+        for window in reader:
+            assert bytes(window.view) == data[window.start : window.end]
+            assert window.owned_from == owned
+            owned, whole = window.owned_to, whole + bytes(window.fresh_view)
+            reader.release(window)
+        assert whole == data and owned == length + 1
+    finally:
+        windows.WINDOW, windows.AHEAD, windows.OVERLAP = old
