@@ -26,6 +26,7 @@ from auditor.layers.listing import plain_file
 from auditor.layers.stats import HiddenFiles, LayerStats, hidden_files, layer_stats
 from auditor.layers.trace import Trace
 from auditor.model import Digest, Finding, Skipped, State, Step
+from auditor.provenance import Packages
 from auditor.scan import LayerRecord, Scanner
 from auditor.selection import Selection
 
@@ -81,7 +82,7 @@ def _audit_image(image: Image, scanner: Scanner, request: Request, known: dict[D
     trace = Trace([record.listing for record in records], stacked=image.stacked)
     base = named_base(request.base, image) if request.base else found_base(image)
     steps = layers_of_steps(image.config.history, len(records))
-    stack = Stack(image, records, trace, steps, base.layers if base else 0)
+    stack = Stack(image, records, Packages(records), trace, steps, base.layers if base else 0)
     collected = collect(stack, scanner)
     findings = tuple(_advised(stack, finding) for finding in request.selection.apply(collected.findings))
     hidden = hidden_files(trace)

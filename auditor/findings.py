@@ -14,12 +14,16 @@ from auditor.detect.rules import Rule, Ruleset
 from auditor.images.source import Image
 from auditor.layers.history import step_of_layer
 from auditor.layers.trace import Trace
-from auditor.model import Deleted, Finding, Kind, Overwritten, Secret, State, Step, Version
+from auditor.model import Confidence, Deleted, Finding, Kind, Overwritten, Package, Secret, State, Step, Version
+from auditor.provenance import Packages
 from auditor.scan import LayerRecord, Match, Scanner
 
 _ID_BITS = 20
 """Bits of a secret's digest in an id: enough to tell a rotated secret, too few to test a guess of it."""
 
+_SAMPLES = re.compile(
+    r"(?:^|/)(?:tests?|testing|__tests__|testdata|test-data|fixtures?|specs?|examples?|samples?|demos?|docs?|man)/"
+)
 _INDEX = re.compile(r"\[\d+\]$")
 
 
@@ -29,6 +33,7 @@ class Stack:
 
     image: Image
     records: Sequence[LayerRecord]
+    packages: Packages
     trace: Trace
     step_layers: Sequence[int | None]
     base_layers: int
@@ -162,6 +167,8 @@ def _file_finding(
     last = run[-1].version
     match = max((h.match for h in run if h.version == last), key=lambda m: (rules[m.rule].specificity, -(m.line or 0)))
     rule = rules[match.rule]
+    content = next(h.content for h in run if h.match is match)
+    package = stack.packages.package_of(path, stack.records[content.layer].checksums.get(content.entry))
     added_in = run[0].version.layer
     fate = stack.trace.fate(last.layer, last.entry)
     hidden_in = fate.by if isinstance(fate, Overwritten | Deleted) else None
@@ -174,7 +181,7 @@ def _file_finding(
         provider=rule.provider,
         detector=rule.detector,
         severity=rule.severity,
-        confidence=match.confidence,
+        confidence=match.confidence if rule.is_token else provenance_confidence(match.confidence, path, package),
         state=state,
         path=shown,
         where=None,
@@ -190,8 +197,22 @@ def _file_finding(
         secret_id="",
         held_by=tuple(sorted({h.content for h in run})),
         check=match.check,
+        package=package,
         revoke=rule.revoke,
     )
+
+
+def provenance_confidence(confidence: Confidence, path: str, package: Package | None) -> Confidence:
+    """Lower the confidence in a key, a password or a guess by where its file comes from.
+
+    Low in a file that a package brought and nobody changed; one step lower under node_modules, and in tests, examples
+    and documentation.
+    """
+    if package is not None and package.unmodified:
+        return Confidence.LOW
+    steps = (package is not None and package.manager == "npm") + bool(_SAMPLES.search(path))
+    order = (Confidence.LOW, Confidence.MEDIUM, Confidence.HIGH)
+    return order[max(confidence.rank - steps, 0)]
 
 
 def _step_text(stack: Stack, history: Sequence[Step], layer: int) -> str | None:

@@ -73,9 +73,17 @@ def flatten_advice(
         plans.insert(0, Plan("excise", len(leaking), kept, excised, shlex.join([*base, "--excise", "-t", clean])))
     reasons = _reasons(findings, hidden, size_before)
     return FlattenAdvice(
-        bool(reasons), reasons, count, min(count, 1), size_before, size_after, size_before - size_after, lowest, tuple(plans),
-        (plans[-1].command, _export_command(target, flat, config)),
-    )  # fmt: skip
+        recommended=bool(reasons),
+        reasons=reasons,
+        layers_before=count,
+        layers_after=min(count, 1),
+        size_before=size_before,
+        size_after=size_after,
+        bytes_saved=size_before - size_after,
+        minimal_from=lowest,
+        plans=tuple(plans),
+        commands=(plans[-1].command, _export_command(target, flat, config)),
+    )
 
 
 def _reasons(findings: Sequence[Finding], hidden: HiddenFiles, size: int) -> tuple[str, ...]:

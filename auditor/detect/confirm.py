@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from auditor.detect.placeholder import is_placeholder
 from auditor.detect.plausible import implausible
 from auditor.detect.plugins import secrets_in_line
 from auditor.detect.prefilter import prefilter
@@ -134,7 +135,10 @@ def judge(rule: Rule, raw: bytes, start: int, end: int, text: memoryview | bytes
         return None
     if rule.keywords and not _keyword_near(rule, text, start, end):
         return None
-    if rule.generic and implausible(secret, line_at(text, start, end), path):
+    if rule.generic:
+        if implausible(secret, line_at(text, start, end), path):
+            return None
+    elif is_placeholder(secret):
         return None
     passed = CHECKS[rule.check](secret) if rule.check else None
     check = {True: "passed", False: "failed", None: "none"}[passed]

@@ -40,10 +40,11 @@ _PROSE = re.compile(
     r"(?:^|/)(?:readme|change(?:s|log)|licen[cs]e|copying|copyright|authors|news|todo|faq|install|METADATA|PKG-INFO)"
     r"[\w.-]*)$|(?:^|/)usr/(?:local/)?share/(?:doc|man|info|help|locale|gtk-doc|doc-base|lintian|mime|icons|fonts|"
     r"zoneinfo|perl|perl5|vim|i18n|bash-completion|zsh)/"
+    r"|(?:^|/)(?:locales?|i18n|l10n|lang(?:uages?)?|translations?)/"
 )
 _PACKAGE = re.compile(
     r"(?:^|/)(?:node_modules|site-packages|dist-packages|bower_components|jspm_packages|vendor/[\w.-]+|go/pkg/mod|"
-    r"\.cargo/registry|\.rustup|\.m2/repository|gems/[\w.-]+|__pycache__|opt/conda|usr/local/go|"
+    r"\.cargo/registry|\.rustup|\.m2/repository|gems/[\w.-]+|opt/conda|usr/local/go|"
     r"(?:usr|usr/local|\.pyenv/versions/[\w.-]+)/lib(?:32|64|exec)?|usr/(?:include|s?bin|src/linux[\w.-]*)|"
     r"usr/share(?!/(?:nginx|elasticsearch|kibana|logstash|grafana|tomcat|jenkins|wordpress|phpmyadmin|app))|usr/local/share|"
     r"var/lib/(?:dpkg|apt|gems))/|^/?(?:lib(?:32|64)?|s?bin|package)/"
@@ -53,7 +54,7 @@ _CACHE = re.compile(
     r"(?:^|/)(?:_cacache|\.cache/(?:pip|yarn|uv|go-build|pypoetry)|\.yarn/cache|var/cache|pip/(?:http|wheels))/"
 )
 _TEST = re.compile(
-    r"(?i)(?:^|/)(?:tests?|testing|testdata|__tests__|specs?|fixtures?|examples?|samples?|demos?|mocks?|docs?)/|"
+    r"(?i)(?:^|/)(?:tests?|testing|testdata|selftest|__tests__|specs?|fixtures?|examples?|samples?|demos?|mocks?|docs?)/|"
     r"(?:^|[/._-])(?:tests?|specs?|examples?|samples?|fixtures?|mocks?)[\d_-]*\.\w+$|/test_\w+\.py$"
 )
 

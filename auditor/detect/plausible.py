@@ -21,7 +21,7 @@ def implausible(secret: str, line: str, path: str) -> str | None:
 
     `line` is the line that holds the match; `path` the file's, or empty where the text comes from metadata.
     """
-    where = place(path)
+    where, line = place(path), _text_around(secret, line)
     for least, reason, holds in _TESTS:
         if where >= least and holds(secret, line):
             return reason
@@ -87,6 +87,7 @@ _NO_KEY = re.compile(
 _CONSTANT = re.compile(r"^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$")
 _IDENTIFIER = re.compile(r"^[a-z]{1,12}(?:_[a-z]{1,12})+$|^[A-Z]+(?:_[A-Z]+)+$")
 _CODE_CHARS = re.compile(r"[(){};]|=>|&&|\|\||==|\+=|->|::|\\x|\\u|\.\w+\.|\[")
+_CONTROL = re.compile(r"[^\x20-\x7e\xa0-\ufffc\t\r\n\f]")
 _MARKUP = re.compile(r"</?[a-z]|&[a-z]+;|&#")
 _EXAMPLE_HOST = re.compile(
     r"(?i)^(?:[\w.-]*\.)?(?:example(?:\.\w+)?|host(?:name)?|server|domain|your[\w.-]*|my[\w-]*(?:host|server|domain|proxy)[\w.-]*|"
@@ -139,8 +140,17 @@ def _hash_line(secret: str, line: str) -> bool:
     return bool(_INTEGRITY.search(line)) and bool(re.fullmatch(r"[0-9A-Fa-f]{32,128}|[\w+/=-]{40,}", secret))
 
 
-def _binary(secret: str, line: str) -> bool:
-    return not secret.isprintable() or any(char < " " and char not in "\t\r\n\f" for char in line[:4000])
+def _text_around(secret: str, line: str) -> str:
+    """Cut a line of binary data to the text that the secret stands in."""
+    at = line.find(secret)
+    if at < 0 or line.isprintable():
+        return line
+    before = _CONTROL.split(line[:at])[-1]
+    return before + secret + _CONTROL.split(line[at + len(secret) :])[0]
+
+
+def _binary(secret: str, _: str) -> bool:
+    return bool(_CONTROL.search(secret))
 
 
 def _markup(secret: str, _: str) -> bool:
@@ -206,7 +216,7 @@ def _example_address(secret: str, line: str) -> bool:
 
 def _weak_token(secret: str, line: str) -> bool:
     """A token, unlike a password, is drawn by a machine."""
-    return _of_token(secret, line) and (len(secret) < 8 or entropy(secret) < 2.5 or _words_only(secret, line))
+    return _of_token(secret, line) and (len(secret) < 6 or entropy(secret) < 2.25 or _words_only(secret, line))
 
 
 def _type_name(secret: str, line: str) -> bool:

@@ -23,6 +23,7 @@ MAX_BACK = 4 << 10
 
 _WIDE_GAP = 64
 _ENDLESS = 512
+_SELECTIVE = 6  # what stands before a gap is enough to look for from this many characters on
 _CATEGORIES = {
     op.CATEGORY_DIGIT: rb"0-9",
     op.CATEGORY_SPACE: rb"\x09-\x0d\x20",
@@ -58,12 +59,30 @@ def prefilter(pattern: str, flags: int = 0) -> Prefilter:
     return Prefilter(expression, caseless, min(width, MAX_BACK), min(width, MAX_REACH))
 
 
+def _least(items: Sequence[Any]) -> int:
+    """Return how many bytes a match of some items has at least."""
+    total = 0
+    for kind, value in items:
+        if kind in _REPEATS:
+            total += value[0] * _least(value[2])
+        elif kind is op.SUBPATTERN:
+            total += _least(value[3])
+        elif kind is op.ATOMIC_GROUP:
+            total += _least(value)
+        elif kind is op.BRANCH:
+            total += min(_least(branch) for branch in value[1])
+        elif kind in (op.LITERAL, op.NOT_LITERAL, op.ANY, op.IN):
+            total += 1
+    return total
+
+
 def _width(items: Sequence[Any]) -> int:
     """Return how long a match may be, where a repeat without end counts as _ENDLESS."""
     total = 0
     for kind, value in items:
         if kind in _REPEATS:
-            total += min(value[1], max(_ENDLESS, value[0])) * _width(value[2])
+            high = max(_ENDLESS, value[0]) if value[1] is op.MAXREPEAT else value[1]
+            total += high * _width(value[2])
         elif kind is op.SUBPATTERN:
             total += _width(value[3])
         elif kind is op.ATOMIC_GROUP:
@@ -95,7 +114,12 @@ class _Emitter:
     def tail(self, items: Sequence[Any]) -> bytes:
         """Emit a sequence that ends the expression, cut to what every match must begin with."""
         for at, (kind, value) in enumerate(items):
-            wide_gap = kind in _REPEATS and value[1] > _WIDE_GAP and self._is_wide(value[2])
+            wide_gap = (
+                kind in _REPEATS
+                and value[1] > _WIDE_GAP
+                and self._is_wide(value[2])
+                and _least(items[:at]) >= _SELECTIVE
+            )
             if wide_gap or kind in (op.GROUPREF, op.GROUPREF_EXISTS):
                 minimum = items[at : at + 1] if wide_gap and value[0] else []
                 return self.tail([*items[:at], *self._once(minimum)])

@@ -68,6 +68,11 @@ class Rule:
         """Of two rules that find the same text, the greater names it: a provider's before a generic one."""
         return (not self.generic, bool(self.paths), bool(self.check), self.confidence.rank, self.severity.rank)
 
+    @property
+    def is_token(self) -> bool:
+        """Whether a match is a provider's token by its own shape, wherever it stands; passwords and keys are not."""
+        return not self.generic and not self.paths and self.provider not in ("key", "jwt", "generic")
+
 
 @dataclass(frozen=True)
 class Ruleset:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 # Written where a value is wanted, and none.
 _NO_VALUES = """
-ascii base64 hex latin1 utf-8 utf8
+adgangskode contraseña contrasena haslo hasło heslo jelszó kennwort kodeord lösenord parola parole passord passwort
+salasana senha sifre şifre wachtwoord пароль 密码 密碼 パスワード 비밀번호
+ascii base64 hex latin1 proxypass repopwd utf-8 utf8
 admin admin123 administrator any api_key apikey array ask bar basic baz bearer blank bool boolean byte bytes
 censored changeit char community compat credential credentials data default dict digest disabled double
 empty enabled env example false file files float foo foobar guest hello hidden id incorrect input int

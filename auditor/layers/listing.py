@@ -61,6 +61,11 @@ class Listing:
         self.sizes.append(header.size)
         self.offsets.append(header.offset)
 
+    def become(self, other: Listing) -> None:
+        """Take another listing's entries in place of one's own."""
+        self.paths[:], self.kinds[:] = other.paths, other.kinds
+        self.sizes[:], self.offsets[:] = other.sizes, other.offsets
+
     def at(self, offset: int) -> int:
         """Return the entry whose body holds the tar's byte `offset`, or -1."""
         entry = bisect_right(self.offsets, offset) - 1

@@ -193,7 +193,9 @@ class TestRecover:
         assert cli("recover", "-", "/secret.txt", stdin=target.read_bytes()).out == f"my secret {SECRET}\n"
 
     def test_follows_a_hard_link_and_names_a_symbolic_one(self, cli: Cli) -> None:
-        built = image(layer(file("a", "data"), hardlink("b", "a"), symlink("c", "a")), layer(whiteout("b"), whiteout("c")))
+        built = image(
+            layer(file("a", "data"), hardlink("b", "a"), symlink("c", "a")), layer(whiteout("b"), whiteout("c"))
+        )
         target = built.docker_archive(cli.folder / "a.tar")
         assert cli("recover", target, "/b").out == "data"
         assert "it is a link to a" in cli("recover", target, "/c").err

@@ -25,6 +25,7 @@ RANDOM = "kX9fLq2mZr8vTn4cWb7y"
         (RANDOM, f"const TOKEN = '{RANDOM}'", "/usr/src/app/index.js"),
         (RANDOM, f"https://x.acme.io/?token={RANDOM}", "/var/lib/app/state"),
         ("8f14e45fceea167a5a36dedd4bea2543", "api_key = 8f14e45fceea167a5a36dedd4bea2543", "/etc/app.conf"),
+        ("pr0grampw", "\x00\x03postgres://app:pr0grampw@db.acme.io/x\x00\x01", "/app/program"),
         ("pr0xypw", "http_proxy=http://bob:pr0xypw@proxy.acme.io:3128", "/etc/environment"),
     ],
 )
@@ -82,7 +83,7 @@ def test_a_placeholder_or_a_reference_is_no_secret_anywhere(secret: str, path: s
         ("8f14e45fceea167a5a36dedd4bea2543", "secret checksum: 8f14e45fceea167a5a36dedd4bea2543", "/app/a.yml"),
         ("secret", "https://user:secret@example.com/", "/app/a.yml"),
         ("a-b_c9d8", "https://user:a-b_c9d8@example.com/", "/app/a.yml"),
-        ("hunter2", "a\x00b password=hunter2", "/app/program"),
+        ("hunt\x01er2", "a\x00b password=hunt\x01er2", "/app/program"),
         ("Enter", "password: Enter your password here", "/app/de.yml"),
     ],
 )

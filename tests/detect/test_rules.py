@@ -36,7 +36,9 @@ def test_examples_are_found_as_the_rule_and_near_misses_are_not(rule: Rule, alon
     for template in rule.counterexamples:
         for seed in range(3):
             found = find(alone, rule, fill(template, seed))
-            assert not any(f.rule.id == rule.id and f.confidence is rule.confidence for f in found), fill(template, seed)
+            assert not any(f.rule.id == rule.id and f.confidence is rule.confidence for f in found), fill(
+                template, seed
+            )
 
 
 VALID = {

@@ -109,12 +109,19 @@ def test_a_history_that_does_not_fit_the_layers_is_not_guessed_at(tmp_path: Path
         VALIDATOR.validate(report)
         assert all(item["layer"] is None for item in report["image"]["history"])
         (finding,) = report["findings"]
-        assert (finding["added_in"], finding["added_by"], finding["hidden_in"], finding["hidden_by"]) == (0, None, 1, None)
+        assert (finding["added_in"], finding["added_by"], finding["hidden_in"], finding["hidden_by"]) == (
+            0,
+            None,
+            1,
+            None,
+        )
 
 
 def test_a_secret_gone_and_back_is_two_findings_and_one_touched_is_one(tmp_path: Path, scanner: Scanner) -> None:
     secret = token(9)
-    built = image(layer({"a": secret}), layer(file("a", secret, mode=0o600)), layer(whiteout("a")), layer({"a": secret}))
+    built = image(
+        layer({"a": secret}), layer(file("a", secret, mode=0o600)), layer(whiteout("a")), layer({"a": secret})
+    )
     found = audited(built, tmp_path, scanner).findings
     assert [(f.state, f.added_in, f.hidden_in) for f in found] == [("deleted", 0, 2), ("present", 3, None)]
     assert len({f.id for f in found}) == 2
@@ -133,7 +140,12 @@ def test_a_parent_replaced_hides_the_secret_below_it(tmp_path: Path, scanner: Sc
 
 
 def test_hidden_files_and_plans_add_up(tmp_path: Path, scanner: Scanner) -> None:
-    built = image(layer({"big": b"\x01" * 70_000}), layer({"a": token(12)}), layer(whiteout("a"), whiteout("big")), layer({"b": "x"}))
+    built = image(
+        layer({"big": b"\x01" * 70_000}),
+        layer({"a": token(12)}),
+        layer(whiteout("a"), whiteout("big")),
+        layer({"b": "x"}),
+    )
     report = document.document([audited(built, tmp_path, scanner)], CREATED)
     assert report["hidden_files"]["count"] == 2
     assert report["hidden_files"]["largest"][0] == {
@@ -169,7 +181,11 @@ def test_names_of_an_image_act_neither_on_a_terminal_nor_on_a_browser(tmp_path: 
     result = [audited(built, tmp_path, scanner)]
     shown, page = table.render(result), html.render(result, CREATED)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029]", shown)
-    assert "<script" not in page and "\u202e" not in page and "49" not in re.sub(r"[0-9a-f]{16,}", "", page.split("<main>")[1].split("Coverage")[0][:600])
+    assert (
+        "<script" not in page
+        and "\u202e" not in page
+        and "49" not in re.sub(r"[0-9a-f]{16,}", "", page.split("<main>")[1].split("Coverage")[0][:600])
+    )
     json.loads(document.render(result, CREATED))
 
 
@@ -183,7 +199,7 @@ def test_the_page_asks_for_nothing_from_anywhere(tmp_path: Path, scanner: Scanne
 @pytest.mark.parametrize(
     ("created_by", "want"),
     [
-        ("/bin/sh -c #(nop)  CMD [\"sh\"]", 'CMD ["sh"]'),
+        ('/bin/sh -c #(nop)  CMD ["sh"]', 'CMD ["sh"]'),
         ("/bin/sh -c apt-get update", "RUN apt-get update"),
         ("RUN /bin/sh -c apt-get update # buildkit", "RUN apt-get update"),
         ("COPY a b # buildkit", "COPY a b"),

@@ -262,6 +262,7 @@ def test_index_and_manifest_that_disagree_are_both_audited(tmp_path: Path, scann
         (layer({"manifest.json": "[]"}), NotFound, "holds no image"),
         (layer({"manifest.json": "[" * 100_000}), Damaged, "not JSON"),
     ],
+    ids=range(10),
 )
 def test_what_is_no_image_is_said(
     content: bytes, error: type[AuditError], message: str, tmp_path: Path, scanner: Scanner

@@ -1,0 +1,62 @@
+"""All package databases of an image, asked by path."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from auditor.model import Package
+from auditor.provenance import apk, dpkg, npm, python, rpm
+from auditor.scan.record import Checksums, LayerRecord
+
+
+class Database(Protocol):
+    """One kind of package database."""
+
+    def add(self, path: str, content: bytes) -> None:
+        """Take a document; one that is malformed or of another kind is passed over."""
+        ...
+
+    def package_of(self, path: str, checksums: Checksums | None) -> Package | None:
+        """Return the package that brought the file at a relative path."""
+        ...
+
+
+class Packages:
+    """The databases that an image's layers hold, hidden ones too: a database removed later still tells the truth."""
+
+    def __init__(self, records: Sequence[LayerRecord]) -> None:
+        self._databases: list[Database] = [
+            dpkg.Database(),
+            apk.Database(),
+            rpm.Database(),
+            python.Database(),
+            npm.Database(),
+        ]
+        for record in records:
+            for entry, packed in record.documents.items():
+                self._add(record.listing.paths[entry], zlib.decompress(packed))
+
+    def _add(self, path: str, content: bytes) -> None:
+        for database in self._databases:
+            database.add(path, content)
+
+    def package_of(self, path: str, checksums: Checksums | None) -> Package | None:
+        """Return the package that brought a file; the one whose checksum fits, where several claim it."""
+        claims = [
+            found
+            for name in names_of(path)
+            for database in self._databases
+            if (found := database.package_of(name, checksums)) is not None
+        ]
+        return max(claims, key=lambda package: (package.unmodified is True, package.unmodified is None), default=None)
+
+
+def names_of(path: str) -> Iterable[str]:
+    """Yield the names a database may know a file by: before and after the merge of /bin and /lib into /usr."""
+    yield path
+    if path.startswith("usr/"):
+        yield path[4:]
+    else:
+        yield "usr/" + path

@@ -1,0 +1,228 @@
+"""One pass over one layer.
+
+It is read once, in windows. Of each window one thread computes the hash and another matches all rules over the raw tar
+at once, files ignored; meanwhile this thread reads the headers. Raw hits are then mapped back to files and confirmed.
+Reading, decompressing, hashing and matching release the interpreter lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import zlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from operator import itemgetter
+from typing import TYPE_CHECKING, BinaryIO
+
+from auditor.codec.tar import BLOCK, Walker, is_header
+from auditor.codec.verify import HashingReader
+from auditor.layers.listing import Listing, plain_file
+from auditor.layers.windows import Window, WindowReader
+from auditor.model import DiffID, Digest
+from auditor.scan.documents import is_document
+from auditor.scan.lines import LineCounter
+from auditor.scan.record import Checksums, LayerRecord, Match
+
+if TYPE_CHECKING:
+    from auditor.scan.scanner import Scanner
+
+MAX_MATCHES = 1000
+"""Matches of one file version that are kept; a file with more is noted as skipped from there on."""
+MAX_HELD = 16 << 20
+"""A file that goes on from window to window is held as a whole up to this size, in bytes."""
+MAX_DOCUMENT, MAX_DOCUMENTS = 64 << 20, 256 << 20
+"""Bytes of one package database, and of all in a layer, that are kept, before compression."""
+_IN_FLIGHT = 4
+
+_Hits = Sequence[tuple[int, int]]
+
+
+class LayerPass:
+    """Reads a layer's uncompressed bytes; `run`, then `record`."""
+
+    def __init__(self, scanner: Scanner, stream: BinaryIO) -> None:
+        self._scanner, self._stream = scanner, stream
+        self._listing = Listing()
+        self._walker: Walker | None = None
+        self._hash = hashlib.sha256()
+        self._size = 0
+        self._matches: list[Match] = []
+        self._counts: dict[int, int] = {}
+        self._skipped: list[tuple[str | None, str]] = []
+        self._checksums: dict[int, Checksums] = {}
+        self._documents: dict[int, bytes] = {}
+        self._document_bytes = 0
+        self._path_rules: dict[int, list[int]] = {}  # by entry: rules that its path calls for
+        self._lines = LineCounter(self._listing)
+        self._next = 0  # the first entry that no finished window held to its end
+        self._held: bytearray | None = None  # what is read so far of the file that goes on in the next window
+
+    def run(self) -> None:
+        """Read all windows; keep a few in flight."""
+        reader = WindowReader(self._stream, _IN_FLIGHT)
+        flying: deque[tuple[Window, Future[None], Future[list[tuple[int, int]]]]] = deque()
+        try:
+            for window in reader:
+                hashed = self._scanner.submit_hash(self._hash.update, window.fresh_view)
+                matched = self._scanner.submit_match(window.view)
+                self._list(window)
+                flying.append((window, hashed, matched))
+                while flying and (window.last or len(flying) >= _IN_FLIGHT - 1):
+                    done, hashed, matched = flying.popleft()
+                    self._finish(done, matched.result())
+                    hashed.result()
+                    reader.release(done)
+        finally:
+            for _, hashed, matched in flying:
+                hashed.exception(), matched.exception()
+            reader.close()
+        if self._walker is not None:
+            self._walker.finish(self._size)
+
+    def record(self, raw: HashingReader) -> LayerRecord:
+        """Return what was found. The digests hold for all bytes, which were read."""
+        diff_id = DiffID(f"sha256:{self._hash.hexdigest()}")
+        return LayerRecord(
+            raw.digest or Digest(diff_id),
+            raw.size,
+            diff_id,
+            self._size,
+            self._listing,
+            tuple(self._matches),
+            tuple(self._skipped),
+            self._walker is not None,
+            checksums=self._checksums,
+            documents=self._documents,
+        )
+
+    def _list(self, window: Window) -> None:
+        """Read the headers in a window's new bytes; the first window tells whether it is a tar at all."""
+        fresh = window.fresh_view
+        if window.fresh == 0:
+            self._walker = Walker() if len(fresh) == 0 or is_header(bytes(fresh[:BLOCK])) else None
+        self._size = window.end
+        if self._walker is None:
+            self._listing.become(plain_file("", window.end if window.last else sys.maxsize))
+            return
+        first = len(self._listing)
+        for header in self._walker.feed(fresh, window.fresh):
+            self._listing.add(header)
+        for at, rules in self._scanner.path_rules.of(self._listing.paths[first:]).items():
+            if self._listing.sizes[first + at] and self._scanner.content:
+                self._path_rules[first + at] = rules
+
+    def _finish(self, window: Window, hits: list[tuple[int, int]]) -> None:
+        """Handle what a window holds: files that end in it, and the one that goes on."""
+        grouped = dict(self._by_entry(window, hits))
+        for entry in self._ended(window):
+            own = grouped.get(entry, ())
+            if own or entry in self._path_rules:
+                self._confirm(window, entry, own, sys.maxsize)
+                self._path_rules.pop(entry, None)
+            self._whole(window, entry)
+            self._held = None
+        going = self._next if self._goes_on(window) else -1
+        if going >= 0:
+            self._confirm(window, going, grouped.get(going, ()), window.owned_to)
+            self._hold(window, going)
+        self._lines.count_on(window, going)
+
+    def _ended(self, window: Window) -> Iterator[int]:
+        """Yield the files with content that end in a window."""
+        offsets, sizes, end = self._listing.offsets, self._listing.sizes, window.end
+        while self._next < len(self._listing) and offsets[self._next] + sizes[self._next] <= end:
+            entry = self._next
+            self._next += 1
+            if sizes[entry]:
+                yield entry
+
+    def _goes_on(self, window: Window) -> bool:
+        return self._next < len(self._listing) and self._listing.offsets[self._next] < window.end
+
+    def _by_entry(self, window: Window, hits: list[tuple[int, int]]) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+        """Group hits by the file that holds their last byte; those in headers and padding fall out."""
+        entry, stop, own = -1, 0, list[tuple[int, int]]()
+        start = window.start
+        for hit in sorted(hits, key=itemgetter(1)):
+            place = start + hit[1]
+            if place > stop:
+                if own:
+                    yield entry, own
+                own = []
+                entry = self._listing.at(place - 1)
+                stop = self._listing.offsets[entry] + self._listing.sizes[entry] if entry >= self._next else place
+            if entry >= self._next:
+                own.append(hit)
+        if own:
+            yield entry, own
+
+    def _confirm(self, window: Window, entry: int, hits: _Hits, owned_to: int) -> None:
+        """Confirm hits in what a window holds of a file.
+
+        Of a file that began in an earlier window those count that end in what this one owns.
+        """
+        begin = self._listing.offsets[entry]
+        low = max(begin - window.start, 0)
+        high = min(begin + self._listing.sizes[entry] - window.start, window.size)
+        owned_from = window.owned_from if begin < window.fresh else 0
+        shift = window.start + low
+        own = [(rule, end - low) for rule, end in hits if owned_from <= window.start + end < owned_to]
+        rules = self._path_rules.get(entry, ())
+        if not own and not rules:
+            return
+        text, path = window.view[low:high], "/" + self._listing.paths[entry]
+        for found in self._scanner.confirm(text, own, path, rules, (owned_from - shift, owned_to - shift)):
+            if not self._may_keep(entry, path):
+                return
+            place = shift + found.start
+            line = self._lines.line(window, entry, place)
+            self._matches.append(
+                Match(entry, found.rule.id, found.secret, line, place - begin, found.check, found.confidence)
+            )
+
+    def _may_keep(self, entry: int, path: str) -> bool:
+        """Count a match of a file; False from MAX_MATCHES on, which is noted once."""
+        count = self._counts[entry] = self._counts.get(entry, 0) + 1
+        if count == MAX_MATCHES + 1:
+            self._skipped.append((path, f"more than {MAX_MATCHES} findings; the rest was left out"))
+        return count <= MAX_MATCHES
+
+    def _hold(self, window: Window, entry: int) -> None:
+        """Keep what a window brings of the file that goes on, so that it can be had as a whole."""
+        begin, size = self._listing.offsets[entry], self._listing.sizes[entry]
+        if size > (MAX_DOCUMENT if is_document(self._listing.paths[entry]) else MAX_HELD):
+            return
+        if begin >= window.fresh:
+            self._held = bytearray()
+        if self._held is not None:
+            self._held += window.view[max(begin, window.fresh) - window.start :]
+
+    def _content(self, window: Window, entry: int) -> memoryview | None:
+        """Return the whole content of a file that ends in this window, None where it was too large to hold."""
+        begin = self._listing.offsets[entry]
+        end = begin + self._listing.sizes[entry]
+        if begin >= window.start:
+            return window.view[begin - window.start : end - window.start]
+        if self._held is None:
+            return None
+        return memoryview(self._held + window.view[window.fresh - window.start : end - window.start])
+
+    def _whole(self, window: Window, entry: int) -> None:
+        """Do what needs a file's whole content."""
+        document = is_document(self._listing.paths[entry])
+        if not document and entry not in self._counts:
+            return
+        content = self._content(window, entry)
+        if content is None:
+            return
+        if entry in self._counts:
+            self._checksums[entry] = Checksums(
+                hashlib.md5(content, usedforsecurity=False).hexdigest(),
+                hashlib.sha1(content, usedforsecurity=False).hexdigest(),
+                hashlib.sha256(content).hexdigest(),
+            )
+        if document and self._document_bytes + len(content) <= MAX_DOCUMENTS:
+            self._document_bytes += len(content)
+            self._documents[entry] = zlib.compress(content, 1)

@@ -1,0 +1,56 @@
+"""What a scan of one layer comes to. It says nothing of other layers, so it holds wherever the layer is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from auditor.layers.listing import Listing
+from auditor.model import Confidence, DiffID, Digest, Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A secret in entry number `entry` of a listing, or in what is packed in it.
+
+    `line` counts from 1, None in binary data; `offset` is the place in the file or member, in bytes.
+    """
+
+    entry: int
+    rule: str
+    secret: Secret
+    line: int | None
+    offset: int
+    check: str
+    confidence: Confidence
+    member: str | None = None
+    decoded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Checksums:
+    """A file's hashes, in hexadecimal digits: what package databases compare it with."""
+
+    md5: str
+    sha1: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRecord:
+    """What a layer holds. `digest` and `size` are of the stored bytes; `skipped` gives paths and reasons.
+
+    `checksums` are of files with matches; `documents` the zlib-compressed content of package databases, by entry.
+    """
+
+    digest: Digest
+    size: int
+    diff_id: DiffID
+    uncompressed: int
+    listing: Listing
+    matches: tuple[Match, ...]
+    skipped: tuple[tuple[str | None, str], ...]
+    is_tar: bool
+    decoded: int = 0
+    checksums: Mapping[int, Checksums] = field(default_factory=dict)
+    documents: Mapping[int, bytes] = field(default_factory=dict)

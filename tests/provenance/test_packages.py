@@ -1,0 +1,164 @@
+"""Which package brought a file; and that provenance lowers keys and passwords, never a token."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import sqlite3
+import struct
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from auditor.audit import Request, audit
+from auditor.model import Confidence, Finding
+from auditor.scan import Scanner
+from auditor.selection import Selection
+from tests.images import image, layer, token
+
+
+def private_key() -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+KEY = private_key()
+CHANGED = private_key()
+
+
+def md5(data: bytes) -> str:
+    return hashlib.md5(data).hexdigest()
+
+
+def dpkg(path: str, data: bytes) -> dict[str, bytes]:
+    return {
+        path: data,
+        "var/lib/dpkg/info/acme:amd64.md5sums": f"{md5(KEY)}  {path}\n".encode(),
+        "var/lib/dpkg/status": b"Package: other\nVersion: 9\n\nPackage: acme\nVersion: 1.2-3\n",
+    }
+
+
+def conffile(path: str, data: bytes) -> dict[str, bytes]:
+    status = f"Package: acme\nVersion: 1.2-3\nConffiles:\n /{path} {md5(KEY)}\n\n"
+    return {path: data, "var/lib/dpkg/status": status.encode()}
+
+
+def apk(path: str, data: bytes) -> dict[str, bytes]:
+    folder, _, name = path.rpartition("/")
+    sha1 = "Q1" + base64.b64encode(hashlib.sha1(KEY).digest()).decode()
+    return {path: data, "lib/apk/db/installed": f"C:Q1x=\nP:acme\nV:1.2-3\nF:{folder}\nR:{name}\nZ:{sha1}\n\n".encode()}
+
+
+def pypi(path: str, data: bytes) -> dict[str, bytes]:
+    site, _, name = path.rpartition("/")
+    digest = base64.urlsafe_b64encode(hashlib.sha256(KEY).digest()).decode().rstrip("=")
+    return {path: data, f"{site}/acme-1.2-3.dist-info/RECORD": f"{name},sha256={digest},{len(KEY)}\n".encode()}
+
+
+def rpm(path: str, data: bytes) -> dict[str, bytes]:
+    folder, _, name = path.rpartition("/")
+    tags: list[tuple[int, int, int, bytes]] = [
+        (1000, 6, 1, b"acme\0"),
+        (1001, 6, 1, b"1.2\0"),
+        (1002, 6, 1, b"3\0"),
+        (1035, 8, 1, hashlib.sha256(KEY).hexdigest().encode() + b"\0"),
+        (1116, 4, 1, struct.pack(">I", 0)),
+        (1117, 8, 1, name.encode() + b"\0"),
+        (1118, 8, 1, f"/{folder}/\0".encode()),
+        (5011, 4, 1, struct.pack(">I", 8)),
+    ]
+    index, body = b"", b""
+    for tag, kind, count, value in tags:
+        body += bytes(-len(body) % 4)
+        index += struct.pack(">IIII", tag, kind, len(body), count)
+        body += value
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB)")
+    connection.execute("INSERT INTO Packages VALUES (1, ?)", (struct.pack(">II", len(tags), len(body)) + index + body,))
+    connection.commit()
+    content = connection.serialize()
+    connection.close()
+    return {path: data, "var/lib/rpm/rpmdb.sqlite": content}
+
+
+def audited(files: dict[str, bytes], tmp_path: Path, scanner: Scanner) -> tuple[Finding, ...]:
+    path = image(layer(files)).docker_archive(tmp_path / "a.tar")
+    (result,) = audit(str(path), scanner, Request(selection=Selection(min_confidence=Confidence.LOW)))
+    return result.findings
+
+
+MANAGERS = {"dpkg": dpkg, "apk": apk, "pypi": pypi, "rpm": rpm}
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_a_key_that_a_package_brought_is_low_and_one_changed_since_is_not(
+    manager: str, tmp_path: Path, scanner: Scanner
+) -> None:
+    path = "usr/lib/acme/server.pem"
+    (unchanged,) = audited(MANAGERS[manager](path, KEY), tmp_path, scanner)
+    assert unchanged.package is not None
+    assert (unchanged.package.manager, unchanged.package.name) == (manager, "acme")
+    assert unchanged.package.version == "1.2-3"
+    assert (unchanged.package.unmodified, unchanged.confidence) == (True, "low")
+    (changed,) = audited(MANAGERS[manager](path, CHANGED), tmp_path, scanner)
+    assert changed.package is not None
+    assert (changed.package.unmodified, changed.confidence) == (False, "high")
+
+
+def test_a_conffile_counts_and_its_change_is_the_users(tmp_path: Path, scanner: Scanner) -> None:
+    (unchanged,) = audited(conffile("etc/acme/server.pem", KEY), tmp_path, scanner)
+    (changed,) = audited(conffile("etc/acme/server.pem", CHANGED), tmp_path, scanner)
+    assert (unchanged.confidence, changed.confidence) == ("low", "high")
+
+
+def test_lists_from_before_the_usr_merge_still_name_the_file(tmp_path: Path, scanner: Scanner) -> None:
+    files = dpkg("lib/acme/server.pem", KEY)
+    files["usr/lib/acme/server.pem"] = files.pop("lib/acme/server.pem")
+    (finding,) = audited(files, tmp_path, scanner)
+    assert finding.confidence == "low"
+
+
+def test_a_token_keeps_its_confidence(tmp_path: Path, scanner: Scanner) -> None:
+    secret = token(3).encode()
+    files = dpkg("usr/lib/acme/config", secret)
+    files["var/lib/dpkg/info/acme:amd64.md5sums"] = f"{md5(secret)}  usr/lib/acme/config\n".encode()
+    (finding,) = audited(files, tmp_path, scanner)
+    assert finding.package is not None and finding.package.unmodified
+    assert finding.confidence == "high"
+
+
+def test_under_node_modules_and_in_tests_a_key_is_one_step_lower(tmp_path: Path, scanner: Scanner) -> None:
+    folder = "app/node_modules/@acme/tls"
+    files = {f"{folder}/package.json": b'{"version": "4.5.6"}', f"{folder}/key.pem": KEY, f"{folder}/test/key.pem": KEY}
+    plain, in_test = sorted(audited(files, tmp_path, scanner), key=lambda f: f.path or "")
+    assert plain.package is not None
+    assert (plain.package.name, plain.package.version, plain.package.unmodified) == ("@acme/tls", "4.5.6", None)
+    assert (plain.confidence, in_test.confidence) == ("medium", "low")
+
+
+def test_a_large_file_is_compared_too(tmp_path: Path, scanner: Scanner) -> None:
+    data = b"\0" * (7 << 20) + KEY + b"\0" * (1 << 20)
+    files = dpkg("usr/lib/acme/big.so", data)
+    files["var/lib/dpkg/info/acme:amd64.md5sums"] = f"{md5(data)}  usr/lib/acme/big.so\n".encode()
+    (finding,) = audited(files, tmp_path, scanner)
+    assert finding.confidence == "low"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"var/lib/rpm/rpmdb.sqlite": b"SQLite format 3\0" + b"\xff" * 5000},
+        {"lib/apk/db/installed": b"R:\nZ:Q1!!\nF:\n\xff"},
+        {"x/a-1.dist-info/RECORD": b'"key.pem",sha256=@@,'},
+        {"var/lib/dpkg/info/a.md5sums": b"  x/key.pem\n", "var/lib/dpkg/status": b"\n /x/key.pem zz"},
+        {"node_modules/a/package.json": b'{"version": 1}'},
+    ],
+    ids=["rpm", "apk", "pypi", "dpkg", "npm"],
+)
+def test_a_broken_database_is_passed_over(files: dict[str, bytes], tmp_path: Path, scanner: Scanner) -> None:
+    found = audited({**files, "x/key.pem": KEY}, tmp_path, scanner)
+    assert [f.confidence for f in found] == ["high"]
