@@ -10,6 +10,7 @@ from typing import Any
 
 from auditor.detect.confirm import Found
 from auditor.detect.metadata import Text, texts
+from auditor.detect.place import Place, place
 from auditor.detect.rules import Rule, Ruleset
 from auditor.images.source import Image
 from auditor.layers.history import step_of_layer
@@ -205,10 +206,10 @@ def _file_finding(
 def provenance_confidence(confidence: Confidence, path: str, package: Package | None) -> Confidence:
     """Lower the confidence in a key, a password or a guess by where its file comes from.
 
-    Low in a file that a package brought and nobody changed; one step lower under node_modules, and in tests, examples
+    Low in a file that a package brought and nobody changed, and in test data of packages; one step lower under node_modules, and in tests, examples
     and documentation.
     """
-    if package is not None and package.unmodified:
+    if (package is not None and package.unmodified) or place(path) is Place.SAMPLES:
         return Confidence.LOW
     steps = (package is not None and package.manager == "npm") + bool(_SAMPLES.search(path))
     order = (Confidence.LOW, Confidence.MEDIUM, Confidence.HIGH)

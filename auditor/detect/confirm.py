@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from auditor.detect.place import Place, place
 from auditor.detect.placeholder import is_placeholder
 from auditor.detect.plausible import implausible
 from auditor.detect.plugins import secrets_in_line
@@ -65,10 +66,14 @@ class Confirmer:
         ends: dict[int, list[int]] = {}
         for number, end in hits:
             ends.setdefault(number, []).append(end)
+        # A guess in test data or documentation of a package is implausible whatever it looks like.
+        guess = place(path) is not Place.SAMPLES
         for number, own in ends.items():
-            found += self._of_rule(number, text, own, path)
+            if guess or not self._rules[number].generic:
+                found += self._of_rule(number, text, own, path)
         for number in path_rules:
-            found += self._all_of_rule(number, text, path, ends_in)
+            if guess or not self._rules[number].generic:
+                found += self._all_of_rule(number, text, path, ends_in)
         return most_specific(found)
 
     def _all_of_rule(
