@@ -206,8 +206,8 @@ def _file_finding(
 def provenance_confidence(confidence: Confidence, path: str, package: Package | None) -> Confidence:
     """Lower the confidence in a key, a password or a guess by where its file comes from.
 
-    Low in a file that a package brought and nobody changed, and in test data of packages; one step lower under node_modules, and in tests, examples
-    and documentation.
+    Low in a file that a package brought and nobody changed, and in test data of packages; one step lower under
+    node_modules, and in tests, examples and documentation.
     """
     if (package is not None and package.unmodified) or place(path) is Place.SAMPLES:
         return Confidence.LOW

@@ -37,7 +37,8 @@ def test_help_imports_nothing_heavy(cli: Cli) -> None:
         "from auditor.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "print(sorted({'docker', 'hyperscan', 'jinja2', 'requests', 'rich', 'yaml', 'detect_secrets'} & set(sys.modules)))"
+        "heavy = {'docker', 'hyperscan', 'jinja2', 'requests', 'rich', 'yaml', 'detect_secrets'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=cli.environment)
     assert out.stdout.splitlines()[-1] == "[]"
@@ -69,8 +70,9 @@ def test_state_confidence_rule_and_path_select(cli: Cli, archive: Path) -> None:
 def test_rules_of_ones_own_are_added(cli: Cli) -> None:
     rules = cli.folder / "rules.yaml"
     rules.write_text(
-        "- {id: acme-token, name: Acme token, provider: acme, severity: high, confidence: high, pattern: '\\bacme_[0-9]{12}\\b',\n"
-        "   keywords: [acme_], examples: ['acme_{digits:12}'], counterexamples: ['acme_{digits:11}']}\n"
+        "- {id: acme-token, name: Acme token, provider: acme, severity: high, confidence: high,\n"
+        "   pattern: '\\bacme_[0-9]{12}\\b', keywords: [acme_],\n"
+        "   examples: ['acme_{digits:12}'], counterexamples: ['acme_{digits:11}']}\n"
     )
     built = image(layer({"a": "key: acme_" + "918273645546\n"})).docker_archive(cli.folder / "a.tar")
     (finding,) = cli("scan", built, "--rules", rules, "--format", "json").json["findings"]

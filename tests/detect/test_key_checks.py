@@ -20,14 +20,11 @@ FORMATS = [form.PrivateFormat.TraditionalOpenSSL, form.PrivateFormat.PKCS8, form
 
 
 def written(kind: str, how: form.PrivateFormat, guard: form.KeySerializationEncryption) -> str:
-    try:
-        return KEYS[kind].private_bytes(form.Encoding.PEM, how, guard).decode()
-    except (ValueError, TypeError):
-        pytest.skip(f"{kind} has no such form")
+    return KEYS[kind].private_bytes(form.Encoding.PEM, how, guard).decode()
 
 
-@pytest.mark.parametrize("how", FORMATS)
-@pytest.mark.parametrize("kind", KEYS)
+# Ed25519 has no traditional form.
+@pytest.mark.parametrize(("kind", "how"), [(k, h) for k in KEYS for h in FORMATS[k == "ed25519" :]])
 def test_a_real_key_passes_however_its_lines_are_broken(kind: str, how: form.PrivateFormat) -> None:
     text = written(kind, how, form.NoEncryption())
     for way in (

@@ -72,7 +72,7 @@ VALID = {
 def test_a_malformed_rule_says_what_is_wrong(change: dict[str, object], message: str, tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(yaml.safe_dump([VALID | change]))
-    with pytest.raises(RuleError, match="own.yaml") as caught:
+    with pytest.raises(RuleError, match=r"own\.yaml") as caught:
         load_file(path)
     assert message in str(caught.value)
 
