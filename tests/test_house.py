@@ -22,7 +22,7 @@ ROOMS = (
     ("unpack",),
     ("scan",),
     ("provenance",),
-    ("findings", "selection"),
+    ("findings", "selection", "verify"),
     ("advice",),
     ("audit",),
     ("rebuild",),

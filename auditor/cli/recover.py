@@ -29,10 +29,11 @@ def command(
 ) -> None:  # fmt: skip
     """Bring a deleted or overwritten file back: its bytes to standard output, or with its mode to FILE.
 
-    Where several versions exist, they are listed, and --layer chooses one.
+    Where several versions exist, they are listed, and --layer chooses one. PATH!MEMBER brings back what lies in an
+    archive.
     """
     from auditor.images.resolve import open_target
-    from auditor.rebuild.recover import History, choose
+    from auditor.rebuild.recover import History, choose, member_of, split_member
 
     if output is not None and output.exists() and not force:
         raise UsageError(f"{output}: exists; --force overwrites it")
@@ -40,15 +41,19 @@ def command(
     if len(images) > 1:
         have = ", ".join(str(image.config.platform) if image.config.platform else str(image.id) for image in images)
         raise UsageError(f"{target}: several images; choose with --platform or a tag: {have}")
-    history = History(images[0], path)
-    chosen = choose(history.versions(), layer, nth, path)
+    outer, member = split_member(path)
+    history = History(images[0], outer)
+    chosen = choose(history.versions(), layer, nth, outer)
+    content: Iterable[bytes] = history.read(chosen)
+    if member is not None:
+        content = [member_of(outer, iter(content), member)]
     if output is None:
-        _copy(history.read(chosen), sys.stdout.buffer)
+        _copy(content, sys.stdout.buffer)
         return
     flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL) | os.O_NOFOLLOW
     try:
         with os.fdopen(os.open(output, flags, 0o600), "wb") as out:
-            _copy(history.read(chosen), out)
+            _copy(content, out)
             os.fchmod(out.fileno(), chosen.mode & 0o777)  # set-user-ID and the like are not given to what is dug out
     except OSError as exc:
         raise UsageError(f"{output}: can't be written: {exc.strerror}") from exc

@@ -8,7 +8,7 @@ _MAX = 200  # longer secrets are keys and the like
 _PLACEHOLDER = re.compile(
     r"(?i)(?<![./@])example(?!\.(?:com|org|net))|x{6}|\*{4}|\.{3}|…|"
     r"your[-_ ]|changeme|replace[-_ ]?me|placeholder|redacted|dummy|\$\{|\{\{|^<.*>$|"
-    r"0123456789|1234567890|abcdef0123|0123456abcdef|abcdefghij|([^A])\1{8}"
+    r"0123456789abcdef|([^A])\1{8}"
 )
 
 

@@ -112,7 +112,31 @@ class History:
         yield from expanded(header, content_of(stream, header.offset, header.size, what), header.extension)  # type: ignore[arg-type]
 
 
+_MAX_ARCHIVE = 256 << 20
 _HOLDERS = (Kind.FILE, Kind.HARDLINK)
+
+
+def split_member(path: str) -> tuple[str, str | None]:
+    """Split `PATH!member`, as a finding names what lies in an archive."""
+    outer, mark, member = path.partition("!")
+    return (outer, member) if mark and outer else (path, None)
+
+
+def member_of(path: str, chunks: Iterator[bytes], member: str) -> bytes:
+    """Return one member of an archive at `path` whose content comes in chunks. Raises RecoverError."""
+    from auditor.unpack import Unpacker
+
+    data = b""
+    for chunk in chunks:
+        data += chunk
+        if len(data) > _MAX_ARCHIVE:
+            raise RecoverError(
+                f"{path}: more than {_MAX_ARCHIVE} bytes; recover the archive, without !{member}, to a file"
+            )
+    found = Unpacker().member_of(path, data, member)
+    if found is None:
+        raise RecoverError(f"{path}: has no member {member}; `image-audit scan` names those with findings")
+    return found
 
 
 def choose(versions: Sequence[Recoverable], layer: int | None, nth: int | None, path: str) -> Recoverable:

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from auditor.codec.tar import BLOCK, Walker, is_header
 from auditor.codec.verify import HashingReader
+from auditor.detect.place import Place, place
 from auditor.layers.listing import Listing, plain_file
 from auditor.layers.windows import Window, WindowReader
 from auditor.model import DiffID, Digest
 from auditor.scan.documents import is_document
+from auditor.scan.inside import HEAD, MAX_STRETCHED
 from auditor.scan.lines import LineCounter
 from auditor.scan.record import Checksums, LayerRecord, Match
 
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 
 MAX_MATCHES = 1000
 """Matches of one file version that are kept; a file with more is noted as skipped from there on."""
-MAX_HELD = 16 << 20
-"""A file that goes on from window to window is held as a whole up to this size, in bytes."""
+MAX_HELD, MAX_PACKED = 16 << 20, 64 << 20
+"""A file that goes on from window to window is held as a whole up to this size, in bytes; an archive up to the other."""
 MAX_DOCUMENT, MAX_DOCUMENTS = 64 << 20, 256 << 20
 """Bytes of one package database, and of all in a layer, that are kept, before compression."""
 _IN_FLIGHT = 4
@@ -58,6 +60,7 @@ class LayerPass:
         self._lines = LineCounter(self._listing)
         self._next = 0  # the first entry that no finished window held to its end
         self._held: bytearray | None = None  # what is read so far of the file that goes on in the next window
+        self._decoded = 0
 
     def run(self) -> None:
         """Read all windows; keep a few in flight."""
@@ -93,6 +96,7 @@ class LayerPass:
             tuple(self._matches),
             tuple(self._skipped),
             self._walker is not None,
+            decoded=self._decoded,
             checksums=self._checksums,
             documents=self._documents,
         )
@@ -191,13 +195,23 @@ class LayerPass:
 
     def _hold(self, window: Window, entry: int) -> None:
         """Keep what a window brings of the file that goes on, so that it can be had as a whole."""
-        begin, size = self._listing.offsets[entry], self._listing.sizes[entry]
-        if size > (MAX_DOCUMENT if is_document(self._listing.paths[entry]) else MAX_HELD):
-            return
+        begin, size, path = self._listing.offsets[entry], self._listing.sizes[entry], self._listing.paths[entry]
         if begin >= window.fresh:
-            self._held = bytearray()
+            if is_document(path):
+                limit = MAX_DOCUMENT
+            elif self._scanner.inside.looks_packed(path, self._head(window, begin)):
+                limit = MAX_PACKED
+            else:
+                limit = MAX_HELD
+            self._held = bytearray() if size <= limit else None
+            if size > limit == MAX_PACKED:
+                self._skipped.append(("/" + path, f"an archive of {size} bytes; {MAX_PACKED} are opened at most"))
         if self._held is not None:
             self._held += window.view[max(begin, window.fresh) - window.start :]
+
+    @staticmethod
+    def _head(window: Window, begin: int) -> bytes:
+        return bytes(window.view[begin - window.start : begin - window.start + HEAD])
 
     def _content(self, window: Window, entry: int) -> memoryview | None:
         """Return the whole content of a file that ends in this window, None where it was too large to hold."""
@@ -207,22 +221,45 @@ class LayerPass:
             return window.view[begin - window.start : end - window.start]
         if self._held is None:
             return None
-        return memoryview(self._held + window.view[window.fresh - window.start : end - window.start])
+        self._held += window.view[window.fresh - window.start : end - window.start]
+        held, self._held = self._held, None
+        return memoryview(held)
 
     def _whole(self, window: Window, entry: int) -> None:
-        """Do what needs a file's whole content."""
-        document = is_document(self._listing.paths[entry])
-        if not document and entry not in self._counts:
-            return
+        """Do what needs a file's whole content, which ends in this window."""
+        path = self._listing.paths[entry]
         content = self._content(window, entry)
         if content is None:
             return
+        if self._scanner.content:
+            self._look_inside(entry, "/" + path, content)
         if entry in self._counts:
             self._checksums[entry] = Checksums(
                 hashlib.md5(content, usedforsecurity=False).hexdigest(),
                 hashlib.sha1(content, usedforsecurity=False).hexdigest(),
                 hashlib.sha256(content).hexdigest(),
             )
-        if document and self._document_bytes + len(content) <= MAX_DOCUMENTS:
+        if is_document(path) and self._document_bytes + len(content) <= MAX_DOCUMENTS:
             self._document_bytes += len(content)
             self._documents[entry] = zlib.compress(content, 1)
+
+    def _look_inside(self, entry: int, path: str, content: memoryview) -> None:
+        inside = self._scanner.inside
+        packed = inside.looks_packed(path, bytes(content[:HEAD]))
+        if not packed and (len(content) > MAX_STRETCHED or place(path) >= Place.OTHERS):
+            return
+
+        def note(where: str, reason: str) -> None:
+            self._skipped.append((path if where == path else f"{path}!{where}", reason))
+
+        found: list[Match] = []
+        for piece in inside.pieces(path, bytes(content), note, packed=packed):
+            self._decoded += 1
+            for match in inside.matches(entry, path, piece):
+                if self._may_keep(entry, path):
+                    found.append(match)
+        # A member that is stored as it stands was seen from outside too: its place inside says more.
+        within = {match.secret for match in found if match.member is not None}
+        if within:
+            self._matches = [m for m in self._matches if m.entry != entry or m.secret not in within]
+        self._matches += found

@@ -8,6 +8,11 @@ from auditor.layers.windows import OVERLAP, Window
 _SNIFF = 8000  # a zero byte within these means binary data, as for git
 
 
+def is_binary(data: bytes) -> bool:
+    """Whether a file is binary, by its first bytes."""
+    return data.find(b"\0", 0, _SNIFF) >= 0
+
+
 class LineCounter:
     """Counts newlines of the one file that goes on over windows; within a window they are counted when asked for."""
 

@@ -16,6 +16,7 @@ from auditor.detect.paths import PathRules
 from auditor.detect.rules import Ruleset
 from auditor.errors import Damaged
 from auditor.progress import Progress, Silent
+from auditor.scan.inside import Inside
 from auditor.scan.layer import LayerPass
 from auditor.scan.record import LayerRecord
 
@@ -39,6 +40,7 @@ class Scanner:
         self.content = content
         self.progress = progress or Silent()
         self.path_rules = PathRules(ruleset)
+        self.inside = Inside(self)
         self._matcher = Matcher(ruleset, cache)
         self._confirmer = Confirmer(ruleset)
         self._pool = ThreadPoolExecutor(max(1, jobs), "match")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tarfile
 from pathlib import Path
@@ -51,7 +52,7 @@ def traced(target: str) -> set[str]:
 @pytest.mark.engine
 @pytest.mark.xdist_group("engine")
 def test_the_traced_tree_is_what_docker_export_writes(engine: str, tmp_path: Path) -> None:
-    name = "image-audit-test/export:1"
+    name = f"image-audit-test-{os.getpid()}/export:1"
     built = image(
         layer(
             folder("a"), file("a/one", "1"), file("a/two", "2"), folder("b"), file("b/x", "x"), folder("c/d"),

@@ -19,7 +19,7 @@ from tests.conftest import Cli, docker, require
 from tests.images import Built, image, layer, story, token
 
 SECRET = token(11)
-NAME = "image-audit-test"
+NAME = f"image-audit-test-{os.getpid()}"  # two runs may share an engine
 POLICY = {"default": [{"type": "insecureAcceptAnything"}]}
 
 

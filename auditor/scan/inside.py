@@ -1,0 +1,60 @@
+"""What is packed or encoded in one file: every piece searched as a file of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from auditor.detect.place import Place, place
+from auditor.scan.lines import is_binary
+from auditor.scan.record import Match
+from auditor.unpack import Piece, Unpacker
+from auditor.unpack.limits import Note
+
+if TYPE_CHECKING:
+    from auditor.scan.scanner import Scanner
+
+HEAD = 512
+"""Bytes of a file that tell whether it is packed."""
+MAX_STRETCHED = 1 << 20
+"""Texts up to this size, in bytes, are searched for encoded stretches."""
+
+
+class Inside:
+    """Looks into files on behalf of a scanner. Holds no state between files."""
+
+    def __init__(self, scanner: Scanner) -> None:
+        self._scanner = scanner
+        self._unpacker = Unpacker()
+
+    def looks_packed(self, path: str, head: bytes) -> bool:
+        """Whether a file, by its path and first bytes, holds others."""
+        return self._unpacker.looks_packed(path, head)
+
+    def pieces(self, path: str, content: bytes, skipped: Note, *, packed: bool) -> Iterator[Piece]:
+        """Yield what is packed in a file, and what is encoded in it or in that."""
+        if not packed:
+            yield from self._stretches(path, content, skipped)
+            return
+        for piece in self._unpacker.unpack(path, content, skipped):
+            yield piece
+            for inner in self._stretches(path, piece.data, skipped):
+                codings = (*piece.decoded, *inner.decoded)
+                yield Piece(piece.member, codings, inner.data, inner.line)
+
+    def _stretches(self, path: str, text: bytes, skipped: Note) -> Iterator[Piece]:
+        # What a package brought is searched as it stands: it is most of an image, and encodes pictures and tests.
+        if len(text) <= MAX_STRETCHED and place(path) < Place.OTHERS and not is_binary(text):
+            yield from self._unpacker.stretches(text, skipped)
+
+    def matches(self, entry: int, path: str, piece: Piece) -> Iterator[Match]:
+        """Yield the secrets in a piece of the file at an absolute path."""
+        where = f"{path}/{piece.member.replace('!', '/')}" if piece.member else path
+        for found in self._scanner.scan_bytes(piece.data, where):
+            line = piece.line
+            if line is None and not is_binary(piece.data):
+                line = piece.data.count(b"\n", 0, found.start) + 1
+            yield Match(
+                entry, found.rule.id, found.secret, line, found.start, found.check, found.confidence,
+                piece.member, piece.decoded,
+            )  # fmt: skip

@@ -1,0 +1,161 @@
+"""All that is packed in a file, piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from auditor.unpack import database, encoded, git, packages, sevenzip, streams, strings, tars, zips
+from auditor.unpack.kinds import HEAD, kind_of
+from auditor.unpack.limits import Budget, Exhausted, Limits, Note, Room
+from auditor.unpack.source import Part, Source
+
+Reader = Callable[[bytes | Source, Room, str], Iterator[Part]]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A file inside a file, or a decoded stretch of it."""
+
+    member: str | None
+    """The way in, joined with `!`: `inner.jar!app.properties`; None for the file itself, decoded."""
+    decoded: tuple[str, ...]
+    """Codings from the outside in: `("gzip", "base64")`."""
+    data: bytes
+    line: int | None
+    """Of a decoded stretch the line of the outer text where it starts, from 1."""
+
+
+class Unpacker:
+    """Opens archives, packages, databases, repositories and encodings. Holds no state between files."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+
+    may_hold_stretches = staticmethod(encoded.may_hold_stretches)
+
+    def looks_packed(self, path: str, head: bytes) -> bool:
+        """Tell whether a file is worth giving to `unpack`, by its path and first 512 bytes."""
+        return kind_of(path, head) is not None
+
+    def unpack(self, path: str, data: bytes, skipped: Note) -> Iterator[Piece]:
+        """Yield what is in a file, depth first, in a fixed order. Raises nothing: what fails is noted."""
+        budget = Budget(self.limits, path, len(data), skipped)
+        try:
+            yield from self._pieces(data, Room(budget, path, None), (), 0)
+        except Exhausted as exc:
+            budget.skip(None, str(exc))
+
+    def stretches(self, text: bytes, skipped: Note) -> Iterator[Piece]:
+        """Yield what is encoded in a text: base64, hex, percent signs, escapes; containers in base64 are opened."""
+        budget = Budget(self.limits, "encoded text", len(text), skipped)
+        found = 0
+        try:
+            for piece in self._stretches(text, Room(budget, "", None), (), 0):
+                found += 1
+                if found > self.limits.stretches:
+                    raise Exhausted(f"more than {self.limits.stretches} stretches; the rest was left out")
+                yield piece
+        except Exhausted as exc:
+            budget.skip(None, str(exc))
+
+    def _stretches(self, text: bytes, room: Room, decoded: tuple[str, ...], depth: int) -> Iterator[Piece]:
+        for found in encoded.stretches(text):
+            room.budget.spend(len(found.data))
+            codings = (*decoded, found.coding)
+            pieces: Iterable[Piece] = (Piece(None, codings, found.data, None),)
+            if kind_of("", found.data[:HEAD]) is not None:
+                pieces = self._pieces(found.data, room, codings, 0)
+            for piece in pieces:
+                yield replace(piece, line=found.line)
+                if depth + 1 < self.limits.nested_stretches:
+                    for inner in self._stretches(piece.data, room, piece.decoded, depth + 1):
+                        yield replace(inner, member=piece.member, line=found.line)
+
+    def member_of(self, path: str, data: bytes, member: str) -> bytes | None:
+        """Return a member as it is stored, by the way in that a `Piece` gives; None where there is none."""
+        budget = Budget(self.limits, path, len(data), lambda _, __: None)
+        try:
+            return self._find(data, Room(budget, path, None), member, 0)
+        except Exhausted:
+            return None
+
+    def _pieces(self, body: bytes | Source, room: Room, decoded: tuple[str, ...], depth: int) -> Iterator[Piece]:
+        """Yield what is in `body`, which lies `depth` archives deep, or `body` itself."""
+        kind = _kind(body, room)
+        if kind is None or depth > self.limits.depth:
+            if kind is not None:
+                room.skip(None, f"lies deeper than {self.limits.depth} archives")
+            if isinstance(body, bytes) and (depth or decoded):
+                yield Piece(room.member, decoded, body, None)
+            return
+        for part in _parts(kind, body, room):
+            inner, codings = _inner(part, room), decoded + ((part.coding,) if part.coding else ())
+            if part.shown is not None:
+                yield Piece(inner.member, codings, part.shown, None)
+            elif part.coding in _TEXTS:
+                yield Piece(room.way(part.name), codings, bytes(part.body), None)  # type: ignore[arg-type]
+            else:
+                yield from self._pieces(part.body, inner, codings, depth + _levels(part, inner))
+
+    def _find(self, body: bytes | Source, room: Room, member: str, depth: int) -> bytes | None:
+        kind = _kind(body, room)
+        if kind is None or depth > self.limits.depth:
+            return None
+        for part in _parts(kind, body, room):
+            way, inner = room.way(part.name), _inner(part, room)
+            if kind == "git-object" and member.startswith("commit "):
+                way = member.partition("!")[0]  # the history of all objects may have named it since
+            if part.name is not None and way == member:
+                return part.body if isinstance(part.body, bytes) else part.body.read(self.limits.total_bytes)
+            if way is None or member.startswith(way + "!"):
+                found = self._find(part.body, inner, member, depth + _levels(part, inner))
+                if found is not None:
+                    return found
+        return None
+
+
+def _kind(body: bytes | Source, room: Room) -> str | None:
+    return kind_of(room.name, body[:HEAD] if isinstance(body, bytes) else body.peek(HEAD))
+
+
+def _inner(part: Part, room: Room) -> Room:
+    name = part.name if part.name is not None else streams.inner_name(room.name)
+    return Room(room.budget, name, room.way(part.name))
+
+
+def _levels(part: Part, room: Room) -> int:
+    """A compressed tar is one level; whatever else is decoded counts, or a quine of gzip would have no end."""
+    return 0 if part.name is None and _kind(part.body, room) in ("tar", "cpio") else 1
+
+
+def _parts(kind: str, body: bytes | Source, room: Room) -> Iterator[Part]:
+    """Yield what a reader finds, whatever a hostile file makes its library raise."""
+    try:
+        yield from _READERS[kind](body, room, kind)
+    except Exhausted:
+        raise
+    except Exception as exc:  # each library has errors of its own, and hostile bytes reach all of them
+        room.skip(None, f"can't be read as {kind}: {type(exc).__name__}: {exc}")
+
+
+_READERS: dict[str, Reader] = {
+    "zip": zips.archive,
+    "tar": tars.tar,
+    "gzip": streams.compressed,
+    "bzip2": streams.compressed,
+    "xz": streams.compressed,
+    "zstd": streams.compressed,
+    "utf-16le": streams.utf16,
+    "utf-16be": streams.utf16,
+    "deb": packages.deb,
+    "rpm": packages.rpm,
+    "cpio": packages.cpio,
+    "7z": sevenzip.archive,
+    "sqlite": database.database,
+    "pyc": strings.pyc,
+    "class": strings.java,
+    "git-object": git.loose,
+    "git-pack": git.pack,
+}
+_TEXTS = frozenset(("utf-16le", "utf-16be", "pyc", "class"))

@@ -1,0 +1,36 @@
+"""What the tests of this folder share: opening a file and looking at what came out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from auditor.unpack import Limits, Piece, Unpacker
+
+
+@dataclass(frozen=True)
+class Opened:
+    pieces: tuple[Piece, ...]
+    notes: tuple[tuple[str, str], ...]
+
+    def ways(self, secret: str) -> list[tuple[str | None, tuple[str, ...]]]:
+        """How the pieces that hold a secret were reached."""
+        return [(piece.member, piece.decoded) for piece in self.pieces if secret.encode() in piece.data]
+
+    @property
+    def members(self) -> list[str | None]:
+        return [piece.member for piece in self.pieces]
+
+
+def opened(path: str, data: bytes, **limits: float) -> Opened:
+    notes: list[tuple[str, str]] = []
+    unpacker = Unpacker(Limits(**limits))  # type: ignore[arg-type]
+    pieces = tuple(unpacker.unpack(path, data, lambda where, why: notes.append((where, why))))
+    return Opened(pieces, tuple(notes))
+
+
+def decoded(text: bytes | str, **limits: float) -> Opened:
+    notes: list[tuple[str, str]] = []
+    unpacker = Unpacker(Limits(**limits))  # type: ignore[arg-type]
+    data = text.encode() if isinstance(text, str) else text
+    pieces = tuple(unpacker.stretches(data, lambda where, why: notes.append((where, why))))
+    return Opened(pieces, tuple(notes))
