@@ -159,7 +159,8 @@ def _flatten(
     image = stack.image
     return flatten_advice(
         image.target,
-        image.names[0] if image.names else None,
+        image.transport,
+        image.names,
         stack.trace,
         [record.uncompressed for record in stack.records],
         findings,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import io
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -52,6 +53,36 @@ def test_a_secret_inside_is_found_and_placed(name: str, tmp_path: Path, scanner:
     assert [(f.path, f.member, f.decoded, f.line, f.state) for f in found] == [
         ("/" + path, member, decoded, line, "deleted")
     ]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_secret_deleted_from_a_repositorys_history_is_found_with_commit_and_path(
+    packed: bool, tmp_path: Path, scanner: Scanner
+) -> None:
+    repository = tmp_path / "repository"
+
+    def git(*arguments: str) -> str:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
+        command = ["git", "-C", str(repository), *who, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    (repository / "config").mkdir(parents=True)
+    (repository / "config/.env").write_bytes(TEXT)
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "one")
+    commit = git("rev-parse", "HEAD")
+    git("rm", "-q", "config/.env")
+    git("commit", "-qm", "two", "--allow-empty")
+    if packed:
+        git("gc", "-q", "--aggressive", "--prune=now")
+    files = {
+        f"srv/{path.relative_to(repository)}": path.read_bytes()
+        for path in sorted(repository.rglob("*"))
+        if path.is_file()
+    }
+    found = audited(image(layer(files)).docker_archive(tmp_path / "a.tar"), scanner)
+    assert [(f.rule, f.member) for f in found] == [("github-pat", f"commit {commit[:12]}:config/.env")]
 
 
 def test_an_archive_that_goes_on_over_windows_is_opened(tmp_path: Path, scanner: Scanner) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from auditor.advice.exported import export_command
 from auditor.layers.stats import HiddenFiles, bytes_of, visible_bytes
 from auditor.layers.trace import Trace
 from auditor.model import Finding, State, Version
@@ -44,7 +45,8 @@ class FlattenAdvice:
 
 def flatten_advice(
     target: str,
-    name: str | None,
+    transport: str,
+    names: Sequence[str],
     trace: Trace,
     sizes: Sequence[int],
     findings: Sequence[Finding],
@@ -54,13 +56,14 @@ def flatten_advice(
 ) -> FlattenAdvice:
     """Advise on an image whose layers' uncompressed tars have `sizes`.
 
-    `holders` are the hidden file versions that hold findings; `name` is what the result may be named after; `config`
-    holds Cmd and the like, masked.
+    `holders` are the hidden file versions that hold findings; the result is named after the first full name among
+    `names`; `config` holds Cmd and the like, masked.
     """
     leaking = sorted({version.layer for version in holders})
     size_before = sum(sizes)
     size_after = visible_bytes(trace)
     base = ["image-audit", "flatten", target]
+    name = next((name for name in names if "/" in name or ":" in name), "image:latest")
     clean, flat = (_tagged(name, tag) for tag in ("clean", "flat"))
     lowest = leaking[0] if leaking else None
     count = len(sizes)
@@ -82,7 +85,7 @@ def flatten_advice(
         bytes_saved=size_before - size_after,
         minimal_from=lowest,
         plans=tuple(plans),
-        commands=(plans[-1].command, _export_command(target, flat, config)),
+        commands=(plans[-1].command, export_command(target, transport, name, flat, config)),
     )
 
 
@@ -99,35 +102,7 @@ def _reasons(findings: Sequence[Finding], hidden: HiddenFiles, size: int) -> tup
     return tuple(reasons)
 
 
-def _tagged(name: str | None, tag: str) -> str:
+def _tagged(name: str, tag: str) -> str:
     """Return the image's name with another tag."""
-    if not name:
-        return f"image:{tag}"
-    name = name.partition("@")[0]
-    head, slash, tail = name.rpartition("/")
+    head, slash, tail = name.partition("@")[0].rpartition("/")
     return f"{head}{slash}{tail.partition(':')[0]}:{tag}"
-
-
-def _export_command(target: str, flat: str, config: Mapping[str, Any]) -> str:
-    """Return the way without this tool: `docker export` drops the config, --change gives it back."""
-    changes = [shlex.quote(f"--change={text}") for text in _changes(config)]
-    temporary = "image-audit-flat"
-    steps = [
-        f"docker create --name {temporary} {shlex.quote(target)}",
-        " ".join([f"docker export {temporary} | docker import", *changes, "-", flat]),
-        f"docker rm {temporary}",
-    ]
-    return " && ".join(steps)
-
-
-def _changes(config: Mapping[str, Any]) -> list[str]:
-    import json
-
-    changes = []
-    for key, instruction in (("Entrypoint", "ENTRYPOINT"), ("Cmd", "CMD")):
-        if isinstance(config.get(key), list):
-            changes.append(f"{instruction} {json.dumps(config[key])}")
-    for key, instruction in (("WorkingDir", "WORKDIR"), ("User", "USER")):
-        if isinstance(config.get(key), str) and config[key]:
-            changes.append(f"{instruction} {config[key]}")
-    return changes

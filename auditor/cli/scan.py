@@ -5,14 +5,18 @@ from __future__ import annotations
 import datetime
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from auditor.cli import EXIT_CLEAN, EXIT_FAILED, EXIT_FOUND, options
 from auditor.config import load_settings
 from auditor.report.output import FORMATS, format_of
+
+if TYPE_CHECKING:
+    from auditor.audit import Audit
 
 
 @click.command()
@@ -40,6 +44,7 @@ from auditor.report.output import FORMATS, format_of
 )
 @click.option("--jobs", type=click.IntRange(1, 256), help="Threads that match.  [default: one a core]")
 @click.option("--show-secrets", is_flag=True, help="Show secrets whole, in the report only.")
+@click.option("--verify", is_flag=True, help="Ask the providers whether the secrets still work: one request a secret.")
 @click.option("--strict", is_flag=True, help="Exit with 2 if anything was not read.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no table.")
 @click.option("-v", "--verbose", is_flag=True, help="Say on standard error what is done.")
@@ -73,6 +78,8 @@ def command(targets: tuple[str, ...], outputs: tuple[Path, ...], **given: Any) -
         scanner = Scanner(rules, options.jobs(given["jobs"]), shown, cache=cache)
         audits = [result for target in targets for result in audit(target, scanner, request)]
         scanner.close()
+    if given["verify"]:
+        audits = _verified(audits)
 
     created = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     color = sys.stdout.isatty()
@@ -89,3 +96,10 @@ def command(targets: tuple[str, ...], outputs: tuple[Path, ...], **given: Any) -
         click.echo("image-audit: not everything was read, see `skipped` in the report", err=True)
         return EXIT_FAILED
     return EXIT_FOUND if any(fails(result.findings, fail_on) for result in audits) else EXIT_CLEAN
+
+
+def _verified(audits: list[Audit]) -> list[Audit]:
+    from auditor.verify import Verifier, verified
+
+    verifier = Verifier()
+    return [replace(one, findings=verified(one.findings, one.ruleset.by_id, verifier)) for one in audits]

@@ -1,7 +1,7 @@
 """Fills the templates in a rule's examples, so that no file holds a token that would alarm a scanner.
 
 `{base62:30}` gives 30 random characters of that alphabet; `{crc32}` the checksum, as GitHub and npm write it, of the
-random piece before it. Any other text in braces stands for itself. docs/rules.md lists all names.
+random piece before it. Any other text in braces stands for itself. docs/writing-rules.md lists all names.
 """
 
 from __future__ import annotations
@@ -50,11 +50,22 @@ def fill(template: str, seed: int = 0) -> str:
             return previous
         if name == "crc32":
             return base62_crc32(previous)
-        if name in _MAKERS:
-            return _MAKERS[name](source, argument or "")
+        if name in MAKERS:
+            return MAKERS[name](source, argument or "")
         return match[0]
 
     return _FIELD.sub(field, template)
+
+
+def outline(template: str) -> str:
+    """Return a template with `****` for what `fill` would draw: text to show that alarms nobody."""
+    shown = _FIELD.sub(lambda match: "****" if _is_field(match) else match[0], template)
+    return re.sub(r"\*{5,}", "****", shown)
+
+
+def _is_field(match: re.Match[str]) -> bool:
+    name = match["name"]
+    return (name in ALPHABETS and bool(match["argument"])) or name == "crc32" or name in MAKERS
 
 
 def base62_crc32(text: str) -> str:
@@ -257,7 +268,7 @@ def _azure_devops_pat(source: random.Random, _: str) -> str:
     return base64.b32encode(data).decode().rstrip("=").lower()
 
 
-_MAKERS: dict[str, Callable[[random.Random, str], str]] = {
+MAKERS: dict[str, Callable[[random.Random, str], str]] = {
     "uuid": _uuid,
     "jwt": _jwt,
     "base64of": _base64_of,
@@ -276,3 +287,4 @@ _MAKERS: dict[str, Callable[[random.Random, str], str]] = {
     "azure_client_secret": _azure_client_secret,
     "azure_devops_pat": _azure_devops_pat,
 }
+"""What else a template may name: makers of whole tokens, by name."""

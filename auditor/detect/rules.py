@@ -1,4 +1,4 @@
-"""The detection rules: YAML files to frozen, checked values. The format is described in docs/rules.md."""
+"""The detection rules: YAML files to frozen, checked values. docs/writing-rules.md describes the format."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import difflib
 import functools
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ import yaml
 
 from auditor.data import data_path
 from auditor.detect import checks, key_checks
+from auditor.detect.marks import lines
+from auditor.detect.probe import Probe, parse_probe
 from auditor.errors import RuleError
 from auditor.model import Confidence, Severity
 
@@ -57,7 +59,7 @@ class Rule:
     counterexamples: tuple[str, ...]
     entropy: float = 0.0
     check: str | None = None
-    verify: Mapping[str, Any] | None = None
+    verify: Probe | None = field(default=None, repr=False)  # no part of the digest: it changes no finding
     paths: tuple[str, ...] = ()
     revoke: str | None = None
     generic: bool = False
@@ -122,22 +124,56 @@ def rule_files(root: Path) -> list[Path]:
 
 
 def load_file(path: Path) -> list[Rule]:
-    """Load one file of rules. Raises RuleError, which names the file and the rule."""
+    """Load one file of rules. Raises RuleError, which names the file, the line and the rule."""
+    rules = []
+    for item in read_file(path):
+        if isinstance(item, RuleError):
+            raise item
+        rules.append(item)
+    return rules
+
+
+def read_file(path: Path) -> list[Rule | RuleError]:
+    """Return each rule of a file, or what is wrong with it. Raises RuleError where it is no list of rules."""
     try:
         if path.stat().st_size > _MAX_FILE:
             raise RuleError(f"{path}: larger than {_MAX_FILE} bytes")
-        items = yaml.load(path.read_bytes(), _loader())  # noqa: S506 - both are safe loaders
+        data = path.read_bytes()
+        items = yaml.load(data, _loader())  # noqa: S506 - both are safe loaders
     except OSError as exc:
         raise RuleError(f"{path}: can't be read: {exc.strerror}") from exc
     except (yaml.YAMLError, RecursionError, ValueError) as exc:
         raise RuleError(f"{path}: not YAML: {exc}") from None
     if not isinstance(items, list):
         raise RuleError(f"{path}: want a list of rules")
-    rules = [_parse(item, f"{path}: rule {number}") for number, item in enumerate(items, 1)]
-    for rule in rules:
-        if sum(other.id == rule.id for other in rules) > 1:
-            raise RuleError(f"{path}: two rules have the id {rule.id!r}")
-    return rules
+    read: list[Rule | RuleError] = []
+    seen: set[str] = set()
+    for number, item in enumerate(items):
+        where = _Place(path, data, number, item)
+        try:
+            rule = _parse(item, where)
+            if rule.id in seen:
+                raise RuleError(f"{where('id')}: two rules have the id {rule.id!r}")
+            seen.add(rule.id)
+            read.append(rule)
+        except RuleError as exc:
+            read.append(exc)
+    return read
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a rule stands; called with the key at fault it says `file:line: id`. Lines are looked up only then."""
+
+    path: Path
+    data: bytes
+    number: int
+    item: Any
+
+    def __call__(self, key: str | None = None) -> str:
+        name = self.item.get("id") if isinstance(self.item, dict) else None
+        shown = name if isinstance(name, str) else f"rule {self.number + 1}"
+        return f"{self.path}:{lines(self.data)[self.number].of(key)}: {shown}"
 
 
 def _loader() -> type[yaml.SafeLoader]:
@@ -150,21 +186,20 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _parse(item: Any, where: str) -> Rule:
+def _parse(item: Any, where: _Place) -> Rule:
     if not isinstance(item, dict):
-        raise RuleError(f"{where}: want a mapping of keys")
-    where = f"{where} ({item['id']})" if isinstance(item.get("id"), str) else where
+        raise RuleError(f"{where()}: want a mapping of keys")
     for key in item:
         if key not in _REQUIRED + _OPTIONAL:
-            raise RuleError(f"{where}: unknown key {key!r}{nearest(str(key), _REQUIRED + _OPTIONAL)}")
+            raise RuleError(f"{where(key)}: unknown key {key!r}{nearest(str(key), _REQUIRED + _OPTIONAL)}")
     for key in _REQUIRED:
         if key not in item:
-            raise RuleError(f"{where}: {key!r} is missing")
+            raise RuleError(f"{where()}: {key!r} is missing")
     for key in ("id", "name", "provider", "pattern", "check", "revoke"):
         if key in item and not isinstance(item[key], str):
-            raise RuleError(f"{where}: {key!r} must be a text")
+            raise RuleError(f"{where(key)}: {key!r} must be a text")
     if not _ID.fullmatch(item["id"]):
-        raise RuleError(f"{where}: an id is lower-case words joined by hyphens")
+        raise RuleError(f"{where('id')}: an id is lower-case words joined by hyphens")
     return Rule(
         id=item["id"],
         name=item["name"],
@@ -177,46 +212,46 @@ def _parse(item: Any, where: str) -> Rule:
         counterexamples=_texts(item, "counterexamples", where, required=True),
         entropy=_entropy(item.get("entropy", 0), where),
         check=_check(item.get("check"), where),
-        verify=item.get("verify"),
+        verify=parse_probe(item.get("verify"), where),
         paths=_texts(item, "paths", where),
         revoke=item.get("revoke"),
         generic=item.get("generic", item["provider"] == "generic") is True,
     )
 
 
-def _one_of(kind: type[StrEnum], item: dict[str, Any], key: str, where: str) -> Any:
+def _one_of(kind: type[StrEnum], item: dict[str, Any], key: str, where: _Place) -> Any:
     try:
         return kind(item[key])
     except ValueError:
-        raise RuleError(f"{where}: {key} is {item[key]!r}; want one of {', '.join(k.value for k in kind)}") from None
+        raise RuleError(f"{where(key)}: {key} is {item[key]!r}; want one of {', '.join(k.value for k in kind)}") from None
 
 
-def _texts(item: dict[str, Any], key: str, where: str, *, required: bool = False) -> tuple[str, ...]:
+def _texts(item: dict[str, Any], key: str, where: _Place, *, required: bool = False) -> tuple[str, ...]:
     value = item.get(key, [])
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise RuleError(f"{where}: {key!r} must be a list of texts")
+        raise RuleError(f"{where(key)}: {key!r} must be a list of texts")
     if required and not value:
-        raise RuleError(f"{where}: {key!r} must not be empty: a rule carries its own proof")
+        raise RuleError(f"{where(key)}: {key!r} must not be empty: a rule carries its own proof")
     return tuple(value)
 
 
-def _pattern(text: str, where: str) -> str:
+def _pattern(text: str, where: _Place) -> str:
     try:
         compiled = re.compile(text.encode())
     except (re.error, RecursionError, OverflowError) as exc:
-        raise RuleError(f"{where}: pattern: {exc}") from None
+        raise RuleError(f"{where('pattern')}: pattern: {exc}") from None
     if compiled.search(b""):
-        raise RuleError(f"{where}: the pattern matches the empty text, so it matches everywhere")
+        raise RuleError(f"{where('pattern')}: the pattern matches the empty text, so it matches everywhere")
     return text
 
 
-def _entropy(value: Any, where: str) -> float:
+def _entropy(value: Any, where: _Place) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 8:
-        raise RuleError(f"{where}: entropy is {value!r}; want 0 to 8 bits a character")
+        raise RuleError(f"{where('entropy')}: entropy is {value!r}; want 0 to 8 bits a character")
     return float(value)
 
 
-def _check(value: Any, where: str) -> str | None:
+def _check(value: Any, where: _Place) -> str | None:
     if value is not None and value not in CHECKS:
-        raise RuleError(f"{where}: no check {value!r}{nearest(value, CHECKS)}; there are {', '.join(sorted(CHECKS))}")
+        raise RuleError(f"{where('check')}: no check {value!r}{nearest(value, CHECKS)}; there are {', '.join(sorted(CHECKS))}")
     return value  # type: ignore[no-any-return]

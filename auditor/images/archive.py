@@ -12,7 +12,7 @@ import os
 import posixpath
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -191,10 +191,21 @@ def images_of(members: Mapping[str, Member], origin: Origin, tag: str | None) ->
     archive = _Archive(members, origin.target)
     found: list[Image] = []
     if "index.json" in members:
-        found += archive.oci_images(origin, tag)
+        try:
+            found += archive.oci_images(origin, tag)
+        except NotFound:
+            if "manifest.json" not in members:
+                raise
     if "manifest.json" in members:
+        listed = {image.id: image for image in archive.docker_images(origin, tag if not found else None)}
+        found = [
+            replace(image, names=tuple(dict.fromkeys((*listed[image.id].names, *image.names))))
+            if image.id in listed
+            else image
+            for image in found
+        ]
         known = {image.id for image in found}
-        found += [image for image in archive.docker_images(origin, tag) if image.id not in known]
+        found += [image for image in listed.values() if image.id not in known and not (tag and known)]
     if not found and ("manifest.json" in members or "index.json" in members):
         raise NotFound(f"{origin.target}: holds no image{f' named {tag}' if tag else ''}{archive.names()}")
     if not found:

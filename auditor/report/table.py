@@ -75,7 +75,11 @@ def _label(finding: Finding) -> Text:
 def _body(finding: Finding, show_secrets: bool) -> Text:
     secret = finding.secret.reveal() if show_secrets else finding.secret.masked
     text = Text(printable(finding.name), style="bold")
-    text.append(f"  {printable(secret)}\n", style="not bold")
+    text.append(f"  {printable(secret)}", style="not bold")
+    if finding.verified:
+        style = "bold red" if finding.verified == "active" else "dim not bold"
+        text.append(f"  verified: {finding.verified}", style=style)
+    text.append("\n")
     text.append(_place(finding), style="cyan")
     for line in _fate(finding):
         text.append(f"\n{line}")

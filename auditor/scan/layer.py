@@ -26,6 +26,7 @@ from auditor.scan.documents import is_document
 from auditor.scan.inside import HEAD, MAX_STRETCHED
 from auditor.scan.lines import LineCounter
 from auditor.scan.record import Checksums, LayerRecord, Match
+from auditor.scan.repositories import Repositories
 
 if TYPE_CHECKING:
     from auditor.scan.scanner import Scanner
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 MAX_MATCHES = 1000
 """Matches of one file version that are kept; a file with more is noted as skipped from there on."""
 MAX_HELD, MAX_PACKED = 16 << 20, 64 << 20
-"""A file that goes on from window to window is held as a whole up to this size, in bytes; an archive up to the other."""
+"""A file that goes on from window to window is held as a whole up to so many bytes; an archive up to the other."""
 MAX_DOCUMENT, MAX_DOCUMENTS = 64 << 20, 256 << 20
 """Bytes of one package database, and of all in a layer, that are kept, before compression."""
 _IN_FLIGHT = 4
@@ -61,6 +62,7 @@ class LayerPass:
         self._next = 0  # the first entry that no finished window held to its end
         self._held: bytearray | None = None  # what is read so far of the file that goes on in the next window
         self._decoded = 0
+        self._repositories = Repositories()
 
     def run(self) -> None:
         """Read all windows; keep a few in flight."""
@@ -93,7 +95,7 @@ class LayerPass:
             diff_id,
             self._size,
             self._listing,
-            tuple(self._matches),
+            tuple(self._repositories.named(self._matches, self._listing.paths)),
             tuple(self._skipped),
             self._walker is not None,
             decoded=self._decoded,
@@ -252,12 +254,12 @@ class LayerPass:
         def note(where: str, reason: str) -> None:
             self._skipped.append((path if where == path else f"{path}!{where}", reason))
 
+        data = bytes(content)
+        self._repositories.remember(path[1:], data)
         found: list[Match] = []
-        for piece in inside.pieces(path, bytes(content), note, packed=packed):
+        for piece in inside.pieces(path, data, note, packed=packed):
             self._decoded += 1
-            for match in inside.matches(entry, path, piece):
-                if self._may_keep(entry, path):
-                    found.append(match)
+            found += [match for match in inside.matches(entry, path, piece) if self._may_keep(entry, path)]
         # A member that is stored as it stands was seen from outside too: its place inside says more.
         within = {match.secret for match in found if match.member is not None}
         if within:

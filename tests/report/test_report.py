@@ -181,11 +181,8 @@ def test_names_of_an_image_act_neither_on_a_terminal_nor_on_a_browser(tmp_path: 
     result = [audited(built, tmp_path, scanner)]
     shown, page = table.render(result), html.render(result, CREATED)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029]", shown)
-    assert (
-        "<script" not in page
-        and "\u202e" not in page
-        and "49" not in re.sub(r"[0-9a-f]{16,}", "", page.split("<main>")[1].split("Coverage")[0][:600])
-    )
+    assert "<script" not in page and "\u202e" not in page
+    assert "{{7*7}}" in page  # shown as it stands, not reckoned
     json.loads(document.render(result, CREATED))
 
 

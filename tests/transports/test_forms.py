@@ -56,6 +56,7 @@ FORMS: dict[str, Callable[[Path], str]] = {
     "docker-archive, old": lambda p: f"docker-archive:{STORY.docker_archive(p / 'a.tar')}",
     "docker-archive, old, by tag": lambda p: f"docker-archive:{STORY.docker_archive(p / 'a.tar')}:layer2:latest",
     "docker-archive, new": lambda p: f"docker-archive:{STORY.docker_save(p / 'a.tar')}",
+    "docker-archive, new, by tag": lambda p: f"docker-archive:{STORY.docker_save(p / 'a.tar')}:layer2:latest",
     "docker-archive, gzip": lambda p: f"docker-archive:{STORY.docker_archive(p / 'a.tar.gz', squeeze=gzip.compress)}",
     "docker-archive, zstd": lambda p: f"docker-archive:{STORY.docker_archive(p / 'a.tar.zst', squeeze=zstd)}",
     "a path": lambda p: str(STORY.docker_save(p / "image")),

@@ -1,0 +1,100 @@
+"""What `flatten` did, for people and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from auditor.model import Finding
+from auditor.rebuild.after import After
+from auditor.rebuild.flatten import Flattened
+from auditor.report.text import plural, printable, size
+
+SCHEMA = "image-audit-proof/1"
+_MAX_LISTED = 20
+
+
+def render_text(images: Sequence[Flattened], written: str, rest: After) -> str:
+    """Return the lines for a terminal."""
+    lines: list[str] = []
+    for image in images:
+        lines += _image(image)
+    lines.append(f"written: {written}")
+    remaining = list(dict.fromkeys(line for image in images for line in _remaining(image.proof.remaining)))
+    lines += _listed("Still there, for flattening removes nothing that is visible:", remaining)
+    lines += _listed("Rotate, for whoever had the image has them:", rest.rotate)
+    lines += _listed("Still to be had from:", [f"{holder.name}: {holder.command}" for holder in rest.holders])
+    lines += rest.notes
+    return "".join(printable(line) + "\n" for line in lines)
+
+
+def _image(image: Flattened) -> list[str]:
+    proof, before = image.proof, image.before.image
+    platform = f" ({before.config.platform})" if before.config.platform else ""
+    lines = [
+        f"{before.target}{platform}: {plural(proof.layers_before, 'layer')} -> {proof.layers_after}, "
+        f"{proof.layers_kept} kept byte for byte; {size(proof.size_before)} -> {size(proof.size_after)}, "
+        f"{size(max(proof.size_before - proof.size_after, 0))} saved",
+        f"proven: {plural(proof.paths, 'path')} compared, 0 differences; {plural(len(proof.removed), 'hidden secret')} "
+        f"removed, 0 left; {plural(proof.hidden_files_before, 'hidden file')} before, {proof.hidden_files_after} now; "
+        "config the same, digests, sizes and JSON checked",
+    ]
+    if not proof.removed:
+        lines.append("nothing hidden was found in it")
+    return lines + [f"dropped: {what}" for what in proof.dropped]
+
+
+def _remaining(findings: Iterable[Finding]) -> list[str]:
+    return [f"{f.name} {f.secret.masked} in {f.path or f.where}" for f in findings if f.confidence != "low"]
+
+
+def _listed(heading: str, items: Sequence[str]) -> list[str]:
+    if not items:
+        return []
+    more = [f"  and {len(items) - _MAX_LISTED} more"] if len(items) > _MAX_LISTED else []
+    return [heading, *(f"  {item}" for item in items[:_MAX_LISTED]), *more]
+
+
+def render_json(images: Sequence[Flattened], method: str, written: str, rest: After) -> str:
+    """Return the proof as a document; docs/flatten.md describes it."""
+    document = {
+        "schema": SCHEMA,
+        "method": method,
+        "written": written,
+        "images": [_document(image) for image in images],
+        "rotate": list(rest.rotate),
+        "holders": [{"place": h.place, "name": h.name, "command": h.command} for h in rest.holders],
+        "notes": list(rest.notes),
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _document(image: Flattened) -> dict[str, Any]:
+    proof, before, after = image.proof, image.before, image.after
+    return {
+        "target": before.image.target,
+        "platform": str(before.image.config.platform) if before.image.config.platform else None,
+        "id": {"before": before.image.id, "after": after.image.id},
+        "digest": after.image.digest,
+        "layers": {"before": proof.layers_before, "after": proof.layers_after, "kept": proof.layers_kept},
+        "diff_ids": [record.diff_id for record in after.records],
+        "size": {"before": proof.size_before, "after": proof.size_after, "saved": proof.size_before - proof.size_after},
+        "compared": {"paths": proof.paths, "bytes": proof.bytes_compared, "differences": 0},
+        "config": {"differences": 0, "dropped": list(proof.dropped)},
+        "violations": 0,
+        "hidden_files": {"before": proof.hidden_files_before, "after": proof.hidden_files_after},
+        "hidden_secrets": {"removed": [_finding(f) for f in proof.removed], "left": 0},
+        "remaining": [_finding(finding) for finding in proof.remaining],
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "rule": finding.rule,
+        "path": finding.path,
+        "where": finding.where,
+        "state": str(finding.state),
+        "confidence": str(finding.confidence),
+        "secret": finding.secret.masked,
+    }

@@ -1,0 +1,39 @@
+"""Git repositories whose objects lie loose in a layer: which commit and path a blob had, known only at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from auditor.scan.record import Match
+from auditor.unpack import git
+from auditor.unpack.history import History
+
+
+class Repositories:
+    """The histories of a layer's repositories, by the folder of their objects."""
+
+    def __init__(self) -> None:
+        self._histories: dict[str, History] = {}
+
+    def remember(self, path: str, content: bytes) -> None:
+        """Take a loose object, by its path; any other file is passed over."""
+        if git.object_name(path) is not None:
+            folder = path.rpartition("/objects/")[0]
+            git.remember(self._histories.setdefault(folder, History()), path, content)
+
+    def named(self, matches: Sequence[Match], paths: Sequence[str]) -> list[Match]:
+        """Return matches with the commit and path of the blobs that they stand in, where a commit tells."""
+        if not self._histories:
+            return list(matches)
+        places = {folder: history.places() for folder, history in self._histories.items()}
+        result = []
+        for match in matches:
+            path = paths[match.entry]
+            name = git.object_name(path)
+            place = places.get(path.rpartition("/objects/")[0], {}).get(name) if name else None
+            if place and match.member:
+                rest = match.member.partition("!")[2]
+                match = replace(match, member=f"{place}!{rest}" if rest else place)  # noqa: PLW2901
+            result.append(match)
+        return result

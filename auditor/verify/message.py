@@ -1,0 +1,82 @@
+"""A probe with a secret filled in: what is sent, and to whom. It holds the secret whole, so it does not print."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode, urlsplit
+
+from auditor import __version__
+from auditor.detect.probe import PLACEHOLDERS, Pairs, Probe, is_loopback
+from auditor.model import Secret
+
+_FILLED = re.compile("|".join(rf"\{{({name})\}}" for name in PLACEHOLDERS))
+_SENDABLE = re.compile(r"[!-~]+(?: [!-~]+)*")  # anything else could end a header, or is mangled on the way
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Message:
+    """One HTTP request. `path` holds the query too; `local` is where the rule itself names loopback."""
+
+    secure: bool
+    host: str
+    port: int
+    local: bool
+    method: str
+    path: str
+    headers: Pairs
+    body: bytes | None
+
+
+def message(probe: Probe, secret: Secret) -> Message | None:
+    """Fill a secret in; None where it holds what can't be sent safely: line breaks, or more than printable ASCII."""
+    text = secret.reveal()
+    if not _SENDABLE.fullmatch(text):
+        return None
+    parts = urlsplit(probe.url)
+    secure, host = parts.scheme == "https", parts.hostname or ""
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    kind, body = _body(probe, text)
+    return Message(
+        secure=secure,
+        host=host,
+        port=parts.port or (443 if secure else 80),
+        local=is_loopback(host),
+        method=probe.method,
+        path=_fill(path, text, lambda value: quote(value, safe=":")),
+        headers=_headers(probe, text, kind),
+        body=body,
+    )
+
+
+def _body(probe: Probe, text: str) -> tuple[str | None, bytes | None]:
+    if probe.body is not None:
+        return "application/json", _fill(probe.body, text, lambda value: json.dumps(value)[1:-1]).encode()
+    if probe.form:
+        pairs = [(name, _fill(value, text)) for name, value in probe.form]
+        return "application/x-www-form-urlencoded", urlencode(pairs).encode()
+    return None, None
+
+
+def _headers(probe: Probe, text: str, kind: str | None) -> Pairs:
+    """Return the rule's headers, and of ours those that it does not set."""
+    own = {"User-Agent": f"image-audit/{__version__}", "Accept": "application/json", "Connection": "close"}
+    if kind:
+        own["Content-Type"] = kind
+    if probe.basic is not None:
+        own["Authorization"] = "Basic " + _base64(_fill(probe.basic, text))
+    given = {name.lower() for name, _ in probe.headers}
+    filled = ((name, _fill(value, text)) for name, value in probe.headers)
+    return (*filled, *(pair for pair in own.items() if pair[0].lower() not in given))
+
+
+def _fill(template: str, text: str, escape: Callable[[str], str] = str) -> str:
+    values = {"{secret}": text, "{secret_base64}": _base64(text)}
+    return _FILLED.sub(lambda match: escape(values[match[0]]), template)
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()

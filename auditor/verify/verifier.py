@@ -1,0 +1,86 @@
+"""Which secrets still work, by asking their providers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from auditor.detect.probe import Probe, Verdict
+from auditor.detect.rules import Rule
+from auditor.model import Finding, Secret
+from auditor.verify.client import Answer, send
+from auditor.verify.message import message
+
+_AT_ONCE = 4
+"""Requests under way at a time."""
+
+_MAX_PAUSE_S = 5.0
+
+
+class Verifier:
+    """Asks once about each secret, however often it is found and in how many images, and remembers the verdict.
+
+    `timeout_s` bounds a request as a whole, from the connection to the last byte; `pause_s` is waited before the one
+    second try that an overloaded provider (429 or 5xx) gets, if it names no time itself.
+    """
+
+    def __init__(self, *, timeout_s: float = 10.0, pause_s: float = 1.0) -> None:
+        self._timeout_s, self._pause_s = timeout_s, pause_s
+        self._known: dict[tuple[Probe, Secret], Verdict] = {}
+
+    def verify(self, findings: Sequence[Finding], rules: Mapping[str, Rule]) -> dict[Secret, str]:
+        """Return active, inactive or unknown for each secret that some finding's rule can ask about."""
+        questions = list(dict.fromkeys(_questions(findings, rules)))
+        new = [question for question in questions if question not in self._known]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            self._known.update(zip(new, pool.map(self._ask, new), strict=True))
+        verdicts: dict[Secret, str] = {}
+        for probe, secret in questions:
+            before = Verdict(verdicts.get(secret, Verdict.UNKNOWN))
+            verdicts[secret] = max(self._known[probe, secret], before, key=lambda verdict: verdict.rank).value
+        return verdicts
+
+    def _ask(self, question: tuple[Probe, Secret]) -> Verdict:
+        probe, secret = question
+        filled = message(probe, secret)
+        if filled is None:
+            return Verdict.UNKNOWN
+        answer = send(filled, timeout_s=self._timeout_s, reads=probe.reads_document)
+        verdict = _judged(probe, answer)
+        if answer and verdict is Verdict.UNKNOWN and (answer.status == 429 or answer.status >= 500):
+            time.sleep(self._pause(answer))
+            verdict = _judged(probe, send(filled, timeout_s=self._timeout_s, reads=probe.reads_document))
+        return verdict
+
+    def _pause(self, answer: Answer) -> float:
+        told = answer.retry_after or ""
+        return min(float(told), _MAX_PAUSE_S) if told.isascii() and told.isdecimal() else self._pause_s
+
+
+def verified(findings: Iterable[Finding], rules: Mapping[str, Rule], verifier: Verifier) -> tuple[Finding, ...]:
+    """Return the findings with `verified` set; unknown where their rule has no request to send."""
+    findings = tuple(findings)
+    verdicts = verifier.verify(findings, rules)
+    return tuple(replace(item, verified=verdicts.get(item.secret, Verdict.UNKNOWN.value)) for item in findings)
+
+
+def _questions(findings: Iterable[Finding], rules: Mapping[str, Rule]) -> Iterable[tuple[Probe, Secret]]:
+    for finding in findings:
+        rule = rules.get(finding.rule)
+        if rule is not None and rule.verify is not None:
+            yield rule.verify, finding.secret
+
+
+def _judged(probe: Probe, answer: Answer | None) -> Verdict:
+    return probe.judge(answer.status, _document(answer.content)) if answer else Verdict.UNKNOWN
+
+
+def _document(content: bytes | None) -> Any:
+    try:
+        return json.loads(content) if content else None
+    except (ValueError, RecursionError):
+        return None

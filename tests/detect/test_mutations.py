@@ -1,0 +1,63 @@
+"""A secret with a character too few, a wrong checksum, or a character outside its alphabet is not found as its rule."""
+
+from __future__ import annotations
+
+import pytest
+
+from auditor.detect.confirm import Found
+from auditor.detect.examples import fill
+from auditor.detect.proof import Prover
+from auditor.detect.rules import Rule, builtin_rules
+from tests.detect.mutations import Mutant, alphabet, lengths, mutants, secret_part
+
+RULES = builtin_rules()
+
+
+def broken(rule: Rule, prover: Prover, seed: int = 7) -> list[Mutant]:
+    """All near misses of a rule's examples."""
+    made: list[Mutant] = []
+    for template in rule.examples:
+        text = fill(template, seed)
+        made += [mutant for found in own(prover, rule, text) for mutant in mutants(rule, text, found)]
+    return made
+
+
+def own(prover: Prover, rule: Rule, text: str) -> list[Found]:
+    return [found for found in prover.find(rule, text) if found.rule.id == rule.id]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_a_broken_secret_is_not_found_as_its_rule(rule: Rule, prover: Prover) -> None:
+    assert [mutant.text for mutant in broken(rule, prover) if mutant.is_found(prover, rule)] == []
+
+
+def test_nearly_every_rule_can_be_broken(prover: Prover) -> None:
+    # The rest has no shortest length, such as a key of any number of lines, or takes any byte.
+    whole = [rule.id for rule in RULES if not broken(rule, prover)]
+    assert len(whole) < len(RULES) / 50, whole
+
+
+def test_every_check_that_a_rule_names_passes_its_examples(prover: Prover) -> None:
+    for rule in RULES:
+        if rule.check:
+            checks = {found.check for found in own(prover, rule, fill(rule.examples[0], 7))}
+            assert checks <= {"passed", "none"}, rule.id
+
+
+@pytest.mark.parametrize(
+    ("pattern", "sizes"),
+    [
+        ("a[0-9]{3}", {4}),
+        ("(?:ab|c)?d", {1, 2, 3}),
+        ("(?P<secret>[a-z]{2,4})x", {2, 3, 4}),
+        ("x(?=y)(?:ab){2,3}", {5, 7}),
+        ("(?:a|bc)(?:-[0-9]{2}){0,2}", {1, 2, 4, 5, 7, 8}),
+    ],
+)
+def test_lengths_are_those_that_the_pattern_allows(pattern: str, sizes: set[int]) -> None:
+    assert lengths(secret_part(pattern)) == sizes
+
+
+def test_the_alphabet_is_every_byte_that_may_stand_somewhere() -> None:
+    assert alphabet(secret_part("[0-3]a")) == {*b"0123aA"}
+    assert alphabet(secret_part("[^a]")) >= {*range(256)} - {*b"aA"}

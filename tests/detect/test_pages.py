@@ -1,0 +1,49 @@
+"""The pages about rules say what the rules say, and the documents are not stale."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from auditor.data import data_path
+from auditor.detect.examples import ALPHABETS, MAKERS, fill, outline
+from auditor.detect.pages import index, page
+from auditor.detect.plugins import plugin_rules
+from auditor.detect.rules import CHECKS, builtin_rules, rule_files
+
+DOCS = Path(__file__).parents[2] / "docs"
+RULES = builtin_rules()
+
+
+def test_the_list_of_rules_is_not_stale() -> None:
+    assert (DOCS / "rules.md").read_text() == index(rule_files(data_path("rules"))), "run `make docs`"
+
+
+def test_the_guide_names_every_template_and_every_check() -> None:
+    guide = (DOCS / "writing-rules.md").read_text()
+    assert {name for name in (*ALPHABETS, *MAKERS, "crc32") if not re.search(rf"`{{{name}[:}}]", guide)} == set()
+    assert {name for name in CHECKS if f"`{name}`" not in guide} == set()
+
+
+@pytest.mark.parametrize("rule", [*RULES[::100], *plugin_rules()[:1]], ids=lambda rule: rule.id)
+def test_a_page_has_all_its_parts(rule: object) -> None:
+    text = page(rule)  # type: ignore[arg-type]
+    assert re.findall(r"^##? (.*)$", text, re.MULTILINE)[1:] == [
+        "What it is",
+        "Why it matters",
+        "Example",
+        "How to revoke it",
+    ]
+
+
+def test_no_page_shows_what_a_rule_would_find() -> None:
+    with_templates = [rule for rule in RULES if not rule.generic and outline(rule.examples[0]) != rule.examples[0]]
+    assert [rule.id for rule in with_templates if re.search(rule.pattern, page(rule))] == []
+
+
+def test_an_outline_keeps_the_text_and_hides_what_would_be_drawn() -> None:
+    template = "T=ghp_{base62:30}{crc32} {not_a_field} {base62}"
+    assert outline(template) == "T=ghp_**** {not_a_field} {base62}"
+    assert fill(template).endswith(" {not_a_field} {base62}")
