@@ -9,9 +9,10 @@ from __future__ import annotations
 import io
 import posixpath
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from auditor.codec.compression import decompressed
@@ -176,6 +177,21 @@ def inspect(name: str) -> EngineImage:
     """Describe one image of the engine. Raises NotFound, Unreachable."""
     with engine() as client:
         return _described(_inspect(client, name))
+
+
+def load(path: Path) -> None:
+    """Have the engine load a docker-archive, names included. Raises Unreachable with what the engine says."""
+    with engine() as client, path.open("rb") as stream:
+        for line in client.api.load_image(stream) or ():  # type: ignore[no-untyped-call]
+            if isinstance(line, dict) and line.get("error"):
+                raise Unreachable(f"the engine does not load {path.name}: {line['error']}")
+
+
+def containers_of(image_ids: Collection[str]) -> list[str]:
+    """Return the names of all containers, stopped ones too, that stand on one of these images. Raises Unreachable."""
+    with engine() as client:
+        found = client.api.containers(all=True)
+    return [item["Names"][0].lstrip("/") for item in found if item["ImageID"] in image_ids and item.get("Names")]
 
 
 def tagged_images() -> list[EngineImage]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import ipaddress
 import re
+import warnings
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 from urllib.parse import urljoin, urlsplit
@@ -29,6 +30,7 @@ from auditor.images.source import Image
 from auditor.model import Digest
 
 _TIMEOUT_S = (10, 60)  # to connect, and between bytes
+_MAX_TAGS = 100_000
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -77,6 +79,41 @@ class Client:
         if response.status_code != 200:
             raise Unreachable(f"{self.host}: HTTP {response.status_code} for {path}: {self._words(response)}")
         return response
+
+    def call(self, method: str, path: str, scope: str, body: Any = None, **headers: str) -> requests.Response:
+        """Send any request to `/v2/PATH`, or to a whole address that the registry gave. A body is read once.
+
+        The caller looks at the status. Raises Unauthorized on 401 and 403, Unreachable where nothing answers.
+        """
+        url = urljoin(self._address(), path)
+        sent = {key.replace("_", "-"): value for key, value in headers.items()}
+        response = self._called(method, url, scope, body, sent)
+        if response.status_code == 401 and body is None:
+            self._log_in(response, scope)
+            response = self._called(method, url, scope, body, sent)
+        if response.status_code in (401, 403):
+            raise Unauthorized(f"{self.host}: {self._words(response)} for {method}; `docker login {self.host}` first")
+        return response
+
+    def _called(self, method: str, url: str, scope: str, body: Any, headers: dict[str, str]) -> requests.Response:
+        # A registry may send uploads to another host, which must not see the login.
+        own = urlsplit(url).netloc == urlsplit(self._address()).netloc
+        token = {"Authorization": self._tokens[scope]} if own and scope in self._tokens else {}
+        try:
+            return self._session.request(
+                method,
+                url,
+                data=body,
+                headers={**headers, **token},
+                timeout=_TIMEOUT_S,
+                verify=not _is_loopback(self.host),
+            )
+        except (requests.RequestException, HTTPError, OSError) as exc:
+            raise Unreachable(f"registry {self.host} breaks off: {_reason(exc)}") from exc
+
+    def words(self, response: requests.Response) -> str:
+        """Return the status of a response and the registry's own words."""
+        return f"HTTP {response.status_code}: {self._words(response)}"
 
     def _send(self, url: str, scope: str, accept: str, stream: bool) -> requests.Response:
         headers = {"Accept": accept, "Accept-Encoding": "identity"}
@@ -198,6 +235,21 @@ class Repository:
         """Point to a layer; nothing is fetched yet."""
         return RemoteBlob(self, descriptor.digest)
 
+    def tags(self) -> list[str]:
+        """List the tags, all pages of the list. Raises NotFound, Unauthorized, Unreachable."""
+        found: list[str] = []
+        path = f"{self.name}/tags/list?n=1000"
+        while path and len(found) < _MAX_TAGS:
+            response = self.client.get(path, self._scope)
+            document = manifest.parse_object(self._bounded_text(response), f"{self.client.host}/{self.name}: tags")
+            found += [tag for tag in document.get("tags") or () if isinstance(tag, str)]
+            path = response.links.get("next", {}).get("url", "")
+        return found
+
+    @staticmethod
+    def _bounded_text(response: requests.Response) -> bytes:
+        return response.content[: MAX_DOCUMENT + 1]
+
     def _get(self, path: str, accept: str, *, stream: bool = True) -> requests.Response:
         return self.client.get(f"{self.name}/{path}", self._scope, accept=accept, stream=stream)
 
@@ -257,7 +309,9 @@ def _credentials(host: str) -> tuple[str, str, str]:
     from docker.errors import DockerException
 
     try:
-        found = load_config().resolve_authconfig(None if host == DOCKER_HUB else host) or {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the SDK warns of what it then raises
+            found = load_config().resolve_authconfig(None if host == DOCKER_HUB else host) or {}
     except (DockerException, OSError, ValueError) as exc:
         raise Unauthorized(f"{host}: the Docker config's credentials can't be read: {exc}") from exc
     user = found.get("username") or found.get("Username") or ""
