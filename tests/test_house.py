@@ -11,7 +11,7 @@ from auditor import errors
 PACKAGE = Path(errors.__file__).parent
 # A module imports only from rooms above its own.
 ROOMS = (
-    ("errors", "data", "progress"),
+    ("errors", "data", "progress", "memory"),
     ("model",),
     ("globs",),
     ("codec",),

@@ -24,7 +24,7 @@ CONTEXT = 4096
 MAX_OF_RULE = 5000
 """Matches of one path rule in one text that are looked at."""
 
-_EDGE = 256
+EDGE = 256
 """Bytes beyond a window that its match may look at."""
 
 
@@ -107,7 +107,7 @@ class Confirmer:
 
     def _by_pattern(self, number: int, rule: Rule, text: memoryview | bytes, end: int, path: str) -> Iterator[Found]:
         pattern, back, ahead = self._compiled(number)
-        low, high = max(0, end - back - _EDGE), min(len(text), end + ahead + _EDGE)
+        low, high = max(0, end - back - EDGE), min(len(text), end + ahead + EDGE)
         for match in pattern.finditer(bytes(text[low:high])):
             if match.start() + low >= end:
                 return

@@ -14,6 +14,7 @@ from typing import cast
 import hyperscan
 
 from auditor import __version__
+from auditor.detect.paths import scratch_of
 from auditor.detect.plugins import plugin_patterns
 from auditor.detect.prefilter import Prefilter, prefilter
 from auditor.detect.rules import Rule, Ruleset
@@ -47,14 +48,10 @@ class Matcher:
             found.append((owner[expression], end))
 
         if self._owner and len(block):
-            self._database.scan(cast(bytes, block), match_event_handler=note, scratch=self._scratch())
+            self._database.scan(
+                cast(bytes, block), match_event_handler=note, scratch=scratch_of(self._local, self._database)
+            )
         return found
-
-    def _scratch(self) -> hyperscan.Scratch:
-        scratch = getattr(self._local, "scratch", None)
-        if scratch is None:
-            scratch = self._local.scratch = hyperscan.Scratch(self._database)
-        return scratch
 
 
 def prefilters(rule: Rule) -> list[Prefilter]:

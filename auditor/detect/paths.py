@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
@@ -10,6 +11,14 @@ import hyperscan
 
 from auditor.detect.rules import Ruleset
 from auditor.globs import Globs
+
+
+def scratch_of(local: threading.local, database: hyperscan.Database) -> hyperscan.Scratch:
+    """Return this thread's own scratch space for a database, which no two scans may share at once."""
+    scratch: hyperscan.Scratch | None = getattr(local, "scratch", None)
+    if scratch is None:
+        scratch = local.scratch = hyperscan.Scratch(database)
+    return scratch
 
 
 class PathRules:
@@ -22,6 +31,7 @@ class PathRules:
             for expression in Globs(rule.paths).expressions()
         ]
         self._owner = [number for number, _ in globs]
+        self._local = threading.local()
         self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
         if globs:
             self._database.compile(
@@ -30,7 +40,6 @@ class PathRules:
                 elements=len(globs),
                 flags=[hyperscan.HS_FLAG_MULTILINE] * len(globs),
             )
-            self._scratch = hyperscan.Scratch(self._database)
 
     def of(self, paths: Sequence[str]) -> dict[int, list[int]]:
         """Return, by index into `paths`, the numbers of the rules that look at that file. Paths are relative."""
@@ -43,7 +52,9 @@ class PathRules:
         def note(expression: int, _start: int, end: int, _flags: int, _context: object) -> None:
             found.add((bisect_right(starts, end) - 1, self._owner[expression]))
 
-        self._database.scan(b"\n".join(lines), match_event_handler=note, scratch=self._scratch)
+        self._database.scan(
+            b"\n".join(lines), match_event_handler=note, scratch=scratch_of(self._local, self._database)
+        )
         called: dict[int, list[int]] = {}
         for at, number in sorted(found):
             called.setdefault(at, []).append(number)

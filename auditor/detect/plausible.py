@@ -53,11 +53,12 @@ _PUBLISHED = re.compile(
     "45ghiukldjahdnhzdauz|0685bd9184jfhq22|lsdkfol23w54jlksdef|qwe089234lkjsdf|wJalrXUtnFEMI"
 )
 _REFERENCE = re.compile(
-    r"^\\?\$[{(A-Za-z_]|\{[a-z_]\w*\}|\{\w+:\w+\}|\$\{[\w.:-]+|\$\([a-z]|\{\{|\}\}|<%|%>|#\{|%\([a-z_]+\)|^%[\w.-]+%$|^[@!]?[A-Za-z_][\w.]*\(|"
+    r"^\\?\$[{(A-Za-z_]|\{[a-z_]\w*\}|\{\w+:\w+\}|\$\{[\w.:-]+|\$\([a-z]|\{\{|\}\}|<%|%>|#\{|%\([a-z_]+\)|^%[\w.-]+%$|"
     r"^!(?:Ref|Sub|GetAtt|vault)|^&[a-z_]+$|^ENC\[|"
     r"^(?:env|vault|secret|ssm|file|arn|op|awssm|gcpsm|kms|keyring|ref|data|var|local|module|cmd|exec|sm|pass|bws)[:.][\w/]|"
     r"(?i:os\.environ|getenv|process\.env|\bgetpass\b|environ\[|config\.get|system\.getproperty|prompt\()"
 )
+_CALL = re.compile(r"^[@!]?([A-Za-z_][\w.]*)\(")
 _CHAIN = re.compile(r"^[&*!@$]?[A-Za-z_$][\w$]*(?:(?:\.|->|::|\?\.)[A-Za-z_$][\w$]*)*;?$")
 _PATH = re.compile(
     r"^(?:~|\.{1,2})?/?(?:[\w.@+-]+/)+[\w.@+-]*$|^/[\w.@+-]+$|^[A-Za-z]:\\|^file:|"
@@ -127,7 +128,8 @@ def _placeholder(secret: str, _: str) -> bool:
 
 
 def _reference(secret: str, _: str) -> bool:
-    return bool(_REFERENCE.search(secret))
+    call = _CALL.match(secret)
+    return bool(_REFERENCE.search(secret)) or (call is not None and reads_like_words(call[1]))
 
 
 def _structured(secret: str, _: str) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from auditor.detect.place import Place, place
 from auditor.scan.lines import is_binary
-from auditor.scan.record import Match
+from auditor.scan.record import Checksums, Match
 from auditor.unpack import Piece, Unpacker
 from auditor.unpack.limits import Note
 
@@ -20,8 +21,18 @@ MAX_STRETCHED = 1 << 20
 """Texts up to this size, in bytes, are searched for encoded stretches."""
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a file holds inside: how many pieces, the secrets in them, what was not read and why."""
+
+    pieces: int
+    matches: tuple[Match, ...]
+    skipped: tuple[tuple[str, str], ...]
+    checksums: Checksums | None
+
+
 class Inside:
-    """Looks into files on behalf of a scanner. Holds no state between files."""
+    """Looks into files on behalf of a scanner. Holds no state between files, so several threads may share it."""
 
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
@@ -31,9 +42,23 @@ class Inside:
         """Whether a file, by its path and first bytes, holds others."""
         return self._unpacker.looks_packed(path, head)
 
-    def pieces(self, path: str, content: bytes, skipped: Note, *, packed: bool) -> Iterator[Piece]:
+    def look(self, entry: int, path: str, content: bytes, known: bool) -> Look:
+        """Open a file at an absolute path and search what is in it.
+
+        Its checksums are given where it holds something, or is `known` to.
+        """
+        skipped: list[tuple[str, str]] = []
+        matches: list[Match] = []
+        count = 0
+        for piece in self._pieces(path, content, lambda where, reason: skipped.append((where, reason))):
+            count += 1
+            matches += self._matches(entry, path, piece)
+        checksums = Checksums.of(content) if matches or known else None
+        return Look(count, tuple(matches), tuple(skipped), checksums)
+
+    def _pieces(self, path: str, content: bytes, skipped: Note) -> Iterator[Piece]:
         """Yield what is packed in a file, and what is encoded in it or in that."""
-        if not packed:
+        if not self.looks_packed(path, content[:HEAD]):
             yield from self._stretches(path, content, skipped)
             return
         for piece in self._unpacker.unpack(path, content, skipped):
@@ -47,7 +72,7 @@ class Inside:
         if len(text) <= MAX_STRETCHED and place(path) < Place.OTHERS and not is_binary(text):
             yield from self._unpacker.stretches(text, skipped)
 
-    def matches(self, entry: int, path: str, piece: Piece) -> Iterator[Match]:
+    def _matches(self, entry: int, path: str, piece: Piece) -> Iterator[Match]:
         """Yield the secrets in a piece of the file at an absolute path."""
         where = f"{path}/{piece.member.replace('!', '/')}" if piece.member else path
         for found in self._scanner.scan_bytes(piece.data, where):

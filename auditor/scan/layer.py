@@ -23,7 +23,7 @@ from auditor.layers.listing import Listing, plain_file
 from auditor.layers.windows import Window, WindowReader
 from auditor.model import DiffID, Digest
 from auditor.scan.documents import is_document
-from auditor.scan.inside import HEAD, MAX_STRETCHED
+from auditor.scan.inside import HEAD, MAX_STRETCHED, Look
 from auditor.scan.lines import LineCounter
 from auditor.scan.record import Checksums, LayerRecord, Match
 from auditor.scan.repositories import Repositories
@@ -37,6 +37,8 @@ MAX_HELD, MAX_PACKED = 16 << 20, 64 << 20
 """A file that goes on from window to window is held as a whole up to so many bytes; an archive up to the other."""
 MAX_DOCUMENT, MAX_DOCUMENTS = 64 << 20, 256 << 20
 """Bytes of one package database, and of all in a layer, that are kept, before compression."""
+MAX_LOOKING, MAX_LOOKS = 16 << 20, 64
+"""Bytes, and number, of files that wait to be opened."""
 _IN_FLIGHT = 4
 
 _Hits = Sequence[tuple[int, int]]
@@ -63,6 +65,8 @@ class LayerPass:
         self._held: bytearray | None = None  # what is read so far of the file that goes on in the next window
         self._decoded = 0
         self._repositories = Repositories()
+        self._looking: deque[tuple[int, str, int, Future[Look]]] = deque()
+        self._looking_bytes = 0
 
     def run(self) -> None:
         """Read all windows; keep a few in flight."""
@@ -83,6 +87,8 @@ class LayerPass:
             for _, hashed, matched in flying:
                 hashed.exception(), matched.exception()
             reader.close()
+        while self._looking:
+            self._take_look()
         if self._walker is not None:
             self._walker.finish(self._size)
 
@@ -233,35 +239,39 @@ class LayerPass:
         content = self._content(window, entry)
         if content is None:
             return
-        if self._scanner.content:
-            self._look_inside(entry, "/" + path, content)
-        if entry in self._counts:
-            self._checksums[entry] = Checksums(
-                hashlib.md5(content, usedforsecurity=False).hexdigest(),
-                hashlib.sha1(content, usedforsecurity=False).hexdigest(),
-                hashlib.sha256(content).hexdigest(),
-            )
+        if self._scanner.content and self._worth_a_look("/" + path, content):
+            self._look_inside(entry, "/" + path, bytes(content))
+        elif entry in self._counts:
+            self._checksums[entry] = Checksums.of(content)
         if is_document(path) and self._document_bytes + len(content) <= MAX_DOCUMENTS:
             self._document_bytes += len(content)
             self._documents[entry] = zlib.compress(content, 1)
 
-    def _look_inside(self, entry: int, path: str, content: memoryview) -> None:
-        inside = self._scanner.inside
-        packed = inside.looks_packed(path, bytes(content[:HEAD]))
-        if not packed and (len(content) > MAX_STRETCHED or place(path) >= Place.OTHERS):
-            return
+    def _worth_a_look(self, path: str, content: memoryview) -> bool:
+        if self._scanner.inside.looks_packed(path, bytes(content[:HEAD])):
+            return True
+        return len(content) <= MAX_STRETCHED and place(path) < Place.OTHERS
 
-        def note(where: str, reason: str) -> None:
-            self._skipped.append((path if where == path else f"{path}!{where}", reason))
+    def _look_inside(self, entry: int, path: str, content: bytes) -> None:
+        """Open a file in another thread; what it finds is taken in the order of the files."""
+        self._repositories.remember(path[1:], content)
+        look = self._scanner.submit_look(entry, path, content, known=entry in self._counts)
+        self._looking.append((entry, path, len(content), look))
+        self._looking_bytes += len(content)
+        while self._looking_bytes > MAX_LOOKING or len(self._looking) > MAX_LOOKS:
+            self._take_look()
 
-        data = bytes(content)
-        self._repositories.remember(path[1:], data)
-        found: list[Match] = []
-        for piece in inside.pieces(path, data, note, packed=packed):
-            self._decoded += 1
-            found += [match for match in inside.matches(entry, path, piece) if self._may_keep(entry, path)]
+    def _take_look(self) -> None:
+        entry, path, size, look = self._looking.popleft()
+        self._looking_bytes -= size
+        seen = look.result()
+        self._decoded += seen.pieces
+        self._skipped += [(path if where == path else f"{path}!{where}", reason) for where, reason in seen.skipped]
+        found = [match for match in seen.matches if self._may_keep(entry, path)]
         # A member that is stored as it stands was seen from outside too: its place inside says more.
         within = {match.secret for match in found if match.member is not None}
         if within:
             self._matches = [m for m in self._matches if m.entry != entry or m.secret not in within]
         self._matches += found
+        if seen.checksums is not None:
+            self._checksums[entry] = seen.checksums

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from auditor.layers.listing import Listing
 from auditor.model import Confidence, DiffID, Digest, Secret
@@ -34,6 +36,15 @@ class Checksums:
     md5: str
     sha1: str
     sha256: str
+
+    @classmethod
+    def of(cls, content: bytes | memoryview) -> Self:
+        """Hash a file's whole content."""
+        return cls(
+            hashlib.md5(content, usedforsecurity=False).hexdigest(),
+            hashlib.sha1(content, usedforsecurity=False).hexdigest(),
+            hashlib.sha256(content).hexdigest(),
+        )
 
 
 @dataclass(frozen=True, slots=True)

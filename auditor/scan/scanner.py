@@ -15,8 +15,9 @@ from auditor.detect.matcher import Matcher
 from auditor.detect.paths import PathRules
 from auditor.detect.rules import Ruleset
 from auditor.errors import Damaged
+from auditor.memory import return_large_blocks
 from auditor.progress import Progress, Silent
-from auditor.scan.inside import Inside
+from auditor.scan.inside import Inside, Look
 from auditor.scan.layer import LayerPass
 from auditor.scan.record import LayerRecord
 
@@ -36,6 +37,7 @@ class Scanner:
         cache: Path | None = None,
         content: bool = True,
     ) -> None:
+        return_large_blocks()
         self.ruleset = ruleset
         self.content = content
         self.progress = progress or Silent()
@@ -45,11 +47,13 @@ class Scanner:
         self._confirmer = Confirmer(ruleset)
         self._pool = ThreadPoolExecutor(max(1, jobs), "match")
         self._hasher = ThreadPoolExecutor(1, "hash")
+        self._looker = ThreadPoolExecutor(1, "look")
 
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown()
         self._hasher.shutdown()
+        self._looker.shutdown()
 
     def scan_text(self, text: str) -> list[Found]:
         """Return the secrets in a short text, by place in its UTF-8 bytes."""
@@ -85,6 +89,10 @@ class Scanner:
     def submit_match(self, view: memoryview) -> Future[list[tuple[int, int]]]:
         """Match in some thread: (rule number, end) for each raw hit."""
         return self._pool.submit(self._matcher.hits if self.content else _no_hits, view)
+
+    def submit_look(self, entry: int, path: str, content: bytes, *, known: bool) -> Future[Look]:
+        """Open a file in the one thread that does so: what is unpacked takes memory."""
+        return self._looker.submit(self.inside.look, entry, path, content, known)
 
     def confirm(
         self,
