@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench lock clean
+.PHONY: help demo test lint docs bench bench-detect lock clean
 
 help:  ## What there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 $(VENV)/installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,9 @@ docs: $(VENV)/installed  ## docs/rules.md, from the rules
 
 bench: $(VENV)/installed  ## Speed and memory, as a table
 	$(BIN)/python -m bench
+
+bench-detect: $(VENV)/installed  ## Planted secrets of every rule: found, placed, decoys
+	$(BIN)/python -m bench.detect
 
 lock: $(VENV)/installed  ## Pin the newest versions that fit
 	$(BIN)/pip-compile --quiet --strip-extras --all-extras --all-build-deps --allow-unsafe --generate-hashes \

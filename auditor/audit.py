@@ -158,9 +158,7 @@ def _flatten(
     gone = {version for f in findings if f.state in (State.DELETED, State.OVERWRITTEN) for version in f.held_by}
     image = stack.image
     return flatten_advice(
-        image.target,
-        image.transport,
-        image.names,
+        image,
         stack.trace,
         [record.uncompressed for record in stack.records],
         findings,

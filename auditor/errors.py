@@ -10,7 +10,8 @@ AuditError                 one line for the user; the command line ends with exi
 │   └── NotFound           no such image, tag, platform or container
 ├── Unreachable            no engine or registry answers there
 │   └── Unauthorized       it answers, and wants other credentials
-└── RecoverError           no such file in any layer, or several and none named
+├── RecoverError           no such file in any layer, or several and none named
+└── FlattenError           what was written does not hold what it must; nothing is left of it
 
 The message says what is wrong, where, and what to do, in one line; the command line prints it as it stands.
 """
@@ -61,3 +62,7 @@ class Unauthorized(Unreachable):
 
 class RecoverError(AuditError):
     """No layer holds the file, or several do and none was named."""
+
+
+class FlattenError(AuditError):
+    """The flattened image does not hold what it must; nothing of it is left."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from auditor.advice.exported import export_command
+from auditor.images.source import Image
 from auditor.layers.stats import HiddenFiles, bytes_of, visible_bytes
 from auditor.layers.trace import Trace
 from auditor.model import Finding, State, Version
@@ -44,9 +45,7 @@ class FlattenAdvice:
 
 
 def flatten_advice(
-    target: str,
-    transport: str,
-    names: Sequence[str],
+    image: Image,
     trace: Trace,
     sizes: Sequence[int],
     findings: Sequence[Finding],
@@ -56,14 +55,15 @@ def flatten_advice(
 ) -> FlattenAdvice:
     """Advise on an image whose layers' uncompressed tars have `sizes`.
 
-    `holders` are the hidden file versions that hold findings; the result is named after the first full name among
-    `names`; `config` holds Cmd and the like, masked.
+    `holders` are the hidden file versions that hold findings; the result is named after the image's first full name;
+    `config` holds Cmd and the like, masked.
     """
     leaking = sorted({version.layer for version in holders})
     size_before = sum(sizes)
     size_after = visible_bytes(trace)
     base = ["image-audit", "flatten", target]
-    name = next((name for name in names if "/" in name or ":" in name), "image:latest")
+    target = image.target
+    name = next((name for name in image.names if "/" in name or ":" in name), "image:latest")
     clean, flat = (_tagged(name, tag) for tag in ("clean", "flat"))
     lowest = leaking[0] if leaking else None
     count = len(sizes)
@@ -85,7 +85,7 @@ def flatten_advice(
         bytes_saved=size_before - size_after,
         minimal_from=lowest,
         plans=tuple(plans),
-        commands=(plans[-1].command, export_command(target, transport, name, flat, config)),
+        commands=(plans[-1].command, export_command(target, image.transport, name, flat, config)),
     )
 
 

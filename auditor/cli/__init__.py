@@ -14,6 +14,8 @@ _COMMANDS = {
     "scan": "Audit images: which secrets can still be dug out of their layers, and how to get rid of them.",
     "history": "Show every step of an image, and what its layers add, overwrite, delete and waste.",
     "recover": "Bring a deleted or overwritten file back out of an image's layers.",
+    "flatten": "Make an image without its hidden files, and prove that it shows the same.",
+    "rules": "List the detection rules, show the page of one, check your own.",
 }
 EXIT_CLEAN, EXIT_FOUND, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 2, 130
 

@@ -208,7 +208,13 @@ def mask(secret: str, rule: Rule) -> str:
 def most_specific(found: Sequence[Found]) -> list[Found]:
     """Of matches that overlap keep the most specific one; the result is in the order of the text."""
     kept: list[Found] = []
-    for item in sorted(found, key=lambda f: (f.rule.specificity, f.check == "passed", f.end - f.start), reverse=True):
+    for item in sorted(found, key=_weight, reverse=True):
         if all(item.end <= other.start or other.end <= item.start for other in kept):
             kept.append(item)
     return sorted(kept, key=lambda f: (f.start, f.end, f.rule.id))
+
+
+def _weight(found: Found) -> tuple[object, ...]:
+    """A guess that its check refutes gives way to any other match; a token that it refutes stays, as a near miss."""
+    refuted = found.rule.generic and found.check == "failed"
+    return not refuted, found.rule.specificity, found.check == "passed", found.end - found.start

@@ -55,5 +55,7 @@ def _placed(path: Path, items: Sequence[Rule | RuleError], wrong: Mapping[str, S
         if isinstance(item, RuleError):
             texts.append(str(item))
         else:
-            texts += [f"{path}:{place.of(p.key, p.item)}: {p.rule}: {p.key}: {p.message}" for p in wrong.get(item.id, ())]
+            texts += [
+                f"{path}:{place.of(p.key, p.item)}: {p.rule}: {p.key}: {p.message}" for p in wrong.get(item.id, ())
+            ]
     return texts

@@ -19,7 +19,7 @@ class Lines:
         """Return the line of a key, or of an item in the key's list; the first line where there is none."""
         for place in ((key, item), (key, None)):
             if key is not None and place in self.keys:
-                return self.keys[place]  # type: ignore[index]
+                return self.keys[place]
         return self.first
 
 

@@ -1,4 +1,4 @@
-"""What people read about rules: the page of one, and docs/rules.md with all. `python -m auditor.detect.pages` prints it."""
+"""The page of one rule, and docs/rules.md with all of them, which `python -m auditor.detect.pages` prints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ example; [writing-rules.md](writing-rules.md) says how to add yours. This page i
 _WEIGHT = {
     Severity.CRITICAL: "It opens production systems, data or money at once, and nothing else is needed to use it.",
     Severity.HIGH: "It lets its finder act as its owner, within the rights that it was given.",
-    Severity.MEDIUM: "It opens a narrow service, or more only together with something else; attackers collect such pieces.",
+    Severity.MEDIUM: "It opens a narrow service, or more together with something else; attackers collect pieces.",
     Severity.LOW: "It opens little: an almost public service, or nothing without something else.",
 }
 _SURENESS = {

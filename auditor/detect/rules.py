@@ -223,7 +223,9 @@ def _one_of(kind: type[StrEnum], item: dict[str, Any], key: str, where: _Place) 
     try:
         return kind(item[key])
     except ValueError:
-        raise RuleError(f"{where(key)}: {key} is {item[key]!r}; want one of {', '.join(k.value for k in kind)}") from None
+        raise RuleError(
+            f"{where(key)}: {key} is {item[key]!r}; want one of {', '.join(k.value for k in kind)}"
+        ) from None
 
 
 def _texts(item: dict[str, Any], key: str, where: _Place, *, required: bool = False) -> tuple[str, ...]:
@@ -253,5 +255,7 @@ def _entropy(value: Any, where: _Place) -> float:
 
 def _check(value: Any, where: _Place) -> str | None:
     if value is not None and value not in CHECKS:
-        raise RuleError(f"{where('check')}: no check {value!r}{nearest(value, CHECKS)}; there are {', '.join(sorted(CHECKS))}")
+        raise RuleError(
+            f"{where('check')}: no check {value!r}{nearest(value, CHECKS)}; there are {', '.join(sorted(CHECKS))}"
+        )
     return value  # type: ignore[no-any-return]

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from auditor.codec.compression import decompressed
 from auditor.errors import Damaged, ImageError, NotFound, Unreachable
@@ -185,6 +185,19 @@ def load(path: Path) -> None:
         for line in client.api.load_image(stream) or ():  # type: ignore[no-untyped-call]
             if isinstance(line, dict) and line.get("error"):
                 raise Unreachable(f"the engine does not load {path.name}: {line['error']}")
+
+
+@contextmanager
+def exported(name: str) -> Iterator[BinaryIO]:
+    """Give what `docker export` writes of a container that never runs. Raises NotFound, Unreachable."""
+    with engine() as client:
+        image = _inspect(client, name)["Id"]
+        container = client.api.create_container(image, ["none"], network_disabled=True)["Id"]
+        try:
+            with io.BufferedReader(Chunks(client.api.export(container, chunk_size=_CHUNK)), 1 << 16) as stream:
+                yield cast(BinaryIO, stream)
+        finally:
+            client.api.remove_container(container, v=True)
 
 
 def containers_of(image_ids: Collection[str]) -> list[str]:

@@ -34,6 +34,12 @@ class Pusher:
         self._scope = f"repository:{self._name}:pull,push"
         self.sent = Sent()
 
+    def check(self) -> None:
+        """See that we may push: an upload is begun, and given up. Raises Unauthorized, Unreachable."""
+        started = self._call("POST", "blobs/uploads/")
+        self._expect(started, 202, "an upload")
+        self._client.call("DELETE", started.headers["Location"], self._scope)
+
     def blob(self, digest: Digest, content: FileSlice | bytes, *, mount: bool = False) -> None:
         """See that the registry has a blob; with `mount` it may come from `origin`. Raises Unreachable."""
         if self._call("HEAD", f"blobs/{digest}").status_code == 200:

@@ -77,7 +77,12 @@ def test_a_sound_rule_passes(cli: Cli) -> None:
     ("key", "value", "line", "message"),
     [
         ("examples", "['acme_{base62:31}']", 9, "the pattern does not match this example"),
-        ("examples", "['ghp_{base62:30}{crc32} acme_{base62:32}', 'acme_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx']", 9, "judged"),
+        (
+            "examples",
+            "['ghp_{base62:30}{crc32} acme_{base62:32}', 'acme_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx']",
+            9,
+            "judged",
+        ),
         ("keywords", "[other]", 9, "none of the rule's keywords"),
         ("counterexamples", "['acme_{base62:32}']", 10, "this near miss is found"),
         ("pattern", "'acme_[0-9A-Za-z]{32}(?:.{900,1000}){99}'", 7, "Vectorscan refuses the pattern"),

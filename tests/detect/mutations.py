@@ -18,6 +18,14 @@ LONGEST = 1200
 
 # From the mildest to the wildest. The last ones end a value in any format.
 STRANGE = "-_.+/=~:%@#!,;$&|*?^(){}[]<>`'\"\\ \t\n"
+_CATEGORIES = {
+    op.CATEGORY_DIGIT: re.compile(rb"\d"),
+    op.CATEGORY_NOT_DIGIT: re.compile(rb"\D"),
+    op.CATEGORY_SPACE: re.compile(rb"\s"),
+    op.CATEGORY_NOT_SPACE: re.compile(rb"\S"),
+    op.CATEGORY_WORD: re.compile(rb"\w"),
+    op.CATEGORY_NOT_WORD: re.compile(rb"\W"),
+}
 REPEATS = (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT)
 
 
@@ -75,7 +83,7 @@ def _strange(rule: Rule, secret: str) -> Iterator[tuple[int, str]]:
     """Put a character that stands nowhere in the pattern where the shortest secret would still need one."""
     items = secret_part(rule.pattern)
     known = alphabet(items)
-    at = min(min(lengths(items)), len(secret)) - 1
+    at = min(*lengths(items), len(secret)) - 1
     strange = next((char for char in STRANGE if ord(char) not in known), None)
     if strange and at > 0:
         yield at, secret[:at] + strange + secret[at + 1 :]
@@ -156,11 +164,12 @@ def alphabet(items: Sequence[Any]) -> set[int]:
 
 
 def _class(members: Sequence[Any]) -> set[int]:
-    inside = re.compile(_source(members))
-    return {code for code in range(256) if inside.match(bytes((code,)))}
-
-
-def _source(members: Sequence[Any]) -> bytes:
-    from auditor.detect.prefilter import _Emitter
-
-    return _Emitter(True)._set(members)
+    inside = set[int]()
+    for kind, value in members:
+        if kind is op.LITERAL:
+            inside.add(value)
+        elif kind is op.RANGE:
+            inside |= set(range(value[0], value[1] + 1))
+        elif kind is op.CATEGORY:
+            inside |= {code for code in range(256) if _CATEGORIES[value].match(bytes((code,)))}
+    return set(range(256)) - inside if members[0][0] is op.NEGATE else inside

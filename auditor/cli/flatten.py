@@ -1,0 +1,177 @@
+"""`image-audit flatten`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from auditor.cli import options
+
+if TYPE_CHECKING:
+    from auditor.rebuild.flatten import Flattened, Job
+    from auditor.scan import Scanner
+
+_OCI_ENDINGS = (".oci", ".oci.tar", ".oci-archive", ".oci-archive.tar")
+
+
+@click.command()
+@click.argument("target")
+@click.option("-o", "output", type=click.Path(path_type=Path), metavar="FILE", help="Write an archive.")
+@click.option("-t", "tag", metavar="NAME", help="Load the result into the engine under this name.")
+@click.option("--push", "push_to", metavar="REF", help="Push the result to a registry.")
+@click.option("--excise", is_flag=True, help="Rewrite only the layers that leak, without the hidden file versions.")
+@click.option("--minimal", is_flag=True, help="Squash from the lowest leaking layer up.")
+@click.option("--from", "lowest", type=int, metavar="N", help="Squash from layer N up.")
+@click.option(
+    "--method", type=click.Choice(["rebuild", "export"]), default="rebuild", show_default=True,
+    help="export: let the engine unpack it, as docker export | docker import does.",
+)  # fmt: skip
+@click.option("--drop-env", multiple=True, metavar="NAME", help="Leave out an environment variable. Repeatable.")
+@click.option("--drop-label", multiple=True, metavar="NAME", help="Leave out a label. Repeatable.")
+@click.option(
+    "--format", "form", type=click.Choice(["docker-archive", "oci-archive"]), default=None,
+    help="Of FILE.  [default: by the ending, .oci or .oci.tar; else docker-archive]",
+)  # fmt: skip
+@click.option(
+    "--compress", type=click.Choice(["none", "gzip", "zstd"]), default=None,
+    help="Of rewritten layers.  [default: gzip for OCI and registries, else none]",
+)  # fmt: skip
+@click.option("--level", type=click.IntRange(1, 19), help="Of the compression; gzip knows 1 to 9.")
+@click.option("--force", is_flag=True, help="Overwrite FILE; let NAME move away from the target itself.")
+@click.option("--proof", "proof_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the proof as JSON.")
+@click.option("--jobs", type=click.IntRange(1, 256), help="Threads that match and compress.  [default: one a core]")
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
+@click.option("-v", "--verbose", is_flag=True, help="Say on standard error what is done.")
+@options.platform_option
+def command(target: str, **given: Any) -> None:
+    """Make an image without its hidden files: by default one layer, and proven to show the same files.
+
+    The default squashes all layers; --minimal and --from keep the lower ones, --excise all that do not leak.
+    """
+    from auditor.cli.progress import progress
+    from auditor.config import load_settings
+    from auditor.rebuild.after import after
+    from auditor.report.output import write_file
+    from auditor.report.proof import render_json, render_text
+    from auditor.scan import Scanner
+
+    job = _job(target, given)
+    settings = load_settings(None)
+    pushed = _reference(given["push_to"])
+    with progress(quiet=given["quiet"], verbose=given["verbose"]) as shown:
+        rules = options.ruleset(settings, (), (), ())
+        scanner = Scanner(rules, options.jobs(given["jobs"]), shown, cache=options.cache(None, none=False))
+        try:
+            images, written = _deliver(job, scanner, given)
+        finally:
+            scanner.close()
+        rest = after(images, pushed, insecure=given["insecure"])
+    if given["proof_path"]:
+        write_file(given["proof_path"], render_json(images, job.way, written, rest))
+    if not given["quiet"]:
+        sys.stdout.write(render_text(images, written, rest))
+
+
+def _job(target: str, given: dict[str, Any]) -> Job:
+    from auditor.rebuild.config import Drops
+    from auditor.rebuild.flatten import EXCISE, FROM, FULL, MINIMAL, Job
+    from auditor.rebuild.output import Compression
+
+    _one_of(given, "-o FILE, -t NAME or --push REF", ("output", "tag", "push_to"), least=1)
+    _one_of(given, "--excise, --minimal or --from N", ("excise", "minimal", "lowest"), least=0)
+    lowest = given["lowest"]
+    way = EXCISE if given["excise"] else MINIMAL if given["minimal"] else FULL if lowest is None else FROM
+    docker = _is_docker(given)
+    compress = given["compress"] or ("none" if docker else "gzip")
+    if compress == "gzip" and (given["level"] or 0) > 9:
+        raise click.UsageError(f"--level {given['level']}: gzip knows 1 to 9")
+    return Job(
+        target,
+        way,
+        lowest or 0,
+        Drops(given["drop_env"], given["drop_label"]),
+        docker,
+        Compression(compress, given["level"], options.jobs(given["jobs"])),
+        _names(given),
+        given["platform"],
+        given["insecure"],
+        _is_export(given, way == FULL),
+        _reference(given["push_to"]).host if given["push_to"] else None,
+    )
+
+
+def _is_export(given: dict[str, Any], full: bool) -> bool:
+    if given["method"] == "export" and not full:
+        raise click.UsageError("--method export makes one layer; it goes with none of --excise, --minimal, --from")
+    return bool(given["method"] == "export")
+
+
+def _one_of(given: dict[str, Any], what: str, keys: tuple[str, ...], least: int) -> None:
+    count = sum(given[key] not in (None, False) for key in keys)
+    if not least <= count <= 1:
+        raise click.UsageError(f"want {'one' if least else 'at most one'} of {what}")
+
+
+def _is_docker(given: dict[str, Any]) -> bool:
+    if given["output"] is None:
+        if given["form"]:
+            raise click.UsageError("--format is for -o FILE")
+        return given["tag"] is not None
+    if given["form"]:
+        return bool(given["form"] == "docker-archive")
+    return not given["output"].name.endswith(_OCI_ENDINGS)
+
+
+def _names(given: dict[str, Any]) -> tuple[str, ...] | None:
+    from auditor.rebuild.deliver import full_name
+
+    return (full_name(given["tag"]),) if given["tag"] else () if given["push_to"] else None
+
+
+def _reference(text: str | None) -> Any:
+    from auditor.images.reference import parse_reference
+    from auditor.rebuild.deliver import full_name
+
+    return None if text is None else parse_reference(full_name(text.removeprefix("docker://")))
+
+
+def _deliver(job: Job, scanner: Scanner, given: dict[str, Any]) -> tuple[list[Flattened], str]:
+    """Flatten to where the user wants it; return what was made, and a line on where it is."""
+    from auditor.errors import UsageError
+    from auditor.rebuild import deliver
+    from auditor.rebuild.flatten import flatten
+
+    if given["output"] is not None:
+        output: Path = given["output"]
+        if deliver.is_target(job.target, output):
+            raise UsageError(f"{output}: is the target itself; choose another file")
+        with deliver.beside(output, force=given["force"]) as path:
+            images = flatten(job, scanner, path)
+        form = "docker-archive" if job.docker else "oci-archive"
+        return images, f"{output} ({form}, {', '.join(str(i.after.image.id) for i in images)})"
+    deliver.reachable(_reference(given["push_to"]), insecure=job.insecure)
+    with deliver.scratch_file() as path:
+        if given["push_to"] is not None:
+            reference = _reference(given["push_to"])
+            images = flatten(job, scanner, path)
+            sent = deliver.to_registry(images, reference, insecure=job.insecure)
+            return images, (
+                f"{reference}: {sent.uploaded} blobs uploaded ({sent.bytes} bytes), {sent.mounted} mounted, "
+                f"{sent.present} there already"
+            )
+        (name,) = job.names or ()
+        if not given["force"] and deliver.full_name(given["tag"]) in _own_names(job.target):
+            raise UsageError(f"-t {given['tag']}: is the target itself; choose another name, or --force moves it")
+        images = flatten(job, scanner, path)
+        if len(images) > 1:
+            have = ", ".join(str(image.made.platform) for image in images)
+            raise UsageError(f"{job.target}: several images, and -t names one; choose with --platform: {have}")
+        return images, f"{name} in the engine ({deliver.to_engine(path, name, images[0])})"
+
+
+def _own_names(target: str) -> tuple[str, ...]:
+    name = target.removeprefix("docker-daemon:")
+    return (name, f"{name}:latest")

@@ -1,0 +1,114 @@
+"""What flattening can't do: the old layers still lie in the engine and in registries, under other names."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from auditor.errors import AuditError
+from auditor.images import daemon
+from auditor.images.manifest import Origin
+from auditor.images.reference import Reference, parse_reference
+from auditor.images.source import Image
+from auditor.model import Confidence, DiffID, Digest
+from auditor.rebuild.flatten import Flattened, leaking
+from auditor.rebuild.inputs import pushed_to
+from auditor.rebuild.proof import is_hidden
+
+_MAX_TAGS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A name under which what was removed can still be had, and the command that removes it."""
+
+    place: str
+    """`engine` or `registry`"""
+    name: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """What is left to do. `rotate` names the secrets, masked, with the place to revoke each, where one is known."""
+
+    rotate: tuple[str, ...]
+    holders: tuple[Holder, ...]
+    notes: tuple[str, ...]
+
+
+def after(images: Sequence[Flattened], pushed: Reference | None, *, insecure: bool) -> After:
+    """Look for what still holds the leaking layers. The notes say which engine or registry did not answer."""
+    findings = [f for image in images for f in (*image.proof.removed, *image.proof.remaining)]
+    sure = [finding for finding in findings if finding.confidence is not Confidence.LOW]
+    rotate = tuple(dict.fromkeys(f"{f.name} {f.secret.masked}" + (f" at {f.revoke}" if f.revoke else "") for f in sure))
+    if not any(image.proof.removed for image in images):
+        return After(rotate, (), ())
+    leaks = _Leaks.of(images)
+    holders, notes = list[Holder](), list[str]()
+    try:
+        holders += _in_engine(leaks)
+    except AuditError as exc:
+        notes.append(f"The engine was not asked what else holds the leaking layers: {exc}")
+    for host, repository in dict.fromkeys(_repositories(images, pushed)):
+        try:
+            holders += _in_registry(host, repository, leaks, insecure)
+        except AuditError as exc:
+            notes.append(f"{host}/{repository} was not asked what else holds the leaking layers: {exc}")
+    if any(holder.place == "registry" for holder in holders):
+        notes.append("After a deletion the registry keeps the bytes until its garbage collection runs.")
+    notes.append("The build cache may hold the leaking layers too: docker builder prune")
+    return After(rotate, tuple(holders), tuple(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaks:
+    """The layers that leak, and the images whose own history does."""
+
+    layers: frozenset[DiffID]
+    images: frozenset[str]
+
+    @classmethod
+    def of(cls, images: Sequence[Flattened]) -> _Leaks:
+        layers = {i.before.records[v.layer].diff_id for i in images for v in leaking(i.before)}
+        told = [i.before.image.id for i in images if any(f.where and is_hidden(f) for f in i.proof.removed)]
+        return cls(frozenset(layers), frozenset(str(image_id) for image_id in told if image_id))
+
+    def hold(self, image_id: Digest | str | None, diff_ids: Sequence[DiffID | None]) -> bool:
+        return str(image_id) in self.images or not self.layers.isdisjoint(d for d in diff_ids if d)
+
+
+def _in_engine(leaks: _Leaks) -> Iterator[Holder]:
+    images = [image for image in daemon.tagged_images() if leaks.hold(image.id, image.diff_ids)]
+    for name in daemon.containers_of({image.id for image in images}):
+        yield Holder("engine", f"container {name}", shlex.join(["docker", "rm", name]))
+    for image in images:
+        for name in image.names or image.digests:
+            yield Holder("engine", name, shlex.join(["docker", "rmi", name]))
+
+
+def _repositories(images: Sequence[Flattened], pushed: Reference | None) -> Iterator[tuple[str, str]]:
+    for image in images:
+        source = image.before.image
+        if source.transport == "docker":
+            reference = parse_reference(source.target.removeprefix("docker://"))
+            yield reference.host, reference.repository
+        elif pushed is not None:
+            yield from ((found.host, found.repository) for found in pushed_to(source, pushed.host))
+    if pushed is not None:
+        yield pushed.host, pushed.repository
+
+
+def _in_registry(host: str, repository: str, leaks: _Leaks, insecure: bool) -> Iterator[Holder]:
+    from auditor.images import registry
+
+    tags = registry.Repository(registry.Client(host, insecure=insecure), repository).tags()
+    for tag in tags[:_MAX_TAGS]:
+        reference = Reference(host, repository, tag, None)
+        try:
+            found: tuple[Image, ...] = registry.read_images(reference, Origin(tag, "docker", None), insecure=insecure)
+        except AuditError:  # a tag that is no image, or is gone by now
+            continue
+        if any(leaks.hold(image.id, [layer.diff_id for layer in image.layers]) for image in found):
+            yield Holder("registry", str(reference), shlex.join(["skopeo", "delete", f"docker://{reference}"]))

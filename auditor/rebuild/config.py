@@ -1,0 +1,161 @@
+"""The config of a rewritten image: the same but for layers, history, and what the user wants dropped."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from auditor.audit import Audit
+from auditor.detect.metadata import MAX_TEXT
+from auditor.errors import UsageError
+from auditor.findings import masked_text
+from auditor.images.archive import sha256
+from auditor.model import DiffID
+from auditor.rebuild.plan import Excised, Kept, Merged, Output, kept_layers
+from auditor.scan import Scanner
+
+CREATED_BY = "image-audit flatten"
+_ROUNDS = 5
+_SHORTEST = 6  # a shorter secret stands in too many innocent words
+_STALE = ("moby.buildkit.buildinfo.v1", "moby.buildkit.cache.v0")
+
+
+@dataclass(frozen=True, slots=True)
+class Drops:
+    """Environment variables and labels that the user wants gone from the config, by name."""
+
+    env: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+class Masker:
+    """Masks secrets in texts: those that the rules find, and all that the audit of the image found anywhere."""
+
+    def __init__(self, scanner: Scanner, audit: Audit) -> None:
+        self._scanner = scanner
+        secrets = {f.secret for f in audit.findings if len(f.secret.reveal()) >= _SHORTEST}
+        self._known = sorted(secrets, key=lambda secret: (-len(secret.reveal()), secret.reveal()))
+
+    def text(self, value: str) -> str:
+        """Return a text without its secrets; one that still looks like a secret after that is dropped whole."""
+        value = value[:MAX_TEXT]
+        for secret in self._known:
+            value = value.replace(secret.reveal(), secret.masked)
+        for _ in range(_ROUNDS):
+            found = self._scanner.scan_text(value)
+            if not found:
+                return value
+            value = masked_text(value, found)
+        return "(masked)" if self._scanner.scan_text(value) else value
+
+    def tree(self, value: Any) -> Any:
+        """Mask all texts of a JSON value, keys left."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, list):
+            return [self.tree(item) for item in value]
+        return {key: self.tree(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def rewritten_config(
+    audit: Audit, outputs: Sequence[Output], diff_ids: Iterable[DiffID], drops: Drops, masker: Masker
+) -> bytes:
+    """Return the new config. The same input gives the same bytes. Raises UsageError for a name that is not there."""
+    old = audit.image.config.raw
+    raw = copy.deepcopy({key: value for key, value in old.items() if key not in stale_keys(old, outputs)})
+    raw["rootfs"] = {**(raw.get("rootfs") or {}), "type": "layers", "diff_ids": list(diff_ids)}
+    if "history" in raw or any(isinstance(output, Merged) for output in outputs):
+        raw["history"] = _history(audit, outputs, masker)
+    for key in ("author", "comment"):
+        if key in raw:
+            raw[key] = masker.tree(raw[key])
+    for key in ("config", "container_config"):  # the second is what engines before 2023 wrote beside it
+        if isinstance(raw.get(key), dict):
+            raw[key] = _dropped(raw[key], drops)
+    if isinstance(raw.get("container_config"), dict) and raw["container_config"].get("Cmd"):
+        raw["container_config"]["Cmd"] = masker.tree(raw["container_config"]["Cmd"])  # the last step once more
+    _require(audit, drops)
+    return _as_it_was(raw, audit) or json.dumps(raw, separators=(",", ":")).encode()
+
+
+def _as_it_was(raw: Mapping[str, Any], audit: Audit) -> bytes | None:
+    """Return the bytes that the image's ID is the digest of, where nothing changed and some tool's way gives them."""
+    if raw != audit.image.config.raw:
+        return None
+    for separators in ((",", ":"), (", ", ": ")):
+        for plain in (True, False):
+            text = json.dumps(raw, separators=separators, ensure_ascii=plain)
+            go = text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+            for candidate in (go, text):  # Go's encoder escapes what HTML would act on
+                data = candidate.encode("utf-8", "replace")
+                if sha256(data) == audit.image.id:
+                    return data
+    return None
+
+
+def stale_keys(raw: Mapping[str, Any], outputs: Sequence[Output]) -> list[str]:
+    """Name the builders' own keys of a config that tell of the old layers or of build arguments.
+
+    They are dropped, unless no layer is rewritten.
+    """
+    return [key for key in _STALE if key in raw and kept_layers(outputs) < len(outputs)]
+
+
+def _history(audit: Audit, outputs: Sequence[Output], masker: Masker) -> list[Any]:
+    steps = [masker.tree(step) for step in audit.image.config.raw.get("history") or [] if isinstance(step, dict)]
+    merged = next((output for output in outputs if isinstance(output, Merged)), None)
+    if merged is None:
+        return steps
+    if merged.lowest == 0:
+        return [_own_step(audit)]
+    layers = audit.step_layers
+    if all(layer is None for layer in layers):
+        return [_own_step(audit) for _ in outputs]
+    last = max(at for at, layer in enumerate(layers) if layer is not None)
+    for at, layer in enumerate(layers):
+        if layer is not None and layer >= merged.lowest and at != last:
+            steps[at]["empty_layer"] = True
+    return steps
+
+
+def _own_step(audit: Audit) -> dict[str, Any]:
+    created = audit.image.config.raw.get("created")
+    return {**({"created": created} if isinstance(created, str) else {}), "created_by": CREATED_BY}
+
+
+def _dropped(config: dict[str, Any], drops: Drops) -> dict[str, Any]:
+    if isinstance(config.get("Env"), list):
+        config["Env"] = [item for item in config["Env"] if str(item).partition("=")[0] not in drops.env]
+    if isinstance(config.get("Labels"), dict):
+        config["Labels"] = {key: value for key, value in config["Labels"].items() if key not in drops.labels}
+    return config
+
+
+def _require(audit: Audit, drops: Drops) -> None:
+    own = audit.image.config.raw.get("config") or {}
+    have_env = {str(item).partition("=")[0] for item in own.get("Env") or []}
+    for option, wanted, have in (
+        ("--drop-env", drops.env, have_env),
+        ("--drop-label", drops.labels, set(own.get("Labels") or {})),
+    ):
+        for name in wanted:
+            if name not in have:
+                known = ", ".join(sorted(have)) or "none at all"
+                raise UsageError(f"{option} {name}: the image has no such; it has {known}")
+
+
+def touches_base(audit: Audit, outputs: Sequence[Output]) -> bool:
+    """Whether a layer of the base is rewritten; where the base is not known, whether any layer is."""
+    count = audit.base.layers if audit.base else len(audit.image.layers)
+    for output in outputs:
+        match output:
+            case Merged(lowest) if lowest < count:
+                return True
+            case Excised(number) if number < count:
+                return True
+            case Kept() | Merged() | Excised():
+                continue
+    return False

@@ -1,0 +1,80 @@
+"""`--method export`: the engine unpacks the image, and its export becomes the one layer.
+
+That is `docker export | docker import` with what it loses given back: the config, the folders' own times, and the files
+that the engine puts its own over in every container. Times of files are cut to seconds by the engine.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+from auditor.audit import Audit
+from auditor.errors import ImageError, UsageError
+from auditor.images import daemon
+from auditor.images.source import FileSlice, HeldFile, Layer
+from auditor.layers.index import index_layer
+from auditor.layers.listing import Listing
+from auditor.model import Kind, Version
+from auditor.rebuild.plan import Copy, File, Folder, Link, Mark, Merged, Put, merge
+from auditor.rebuild.reader import LayerReader, read_headers
+from auditor.rebuild.writer import Parts
+
+# What moby's daemon/initlayer makes in every container.
+_ENGINES = frozenset(
+    (".dockerenv", "dev/console", "etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf", "dev/pts", "dev/shm")
+)
+_CHUNK = 1 << 20
+
+
+def exported(audit: Audit, parts: Parts) -> Merged:
+    """Have the engine export an image. Its export is added to `parts` as one layer more, and the plan is made of both.
+
+    Raises UsageError where the target is not the engine's, NotFound, Unreachable.
+    """
+    layer = _fetched(audit)
+    number = len(parts.layers)
+    with layer.content.open() as stream:  # type: ignore[union-attr]
+        listing = index_layer(stream, f"{audit.image.target}: its export").listing
+    mine = merge([record.listing for record in audit.records], 0)[0]
+    assert isinstance(mine, Merged)  # noqa: S101
+    parts.layers.append(layer)
+    parts.listings.append(listing)
+    keep = {entry for entry, kind in enumerate(listing.kinds) if kind == Kind.HARDLINK}
+    with LayerReader(layer, f"{audit.image.target}: its export") as reader:
+        parts.headers[number] = read_headers(reader, listing, keep.__contains__)
+    return Merged(0, tuple(_puts(mine, parts, number)))
+
+
+def _fetched(audit: Audit) -> Layer:
+    image = audit.image
+    if image.transport != "docker-daemon":
+        raise UsageError(f"{image.target}: --method export wants an image of the engine; `docker load` it first")
+    name = image.target.removeprefix("docker-daemon:")
+    if daemon.inspect(name).diff_ids != tuple(record.diff_id for record in audit.records):
+        raise ImageError(f"{name}: became another image meanwhile; run it again")
+    with tempfile.TemporaryFile() as spool, daemon.exported(name) as stream:
+        while chunk := stream.read(_CHUNK):
+            spool.write(chunk)
+        spool.flush()
+        file = HeldFile(os.dup(spool.fileno()))
+    return Layer(FileSlice(file, 0, file.size), None, None, None)
+
+
+def _puts(mine: Merged, parts: Parts, number: int) -> list[Put]:
+    """Take folders, and what the engine put its own files over, from the layers; all other files from the export."""
+    listing = parts.listings[number]
+    files = {p for entry, p in enumerate(listing.paths) if listing.kinds[entry] != Kind.DIR and p not in _ENGINES}
+    own = [(put, _path(put, parts.listings)) for put in mine.puts]
+    wanted = {path for put, path in own if not isinstance(put, Folder)}
+    copies = [Copy(Version(number, e)) for e, path in enumerate(listing.paths) if path in files and path in wanted]
+    folders = [put for put, _ in own if isinstance(put, Folder)]
+    return [*folders, *copies, *(put for put, path in own if not isinstance(put, Folder) and path not in files)]
+
+
+def _path(put: Put, listings: list[Listing]) -> str:
+    match put:
+        case Copy(at) | Link(at, _, _):
+            return listings[at.layer].paths[at.entry]
+        case File(path, _, _) | Folder(path, _) | Mark(path):
+            return path

@@ -1,0 +1,169 @@
+"""Flatten: audit the input, plan, write an archive, prove it.
+
+    read_inputs ─► plan ─► write_layer ─► documents ─► audit of the output ─► prove ─► Flattened
+                  (pure)   (streams)
+
+Read this file first. Nothing is loaded, pushed or named here: that comes after the proof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from auditor.audit import Audit
+from auditor.errors import UsageError
+from auditor.images.manifest import REF_NAME
+from auditor.images.source import FileSlice
+from auditor.model import Digest, State, Version
+from auditor.rebuild.config import Drops, Masker, rewritten_config, touches_base
+from auditor.rebuild.documents import Made, are_platforms, write_documents
+from auditor.rebuild.export import exported
+from auditor.rebuild.inputs import read_inputs
+from auditor.rebuild.output import Archive, Blob, Compression
+from auditor.rebuild.plan import Kept, Output, excise, merge
+from auditor.rebuild.proof import Proof, prove
+from auditor.rebuild.tree import uncollected
+from auditor.rebuild.writer import Parts, write_layer
+from auditor.scan import LayerRecord, Scanner
+
+FULL, EXCISE, MINIMAL, FROM = "full", "excise", "minimal", "from"
+_OF_A_NAME = (REF_NAME, "io.containerd.image.name", "vnd.docker.reference.", "containerd.io/distribution.source.")
+_OF_THE_BASE = "org.opencontainers.image.base."
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to make of a target. `lowest` belongs to the way `from`; `names` None keeps the input's.
+
+    With `export` the engine unpacks the image, for a full flatten. `host` is the registry that the result is for.
+    """
+
+    target: str
+    way: str = FULL
+    lowest: int = 0
+    drops: Drops = field(default_factory=Drops)
+    docker: bool = True
+    compression: Compression = field(default_factory=Compression)
+    names: tuple[str, ...] | None = None
+    platform: str | None = None
+    insecure: bool = False
+    export: bool = False
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flattened:
+    """One image that was written and proven: what it was, what became of each layer, and what it is now."""
+
+    before: Audit
+    outputs: tuple[Output, ...]
+    made: Made
+    after: Audit
+    proof: Proof
+
+
+def flatten(job: Job, scanner: Scanner, path: Path) -> list[Flattened]:
+    """Write a new archive at `path`, and prove it.
+
+    Raises FlattenError where the proof fails, and all that reading raises; the file is the caller's to remove then.
+    """
+    audits = read_inputs(job.target, scanner, job.platform, insecure=job.insecure, host=job.host)
+    with uncollected():
+        plans = [plan(job, audit) for audit in audits]
+        parts = [_parts(audit) for audit in audits]
+    if job.export:
+        plans = [(exported(audit, part),) for audit, part in zip(audits, parts, strict=True)]
+    known: dict[Digest, LayerRecord] = {}
+    archive = Archive(path)
+    try:
+        images = [
+            _write(job, archive, scanner, (audit, outputs, part), known)
+            for audit, outputs, part in zip(audits, plans, parts, strict=True)
+        ]
+        if job.docker and are_platforms(images):
+            have = ", ".join(str(made.platform) for made in images)
+            raise UsageError(
+                f"{job.target}: a docker-archive holds one platform; want --format oci-archive, or --platform: {have}"
+            )
+        write_documents(archive, images, docker=job.docker)
+    finally:
+        archive.close()
+    scanner.progress.say("proving")
+    proofs = prove(path, scanner, list(zip(audits, plans, parts, images, strict=True)), job.drops, known)
+    return [
+        Flattened(audit, outputs, made, after, proof)
+        for audit, outputs, made, (after, proof) in zip(audits, plans, images, proofs, strict=True)
+    ]
+
+
+def plan(job: Job, audit: Audit) -> tuple[Output, ...]:
+    """Say what becomes of each layer. Raises UsageError where --from names no layer, or one too high."""
+    listings = [record.listing for record in audit.records]
+    count, gone = len(listings), leaking(audit)
+    lowest = min((version.layer for version in gone), default=count)
+    match job.way:
+        case "excise":
+            return excise(listings, audit.trace, gone)
+        case "from" if not 0 <= job.lowest < count:
+            raise UsageError(f"--from {job.lowest}: {job.target} has the layers 0 to {count - 1}")
+        case "from" if lowest < job.lowest:
+            raise UsageError(f"--from {job.lowest}: layer {lowest} of {job.target} leaks too; --minimal begins there")
+        case "from":
+            return merge(listings, job.lowest)
+        case "minimal":
+            return merge(listings, lowest) if gone else tuple(Kept(number) for number in range(count))
+        case _:
+            return merge(listings, 0) if count else ()
+
+
+def leaking(audit: Audit) -> set[Version]:
+    """Return the file versions that hold what is deleted or overwritten."""
+    hidden = (State.DELETED, State.OVERWRITTEN)
+    return {version for finding in audit.findings if finding.state in hidden for version in finding.held_by}
+
+
+def _parts(audit: Audit) -> Parts:
+    parts = Parts(audit.image.target, list(audit.image.layers), [record.listing for record in audit.records], {})
+    parts.read_headers()
+    return parts
+
+
+def _write(
+    job: Job,
+    archive: Archive,
+    scanner: Scanner,
+    planned: tuple[Audit, Sequence[Output], Parts],
+    known: dict[Digest, LayerRecord],
+) -> Made:
+    """Write an image's layers, and make its config. What was read back or kept is added to `known`."""
+    audit, outputs, parts = planned
+    image, blobs = audit.image, list[Blob]()
+    for output in outputs:
+        if isinstance(output, Kept):
+            blob, record = _kept(archive, audit, output.number)
+        else:
+            scanner.progress.say(f"{image.target}: writing layer {len(blobs)}")
+            write: Callable[..., None] = partial(write_layer, parts, output)
+            what = f"{image.target}: the output's layer {len(blobs)}"
+            record = archive.layer(write, job.compression, partial(scanner.scan_layer, what=what))
+            kind = None if job.compression.name == "none" else job.compression.name
+            blob = Blob(record.digest, record.size, record.diff_id, kind)
+        blobs.append(blob)
+        known[record.digest] = record
+    diff_ids = [blob.diff_id for blob in blobs]
+    config = rewritten_config(audit, outputs, diff_ids, job.drops, Masker(scanner, audit))
+    dropped = (*_OF_A_NAME, *((_OF_THE_BASE,) if touches_base(audit, outputs) else ()))
+    annotations = {key: value for key, value in image.annotations.items() if not key.startswith(dropped)}
+    own = () if image.transport == "container" else tuple(name for name in image.names if "@" not in name)
+    names = own if job.names is None else job.names
+    return Made(config, tuple(blobs), names, image.config.platform, annotations)
+
+
+def _kept(archive: Archive, audit: Audit, number: int) -> tuple[Blob, LayerRecord]:
+    record, content = audit.records[number], audit.image.layers[number].content
+    assert isinstance(content, FileSlice)  # noqa: S101 - so `read_inputs` left it
+    kind = archive.copy(content, record.digest)
+    return Blob(record.digest, record.size, record.diff_id, kind), record

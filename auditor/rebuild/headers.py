@@ -1,0 +1,172 @@
+"""Tar headers made anew: for a name that moves, a link that gets another target, a folder, a whiteout.
+
+Everything else in a rewritten layer is copied as it stands. Sources: POSIX pax, GNU tar manual "Tar Internals".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from auditor.codec.tar import BLOCK, Header, number, padded
+
+_OWN = ("uid", "gid", "uname", "gname", "mtime", "atime", "ctime")
+_XATTRS = ("SCHILY.xattr.", "LIBARCHIVE.xattr.")
+_NAMES = ("path", "linkpath")
+_SPARSE_PAIRS = ("GNU.sparse.offset", "GNU.sparse.numbytes")
+_NS = 1_000_000_000
+
+
+def raw_meta(header: Header) -> bytes:
+    """Return the bytes that say mode, owner, time, device and extended attributes: equal bytes, equal metadata."""
+    block = header.block
+    fixed = block[100:124] + block[136:148]
+    if block[156] in b"34":
+        fixed += block[329:345]
+    if header.pax:
+        keys = sorted(k for k in header.pax if k in ("uid", "gid", "mtime") or k.startswith(_XATTRS))
+        fixed += b"".join(_record(key, header.pax[key]) for key in keys)
+    return fixed
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What `raw_meta` says: permission bits, owner and group, nanoseconds since 1970, device, extended attributes."""
+
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    device: tuple[int, int] = (0, 0)
+    xattrs: Mapping[str, str] = field(default_factory=dict)
+
+
+IMPLIED = Meta(0o755, 0, 0, 0)
+"""A folder that no entry names, as Docker and containerd make it."""
+
+
+def parsed_meta(raw: bytes, *, device: bool) -> Meta:
+    """Parse what `raw_meta` returned."""
+    numbers = [number(raw[a:b]) for a, b in ((0, 8), (8, 16), (16, 24), (24, 36))]
+    pax = dict(_records(raw[52 if device else 36 :]))
+    return Meta(
+        numbers[0] & 0o7777,
+        int(pax.get("uid", numbers[1])),
+        int(pax.get("gid", numbers[2])),
+        _nanoseconds(pax["mtime"]) if "mtime" in pax else numbers[3] * _NS,
+        (number(raw[36:44]), number(raw[44:52])) if device else (0, 0),
+        {key: value for key, value in pax.items() if key.startswith(_XATTRS)},
+    )
+
+
+def _nanoseconds(text: str) -> int:
+    whole, _, fraction = text.partition(".")
+    value = abs(int(whole or 0)) * _NS + int((fraction + "0" * 9)[:9])
+    return -value if whole.startswith("-") else value
+
+
+def _records(body: bytes) -> Iterator[tuple[str, str]]:
+    while body:
+        length = int(body.partition(b" ")[0])
+        key, _, value = body[:length].partition(b" ")[2][:-1].partition(b"=")
+        yield key.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape")
+        body = body[length:]
+
+
+def stripped(group: bytes) -> bytes:
+    """Return an entry's headers without zero blocks and global pax headers, which mean nothing to engines."""
+    if len(group) == BLOCK:
+        return group
+    kept, at = b"", 0
+    while at < len(group):
+        block = group[at : at + BLOCK]
+        end = at + BLOCK
+        if block[156] in b"gxLK":
+            end += padded(number(block[124:136]))
+        elif block.strip(b"\0"):
+            return kept + group[at:]  # the entry itself, with what a sparse one has behind it
+        if block[156] in b"xLK":
+            kept += group[at:end]
+        at = end
+    return kept
+
+
+def moved(content: Header, path: str, meta: Header) -> bytes:
+    """Return the headers of a file under another name, or with the metadata that a link to it set."""
+    pax = {k: v for k, v in content.pax.items() if k not in (*_NAMES, *_OWN, *_SPARSE_PAIRS)}
+    pax |= {k: v for k, v in meta.pax.items() if k in _OWN or k.startswith(_XATTRS)}
+    if "GNU.sparse.name" in pax:
+        pax["GNU.sparse.name"] = path
+    block = bytearray(content.block)
+    block[100:124], block[136:148] = meta.block[100:124], meta.block[136:148]
+    return _encoded(block, path, content.link, pax) + content.extension
+
+
+def linked(own: Header, target: str, meta: Header) -> bytes:
+    """Return a hard link's headers with another target, and its file's metadata."""
+    pax = {k: v for k, v in own.pax.items() if k not in (*_NAMES, *_OWN)}
+    pax |= {k: v for k, v in meta.pax.items() if k in _OWN}
+    block = bytearray(own.block)
+    block[100:124], block[136:148] = meta.block[100:124], meta.block[136:148]
+    return _encoded(block, own.path, target, pax)
+
+
+def made(path: str, kind: bytes, mode: int) -> bytes:
+    """Return the headers of an empty entry of root's, from 1970: a folder, or a whiteout."""
+    block = bytearray(BLOCK)
+    block[100:148] = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, 0, 0, 0, 0)
+    block[156:157] = kind
+    return _encoded(block, path, "", {})
+
+
+def _encoded(block: bytearray, path: str, link: str, pax: Mapping[str, str]) -> bytes:
+    """Put names into a header block, or before it where they don't fit, and set the checksum."""
+    name, target = _bytes(path + "/" if block[156:157] == b"5" and path else path or "./"), _bytes(link)
+    gnu_sparse = block[156:157] == b"S"
+    records, before = dict(pax), b""
+    if gnu_sparse:
+        # The old format keeps its map where ustar keeps the prefix; long names come in a header of their own.
+        before = _long_name(name) if len(name) > 100 else b""
+    else:
+        block[257:265] = b"ustar\x0000"
+        block[345:500] = bytes(155)
+        for key, value in (("path", name), ("linkpath", target)):
+            if len(value) > 100 or not value.isascii():
+                records[key] = value.decode("utf-8", "surrogateescape")
+    block[0:100] = name[:100].ljust(100, b"\0")
+    block[157:257] = target[:100].ljust(100, b"\0")
+    if records:
+        before += _extension(b"x", b"PaxHeaders.0/entry", b"".join(_record(k, records[k]) for k in sorted(records)))
+    return before + _summed(block)
+
+
+def _long_name(name: bytes) -> bytes:
+    return _extension(b"L", b"././@LongLink", name + b"\0")
+
+
+def _extension(kind: bytes, name: bytes, body: bytes) -> bytes:
+    block = bytearray(BLOCK)
+    block[0 : len(name)] = name
+    block[100:148] = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (0o644, 0, 0, len(body), 0)
+    block[156:157] = kind
+    block[257:265] = b"ustar  \0" if kind == b"L" else b"ustar\x0000"
+    return _summed(block) + body.ljust(padded(len(body)), b"\0")
+
+
+def _summed(block: bytearray) -> bytes:
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def _record(key: str, value: str) -> bytes:
+    """Return `LENGTH KEY=VALUE\\n`, where the length counts itself."""
+    rest = b" " + _bytes(key) + b"=" + _bytes(value) + b"\n"
+    length = len(rest) + 1
+    while len(str(length)) + len(rest) != length:
+        length = len(str(length)) + len(rest)
+    return str(length).encode() + rest
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,99 @@
+"""The image that is to be flattened: audited, and with layers that can be read again from this machine's disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+
+from auditor.audit import Audit, Request, _audit_image
+from auditor.errors import AuditError, ImageError, UsageError
+from auditor.images import daemon
+from auditor.images.manifest import Origin
+from auditor.images.reference import Reference, parse_reference
+from auditor.images.resolve import open_target
+from auditor.images.source import FileSlice, HeldFile, Image, Layer, Passed
+from auditor.model import Confidence, DiffID, Digest
+from auditor.scan import LayerRecord, Scanner
+from auditor.selection import Selection
+
+EVERYTHING = Selection(min_confidence=Confidence.LOW)
+_CHUNK = 1 << 20
+
+
+def read_inputs(
+    target: str, scanner: Scanner, platform: str | None, *, insecure: bool, host: str | None = None
+) -> list[Audit]:
+    """Audit every image of a target, findings of low confidence too.
+
+    `host` is the registry that the result goes to: layers of an engine's image that lie there already are taken from
+    there, in the compressed form that need not be sent again. Raises UsageError for what is no image of stacked
+    layers, and all that reading raises.
+    """
+    held: dict[Digest, Layer] = {}
+    opened = open_target(target, platform=platform, insecure=insecure)
+    if host is not None:
+        opened = tuple(_as_pushed(image, host, insecure) for image in opened)
+    images = [_on_disk(image, held) for image in opened]
+    known: dict[Digest, LayerRecord] = {}
+    audits = [_audit_image(image, scanner, Request(platform, selection=EVERYTHING), known) for image in images]
+    for audit in audits:
+        for number, record in enumerate(audit.records):
+            if not record.is_tar:
+                raise ImageError(f"{target}: layer {number} is no tar; it can't be rewritten")
+    return audits
+
+
+def pushed_to(image: Image, host: str) -> Iterator[Reference]:
+    """Yield where in a registry an engine's image, or a registry's own, lies under its digest."""
+    if image.transport == "docker-daemon":
+        digests: tuple[str, ...] = daemon.inspect(image.target.removeprefix("docker-daemon:")).digests
+    elif image.transport == "docker":
+        digests = (image.target.removeprefix("docker://"),)
+    else:
+        return
+    yield from (found for found in map(parse_reference, digests) if found.host == host)
+
+
+def _as_pushed(image: Image, host: str, insecure: bool) -> Image:
+    """Replace the layers of an engine's image by the same ones of the registry it was pushed to or pulled from."""
+    from auditor.images import registry
+
+    if image.transport != "docker-daemon":
+        return image
+    have: dict[DiffID | None, Layer] = {}
+    for reference in pushed_to(image, host):
+        with contextlib.suppress(AuditError):  # it is gone there: then the layers are sent
+            for found in registry.read_images(reference, Origin(image.target, "docker", None), insecure=insecure):
+                have |= {layer.diff_id: layer for layer in found.layers}
+    return replace(image, layers=tuple(have.get(layer.diff_id, layer) for layer in image.layers))
+
+
+def _on_disk(image: Image, held: dict[Digest, Layer]) -> Image:
+    if not image.stacked:
+        raise UsageError(
+            f"{image.target}: an artifact, whose blobs don't lie on one another; only images are flattened"
+        )
+    if image.skipped:  # a platform that the archive or the registry lacks
+        raise ImageError(f"{image.target}: {image.skipped[0].reason}; choose what is there with --platform")
+    return replace(image, layers=tuple(_layer_on_disk(layer, held) for layer in image.layers))
+
+
+def _layer_on_disk(layer: Layer, held: dict[Digest, Layer]) -> Layer:
+    """Keep what comes over a network in an unlinked file; layers that platforms share are fetched once."""
+    if isinstance(layer.content, FileSlice):
+        return layer
+    if layer.digest is None or layer.digest not in held:
+        assert not isinstance(layer.content, Passed)  # noqa: S101 - it was opened to be read again
+        with tempfile.TemporaryFile() as spool, layer.content.open() as stream:
+            while chunk := stream.read(_CHUNK):
+                spool.write(chunk)
+            spool.flush()
+            file = HeldFile(os.dup(spool.fileno()))
+        local = replace(layer, content=FileSlice(file, 0, file.size))
+        if layer.digest is None:
+            return local
+        held[layer.digest] = local
+    return replace(layer, content=held[layer.digest].content)

@@ -1,0 +1,191 @@
+"""The archive that is written: an OCI layout in a tar, and for `docker load` a manifest.json beside it.
+
+That is what `docker save` writes since 2023, and skopeo, podman, containerd and older engines read it as well. A blob
+is written where it will lie and its header put before it afterwards, so nothing is written twice.
+Sources: OCI image spec, image-layout.md and manifest.md; Docker image spec v1.2.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from auditor.codec.compression import compression_of
+from auditor.codec.tar import BLOCK, padded
+from auditor.images.source import FileSlice
+from auditor.model import DiffID, Digest
+from auditor.rebuild.compress import compressor
+from auditor.rebuild.follow import Follower
+from auditor.scan import LayerRecord
+
+_BUFFER = 4 << 20
+
+
+Write = Callable[[Callable[[bytes | memoryview], object]], None]
+ReadBack = Callable[[BinaryIO], LayerRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """How rewritten layers are compressed; `level` None is the fast default."""
+
+    name: str = "none"
+    level: int | None = None
+    threads: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A layer as it was written; `size` and `digest` are of the stored bytes."""
+
+    digest: Digest
+    size: int
+    diff_id: DiffID
+    kind: str | None
+    """Its compression."""
+
+
+class Archive:
+    """A tar under construction. `close` it in any case; what it wrote is at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        """Create the file. Raises OSError where it exists or can't be written."""
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._at = 0
+        self._blobs: set[str] = set()
+        self._reader = ThreadPoolExecutor(1, "read back")
+
+    def close(self) -> None:
+        """Close the file and end the thread."""
+        self._reader.shutdown()
+        os.close(self._file)
+
+    def layer(self, write: Write, how: Compression, read: ReadBack) -> LayerRecord:
+        """Store a layer that `write` hands over piece by piece; `read` reads it back beside, and says what it is."""
+        follower = Follower(self._file, self._at + BLOCK)
+        record = self._reader.submit(read, cast(BinaryIO, follower))
+        sink = _Sink(self._file, self._at + BLOCK, how, follower)
+        try:
+            write(sink.write)
+            sink.finish()
+        except BaseException:
+            follower.end(broken=True)
+            record.exception()
+            raise
+        follower.end()
+        read_back = record.result()
+        self._take(read_back.digest, read_back.size)
+        return read_back
+
+    def copy(self, content: FileSlice, digest: Digest) -> str | None:
+        """Store a blob as it is; its digest was verified. Return its compression."""
+        head = os.pread(content.file.descriptor, min(8, content.size), content.offset)
+        if digest not in self._blobs:
+            _copy(content, self._file, self._at + BLOCK)
+            self._take(digest, content.size)
+        return compression_of(head)
+
+    def document(self, value: Any) -> dict[str, Any]:
+        """Store a JSON document as a blob; return its digest and size as a descriptor has them."""
+        data = value if isinstance(value, bytes) else encoded(value)
+        digest = Digest(f"sha256:{hashlib.sha256(data).hexdigest()}")
+        if digest not in self._blobs:
+            _write_all(self._file, data, self._at + BLOCK)
+            self._take(digest, len(data))
+        return {"digest": str(digest), "size": len(data)}
+
+    def member(self, name: str, data: bytes) -> None:
+        """Store a file that is no blob."""
+        _write_all(self._file, data, self._at + BLOCK)
+        self._header(name, len(data))
+
+    def end(self) -> None:
+        """Write the end-of-archive marker."""
+        _write_all(self._file, bytes(2 * BLOCK), self._at)
+        os.ftruncate(self._file, self._at + 2 * BLOCK)
+
+    def _take(self, digest: Digest, size: int) -> None:
+        """Keep the bytes that stand ready as a blob; the same blob twice is dropped."""
+        if digest not in self._blobs:
+            self._blobs.add(digest)
+            self._header(f"blobs/{digest.algorithm}/{digest.hex}", size)
+
+    def _header(self, name: str, size: int) -> None:
+        block = bytearray(BLOCK)
+        block[0 : len(name)] = name.encode()
+        block[100:124] = b"%07o\0%07o\0%07o\0" % (0o644, 0, 0)
+        block[124:136] = b"%011o\0" % size if size < 8 << 30 else b"\x80" + size.to_bytes(11, "big")
+        block[136:148] = b"%011o\0" % 0
+        block[148:157] = b" " * 8 + b"0"
+        block[257:265] = b"ustar\x0000"
+        block[148:156] = b"%06o\0 " % sum(block)
+        _write_all(self._file, bytes(block), self._at)
+        _write_all(self._file, bytes(padded(size) - size), self._at + BLOCK + size)
+        self._at += BLOCK + padded(size)
+
+
+class _Sink:
+    """Takes a layer's bytes, compresses them, and writes them at their place; `follower` is told how far."""
+
+    def __init__(self, file: int, at: int, how: Compression, follower: Follower) -> None:
+        self._file, self._at, self._follower = file, at, follower
+        self._compressor = compressor(how.name, self._store, how.level, how.threads)
+        self._buffer, self._fill = bytearray(_BUFFER), 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take some bytes."""
+        view = memoryview(data)
+        while view:
+            count = min(len(view), _BUFFER - self._fill)
+            self._buffer[self._fill : self._fill + count] = view[:count]
+            self._fill += count
+            view = view[count:]
+            if self._fill == _BUFFER:
+                self._flush()
+
+    def _flush(self) -> None:
+        full = memoryview(self._buffer)[: self._fill]
+        if self._compressor is not None:
+            self._compressor.write(bytes(full))
+        else:
+            self._store(full)
+        self._fill = 0
+
+    def _store(self, data: bytes | memoryview) -> None:
+        _write_all(self._file, data, self._at)
+        self._at += len(data)
+        self._follower.written(self._at)
+
+    def finish(self) -> None:
+        """Write the rest."""
+        self._flush()
+        if self._compressor is not None:
+            self._compressor.finish()
+
+
+def _write_all(file: int, data: bytes | memoryview, at: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(file, view, at)
+        view, at = view[written:], at + written
+
+
+def _copy(content: FileSlice, file: int, at: int) -> None:
+    done = 0
+    while done < content.size:
+        chunk = os.pread(content.file.descriptor, min(_BUFFER, content.size - done), content.offset + done)
+        if not chunk:
+            raise OSError(5, "the file became shorter while it was read")
+        _write_all(file, chunk, at + done)
+        done += len(chunk)
+
+
+def encoded(value: Any) -> bytes:
+    """Return a document's bytes."""
+    return json.dumps(value, separators=(",", ":")).encode()

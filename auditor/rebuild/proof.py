@@ -1,0 +1,173 @@
+"""The proof that a flattened image is the same, and holds nothing hidden: read back from what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from auditor.audit import Audit, Request, _audit_image
+from auditor.errors import FlattenError
+from auditor.images.archive import sha256
+from auditor.images.resolve import open_target
+from auditor.model import Digest, Finding, State
+from auditor.rebuild.compare import Comparison, Side, compare
+from auditor.rebuild.config import Drops, stale_keys
+from auditor.rebuild.documents import Made
+from auditor.rebuild.inputs import EVERYTHING
+from auditor.rebuild.plan import Kept, Output, kept_layers
+from auditor.rebuild.tree import uncollected, unpacked
+from auditor.rebuild.validate import violations
+from auditor.rebuild.writer import Parts
+from auditor.scan import LayerRecord, Scanner
+
+Written = tuple[Audit, Sequence[Output], Parts, Made]
+_HIDDEN = (State.DELETED, State.OVERWRITTEN)
+_REWRITTEN = ("history", "rootfs", "author", "comment", "config", "container_config")
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What was checked, and found to hold. Sizes are of uncompressed layers, in bytes.
+
+    `removed` are the hidden secrets that are gone, `remaining` what is still there to be seen: visible files, ENV.
+    """
+
+    paths: int
+    bytes_compared: int
+    layers_before: int
+    layers_after: int
+    layers_kept: int
+    size_before: int
+    size_after: int
+    hidden_files_before: int
+    hidden_files_after: int
+    removed: tuple[Finding, ...]
+    remaining: tuple[Finding, ...]
+    dropped: tuple[str, ...]
+
+
+def prove(
+    path: Path, scanner: Scanner, written: Sequence[Written], drops: Drops, known: dict[Digest, LayerRecord]
+) -> list[tuple[Audit, Proof]]:
+    """Read an archive back and prove each of its images. Raises FlattenError, naming what does not hold.
+
+    `known` are the layers that were read back while they were written, and those that were kept; of the latter the
+    archive's bytes are hashed here.
+    """
+    kept = {
+        before.records[output.number].digest
+        for before, outputs, _, _ in written
+        for output in outputs
+        if isinstance(output, Kept)
+    }
+    _hold("the archive", violations(path, known.keys() - kept))
+    images = open_target(f"oci-archive:{path}")
+    request = Request(selection=EVERYTHING)
+    afters = {image.id: _audit_image(image, scanner, request, known) for image in images}
+    proofs = []
+    for before, outputs, parts, made in written:
+        after = afters.get(sha256(made.config))
+        if after is None:
+            raise FlattenError(f"{before.image.target}: the output lacks the image that was written")
+        proofs.append((after, _prove_image(before, outputs, parts, after, drops)))
+    return proofs
+
+
+def _prove_image(before: Audit, outputs: Sequence[Output], parts: Parts, after: Audit, drops: Drops) -> Proof:
+    what = before.image.target
+    _hold(what, _layers_differ(before, outputs, after))
+    _hold(what, _config_differs(before, outputs, after, drops))
+    left = [finding for finding in after.findings if is_hidden(finding)]
+    _hold(what, [f"a secret is still hidden: {finding.name} in {finding.path or finding.where}" for finding in left])
+    # An export is one layer more than the image has; `docker export` cuts times to seconds.
+    compared = _compare(before, parts, after, whole_seconds=len(parts.layers) > len(before.records))
+    _hold(what, compared.differences, compared.count)
+    return Proof(
+        paths=compared.paths,
+        bytes_compared=compared.bytes,
+        layers_before=len(before.records),
+        layers_after=len(after.records),
+        layers_kept=kept_layers(outputs),
+        size_before=sum(record.uncompressed for record in before.records),
+        size_after=sum(record.uncompressed for record in after.records),
+        hidden_files_before=before.hidden.count,
+        hidden_files_after=after.hidden.count,
+        removed=tuple(finding for finding in before.findings if is_hidden(finding)),
+        remaining=after.findings,
+        dropped=_dropped(before, outputs, drops),
+    )
+
+
+def is_hidden(finding: Finding) -> bool:
+    """Whether a finding is one that flattening removes: deleted, overwritten, or in the history's texts."""
+    where = finding.where or ""
+    return finding.state in _HIDDEN or where.startswith(("history[", "author", "comment", "container_config.Cmd"))
+
+
+def _hold(what: str, wrong: Sequence[str], count: int | None = None) -> None:
+    if wrong:
+        more = (count or len(wrong)) - 1
+        tail = f", and {more} more" if more else ""
+        raise FlattenError(f"{what}: not flattened, nothing was written: {wrong[0]}{tail}")
+
+
+def _compare(before: Audit, parts: Parts, after: Audit, *, whole_seconds: bool) -> Comparison:
+    written = Parts(after.image.target, list(after.image.layers), [record.listing for record in after.records], {})
+    with uncollected():
+        written.read_headers()
+        return compare(_side(parts, before), _side(written, after), whole_seconds=whole_seconds)
+
+
+def _side(parts: Parts, of: Audit) -> Side:
+    tree = unpacked([record.listing for record in of.records])
+    return Side(parts, tree, tuple(record.digest for record in of.records))
+
+
+def _layers_differ(before: Audit, outputs: Sequence[Output], after: Audit) -> list[str]:
+    """Layers that were to be kept are the same bytes."""
+    pairs = zip(outputs, after.records, strict=True)
+    return [
+        f"layer {output.number} was to be kept and is another"
+        for output, record in pairs
+        if isinstance(output, Kept) and before.records[output.number].digest != record.digest
+    ]
+
+
+def _config_differs(before: Audit, outputs: Sequence[Output], after: Audit, drops: Drops) -> list[str]:
+    """All of the config stays, but for what must change and what the user dropped."""
+    old, new = before.image.config.raw, after.image.config.raw
+    stale = stale_keys(old, outputs)
+    keys = [key for key in {**old, **new} if key not in (*_REWRITTEN, *stale)]
+    wrong = [f"the config's {key} is another" for key in keys if old.get(key) != new.get(key)]
+    had, has = old.get("config") or {}, new.get("config") or {}
+    changed = [key for key in {**had, **has} if _without(had.get(key), key, drops) != has.get(key)]
+    wrong += [f"the config's {key} is another" for key in changed]
+    if before.step_layers and None not in _layers_of(before) and None in _layers_of(after):
+        wrong.append("the history does not fit the layers")
+    return wrong
+
+
+def _layers_of(audited: Audit) -> set[int | None]:
+    """Return the layers that the history accounts for; with None among them where it does not for all."""
+    known: set[int | None] = {layer for layer in audited.step_layers if layer is not None}
+    return known if len(known) == len(audited.records) else {None, *known}
+
+
+def _without(value: Any, key: str, drops: Drops) -> Any:
+    if key == "Env" and isinstance(value, list):
+        return [item for item in value if str(item).partition("=")[0] not in drops.env]
+    if key == "Labels" and isinstance(value, dict):
+        return {name: text for name, text in value.items() if name not in drops.labels}
+    return value
+
+
+def _dropped(before: Audit, outputs: Sequence[Output], drops: Drops) -> tuple[str, ...]:
+    attestations = [name for name in before.image.documents if name.startswith("attestation[")]
+    return (
+        *(f"ENV {name}" for name in drops.env),
+        *(f"LABEL {name}" for name in drops.labels),
+        *(f"the config's {key}" for key in stale_keys(before.image.config.raw, outputs)),
+        *([f"{len(attestations)} attestation(s), which would not match any more"] if attestations else []),
+    )

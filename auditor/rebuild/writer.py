@@ -1,0 +1,203 @@
+"""A rewritten layer's tar, out of the headers and bodies of the layers that it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from auditor.codec.tar import BLOCK, padded
+from auditor.images.source import Layer
+from auditor.layers.listing import Listing
+from auditor.model import Kind, Version
+from auditor.rebuild.headers import IMPLIED, linked, made, moved, stripped
+from auditor.rebuild.plan import Copy, Excised, File, Folder, Link, Mark, Merged, Put
+from auditor.rebuild.reader import Headers, LayerReader, read_headers
+
+Write = Callable[[bytes | memoryview], object]
+_ZEROS = bytes(BLOCK)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The layers of an image with their listings, and with their headers once these were read."""
+
+    what: str
+    layers: list[Layer]
+    listings: list[Listing]
+    headers: dict[int, Headers]
+
+    def reader(self, number: int) -> LayerReader:
+        """Open one layer."""
+        return LayerReader(self.layers[number], f"{self.what}: layer {number}")
+
+    def read_headers(self) -> None:
+        """Read the headers of all layers. Those of folders and of hard linked files are kept whole."""
+        for number, listing in enumerate(self.listings):
+            keep = _kept_whole(self.listings, number)
+            with self.reader(number) as reader:
+                self.headers[number] = read_headers(reader, listing, keep.__contains__)
+
+    def start(self, at: Version) -> int:
+        """Return where an entry's headers start in its tar."""
+        return self.headers[at.layer].starts[at.entry]
+
+    def meta(self, at: Version) -> bytes:
+        """Return an entry's metadata as it stands."""
+        return self.headers[at.layer].metas[at.entry]
+
+
+def _kept_whole(listings: Sequence[Listing], number: int) -> set[int]:
+    listing = listings[number]
+    targets = {target for some in listings for e, target in some.links.items() if some.kinds[e] == Kind.HARDLINK}
+    linked_to = {e for e, path in enumerate(listing.paths) if path in targets} if targets else set()
+    kinds = (Kind.DIR, Kind.HARDLINK)
+    return linked_to | {entry for entry, kind in enumerate(listing.kinds) if kind in kinds}
+
+
+def write_layer(parts: Parts, plan: Merged | Excised, write: Write) -> None:
+    """Write the layer's tar, its end included. Raises Damaged."""
+    with ExitStack() as opened:
+        writer = _Writer(parts, write, opened)
+        for put in writer.puts(plan):
+            if not writer.joins(put):
+                writer.put(put)
+        writer.flush()
+    write(bytes(2 * BLOCK))
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """A whiteout as it stands: the bytes [start, end) of its layer."""
+
+    layer: int
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class _Run:
+    """Entries that lie side by side in a layer: the bytes [start, end), with the places where padding begins."""
+
+    layer: int
+    start: int
+    end: int
+    pads: list[int] = field(default_factory=list)
+
+
+class _Writer:
+    def __init__(self, parts: Parts, write: Write, opened: ExitStack) -> None:
+        self._parts, self._write, self._opened = parts, write, opened
+        self._number = -1
+        self._reader: LayerReader | None = None
+        self._run = _Run(-1, 0, 0)
+
+    def puts(self, plan: Merged | Excised) -> Iterator[Put | _Raw]:
+        """Yield what a plan writes, in order."""
+        if isinstance(plan, Merged):
+            yield from plan.puts
+            return
+        number, headers = plan.number, self._parts.headers[plan.number]
+        marks = iter([*headers.marks, (1 << 62, 0)])
+        mark = next(marks)
+        for entry, start in enumerate(headers.starts):
+            while mark[0] < start:
+                yield _Raw(number, *mark)
+                mark = next(marks)
+            yield from plan.instead.get(entry, (Copy(Version(number, entry)),))
+        yield from (_Raw(number, *rest) for rest in (mark, *marks) if rest[1])
+
+    def joins(self, put: Put | _Raw) -> bool:
+        """Take an entry that is copied as it stands into the run; False for any other."""
+        at = put.at if isinstance(put, Copy) else put.meta if isinstance(put, Folder) else None
+        if at is None or at.entry in self._parts.headers[at.layer].unclean:
+            return False
+        listing, start = self._parts.listings[at.layer], self._parts.start(at)
+        run = self._run
+        if at.layer != run.layer or start != run.end:
+            if isinstance(put, Folder):  # one that is written before its place
+                return False
+            self.flush()
+            run = self._run = _Run(at.layer, start, start)
+        size = listing.sizes[at.entry]
+        run.end = listing.offsets[at.entry] + padded(size)
+        if size % BLOCK:
+            run.pads.append(run.end - padded(size) + size)
+        return True
+
+    def flush(self) -> None:
+        """Copy the run, all padding as zeros: it may hold what no scan sees."""
+        run, at = self._run, self._run.start
+        if run.start == run.end:
+            return
+        pads = iter([*run.pads, 1 << 62])
+        pad = next(pads)
+        for chunk in self._read(run.layer).chunks(run.start, run.end):
+            end = at + len(chunk)
+            while pad < end:
+                stop = padded(pad)
+                chunk[max(pad - at, 0) : stop - at] = _ZEROS[: min(stop, end) - max(pad, at)]
+                if stop > end:  # the padding goes on in the next chunk
+                    break
+                pad = next(pads)
+            self._write(chunk)
+            at = end
+        self._run = _Run(-1, 0, 0)
+
+    def put(self, put: Put | _Raw) -> None:
+        """Write one entry that is not just copied."""
+        self.flush()
+        match put:
+            case Copy(at):
+                self._headers(at)
+                self._body(at)
+            case File(path, content, meta):
+                self._file(path, content, meta)
+            case Link(at, target, meta):
+                self._link(at, target, meta)
+            case Folder(path, meta):
+                self._write(self._folder(path, meta))
+            case Mark(path):
+                self._write(made(path, b"0", 0))
+            case _Raw(layer, start, end):
+                self._write(stripped(self._read(layer).exactly(start, end)))
+
+    def _read(self, number: int) -> LayerReader:
+        if number != self._number or self._reader is None:
+            if self._reader is not None:
+                self._reader.close()
+            self._number, self._reader = number, self._opened.enter_context(self._parts.reader(number))
+        return self._reader
+
+    def _headers(self, at: Version) -> None:
+        start, end = self._parts.start(at), self._parts.listings[at.layer].offsets[at.entry]
+        self._write(stripped(self._read(at.layer).exactly(start, end)))
+
+    def _body(self, at: Version) -> None:
+        listing = self._parts.listings[at.layer]
+        start, size = listing.offsets[at.entry], listing.sizes[at.entry]
+        for chunk in self._read(at.layer).chunks(start, start + size):
+            self._write(chunk)
+        if rest := padded(size) - size:
+            self._write(_ZEROS[:rest])
+
+    def _file(self, path: str, content: Version, meta: Version) -> None:
+        stands = self._parts.listings[content.layer].paths[content.entry] == path
+        if stands and self._parts.meta(content) == self._parts.meta(meta):
+            self._headers(content)
+        else:
+            stored = self._parts.headers[content.layer].stored[content.entry].header
+            self._write(moved(stored, path, self._parts.headers[meta.layer].stored[meta.entry].header))
+        self._body(content)
+
+    def _link(self, at: Version, target: str, meta: Version) -> None:
+        stored = self._parts.headers[at.layer].stored[at.entry]
+        if stored.header.link == target and self._parts.meta(at) == self._parts.meta(meta):
+            self._write(stored.group)
+        else:
+            self._write(linked(stored.header, target, self._parts.headers[meta.layer].stored[meta.entry].header))
+
+    def _folder(self, path: str, meta: Version | None) -> bytes:
+        if meta is None:
+            return made(path, b"5", IMPLIED.mode)
+        return self._parts.headers[meta.layer].stored[meta.entry].group
