@@ -61,8 +61,8 @@ def flatten_advice(
     leaking = sorted({version.layer for version in holders})
     size_before = sum(sizes)
     size_after = visible_bytes(trace)
-    base = ["image-audit", "flatten", target]
     target = image.target
+    base = ["image-audit", "flatten", target]
     name = next((name for name in image.names if "/" in name or ":" in name), "image:latest")
     clean, flat = (_tagged(name, tag) for tag in ("clean", "flat"))
     lowest = leaking[0] if leaking else None
