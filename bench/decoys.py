@@ -27,7 +27,7 @@ _LINES = {
         '"nextToken": "{base62:40}",', '"trace": "{hex:32}",', '"image": "registry.intern/app@sha256:{hex:64}",',
     ),
     "srv/decoys/package-lock.json": (
-        '"integrity": "sha512-{base64:86}==",', '"resolved": "https://registry.npmjs.org/a/-/a-1.0.0.tgz#{hex:40}",',
+        '"integrity": "sha512-{base64:86}==",', '"resolved": "https://npm.example.com/a/-/a-1.0.0.tgz#{hex:40}",',
     ),
     "srv/decoys/Cargo.lock": ('name = "secret-token"', 'checksum = "{hex:64}"'),
     "srv/decoys/poetry.lock": ('{file = "tokenlib-1.0.tar.gz", hash = "sha256:{hex:64}"},',),

@@ -45,6 +45,9 @@ ENCODINGS: dict[str, tuple[Callable[[bytes], bytes], bool]] = {
 }
 
 
+_WHOLE = re.compile(r"(?:\(\?[a-z]+\))?\\A")  # a pattern of a file as a whole
+
+
 @dataclass(frozen=True, slots=True)
 class Plant:
     """A secret, where it is put, and what has to be said of it. `line` is None where lines are not counted."""
@@ -57,11 +60,12 @@ class Plant:
     encoding: str = "plain"
     path: str | None = None
     line: int | None = None
+    above: str = _ABOVE
 
     @property
     def content(self) -> bytes:
         """The bytes of its file."""
-        return ENCODINGS[self.encoding][0]((_ABOVE + self.text + "\n").encode())
+        return ENCODINGS[self.encoding][0]((self.above + self.text.removesuffix("\n") + "\n").encode())
 
     @property
     def confidence(self) -> Confidence:
@@ -88,15 +92,15 @@ def _plant(family: str, rule: Rule, template: str, turn: int, number: int, sourc
         return None  # The kind of file itself is the secret: there is one of it.
     if turn == 2 and rule.is_token and "\n" not in text and "^" not in rule.pattern[:6]:
         return Plant(family, rule, secret, text, State.METADATA)
-    state = FATES[number % 3] if turn else State.PRESENT
-    encoding = list(ENCODINGS)[number % 5] if turn and rule.is_token else "plain"
+    state = source.choice(FATES) if turn else State.PRESENT
+    encoding = source.choice(list(ENCODINGS)) if turn and rule.is_token else "plain"
     path = _path(rule, number)
-    if rule.paths and (turn or rule.pattern.startswith((r"\A", "(?s)\\A"))):
-        return None  # Files of a fixed name are there once, and whole.
-    above = _ABOVE.count("\n") + 1
+    if turn and rule.paths and f"/p{number}/" not in path:
+        return None  # A file of a fixed place is there once.
+    above = "" if _WHOLE.match(rule.pattern) else _ABOVE
     counted = ENCODINGS[encoding][1] and "\0" not in text
-    line = above + text[: max(text.find(secret), 0)].count("\n") if counted else None
-    return Plant(family, rule, secret, text, state, encoding, path, line)
+    line = 1 + (above + text[: max(text.find(secret), 0)]).count("\n") if counted else None
+    return Plant(family, rule, secret, text, state, encoding, path, line, above)
 
 
 def _secret(rule: Rule, text: str) -> str:

@@ -131,8 +131,9 @@ def _base36(number: int) -> str:
     return digits or "0"
 
 
-def _pypi(source: random.Random, host: str) -> str:
-    """`{pypi:pypi.org}`: a macaroon (version 2, binary) as PyPI issues them."""
+def _pypi(source: random.Random, prefix: str) -> str:
+    """`{pypi}`, or `{pypi:test.}`: a macaroon (version 2, binary) as PyPI and its test site issue them."""
+    host = f"{prefix}pypi" + ".org"
     caveat = b"\x02" + _sized(f'[1, ["{_uuid(source, "")}"]]'.encode()) + b"\0"
     head = b"\x02\x01" + _sized(host.encode()) + b"\x02" + _sized(_uuid(source, "").encode()) + b"\0"
     macaroon = head + caveat + b"\0\x06" + _sized(source.randbytes(32))
