@@ -11,7 +11,7 @@ from auditor.audit import Audit, Request, _audit_image
 from auditor.errors import FlattenError
 from auditor.images.archive import sha256
 from auditor.images.resolve import open_target
-from auditor.model import Digest, Finding, State
+from auditor.model import Digest, Finding, Skipped, State
 from auditor.rebuild.compare import Comparison, Side, compare
 from auditor.rebuild.config import Drops, stale_keys
 from auditor.rebuild.documents import Made
@@ -31,7 +31,8 @@ _REWRITTEN = ("history", "rootfs", "author", "comment", "config", "container_con
 class Proof:
     """What was checked, and found to hold. Sizes are of uncompressed layers, in bytes.
 
-    `removed` are the hidden secrets that are gone, `remaining` what is still there to be seen: visible files, ENV.
+    `removed` are the hidden secrets that are gone, `remaining` what is still there to be seen: visible files, ENV;
+    `skipped` is what the audit of the output could not read.
     """
 
     paths: int
@@ -46,6 +47,7 @@ class Proof:
     removed: tuple[Finding, ...]
     remaining: tuple[Finding, ...]
     dropped: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
 
 
 def prove(
@@ -97,6 +99,7 @@ def _prove_image(before: Audit, outputs: Sequence[Output], parts: Parts, after: 
         removed=tuple(finding for finding in before.findings if is_hidden(finding)),
         remaining=after.findings,
         dropped=_dropped(before, outputs, drops),
+        skipped=after.skipped,
     )
 
 

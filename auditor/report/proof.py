@@ -42,6 +42,9 @@ def _image(image: Flattened) -> list[str]:
     ]
     if not proof.removed:
         lines.append("nothing hidden was found in it")
+    if proof.skipped:
+        first = proof.skipped[0]
+        lines.append(f"not read, and so not proven: {plural(len(proof.skipped), 'item')}: {first.path}: {first.reason}")
     return lines + [f"dropped: {what}" for what in proof.dropped]
 
 
@@ -85,6 +88,7 @@ def _document(image: Flattened) -> dict[str, Any]:
         "violations": 0,
         "hidden_files": {"before": proof.hidden_files_before, "after": proof.hidden_files_after},
         "hidden_secrets": {"removed": [_finding(f) for f in proof.removed], "left": 0},
+        "not_read": [{"path": s.path, "layer": s.layer, "reason": s.reason} for s in proof.skipped],
         "remaining": [_finding(finding) for finding in proof.remaining],
     }
 

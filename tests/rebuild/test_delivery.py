@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import tarfile
@@ -17,7 +18,7 @@ from tests.conftest import Cli, docker, require
 from tests.images import Built, Item, file, folder, hardlink, image, layer, opaque, step, symlink, token, whiteout
 
 SECRET, SHOWN = token(31), token(32)
-NAME = "image-audit-flatten"
+NAME = f"image-audit-flatten-{os.getpid()}"  # two runs may share an engine
 POLICY = {"default": [{"type": "insecureAcceptAnything"}]}
 CONFIG: dict[str, Any] = {
     "Env": ["PATH=/bin", f"GITHUB_TOKEN={SHOWN}"],
