@@ -74,10 +74,11 @@ def audit(target: str, scanner: Scanner, request: Request) -> list[Audit]:
     unread = {id(layer): layer.size or 0 for i in images for layer in i.layers if not isinstance(layer.content, Passed)}
     scanner.progress.expect(sum(unread.values()))
     known: dict[Digest, LayerRecord] = {}
-    return [_audit_image(image, scanner, request, known) for image in images]
+    return [audit_image(image, scanner, request, known) for image in images]
 
 
-def _audit_image(image: Image, scanner: Scanner, request: Request, known: dict[Digest, LayerRecord]) -> Audit:
+def audit_image(image: Image, scanner: Scanner, request: Request, known: dict[Digest, LayerRecord]) -> Audit:
+    """Audit one image; `known` keeps the records of layers that several images share."""
     records = [_record(image, number, scanner, known) for number in range(len(image.layers))]
     trace = Trace([record.listing for record in records], stacked=image.stacked)
     base = named_base(request.base, image) if request.base else found_base(image)

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 
-from auditor.audit import Audit, Request, _audit_image
+from auditor.audit import Audit, Request, audit_image
 from auditor.errors import AuditError, ImageError, UsageError
 from auditor.images import daemon
 from auditor.images.manifest import Origin
@@ -38,7 +38,7 @@ def read_inputs(
         opened = tuple(_as_pushed(image, host, insecure) for image in opened)
     images = [_on_disk(image, held) for image in opened]
     known: dict[Digest, LayerRecord] = {}
-    audits = [_audit_image(image, scanner, Request(platform, selection=EVERYTHING), known) for image in images]
+    audits = [audit_image(image, scanner, Request(platform, selection=EVERYTHING), known) for image in images]
     for audit in audits:
         for number, record in enumerate(audit.records):
             if not record.is_tar:

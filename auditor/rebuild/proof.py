@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from auditor.audit import Audit, Request, _audit_image
+from auditor.audit import Audit, Request, audit_image
 from auditor.errors import FlattenError
 from auditor.images.archive import sha256
 from auditor.images.resolve import open_target
@@ -67,7 +67,7 @@ def prove(
     _hold("the archive", violations(path, known.keys() - kept))
     images = open_target(f"oci-archive:{path}")
     request = Request(selection=EVERYTHING)
-    afters = {image.id: _audit_image(image, scanner, request, known) for image in images}
+    afters = {image.id: audit_image(image, scanner, request, known) for image in images}
     proofs = []
     for before, outputs, parts, made in written:
         after = afters.get(sha256(made.config))
