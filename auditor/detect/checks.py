@@ -7,7 +7,6 @@ A check gets the secret and says True (the structure holds), False (it is broken
 from __future__ import annotations
 
 import base64
-import binascii
 import functools
 import json
 import re
@@ -197,36 +196,6 @@ def jwt(token: str) -> bool | None:
     return isinstance(value, dict) and "alg" in value
 
 
-def private_key(text: str) -> bool | None:
-    """The armoured bytes must be a DER or OpenSSH key structure, encrypted or not; its label alone proves nothing."""
-    body = _armoured(text)
-    if body is None:
-        return False
-    if body.startswith(b"openssh-key-v1\0"):
-        return len(body) > 100
-    # PKCS#1, PKCS#8 and SEC1 are all one DER SEQUENCE as long as the body says: X.690, 8.1.3.
-    if len(body) < 40 or body[0] != 0x30:
-        return None if "ENCRYPTED" in text or "PGP" in text else False
-    return _der_length(body) == len(body)
-
-
-def _armoured(text: str) -> bytes | None:
-    lines = text.replace("\\r", "").replace("\\n", "\n").split("\n")
-    body = "".join(line.strip() for line in lines if line and "-----" not in line and ":" not in line)
-    try:
-        return base64.b64decode(body, validate=True)
-    except (binascii.Error, ValueError):
-        return None
-
-
-def _der_length(body: bytes) -> int:
-    first = body[1]
-    if first < 0x80:
-        return 2 + first
-    count = first & 0x7F
-    return 2 + count + int.from_bytes(body[2 : 2 + count], "big")
-
-
 def docker_auth(text: str) -> bool | None:
     """`auth` in a Docker config is base64 of `user:password`. Docker CLI reference, config.json."""
     try:
@@ -257,6 +226,5 @@ CHECKS: dict[str, Check] = {
     # Elasticsearch, "Create API key": `encoded` is the base64 of an ID, a colon and a key.
     "elastic-api-key": _decodes_to(rb"[\w-]{20}:[\w-]{22}"),
     "jwt": jwt,
-    "private-key": private_key,
     "docker-auth": docker_auth,
 }

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from auditor.detect.place import Place, place
 from auditor.detect.placeholder import is_placeholder
-from auditor.detect.plausible import implausible
+from auditor.detect.plausible import entropy, implausible
 from auditor.detect.plugins import secrets_in_line
 from auditor.detect.prefilter import prefilter
 from auditor.detect.rules import CHECKS, Rule, Ruleset
@@ -187,11 +185,6 @@ def line_at(text: memoryview | bytes, start: int, end: int) -> str:
 def _keyword_near(rule: Rule, text: memoryview | bytes, start: int, end: int) -> bool:
     near = bytes(text[max(0, start - CONTEXT) : end + CONTEXT]).lower()
     return any(word.lower().encode() in near for word in rule.keywords)
-
-
-def entropy(text: str) -> float:
-    """Return Shannon's entropy in bits a character."""
-    return -sum(n / len(text) * math.log2(n / len(text)) for n in Counter(text).values()) if text else 0.0
 
 
 def mask(secret: str, rule: Rule) -> str:

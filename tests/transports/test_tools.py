@@ -230,6 +230,7 @@ class TestForms:
         docker("tag", layer2, f"{address}/team/app:1")
         run("docker", "push", f"{address}/team/app:1", env=environment)
         assert ids(scan(with_engine, target)) == ids(scan(with_engine, layer2))
+        docker("rmi", f"{address}/team/app:1")
         missing = with_engine("scan", f"docker://{address}/team/none:1")
         assert missing.status == 2 and "no such image" in missing.err
 
