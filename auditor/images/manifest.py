@@ -261,16 +261,6 @@ def _image(store: Store, descriptor: Descriptor, names: tuple[str, ...], origin:
             names,
             annotations,
         )
-    made = tuple(
-        Layer(
-            store.content(layer),
-            None,
-            layer.digest,
-            layer.size,
-            layer.annotations.get(_TITLE) or layer.digest.hex,
-        )
-        for layer in layers
-    )
     raw = _quiet_json(document)
     return Image(
         origin.target,
@@ -278,12 +268,18 @@ def _image(store: Store, descriptor: Descriptor, names: tuple[str, ...], origin:
         config.digest if config else None,
         descriptor.digest,
         Config(descriptor.platform, (), (), {}),
-        made,
+        tuple(_blob(store, layer) for layer in layers),
         names,
         annotations,
         {"config": raw} if raw else {},
         stacked=False,
     )
+
+
+def _blob(store: Store, layer: Descriptor) -> Layer:
+    """Return an artifact's blob: no config tells its uncompressed digest; its title names a plain file."""
+    title = layer.annotations.get(_TITLE) or layer.digest.hex
+    return Layer(store.content(layer), None, layer.digest, layer.size, title)
 
 
 def _children(manifest: dict[str, Any], what: str) -> tuple[list[Descriptor], Descriptor | None]:
