@@ -1,21 +1,20 @@
-"""Secrets to plant: of every rule, fresh, over several paths, encodings and fates."""
+"""Secrets to plant: of every rule, fresh, over several paths, ways to hold a text, places and fates."""
 
 from __future__ import annotations
 
-import base64
-import gzip
-import io
 import random
 import re
-import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 
 from auditor.detect.examples import fill, outline
 from auditor.detect.proof import path_for
 from auditor.detect.rules import Rule, load_file
 from auditor.model import Confidence, State
+from bench.metadata import ONCE, PLACES
+from bench.ways import REPOSITORIES, WAYS, Way
 
 FATES = (State.PRESENT, State.DELETED, State.OVERWRITTEN)
 _FOLDERS = (
@@ -26,46 +25,36 @@ _FOLDERS = (
     "usr/local/etc/app{n}/app.yml",
 )
 _ABOVE = "# kept by the operations team\nmode = production\nworkers = 4\n"
-
-
-def _zipped(data: bytes) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("conf/app.env", data)
-    return out.getvalue()
-
-
-# What it is packed in, and whether lines are still counted.
-ENCODINGS: dict[str, tuple[Callable[[bytes], bytes], bool]] = {
-    "plain": (lambda data: data, True),
-    "utf-16": (lambda data: b"\xff\xfe" + data.decode().encode("utf-16le"), True),
-    "base64": (lambda data: b"data: " + base64.b64encode(data) + b"\n", False),
-    "gzip": (lambda data: gzip.compress(data, mtime=0), True),
-    "zip": (_zipped, True),
-}
-
-
 _WHOLE = re.compile(r"(?:\(\?[a-z]+\))?\\A")  # a pattern of a file as a whole
 
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """A secret, where it is put, and what has to be said of it. `line` is None where lines are not counted."""
+    """A secret, where it is put, and what has to be said of it.
+
+    `how` is a way to hold a text, or a place in the metadata; `path` is None there, and in a repository's history one
+    within the repository. `line` is None where lines are not counted.
+    """
 
     family: str
     rule: Rule
     secret: str
     text: str
     state: State
-    encoding: str = "plain"
+    how: str = "plain"
     path: str | None = None
     line: int | None = None
     above: str = _ABOVE
 
     @property
+    def way(self) -> Way:
+        """How its file holds it."""
+        return WAYS[self.how]
+
+    @property
     def content(self) -> bytes:
         """The bytes of its file."""
-        return ENCODINGS[self.encoding][0]((self.above + self.text.removesuffix("\n") + "\n").encode())
+        return self.way.pack((self.above + self.text.removesuffix("\n") + "\n").encode())
 
     @property
     def confidence(self) -> Confidence:
@@ -76,31 +65,47 @@ class Plant:
 def plants(files: Iterable[Path], source: random.Random) -> list[Plant]:
     """Return two plants or more of each rule: one that is plain and present, and others by turns."""
     made: list[Plant] = []
+    places = chain(ONCE, (source.choice(PLACES) for _ in repeat(None)))
     for path in files:
         for rule in load_file(path):
             for turn, template in enumerate((rule.examples[0], *rule.examples[:2])):
-                plant = _plant(path.stem, rule, template, turn, len(made), source)
+                plant = _plant(path.stem, rule, template, turn, len(made), source, places)
                 if plant:
                     made.append(plant)
     return made
 
 
-def _plant(family: str, rule: Rule, template: str, turn: int, number: int, source: random.Random) -> Plant | None:
+def near_misses(files: Iterable[Path], source: random.Random) -> list[Plant]:
+    """Return the counterexamples of each rule whose secret is known by its own shape, as files to be left alone."""
+    return [
+        Plant(path.stem, rule, "", fill(template, source.getrandbits(40)), State.PRESENT, path=f"{path.stem}/{number}")
+        for path in files
+        for rule in load_file(path)
+        if rule.is_token
+        for number, template in enumerate(rule.counterexamples)
+    ]
+
+
+def _plant(
+    family: str, rule: Rule, template: str, turn: int, number: int, source: random.Random, places: Iterator[str]
+) -> Plant | None:
     text = fill(template, source.getrandbits(40))
     secret = _secret(rule, text)
     if outline(template) == template and turn:
         return None  # The kind of file itself is the secret: there is one of it.
     if turn == 2 and rule.is_token and "\n" not in text and "^" not in rule.pattern[:6]:
-        return Plant(family, rule, secret, text, State.METADATA)
+        return Plant(family, rule, secret, text, State.METADATA, next(places))
+    how = source.choice(list(WAYS)) if turn and rule.is_token and "\0" not in text else "plain"
     state = source.choice(FATES) if turn else State.PRESENT
-    encoding = source.choice(list(ENCODINGS)) if turn and rule.is_token else "plain"
-    path = _path(rule, number)
+    path = _path(rule, number) + WAYS[how].ending
     if turn and rule.paths and f"/p{number}/" not in path:
         return None  # A file of a fixed place is there once.
+    if how in REPOSITORIES:
+        state = State.DELETED if how == "git pack" else State.PRESENT
     above = "" if _WHOLE.match(rule.pattern) else _ABOVE
-    counted = ENCODINGS[encoding][1] and "\0" not in text
+    counted = WAYS[how].counted and "\0" not in text
     line = 1 + (above + text[: max(text.find(secret), 0)]).count("\n") if counted else None
-    return Plant(family, rule, secret, text, state, encoding, path, line, above)
+    return Plant(family, rule, secret, text, state, how, path, line, above)
 
 
 def _secret(rule: Rule, text: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from auditor.detect.examples import fill
 
 _WORDS = ("Winter", "harbor", "Falcon", "mango", "Ostrich", "granite", "Velvet", "pixel", "Quasar", "timber")
+_WEAK = ("monkey1987", "iloveyou2much", "sup3rman!", "tr0ub4dor", "summer2019", "blink182", "p4ssw0rd!x", "starwars77")
 _SIGNS = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789!@#%^&*()-_=+"
 
 
@@ -29,7 +30,8 @@ def risky_files(source: random.Random) -> tuple[dict[str, str], list[Risky]]:
     for row in Path(__file__).with_name("risky.txt").read_text().splitlines():
         if row.startswith("#"):
             continue
-        path, _, template = row.partition("\t")
+        name, _, template = row.partition("\t")
+        path = f"risky/{name}"
         before, secret, after = re.split("[«»]", _fresh(template, source))
         lines = files.setdefault(path, [])
         made.append(Risky(path, len(lines) + 1 + before.count("\n"), secret))
@@ -40,6 +42,7 @@ def risky_files(source: random.Random) -> tuple[dict[str, str], list[Risky]]:
 def _fresh(template: str, source: random.Random) -> str:
     text = re.sub(r"\{pw\}", lambda _: _password(source), template.replace("⏎", "\n"))
     text = re.sub(r"\{mixed\}", lambda _: "".join(source.choice(_SIGNS) for _ in range(16)), text)
+    text = re.sub(r"\{weak\}", lambda _: f"{source.choice(_WEAK)}{source.randrange(10, 99)}", text)
     return fill(text, source.getrandbits(40))
 
 

@@ -89,7 +89,7 @@ _CONSTANT = re.compile(r"^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$")
 _IDENTIFIER = re.compile(r"^[a-z]{1,12}(?:_[a-z]{1,12})+$|^[A-Z]+(?:_[A-Z]+)+$")
 _CODE_CHARS = re.compile(r"[(){};]|=>|&&|\|\||==|\+=|->|::|\\x|\\u|\.\w+\.|\[")
 _CONTROL = re.compile(r"[^\x20-\x7e\xa0-\ufffc\t\r\n\f]")
-_MARKUP = re.compile(r"</?[a-z]|&[a-z]+;|&#")
+_MARKUP = re.compile(r"</?[a-z]|&[a-z]+;|&#[0-9x]")
 _EXAMPLE_HOST = re.compile(
     r"(?i)^(?:[\w.-]*\.)?(?:example(?:\.\w+)?|host(?:name)?|server|domain|your[\w.-]*|my[\w-]*(?:host|server|domain|proxy)[\w.-]*|"
     r"foo|bar|test|site|some[\w-]*|proxy(?:host|server)?|a|b|h|x)(?:[:/?#\s\"'`,;)\]}<>]|\.(?:com|org|net|test|invalid|local(?:host)?)\b|$)"
@@ -222,7 +222,9 @@ def _weak_token(secret: str, line: str) -> bool:
 
 
 def _type_name(secret: str, line: str) -> bool:
-    """A bare `Base64URLString` where a token could stand is the name of a type."""
+    """A bare `Base64URLString` where a token could stand is the name of a type; a weak password is in lower case."""
+    if not secret.isalnum() or (secret.islower() and len(secret) > 8):
+        return False
     return secret.isidentifier() and _of_token(secret, line) and _bare(secret, line) and reads_like_words(secret)
 
 
