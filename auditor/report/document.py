@@ -13,6 +13,7 @@ from auditor.advice.flatten import FlattenAdvice
 from auditor.audit import Audit
 from auditor.findings import display
 from auditor.model import Finding, Severity, State, Version
+from auditor.selection import By
 
 SCHEMA = "image-audit/1"
 
@@ -46,6 +47,8 @@ def report(audit: Audit, created: str, *, show_secrets: bool = False) -> dict[st
             "skipped": len(audit.skipped),
         },
         "skipped": [asdict(item) for item in audit.skipped],
+        "ignored": {by.value: sum(item.by is by for item in audit.ignored) for by in By},
+        "baseline": asdict(audit.baseline) if audit.baseline else None,
         "summary": _summary(audit.findings),
     }
 
@@ -114,7 +117,7 @@ def _finding(finding: Finding, show_secrets: bool) -> dict[str, Any]:
         "check": finding.check,
         "verified": finding.verified,
         "package": asdict(finding.package) if finding.package else None,
-        "source": None,
+        "source": asdict(finding.source) if finding.source else None,
         "recover": finding.recover,
         "advice": list(finding.advice),
     }

@@ -2,54 +2,89 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from auditor.audit import Audit
 from auditor.errors import UsageError
+from auditor.model import Severity
 
-FORMATS = ("table", "json", "html")
-_ENDINGS = {".json": "json", ".html": "html", ".htm": "html", ".txt": "table"}
+FORMATS = ("table", "json", "html", "sarif", "markdown", "gitlab", "junit")
+_ENDINGS = {
+    ".json": "json",
+    ".html": "html",
+    ".htm": "html",
+    ".sarif": "sarif",
+    ".md": "markdown",
+    ".xml": "junit",
+    ".txt": "table",
+}
+_GITLAB = "gl-secret-detection-report.json"
+"""The name that GitLab's documentation gives the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How a report is shown: `width` and `color` of the table, the severity that fails, whether secrets are whole."""
+
+    width: int = 100
+    color: bool = False
+    fail_on: Severity | None = Severity.HIGH
+    show_secrets: bool = False
 
 
 def format_of(path: Path) -> str:
-    """Return the format that a file's ending asks for. Raises UsageError on any other ending."""
+    """Return the format that a file's name or ending asks for. Raises UsageError on any other ending."""
+    if path.name == _GITLAB:
+        return "gitlab"
     try:
         return _ENDINGS[path.suffix.lower()]
     except KeyError:
-        raise UsageError(f"-o {path}: unknown ending; want one of {', '.join(_ENDINGS)}") from None
+        raise UsageError(f"-o {path}: unknown ending; want one of {', '.join(_ENDINGS)}, or {_GITLAB}") from None
 
 
-def render(form: str, audits: Sequence[Audit], created: str, *, width: int, color: bool, show_secrets: bool) -> str:
-    """Render a report in one of FORMATS."""
-    match form:
-        case "json":
-            from auditor.report import document
+def render(form: str, audits: Sequence[Audit], created: str, shown: Shown) -> str:
+    """Render a report in one of FORMATS. `created` is RFC 3339 in UTC."""
+    if form == "table":
+        from auditor.report import table
 
-            return document.render(audits, created, show_secrets=show_secrets)
-        case "html":
-            from auditor.report import html
+        return table.render(audits, width=shown.width, color=shown.color, show_secrets=shown.show_secrets)
+    if form == "junit":
+        from auditor.report import junit
 
-            return html.render(audits, created, show_secrets=show_secrets)
-        case _:
-            from auditor.report import table
-
-            return table.render(audits, width=width, color=color, show_secrets=show_secrets)
+        return junit.render(audits, created, fail_on=shown.fail_on, show_secrets=shown.show_secrets)
+    module = importlib.import_module("auditor.report." + {"json": "document"}.get(form, form))
+    text: str = module.render(audits, created, show_secrets=shown.show_secrets)
+    return text
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write a file beside its place and rename it, so that nobody sees half of it. Raises UsageError."""
+    """Write a text whole or not at all. Raises UsageError."""
+    with whole(path, 0o666 & ~_umask()) as out:
+        out.write(text.encode())
+
+
+@contextmanager
+def whole(path: Path, mode: int) -> Iterator[IO[bytes]]:
+    """Give a file beside a path to write to, and rename it in the end, so that nobody sees half of it.
+
+    Raises UsageError where that can't be, or where a device or a pipe lies there.
+    """
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: is no plain file; -o wants one")
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-        ) as out:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
             temporary = Path(out.name)
             try:
-                out.write(text)
+                yield out
                 out.flush()
-                temporary.chmod(0o666 & ~_umask())
+                temporary.chmod(mode)
                 temporary.replace(path)
             except BaseException:
                 temporary.unlink(missing_ok=True)

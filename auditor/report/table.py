@@ -13,7 +13,8 @@ from rich.text import Text
 
 from auditor.audit import Audit
 from auditor.model import Finding, Severity, State
-from auditor.report.text import instruction, plural, printable, shortened, size
+from auditor.report.text import plural, printable, size
+from auditor.report.words import fate, place, shown_secret, summary
 
 _STYLES = {
     Severity.CRITICAL: "bold white on red",
@@ -21,7 +22,6 @@ _STYLES = {
     Severity.MEDIUM: "yellow",
     Severity.LOW: "cyan",
 }
-_MAX_INSTRUCTION = 160
 _MAX_SKIPPED = 10
 
 
@@ -73,42 +73,18 @@ def _label(finding: Finding) -> Text:
 
 
 def _body(finding: Finding, show_secrets: bool) -> Text:
-    secret = finding.secret.reveal() if show_secrets else finding.secret.masked
     text = Text(printable(finding.name), style="bold")
-    text.append(f"  {printable(secret)}", style="not bold")
+    text.append(f"  {shown_secret(finding, show_secrets)}", style="not bold")
     if finding.verified:
         style = "bold red" if finding.verified == "active" else "dim not bold"
         text.append(f"  verified: {finding.verified}", style=style)
     text.append("\n")
-    text.append(_place(finding), style="cyan")
-    for line in _fate(finding):
+    text.append(place(finding), style="cyan")
+    for line in fate(finding):
         text.append(f"\n{line}")
     if finding.recover and finding.state in (State.DELETED, State.OVERWRITTEN):
         text.append(f"\nstill recoverable: {printable(finding.recover)}", style="magenta")
     return text
-
-
-def _place(finding: Finding) -> str:
-    if finding.path is None:
-        return printable(finding.where or "")
-    path = finding.path + (f"!{finding.member}" if finding.member else "")
-    line = f":{finding.line}" if finding.line else ""
-    decoded = f" ({', '.join(finding.decoded)})" if finding.decoded else ""
-    return printable(path + line + decoded)
-
-
-def _fate(finding: Finding) -> Iterable[str]:
-    base = " (base image)" if finding.inherited else ""
-    if finding.added_in is not None:
-        yield f"added in layer {finding.added_in}{base}{_by(finding.added_by)}"
-    elif finding.added_by:
-        yield f"set{base}{_by(finding.added_by)}"
-    if finding.hidden_in is not None:
-        yield f"{finding.state} in layer {finding.hidden_in}{_by(finding.hidden_by)}"
-
-
-def _by(step: str | None) -> str:
-    return f" by {shortened(printable(instruction(step)), _MAX_INSTRUCTION)}" if step else ""
 
 
 def _closing(audit: Audit) -> list[RenderableType]:
@@ -121,26 +97,15 @@ def _closing(audit: Audit) -> list[RenderableType]:
     if audit.skipped:
         parts.append(Text(f"Not read: {plural(len(audit.skipped), 'item')}.", style="yellow"))
         for item in audit.skipped[:_MAX_SKIPPED]:
-            place = item.path or "image"
+            what = item.path or "image"
             layer = f" in layer {item.layer}" if item.layer is not None else ""
-            parts.append(Padding(Text(printable(f"{place}{layer}: {item.reason}")), (0, 0, 0, 2)))
+            parts.append(Padding(Text(printable(f"{what}{layer}: {item.reason}")), (0, 0, 0, 2)))
     parts.append(Text(""))
     return parts
 
 
 def _summary(audit: Audit) -> Text:
-    files = sum(1 for record in audit.records for _ in record.listing.files())
-    read = f"{plural(files, 'file')} in {plural(len(audit.records), 'layer')} read"
-    if not audit.findings:
-        return Text(f"No secrets found. {read}.", style="green")
-    counts = ", ".join(
-        f"{sum(f.severity is severity for f in audit.findings)} {severity}"
-        for severity in Severity
-        if any(f.severity is severity for f in audit.findings)
-    )
-    hidden = sum(f.hidden_in is not None for f in audit.findings)
-    gone = f", {hidden} of them deleted or overwritten but recoverable" if hidden else ""
-    return Text(f"{plural(len(audit.findings), 'secret')} found ({counts}){gone}; {read}.", style="bold")
+    return Text(summary(audit), style="bold" if audit.findings else "green")
 
 
 def _plans(audit: Audit) -> RenderableType:

@@ -1,0 +1,29 @@
+"""The report as one self-contained HTML page, made of the same document as the JSON report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from auditor.audit import Audit
+from auditor.report.document import report
+from auditor.report.html.page import page
+from auditor.report.html.view import views
+
+
+def render(audits: Sequence[Audit], created: str, *, show_secrets: bool = False) -> str:
+    """Return the page. Every text of the image is escaped; the page asks for nothing from anywhere."""
+    return render_documents([report(audit, created, show_secrets=show_secrets) for audit in audits])
+
+
+def render_documents(reports: Sequence[dict[str, Any]]) -> str:
+    """Return the page of reports as `document.report` makes them."""
+    images = views(reports)
+    grids = sorted({image.picture.grid for image in images})
+    return page(
+        "report.html",
+        styles=("style.css", "report.css"),
+        rules=[f".{grid.name}{{--columns:{grid.columns};--base:{grid.base}}}" for grid in grids],
+        scripts=("report.js",),
+        images=images,
+    )

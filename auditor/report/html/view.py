@@ -1,0 +1,99 @@
+"""What the page shows beside the report's own values: anchors, counts for filters, the ledger by reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from auditor.report.html.picture import Picture, fate_of, picture
+
+_PATHS_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Why something was not read, how often, and the first of it."""
+
+    reason: str
+    count: int
+    first: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One image on the page. `anchors`, `lanes` and `copies` have an item a finding.
+
+    `copies` is how many findings of the report hold the same secret. `steps` are the history's with their layer's
+    index, or the layers alone where the history does not fit them.
+    """
+
+    number: int
+    report: dict[str, Any]
+    picture: Picture
+    anchors: tuple[str, ...]
+    lanes: tuple[str, ...]
+    copies: tuple[int, ...]
+    secrets: int
+    recoverable: int
+    providers: tuple[tuple[str, int], ...]
+    layers: tuple[int, ...]
+    steps: tuple[tuple[dict[str, Any], dict[str, Any] | None], ...]
+    most_wasted: int
+    unread: tuple[Unread, ...]
+
+
+def views(reports: Sequence[dict[str, Any]]) -> list[View]:
+    """Return the page's images. An anchor is `f-ID`; where several images hold a finding, the first one's."""
+    taken: set[str] = set()
+    result = []
+    for number, report in enumerate(reports):
+        anchors = tuple(_anchor(finding["id"], number, taken) for finding in report["findings"])
+        taken.update(anchors)
+        result.append(_view(number, report, anchors))
+    return result
+
+
+def _anchor(finding_id: str, number: int, taken: set[str]) -> str:
+    return f"f-{finding_id}" if f"f-{finding_id}" not in taken else f"f-{finding_id}-image{number + 1}"
+
+
+def _view(number: int, report: dict[str, Any], anchors: tuple[str, ...]) -> View:
+    findings = report["findings"]
+    copies = Counter(finding["secret_id"] for finding in findings)
+    states = report["summary"]["by_state"]
+    return View(
+        number=number,
+        report=report,
+        picture=picture(report),
+        anchors=anchors,
+        lanes=tuple(fate_of(finding).key for finding in findings),
+        copies=tuple(copies[finding["secret_id"]] for finding in findings),
+        secrets=len(copies),
+        recoverable=states.get("deleted", 0) + states.get("overwritten", 0),
+        providers=_by_count(finding["provider"] for finding in findings),
+        layers=tuple(sorted({f[key] for f in findings for key in ("added_in", "hidden_in")} - {None})),
+        steps=_steps(report["image"]),
+        most_wasted=max((layer["hidden_bytes"] for layer in report["image"]["layers"]), default=0),
+        unread=_unread(report["skipped"]),
+    )
+
+
+def _by_count(names: Iterable[str]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(Counter(names).items(), key=lambda item: (-item[1], item[0])))
+
+
+def _steps(image: dict[str, Any]) -> tuple[tuple[dict[str, Any], dict[str, Any] | None], ...]:
+    layers, history = image["layers"], image["history"]
+    known = {step["layer"] for step in history} - {None}
+    unknown = tuple((layer, layer) for layer in layers if layer["index"] not in known)
+    return unknown + tuple((step, None if step["layer"] is None else layers[step["layer"]]) for step in history)
+
+
+def _unread(skipped: Sequence[dict[str, Any]]) -> tuple[Unread, ...]:
+    reasons: dict[str, list[dict[str, Any]]] = {}
+    for item in skipped:
+        reasons.setdefault(item["reason"], []).append(item)
+    ordered = sorted(reasons.items(), key=lambda pair: (-len(pair[1]), pair[0]))
+    return tuple(Unread(reason, len(items), tuple(items[:_PATHS_SHOWN])) for reason, items in ordered)

@@ -1,0 +1,202 @@
+"""SARIF 2.1.0 (OASIS), as GitHub code scanning takes it: one run an image, one result a finding.
+
+GitHub shows only results with a file and a line, tells alerts apart by `primaryLocationLineHash`, wants another
+category (`automationDetails.id` up to its last slash) for each run of a file, and refuses more than 25,000 results.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from auditor import __version__
+from auditor.audit import Audit
+from auditor.detect.pages import page
+from auditor.detect.rules import Rule
+from auditor.model import Finding, Severity, Skipped
+from auditor.report.text import printable, shortened
+from auditor.report.words import fate, image_name, place, shown_secret
+
+SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+LEVELS = {Severity.CRITICAL: "error", Severity.HIGH: "error", Severity.MEDIUM: "warning", Severity.LOW: "note"}
+SECURITY_SEVERITY = {Severity.CRITICAL: "9.5", Severity.HIGH: "8.0", Severity.MEDIUM: "5.5", Severity.LOW: "2.0"}
+"""GitHub's bands: critical above 9.0, high from 7.0, medium from 4.0, low above 0."""
+
+METADATA_URI = "image-config"
+"""Stands for the file of what is in no file: a result must have one."""
+
+MAX_RESULTS = 25_000
+MAX_SKIPPED = 1000
+MAX_MESSAGE = 1000
+MAX_NAME = 255
+
+
+def render(audits: Sequence[Audit], created: str, *, show_secrets: bool = False) -> str:
+    """Return the log as JSON text. `created` is RFC 3339 in UTC."""
+    taken: Counter[str] = Counter()
+    runs = []
+    for audit in audits:
+        category = _category(audit)
+        taken[category] += 1
+        number = f"{taken[category]}/" if taken[category] > 1 else ""
+        runs.append(_run(audit, created, category + number, show_secrets))
+    return log(runs)
+
+
+def log(runs: Sequence[dict[str, Any]]) -> str:
+    """Return a SARIF log of runs as JSON text."""
+    return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": list(runs)}, indent=2) + "\n"
+
+
+def text(said: str) -> dict[str, str]:
+    """Return a message. What would be a placeholder or a link in one (SARIF 3.11.5, 3.11.6) is pulled apart."""
+    return {"text": shortened(re.sub(r"\{(\d+)\}", r"{ \1 }", said).replace("](", "] ("), MAX_MESSAGE)}
+
+
+def _run(audit: Audit, created: str, category: str, show_secrets: bool) -> dict[str, Any]:
+    shown = audit.findings[:MAX_RESULTS]
+    rules = [audit.ruleset.by_id[rule] for rule in sorted({finding.rule for finding in shown})]
+    numbers = {rule.id: number for number, rule in enumerate(rules)}
+    return {
+        "tool": {
+            "driver": {
+                "name": "image-audit",
+                "version": __version__,
+                "semanticVersion": __version__,
+                "rules": [_rule(rule) for rule in rules],
+                "properties": {"ruleset": audit.ruleset.digest},
+            }
+        },
+        "automationDetails": {"id": category, "description": text(f"Secrets in {image_name(audit)}")},
+        "invocations": [
+            {
+                "executionSuccessful": True,
+                "endTimeUtc": created,
+                "toolExecutionNotifications": list(_notifications(audit)),
+            }
+        ],
+        "columnKind": "unicodeCodePoints",
+        "results": [_result(audit, finding, numbers[finding.rule], show_secrets) for finding in shown],
+    }
+
+
+def _category(audit: Audit) -> str:
+    """Return `image-audit/layer2/linux/amd64/`: the same for every build of an image, another for each platform."""
+    platform = audit.image.config.platform
+    parts = ["image-audit", printable(audit.image.target), *([printable(str(platform))] if platform else [])]
+    return "/".join(parts) + "/"
+
+
+def _rule(rule: Rule) -> dict[str, Any]:
+    name = shortened(rule.name, MAX_NAME)
+    return {
+        "id": rule.id,
+        "name": name,
+        "shortDescription": {"text": name},
+        "fullDescription": {"text": f"{name} in a container image: whoever can pull the image can read it."},
+        "help": {"text": page(rule), "markdown": page(rule)},
+        **({"helpUri": rule.revoke} if rule.revoke else {}),
+        "defaultConfiguration": {"level": LEVELS[rule.severity]},
+        "properties": {
+            "security-severity": SECURITY_SEVERITY[rule.severity],
+            "precision": rule.confidence.value,
+            "tags": ["security", "secret", "container", "external/cwe/cwe-798", rule.provider],
+        },
+    }
+
+
+def _result(audit: Audit, finding: Finding, number: int, show_secrets: bool) -> dict[str, Any]:
+    secret = shown_secret(finding, show_secrets)
+    said = "; ".join([f"{printable(finding.name)} {secret} in {place(finding)} ({finding.state})", *fate(finding)])
+    result = {
+        "ruleId": finding.rule,
+        "ruleIndex": number,
+        "level": LEVELS[finding.severity],
+        "message": text(f"{said}. {printable(finding.advice[0]) if finding.advice else ''}".rstrip()),
+        "locations": [_location(audit, finding)],
+        # The number after the colon tells equal lines of one file apart; an id is unique in itself.
+        "partialFingerprints": {"primaryLocationLineHash": f"{finding.id}:1", "imageAuditFinding/v1": finding.id},
+        "properties": _properties(finding, secret),
+    }
+    if finding.source:
+        result["relatedLocations"] = [{"id": 1, **_in_image(finding), "message": text(f"In {image_name(audit)}")}]
+    return result
+
+
+def _location(audit: Audit, finding: Finding) -> dict[str, Any]:
+    """Return the line of the Dockerfile where it is known, else the place in the image."""
+    physical = _in_image(finding)
+    if finding.source:
+        physical = _at(uri(finding.source.file), finding.source.line)
+    return {**physical, "logicalLocations": _logical(audit, finding)}
+
+
+def _in_image(finding: Finding) -> dict[str, Any]:
+    return _at(METADATA_URI if finding.path is None else uri(finding.path), finding.line)
+
+
+def _at(where: str, line: int | None) -> dict[str, Any]:
+    # GitHub drops a result without a line: what has none, as in binary data, stands at the first.
+    return {"physicalLocation": {"artifactLocation": {"uri": where}, "region": {"startLine": line or 1}}}
+
+
+def uri(path: str) -> str:
+    """Return a path as a relative URI reference, RFC 3986: percent-encoded, without a leading slash."""
+    return quote(path.lstrip("/"), safe="/", errors="backslashreplace") or "."
+
+
+def _logical(audit: Audit, finding: Finding) -> list[dict[str, str]]:
+    image = image_name(audit)
+    steps = [("image", image)]
+    if finding.added_in is not None:
+        steps.append(("layer", f"layer {finding.added_in}"))
+    if finding.member:
+        steps.append(("member", shortened(printable(finding.member), MAX_MESSAGE)))
+    if finding.where:
+        steps.append(("metadata", shortened(printable(finding.where), MAX_MESSAGE)))
+    names = [name for _, name in steps]
+    return [
+        {"kind": kind, "name": name, "fullyQualifiedName": "!".join(names[: at + 1])}
+        for at, (kind, name) in enumerate(steps)
+    ]
+
+
+def _properties(finding: Finding, secret: str) -> dict[str, Any]:
+    return {
+        "state": finding.state.value,
+        "severity": finding.severity.value,
+        "confidence": finding.confidence.value,
+        "secret": secret,
+        "secretId": finding.secret_id,
+        "line": finding.line,
+        "addedIn": finding.added_in,
+        "hiddenIn": finding.hidden_in,
+        "inherited": finding.inherited,
+        "verified": finding.verified,
+        "recover": None if finding.recover is None else printable(finding.recover),
+    }
+
+
+def _notifications(audit: Audit) -> Iterable[dict[str, Any]]:
+    """Yield what was not read, and what GitHub would not take."""
+    for item in audit.skipped[:MAX_SKIPPED]:
+        yield _notification(_skipped(item))
+    for what, count, limit in (
+        ("items were not read", len(audit.skipped), MAX_SKIPPED),
+        ("findings are not shown", len(audit.findings), MAX_RESULTS),
+    ):
+        if count > limit:
+            yield _notification(f"{count - limit} more {what} here; the JSON report has them all.")
+
+
+def _skipped(item: Skipped) -> str:
+    layer = f" in layer {item.layer}" if item.layer is not None else ""
+    return f"Not read: {printable(item.path or 'image')}{layer}: {printable(item.reason)}"
+
+
+def _notification(said: str) -> dict[str, Any]:
+    return {"level": "warning", "message": text(said)}

@@ -1,0 +1,76 @@
+"""What every format says of a finding in the same words, safe to print. Each format escapes its own markup."""
+
+from __future__ import annotations
+
+from auditor.audit import Audit
+from auditor.model import Finding, Severity
+from auditor.report.text import instruction, plural, printable, shortened
+from auditor.selection import By
+
+MAX_INSTRUCTION = 160
+MAX_PATH = 1000
+
+
+def shown_secret(finding: Finding, show_secrets: bool) -> str:
+    """Return the secret masked, or whole where that was asked for."""
+    return printable(finding.secret.reveal() if show_secrets else finding.secret.masked)
+
+
+def place(finding: Finding) -> str:
+    """Return `/app.zip!b/.env:3 (base64)`, or the place in the metadata."""
+    if finding.path is None:
+        return shortened(printable(finding.where or ""), MAX_PATH)
+    path = finding.path + (f"!{finding.member}" if finding.member else "")
+    line = f":{finding.line}" if finding.line else ""
+    decoded = f" ({', '.join(finding.decoded)})" if finding.decoded else ""
+    return shortened(printable(path), MAX_PATH) + line + printable(decoded)
+
+
+def step(created_by: str | None) -> str:
+    """Return an instruction, cut to a length that a table takes; "" where it is not known."""
+    return shortened(printable(instruction(created_by)), MAX_INSTRUCTION)
+
+
+def fate(finding: Finding) -> list[str]:
+    """Return who added it and who hid it, a line each; none where nothing is known."""
+    base = " (base image)" if finding.inherited else ""
+    lines = []
+    if finding.added_in is not None:
+        lines.append(f"added in layer {finding.added_in}{base}{_by(finding.added_by)}")
+    elif finding.added_by:
+        lines.append(f"set{base}{_by(finding.added_by)}")
+    if finding.hidden_in is not None:
+        lines.append(f"{finding.state} in layer {finding.hidden_in}{_by(finding.hidden_by)}")
+    return lines
+
+
+def _by(created_by: str | None) -> str:
+    text = step(created_by)
+    return f" by {text}" if text else ""
+
+
+def summary(audit: Audit) -> str:
+    """Return how many secrets there are, how severe, how many of them hidden, what was read, and what is ignored."""
+    files = sum(1 for record in audit.records for _ in record.listing.files())
+    read = f"{plural(files, 'file')} in {plural(len(audit.records), 'layer')} read"
+    if not audit.findings:
+        return f"No secrets found. {read}.{_ignored(audit)}"
+    found = [finding.severity for finding in audit.findings]
+    counts = ", ".join(f"{found.count(severity)} {severity}" for severity in Severity if severity in found)
+    hidden = sum(finding.hidden_in is not None for finding in audit.findings)
+    gone = f", {hidden} of them deleted or overwritten but recoverable" if hidden else ""
+    return f"{plural(len(found), 'secret')} found ({counts}){gone}; {read}.{_ignored(audit)}"
+
+
+def _ignored(audit: Audit) -> str:
+    if not audit.ignored:
+        return ""
+    by = [item.by for item in audit.ignored]
+    counts = ", ".join(f"{by.count(reason)} by {reason}" for reason in By if reason in by)
+    return f" {len(by)} more ignored ({counts})."
+
+
+def image_name(audit: Audit) -> str:
+    """Return the target and its platform, as `layer2 (linux/amd64)`."""
+    platform = audit.image.config.platform
+    return shortened(printable(audit.image.target), MAX_PATH) + printable(f" ({platform})" if platform else "")
