@@ -1,0 +1,148 @@
+"""Files that carry secrets into the image: named by COPY or ADD, in a folder, or with the whole context."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from auditor.detect.place import Place, place
+from auditor.dockerfile.context import Context, Entry
+from auditor.dockerfile.model import Problem, Rule, Stage, Step
+from auditor.dockerfile.names import SecretFile, names_secret, secret_file, value_of
+from auditor.dockerfile.stages import Plan, copy_sources, copy_target
+from auditor.model import Severity
+from auditor.scan import Scanner
+
+_MAX_NAMED = 5
+_MAX_JUDGED = 500
+_PRIVATE = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY|PuTTY-User-Key-File|^openssh-key-v1", re.M)
+_LOGIN = re.compile(
+    r"(?im)(?:_authToken|_auth|_password)\s*=\s*[\"']?(?!\$)\S|npmAuth(?:Token|Ident):\s*[\"']?(?!\$)\S|"
+    r"^\s*password\s*[:=]\s*\S|://[^/\s:$]{1,100}:[^/\s$@]{1,300}@|\"auth\"\s*:\s*\"\S"
+)
+_ASSIGNED = re.compile(r"(?m)^\s*(?:export\s+)?([A-Za-z_][\w.-]*)\s*[:=]\s*[\"']?([^\s\"'#]+)")
+_ADVICE = (
+    "Mount it where it is needed: RUN --mount=type=secret,id=NAME,target=PATH, or at run time; "
+    "and list it in .dockerignore."
+)
+_URL = re.compile(r"(?i)^(?:https?|git|ssh|ftp)://|^git@")
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A file of the context that carries a secret; `path` is relative, `why` says what it is."""
+
+    path: str
+    why: str
+    severity: Severity
+
+
+@dataclass(frozen=True, slots=True)
+class CopyRules:
+    """Judges the files that instructions copy from the context, by name and content."""
+
+    scanner: Scanner
+    plan: Plan
+    context: Context
+
+    def check(self) -> Iterator[Problem]:
+        """Yield the problems of every COPY and ADD."""
+        for stage, step in self.plan.steps():
+            one = step.instruction
+            if one.keyword in ("COPY", "ADD") and not one.flag("from"):
+                yield from self._copy(stage, step)
+
+    def _copy(self, stage: Stage, step: Step) -> Iterator[Problem]:
+        escape = self.plan.dockerfile.escape
+        for source in copy_sources(step, escape):
+            if _URL.match(source):
+                continue
+            entries = self.context.chosen(source, step.instruction.flag("exclude"))
+            if whole(source):
+                yield from self._context(stage, step, entries)
+            else:
+                yield from self._named(stage, step, source, entries)
+
+    def _context(self, stage: Stage, step: Step, entries: Sequence[Entry]) -> Iterator[Problem]:
+        carried = self._carried(entries)
+        git = next((entry for entry in entries if entry.path == ".git"), None)
+        if not carried and git is None:
+            return
+        what = [_listed(carried)] if carried else []
+        what += [".git with the whole history"] if git else []
+        worst = max((one.severity for one in carried), key=lambda severity: severity.rank, default=Severity.MEDIUM)
+        names = [one.path for one in carried] + ([".git"] if git else [])
+        excluded = ", ".join(names[:_MAX_NAMED]) + (", …" if len(names) > _MAX_NAMED else "")
+        yield self._problem(
+            stage, step, Rule.COPY_CONTEXT, "", worst, f"The whole context is copied, with {' and '.join(what)}",
+            f"Exclude it in .dockerignore ({excluded}), or copy only what the image needs.",
+        )  # fmt: skip
+
+    def _named(self, stage: Stage, step: Step, source: str, entries: Sequence[Entry]) -> Iterator[Problem]:
+        keyword = step.instruction.keyword
+        path = posixpath.normpath(source).lstrip("/")
+        known = secret_file(source)
+        alone = len(entries) == 1 and entries[0].path == path
+        if (
+            not entries
+            and known
+            and (known.certain or re.search(r"(?i)key|\.npmrc|\.pypirc|credential|secret|config", path))
+        ):
+            message = f"{keyword} brings {source} into the image: by its name a {known.what}"
+            yield self._problem(stage, step, Rule.SECRET_FILE_COPIED, source, Severity.HIGH, message, _ADVICE)
+            return
+        carried = self._carried(entries)
+        if carried:
+            where = "" if alone else f" with {source}"
+            message = f"{keyword} brings {_listed(carried)} into the image{where}"
+            worst = max((one.severity for one in carried), key=lambda severity: severity.rank)
+            yield self._problem(stage, step, Rule.SECRET_FILE_COPIED, source, worst, message, _ADVICE)
+
+    def _carried(self, entries: Sequence[Entry]) -> list[Carried]:
+        """Return which of the files carry a secret, the worst first."""
+        named = [(entry, secret_file(entry.path)) for entry in entries if place(entry.path) < Place.OTHERS]
+        judged = [self._judged(entry, known) for entry, known in named if known is not None and entry.size is not None][
+            :_MAX_JUDGED
+        ]
+        return sorted((one for one in judged if one), key=lambda one: (-one.severity.rank, one.path))
+
+    def _judged(self, entry: Entry, known: SecretFile) -> Carried | None:
+        content = self.context.read(entry.path)
+        if not content:
+            return Carried(entry.path, known.what, Severity.HIGH) if content is None and known.certain else None
+        if _PRIVATE.search(content):
+            return Carried(entry.path, "private key", Severity.HIGH)
+        found = [item for item in self.scanner.scan_bytes(content, "/" + entry.path) if item.confidence.rank]
+        if found:
+            worst = max((item.rule.severity for item in found), key=lambda severity: severity.rank)
+            return Carried(entry.path, found[0].rule.name, max(worst, Severity.HIGH, key=lambda s: s.rank))
+        text = content.decode("utf-8", "replace")
+        if _LOGIN.search(text) or any(names_secret(n) and value_of(n, v) for n, v in _ASSIGNED.findall(text)):
+            return Carried(entry.path, known.what, Severity.HIGH)
+        if known.what == "key store":
+            return Carried(entry.path, known.what, Severity.HIGH)
+        # The name says secret and the content none that is known: worth a word, not a failed build.
+        return Carried(entry.path, known.what, Severity.LOW) if known.certain else None
+
+    def _problem(
+        self, stage: Stage, step: Step, rule: Rule, source: str, severity: Severity, message: str, advice: str
+    ) -> Problem:
+        target = copy_target(step, self.plan.dockerfile.escape)
+        path = posixpath.join(target, posixpath.basename(source)) if target.endswith("/") else target
+        use = None if self.plan.in_image(stage) else self.plan.carried(stage, path)
+        if use:
+            message += f", by way of stage {use.by}: line {use.step.instruction.line} copies {use.path} from this stage"
+        return Problem(rule, step.instruction.line, severity, message, advice, carried=use is not None)
+
+
+def whole(source: str) -> bool:
+    """Whether a source of COPY is the whole context."""
+    return posixpath.normpath(source.lstrip("/") or ".") in (".", "*")
+
+
+def _listed(carried: Sequence[Carried]) -> str:
+    shown = [f"{one.path} ({one.why})" for one in carried[:_MAX_NAMED]]
+    more = len(carried) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -1,0 +1,184 @@
+"""An image's history laid beside a Dockerfile: which instruction made which step.
+
+Builders write steps each in their own way: the classic one `/bin/sh -c #(nop) COPY file:0a… in /app` and `/bin/sh -c
+make`, BuildKit `COPY . /app # buildkit` and `RUN |1 V=2 /bin/sh -c make # buildkit`. So both sides are brought to
+words, and the longest common sequence is taken, in which a step that only resembles its instruction counts less than
+one that equals it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from auditor.dockerfile.model import Dockerfile, Step
+from auditor.dockerfile.parse import KEYWORDS
+from auditor.dockerfile.shell import script
+from auditor.dockerfile.stages import Plan, copy_words, plan
+from auditor.dockerfile.words import assignments, expanded, split, unquoted
+from auditor.model import Step as Made
+
+_MAX_STEPS = 500
+_MAX_WORDS = 400
+_LAYERS = ("RUN", "COPY", "ADD")
+_NOP = re.compile(r"^(?:\|\d+ .*?)?(?:\S+(?: -\S+)* )?#\(nop\) +", re.S)
+_BUILD_ARGS = re.compile(r"^(?:RUN )?\|(\d+) ", re.S)
+_SHELL = re.compile(r"^(?:/\S*/)?(?:sh|ash|bash|dash|zsh|cmd|powershell|pwsh)(?:\.exe)?(?: [-/]\S+)+ ", re.S)
+_HASHED = re.compile(r"^(?:file|dir|multi|copy|archive):")
+_ALIKE = 0.5
+"""Share of words that two texts must have in common to be taken for one step."""
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What a step says, on either side: its keyword, and its words. `hashed` words name no file, only its digest."""
+
+    keyword: str
+    words: tuple[str, ...]
+    hashed: bool = False
+
+    @cached_property
+    def bag(self) -> frozenset[str]:
+        """The words, in no order."""
+        return frozenset(self.words)
+
+
+def lines_of_steps(dockerfile: Dockerfile, history: Sequence[Made]) -> tuple[int | None, ...]:
+    """Return for each step of a history the line of its instruction, None where no instruction fits.
+
+    All None where less than half of the instructions that make layers are found: another Dockerfile's image.
+    """
+    laid_out = plan(dockerfile)
+    instructions = [(step.instruction.line, _instruction(laid_out, step)) for step in _of_image(laid_out)]
+    steps = [_made(step.created_by or "") for step in history[-_MAX_STEPS:]]
+    pairs = _aligned(steps, [said for _, said in instructions])
+    makers = sum(said.keyword in _LAYERS for _, said in instructions)
+    fitting = sum(steps[at].keyword in _LAYERS for at in pairs)
+    if fitting * 2 < makers or not pairs:
+        return (None,) * len(history)
+    offset = len(history) - len(steps)
+    return tuple(instructions[pairs[at - offset]][0] if at - offset in pairs else None for at in range(len(history)))
+
+
+def _of_image(laid_out: Plan) -> list[Step]:
+    """Return the steps of the final stage and of the stages that it builds upon, lowest first."""
+    stages = [stage for stage in laid_out.stages if laid_out.in_image(stage)]
+    steps = [step for stage in stages for step in stage.steps if not step.instruction.onbuild]
+    return steps[-_MAX_STEPS:]
+
+
+def _instruction(laid_out: Plan, step: Step) -> _Said:
+    one, escape = step.instruction, laid_out.dockerfile.escape
+    match one.keyword:
+        case "RUN":
+            text = " ".join(one.words) if one.words is not None else script(step, escape)
+            if text == one.text:
+                text += "".join(f"\n{heredoc.content}{heredoc.name}" for heredoc in one.heredocs)
+            return _Said("RUN", _words(text))
+        case "COPY" | "ADD":
+            return _Said(one.keyword, tuple(copy_words(step, escape)))
+        case "ENV" | "LABEL":
+            pairs = assignments(one.text, escape)
+            return _Said(
+                one.keyword, _words(" ".join(f"{name}={expanded(value, step.variables)}" for name, value in pairs))
+            )
+        case _:
+            text = " ".join(unquoted(word, escape) for word in split(one.text, escape))
+            return _Said(one.keyword, _words(_unbracketed(expanded(text, step.variables))))
+
+
+def _made(created_by: str) -> _Said:
+    text = " ".join(created_by.split()).removesuffix(" # buildkit")
+    text, plain = _NOP.subn("", text, count=1)
+    text = text.strip()
+    keyword, _, rest = text.partition(" ")
+    if plain == 0 and (keyword not in KEYWORDS or keyword == "RUN"):
+        return _Said("RUN", _words(_command(text)))
+    if keyword in ("COPY", "ADD"):
+        words = tuple(word for word in rest.split() if not word.startswith("--"))
+        hashed = bool(words and _HASHED.match(words[0]))
+        return _Said(keyword, words[-1:] if hashed else words, hashed)
+    return _Said(keyword, _words(_unbracketed(rest)))
+
+
+def _command(text: str) -> str:
+    """Return a command without the build arguments and the shell that a builder puts before it."""
+    given = _BUILD_ARGS.match(text)
+    if given:
+        # So many arguments follow, perhaps with blanks in their values: the shell ends them.
+        rest = text[given.end() :]
+        shell = re.search(r"(?:^| )(?=/\S+/(?:sh|ash|bash|dash|zsh) -)", rest)
+        text = rest[shell.end() :] if shell else " ".join(rest.split(" ")[int(given[1]) :])
+    return _SHELL.sub("", text.removeprefix("RUN "), count=1)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    text = re.sub(r"<<-?['\"]?\w+['\"]? ?|\(EOF\)", " ", text.replace('"', "").replace("'", ""))
+    return tuple(text.split()[:_MAX_WORDS])
+
+
+def _unbracketed(text: str) -> str:
+    """Turn the JSON form `["a","b"]` and Go's map `map[80/tcp:{}]` to words."""
+    if text.startswith("["):
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = None
+        if isinstance(value, list):
+            return " ".join(map(str, value))
+    return re.sub(r"map\[|:\{\}|/tcp|[\[\]\",]", " ", text)
+
+
+def _aligned(steps: Sequence[_Said], instructions: Sequence[_Said]) -> dict[int, int]:
+    """Return the pairs (step, instruction) of the best alignment, both in order; of equal ones the latest steps."""
+    rows, columns = len(steps), len(instructions)
+    best = [[0.0] * (columns + 1) for _ in range(rows + 1)]
+    scores = [[_likeness(step, one) for one in instructions] for step in steps]
+    for row in range(1, rows + 1):
+        for column in range(1, columns + 1):
+            score = scores[row - 1][column - 1]
+            joined = best[row - 1][column - 1] + score if score else 0.0
+            best[row][column] = max(joined, best[row - 1][column], best[row][column - 1])
+    pairs: dict[int, int] = {}
+    row, column = rows, columns
+    while row and column:
+        score = scores[row - 1][column - 1]
+        if score and best[row][column] == best[row - 1][column - 1] + score:
+            row, column = row - 1, column - 1
+            pairs[row] = column
+        elif best[row][column] == best[row][column - 1]:
+            column -= 1
+        else:
+            row -= 1
+    return pairs
+
+
+def _likeness(step: _Said, one: _Said) -> float:
+    """Return 0 for two different things, up to 2 for the same."""
+    if step.keyword != one.keyword:
+        return 0.0
+    if step.hashed:
+        return 1.0 if step.words and one.words and _same_target(step.words[-1], one.words[-1]) else 0.0
+    if step.words == one.words:
+        return 2.0
+    if step.keyword == "HEALTHCHECK":  # the history shows Go's struct
+        return 1.0
+    if step.keyword in ("COPY", "ADD"):
+        same = step.words and one.words and _same_target(step.words[-1], one.words[-1])
+        return 1.0 if same else 0.0
+    together = step.bag | one.bag
+    shared = len(step.bag & one.bag) / len(together) if together else 0.0
+    return shared if shared >= _ALIKE else 0.0
+
+
+def _same_target(made: str, written: str) -> bool:
+    """Compare two targets: the history's may be absolute where the Dockerfile's is relative."""
+    made, written = made.rstrip("/."), written.rstrip("/.").removeprefix("./")
+    return (
+        made == written
+        or (not written.startswith("/") and made.endswith(f"/{written}"[: len(written) + 1]))
+        or not written
+    )

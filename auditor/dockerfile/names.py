@@ -1,0 +1,109 @@
+"""Names that say what they hold: variables for secrets, files for secrets."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+
+from auditor.detect.plausible import implausible
+
+_SECRET_NAME = re.compile(
+    r"(?i)(?:passw(?:or)?d|passphrase|pword|secret|token|"
+    r"(?:api|access|secret|private|auth|signing|encryption|deploy|ssh|master)_?key|"
+    r"(?:^|_)(?:pass|pwd|pw|auth|auth_?config|creds?|credentials?)|[a-z0-9]_key)s?"
+    r"(?:_?(?:base|base64|b64|prod(?:uction)?|staging|dev|test|ci|ro|rw|value|default|\d{1,2}))?$"
+)
+_NO_SECRET = re.compile(
+    r"(?i)(?:^|_)(?:public|pub|allow|enable|disable|use|no|require|skip|has|is|show|csrf|xsrf|cache|sort|partition|"
+    r"primary|foreign|gpg|pgp|signed_by|apt|host|idempotency|max|min|num)(?:_|$)|bypass|compass|^gpg_?keys?$"
+)
+_PASSWORD = re.compile(r"(?i)pass|pwd|pword|(?:^|_)pw")
+_AUTH = re.compile(r"(?i)auth|cred")
+_NO_VALUE = re.compile(
+    r"(?i)(?:true|false|yes|no|on|off|none|null|nil|enabled|disabled|auto|\d{1,4}|https?://[^@\s]*)?$"
+)
+_PLACEHOLDER = re.compile(
+    r"(?i)change|replace|your|dummy|placeholder|example|sample|redacted|fixme|todo|unset|not[_-]?set|fake|xxx|\*\*\*|\.\.\.|"
+    r"^<.*>$|^\[.*\]$|^%.*%$"
+)
+# What `implausible` says of values that are secrets all the same where the name alone tells: strong ones of passwords,
+# that people think up, and weak ones, that anybody guesses.
+_WORDS = ("a word", "identifier", "a sequence", "a word of a sentence")
+_WEAK = (*_WORDS, "too simple for a token", "placeholder", "a name for a password")
+
+
+class Value(IntEnum):
+    """What a variable that is named like a secret holds."""
+
+    NONE = 0
+    WEAK = 1
+    SECRET = 2
+
+
+def names_secret(name: str) -> bool:
+    """Whether a variable's name says that it holds a secret; not that of a file, an address or a switch."""
+    return bool(_SECRET_NAME.search(name)) and not _NO_SECRET.search(name)
+
+
+def value_of(name: str, value: str) -> Value:
+    """Judge the value of a variable named so: a reference, path, address or placeholder is no secret."""
+    if _NO_VALUE.match(value) or value.startswith("/") or "$" in value or "`" in value or _PLACEHOLDER.search(value):
+        return Value.NONE
+    reason = implausible(value, f"{name}={value}", "")
+    if reason is None or (reason in _WORDS and _PASSWORD.search(name)):
+        return Value.SECRET
+    return Value.WEAK if reason in _WEAK and not _AUTH.search(name) else Value.NONE
+
+
+def is_literal(name: str, value: str) -> bool:
+    """Whether the value of a variable named so is a secret, and no weak one."""
+    return value_of(name, value) is Value.SECRET
+
+
+@dataclass(frozen=True, slots=True)
+class SecretFile:
+    """What a file's name says of it. `certain`: such a file holds a secret, or it would have another name."""
+
+    what: str
+    certain: bool = True
+
+
+_SAMPLE = re.compile(
+    r"(?i)(?:^|[._-])(?:example|sample|template|tmpl|dist|defaults?|schema|test|j2|tpl|md)(?:$|[._-])|\.pub$"
+)
+_FILES = tuple(
+    (re.compile(rf"(?i)(?:^|/)(?:{pattern})$"), SecretFile(what, certain))
+    for pattern, what, certain in (
+        (r"id_(?:rsa|dsa|ecdsa|ed25519)(?:_\w+)?|[\w.-]+\.ppk|ssh_host_\w+_key", "SSH private key", True),
+        (r"\.ssh", "folder of SSH keys", True),
+        (r"[\w.-]+\.(?:p12|pfx|jks|keystore|bks)", "key store", True),
+        (r"[\w.-]*\.(?:pem|key)", "private key", False),
+        (r"\.env(?:rc|\.[\w.-]+)?|(?:prod(?:uction)?|staging|secrets?|local)\.env", "environment file", True),
+        (r"\.npmrc|\.yarnrc(?:\.yml)?", "npm configuration", False),
+        (r"\.pypirc|pip\.conf", "PyPI configuration", False),
+        (r"[._]netrc", "netrc with logins", True),
+        (r"\.git-credentials", "Git credentials", True),
+        (r"\.aws(?:/credentials)?|aws[_-]credentials", "AWS credentials", True),
+        (r"\.docker/config\.json|\.dockercfg|\.dockerconfigjson|\.docker", "registry logins", False),
+        (r"\.kube(?:/config)?|kubeconfig(?:\.ya?ml)?|[\w.-]+\.kubeconfig", "Kubernetes configuration", True),
+        (r"[\w.-]*\.tfstate(?:\.backup)?", "Terraform state", True),
+        (r"[\w.-]*\.tfvars(?:\.json)?", "Terraform variables", False),
+        (r"\.pgpass|\.my\.cnf|\.mylogin\.cnf", "database login", True),
+        (r"\.vault[-_]token|\.vault_pass(?:word)?(?:\.txt)?", "Vault token", True),
+        (r"(?:service[_-]?account|gcp|google)[\w-]*\.json|application_default_credentials\.json",
+         "Google service account key", False),
+        (r"(?:secrets?|credentials?|passwords?|token)(?:\.(?:txt|env|key))?", "file of secrets", True),
+        (r"(?:secrets?|credentials?|passwords?)\.(?:json|ya?ml|ini|toml|xml|properties|cfg|conf)",
+         "file of secrets", False),
+        (r"master\.key|\.htpasswd|\.s3cfg|\.boto", "file of credentials", True),
+    )
+)  # fmt: skip
+
+
+def secret_file(path: str) -> SecretFile | None:
+    """Return what a file's name says of it, None where it says nothing of secrets. Samples and public keys are none."""
+    name = path.rstrip("/").rpartition("/")[2]
+    if _SAMPLE.search(name):
+        return None
+    return next((found for regex, found in _FILES if regex.search(path.rstrip("/"))), None)

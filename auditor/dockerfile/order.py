@@ -1,0 +1,106 @@
+"""Steps that lose their cache for nothing: the whole context is copied before what needs little of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from auditor.dockerfile.copies import whole
+from auditor.dockerfile.model import Problem, Rule, Stage, Step
+from auditor.dockerfile.shell import commands
+from auditor.dockerfile.stages import Plan, copy_sources
+from auditor.model import Severity
+
+
+@dataclass(frozen=True, slots=True)
+class _Install:
+    """A command that fetches packages, and the few files that it needs, none where it needs no file."""
+
+    manager: str
+    command: re.Pattern[str]
+    needs: str
+
+
+_PIP = r"(?:pip[\d.]*|python[\d.]* -m pip|uv pip)"
+_INSTALLS = tuple(
+    _Install(manager, re.compile(command), needs)
+    for manager, command, needs in (
+        ("npm", r"^npm (?:ci|clean-install)\b|^npm (?:install|i)(?: --?\S+)*$", "package.json package-lock.json"),
+        ("yarn", r"^yarn(?: install)?(?: --?\S+)*$", "package.json yarn.lock"),
+        ("pnpm", r"^pnpm (?:install|i|fetch)\b", "package.json pnpm-lock.yaml"),
+        ("bun", r"^bun (?:install|i)\b", "package.json bun.lock"),
+        ("pip", rf"^{_PIP} .*\b(?:install|wheel)\b.* (?:-r ?\S+|--requirement)", "requirements.txt"),
+        ("poetry", r"^poetry install\b", "pyproject.toml poetry.lock"),
+        ("uv", r"^uv sync\b", "pyproject.toml uv.lock"),
+        ("pipenv", r"^pipenv (?:install|sync)\b", "Pipfile Pipfile.lock"),
+        ("pdm", r"^pdm (?:install|sync)\b", "pyproject.toml pdm.lock"),
+        ("go", r"^go mod (?:download|vendor)\b", "go.mod go.sum"),
+        ("bundle", r"^bundle install\b", "Gemfile Gemfile.lock"),
+        ("composer", r"^composer (?:install|update)\b", "composer.json composer.lock"),
+        ("maven", r"^mvnw? ", "pom.xml"),
+        ("gradle", r"^gradlew? ", "build.gradle settings.gradle"),
+        ("cargo", r"^cargo (?:fetch|build)\b", "Cargo.toml Cargo.lock"),
+        ("dotnet", r"^dotnet restore\b", "*.csproj"),
+        ("mix", r"^mix deps\.get\b", "mix.exs mix.lock"),
+        ("conda", r"^(?:conda|mamba|micromamba) (?:env )?(?:create|install|update)\b", "environment.yml"),
+        ("apt", r"^(?:apt|apt-get|aptitude)(?: -\S+)* install\b", ""),
+        ("apk", r"^apk(?: -\S+)* add\b", ""),
+        ("dnf", r"^(?:dnf|microdnf|yum)(?: -\S+)* install\b", ""),
+        ("pip", rf"^{_PIP}(?: -\S+)* install(?!.* (?:\.|-e|--editable|\./|\S+\.whl)(?:\s|\[|$))", ""),
+        ("npm", r"^npm (?:install|i) .*(?:-g|--global)\b", ""),
+    )
+)  # fmt: skip
+# These build as well as fetch, so some of what they do needs every source.
+_BUILDS = ("maven", "gradle", "cargo")
+
+
+def check_order(plan: Plan) -> Iterator[Problem]:
+    """Yield a problem for each COPY of the whole context that comes too early."""
+    ran: list[set[str]] = []
+    for stage in plan.stages:
+        ran.append(set(ran[stage.parent]) if stage.parent is not None else set())
+        yield from _of_stage(plan, stage, ran[-1])
+
+
+def _of_stage(plan: Plan, stage: Stage, ran: set[str]) -> Iterator[Problem]:
+    escape = plan.dockerfile.escape
+    copied: Step | None = None
+    late: list[tuple[int, _Install, str]] = []
+    for step in stage.steps:
+        one = step.instruction
+        if one.onbuild:
+            continue
+        if one.keyword in ("COPY", "ADD") and not one.flag("from") and any(map(whole, copy_sources(step, escape))):
+            copied = copied or step
+        elif one.keyword == "RUN":
+            for install, command in _installs(step, escape):
+                if copied and install.manager not in ran and "type=cache" not in "".join(one.flags):
+                    late.append((one.line, install, command))
+                if not copied:
+                    ran.add(install.manager)
+    if copied and late:
+        yield _problem(copied.instruction.line, late)
+
+
+def _installs(step: Step, escape: str) -> Iterator[tuple[_Install, str]]:
+    for command in commands(step, escape):
+        text = " ".join((command.name, *command.words[1:]))
+        install = next((one for one in _INSTALLS if one.command.search(text)), None)
+        if install:
+            yield install, " ".join(command.words[:3])
+
+
+def _problem(line: int, late: Sequence[tuple[int, _Install, str]]) -> Problem:
+    steps = ", ".join(dict.fromkeys(f"line {at} ({command})" for at, _, command in late))
+    needs = list(dict.fromkeys(install.needs for _, install, _ in late if install.needs))
+    first = [f"copy {' '.join(needs)} and install, then copy the rest"] if needs else []
+    alone = [at for at, install, _ in late if not install.needs]
+    if alone:
+        first.append(
+            f"move line {', '.join(str(at) for at in dict.fromkeys(alone))} above the COPY: it needs none of it"
+        )
+    advice = "; ".join(first)
+    severity = Severity.LOW if all(install.manager in _BUILDS for _, install, _ in late) else Severity.MEDIUM
+    message = f"The whole context is copied first, so any change in it makes {steps} run again without the cache"
+    return Problem(Rule.CACHE_ORDER, line, severity, message, advice[:1].upper() + advice[1:] + ".")

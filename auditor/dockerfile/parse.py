@@ -1,0 +1,183 @@
+"""Text to instructions, as BuildKit's own parser reads it.
+
+Source: the Dockerfile reference, and the behaviour of frontend/dockerfile/parser in moby/buildkit, which the tests hold
+this one against.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from auditor.dockerfile.model import Dockerfile, Heredoc, Instruction
+from auditor.dockerfile.words import closed, split, unquoted
+from auditor.errors import DockerfileError
+
+MAX_BYTES = 1 << 20
+MAX_INSTRUCTIONS = 5000
+
+KEYWORDS = (
+    "ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD",
+    "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR",
+)  # fmt: skip
+_JSON_FORMS = ("ADD", "CMD", "COPY", "ENTRYPOINT", "RUN", "SHELL", "VOLUME")
+_HEREDOC_FORMS = ("ADD", "COPY", "RUN")
+_FLAG_FORMS = ("ADD", "COPY", "FROM", "HEALTHCHECK", "RUN")
+_DIRECTIVE = re.compile(r"#[ \t]*([A-Za-z][A-Za-z0-9]*)[ \t]*=[ \t]*(.+?)[ \t]*$")
+_DIRECTIVES = ("syntax", "escape", "check")
+_HEREDOC = re.compile(r"\d*<<(-?)([^<]+)$")
+
+
+def read(path: Path) -> Dockerfile:
+    """Parse a file. Raises DockerfileError, which names the file and the line."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as exc:
+        raise DockerfileError(f"{path}: can't be read: {exc.strerror}") from exc
+    if len(data) > MAX_BYTES:
+        raise DockerfileError(f"{path}: larger than {MAX_BYTES} bytes; no Dockerfile is")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise DockerfileError(f"{path}:{data.count(10, 0, exc.start) + 1}: not text in UTF-8") from None
+    if "\0" in text:
+        raise DockerfileError(f"{path}:{text.count(chr(10), 0, text.index(chr(0))) + 1}: not text: holds a zero byte")
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str = "Dockerfile") -> Dockerfile:
+    """Parse a Dockerfile's text. Raises DockerfileError."""
+    lines = text.split("\n")
+    lines = [line.removesuffix("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
+    escape = _escape(lines, name)
+    instructions = tuple(_Reader(lines, escape, name))
+    first = next((one for one in instructions if one.keyword != "ARG"), None)
+    if first is None:
+        raise DockerfileError(f"{name}: no FROM; a Dockerfile begins with one")
+    if first.keyword != "FROM":
+        raise DockerfileError(f"{name}:{first.line}: {first.keyword} before the first FROM; only ARG may stand there")
+    return Dockerfile(name, instructions, escape)
+
+
+def _escape(lines: list[str], name: str) -> str:
+    """Return the escape character: directives stand at the top, before any other comment, blank line or instruction."""
+    seen: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        match = _DIRECTIVE.match(line.lstrip(" \t"))
+        key = match[1].lower() if match else ""
+        if match is None or key not in _DIRECTIVES:
+            break
+        if key in seen:
+            raise DockerfileError(f"{name}:{number}: the directive {key} stands there twice")
+        seen[key] = match[2]
+    escape = seen.get("escape", "\\")
+    if escape not in ("\\", "`"):
+        raise DockerfileError(f"{name}: escape is {escape!r}; want \\ or `")
+    return escape
+
+
+class _Reader:
+    """Yields the instructions of a file."""
+
+    def __init__(self, lines: list[str], escape: str, name: str) -> None:
+        self._lines, self._at = lines, 0
+        self._escape, self._name = escape, name
+        mark = re.escape(escape)
+        self._continued = re.compile(rf"(?:(?<=[^{mark}])|^){mark}[ \t]*$")
+
+    def __iter__(self) -> Iterator[Instruction]:
+        count = 0
+        while self._at < len(self._lines):
+            start = self._at + 1
+            line = self._logical()
+            if line.strip():
+                count += 1
+                if count > MAX_INSTRUCTIONS:
+                    raise self._error(start, f"more than {MAX_INSTRUCTIONS} instructions")
+                yield self._instruction(line, start)
+
+    def _error(self, line: int, what: str) -> DockerfileError:
+        return DockerfileError(f"{self._name}:{line}: {what}")
+
+    def _logical(self) -> str:
+        """Join a line with those that continue it; comments and blank lines in between are no part of it."""
+        first = self._lines[self._at].lstrip()
+        self._at += 1
+        if first.startswith("#"):
+            return ""
+        pieces, going = self._trimmed(first)
+        while going and self._at < len(self._lines):
+            line = self._lines[self._at]
+            self._at += 1
+            bare = line.lstrip()
+            if bare and not bare.startswith("#"):
+                piece, going = self._trimmed(line)
+                pieces += piece
+        return pieces
+
+    def _trimmed(self, line: str) -> tuple[str, bool]:
+        cut = self._continued.search(line)
+        return (line[: cut.start()], True) if cut else (line, False)
+
+    def _instruction(self, line: str, start: int, *, onbuild: bool = False) -> Instruction:
+        keyword, _, rest = line.strip().replace("\t", " ", 1).partition(" ")
+        keyword = keyword.upper()
+        if keyword not in KEYWORDS:
+            raise self._error(start, f"unknown instruction {keyword:.30}{_nearest(keyword)}")
+        if keyword == "ONBUILD":
+            if onbuild or rest.split(None, 1)[:1] in ([], ["FROM"], ["MAINTAINER"]):
+                raise self._error(start, "ONBUILD wants another instruction after it, and not FROM or ONBUILD")
+            return self._instruction(rest, start, onbuild=True)
+        flags, text = self._flags(rest.strip()) if keyword in _FLAG_FORMS else ((), rest.strip())
+        if not text and keyword != "CMD":
+            raise self._error(start, f"{keyword} without arguments")
+        words = _json_form(text) if keyword in _JSON_FORMS else None
+        heredocs = tuple(self._heredocs(text, start)) if keyword in _HEREDOC_FORMS and words is None else ()
+        return Instruction(keyword, start, self._at, text, flags, words, heredocs, onbuild)
+
+    def _flags(self, text: str) -> tuple[tuple[str, ...], str]:
+        flags = []
+        while text.startswith("--"):
+            word = next(split(text, self._escape))
+            text = text[len(word) :].lstrip()
+            if word == "--":
+                break
+            flags.append(unquoted(word, self._escape))
+        return tuple(flags), text
+
+    def _heredocs(self, text: str, start: int) -> Iterator[Heredoc]:
+        # BuildKit reads these words with a backslash as escape, whatever the file's is, and none where a quote is open.
+        for word in split(text) if closed(text) else ():
+            match = _HEREDOC.fullmatch(word)
+            if match:
+                name = unquoted(match[2])
+                yield Heredoc(name, self._until(name, match[1] == "-", start), name == match[2])
+
+    def _until(self, name: str, chomp: bool, start: int) -> str:
+        """Return the lines up to the one that is the here-document's name; `chomp` lets tabs stand before that."""
+        first = self._at
+        for at in range(first, len(self._lines)):
+            line = self._lines[at]
+            if (line.lstrip("\t") if chomp else line) == name:
+                self._at = at + 1
+                return "".join(f"{text}\n" for text in self._lines[first:at])
+        raise self._error(start, f"the here-document {name:.40} has no end: no line is just {name:.40}")
+
+
+def _json_form(text: str) -> tuple[str, ...] | None:
+    if not text.startswith("["):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return tuple(value) if all(isinstance(item, str) for item in value) else None
+
+
+def _nearest(word: str) -> str:
+    from auditor.detect.rules import nearest
+
+    return nearest(word, KEYWORDS)

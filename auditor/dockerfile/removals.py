@@ -1,0 +1,156 @@
+"""What one instruction adds and a later one removes: it stays in the layer of the first."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+from auditor.dockerfile.caches import Left, leftovers, undone
+from auditor.dockerfile.context import Context
+from auditor.dockerfile.copies import whole
+from auditor.dockerfile.model import Problem, Rule, Step
+from auditor.dockerfile.names import secret_file
+from auditor.dockerfile.stages import Plan, absolute, copy_sources, copy_target
+from auditor.dockerfile.traces import covers, effects
+from auditor.model import Severity
+from auditor.report.text import size as bytes_of
+
+_LARGE = re.compile(
+    r"(?i)\.(?:tar(?:\.\w+)?|t[gbx]z|zip|7z|rar|deb|rpm|apk|whl|iso|img|gz|xz|bz2|zst|run|bin|jar|sql|dump)$"
+)
+_LARGE_BYTES = 1 << 20
+_MAX_TRACKED = 5000
+_PAST = {"written": "wrote"}
+_HEAVY = ("cloned", "filled", "installed", "unpacked")
+
+
+@dataclass(frozen=True, slots=True)
+class _Added:
+    """What an instruction put at a path; of a copied folder `source` tells where its files stand in the context."""
+
+    path: str
+    line: int
+    how: str
+    secret: bool = False
+    size: int = 0
+    source: str | None = None
+
+
+@dataclass(slots=True)
+class _State:
+    added: list[_Added] = field(default_factory=list)
+    left: list[Left] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalRules:
+    """Follows each stage from top to bottom. `leaking` are the lines at which a secret was found."""
+
+    plan: Plan
+    context: Context
+    leaking: frozenset[int]
+
+    def check(self) -> Iterator[Problem]:
+        """Yield the problems of every stage."""
+        states: list[_State] = []
+        for stage in self.plan.stages:
+            below = states[stage.parent] if stage.parent is not None else _State()
+            states.append(_State(list(below.added), list(below.left)))
+            for step in stage.steps:
+                yield from self._step(step, states[-1])
+
+    def _step(self, step: Step, state: _State) -> Iterator[Problem]:
+        one = step.instruction
+        if one.onbuild or len(state.added) > _MAX_TRACKED:
+            return
+        if one.keyword in ("COPY", "ADD"):
+            state.added += self._copied(step)
+        elif one.keyword == "RUN":
+            made, gone, found = effects(step, self.plan.dockerfile.escape)
+            yield from self._removed(one.line, gone, state)
+            yield from undone(step, found, gone, state.left)
+            leaks = one.line in self.leaking
+            state.added += [
+                _Added(path, one.line, how, (leaks and how == "written") or _secret(path)) for path, how in made.items()
+            ]
+            state.left += islice(leftovers(step, found, gone), max(0, _MAX_TRACKED - len(state.left)))
+
+    def _copied(self, step: Step) -> Iterator[_Added]:
+        one, escape = step.instruction, self.plan.dockerfile.escape
+        target = copy_target(step, escape)
+        for source in copy_sources(step, escape):
+            entries = [] if one.flag("from") else self.context.chosen(source)
+            path = posixpath.normpath(source).lstrip("/")
+            single = len(entries) == 1 and entries[0].path == path
+            name = posixpath.basename(source.split("?")[0].rstrip("/"))
+            secret = one.line in self.leaking or _secret(source)
+            size = sum(entry.size or 0 for entry in entries)
+            if (entries and not single) or whole(source) or source.endswith("/"):
+                yield _Added(target.rstrip("/") or "/", one.line, "copied", False, size, "" if whole(source) else path)
+            else:
+                inside = target.endswith("/") and name
+                yield _Added(absolute(name, target) if inside else target, one.line, "copied", secret, size)
+        for heredoc in one.heredocs:
+            yield _Added(
+                absolute(heredoc.name, target) if target.endswith("/") else target,
+                one.line,
+                "written",
+                one.line in self.leaking,
+            )
+
+    def _removed(self, line: int, gone: Mapping[str, str], state: _State) -> Iterator[Problem]:
+        hits: dict[tuple[str, int, str, bool, bool], list[_Added]] = {}
+        for path, how in gone.items():
+            for item in filter(None, (self._hit(path, item) for item in state.added)):
+                hits.setdefault((how, item.line, item.how, item.secret, _is_large(item)), []).append(item)
+            state.added = [item for item in state.added if not covers(path, item.path)]
+        for (how, *_), items in hits.items():
+            yield _problem(line, how, items)
+
+    def _hit(self, path: str, item: _Added) -> _Added | None:
+        """Return what removing a path takes of what was added: all of it, or a file of a copied folder."""
+        if covers(path, item.path):
+            return item
+        if item.source is None or not covers(item.path, path):
+            return None
+        inside = posixpath.join(item.source, path.removeprefix(item.path).lstrip("/"))
+        found = self.context.chosen(inside)
+        size = sum(entry.size or 0 for entry in found)
+        secret = any(_secret(entry.path) for entry in found)
+        return replace(item, path=path, secret=secret, size=size) if found else None
+
+
+def _secret(path: str) -> bool:
+    known = secret_file(path)
+    return known is not None and known.certain
+
+
+def _is_large(item: _Added) -> bool:
+    return bool(_LARGE.search(item.path)) or item.how in _HEAVY or item.size >= _LARGE_BYTES
+
+
+def _problem(line: int, how: str, items: Sequence[_Added]) -> Problem:
+    """Return the problem of things that one instruction added in one way, and `line` removes."""
+    item, weight = items[0], sum(item.size for item in items)
+    paths = ", ".join(dict.fromkeys(item.path for item in items))
+    fact = f"This {how} {paths}, which line {item.line} {_PAST.get(item.how, item.how)}: it stays in that layer"
+    if item.secret:
+        advice = (
+            "Whoever has the image can dig it out: don't let it into a layer; mount it with RUN --mount=type=secret in "
+            "the one step that needs it."
+        )
+        return Problem(Rule.DELETED_LATER, line, Severity.HIGH, fact, advice)
+    if _is_large(item):
+        fact += f" with its {bytes_of(weight)}" if weight else ""
+        advice = (
+            "Fetch, use and remove it in one RUN, or fetch it in another stage and COPY --from only what is needed."
+        )
+        return Problem(Rule.LARGE_THEN_DELETED, line, Severity.MEDIUM, fact, advice)
+    if item.how == "copied":
+        advice = "Don't copy it: list it in .dockerignore, copy less, or take it with RUN --mount=type=bind."
+    else:
+        advice = "Make, use and remove it in one RUN, or do so in another stage."
+    return Problem(Rule.DELETED_LATER, line, Severity.LOW if how == "moves" else Severity.MEDIUM, fact, advice)

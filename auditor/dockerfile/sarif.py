@@ -1,0 +1,86 @@
+"""The problems of a Dockerfile as SARIF 2.1.0, as GitHub code scanning takes it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from auditor import __version__
+from auditor.dockerfile.model import Problem, Rule
+from auditor.dockerfile.rules import TITLES
+from auditor.model import Severity
+from auditor.report.sarif import LEVELS, MAX_RESULTS, SECURITY_SEVERITY, log, text, uri
+from auditor.report.text import printable
+
+_LINE = re.compile(r"line \d+")
+_SIZE = (Rule.CACHE_ORDER, Rule.LARGE_THEN_DELETED)
+
+
+def render(path: Path, problems: Sequence[Problem]) -> str:
+    """Return the log as JSON text."""
+    shown = problems[:MAX_RESULTS]
+    rules = sorted({problem.rule for problem in shown})
+    worst = {rule: max((p.severity for p in shown if p.rule is rule), key=lambda s: s.rank) for rule in rules}
+    driver = {
+        "name": "image-audit",
+        "version": __version__,
+        "semanticVersion": __version__,
+        "rules": [_rule(rule, worst[rule]) for rule in rules],
+    }
+    run = {
+        "tool": {"driver": driver},
+        "automationDetails": {"id": f"image-audit-dockerfile/{uri(path.as_posix())}/"},
+        "columnKind": "unicodeCodePoints",
+        "results": [
+            _result(path, problem, rules.index(problem.rule), fingerprint)
+            for problem, fingerprint in zip(shown, _fingerprints(shown), strict=True)
+        ],
+    }
+    return log([run])
+
+
+def _rule(rule: Rule, severity: Severity) -> dict[str, Any]:
+    security = {} if rule in _SIZE else {"security-severity": SECURITY_SEVERITY[severity]}
+    tags = (
+        ["container", "dockerfile", "performance"]
+        if rule in _SIZE
+        else ["container", "dockerfile", "security", "secret"]
+    )
+    return {
+        "id": rule.value,
+        "name": rule.value,
+        "shortDescription": {"text": TITLES[rule]},
+        "fullDescription": {"text": TITLES[rule]},
+        "help": {"text": TITLES[rule]},
+        "defaultConfiguration": {"level": LEVELS[severity]},
+        "properties": {**security, "tags": tags},
+    }
+
+
+def _fingerprints(problems: Sequence[Problem]) -> list[str]:
+    """Return what tells problems apart in every version of the file: no line counts, equal ones are numbered."""
+    seen: Counter[str] = Counter()
+    prints = []
+    for problem in problems:
+        said = f"{problem.rule}\0{_LINE.sub('line', problem.message)}"
+        digest = hashlib.sha256(said.encode()).hexdigest()[:16]
+        seen[digest] += 1
+        prints.append(f"{digest}:{seen[digest]}")
+    return prints
+
+
+def _result(path: Path, problem: Problem, number: int, fingerprint: str) -> dict[str, Any]:
+    where = {"artifactLocation": {"uri": uri(path.as_posix())}, "region": {"startLine": problem.line}}
+    return {
+        "ruleId": problem.rule.value,
+        "ruleIndex": number,
+        "level": LEVELS[problem.severity],
+        "message": text(f"{printable(problem.message)}. {printable(problem.advice)}"),
+        "locations": [{"physicalLocation": where}],
+        "partialFingerprints": {"primaryLocationLineHash": fingerprint},
+        "properties": {"severity": problem.severity.value},
+    }

@@ -1,0 +1,233 @@
+"""Secrets in the text of instructions: settings, build arguments, commands, URLs, here-documents."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from auditor.detect.confirm import Found
+from auditor.detect.plausible import implausible
+from auditor.dockerfile.model import Problem, Rule, Step
+from auditor.dockerfile.names import Value, is_literal, names_secret, value_of
+from auditor.dockerfile.shell import Command, commands
+from auditor.dockerfile.stages import Plan, absolute, copy_target, copy_words
+from auditor.dockerfile.words import arguments, assignments, expanded, references
+from auditor.model import Severity
+from auditor.scan import Scanner
+
+_MOUNT = (
+    "Give it to the one step that needs it: RUN --mount=type=secret,id=NAME, with `docker build --secret id=NAME,…`."
+)
+_AT_RUN_TIME = (
+    "Set it when the container starts (docker run --env-file, the orchestrator's secrets), or give it to one step with "
+    "RUN --mount=type=secret."
+)
+_URL_ADVICE = (
+    "Leave the credentials out of the URL: RUN --mount=type=secret with a netrc or credential helper, or RUN "
+    "--mount=type=ssh for git."
+)
+_URL = re.compile(
+    r"(?i)\b(?P<scheme>[a-z][a-z0-9+.-]{1,20})://(?P<user>[^\s/@:\"'`<>]{0,100})"
+    r"(?::(?P<password>[^\s/@\"'`<>]{1,300}))?@(?P<host>[\w.\[$%{-]+)"
+)
+_COMMANDS = ("RUN", "CMD", "ENTRYPOINT", "HEALTHCHECK", "SHELL")
+_SET = re.compile(
+    r"(?<![\w$])(?:export\s+|set\s+|--)?(?P<name>[A-Za-z][\w-]*)=(?P<quote>[\"']?)(?P<value>[^\s\"';&|)]+)(?P=quote)"
+)
+_LONG = re.compile(r"--(?P<name>[a-z][a-z-]*)[ \t]+(?P<quote>[\"']?)(?P<value>[^\s\"';&|)-][^\s\"';&|)]*)(?P=quote)")
+_PIPED = re.compile(
+    r"\b(?:echo|printf)\s+(?:-\w+\s+)*(?P<quote>[\"'])?(?P<value>[^\s\"'|]+)(?P=quote)?\s*\|[^|;&\n]{0,200}?"
+    r"(?P<sink>--password-stdin|chpasswd|--passphrase-fd|passwd\s+--stdin)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TextRules:
+    """Finds secrets in what instructions say, with the detection rules of a scanner and by the names of variables."""
+
+    scanner: Scanner
+    plan: Plan
+
+    def check(self) -> Iterator[Problem]:
+        """Yield the problems of every instruction, in the order of the file."""
+        for step in _before_stages(self.plan):
+            yield from self._argument(step)
+        for stage in self.plan.stages:
+            for step in (stage.start, *stage.steps):
+                yield from self._step(step)
+
+    def _step(self, step: Step) -> Iterator[Problem]:
+        one = step.instruction
+        match one.keyword:
+            case "ENV" | "LABEL":
+                yield from self._settings(step)
+            case "ARG":
+                yield from self._argument(step)
+            case "COPY" | "ADD":
+                yield from self._heredocs(step)
+            case _ if one.keyword not in _COMMANDS:
+                yield from self._found(step, Rule.SECRET_IN_ENV, one.text, f"{one.keyword} holds", _AT_RUN_TIME)
+        if one.keyword in _COMMANDS:
+            yield from self._command(step)
+        yield from self._urls(step)
+
+    def _settings(self, step: Step) -> Iterator[Problem]:
+        one, escape = step.instruction, self.plan.dockerfile.escape
+        for name, raw in assignments(one.text, escape):
+            value = expanded(raw, step.variables)
+            named = one.keyword == "ENV" and names_secret(name)
+            passed = sorted(references(raw) & step.arguments)
+            found = list(
+                self._found(step, Rule.SECRET_IN_ENV, f"{name}={value}", f"{one.keyword} {name} is", _AT_RUN_TIME)
+            )
+            if found:
+                yield from found
+            elif named and passed:
+                yield Problem(
+                    Rule.SECRET_IN_ENV, one.line, Severity.HIGH,
+                    f"ENV {name} keeps the build argument {passed[0]} in the image's environment", _AT_RUN_TIME,
+                )  # fmt: skip
+            elif named and (literal := _literal_setting("ENV", name, value)):
+                yield Problem(Rule.SECRET_IN_ENV, one.line, *literal, _AT_RUN_TIME)
+
+    def _argument(self, step: Step) -> Iterator[Problem]:
+        one = step.instruction
+        for name, value in arguments(one.text, self.plan.dockerfile.escape):
+            found = list(self._found(step, Rule.SECRET_IN_ARG, f"{name}={value or ''}", f"ARG {name} is", _MOUNT))
+            yield from found
+            if not found and names_secret(name):
+                taken = f"ARG {name} takes a secret: build arguments stand in the image's history and in provenance"
+                said = _literal_setting("ARG", name, value or "") or (Severity.HIGH, taken)
+                yield Problem(Rule.SECRET_IN_ARG, one.line, *said, _MOUNT)
+
+    def _command(self, step: Step) -> Iterator[Problem]:
+        one = step.instruction
+        text = " ".join(one.words) if one.words is not None else one.text
+        texts = [text, *(heredoc.content for heredoc in one.heredocs)]
+        found = [
+            p for text in texts for p in self._found(step, Rule.SECRET_IN_RUN, text, f"{one.keyword} holds", _MOUNT)
+        ]
+        yield from found
+        what = None if found else next(filter(None, map(_literal, texts)), None) or _in_commands(step, self.plan)
+        if what:
+            yield Problem(
+                Rule.SECRET_IN_RUN, one.line, Severity.HIGH, f"{one.keyword} holds a literal secret: {what}", _MOUNT
+            )
+
+    def _heredocs(self, step: Step) -> Iterator[Problem]:
+        one, escape = step.instruction, self.plan.dockerfile.escape
+        advice = "Mount the file where it is needed with RUN --mount=type=secret, or at run time."
+        for heredoc in one.heredocs:
+            target = copy_target(step, escape)
+            path = absolute(heredoc.name, target) if target.endswith("/") else target
+            items = self.scanner.scan_bytes(heredoc.content.encode(), path)
+            yield from _problems(items, step, Rule.SECRET_FILE_COPIED, f"{one.keyword} writes {path} with", advice)
+
+    def _found(self, step: Step, rule: Rule, text: str, what: str, advice: str) -> Iterator[Problem]:
+        """Yield what the detection rules find in a text; credentials in a URL are `_urls`'s."""
+        items = [item for item in self.scanner.scan_text(text) if not _in_url(text, item)]
+        yield from _problems(items, step, rule, what, advice)
+
+    def _urls(self, step: Step) -> Iterator[Problem]:
+        one = step.instruction
+        if one.keyword in ("ADD", "COPY") and one.words is None:
+            text = " ".join(copy_words(step, self.plan.dockerfile.escape))
+        else:
+            text = " ".join(one.words) if one.words is not None else one.text
+        for said in (text, *(heredoc.content for heredoc in one.heredocs)):
+            for match in _URL.finditer(said):
+                problem = _url_problem(match, said, step)
+                if problem:
+                    yield problem
+                    return
+
+
+def _literal_setting(keyword: str, name: str, value: str) -> tuple[Severity, str] | None:
+    match value_of(name, value):
+        case Value.SECRET:
+            return Severity.HIGH, f"{keyword} {name} sets a literal secret"
+        case Value.WEAK:
+            return Severity.MEDIUM, f"{keyword} {name} sets a literal secret that anybody could guess"
+    return None
+
+
+def _before_stages(plan: Plan) -> Iterator[Step]:
+    for one in plan.dockerfile.instructions:
+        if one.keyword == "FROM":
+            return
+        yield Step(one)
+
+
+def _problems(items: list[Found], step: Step, rule: Rule, what: str, advice: str) -> Iterator[Problem]:
+    for item in items:
+        if item.confidence.rank:
+            revoke = f" Revoke it at {item.rule.revoke}." if item.rule.revoke else ""
+            message = f"{what} a secret: {item.rule.name}, {item.secret.masked}"
+            yield Problem(rule, step.instruction.line, item.rule.severity, message, advice + revoke)
+
+
+def _in_url(text: str, item: Found) -> bool:
+    data = text.encode("utf-8", "surrogateescape")
+    low = data.rfind(b"://", 0, item.start)
+    between = data[low : item.start] if low >= 0 else b" "
+    return not re.search(rb"[\s/@]", between[3:]) and data[item.end : item.end + 1] == b"@"
+
+
+def _url_problem(match: re.Match[str], text: str, step: Step) -> Problem | None:
+    user, password, host = match["user"], match["password"], match["host"]
+    secret = password or user
+    address = f"{match['scheme']}://****@{host}"
+    passed = sorted(references(match[0]) & step.arguments)
+    if passed:
+        message = f"The build argument {passed[0]} is put into the URL {address}, which stands in the history"
+        return Problem(Rule.CREDENTIALS_IN_URL, step.instruction.line, Severity.HIGH, message, _URL_ADVICE)
+    if "$" in secret or (password is None and not _token_user(user, match["scheme"])):
+        return None
+    line = text[max(0, match.start() - 20) : match.end() + 80]
+    if implausible(secret, line, "/.env"):
+        return None
+    message = f"Credentials in the URL {address}"
+    return Problem(Rule.CREDENTIALS_IN_URL, step.instruction.line, Severity.HIGH, message, _URL_ADVICE)
+
+
+def _token_user(user: str, scheme: str) -> bool:
+    """A user without a password is a token where the scheme is a web one and it is long: `https://TOKEN@host`."""
+    return scheme.lower().endswith(("http", "https")) and len(user) >= 16
+
+
+def _literal(text: str) -> str | None:
+    """Return the option or variable that a command line gives a literal secret to."""
+    for pattern in (_SET, _LONG):
+        for match in pattern.finditer(text):
+            name = match["name"].replace("-", "_")
+            if names_secret(name) and is_literal(name, match["value"]):
+                return match["name"]
+    piped = _PIPED.search(text)
+    if piped and is_literal("password", piped["value"].rpartition(":")[2]):
+        return f"piped into {piped['sink'].split()[0]}"
+    return None
+
+
+def _in_commands(step: Step, plan: Plan) -> str | None:
+    if step.instruction.keyword != "RUN":
+        return None
+    return next(filter(None, map(_login, commands(step, plan.dockerfile.escape))), None)
+
+
+def _login(command: Command) -> str | None:
+    """Return where a program is given a password in its own way."""
+    value = None
+    match command.name:
+        case "curl" | "wget" | "http":
+            login = command.option("-u", "--user", "--proxy-user")
+            value = login.partition(":")[2] if login else None
+        case "sshpass":
+            value = command.option("-p") or next(
+                (w[2:] for w in command.words if w.startswith("-p") and len(w) > 2), None
+            )
+        case "mysql" | "mysqladmin" | "mysqldump" | "mariadb":
+            value = next((word[2:] for word in command.words if re.fullmatch(r"-p\S{3,}", word)), None)
+        case "docker" | "podman" | "helm" | "skopeo" | "buildah" | "az":
+            value = command.option("-p", "--password") if "login" in command.words else None
+    return f"a password given to {command.name}" if value and is_literal("password", value) else None

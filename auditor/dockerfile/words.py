@@ -1,0 +1,103 @@
+"""Words of an instruction: split, unquoted, variables expanded.
+
+Source: the Dockerfile reference, "Environment replacement".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+_VARIABLE = re.compile(r"\$(?:(?P<bare>\w+)|\{(?P<name>\w+)(?::?(?P<sign>[-+?])(?P<word>[^{}]*)|[#%/][^{}]*)?\})")
+
+
+def split(text: str, escape: str = "\\") -> Iterator[str]:
+    """Yield the words of a text, as they are written: quotes and escapes hold a word together and stay in it."""
+    word, quote, at = "", "", 0
+    while at < len(text):
+        char = text[at]
+        if char == escape and quote != "'":
+            word += text[at : at + 2]
+            at += 2
+            continue
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "\"'":
+            quote = char
+        elif char.isspace():
+            if word:
+                yield word
+            word, at = "", at + 1
+            continue
+        word += char
+        at += 1
+    if word:
+        yield word
+
+
+def closed(text: str) -> bool:
+    """Whether every quote in a text ends: what follows it is then a word of its own."""
+    return list(split(f"{text}\n end"))[-1] == "end"
+
+
+def unquoted(word: str, escape: str = "\\") -> str:
+    """Take the quotes and escapes off a word; an escaped dollar sign keeps its escape, for `expanded`."""
+    result, quote, at = "", "", 0
+    while at < len(word):
+        char = word[at]
+        if char == escape and quote != "'":
+            following = word[at + 1 : at + 2]
+            # Within double quotes only these can be escaped; before others the character stands for itself.
+            kept = following == "$" or (quote == '"' and following not in ('"', escape))
+            result += char + following if kept else following
+            at += 2
+            continue
+        if quote and char == quote:
+            quote = ""
+        elif not quote and char in "\"'":
+            quote = char
+        else:
+            result += char
+        at += 1
+    return result
+
+
+def expanded(text: str, variables: Mapping[str, str | None]) -> str:
+    """Replace variables whose value is known, and `${x:-word}` of those that are not set; the others stay."""
+
+    def value(match: re.Match[str]) -> str:
+        if match.start() and text[match.start() - 1] in "\\`":
+            return match[0]
+        name, sign, word = match["bare"] or match["name"], match["sign"], match["word"] or ""
+        if match["bare"] is None and sign is None and not match[0].endswith(f"{name}}}"):
+            return match[0]
+        known = variables.get(name)
+        if sign == "+":
+            return word if known else match[0] if name in variables else ""
+        if known:
+            return known
+        return word if sign == "-" and name not in variables else match[0]
+
+    return _VARIABLE.sub(value, text)
+
+
+def references(text: str) -> set[str]:
+    """Return the names of the variables that a text refers to."""
+    return {match["bare"] or match["name"] for match in _VARIABLE.finditer(text)}
+
+
+def assignments(text: str, escape: str = "\\") -> list[tuple[str, str]]:
+    """Return the name and value of each setting of ENV, LABEL or ARG; the old form `ENV name value words` too."""
+    words = list(split(text, escape))
+    if not words:
+        return []
+    if "=" not in words[0]:
+        return [(unquoted(words[0], escape), unquoted(text[len(words[0]) :].strip(), escape))]
+    pairs = (word.partition("=") for word in words)
+    return [(unquoted(name, escape), unquoted(value, escape)) for name, _, value in pairs]
+
+
+def arguments(text: str, escape: str = "\\") -> list[tuple[str, str | None]]:
+    """Return the name of each ARG, and its default, None without one."""
+    pairs = (word.partition("=") for word in split(text, escape))
+    return [(unquoted(name, escape), unquoted(value, escape) if equals else None) for name, equals, value in pairs]
