@@ -2,32 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from auditor.errors import ConfigError
+from auditor.selection import Ignore
+from auditor.yamlfile import Node, load
 
 FILE_NAME = ".image-audit.yaml"
-_KEYS = ("images", "dockerfiles", "fail_on", "min_confidence", "baseline", "registries", "exclude", "rules")
-_MAX_FILE = 1 << 20
+FAIL_ON = ("critical", "high", "medium", "low", "never")
+CONFIDENCES = ("high", "medium", "low")
+_GLOB = frozenset("*?[")
+_KEYS = (
+    "images", "dockerfiles", "fail_on", "min_confidence", "baseline", "registries", "exclude", "ignore", "rules", "hook"
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Exclude:
+    """What is left out: paths by globs as in a .gitignore, rules by id, images by globs over their names."""
+
+    paths: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """How a registry, or a part of it, is swept. `repos` and `tags` are globs; `newest` is a number a repository."""
+
+    newest: int | None = None
+    repos: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    exclude: Exclude = field(default_factory=Exclude)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a config file says. Paths in it are relative to its folder."""
+    """What a config file says, made absolute where it names files; `images` stay as they are.
+
+    `named` tells that the user named the file, and `lines` where each of its keys stands, as `exclude.paths`.
+    """
 
     path: Path | None = None
+    named: bool = False
     images: tuple[str, ...] = ()
-    dockerfiles: tuple[str, ...] = ()
+    dockerfiles: tuple[Path, ...] = ()
     fail_on: str = "high"
     min_confidence: str = "medium"
     baseline: Path | None = None
-    registries: Mapping[str, Any] = field(default_factory=dict)
-    exclude_paths: tuple[str, ...] = ()
-    exclude_rules: tuple[str, ...] = ()
+    registries: Mapping[str, Registry] = field(default_factory=dict)
+    exclude: Exclude = field(default_factory=Exclude)
+    ignore: tuple[Ignore, ...] = ()
     rules: tuple[Path, ...] = ()
+    strict_hook: bool = False
+    lines: Mapping[str, int] = field(default_factory=dict)
 
 
 def load_settings(path: Path | None, start: Path | None = None) -> Settings:
@@ -35,66 +66,74 @@ def load_settings(path: Path | None, start: Path | None = None) -> Settings:
     found = path or _find(start or Path.cwd())
     if found is None:
         return Settings()
-    import yaml
-
-    try:
-        data = found.read_bytes()[: _MAX_FILE + 1]
-        raw = yaml.safe_load(data) if len(data) <= _MAX_FILE else None
-    except OSError as exc:
-        raise ConfigError(f"{found}: can't be read: {exc.strerror}") from exc
-    except (yaml.YAMLError, RecursionError, ValueError) as exc:
-        raise ConfigError(f"{found}: not YAML: {exc}") from None
-    if not isinstance(raw, dict | None):
-        raise ConfigError(f"{found}: want a mapping of keys")
-    return _parse(raw or {}, found)
+    root = load(found)
+    return _parse(root, found, path is not None) if root is not None else Settings(found, path is not None)
 
 
 def _find(start: Path) -> Path | None:
     candidates = (folder / FILE_NAME for folder in (start, *start.parents))
-    return next((path for path in candidates if path.is_file()), None)
+    found = next((path for path in candidates if path.is_file()), None)
+    return None if found is None else Path(os.path.relpath(found))
 
 
-def _parse(raw: dict[str, Any], path: Path) -> Settings:
-    _known(raw, _KEYS, f"{path}")
-    exclude = raw.get("exclude") or {}
-    if not isinstance(exclude, dict):
-        raise ConfigError(f"{path}: exclude: want the keys paths and rules")
-    _known(exclude, ("paths", "rules"), f"{path}: exclude")
-    registries = raw.get("registries") or {}
-    if not isinstance(registries, dict):
-        raise ConfigError(f"{path}: registries: want a mapping from HOST[/PREFIX] to settings")
-    baseline = raw.get("baseline")
+def _parse(root: Node, path: Path, named: bool) -> Settings:
+    keys = root.mapping(_KEYS)
+    exclude = keys["exclude"].mapping(("paths", "rules", "images")) if "exclude" in keys else {}
+    hook = keys["hook"].mapping(("strict",)) if "hook" in keys else {}
+    registries = keys["registries"].mapping() if "registries" in keys else {}
+    folder = path.parent
     return Settings(
         path,
-        _texts(raw, "images", path),
-        _texts(raw, "dockerfiles", path),
-        _choice(raw, "fail_on", ("critical", "high", "medium", "low", "never"), "high", path),
-        _choice(raw, "min_confidence", ("high", "medium", "low"), "medium", path),
-        path.parent / str(baseline) if baseline else None,
-        registries,
-        _texts(exclude, "paths", path),
-        _texts(exclude, "rules", path),
-        tuple(path.parent / text for text in _texts(raw, "rules", path)),
+        named,
+        _texts(keys, "images"),
+        tuple(folder / text for text in _texts(keys, "dockerfiles")),
+        keys["fail_on"].one_of(FAIL_ON) if "fail_on" in keys else "high",
+        keys["min_confidence"].one_of(CONFIDENCES) if "min_confidence" in keys else "medium",
+        folder / keys["baseline"].text() if "baseline" in keys else None,
+        {name: _registry(node) for name, node in registries.items()},
+        _exclude(exclude),
+        tuple(_ignore(item) for item in keys["ignore"].items()) if "ignore" in keys else (),
+        tuple(folder / text for text in _texts(keys, "rules")),
+        hook["strict"].flag() if "strict" in hook else False,
+        {node.name: node.line for part in (keys, exclude, hook) for node in part.values()},
     )
 
 
-def _known(raw: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
+def _texts(keys: Mapping[str, Node], key: str) -> tuple[str, ...]:
+    return keys[key].texts() if key in keys else ()
+
+
+def _exclude(keys: Mapping[str, Node]) -> Exclude:
+    return Exclude(_texts(keys, "paths"), _texts(keys, "rules"), _texts(keys, "images"))
+
+
+def _registry(node: Node) -> Registry:
+    keys = node.mapping(("newest", "repos", "tags", "exclude"))
+    exclude = keys["exclude"].mapping(("paths", "rules", "images")) if "exclude" in keys else {}
+    newest = keys["newest"].count() if "newest" in keys else None
+    return Registry(newest, _texts(keys, "repos"), _texts(keys, "tags"), _exclude(exclude))
+
+
+def _ignore(node: Node) -> Ignore:
+    keys = node.mapping(("path", "rule", "image", "reason", "expires"))
+    path, rule, image = (keys[key].text() if key in keys else None for key in ("path", "rule", "image"))
+    if path is None and rule is None and image is None:
+        node.fail("says nothing to ignore; want at least one of path, rule, image")
+    reason = keys["reason"].text() if "reason" in keys else ""
+    return Ignore(node.place, path, rule, image, reason, keys["expires"].date() if "expires" in keys else None)
+
+
+def check_rules(settings: Settings, known: Collection[str]) -> None:
+    """Raise ConfigError where the config leaves out or ignores a rule that there is not."""
     from auditor.detect.rules import nearest
 
-    for key in raw:
-        if key not in keys:
-            raise ConfigError(f"{where}: unknown key {key!r}{nearest(str(key), keys)}; known are {', '.join(keys)}")
-
-
-def _texts(raw: Mapping[str, Any], key: str, path: Path) -> tuple[str, ...]:
-    value = raw.get(key) or []
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ConfigError(f"{path}: {key}: want a list of texts")
-    return tuple(value)
-
-
-def _choice(raw: Mapping[str, Any], key: str, allowed: Sequence[str], default: str, path: Path) -> str:
-    value = raw.get(key, default)
-    if value not in allowed:
-        raise ConfigError(f"{path}: {key} is {value!r}; want one of {', '.join(allowed)}")
-    return str(value)
+    at = f"{settings.path}:{settings.lines.get('exclude.rules')}: exclude.rules"
+    named = [(at, rule) for rule in settings.exclude.rules]
+    named += [
+        (f"{item.place}: rule", item.rule) for item in settings.ignore if item.rule and not _GLOB & set(item.rule)
+    ]
+    for name, registry in settings.registries.items():
+        named += [(f"{settings.path}: registries.{name}.exclude.rules", rule) for rule in registry.exclude.rules]
+    for place, rule in named:
+        if rule not in known:
+            raise ConfigError(f"{place}: no rule {rule!r}{nearest(rule, known)}; `image-audit rules list` shows all")

@@ -1,0 +1,121 @@
+"""`image-audit hook`: the git pre-push hook."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from auditor.cli import EXIT_CLEAN, EXIT_FAILED, EXIT_FOUND, options
+
+if TYPE_CHECKING:
+    from auditor.config import Settings
+    from auditor.hook.run import Result
+
+
+@click.group()
+def command() -> None:
+    """Install, remove or run the git pre-push hook, which audits what .image-audit.yaml names before a push."""
+
+
+@command.command()
+def install() -> None:
+    """Write the hook where git looks for it. A hook that is there runs first, and its verdict counts."""
+    from auditor.hook import git
+    from auditor.hook import install as place
+
+    hooks = git.hooks(Path.cwd())
+    click.echo(place.install(hooks.folder))
+    if hooks.shared:
+        options.warn(
+            "core.hooksPath is set for all your repositories: the hook runs in each that has a .image-audit.yaml"
+        )
+
+
+@command.command()
+def uninstall() -> None:
+    """Remove the hook, and put back the one that was there before."""
+    from auditor.hook import git
+    from auditor.hook import install as place
+
+    click.echo(place.uninstall(git.hooks(Path.cwd()).folder))
+
+
+@command.command()
+@click.argument("remote", nargs=-1, metavar="[REMOTE] [URL]")
+@click.option(
+    "--config", "config_path", type=click.Path(path_type=Path), help="Instead of the .image-audit.yaml found."
+)
+@click.option("--strict", is_flag=True, help="Stop too where an image is not there or not read in full.")
+def run(remote: tuple[str, ...], config_path: Path | None, strict: bool) -> int:
+    """Audit the images and Dockerfiles of .image-audit.yaml; exit with 1 where the push is to be stopped.
+
+    git calls this with the name and the address of the remote, and the refs on standard input. SKIP=image-audit in
+    the environment skips it, as does git push --no-verify.
+    """
+    from auditor.config import load_settings
+    from auditor.hook import git
+
+    if "image-audit" in [word.strip() for word in os.environ.get("SKIP", "").split(",")]:
+        options.warn("skipped, as SKIP says")
+        return EXIT_CLEAN
+    # Without a remote it is not git that calls, and standard input may hold anything, such as the script of a CI job.
+    if remote and git.deletes_only(sys.stdin):
+        return EXIT_CLEAN
+    settings = load_settings(config_path, git.root(Path.cwd()))
+    if not settings.images and not settings.dockerfiles:
+        options.warn(f"{settings.path or 'no .image-audit.yaml'}: names no images or dockerfiles, nothing to audit")
+        return EXIT_CLEAN
+    return _verdict(settings, _run(settings), strict=strict or settings.strict_hook)
+
+
+def _run(settings: Settings) -> Result:
+    from auditor.audit import Request
+    from auditor.cli.progress import progress
+    from auditor.hook.run import run as audit_all
+    from auditor.records import Records
+    from auditor.scan import Scanner
+
+    baseline = options.baseline(settings, None)
+    request = Request(selection=options.selection(settings, {}, baseline))
+    cache = options.cache(None, none=False)
+    rules = options.ruleset(settings, cache=cache)
+    with (
+        progress(quiet=False, verbose=False) as shown,
+        closing(Scanner(rules, options.jobs(None), shown, cache=cache)) as scanner,
+        options.layer_store(cache) as store,
+    ):
+        result = audit_all(settings, scanner, request, Records(scanner, store))
+    options.held_against(baseline, settings, [audit for _, audit in result.images])
+    return result
+
+
+def _verdict(settings: Settings, result: Result, *, strict: bool) -> int:
+    from auditor.hook import message
+    from auditor.selection import failing
+
+    fail_on = options.severity(settings.fail_on)
+    names = [name for name, _ in result.images]
+    parts = [
+        message.of_image(name, audit, found, several=names.count(name) > 1)
+        for name, audit in result.images
+        if (found := failing(audit.findings, fail_on))
+    ]
+    parts += [
+        message.of_dockerfile(path, bad)
+        for path, problems in result.dockerfiles
+        if (bad := [p for p in problems if fail_on and p.severity.rank >= fail_on.rank])
+    ]
+    for text in result.missing:
+        options.warn(f"not audited: {text}")
+    unread = [name for name, audit in result.images if audit.skipped]
+    for name in unread if strict else ():
+        options.warn(f"not read in full: `image-audit scan {name}` says what and why")
+    if parts:
+        click.echo(message.stopped(parts), err=True)
+        return EXIT_FOUND
+    return EXIT_FAILED if strict and (result.missing or unread) else EXIT_CLEAN

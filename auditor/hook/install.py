@@ -1,0 +1,106 @@
+"""Puts the pre-push hook in place, in front of it whatever stood there, and takes it away without a trace."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+
+from auditor.errors import UsageError
+
+NAME = "pre-push"
+BEFORE = "pre-push.before-image-audit"
+_MARK = "# The pre-push hook of image-audit."
+_SCRIPT = """\
+#!/bin/sh
+{mark} `image-audit hook uninstall` removes it, and puts back what stood here before.
+before="$(dirname -- "$0")/{before}"
+refs=$(cat)
+[ -z "$refs" ] || refs="$refs
+"
+if [ -x "$before" ]; then
+    printf %s "$refs" | "$before" "$@" || exit
+fi
+python={python}
+if "$python" -P -c 'import auditor' 2>/dev/null; then
+    set -- "$python" -P -m auditor hook run "$@"
+elif command -v image-audit >/dev/null; then
+    set -- image-audit hook run "$@"
+else
+    case ",$SKIP," in *,image-audit,*) exit 0 ;; esac
+    echo 'image-audit: not found, so nothing was audited and nothing is pushed. Install it, remove' >&2
+    echo "this hook ($0), or push with SKIP=image-audit." >&2
+    exit 1
+fi
+printf %s "$refs" | "$@"
+"""
+
+
+def install(folder: Path) -> str:
+    """Write the hook, and keep one that is there to be run first. Return what was done. Raises UsageError."""
+    if folder.name == "_" and folder.parent.name == ".husky":
+        raise UsageError(
+            f'{folder}: husky writes this folder anew; add the line `image-audit hook run "$@"` to '
+            f"{folder.parent / NAME} instead"
+        )
+    hook, before = folder / NAME, folder / BEFORE
+    chains = not is_ours(hook) and os.path.lexists(hook)
+    if chains and os.path.lexists(before):
+        raise UsageError(f"{hook}: is another hook, and {before} is there already; remove one of them")
+    try:
+        _write(hook, before if chains else None)
+    except OSError as exc:
+        raise UsageError(f"{hook}: can't be written: {exc.strerror}") from exc
+    return f"{hook}: installed" + (f"; {before.name} runs first" if os.path.lexists(before) else "")
+
+
+def uninstall(folder: Path) -> str:
+    """Remove the hook, and put back what stood there before. Return what was done. Raises UsageError."""
+    hook, before = folder / NAME, folder / BEFORE
+    if not is_ours(hook):
+        there = f"; {before} is the hook that image-audit had kept" if os.path.lexists(before) else ""
+        return f"{hook}: image-audit is not installed here{there}"
+    try:
+        if os.path.lexists(before):
+            before.replace(hook)
+            return f"{hook}: as it was before"
+        hook.unlink()
+    except OSError as exc:
+        raise UsageError(f"{hook}: can't be removed: {exc.strerror}") from exc
+    return f"{hook}: removed"
+
+
+def is_ours(hook: Path) -> bool:
+    """Whether a file is the hook that `install` writes."""
+    try:
+        with hook.open("rb") as file:
+            return _MARK.encode() in file.read(200)
+    except OSError:
+        return False
+
+
+def script(python: str) -> str:
+    """Return the hook: what stood there before, then image-audit, both with git's arguments and list of refs.
+
+    -P keeps a folder `auditor` of the repository from being taken for the program.
+    """
+    return _SCRIPT.format(mark=_MARK, before=BEFORE, python=shlex.quote(python))
+
+
+def _write(hook: Path, before: Path | None) -> None:
+    """Write beside and rename, so that at no time half a hook is there; a hook in its place is renamed to `before`."""
+    hook.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=hook.parent, prefix=f".{NAME}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as out:
+            out.write(script(sys.executable))
+        temporary.chmod(0o755)
+        if before is not None:
+            hook.rename(before)
+        temporary.replace(hook)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

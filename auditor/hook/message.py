@@ -1,0 +1,81 @@
+"""What a stopped push reads: for each image the file, the layer, and the command after which the same push passes."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from auditor.audit import Audit
+from auditor.dockerfile.model import Problem
+from auditor.images.reference import is_id, parse_target
+from auditor.model import Finding, State
+from auditor.report.text import plural, printable
+from auditor.report.words import fate, place
+from auditor.selection import bare
+
+_MAX_FINDINGS = 5
+_INDENT = "    "
+
+
+def of_image(name: str, audit: Audit, findings: Sequence[Finding], *, several: bool = False) -> list[str]:
+    """Return the lines on one image: its findings, where to revoke them, how to get rid of them.
+
+    `several` tells that the name stands for several platforms.
+    """
+    lines = [f"{printable(name)}: {plural(len(findings), 'secret')}"]
+    for finding in findings[:_MAX_FINDINGS]:
+        said = f"{place(finding)}: {finding.name} {finding.secret.masked} ({finding.severity}, {finding.state})"
+        lines += ["  " + printable(said), *(_INDENT + line for line in fate(finding))]
+    if len(findings) > _MAX_FINDINGS:
+        more = len(findings) - _MAX_FINDINGS
+        lines.append(f"  and {more} more: {shlex.join(['image-audit', 'scan', name])}")
+    places = dict.fromkeys(finding.revoke for finding in findings if finding.revoke)
+    lines += [f"  Revoke: {url} (whoever has the image has it)" for url in places]
+    if any(_flattens(finding) for finding in findings):
+        lines.append(f"  Fix: {printable(command(name, audit, several=several))}")
+    advice = dict.fromkeys(finding.advice[1] for finding in findings if not _flattens(finding))
+    lines += [f"  Fix: {printable(text)}" for text in advice]
+    return lines
+
+
+def of_dockerfile(path: Path, problems: Sequence[Problem]) -> list[str]:
+    """Return the lines on one Dockerfile."""
+    lines = list[str]()
+    for problem in problems:
+        lines += [f"{path}:{problem.line}: {problem.rule}: {problem.message}", f"  Fix: {problem.advice}"]
+    return [printable(line) for line in lines]
+
+
+def command(name: str, audit: Audit, *, several: bool) -> str:
+    """Return the command that puts a clean image in the place of the leaking one, of `several` platforms only this."""
+    target = parse_target(name)
+    platform = ["--platform", str(audit.image.config.platform)] if several else []
+    flatten = ["image-audit", "flatten", name, *platform, "--excise"]
+    match audit.image.transport:
+        case "docker-daemon" if not is_id(bare(name)) and "@" not in name:
+            return shlex.join([*flatten, "-t", bare(name), "--force"])
+        case "docker":
+            return shlex.join([*flatten, "--push", target.value])
+        case "docker-archive" | "oci-archive" if target.tag is None:
+            clean = f"{target.value}.clean" + (".oci.tar" if audit.image.transport == "oci-archive" else "")
+            return f"{shlex.join([*flatten, '-o', clean])} && {shlex.join(['mv', clean, target.value])}"
+        case _:
+            return audit.flatten.plans[0].command
+
+
+def _flattens(finding: Finding) -> bool:
+    """Whether flattening removes it: what is hidden in a file, and what only the history tells."""
+    return finding.state in (State.DELETED, State.OVERWRITTEN) or (finding.where or "").startswith("history[")
+
+
+def stopped(parts: Iterable[Sequence[str]]) -> str:
+    """Return the whole message."""
+    lines = [line for part in parts for line in part]
+    return "\n".join(
+        [
+            "image-audit stopped this push.",
+            *lines,
+            "To push all the same: SKIP=image-audit git push, or git push --no-verify",
+        ]
+    )

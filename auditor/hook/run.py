@@ -1,0 +1,78 @@
+"""What the hook audits: the config's images, as the engine has them, and its Dockerfiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from auditor.audit import Audit, Request, audit
+from auditor.config import Settings
+from auditor.dockerfile.model import Problem
+from auditor.errors import NotFound, Unreachable
+from auditor.images import daemon
+from auditor.images.reference import ARCHIVE_ENDINGS, TRANSPORTS
+from auditor.records import Records
+from auditor.scan import Scanner
+from auditor.selection import fits
+
+_GLOB = frozenset("*?[")
+_ENGINE = "docker-daemon:"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was audited: images by the name the user gives them, Dockerfiles by path, and what is not there to audit."""
+
+    images: tuple[tuple[str, Audit], ...]
+    dockerfiles: tuple[tuple[Path, tuple[Problem, ...]], ...]
+    missing: tuple[str, ...]
+
+
+def run(settings: Settings, scanner: Scanner, request: Request, records: Records) -> Result:
+    """Audit all that the config names. Raises AuditError for what is there and can't be read."""
+    missing = list[str]()
+    images = list[tuple[str, Audit]]()
+    for name, target in _targets(settings, missing):
+        try:
+            images += [(name, result) for result in audit(target, scanner, request, records)]
+        except NotFound as exc:
+            missing.append(str(exc))
+    return Result(tuple(images), tuple(_dockerfiles(settings, scanner)), tuple(missing))
+
+
+def _targets(settings: Settings, missing: list[str]) -> Iterable[tuple[str, str]]:
+    """Return names and targets. A bare name is the engine's alone: a push does not wait for a registry."""
+    bare = [text for text in settings.images if not _is_target(text)]
+    found = dict.fromkeys((text, text) for text in settings.images if _is_target(text))
+    if bare:
+        try:
+            tags = daemon.tags() if any(_GLOB & set(text) for text in bare) else ()
+            with daemon.engine():
+                found |= dict.fromkeys((name, _ENGINE + name) for name in _expanded(bare, tags, missing))
+        except Unreachable as exc:
+            missing.append(f"{', '.join(bare)}: {exc}")
+    excluded = settings.exclude.images
+    return [pair for pair in found if not any(fits([pair[0]], pattern) for pattern in excluded)]
+
+
+def _is_target(text: str) -> bool:
+    """Whether a text says itself where the image lies. A folder named like an image is no reason to read the folder."""
+    transports = tuple(f"{name}:" for name in TRANSPORTS)
+    return text.startswith(("docker://", "/", "./", "../", *transports)) or text.endswith(ARCHIVE_ENDINGS)
+
+
+def _expanded(names: Sequence[str], tags: Sequence[str], missing: list[str]) -> Iterable[str]:
+    for name in names:
+        fitting = [tag for tag in tags if fnmatchcase(tag, name)] if _GLOB & set(name) else [name]
+        if not fitting:
+            missing.append(f"{name}: no image of the engine has such a name")
+        yield from fitting
+
+
+def _dockerfiles(settings: Settings, scanner: Scanner) -> Iterable[tuple[Path, tuple[Problem, ...]]]:
+    from auditor.dockerfile.check import check_file, chosen
+
+    for path in settings.dockerfiles:
+        yield path, chosen(check_file(path, scanner), (), settings.exclude.rules)
