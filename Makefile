@@ -25,13 +25,14 @@ lint: $(VENV)/installed  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(VENV)/installed  ## docs/rules.md, from the rules
+docs: $(VENV)/installed  ## docs/rules.md from the rules, the manual page from the commands
 	$(BIN)/python -m auditor.detect.pages > docs/rules.md
+	$(BIN)/python -m auditor.cli.manual > man/image-audit.1
 
 bench: $(VENV)/installed  ## Speed and memory, as a table
 	$(BIN)/python -m bench
 
-bench-detect: $(VENV)/installed  ## Planted secrets of every rule: found, placed, decoys
+bench-detect: $(VENV)/installed  ## Planted secrets of every rule, way and place: found, placed, decoys
 	$(BIN)/python -m bench.detect
 
 lock: $(VENV)/installed  ## Pin the newest versions that fit

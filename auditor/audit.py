@@ -1,7 +1,7 @@
 """The pipeline: a target to its images, their layers to records, records to fates, matches and fates to findings.
 
-    open_target ─► scan_layer ─► check ─► Trace ─► collect ─► Audit
-                   (costly, pure)         (cheap)
+    open_target ─► Records ─► check ─► Trace ─► collect ─► Audit
+                   (costly, pure, cached)  (cheap)
 
 Read this file first.
 """
@@ -25,10 +25,11 @@ from auditor.layers.index import LayerIndex
 from auditor.layers.listing import plain_file
 from auditor.layers.stats import HiddenFiles, LayerStats, hidden_files, layer_stats
 from auditor.layers.trace import Trace
-from auditor.model import Digest, Finding, Skipped, State, Step
+from auditor.model import Finding, Skipped, State, Step
 from auditor.provenance import Packages
+from auditor.records import Records
 from auditor.scan import LayerRecord, Scanner
-from auditor.selection import Selection
+from auditor.selection import Ignored, Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,20 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class BaselineUse:
+    """What became of a baseline in a run: the ids that have expired, and those whose findings are no more."""
+
+    file: str
+    expired: tuple[str, ...]
+    vanished: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Audit:
     """All that the audit of one image found. Secrets in texts are masked.
 
     Items of `records`, `stats` and the trace belong to the layers of the image, index 0 the base; `step_layers` gives
-    each step of `history` its layer.
+    each step of `history` its layer. `ids` are those of all findings, shown or not; `baseline` is of the whole run.
     """
 
     image: Image
@@ -61,6 +71,9 @@ class Audit:
     hidden: HiddenFiles
     flatten: FlattenAdvice
     skipped: tuple[Skipped, ...]
+    ignored: tuple[Ignored, ...] = ()
+    ids: frozenset[str] = frozenset()
+    baseline: BaselineUse | None = None
 
     def step_of(self, layer: int) -> Step | None:
         """Return the step that made a layer, None where that is not known."""
@@ -68,24 +81,28 @@ class Audit:
         return None if step is None else self.history[step]
 
 
-def audit(target: str, scanner: Scanner, request: Request) -> list[Audit]:
-    """Audit every image that a target names. Raises AuditError where one can't be read in full."""
-    images = open_target(target, platform=request.platform, visit=scanner.scan_layer, insecure=request.insecure)
+def audit(target: str, scanner: Scanner, request: Request, records: Records | None = None) -> list[Audit]:
+    """Audit every image that a target names. Raises AuditError where one can't be read in full.
+
+    `records` may serve several targets: a layer that they share is read once.
+    """
+    source = records or Records(scanner)
+    images = open_target(target, platform=request.platform, visit=source.visit, insecure=request.insecure)
     unread = {id(layer): layer.size or 0 for i in images for layer in i.layers if not isinstance(layer.content, Passed)}
     scanner.progress.expect(sum(unread.values()))
-    known: dict[Digest, LayerRecord] = {}
-    return [audit_image(image, scanner, request, known) for image in images]
+    return [audit_image(image, scanner, request, source) for image in images]
 
 
-def audit_image(image: Image, scanner: Scanner, request: Request, known: dict[Digest, LayerRecord]) -> Audit:
-    """Audit one image; `known` keeps the records of layers that several images share."""
-    records = [_record(image, number, scanner, known) for number in range(len(image.layers))]
+def audit_image(image: Image, scanner: Scanner, request: Request, source: Records) -> Audit:
+    """Audit one image; `source` gives its layers' records."""
+    records = [_record(image, number, source) for number in range(len(image.layers))]
     trace = Trace([record.listing for record in records], stacked=image.stacked)
     base = named_base(request.base, image) if request.base else found_base(image)
     steps = layers_of_steps(image.config.history, len(records))
     stack = Stack(image, records, Packages(records), trace, steps, base.layers if base else 0)
-    collected = collect(stack, scanner)
-    findings = tuple(_advised(stack, finding) for finding in request.selection.apply(collected.findings))
+    collected = collect(stack, scanner, source.seal)
+    shown, ignored = request.selection.apply(collected.findings, image)
+    findings = tuple(_advised(stack, finding) for finding in shown)
     hidden = hidden_files(trace)
     return Audit(
         image=image,
@@ -100,24 +117,17 @@ def audit_image(image: Image, scanner: Scanner, request: Request, known: dict[Di
         hidden=hidden,
         flatten=_flatten(stack, findings, hidden, collected.config),
         skipped=(*image.skipped, *_skipped(records)),
+        ignored=ignored,
+        ids=frozenset(finding.id for finding in collected.findings),
     )
 
 
-def _record(image: Image, number: int, scanner: Scanner, known: dict[Digest, LayerRecord]) -> LayerRecord:
-    """Scan a layer, or take what is known of it; either way its digests hold."""
+def _record(image: Image, number: int, source: Records) -> LayerRecord:
+    """Return what a layer holds; its digests hold."""
     layer = image.layers[number]
     what = f"{image.target}: layer {number}"
-    if isinstance(layer.content, Passed):
-        record: LayerRecord = layer.content.record
-    elif layer.digest in known:
-        record = known[layer.digest]
-    else:
-        scanner.progress.say(what)
-        with layer.content.open() as stream:
-            record = scanner.scan_layer(stream, what, layer.digest.algorithm if layer.digest else "sha256")
+    record = source.of(layer, what)
     check(layer, record, what)
-    if layer.digest:
-        known[layer.digest] = record
     if not record.is_tar:
         record = replace(record, listing=plain_file(layer.title or f"layer-{number}", record.uncompressed))
     return record

@@ -3,6 +3,7 @@
 AuditError                 one line for the user; the command line ends with exit code 2
 ├── UsageError             an option, a target or a reference that makes no sense
 ├── ConfigError            .image-audit.yaml, a baseline
+├── DockerfileError        a Dockerfile, or its .dockerignore, that can't be read
 ├── RuleError              a rule that is malformed or does not hold its own examples
 ├── ImageError             the image can't be read
 │   ├── NotAnImage         the bytes are something else
@@ -10,6 +11,7 @@ AuditError                 one line for the user; the command line ends with exi
 │   └── NotFound           no such image, tag, platform or container
 ├── Unreachable            no engine or registry answers there
 │   └── Unauthorized       it answers, and wants other credentials
+├── StoreError             the store of a registry's sweeps can't be opened, read or written
 ├── RecoverError           no such file in any layer, or several and none named
 └── FlattenError           what was written does not hold what it must; nothing is left of it
 
@@ -30,6 +32,10 @@ class UsageError(AuditError):
 
 class ConfigError(AuditError):
     """A configuration or baseline file that can't be used."""
+
+
+class DockerfileError(AuditError):
+    """A Dockerfile, or its .dockerignore, that can't be read."""
 
 
 class RuleError(AuditError):
@@ -58,6 +64,10 @@ class Unreachable(AuditError):
 
 class Unauthorized(Unreachable):
     """The registry or engine wants other credentials."""
+
+
+class StoreError(AuditError):
+    """The store of a registry's sweeps can't be opened, read or written."""
 
 
 class RecoverError(AuditError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,13 +19,11 @@ from auditor.model import Confidence, Deleted, Finding, Kind, Overwritten, Packa
 from auditor.provenance import Packages
 from auditor.scan import LayerRecord, Match, Scanner
 
-_ID_BITS = 20
-"""Bits of a secret's digest in an id: enough to tell a rotated secret, too few to test a guess of it."""
-
 _SAMPLES = re.compile(
     r"(?:^|/)(?:tests?|testing|__tests__|testdata|test-data|fixtures?|specs?|examples?|samples?|demos?|docs?|man)/"
 )
 _INDEX = re.compile(r"\[\d+\]$")
+_NUMBER = re.compile(r"\[\d+\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +47,14 @@ class Collected:
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
-def collect(stack: Stack, scanner: Scanner) -> Collected:
-    """Make the findings of an image, those of low confidence too."""
+def collect(stack: Stack, scanner: Scanner, seal: Callable[[Secret], Secret]) -> Collected:
+    """Make the findings of an image, those of low confidence too. `seal` is what made the records' secrets equal."""
     image = stack.image
     metadata = texts(image.config, image.annotations, image.documents)
     found = [(text, scanner.scan_text(_spoken(text))) for text in metadata]
     history = _masked_history(stack.image.config.history, found)
     rules = scanner.ruleset
-    everything = [*_in_files(stack, history, rules), *_in_metadata(stack, history, found)]
+    everything = [*_in_files(stack, history, rules), *_in_metadata(stack, history, found, seal)]
     everything.sort(key=_order)
     secrets = {item.secret for _, items in found for item in items}
     return Collected(_numbered(everything), history, _masked_config(image.config.raw.get("config"), secrets))
@@ -71,17 +69,18 @@ def _order(finding: Finding) -> tuple[object, ...]:
         -1 if finding.added_in is None else finding.added_in,
         finding.line or 0,
         finding.rule,
-        finding.secret.reveal(),
+        finding.secret.few,
+        finding.secret.masked,
     )
 
 
 def _numbered(findings: Iterable[Finding]) -> list[Finding]:
     """Give equal secrets one ordinal, and findings that would share an id a number."""
-    ordinals: dict[str, str] = {}
+    ordinals: dict[Secret, str] = {}
     seen: dict[str, int] = {}
     result = []
     for finding in findings:
-        secret_id = ordinals.setdefault(finding.secret.reveal(), f"s{len(ordinals) + 1}")
+        secret_id = ordinals.setdefault(finding.secret, f"s{len(ordinals) + 1}")
         seen[finding.id] = seen.get(finding.id, 0) + 1
         suffix = f"-{seen[finding.id]}" if seen[finding.id] > 1 else ""
         result.append(replace(finding, secret_id=secret_id, id=finding.id + suffix))
@@ -90,9 +89,7 @@ def _numbered(findings: Iterable[Finding]) -> list[Finding]:
 
 def finding_id(rule: str, place: str, member: str | None, secret: Secret) -> str:
     """Return an id that is the same on every machine and depends on no line or layer."""
-    digest = hashlib.sha256(secret.reveal().encode("utf-8", "surrogatepass")).digest()
-    few = int.from_bytes(digest[:3], "big") >> (24 - _ID_BITS)
-    text = "\0".join((rule, place, member or "", f"{few:05x}"))
+    text = "\0".join((rule, place, member or "", f"{secret.few:05x}"))
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
@@ -229,7 +226,9 @@ def _spoken(text: Text) -> str:
     return f"{text.key}={text.value}" if text.key else text.value
 
 
-def _in_metadata(stack: Stack, history: Sequence[Step], found: Iterable[tuple[Text, list[Found]]]) -> Iterator[Finding]:
+def _in_metadata(
+    stack: Stack, history: Sequence[Step], found: Iterable[tuple[Text, list[Found]]], seal: Callable[[Secret], Secret]
+) -> Iterator[Finding]:
     seen: set[tuple[str, Secret]] = set()
     for text, items in found:
         for item in sorted(items, key=lambda f: f.rule.specificity, reverse=True):
@@ -238,7 +237,7 @@ def _in_metadata(stack: Stack, history: Sequence[Step], found: Iterable[tuple[Te
             key = (place.replace("container_config.", "config."), item.secret)
             if key not in seen:
                 seen.add(key)
-                yield _metadata_finding(stack, history, text, item)
+                yield _metadata_finding(stack, history, text, replace(item, secret=seal(item.secret)))
 
 
 def _metadata_finding(stack: Stack, history: Sequence[Step], text: Text, item: Found) -> Finding:
@@ -246,7 +245,8 @@ def _metadata_finding(stack: Stack, history: Sequence[Step], text: Text, item: F
     step = text.step if text.step is not None else _setting_step(text, history)
     layer = stack.step_layers[step] if step is not None else None
     return Finding(
-        id=finding_id(rule.id, text.where, None, item.secret),
+        # Without its numbers, which shift with each step or variable that a build adds before it.
+        id=finding_id(rule.id, _NUMBER.sub("[]", text.where), None, item.secret),
         rule=rule.id,
         name=rule.name,
         provider=rule.provider,

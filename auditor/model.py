@@ -171,21 +171,38 @@ class Config:
 
 
 class Secret:
-    """The text of a secret, which prints masked.
+    """A secret, which prints masked.
 
-    `reveal()` is the only way to the whole text; it serves equality within a run, masking of other texts, and
-    --show-secrets.
+    It is made with its text, and sealed once its layer is read: from then on it stands for its text without holding it,
+    but where the user wants it whole. Equal texts that are sealed under one key are equal secrets.
     """
 
-    __slots__ = ("_text", "masked")
+    __slots__ = ("_text", "few", "identity", "masked")
 
-    def __init__(self, text: str, masked: str) -> None:
+    def __init__(self, text: str | None, masked: str, few: int | None = None, identity: bytes = b"") -> None:
+        """Without a text, `few` and `identity` must be given, as `sealed` makes them."""
         self._text = text
         self.masked = masked
+        self.few = few_bits(text or "") if few is None else few
+        self.identity = identity
 
     def reveal(self) -> str:
-        """Return the whole secret."""
+        """Return the whole secret. Only for --show-secrets, --verify and masking; not to be had of a sealed one."""
+        if self._text is None:
+            raise ValueError("the secret is sealed")
         return self._text
+
+    def sealed(self, key: bytes, *, keep: bool) -> Secret:
+        """Return the secret with an identity that only holders of `key` can test a guess against.
+
+        Its text goes unless `keep` is set.
+        """
+        import hmac
+
+        if self._text is None:
+            return self
+        text = self._text.encode("utf-8", "surrogatepass")
+        return Secret(self._text if keep else None, self.masked, self.few, hmac.digest(key, text, "sha256")[:16])
 
     def __repr__(self) -> str:
         return f"Secret({self.masked})"
@@ -194,13 +211,29 @@ class Secret:
         return self.masked
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._text == other._text
+        if not isinstance(other, Secret):
+            return NotImplemented
+        if self.identity and other.identity:
+            return self.identity == other.identity
+        return self._text is not None and self._text == other._text
 
     def __hash__(self) -> int:
-        return hash(self._text)
+        return hash(self.few)
 
     def __reduce__(self) -> str:
         raise TypeError("a Secret is never serialised")
+
+
+ID_BITS = 20
+"""Bits of a secret's digest that an id depends on: enough to tell a rotated secret, too few to test a guess of it."""
+
+
+def few_bits(text: str) -> int:
+    """Return the first ID_BITS of a text's SHA-256."""
+    import hashlib
+
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:3], "big") >> (24 - ID_BITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +244,14 @@ class Package:
     name: str
     version: str
     unmodified: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The line of a Dockerfile, from 1, whose instruction added a finding."""
+
+    file: str
+    line: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +286,7 @@ class Finding:
     check: str = "none"
     verified: str | None = None
     package: Package | None = None
+    source: Source | None = None
     revoke: str | None = None
     recover: str | None = None
     advice: tuple[str, ...] = ()

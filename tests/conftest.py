@@ -17,8 +17,10 @@ from typing import Any
 
 import pytest
 
+from auditor.detect.matcher import Matcher
 from auditor.detect.plugins import plugin_rules
 from auditor.detect.rules import Ruleset, builtin_rules, select
+from auditor.detect.shipped import shipped_rules
 from auditor.scan import Scanner
 
 CI = bool(os.environ.get("CI"))
@@ -53,16 +55,27 @@ def cache() -> Path:
     return Path(tempfile.gettempdir()) / f"image-audit-tests-{os.getuid()}" / "image-audit"
 
 
+@pytest.fixture(scope="session")
+def kept(ruleset: Ruleset, cache: Path) -> tuple[Path, ...]:
+    """The files of that cache, which a test's own cache begins with."""
+    shipped_rules(cache)
+    Matcher(ruleset, cache)
+    return tuple(cache.glob("rules-*"))
+
+
 @pytest.fixture
-def environment(tmp_path: Path, cache: Path) -> dict[str, str]:
-    """A scrubbed environment: no config, no credentials, no engine but the one of the test."""
+def environment(tmp_path: Path, kept: tuple[Path, ...]) -> dict[str, str]:
+    """A scrubbed environment: no config, no credentials, no engine but the one of the test, no layer that is known."""
     home = tmp_path / "home"
-    home.mkdir()
+    own_cache = home / "cache" / "image-audit"
+    own_cache.mkdir(parents=True)
+    for path in kept:
+        (own_cache / path.name).symlink_to(path)
     keep = {key: os.environ[key] for key in ("PATH", "TMPDIR", "LD_LIBRARY_PATH") if key in os.environ}
     return {
         **keep,
         "HOME": str(home),
-        "XDG_CACHE_HOME": str(cache.parent),
+        "XDG_CACHE_HOME": str(own_cache.parent),
         "DOCKER_CONFIG": str(home / "docker"),
         "DOCKER_HOST": f"unix://{home}/no-engine.sock",
         "LC_ALL": "C.UTF-8",

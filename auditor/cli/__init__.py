@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Any
 
@@ -15,9 +16,20 @@ _COMMANDS = {
     "history": "Show every step of an image, and what its layers add, overwrite, delete and waste.",
     "recover": "Bring a deleted or overwritten file back out of an image's layers.",
     "flatten": "Make an image without its hidden files, and prove that it shows the same.",
+    "dockerfile": "Find in a Dockerfile, before the build, what would leak, weigh or rebuild for nothing.",
+    "hook": "Install the git pre-push hook, which stops a push while an image of the repository leaks.",
+    "baseline": "Go through the findings that are known and accepted, one by one.",
+    "config": "Show what the config file and the options come to, and where each value is from.",
+    "cache": "Show or clear what is kept of layers that were read.",
     "rules": "List the detection rules, show the page of one, check your own.",
+    "completion": "Print the script that makes bash, zsh or fish complete image-audit.",
 }
-EXIT_CLEAN, EXIT_FOUND, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_CLEAN, EXIT_FOUND, EXIT_FAILED = 0, 1, 2
+PROGRAM = "image-audit"
+
+
+class _Terminated(BaseException):
+    """SIGTERM came. Like KeyboardInterrupt it passes every `except Exception`, so that temporary files are removed."""
 
 
 class _Lazy(click.Group):
@@ -44,18 +56,32 @@ class _Lazy(click.Group):
         return super().resolve_command(ctx, args)
 
 
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Print the version, and the number and digest of the rules that a scan without options uses."""
+    if not wanted:
+        return
+    from auditor.detect.plugins import plugin_rules
+    from auditor.detect.rules import builtin_rules, select
+
+    rules = select((*builtin_rules(), *plugin_rules()))
+    click.echo(f"{PROGRAM} {__version__}, rules {rules.digest[:19]} ({len(rules.rules):,})")
+    ctx.exit()
+
+
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="image-audit")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 def group() -> None:
     """Find the secrets that can still be dug out of a container image, and get rid of them."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 clean, 1 findings, 2 not audited, 130 interrupted."""
+    """Run the command line and exit: 0 clean, 1 findings, 2 not audited, 130 and 143 interrupted."""
     from auditor.errors import AuditError
 
+    signal.signal(signal.SIGTERM, _terminate)
     try:
-        status = group.main(arguments, prog_name="image-audit", standalone_mode=False)
+        status = group.main(arguments, prog_name=PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Exit as exc:
         status = exc.exit_code
     except click.UsageError as exc:
@@ -67,11 +93,14 @@ def main(arguments: list[str] | None = None) -> None:
         status = _fail(str(exc))
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted")
-        status = EXIT_INTERRUPTED
+        status = 128 + signal.SIGINT
+    except _Terminated:
+        _say("terminated")
+        status = 128 + signal.SIGTERM
     except BrokenPipeError:
         # The reader has what it wants; point stdout elsewhere so that the exit does not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 128 + 13
+        status = 128 + signal.SIGPIPE
     except (OSError, MemoryError) as exc:
         status = _fail(f"{getattr(exc, 'filename', None) or 'system'}: {getattr(exc, 'strerror', None) or exc}")
     except Exception as exc:
@@ -82,6 +111,10 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
+def _terminate(number: int, frame: object) -> None:  # noqa: ARG001
+    raise _Terminated
+
+
 def _fail(message: str) -> int:
     _say(message)
     return EXIT_FAILED
@@ -90,4 +123,4 @@ def _fail(message: str) -> int:
 def _say(message: str) -> None:
     from auditor.report.text import printable
 
-    click.echo("image-audit: " + printable(" ".join(message.split())), err=True)
+    click.echo(f"{PROGRAM}: " + printable(" ".join(message.split())), err=True)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from auditor.cli import options
+from auditor.cli import completion, options
 
 if TYPE_CHECKING:
     from auditor.rebuild.flatten import Flattened, Job
     from auditor.scan import Scanner
+    from auditor.store.layers import LayerStore
 
 _OCI_ENDINGS = (".oci", ".oci.tar", ".oci-archive", ".oci-archive.tar")
 
 
 @click.command()
-@click.argument("target")
+@click.argument("target", shell_complete=completion.files)
 @click.option("-o", "output", type=click.Path(path_type=Path), metavar="FILE", help="Write an archive.")
 @click.option("-t", "tag", metavar="NAME", help="Load the result into the engine under this name.")
 @click.option("--push", "push_to", metavar="REF", help="Push the result to a registry.")
@@ -62,12 +64,13 @@ def command(target: str, **given: Any) -> None:
     settings = load_settings(None)
     pushed = _reference(given["push_to"])
     with progress(quiet=given["quiet"], verbose=given["verbose"]) as shown:
-        rules = options.ruleset(settings, (), (), ())
-        scanner = Scanner(rules, options.jobs(given["jobs"]), shown, cache=options.cache(None, none=False))
-        try:
-            images, written = _deliver(job, scanner, given)
-        finally:
-            scanner.close()
+        cache = options.cache(None, none=False)
+        rules = options.ruleset(settings, cache=cache)
+        with (
+            closing(Scanner(rules, options.jobs(given["jobs"]), shown, cache=cache)) as scanner,
+            options.layer_store(cache) as store,
+        ):
+            images, written = _deliver(job, scanner, given, store)
         rest = after(images, pushed, insecure=given["insecure"])
     if given["proof_path"]:
         write_file(given["proof_path"], render_json(images, job.way, written, rest))
@@ -138,7 +141,9 @@ def _reference(text: str | None) -> Any:
     return None if text is None else parse_reference(full_name(text.removeprefix("docker://")))
 
 
-def _deliver(job: Job, scanner: Scanner, given: dict[str, Any]) -> tuple[list[Flattened], str]:
+def _deliver(
+    job: Job, scanner: Scanner, given: dict[str, Any], store: LayerStore | None
+) -> tuple[list[Flattened], str]:
     """Flatten to where the user wants it; return what was made, and a line on where it is."""
     from auditor.errors import UsageError
     from auditor.rebuild import deliver
@@ -149,14 +154,14 @@ def _deliver(job: Job, scanner: Scanner, given: dict[str, Any]) -> tuple[list[Fl
         if deliver.is_target(job.target, output):
             raise UsageError(f"{output}: is the target itself; choose another file")
         with deliver.beside(output, force=given["force"]) as path:
-            images = flatten(job, scanner, path)
+            images = flatten(job, scanner, path, store)
         form = "docker-archive" if job.docker else "oci-archive"
         return images, f"{output} ({form}, {', '.join(str(i.after.image.id) for i in images)})"
     deliver.reachable(_reference(given["push_to"]), insecure=job.insecure)
     with deliver.scratch_file() as path:
         if given["push_to"] is not None:
             reference = _reference(given["push_to"])
-            images = flatten(job, scanner, path)
+            images = flatten(job, scanner, path, store)
             sent = deliver.to_registry(images, reference, insecure=job.insecure)
             return images, (
                 f"{reference}: {sent.uploaded} blobs uploaded ({sent.bytes} bytes), {sent.mounted} mounted, "
@@ -165,7 +170,7 @@ def _deliver(job: Job, scanner: Scanner, given: dict[str, Any]) -> tuple[list[Fl
         (name,) = job.names or ()
         if not given["force"] and deliver.full_name(given["tag"]) in _own_names(job.target):
             raise UsageError(f"-t {given['tag']}: is the target itself; choose another name, or --force moves it")
-        images = flatten(job, scanner, path)
+        images = flatten(job, scanner, path, store)
         if len(images) > 1:
             have = ", ".join(str(image.made.platform) for image in images)
             raise UsageError(f"{job.target}: several images, and -t names one; choose with --platform: {have}")

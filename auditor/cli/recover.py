@@ -9,12 +9,12 @@ from pathlib import Path
 
 import click
 
-from auditor.cli import options
+from auditor.cli import completion, options
 from auditor.errors import UsageError
 
 
 @click.command()
-@click.argument("target")
+@click.argument("target", shell_complete=completion.files)
 @click.argument("path")
 @click.option("--layer", type=click.IntRange(0), help="The layer that holds the version wanted, from 0.")
 @click.option("--nth", type=click.IntRange(1), help="Which of several entries of the path in that layer, from 1.")
@@ -34,8 +34,9 @@ def command(
     """
     from auditor.images.resolve import open_target
     from auditor.rebuild.recover import History, choose, member_of, split_member
+    from auditor.report.output import whole
 
-    if output is not None and output.exists() and not force:
+    if output is not None and os.path.lexists(output) and not force:
         raise UsageError(f"{output}: exists; --force overwrites it")
     images = open_target(target, platform=platform, insecure=insecure)
     if len(images) > 1:
@@ -50,13 +51,8 @@ def command(
     if output is None:
         _copy(content, sys.stdout.buffer)
         return
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL) | os.O_NOFOLLOW
-    try:
-        with os.fdopen(os.open(output, flags, 0o600), "wb") as out:
-            _copy(content, out)
-            os.fchmod(out.fileno(), chosen.mode & 0o777)  # set-user-ID and the like are not given to what is dug out
-    except OSError as exc:
-        raise UsageError(f"{output}: can't be written: {exc.strerror}") from exc
+    with whole(output, chosen.mode & 0o777) as out:  # set-user-ID and the like are not given to what is dug out
+        _copy(content, out)
 
 
 def _copy(chunks: Iterable[bytes], out: object) -> None:

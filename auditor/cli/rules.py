@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from auditor.cli import EXIT_CLEAN, EXIT_FOUND, options
+from auditor.cli import EXIT_CLEAN, EXIT_FOUND, completion, options
 from auditor.detect.rules import Rule
 from auditor.model import Severity
 
@@ -35,7 +35,7 @@ def list_rules(form: str, provider: str | None, severity: str | None) -> None:
 
 
 @command.command()
-@click.argument("rule_id", metavar="ID")
+@click.argument("rule_id", metavar="ID", shell_complete=completion.rules)
 def show(rule_id: str) -> None:
     """Print the page of a rule: what it is, why it matters, an example, how to revoke."""
     from auditor.detect.pages import page

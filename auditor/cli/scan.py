@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import datetime
 import shutil
-import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from auditor.cli import EXIT_CLEAN, EXIT_FAILED, EXIT_FOUND, options
+from auditor.cli import EXIT_CLEAN, EXIT_FAILED, EXIT_FOUND, completion, options
 from auditor.config import load_settings
 from auditor.report.output import FORMATS, format_of
 
 if TYPE_CHECKING:
     from auditor.audit import Audit
+    from auditor.baseline import Baseline
 
 
 @click.command()
-@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...", shell_complete=completion.files)
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), default=None, help="Of standard output.  [default: table]"
 )
 @click.option(
     "-o", "outputs", multiple=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-    help="Write a report; the ending tells the format (.html .json). Repeatable.",
+    help="Write a report; the ending tells the format: .html .json .sarif .md .xml (JUnit), "
+    "gl-secret-detection-report.json. Repeatable.",
 )  # fmt: skip
 @click.option(
     "--fail-on", type=click.Choice(["critical", "high", "medium", "low", options.NEVER]), default=None,
@@ -38,10 +40,16 @@ if TYPE_CHECKING:
     help="Leave out what is less sure.  [default: medium]",
 )  # fmt: skip
 @click.option("--base", metavar="IMAGE", help="The base image: findings of its layers are marked as inherited.")
+@click.option(
+    "--dockerfile", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="The Dockerfile of the image: findings tell the line that brought them in.",
+)  # fmt: skip
 @click.option("--exclude-path", "exclude_paths", multiple=True, metavar="GLOB", help="Leave out files. Repeatable.")
 @click.option(
     "--config", "config_path", type=click.Path(path_type=Path), help="Instead of the .image-audit.yaml found."
 )
+@click.option("--baseline", type=click.Path(path_type=Path), help="Findings that are known, and not shown.")
+@click.option("--write-baseline", type=click.Path(path_type=Path), help="Write what is shown to a baseline.")
 @click.option("--jobs", type=click.IntRange(1, 256), help="Threads that match.  [default: one a core]")
 @click.option("--show-secrets", is_flag=True, help="Show secrets whole, in the report only.")
 @click.option("--verify", is_flag=True, help="Ask the providers whether the secrets still work: one request a secret.")
@@ -49,6 +57,7 @@ if TYPE_CHECKING:
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no table.")
 @click.option("-v", "--verbose", is_flag=True, help="Say on standard error what is done.")
 @options.cache_options
+@options.cache_size_option
 @options.rule_options
 @options.platform_option
 def command(targets: tuple[str, ...], outputs: tuple[Path, ...], **given: Any) -> int:
@@ -59,42 +68,46 @@ def command(targets: tuple[str, ...], outputs: tuple[Path, ...], **given: Any) -
     """
     from auditor.audit import Request, audit
     from auditor.cli.progress import progress
-    from auditor.report.output import render, write_file
+    from auditor.records import Records
+    from auditor.report.output import Shown, render, write_file
     from auditor.scan import Scanner
-    from auditor.selection import Selection, fails
+    from auditor.selection import fails
 
     settings = load_settings(given["config_path"])
     files = [(path, format_of(path)) for path in outputs]
     fail_on = options.severity(given["fail_on"] or settings.fail_on)
-    selection = Selection(
-        options.states(given["state"]),
-        options.confidence(given["min_confidence"] or settings.min_confidence),
-        (*settings.exclude_paths, *given["exclude_paths"]),
-    )
+    dockerfile = options.dockerfile(given["dockerfile"])
+    cache = options.cache(given["cache_dir"], given["no_cache"])
+    rules = options.ruleset(settings, given["extra_rules"], given["only_rules"], given["exclude_rules"], cache)
+    baseline = options.baseline(settings, given["baseline"], given["write_baseline"])
+    selection = options.selection(settings, given, baseline)
     request = Request(given["platform"], given["base"], given["insecure"], selection)
-    rules = options.ruleset(settings, given["extra_rules"], given["only_rules"], given["exclude_rules"])
-    with progress(quiet=given["quiet"], verbose=given["verbose"]) as shown:
-        cache = options.cache(given["cache_dir"], given["no_cache"])
-        scanner = Scanner(rules, options.jobs(given["jobs"]), shown, cache=cache)
-        audits = [result for target in targets for result in audit(target, scanner, request)]
-        scanner.close()
+    with (
+        progress(quiet=given["quiet"], verbose=given["verbose"]) as bar,
+        closing(Scanner(rules, options.jobs(given["jobs"]), bar, cache=cache)) as scanner,
+        options.layer_store(cache, given["cache_size"]) as store,
+    ):
+        records = Records(scanner, store, whole=given["show_secrets"] or given["verify"])
+        audits = [result for target in targets for result in audit(target, scanner, request, records)]
+    audits = options.sourced(dockerfile, options.held_against(baseline, settings, audits))
     if given["verify"]:
+        if settings.rules and not settings.named:
+            options.warn(f"{settings.path}: its rules ask no provider unless --config names it")
         audits = _verified(audits)
 
     created = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    color = sys.stdout.isatty()
-    width = shutil.get_terminal_size((80, 24)).columns
+    shown = Shown(fail_on=fail_on, show_secrets=given["show_secrets"])
     for path, form in files:
-        text = render(form, audits, created, width=100, color=False, show_secrets=given["show_secrets"])
-        write_file(path, text)
+        write_file(path, render(form, audits, created, shown))
     form = given["form"] or "table"
     if not (given["quiet"] and form == "table"):
-        click.echo(
-            render(form, audits, created, width=width, color=color, show_secrets=given["show_secrets"]), nl=False
-        )
+        width = shutil.get_terminal_size((80, 24)).columns
+        click.echo(render(form, audits, created, replace(shown, width=width, color=options.color())), nl=False)
     if given["strict"] and any(result.skipped for result in audits):
         click.echo("image-audit: not everything was read, see `skipped` in the report", err=True)
         return EXIT_FAILED
+    if given["write_baseline"]:
+        _write_baseline(given["write_baseline"], baseline, audits, quiet=given["quiet"])
     return EXIT_FOUND if any(fails(result.findings, fail_on) for result in audits) else EXIT_CLEAN
 
 
@@ -103,3 +116,13 @@ def _verified(audits: list[Audit]) -> list[Audit]:
 
     verifier = Verifier()
     return [replace(one, findings=verified(one.findings, one.ruleset.by_id, verifier)) for one in audits]
+
+
+def _write_baseline(path: Path, used: Baseline | None, audits: list[Audit], *, quiet: bool) -> None:
+    from auditor.baseline import Baseline, load_baseline
+
+    before = load_baseline(path) if path.exists() else Baseline(path)
+    update = before.updated(audits, used.entries if used else (), options.today())
+    update.baseline.save()
+    if not quiet:
+        options.warn(f"{path}: {update.new} new, {update.kept} kept, {update.dropped} dropped")

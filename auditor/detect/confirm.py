@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from auditor.detect.place import Place, place
@@ -37,6 +37,8 @@ class Found:
     check: str
     confidence: Confidence
     """The rule's own, or low where the offline check failed."""
+    width: int = 0
+    """Bytes of all that the rule matched, the words around the secret included."""
 
 
 class Confirmer:
@@ -128,7 +130,8 @@ def _judged(rule: Rule, match: re.Match[bytes], low: int, text: memoryview | byt
     """Judge a match in the bytes of `text` from `low` on."""
     group = "secret" if "secret" in match.re.groupindex and match["secret"] is not None else 0
     start, end = match.span(group)
-    return judge(rule, match[group], start + low, end + low, text, path)
+    found = judge(rule, match[group], start + low, end + low, text, path)
+    return replace(found, width=match.end() - match.start()) if found else None
 
 
 def judge(rule: Rule, raw: bytes, start: int, end: int, text: memoryview | bytes, path: str) -> Found | None:
@@ -208,6 +211,9 @@ def most_specific(found: Sequence[Found]) -> list[Found]:
 
 
 def _weight(found: Found) -> tuple[object, ...]:
-    """A guess that its check refutes gives way to any other match; a token that it refutes stays, as a near miss."""
+    """A guess that its check refutes gives way to any other match; a token that it refutes stays, as a near miss.
+
+    Of equals the one decides that knows more of what stands around the secret.
+    """
     refuted = found.rule.generic and found.check == "failed"
-    return not refuted, found.rule.specificity, found.check == "passed", found.end - found.start
+    return not refuted, found.rule.specificity, found.check == "passed", found.end - found.start, found.width

@@ -1,29 +1,33 @@
-"""One Vectorscan pass over a block for all rules: which rule matches, and where the match ends."""
+"""Vectorscan passes over a block for all rules: which rule matches, and where the match ends.
+
+There are two. Tokens, which say by themselves what they are, are looked for everywhere, at some 3 GB/s a thread. What
+only the words around it make a secret is looked for in text alone: those words are short and common, so that search is
+several times slower, and in a program or a picture they mean nothing.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import platform
-import struct
-import threading
-from array import array
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
 
-import hyperscan
-
-from auditor import __version__
-from auditor.detect.paths import scratch_of
+from auditor.data import code_digest
+from auditor.detect.passes import CASELESS, Hits, Pass, Row, VectorscanError, joined_hits, loaded
+from auditor.detect.paths import PathRules, path_rows
 from auditor.detect.plugins import plugin_patterns
 from auditor.detect.prefilter import Prefilter, prefilter
 from auditor.detect.rules import Rule, Ruleset
 from auditor.errors import RuleError
 from auditor.store.folder import keep, read_kept
 
+_TELLING = 2
+"""A token whose fixed text is shorter is looked for in text alone: so short a text slows all others down."""
+
 
 class Matcher:
-    """A compiled ruleset, but for the rules that look only at certain paths.
+    """A compiled ruleset. `paths` says where the rules look that look only at certain files.
 
     `hits` may be called from several threads at once and releases the interpreter lock.
     """
@@ -31,26 +35,30 @@ class Matcher:
     def __init__(self, ruleset: Ruleset, cache: Path | None = None) -> None:
         """Compile, or take what `cache`, a folder, keeps of an earlier run. Raises RuleError."""
         kept = cache / f"rules-{_key(ruleset)}.vectorscan" if cache else None
-        loaded = _load(read_kept(kept)) if kept else None
-        if loaded is None:
-            loaded = _compile(ruleset)
+        passes = _kept(kept) if kept else None
+        if passes is None:
+            passes = _compiled(ruleset)
             if kept:
-                keep(kept, _dump(*loaded))
-        self._owner, self._database = loaded
-        self._local = threading.local()
+                keep(kept, b"".join(one.dumped() for one in passes))
+        self._everywhere, self._in_text, by_path = passes
+        self.paths = PathRules(by_path)
 
-    def hits(self, block: memoryview | bytes) -> list[tuple[int, int]]:
-        """Return (rule number, end) for each raw hit, in the order of their ends."""
-        found: list[tuple[int, int]] = []
-        owner = self._owner
+    def tokens(self, block: memoryview | bytes) -> Hits:
+        """Return the raw hits of what is looked for everywhere, as `hits` does."""
+        return self._everywhere.scan(block)
 
-        def note(expression: int, _start: int, end: int, _flags: int, _context: object) -> None:
-            found.append((owner[expression], end))
+    def hits(self, block: memoryview | bytes, text: Sequence[tuple[int, int]] | None = None) -> Hits:
+        """Return (rule number, end) for each raw hit, of each pass in the order of their ends.
 
-        if self._owner and len(block):
-            self._database.scan(
-                cast(bytes, block), match_event_handler=note, scratch=scratch_of(self._local, self._database)
-            )
+        `text` are the half-open ranges of the block in which words may tell a secret; without it they may everywhere.
+        """
+        found = self._everywhere.scan(block)
+        if text is None:
+            return found + self._in_text.scan(block)
+        view = memoryview(block)
+        pieces = [view[start:end] for start, end in text]
+        for (start, _), own in zip(text, joined_hits(self._in_text.scan, pieces), strict=True):
+            found += [(rule, start + end) for rule, end in own]
         return found
 
 
@@ -65,7 +73,7 @@ def prefilters(rule: Rule) -> list[Prefilter]:
 
 def _key(ruleset: Ruleset) -> str:
     """Name a compiled ruleset: it holds for one version of Vectorscan, of this program, and for one kind of CPU."""
-    made_by = f"{version('hyperscan')} {__version__} {platform.machine()} {_cpu_flags()}"
+    made_by = f"{version('hyperscan')} {code_digest('detect')} {platform.machine()} {_cpu_flags()}"
     return hashlib.sha256(f"{ruleset.digest} {made_by}".encode()).hexdigest()[:32]
 
 
@@ -77,51 +85,40 @@ def _cpu_flags() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
-def _compile(ruleset: Ruleset) -> tuple[array[int], hyperscan.Database]:
-    """Return a database, and the rule number of each of its expressions."""
-    owner, items = array("H"), list[Prefilter]()
+def _kept(path: Path) -> list[Pass] | None:
+    data = read_kept(path)
+    try:
+        passes = loaded(data) if data else []
+    except ValueError:  # of another version or CPU after all
+        return None
+    return passes if len(passes) == 3 else None
+
+
+def _compiled(ruleset: Ruleset) -> list[Pass]:
+    """Compile what is looked for everywhere, what in text alone, and the globs of the rules for certain files."""
+    everywhere, in_text = list[Row](), list[Row]()
     for number, rule in enumerate(ruleset.rules):
         for item in prefilters(rule) if not rule.paths else ():
-            owner.append(number)
-            items.append(item)
-    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-    if items:
-        try:
-            database.compile(
-                expressions=[item.expression for item in items],
-                ids=list(range(len(items))),
-                elements=len(items),
-                flags=[hyperscan.HS_FLAG_CASELESS if item.caseless else 0 for item in items],
-            )
-        except hyperscan.error as exc:
-            raise RuleError(_blame(ruleset, exc)) from exc
-    return owner, database
-
-
-def _dump(owner: array[int], database: hyperscan.Database) -> bytes:
-    if not owner:
-        return b""
-    return struct.pack("<I", len(owner)) + owner.tobytes() + hyperscan.dumpb(database)
-
-
-def _load(data: bytes | None) -> tuple[array[int], hyperscan.Database] | None:
-    if not data:
-        return None
-    (count,) = struct.unpack_from("<I", data)
-    owner = array("H", data[4 : 4 + 2 * count])
+            tells = _tells(rule) and item.literal >= _TELLING
+            row = (number, item.expression, CASELESS if item.caseless else 0)
+            (everywhere if tells else in_text).append(row)
     try:
-        return owner, hyperscan.loadb(data[4 + 2 * count :], hyperscan.HS_MODE_BLOCK)
-    except hyperscan.error:  # of another version or CPU after all
-        return None
+        return [Pass.compiled(rows) for rows in (everywhere, in_text, path_rows(ruleset))]
+    except VectorscanError as exc:
+        raise RuleError(_blame(ruleset, exc)) from exc
+
+
+def _tells(rule: Rule) -> bool:
+    """Whether a secret says by itself what it is, wherever it stands."""
+    return not rule.generic and rule.detector == "rules" and "(?P<secret>" not in rule.pattern
 
 
 def _blame(ruleset: Ruleset, exc: Exception) -> str:
     """Name the rule that Vectorscan refuses."""
     for rule in ruleset.rules:
         for item in prefilters(rule):
-            one = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
             try:
-                one.compile(expressions=[item.expression], ids=[0], elements=1, flags=[0])
-            except hyperscan.error as cause:
+                Pass.compiled([(0, item.expression, 0)])
+            except VectorscanError as cause:
                 return f"rule {rule.id}: Vectorscan refuses the pattern: {cause}"
     return f"Vectorscan refuses the rules together: {exc}"

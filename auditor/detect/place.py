@@ -25,7 +25,7 @@ _SECRET_FILES = re.compile(
 )
 # Code by its ending, configuration by its use.
 _CODED_CONFIG = re.compile(
-    r"(?i)(?:^|/)(?:wp-config|config|[\w-]*[._-]config|config[._-][\w-]*|settings|[\w-]*_settings|local_settings|"
+    r"(?i)(?:^|/|(?<=/))(?:wp-config|config|[\w-]*[._-]config|config[._-][\w-]*|settings|[\w-]*_settings|local_settings|"
     r"configuration|database|db|local|parameters|secrets?|LocalSettings|env|production|staging|credentials?|"
     r"environment(?:\.\w+)?|connect(?:ion)?)(?:\.inc)?\.(?:php|py|js|cjs|mjs|ts|rb|exs|groovy|pl)$"
 )
@@ -74,3 +74,40 @@ def place(path: str) -> Place:
     if _CODE.search(path):
         return Place.CODE
     return Place.SECRETS if _SECRET_FILES.search(path) else Place.CONFIG
+
+
+_SOURCE_ENDINGS = re.compile(
+    r"(?i)\.(?:py[ixdco]?|[mc]?[jt]s|[jt]sx|flow|vue|svelte|coffee|go|java|class|kt|scala|groovy|rbs?|erb|php|phtml|cs|vb|fs|"
+    r"c|cc|cpp|cxx|hh?|hpp|hxx|inl|s|asm|rs|swift|mm?|dart|lua|p[lm]|pod|t|r|jl|exs?|erl|hrl|clj|hs|mli?|el|lisp|scm|tcl|"
+    r"awk|vim|x?html?|s?css|less|sass|styl|map|so|a|o|lib|dll|exe|node|wasm|mdx?|markdown|rst|adoc|tex|texi|info|pot?|mo|"
+    r"qm|xlf|svg|gif|png|jpe?g|ico|webp|woff2?|[to]tf|eot|proto|graphql|xsd|dtd|rng|xslt?|cmake|m4|am|ac|in|gypi?|f|f90|"
+    r"cuh?|[hg]lsl)\Z"
+)
+_BOOKS = re.compile(r"/usr/(?:local/)?share/(?:doc|man|info|help|locale|gtk-doc|i18n|zoneinfo|icons|fonts|mime)/")
+
+
+@functools.lru_cache(1 << 14)
+def _is_of_packages(folder: str) -> bool:
+    return bool(_PACKAGE.search(folder) or _CACHE.search(folder))
+
+
+@functools.lru_cache(1 << 10)
+def _is_source(ending: str) -> bool:
+    return bool(_SOURCE_ENDINGS.match(ending))
+
+
+@functools.lru_cache(1 << 14)
+def _is_of_books(folder: str) -> bool:
+    return bool(_BOOKS.search(folder))
+
+
+def is_foreign_source(path: str) -> bool:
+    """Whether a file at an absolute path is code or prose of an installed or fetched package, and no settings.
+
+    It is asked for every file of an image, so it looks at no content.
+    """
+    cut = path.rfind("/") + 1
+    folder = path[:cut]
+    if _is_source(path[max(path.rfind("."), cut) :]):
+        return _is_of_packages(folder) and not _CODED_CONFIG.match(path, cut)
+    return _is_of_books(folder)

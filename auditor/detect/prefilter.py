@@ -39,12 +39,16 @@ _REPEATS = (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT)
 
 @dataclass(frozen=True, slots=True)
 class Prefilter:
-    """What Vectorscan looks for; `back` and `ahead` bound the true match around the end of what it finds, in bytes."""
+    """What Vectorscan looks for; `back` and `ahead` bound the true match around the end of what it finds, in bytes.
+
+    `literal` is the length of the longest text that stands in every match: the shorter, the slower the search.
+    """
 
     expression: bytes
     caseless: bool
     back: int
     ahead: int
+    literal: int
 
 
 def prefilter(pattern: str, flags: int = 0) -> Prefilter:
@@ -56,7 +60,7 @@ def prefilter(pattern: str, flags: int = 0) -> Prefilter:
     if not expression:
         raise ValueError("the pattern begins with nothing that can be looked for")
     width = _width(list(tree))
-    return Prefilter(expression, caseless, min(width, MAX_BACK), min(width, MAX_REACH))
+    return Prefilter(expression, caseless, min(width, MAX_BACK), min(width, MAX_REACH), _literal(items))
 
 
 def _least(items: Sequence[Any]) -> int:
@@ -74,6 +78,30 @@ def _least(items: Sequence[Any]) -> int:
         elif kind in (op.LITERAL, op.NOT_LITERAL, op.ANY, op.IN):
             total += 1
     return total
+
+
+def _reach(repeat: Any) -> int:
+    """Return how long a gap a repeat may leave, in bytes; what comes once at most, or always as often, leaves none."""
+    low, high, inner = int(repeat[0]), int(repeat[1]), repeat[2]
+    return high if high <= 1 or low == high else min(high, _ENDLESS) * _width(inner)
+
+
+def _literal(items: Sequence[Any]) -> int:
+    """Return the length of the longest run of characters that every match of some items holds."""
+    longest = run = 0
+    for kind, value in items:
+        run = run + 1 if kind is op.LITERAL else 0
+        inner = 0
+        if kind is op.SUBPATTERN:
+            inner = _literal(value[3])
+        elif kind is op.ATOMIC_GROUP:
+            inner = _literal(value)
+        elif kind is op.BRANCH:
+            inner = min(_literal(branch) for branch in value[1])
+        elif kind in _REPEATS and value[0]:
+            inner = _literal(value[2])
+        longest = max(longest, run, inner)
+    return longest
 
 
 def _width(items: Sequence[Any]) -> int:
@@ -116,7 +144,7 @@ class _Emitter:
         for at, (kind, value) in enumerate(items):
             wide_gap = (
                 kind in _REPEATS
-                and value[1] > _WIDE_GAP
+                and _reach(value) > _WIDE_GAP
                 and self._is_wide(value[2])
                 and _least(items[:at]) >= _SELECTIVE
             )

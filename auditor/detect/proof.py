@@ -7,12 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import hyperscan
-
 from auditor.detect.confirm import Confirmer, Found, most_specific
 from auditor.detect.examples import fill
 from auditor.detect.matcher import Matcher, prefilters
-from auditor.detect.paths import PathRules
+from auditor.detect.passes import CASELESS, Pass, VectorscanError
 from auditor.detect.rules import Rule, Ruleset, select
 from auditor.errors import RuleError
 
@@ -89,10 +87,9 @@ class _Engine:
     def __init__(self, ruleset: Ruleset, cache: Path | None) -> None:
         self._matcher = Matcher(ruleset, cache)
         self._confirmer = Confirmer(ruleset)
-        self._path_rules = PathRules(ruleset)
 
     def find(self, data: bytes, path: str) -> list[Found]:
-        called = self._path_rules.of([path]).get(0, [])
+        called = self._matcher.paths.of([path]).get(0, [])
         return self._confirmer.confirm(data, self._matcher.hits(data), "/" + path, called)
 
 
@@ -108,14 +105,9 @@ def _refusal(rules: Iterable[Rule]) -> str | None:
         items = [item for rule in rules for item in prefilters(rule)]
     except RuleError as exc:
         return str(exc).partition(": ")[2]
-    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     try:
-        database.compile(
-            expressions=[item.expression for item in items],
-            elements=len(items),
-            flags=[hyperscan.HS_FLAG_CASELESS if item.caseless else 0 for item in items],
-        )
-    except hyperscan.error as exc:
+        Pass.compiled([(0, item.expression, CASELESS if item.caseless else 0) for item in items])
+    except VectorscanError as exc:
         return f"Vectorscan refuses the pattern: {exc}"
     return None
 

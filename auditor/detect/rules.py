@@ -98,16 +98,16 @@ def builtin_rules() -> tuple[Rule, ...]:
     return tuple(rule for path in rule_files(data_path("rules")) for rule in load_file(path))
 
 
-def select(rules: Iterable[Rule], only: Sequence[str] = (), without: Sequence[str] = ()) -> Ruleset:
+def select(rules: Iterable[Rule], only: Sequence[str] = (), named: Sequence[str] = ()) -> Ruleset:
     """Choose from rules, of which a later one replaces an earlier of the same id.
 
-    Raises RuleError on an id in `only` or `without` that no rule has.
+    Raises RuleError on an id in `only`, or `named` elsewhere, that no rule has.
     """
     known = {rule.id: rule for rule in rules}
-    for wanted in (*only, *without):
+    for wanted in (*only, *named):
         if wanted not in known:
             raise RuleError(f"no rule {wanted!r}{nearest(wanted, known)}; `image-audit rules list` shows all")
-    return Ruleset(tuple(r for key, r in sorted(known.items()) if (not only or key in only) and key not in without))
+    return Ruleset(tuple(r for key, r in sorted(known.items()) if not only or key in only))
 
 
 def load_path(root: Path) -> tuple[Rule, ...]:

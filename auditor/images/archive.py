@@ -26,8 +26,9 @@ from auditor.images.manifest import Descriptor, Origin
 from auditor.images.source import Content, FileSlice, HeldFile, Image, Layer, Passed
 from auditor.model import Digest, Kind
 
-Visit = Callable[[BinaryIO, str], Any]
-"""Reads a layer's stored bytes to their end, named for errors, and returns what it made of them."""
+Visit = Callable[[BinaryIO, str, Digest | None], Any]
+"""Reads a layer's stored bytes to their end and returns what it made of them; it is given their name for errors, and
+the digest that their place in the archive claims them to have."""
 
 _MAX_MEMBERS = 200_000
 _CHUNK = 1 << 20
@@ -108,7 +109,7 @@ def _pass(stream: BinaryIO, what: str, visit: Visit) -> dict[str, Member]:
                 raise Damaged(f"{what}: more than {MAX_DOCUMENTS} bytes of JSON documents")
             _add(members, header, Held(data), what)
         else:
-            _add(members, header, Passed(visit(reader, f"{what}: {header.path}")), what)
+            _add(members, header, Passed(visit(reader, f"{what}: {header.path}", _claimed(header.path))), what)
     return _linked(members, links)
 
 
@@ -283,9 +284,16 @@ class _Archive:
 
     def _docker_layer(self, path: str, diff_id: Any) -> Layer:
         member = self._member(path)
-        folder, _, name = path.rpartition("/")
-        digest = Digest(f"sha256:{name}") if folder == "blobs/sha256" else None
-        return Layer(member, diff_id, digest, member.size if isinstance(member, FileSlice) else None)
+        return Layer(member, diff_id, _claimed(path), member.size if isinstance(member, FileSlice) else None)
+
+
+def _claimed(path: str) -> Digest | None:
+    """Return the digest that a blob's place in an OCI layout names; None where it names none."""
+    folder, _, name = path.rpartition("/")
+    try:
+        return Digest(f"sha256:{name}") if folder == "blobs/sha256" else None
+    except ImageError:
+        return None
 
 
 def sha256(data: bytes) -> Digest:

@@ -111,7 +111,7 @@ def read_container(name: str, origin: Origin, visit: Visit | None) -> tuple[Imag
 
 def _visited(layer: Layer, content: WritableLayer, visit: Visit, origin: Origin) -> Layer:
     with content.open() as stream:
-        return replace(layer, content=Passed(visit(stream, f"{origin.target}: writable layer")))
+        return replace(layer, content=Passed(visit(stream, f"{origin.target}: writable layer", None)))
 
 
 def _running(image: Image, container: dict[str, Any], step: Step) -> dict[str, Any]:
@@ -205,6 +205,14 @@ def containers_of(image_ids: Collection[str]) -> list[str]:
     with engine() as client:
         found = client.api.containers(all=True)
     return [item["Names"][0].lstrip("/") for item in found if item["ImageID"] in image_ids and item.get("Names")]
+
+
+def tags() -> tuple[str, ...]:
+    """Return every NAME:TAG of the engine. Raises Unreachable."""
+    with engine() as client:
+        return tuple(
+            sorted(tag for item in client.api.images() for tag in item.get("RepoTags") or () if "<" not in tag)
+        )
 
 
 def tagged_images() -> list[EngineImage]:

@@ -166,7 +166,7 @@ def images(store: Store, roots: Sequence[Descriptor], origin: Origin) -> tuple[I
     missing: list[Skipped] = []
     platforms: list[str] = []
     seen: set[Digest] = set()
-    for descriptor, names in _leaves(store, roots):
+    for descriptor, names in leaves(store, roots):
         if descriptor.digest in seen:
             continue
         seen.add(descriptor.digest)
@@ -205,7 +205,7 @@ def _numbered(statements: list[Any]) -> dict[str, Any]:
     return {f"attestation[{index}]": statement for index, statement in enumerate(statements)}
 
 
-def _leaves(
+def leaves(
     store: Store, roots: Sequence[Descriptor], depth: int = 0, names: tuple[str, ...] = ()
 ) -> Iterator[tuple[Descriptor, tuple[str, ...]]]:
     """Walk indexes to manifests, in order; yield each with the names that index.json gives it."""
@@ -230,7 +230,7 @@ def _leaves(
         if any(child.media_type == _CACHE_CONFIG for child in parsed):
             yield descriptor, own  # BuildKit's cache: an index whose "manifests" are layers
         else:
-            yield from _leaves(store, parsed, depth + 1, own)
+            yield from leaves(store, parsed, depth + 1, own)
 
 
 def _image(store: Store, descriptor: Descriptor, names: tuple[str, ...], origin: Origin) -> Image:

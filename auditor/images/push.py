@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 from urllib.parse import urlencode
 
 from auditor.errors import Unreachable
+from auditor.images.client import Client
 from auditor.images.reference import Reference
-from auditor.images.registry import Client
 from auditor.images.source import FileSlice
 from auditor.model import Digest
 

@@ -59,6 +59,11 @@ def parse_reference(text: str) -> Reference:
     return Reference(host, repository, match["tag"], Digest(match["digest"]) if match["digest"] else None)
 
 
+def is_repository(name: str) -> bool:
+    """Whether a text names a repository, without its host: no other could be asked for."""
+    return re.fullmatch(rf"{_PART}(?:/{_PART})*", name) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A parsed target. `transport` is one of TRANSPORTS, `docker`, `-`, `path` or `name`; `tag` selects in archives."""
@@ -88,9 +93,14 @@ def parse_target(text: str) -> Target:
         return Target(text, transport, rest)
     if Path(text).exists() or text.startswith(("/", "./", "../", "~")) or text.endswith(ARCHIVE_ENDINGS):
         return Target(text, "path", text)
-    if not re.fullmatch(r"(sha256:)?[0-9a-f]{12,64}", text):
+    if not is_id(text):
         parse_reference(text)
     return Target(text, "name", text)
+
+
+def is_id(text: str) -> bool:
+    """Whether a name is, or may be, an image ID, whole or cut as docker prints it."""
+    return re.fullmatch(r"(sha256:)?[0-9a-f]{12,64}", text) is not None
 
 
 def _split_tag(text: str) -> tuple[str, str | None]:

@@ -27,7 +27,9 @@ from auditor.rebuild.plan import Kept, Output, excise, merge
 from auditor.rebuild.proof import Proof, prove
 from auditor.rebuild.tree import uncollected
 from auditor.rebuild.writer import Parts, write_layer
+from auditor.records import Records
 from auditor.scan import LayerRecord, Scanner
+from auditor.store.layers import LayerStore
 
 FULL, EXCISE, MINIMAL, FROM = "full", "excise", "minimal", "from"
 _OF_A_NAME = (REF_NAME, "io.containerd.image.name", "vnd.docker.reference.", "containerd.io/distribution.source.")
@@ -65,22 +67,23 @@ class Flattened:
     proof: Proof
 
 
-def flatten(job: Job, scanner: Scanner, path: Path) -> list[Flattened]:
-    """Write a new archive at `path`, and prove it.
+def flatten(job: Job, scanner: Scanner, path: Path, store: LayerStore | None = None) -> list[Flattened]:
+    """Write a new archive at `path`, and prove it. Layers that `store` knows are not searched again.
 
     Raises FlattenError where the proof fails, and all that reading raises; the file is the caller's to remove then.
     """
-    audits = read_inputs(job.target, scanner, job.platform, insecure=job.insecure, host=job.host)
+    records = Records(scanner, store, whole=True)  # secrets whole, to mask them in the history
+    audits = read_inputs(job.target, scanner, records, job.platform, insecure=job.insecure, host=job.host)
     with uncollected():
         plans = [plan(job, audit) for audit in audits]
         parts = [_parts(audit) for audit in audits]
     if job.export:
         plans = [(exported(audit, part),) for audit, part in zip(audits, parts, strict=True)]
-    known: dict[Digest, LayerRecord] = {}
+    read_back: set[Digest] = set()
     archive = Archive(path)
     try:
         images = [
-            _write(job, archive, scanner, (audit, outputs, part), known)
+            _write(job, archive, (scanner, records), (audit, outputs, part), read_back)
             for audit, outputs, part in zip(audits, plans, parts, strict=True)
         ]
         if job.docker and are_platforms(images):
@@ -92,7 +95,8 @@ def flatten(job: Job, scanner: Scanner, path: Path) -> list[Flattened]:
     finally:
         archive.close()
     scanner.progress.say("proving")
-    proofs = prove(path, scanner, list(zip(audits, plans, parts, images, strict=True)), job.drops, known)
+    written = list(zip(audits, plans, parts, images, strict=True))
+    proofs = prove(path, scanner, records, written, job.drops, read_back)
     return [
         Flattened(audit, outputs, made, after, proof)
         for audit, outputs, made, (after, proof) in zip(audits, plans, images, proofs, strict=True)
@@ -134,12 +138,13 @@ def _parts(audit: Audit) -> Parts:
 def _write(
     job: Job,
     archive: Archive,
-    scanner: Scanner,
+    readers: tuple[Scanner, Records],
     planned: tuple[Audit, Sequence[Output], Parts],
-    known: dict[Digest, LayerRecord],
+    read_back: set[Digest],
 ) -> Made:
-    """Write an image's layers, and make its config. What was read back or kept is added to `known`."""
+    """Write an image's layers, and make its config. The layers that were read back are added to `read_back`."""
     audit, outputs, parts = planned
+    scanner, records = readers
     image, blobs = audit.image, list[Blob]()
     for output in outputs:
         if isinstance(output, Kept):
@@ -148,11 +153,12 @@ def _write(
             scanner.progress.say(f"{image.target}: writing layer {len(blobs)}")
             write: Callable[..., None] = partial(write_layer, parts, output)
             what = f"{image.target}: the output's layer {len(blobs)}"
-            record = archive.layer(write, job.compression, partial(scanner.scan_layer, what=what))
+            record = archive.layer(write, job.compression, partial(records.scan, what=what))
             kind = None if job.compression.name == "none" else job.compression.name
             blob = Blob(record.digest, record.size, record.diff_id, kind)
+            read_back.add(record.digest)
         blobs.append(blob)
-        known[record.digest] = record
+        records.hold(record)
     diff_ids = [blob.diff_id for blob in blobs]
     config = rewritten_config(audit, outputs, diff_ids, job.drops, Masker(scanner, audit))
     dropped = (*_OF_A_NAME, *((_OF_THE_BASE,) if touches_base(audit, outputs) else ()))

@@ -16,7 +16,8 @@ from auditor.images.reference import Reference, parse_reference
 from auditor.images.resolve import open_target
 from auditor.images.source import FileSlice, HeldFile, Image, Layer, Passed
 from auditor.model import Confidence, DiffID, Digest
-from auditor.scan import LayerRecord, Scanner
+from auditor.records import Records
+from auditor.scan import Scanner
 from auditor.selection import Selection
 
 EVERYTHING = Selection(min_confidence=Confidence.LOW)
@@ -24,7 +25,13 @@ _CHUNK = 1 << 20
 
 
 def read_inputs(
-    target: str, scanner: Scanner, platform: str | None, *, insecure: bool, host: str | None = None
+    target: str,
+    scanner: Scanner,
+    records: Records,
+    platform: str | None,
+    *,
+    insecure: bool,
+    host: str | None = None,
 ) -> list[Audit]:
     """Audit every image of a target, findings of low confidence too.
 
@@ -37,8 +44,8 @@ def read_inputs(
     if host is not None:
         opened = tuple(_as_pushed(image, host, insecure) for image in opened)
     images = [_on_disk(image, held) for image in opened]
-    known: dict[Digest, LayerRecord] = {}
-    audits = [audit_image(image, scanner, Request(platform, selection=EVERYTHING), known) for image in images]
+    request = Request(platform, selection=EVERYTHING)
+    audits = [audit_image(image, scanner, request, records) for image in images]
     for audit in audits:
         for number, record in enumerate(audit.records):
             if not record.is_tar:

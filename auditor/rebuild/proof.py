@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from auditor.rebuild.plan import Kept, Output, kept_layers
 from auditor.rebuild.tree import uncollected, unpacked
 from auditor.rebuild.validate import violations
 from auditor.rebuild.writer import Parts
-from auditor.scan import LayerRecord, Scanner
+from auditor.records import Records
+from auditor.scan import Scanner
 
 Written = tuple[Audit, Sequence[Output], Parts, Made]
 _HIDDEN = (State.DELETED, State.OVERWRITTEN)
@@ -51,23 +52,22 @@ class Proof:
 
 
 def prove(
-    path: Path, scanner: Scanner, written: Sequence[Written], drops: Drops, known: dict[Digest, LayerRecord]
+    path: Path,
+    scanner: Scanner,
+    records: Records,
+    written: Sequence[Written],
+    drops: Drops,
+    read_back: Collection[Digest],
 ) -> list[tuple[Audit, Proof]]:
     """Read an archive back and prove each of its images. Raises FlattenError, naming what does not hold.
 
-    `known` are the layers that were read back while they were written, and those that were kept; of the latter the
+    `read_back` are the layers that were read back while they were written, whose `records` are held; of all others the
     archive's bytes are hashed here.
     """
-    kept = {
-        before.records[output.number].digest
-        for before, outputs, _, _ in written
-        for output in outputs
-        if isinstance(output, Kept)
-    }
-    _hold("the archive", violations(path, known.keys() - kept))
+    _hold("the archive", violations(path, frozenset(read_back)))
     images = open_target(f"oci-archive:{path}")
     request = Request(selection=EVERYTHING)
-    afters = {image.id: audit_image(image, scanner, request, known) for image in images}
+    afters = {image.id: audit_image(image, scanner, request, records) for image in images}
     proofs = []
     for before, outputs, parts, made in written:
         after = afters.get(sha256(made.config))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,8 @@ HEAD = 512
 """Bytes of a file that tell whether it is packed."""
 MAX_STRETCHED = 1 << 20
 """Texts up to this size, in bytes, are searched for encoded stretches."""
+_GROUP = 256 << 10
+"""Bytes of small pieces that are searched together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,9 @@ class Inside:
         skipped: list[tuple[str, str]] = []
         matches: list[Match] = []
         count = 0
-        for piece in self._pieces(path, content, lambda where, reason: skipped.append((where, reason))):
-            count += 1
-            matches += self._matches(entry, path, piece)
+        for group in _grouped(self._pieces(path, content, lambda where, reason: skipped.append((where, reason)))):
+            count += len(group)
+            matches += self._matches(entry, path, group)
         checksums = Checksums.of(content) if matches or known else None
         return Look(count, tuple(matches), tuple(skipped), checksums)
 
@@ -72,14 +74,29 @@ class Inside:
         if len(text) <= MAX_STRETCHED and place(path) < Place.OTHERS and not is_binary(text):
             yield from self._unpacker.stretches(text, skipped)
 
-    def _matches(self, entry: int, path: str, piece: Piece) -> Iterator[Match]:
-        """Yield the secrets in a piece of the file at an absolute path."""
-        where = f"{path}/{piece.member.replace('!', '/')}" if piece.member else path
-        for found in self._scanner.scan_bytes(piece.data, where):
-            line = piece.line
-            if line is None and not is_binary(piece.data):
-                line = piece.data.count(b"\n", 0, found.start) + 1
-            yield Match(
-                entry, found.rule.id, found.secret, line, found.start, found.check, found.confidence,
-                piece.member, piece.decoded,
-            )  # fmt: skip
+    def _matches(self, entry: int, path: str, group: Sequence[Piece]) -> Iterator[Match]:
+        """Yield the secrets in some pieces of the file at an absolute path."""
+        texts = [(piece.data, f"{path}/{piece.member.replace('!', '/')}" if piece.member else path) for piece in group]
+        for piece, found in zip(group, self._scanner.scan_texts(texts), strict=True):
+            for one in found:
+                line = piece.line
+                if line is None and not is_binary(piece.data):
+                    line = piece.data.count(b"\n", 0, one.start) + 1
+                yield Match(
+                    entry, one.rule.id, one.secret, line, one.start, one.check, one.confidence,
+                    piece.member, piece.decoded,
+                )  # fmt: skip
+
+
+def _grouped(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    """Put small pieces together: to search each by itself costs more than the search."""
+    group: list[Piece] = []
+    size = 0
+    for piece in pieces:
+        if group and size + len(piece.data) > _GROUP:
+            yield group
+            group, size = [], 0
+        group.append(piece)
+        size += len(piece.data)
+    if group:
+        yield group

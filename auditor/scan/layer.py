@@ -16,17 +16,19 @@ from concurrent.futures import Future
 from operator import itemgetter
 from typing import TYPE_CHECKING, BinaryIO
 
-from auditor.codec.tar import BLOCK, Walker, is_header
+from auditor.codec.tar import BLOCK, Header, Walker, is_header
 from auditor.codec.verify import HashingReader
-from auditor.detect.place import Place, place
+from auditor.detect.place import Place, is_foreign_source, place
 from auditor.layers.listing import Listing, plain_file
 from auditor.layers.windows import Window, WindowReader
 from auditor.model import DiffID, Digest
+from auditor.scan import wordless
 from auditor.scan.documents import is_document
 from auditor.scan.inside import HEAD, MAX_STRETCHED, Look
 from auditor.scan.lines import LineCounter
 from auditor.scan.record import Checksums, LayerRecord, Match
 from auditor.scan.repositories import Repositories
+from auditor.scan.wordless import MIN_WORDLESS, is_wordless
 
 if TYPE_CHECKING:
     from auditor.scan.scanner import Scanner
@@ -63,6 +65,8 @@ class LayerPass:
         self._lines = LineCounter(self._listing)
         self._next = 0  # the first entry that no finished window held to its end
         self._held: bytearray | None = None  # what is read so far of the file that goes on in the next window
+        self._wordless: deque[tuple[int, int]] = deque()  # [start, end) in the tar where words say nothing
+        self._words_since = True  # whether a file with words follows the last of these
         self._decoded = 0
         self._repositories = Repositories()
         self._looking: deque[tuple[int, str, int, Future[Look]]] = deque()
@@ -75,8 +79,8 @@ class LayerPass:
         try:
             for window in reader:
                 hashed = self._scanner.submit_hash(self._hash.update, window.fresh_view)
-                matched = self._scanner.submit_match(window.view)
                 self._list(window)
+                matched = self._scanner.submit_match(window.view, self._texts(window))
                 flying.append((window, hashed, matched))
                 while flying and (window.last or len(flying) >= _IN_FLIGHT - 1):
                     done, hashed, matched = flying.popleft()
@@ -121,9 +125,35 @@ class LayerPass:
         first = len(self._listing)
         for header in self._walker.feed(fresh, window.fresh):
             self._listing.add(header)
+            if header.size:
+                self._note_wordless(window, header)
         for at, rules in self._scanner.path_rules.of(self._listing.paths[first:]).items():
             if self._listing.sizes[first + at] and self._scanner.content:
                 self._path_rules[first + at] = rules
+
+    def _note_wordless(self, window: Window, header: Header) -> None:
+        """Note where words need no search; files that follow one another are one range."""
+        begin, end = header.offset, header.offset + header.size
+        large = header.size >= MIN_WORDLESS
+        at = begin - window.start
+        if is_foreign_source("/" + header.path) or (large and is_wordless(bytes(window.view[at : at + wordless.HEAD]))):
+            if self._wordless and not self._words_since:
+                begin = self._wordless.pop()[0]
+            self._wordless.append((begin, end))
+            self._words_since = False
+        else:
+            self._words_since = True
+
+    def _texts(self, window: Window) -> list[tuple[int, int]]:
+        """Return the half-open ranges of a window's bytes in which words may tell a secret."""
+        while self._wordless and self._wordless[0][1] <= window.start:
+            self._wordless.popleft()
+        ranges, at = [], 0
+        for start, end in self._wordless:
+            if start - window.start > at:
+                ranges.append((at, start - window.start))
+            at = min(end - window.start, window.size)
+        return [*ranges, (at, window.size)] if at < window.size else ranges
 
     def _finish(self, window: Window, hits: list[tuple[int, int]]) -> None:
         """Handle what a window holds: files that end in it, and the one that goes on."""

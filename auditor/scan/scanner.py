@@ -12,7 +12,8 @@ from auditor.codec.compression import compression_of, decompressed
 from auditor.codec.verify import HashingReader
 from auditor.detect.confirm import Confirmer, Found
 from auditor.detect.matcher import Matcher
-from auditor.detect.paths import PathRules
+from auditor.detect.passes import Hits, joined_hits
+from auditor.detect.place import is_foreign_source
 from auditor.detect.rules import Ruleset
 from auditor.errors import Damaged
 from auditor.memory import return_large_blocks
@@ -20,6 +21,7 @@ from auditor.progress import Progress, Silent
 from auditor.scan.inside import Inside, Look
 from auditor.scan.layer import LayerPass
 from auditor.scan.record import LayerRecord
+from auditor.scan.wordless import HEAD, MIN_WORDLESS, is_wordless
 
 
 class Scanner:
@@ -41,19 +43,18 @@ class Scanner:
         self.ruleset = ruleset
         self.content = content
         self.progress = progress or Silent()
-        self.path_rules = PathRules(ruleset)
         self.inside = Inside(self)
         self._matcher = Matcher(ruleset, cache)
+        self.path_rules = self._matcher.paths
         self._confirmer = Confirmer(ruleset)
         self._pool = ThreadPoolExecutor(max(1, jobs), "match")
         self._hasher = ThreadPoolExecutor(1, "hash")
-        self._looker = ThreadPoolExecutor(1, "look")
+        self._looker = ThreadPoolExecutor(max(1, jobs), "look")
 
     def close(self) -> None:
-        """End the threads."""
-        self._pool.shutdown()
-        self._hasher.shutdown()
-        self._looker.shutdown()
+        """End the threads. What waits for one is dropped: after an interruption nobody wants it."""
+        for pool in (self._pool, self._hasher, self._looker):
+            pool.shutdown(cancel_futures=True)
 
     def scan_text(self, text: str) -> list[Found]:
         """Return the secrets in a short text, by place in its UTF-8 bytes."""
@@ -61,8 +62,21 @@ class Scanner:
 
     def scan_bytes(self, data: bytes, path: str) -> list[Found]:
         """Return the secrets in a small file whose absolute path is given, or in a text of no file."""
-        rules = self.path_rules.of([path.lstrip("/")]).get(0, []) if path else []
-        return self._confirmer.confirm(data, self._matcher.hits(data), path, rules)
+        return self.scan_texts([(data, path)])[0]
+
+    def scan_texts(self, items: Sequence[tuple[bytes, str]]) -> list[list[Found]]:
+        """Return the secrets in each of some small files, with their absolute paths, in one search for all."""
+        hits: list[Hits] = [[] for _ in items]
+        wordless = [_is_wordless(*item) for item in items]
+        for search, kind in ((self._matcher.hits, False), (self._matcher.tokens, True)):
+            chosen = [at for at, is_kind in enumerate(wordless) if is_kind is kind]
+            for at, own in zip(chosen, joined_hits(search, [items[at][0] for at in chosen]), strict=True):
+                hits[at] = own
+        rules = self.path_rules.of([path.lstrip("/") for _, path in items])
+        return [
+            self._confirmer.confirm(data, hits[at], path, rules.get(at, ())) if hits[at] or at in rules else []
+            for at, (data, path) in enumerate(items)
+        ]
 
     def scan_layer(self, stream: BinaryIO, what: str, algorithm: str = "sha256") -> LayerRecord:
         """Read a layer to its end. Raises Damaged, naming `what`, on broken compression or tar data.
@@ -86,12 +100,12 @@ class Scanner:
         """Hash in the one hashing thread, in order."""
         return self._hasher.submit(update, view)
 
-    def submit_match(self, view: memoryview) -> Future[list[tuple[int, int]]]:
-        """Match in some thread: (rule number, end) for each raw hit."""
-        return self._pool.submit(self._matcher.hits if self.content else _no_hits, view)
+    def submit_match(self, view: memoryview, text: Sequence[tuple[int, int]]) -> Future[Hits]:
+        """Match in some thread, in the ranges of `text` by all rules: (rule number, end) for each raw hit."""
+        return self._pool.submit(self._matcher.hits if self.content else _no_hits, view, text)
 
     def submit_look(self, entry: int, path: str, content: bytes, *, known: bool) -> Future[Look]:
-        """Open a file in the one thread that does so: what is unpacked takes memory."""
+        """Open a file in some thread."""
         return self._looker.submit(self.inside.look, entry, path, content, known)
 
     def confirm(
@@ -106,5 +120,10 @@ class Scanner:
         return self._confirmer.confirm(text, hits, path, path_rules, ends_in)
 
 
-def _no_hits(_: memoryview) -> list[tuple[int, int]]:
+def _no_hits(_: memoryview, __: Sequence[tuple[int, int]]) -> Hits:
     return []
+
+
+def _is_wordless(data: bytes, path: str) -> bool:
+    """Whether words say nothing in a file."""
+    return is_foreign_source(path) or (len(data) >= MIN_WORDLESS and is_wordless(data[:HEAD]))

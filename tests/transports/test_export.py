@@ -37,7 +37,7 @@ def exported(name: str) -> set[str]:
 
 
 def traced(target: str) -> set[str]:
-    (only,) = open_target(target, visit=lambda stream, what: index_layer(stream, what).listing)
+    (only,) = open_target(target, visit=lambda stream, what, _: index_layer(stream, what).listing)
     listings = []
     for made in only.layers:
         if isinstance(made.content, Passed):

@@ -1,0 +1,35 @@
+"""`image-audit cache`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from auditor.cli import options
+
+
+@click.group()
+def command() -> None:
+    """Show or clear what is kept of layers that were read: a layer whose bytes are known is not read again."""
+
+
+@command.command()
+@options.cache_dir_option
+def info(cache_dir: Path | None) -> None:
+    """Say where the cache lies, how many layers it knows and how large it is."""
+    with options.layer_store(options.cache(cache_dir, none=False)) as store:
+        assert store is not None  # noqa: S101 - a folder was given
+        usage = store.usage()
+        click.echo(f"{store.path}: {usage.records} layers, {usage.bytes} bytes of at most {store.max_bytes}")
+
+
+@command.command()
+@options.cache_dir_option
+def clear(cache_dir: Path | None) -> None:
+    """Forget all layers. Compiled rules stay."""
+    with options.layer_store(options.cache(cache_dir, none=False)) as store:
+        assert store is not None  # noqa: S101 - a folder was given
+        usage = store.usage()
+        store.clear()
+        click.echo(f"{store.path}: {usage.records} layers forgotten")

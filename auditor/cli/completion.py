@@ -1,0 +1,38 @@
+"""`image-audit completion`: what makes a shell complete the commands, options, files and rules."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from auditor.cli import PROGRAM, group
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def command(shell: str) -> None:
+    """Print the script that makes a shell complete image-audit.
+
+    \b
+    bash:  eval "$(image-audit completion bash)"       in ~/.bashrc
+    zsh:   eval "$(image-audit completion zsh)"        in ~/.zshrc, after compinit
+    fish:  image-audit completion fish > ~/.config/fish/completions/image-audit.fish
+    """
+    # The name of the variable is the one that click itself looks for.
+    complete = get_completion_class(shell)
+    assert complete is not None  # noqa: S101 - click has all three
+    click.echo(complete(group, {}, PROGRAM, "_IMAGE_AUDIT_COMPLETE").source())
+
+
+def files(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:  # noqa: ARG001
+    """Complete a target, which may be an archive or a folder."""
+    return [CompletionItem(typed, type="file")]
+
+
+def rules(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:  # noqa: ARG001
+    """Complete the id of a built-in rule."""
+    from auditor.detect.plugins import plugin_rules
+    from auditor.detect.rules import builtin_rules
+
+    known = (*builtin_rules(), *plugin_rules())
+    return [CompletionItem(rule.id, help=rule.name) for rule in known if rule.id.startswith(typed)]

@@ -1,0 +1,92 @@
+"""man/image-audit.1, from the command line itself: `python -m auditor.cli.manual` prints it, `make docs` keeps it."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator
+
+import click
+
+from auditor.cli import PROGRAM, group
+
+_HELP = "Show the commands; after a command, its options."
+_EXIT = (
+    ("0", "Audited in full, nothing at or above --fail-on."),
+    ("1", "Audited, with a finding at or above --fail-on."),
+    ("2", "Not audited, or not in full under --strict. One line on standard error says why."),
+    ("130, 143", "Interrupted by Ctrl-C, or by SIGTERM. Nothing half-written is left."),
+)
+_ENVIRONMENT = (
+    ("DOCKER_HOST, DOCKER_CONTEXT", "The engine, as docker finds it."),
+    ("DOCKER_CONFIG", "The folder of config.json, which holds the logins of registries."),
+    ("IMAGE_AUDIT_DEBUG", "Set: a traceback where the program itself is at fault. It may show what an image holds."),
+    ("NO_COLOR", "Set: no colours."),
+    ("XDG_CACHE_HOME", "Where the cache folder image-audit lies; by default ~/.cache."),
+)
+_FILES = ((".image-audit.yaml", "The settings, found upward from the working directory."),)
+
+
+def manual() -> str:
+    """Return the page in roff's man macros. It holds no date and no version, which would change it at each release."""
+    ctx = click.Context(group, info_name=PROGRAM)
+    lines = [f'.TH {PROGRAM.upper()} 1 "" "{PROGRAM}" "User Commands"', ".SH NAME"]
+    lines += [f"{_text(PROGRAM)} \\- {_text(group.get_short_help_str(200))}"]
+    lines += [".SH SYNOPSIS", f".B {_text(PROGRAM)}", _text("COMMAND [OPTIONS] ARGUMENTS")]
+    lines += [".SH DESCRIPTION", *_paragraphs(group.help or "")]
+    lines += [".SH OPTIONS", *_options(group, ctx), *_item("-h, --help", _HELP), ".SH COMMANDS"]
+    for path, command, sub in _commands(group, ctx):
+        lines += [f'.SS "{_text(path)}"', *_synopsis(path, command, sub), *_paragraphs(command.help or "")]
+        lines += _options(command, sub)
+    for title, items in (("EXIT STATUS", _EXIT), ("ENVIRONMENT", _ENVIRONMENT), ("FILES", _FILES)):
+        lines += [f'.SH "{title}"', *(line for term, said in items for line in _item(term, said))]
+    return "\n".join(lines) + "\n"
+
+
+def _commands(
+    parent: click.Group, ctx: click.Context, path: str = ""
+) -> Iterator[tuple[str, click.Command, click.Context]]:
+    """Yield every command that does something, in the order of the help."""
+    for name in parent.list_commands(ctx):
+        command = parent.get_command(ctx, name)
+        assert command is not None  # noqa: S101 - it was listed
+        sub = click.Context(command, info_name=name, parent=ctx)
+        if isinstance(command, click.Group):
+            yield from _commands(command, sub, f"{path}{name} ")
+        else:
+            yield path + name, command, sub
+
+
+def _synopsis(path: str, command: click.Command, ctx: click.Context) -> list[str]:
+    pieces = command.collect_usage_pieces(ctx)
+    return [f".B {_text(f'{PROGRAM} {path}')}", _text(" ".join(pieces)), ".PP"]
+
+
+def _options(command: click.Command, ctx: click.Context) -> list[str]:
+    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+    return [line for option in options for line in _item(*(option.get_help_record(ctx) or ("", "")))]
+
+
+def _item(term: str, said: str) -> list[str]:
+    return [".TP", f".B {_text(term)}", _text(said)]
+
+
+def _paragraphs(help_text: str) -> Iterator[str]:
+    r"""Yield a help text's paragraphs; one after \b keeps its lines."""
+    for number, paragraph in enumerate(inspect.cleandoc(help_text).split("\n\n")):
+        if number:
+            yield ".PP"
+        if paragraph.startswith("\b\n"):
+            yield from (".nf", *(_text(line) for line in paragraph.splitlines()[1:]), ".fi")
+        else:
+            yield _text(" ".join(paragraph.split()))
+
+
+def _text(text: str) -> str:
+    """Escape what roff would act on: backslashes, hyphens, and a dot or quote that begins a line."""
+    escaped = text.replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{escaped}" if escaped[:1] in (".", "'") else escaped
+
+
+if __name__ == "__main__":
+    sys.stdout.write(manual())

@@ -1,0 +1,193 @@
+"""Layer records: scanned, or taken from the cache. Either way the digests hold.
+
+A digest counts only once the bytes were hashed. A part of a file that did not change since it was hashed keeps its
+digest, and a registry's blob was asked for by its digest; anything else that the cache may know is hashed again, which
+takes a fraction of a scan. Or a hostile archive could name a clean layer's digest and pass.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import MutableMapping
+from dataclasses import replace
+from typing import BinaryIO, Protocol
+
+from auditor.codec.verify import HashingReader
+from auditor.errors import Damaged
+from auditor.images.source import FileSlice, Layer, Passed
+from auditor.model import DiffID, Digest, Secret
+from auditor.scan import LayerRecord, Scanner
+from auditor.scan.serial import dumped, loaded, made_by
+from auditor.store.layers import Blob
+
+_CHUNK = 1 << 20
+_SETTLED_S = 1.0
+"""A file that changed within that time before it was read may change again without its times telling."""
+
+
+class RecordStore(Protocol):
+    """Where records are kept; `key` seals their secrets. store/layers.py says what each method does."""
+
+    key: bytes
+
+    def record(self, key: str) -> bytes | None:
+        """Return a record."""
+        ...
+
+    def keep_record(self, key: str, data: bytes) -> None:
+        """Keep a record."""
+        ...
+
+    def blob(self, digest: Digest) -> Blob | None:
+        """Return what is known of a stored blob."""
+        ...
+
+    def keep_blob(self, digest: Digest, blob: Blob) -> None:
+        """Keep what bytes of this digest unpack to."""
+        ...
+
+    def slice(self, identity: str) -> Digest | None:
+        """Return the digest that a part of a file had."""
+        ...
+
+    def keep_slice(self, identity: str, digest: Digest) -> None:
+        """Keep the digest of a part of a file."""
+        ...
+
+
+class Records:
+    """Gives the record of each layer, once: layers that images share are scanned once.
+
+    `known` holds those that were used before, all of them by default. With `whole`, secrets keep their texts, so that a layer with secrets is scanned again and not taken from the cache.
+    """
+
+    def __init__(
+        self,
+        scanner: Scanner,
+        store: RecordStore | None = None,
+        *,
+        whole: bool = False,
+        known: MutableMapping[Digest, LayerRecord] | None = None,
+    ) -> None:
+        self._scanner, self._store, self._whole = scanner, store, whole
+        self._key = store.key if store else secrets.token_bytes(32)
+        self._known: MutableMapping[Digest, LayerRecord] = {} if known is None else known
+
+    def seal(self, secret: Secret) -> Secret:
+        """Give a secret its identity, and take its text away unless secrets are wanted whole."""
+        return secret.sealed(self._key, keep=self._whole)
+
+    def of(self, layer: Layer, what: str) -> LayerRecord:
+        """Return the record of a layer, named `what` in errors. Raises Damaged and what reading raises."""
+        if isinstance(layer.content, Passed):
+            record: LayerRecord = layer.content.record
+            return record
+        if layer.digest in self._known:
+            return self._known[layer.digest]
+        record = self._from_store(layer) or self._read(layer, what)
+        if layer.digest == record.digest:
+            self.hold(record)
+        return record
+
+    def visit(self, stream: BinaryIO, what: str, claimed: Digest | None) -> LayerRecord:
+        """Make a record of a stream that can be read only once; by its place it claims to have a digest."""
+        if claimed is not None:
+            record = self._of_digest(claimed)
+            if record is not None:
+                raw = HashingReader(stream, claimed.algorithm, self._scanner.progress.advance)
+                while raw.readinto(memoryview(bytearray(_CHUNK))):
+                    pass
+                if raw.digest != claimed:
+                    raise Damaged(
+                        f"{what}: digest is {raw.digest}, want {claimed}; the image was damaged or tampered with"
+                    )
+                return record
+        return self.scan(stream, what, claimed.algorithm if claimed else "sha256")
+
+    def hold(self, record: LayerRecord) -> None:
+        """Take a record for that of its digest, which was hashed."""
+        self._known[record.digest] = record
+
+    def scan(self, stream: BinaryIO, what: str, algorithm: str = "sha256") -> LayerRecord:
+        """Scan a layer's stored bytes to their end, and keep what was found. Raises Damaged, naming `what`."""
+        record = self._scanner.scan_layer(stream, what, algorithm)
+        matches = tuple(replace(match, secret=self.seal(match.secret)) for match in record.matches)
+        record = replace(record, matches=matches)
+        if self._store is not None:
+            self._store.keep_record(self.key_of(record.diff_id), dumped(record))
+            self._store.keep_blob(record.digest, Blob(record.size, record.diff_id))
+        return record
+
+    def _from_store(self, layer: Layer) -> LayerRecord | None:
+        """Return what is kept of a layer whose digest is known to be true."""
+        content = layer.content
+        if self._store is None or isinstance(content, Passed):
+            return None
+        if not isinstance(content, FileSlice):
+            record = self._of_digest(layer.digest) if getattr(content, "addressed_by_digest", False) else None
+        else:
+            identity = _identity(content)
+            digest = self._store.slice(identity)
+            record = self._of_digest(digest)
+            if record is None and digest is None and self._of_digest(layer.digest or layer.diff_id) is not None:
+                digest = self._hashed(content, "sha256")
+                record = self._of_digest(digest)
+                self._keep_slice(content, identity, digest)
+        if record is not None:
+            self._scanner.progress.advance(record.size)
+        return record
+
+    def _read(self, layer: Layer, what: str) -> LayerRecord:
+        """Scan a layer, and keep what was found."""
+        assert not isinstance(layer.content, Passed)  # noqa: S101 - it was looked at before
+        content = layer.content
+        identity = _identity(content) if isinstance(content, FileSlice) else None
+        self._scanner.progress.say(what)
+        with content.open() as stream:
+            record = self.scan(stream, what, layer.digest.algorithm if layer.digest else "sha256")
+        if identity is not None and isinstance(content, FileSlice):
+            self._keep_slice(content, identity, record.digest)
+        return record
+
+    def _of_digest(self, digest: Digest | DiffID | None) -> LayerRecord | None:
+        """Return the record of bytes with this digest, stored so."""
+        blob = self._store.blob(Digest(digest)) if self._store is not None and digest is not None else None
+        if blob is None or digest is None:
+            return None
+        assert self._store is not None  # noqa: S101 - or there were no blob
+        data = self._store.record(self.key_of(blob.diff_id))
+        try:
+            record = loaded(data) if data else None
+        except ValueError:
+            return None
+        if record is None or (self._whole and record.matches):
+            return None
+        return replace(record, digest=Digest(digest), size=blob.size)
+
+    def key_of(self, diff_id: DiffID) -> str:
+        """Return what a layer's record is kept under: what it holds depends on its bytes, the rules and the code."""
+        return f"{diff_id} {self._scanner.ruleset.digest} {made_by()} {self._scanner.content}"
+
+    def _hashed(self, content: FileSlice, algorithm: str) -> Digest:
+        buffer = memoryview(bytearray(_CHUNK))
+        with content.open() as stream:
+            raw = HashingReader(stream, algorithm)
+            while raw.readinto(buffer):
+                pass
+        assert raw.digest is not None  # noqa: S101 - an algorithm was given
+        return raw.digest
+
+    def _keep_slice(self, content: FileSlice, identity: str, digest: Digest) -> None:
+        """Keep a digest of a part of a file that lay still while it was read, and before."""
+        status = os.fstat(content.file.descriptor)
+        settled = time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED_S
+        if self._store is not None and settled and _identity(content) == identity:
+            self._store.keep_slice(identity, digest)
+
+
+def _identity(content: FileSlice) -> str:
+    """Name a part of a file as it is now; a change of the file changes the name."""
+    s = os.fstat(content.file.descriptor)
+    return f"{s.st_dev} {s.st_ino} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {content.offset} {content.size}"
