@@ -60,7 +60,8 @@ class RecordStore(Protocol):
 class Records:
     """Gives the record of each layer, once: layers that images share are scanned once.
 
-    `known` holds those that were used before, all of them by default. With `whole`, secrets keep their texts, so that a layer with secrets is scanned again and not taken from the cache.
+    `known` holds those that were used before: all of them, unless it is bounded. With `whole`, secrets keep their texts,
+    so that a layer with secrets is scanned again and not taken from the cache.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Records:
         if isinstance(layer.content, Passed):
             record: LayerRecord = layer.content.record
             return record
-        if layer.digest in self._known:
+        if layer.digest is not None and layer.digest in self._known:
             return self._known[layer.digest]
         record = self._from_store(layer) or self._read(layer, what)
         if layer.digest == record.digest:

@@ -17,6 +17,7 @@ _COMMANDS = {
     "recover": "Bring a deleted or overwritten file back out of an image's layers.",
     "flatten": "Make an image without its hidden files, and prove that it shows the same.",
     "dockerfile": "Find in a Dockerfile, before the build, what would leak, weigh or rebuild for nothing.",
+    "registry": "Audit every image of a registry, and tell what is new since the last time.",
     "hook": "Install the git pre-push hook, which stops a push while an image of the repository leaks.",
     "baseline": "Go through the findings that are known and accepted, one by one.",
     "config": "Show what the config file and the options come to, and where each value is from.",

@@ -71,16 +71,16 @@ def test_filters_stand_in_the_address_and_come_back_with_it(ten: Path, open_page
 def test_findings_are_sorted_as_asked_and_back(ten: Path, open_page: Open) -> None:
     page = open_page(ten)
     places = page.locator(".finding .place")
-    before = places.all_inner_texts()
+    before = places.all_text_contents()
     page.get_by_role("combobox", name="Sort by").select_option("hidden")
-    assert set(page.locator(".finding .state").all_inner_texts()[:2]) == {
+    assert set(page.locator(".finding .state").all_text_contents()[:2]) == {
         "overwritten in layer 3",
         "deleted in layer 3",
     }
     page.get_by_role("combobox", name="Sort by").select_option("path")
     assert places.all_text_contents()[:2] == ["/app/.env:1", "/app/.env:1"]
     page.get_by_role("combobox", name="Sort by").select_option("")
-    assert places.all_inner_texts() == before
+    assert places.all_text_contents() == before
 
 
 def test_a_lifeline_opens_its_finding_with_all_that_matters(ten: Path, open_page: Open) -> None:
