@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-WINDOW = 4 << 20
+WINDOW = 2 << 20
 AHEAD = 40 << 10
 """Bytes that stand after everything a window owns, so that a match may go on beyond it."""
 OVERLAP = AHEAD + (8 << 10)

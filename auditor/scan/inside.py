@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from auditor.detect.place import Place, place
+from auditor.scan.held import Held, Piped
 from auditor.scan.lines import is_binary
 from auditor.scan.record import Checksums, Match
+from auditor.scan.text import Text
 from auditor.unpack import Piece, Unpacker
 from auditor.unpack.limits import Note
 
@@ -25,12 +27,16 @@ _GROUP = 256 << 10
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a file holds inside: how many pieces, the secrets in them, what was not read and why."""
+    """What a file holds inside: how many pieces, the secrets in them, what was not read and why.
+
+    `packed` tells that the pieces are its content, and not stretches of it.
+    """
 
     pieces: int
     matches: tuple[Match, ...]
     skipped: tuple[tuple[str, str], ...]
     checksums: Checksums | None
+    packed: bool
 
 
 class Inside:
@@ -44,26 +50,33 @@ class Inside:
         """Whether a file, by its path and first bytes, holds others."""
         return self._unpacker.looks_packed(path, head)
 
-    def look(self, entry: int, path: str, content: bytes, known: bool) -> Look:
+    def is_streamed(self, path: str, head: bytes) -> bool:
+        """Whether a file that is packed is read front to back."""
+        return self._unpacker.is_streamed(path, head)
+
+    def look(self, entry: int, path: str, content: Held | Piped, known: bool) -> Look:
         """Open a file at an absolute path and search what is in it.
 
-        Its checksums are given where it holds something, or is `known` to.
+        Its checksums are given where it holds something, or is `known` to, and was held.
         """
         skipped: list[tuple[str, str]] = []
         matches: list[Match] = []
         count = 0
         for group in _grouped(self._pieces(path, content, lambda where, reason: skipped.append((where, reason)))):
-            count += len(group)
+            count += sum(piece.window is None or piece.window.begin == 0 for piece in group)
             matches += self._matches(entry, path, group)
-        checksums = Checksums.of(content) if matches or known else None
-        return Look(count, tuple(matches), tuple(skipped), checksums)
+        checksums = Checksums.of(content) if isinstance(content, Held) and (matches or known) else None
+        return Look(count, tuple(matches), tuple(skipped), checksums, self.looks_packed(path, content.head(HEAD)))
 
-    def _pieces(self, path: str, content: bytes, skipped: Note) -> Iterator[Piece]:
+    def _pieces(self, path: str, content: Held | Piped, skipped: Note) -> Iterator[Piece]:
         """Yield what is packed in a file, and what is encoded in it or in that."""
-        if not self.looks_packed(path, content[:HEAD]):
-            yield from self._stretches(path, content, skipped)
+        head = content.head(HEAD)
+        if isinstance(content, Held) and not self.looks_packed(path, head):
+            yield from self._stretches(path, content.whole(), skipped)
             return
-        for piece in self._unpacker.unpack(path, content, skipped):
+        is_held = isinstance(content, Held) and not self.is_streamed(path, head)
+        body = content.whole() if isinstance(content, Held) and is_held else content.source()
+        for piece in self._unpacker.unpack(path, body, skipped, content.size):
             yield piece
             for inner in self._stretches(path, piece.data, skipped):
                 codings = (*piece.decoded, *inner.decoded)
@@ -76,14 +89,15 @@ class Inside:
 
     def _matches(self, entry: int, path: str, group: Sequence[Piece]) -> Iterator[Match]:
         """Yield the secrets in some pieces of the file at an absolute path."""
-        texts = [(piece.data, f"{path}/{piece.member.replace('!', '/')}" if piece.member else path) for piece in group]
-        for piece, found in zip(group, self._scanner.scan_texts(texts), strict=True):
+        texts = [
+            Text(piece.data, f"{path}/{piece.member.replace('!', '/')}" if piece.member else path, piece.window)
+            for piece in group
+        ]
+        for piece, text, found in zip(group, texts, self._scanner.scan_texts(texts), strict=True):
             for one in found:
-                line = piece.line
-                if line is None and not is_binary(piece.data):
-                    line = piece.data.count(b"\n", 0, one.start) + 1
+                line = text.line(one.start) if piece.line is None else piece.line
                 yield Match(
-                    entry, one.rule.id, one.secret, line, one.start, one.check, one.confidence,
+                    entry, one.rule.id, one.secret, line, text.offset(one.start), one.check, one.confidence,
                     piece.member, piece.decoded,
                 )  # fmt: skip
 

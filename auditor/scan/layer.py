@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from operator import itemgetter
 from typing import TYPE_CHECKING, BinaryIO
+
+from isal import isal_zlib
 
 from auditor.codec.tar import BLOCK, Header, Walker, is_header
 from auditor.codec.verify import HashingReader
@@ -24,6 +25,7 @@ from auditor.layers.windows import Window, WindowReader
 from auditor.model import DiffID, Digest
 from auditor.scan import wordless
 from auditor.scan.documents import is_document
+from auditor.scan.held import Held, Piped
 from auditor.scan.inside import HEAD, MAX_STRETCHED, Look
 from auditor.scan.lines import LineCounter
 from auditor.scan.record import Checksums, LayerRecord, Match
@@ -39,6 +41,8 @@ MAX_HELD, MAX_PACKED = 16 << 20, 64 << 20
 """A file that goes on from window to window is held as a whole up to so many bytes; an archive up to the other."""
 MAX_DOCUMENT, MAX_DOCUMENTS = 64 << 20, 256 << 20
 """Bytes of one package database, and of all in a layer, that are kept, before compression."""
+MAX_WAITING = 8 << 20
+"""A larger archive is opened while it is read, where it can be read front to back."""
 MAX_LOOKING, MAX_LOOKS = 16 << 20, 64
 """Bytes, and number, of files that wait to be opened."""
 _IN_FLIGHT = 4
@@ -64,9 +68,10 @@ class LayerPass:
         self._path_rules: dict[int, list[int]] = {}  # by entry: rules that its path calls for
         self._lines = LineCounter(self._listing)
         self._next = 0  # the first entry that no finished window held to its end
-        self._held: bytearray | None = None  # what is read so far of the file that goes on in the next window
+        self._held: Held | None = None  # what is read so far of the file that goes on in the next window
         self._wordless: deque[tuple[int, int]] = deque()  # [start, end) in the tar where words say nothing
         self._words_since = True  # whether a file with words follows the last of these
+        self._piped: Piped | None = None  # of a large archive that goes on: it is opened while it is read
         self._decoded = 0
         self._repositories = Repositories()
         self._looking: deque[tuple[int, str, int, Future[Look]]] = deque()
@@ -90,6 +95,8 @@ class LayerPass:
         finally:
             for _, hashed, matched in flying:
                 hashed.exception(), matched.exception()
+            if self._piped is not None:  # the layer is cut off: nobody is to wait for the rest
+                self._piped.add(b"")
             reader.close()
         while self._looking:
             self._take_look()
@@ -232,62 +239,82 @@ class LayerPass:
         return count <= MAX_MATCHES
 
     def _hold(self, window: Window, entry: int) -> None:
-        """Keep what a window brings of the file that goes on, so that it can be had as a whole."""
+        """Keep what a window brings of the file that goes on, so that it can be had as a whole, or hand it on."""
         begin, size, path = self._listing.offsets[entry], self._listing.sizes[entry], self._listing.paths[entry]
         if begin >= window.fresh:
-            if is_document(path):
-                limit = MAX_DOCUMENT
-            elif self._scanner.inside.looks_packed(path, self._head(window, begin)):
-                limit = MAX_PACKED
-            else:
-                limit = MAX_HELD
-            self._held = bytearray() if size <= limit else None
-            if size > limit == MAX_PACKED:
-                self._skipped.append(("/" + path, f"an archive of {size} bytes; {MAX_PACKED} are opened at most"))
-        if self._held is not None:
-            self._held += window.view[max(begin, window.fresh) - window.start :]
+            self._begin(entry, path, self._head(window, begin), size)
+        for taker in (self._held, self._piped):
+            if taker is not None:
+                taker.add(window.view[max(begin, window.fresh) - window.start :])
+
+    def _begin(self, entry: int, path: str, head: bytes, size: int) -> None:
+        """Decide what to do with a file that goes on in the next window."""
+        packed = self._scanner.content and self._scanner.inside.looks_packed(path, head)
+        if packed and size > MAX_WAITING and self._scanner.inside.is_streamed(path, head):
+            self._piped = Piped(head, size)
+            self._submit(entry, "/" + path, self._piped, MAX_WAITING)
+            return
+        limit = MAX_DOCUMENT if is_document(path) else MAX_PACKED if packed else MAX_HELD
+        self._held = Held() if size <= limit else None
+        if size > limit == MAX_PACKED:
+            self._skipped.append(("/" + path, f"an archive of {size} bytes; {MAX_PACKED} are opened at most"))
 
     @staticmethod
     def _head(window: Window, begin: int) -> bytes:
         return bytes(window.view[begin - window.start : begin - window.start + HEAD])
 
-    def _content(self, window: Window, entry: int) -> memoryview | None:
+    def _content(self, window: Window, entry: int) -> Held | None:
         """Return the whole content of a file that ends in this window, None where it was too large to hold."""
         begin = self._listing.offsets[entry]
         end = begin + self._listing.sizes[entry]
-        if begin >= window.start:
-            return window.view[begin - window.start : end - window.start]
-        if self._held is None:
-            return None
-        self._held += window.view[window.fresh - window.start : end - window.start]
         held, self._held = self._held, None
-        return memoryview(held)
+        if begin >= window.start:
+            held = Held()
+            held.add(window.view[begin - window.start : end - window.start])
+        elif held is not None:
+            held.add(window.view[window.fresh - window.start : end - window.start])
+        return held
 
     def _whole(self, window: Window, entry: int) -> None:
         """Do what needs a file's whole content, which ends in this window."""
         path = self._listing.paths[entry]
-        content = self._content(window, entry)
+        if self._piped is not None:
+            end = self._listing.offsets[entry] + self._listing.sizes[entry]
+            self._piped.add(window.view[window.fresh - window.start : end - window.start])
+            self._piped.add(b"")
+            self._piped = None
+            return
+        look = self._scanner.content and self._worth_a_look(window, entry, "/" + path)
+        document = is_document(path)
+        content = self._content(window, entry) if look or document or entry in self._counts else None
         if content is None:
             return
-        if self._scanner.content and self._worth_a_look("/" + path, content):
-            self._look_inside(entry, "/" + path, bytes(content))
+        if look:
+            self._look_inside(entry, "/" + path, content)
         elif entry in self._counts:
             self._checksums[entry] = Checksums.of(content)
-        if is_document(path) and self._document_bytes + len(content) <= MAX_DOCUMENTS:
-            self._document_bytes += len(content)
-            self._documents[entry] = zlib.compress(content, 1)
+        if document and self._document_bytes + content.size <= MAX_DOCUMENTS:
+            self._document_bytes += content.size
+            self._documents[entry] = isal_zlib.compress(content.whole(), 1)
 
-    def _worth_a_look(self, path: str, content: memoryview) -> bool:
-        if self._scanner.inside.looks_packed(path, bytes(content[:HEAD])):
+    def _worth_a_look(self, window: Window, entry: int, path: str) -> bool:
+        begin = self._listing.offsets[entry]
+        head = self._head(window, begin) if begin >= window.start else self._held.head(HEAD) if self._held else b""
+        if self._scanner.inside.looks_packed(path, head):
             return True
-        return len(content) <= MAX_STRETCHED and place(path) < Place.OTHERS
+        return (
+            self._listing.sizes[entry] <= MAX_STRETCHED and not is_foreign_source(path) and place(path) < Place.OTHERS
+        )
 
-    def _look_inside(self, entry: int, path: str, content: bytes) -> None:
+    def _look_inside(self, entry: int, path: str, content: Held) -> None:
         """Open a file in another thread; what it finds is taken in the order of the files."""
         self._repositories.remember(path[1:], content)
+        self._submit(entry, path, content, content.size)
+
+    def _submit(self, entry: int, path: str, content: Held | Piped, waiting: int) -> None:
         look = self._scanner.submit_look(entry, path, content, known=entry in self._counts)
-        self._looking.append((entry, path, len(content), look))
-        self._looking_bytes += len(content)
+        self._looking.append((entry, path, waiting, look))
+        self._looking_bytes += waiting
         while self._looking_bytes > MAX_LOOKING or len(self._looking) > MAX_LOOKS:
             self._take_look()
 
@@ -298,8 +325,8 @@ class LayerPass:
         self._decoded += seen.pieces
         self._skipped += [(path if where == path else f"{path}!{where}", reason) for where, reason in seen.skipped]
         found = [match for match in seen.matches if self._may_keep(entry, path)]
-        # A member that is stored as it stands was seen from outside too: its place inside says more.
-        within = {match.secret for match in found if match.member is not None}
+        # What is stored as it stands was seen from outside too: its place inside says more.
+        within = {match.secret for match in found} if seen.packed else set()
         if within:
             self._matches = [m for m in self._matches if m.entry != entry or m.secret not in within]
         self._matches += found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -38,13 +38,13 @@ class Checksums:
     sha256: str
 
     @classmethod
-    def of(cls, content: bytes | memoryview) -> Self:
-        """Hash a file's whole content."""
-        return cls(
-            hashlib.md5(content, usedforsecurity=False).hexdigest(),
-            hashlib.sha1(content, usedforsecurity=False).hexdigest(),
-            hashlib.sha256(content).hexdigest(),
-        )
+    def of(cls, content: Iterable[bytes]) -> Self:
+        """Hash a file's whole content, which comes in pieces."""
+        hashes = (hashlib.md5(usedforsecurity=False), hashlib.sha1(usedforsecurity=False), hashlib.sha256())
+        for piece in content:
+            for one in hashes:
+                one.update(piece)
+        return cls(*(one.hexdigest() for one in hashes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from auditor.scan.held import Held
 from auditor.scan.record import Match
 from auditor.unpack import git
 from auditor.unpack.history import History
@@ -16,11 +17,11 @@ class Repositories:
     def __init__(self) -> None:
         self._histories: dict[str, History] = {}
 
-    def remember(self, path: str, content: bytes) -> None:
+    def remember(self, path: str, content: Held) -> None:
         """Take a loose object, by its path; any other file is passed over."""
         if git.object_name(path) is not None:
             folder = path.rpartition("/objects/")[0]
-            git.remember(self._histories.setdefault(folder, History()), path, content)
+            git.remember(self._histories.setdefault(folder, History()), path, content.whole())
 
     def named(self, matches: Sequence[Match], paths: Sequence[str]) -> list[Match]:
         """Return matches with the commit and path of the blobs that they stand in, where a commit tells."""

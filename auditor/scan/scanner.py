@@ -13,15 +13,15 @@ from auditor.codec.verify import HashingReader
 from auditor.detect.confirm import Confirmer, Found
 from auditor.detect.matcher import Matcher
 from auditor.detect.passes import Hits, joined_hits
-from auditor.detect.place import is_foreign_source
 from auditor.detect.rules import Ruleset
 from auditor.errors import Damaged
 from auditor.memory import return_large_blocks
 from auditor.progress import Progress, Silent
+from auditor.scan.held import Held, Piped
 from auditor.scan.inside import Inside, Look
 from auditor.scan.layer import LayerPass
 from auditor.scan.record import LayerRecord
-from auditor.scan.wordless import HEAD, MIN_WORDLESS, is_wordless
+from auditor.scan.text import Text
 
 
 class Scanner:
@@ -62,21 +62,28 @@ class Scanner:
 
     def scan_bytes(self, data: bytes, path: str) -> list[Found]:
         """Return the secrets in a small file whose absolute path is given, or in a text of no file."""
-        return self.scan_texts([(data, path)])[0]
+        return self.scan_texts([Text(data, path)])[0]
 
-    def scan_texts(self, items: Sequence[tuple[bytes, str]]) -> list[list[Found]]:
-        """Return the secrets in each of some small files, with their absolute paths, in one search for all."""
-        hits: list[Hits] = [[] for _ in items]
-        wordless = [_is_wordless(*item) for item in items]
+    def scan_texts(self, texts: Sequence[Text]) -> list[list[Found]]:
+        """Return the secrets in each of some texts, in one search for all."""
+        hits: list[Hits] = [[] for _ in texts]
+        wordless = [text.is_wordless for text in texts]
         for search, kind in ((self._matcher.hits, False), (self._matcher.tokens, True)):
             chosen = [at for at, is_kind in enumerate(wordless) if is_kind is kind]
-            for at, own in zip(chosen, joined_hits(search, [items[at][0] for at in chosen]), strict=True):
+            for at, own in zip(chosen, joined_hits(search, [texts[at].data for at in chosen]), strict=True):
                 hits[at] = own
-        rules = self.path_rules.of([path.lstrip("/") for _, path in items])
+        rules = self.path_rules.of([text.path.lstrip("/") for text in texts])
         return [
-            self._confirmer.confirm(data, hits[at], path, rules.get(at, ())) if hits[at] or at in rules else []
-            for at, (data, path) in enumerate(items)
+            self._confirm(text, hits[at], rules.get(at, ())) if hits[at] or at in rules else []
+            for at, text in enumerate(texts)
         ]
+
+    def _confirm(self, text: Text, hits: Hits, rules: Sequence[int]) -> list[Found]:
+        if text.window is None:
+            return self._confirmer.confirm(text.data, hits, text.path, rules)
+        low, high = text.window.owned_from, text.window.owned_to
+        own = [(rule, end) for rule, end in hits if low <= end < high]
+        return self._confirmer.confirm(text.data, own, text.path, rules, (low, high))
 
     def scan_layer(self, stream: BinaryIO, what: str, algorithm: str = "sha256") -> LayerRecord:
         """Read a layer to its end. Raises Damaged, naming `what`, on broken compression or tar data.
@@ -104,9 +111,12 @@ class Scanner:
         """Match in some thread, in the ranges of `text` by all rules: (rule number, end) for each raw hit."""
         return self._pool.submit(self._matcher.hits if self.content else _no_hits, view, text)
 
-    def submit_look(self, entry: int, path: str, content: bytes, *, known: bool) -> Future[Look]:
+    def submit_look(self, entry: int, path: str, content: Held | Piped, *, known: bool) -> Future[Look]:
         """Open a file in some thread."""
-        return self._looker.submit(self.inside.look, entry, path, content, known)
+        look = self._looker.submit(self.inside.look, entry, path, content, known)
+        if isinstance(content, Piped):
+            look.add_done_callback(lambda _: content.stop())
+        return look
 
     def confirm(
         self,
@@ -122,8 +132,3 @@ class Scanner:
 
 def _no_hits(_: memoryview, __: Sequence[tuple[int, int]]) -> Hits:
     return []
-
-
-def _is_wordless(data: bytes, path: str) -> bool:
-    """Whether words say nothing in a file."""
-    return is_foreign_source(path) or (len(data) >= MIN_WORDLESS and is_wordless(data[:HEAD]))

@@ -9,7 +9,7 @@ from auditor.codec.tar import is_header
 HEAD = 512
 """Bytes that `kind_of` looks at."""
 
-STREAMED = frozenset(("tar", "gzip", "bzip2", "xz", "zstd", "cpio"))
+STREAMED = frozenset(("tar", "gzip", "bzip2", "xz", "zstd", "cpio", "deb", "rpm"))
 """Kinds that are read front to back, however large."""
 
 _MAGIC = (

@@ -16,14 +16,15 @@ _STEP = 256 << 10
 
 
 def compressed(body: bytes | Source, room: Room, kind: str) -> Iterator[Part]:
-    """Yield what a compressed stream holds: archives as a stream, anything else in memory."""
+    """Yield what a compressed stream holds, as a stream too, but for archives that can't be read so."""
     inner = inflated(body, room)
     try:
         head = inner.peek(HEAD)
     except Damaged as exc:
         room.skip(None, str(exc))
         return
-    if kind_of(inner_name(room.name), head) in STREAMED:
+    held = kind_of(inner_name(room.name), head)
+    if held is None or held in STREAMED:
         yield Part(None, inner, kind)
         return
     data = whole(inner, room)

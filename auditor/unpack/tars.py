@@ -10,6 +10,7 @@ from auditor.model import Kind
 from auditor.unpack.kinds import HEAD, STREAMED, kind_of
 from auditor.unpack.limits import Room
 from auditor.unpack.source import Part, Source, source_of
+from auditor.unpack.windows import WINDOW
 
 _WINDOW = 64 << 10
 
@@ -55,17 +56,17 @@ class _Tar:
         start = header.offset - self._base
         have = self._window[start : start + header.size] if start >= 0 else b""
         missing = header.size - len(have)
-        if header.size <= self._room.limits.member_bytes:
-            body = have + self._source.read(missing) if missing else have
-            self._at += len(body) - len(have)
-            if len(body) < header.size:
-                self._room.skip(header.path, f"breaks off after {len(body)} of {header.size} bytes")
-            yield Part(header.path, body)
+        if header.size > WINDOW:
+            yield from self._large(header, have, missing)
             return
-        yield from self._large(header, have, missing)
+        body = have + self._source.read(missing) if missing else have
+        self._at += len(body) - len(have)
+        if len(body) < header.size:
+            self._room.skip(header.path, f"breaks off after {len(body)} of {header.size} bytes")
+        yield Part(header.path, body)
 
     def _large(self, header: Header, have: bytes, missing: int) -> Iterator[Part]:
-        """An archive too large for memory is walked as a stream; anything else is noted."""
+        """A large file is read as a stream, but for archives that can't be."""
         read = 0
         rest = self._source.part(missing)
 
@@ -78,8 +79,9 @@ class _Tar:
             return got
 
         body = Source(some)
-        if kind_of(header.path, body.peek(HEAD)) in STREAMED:
+        kind = kind_of(header.path, body.peek(HEAD))
+        if kind is None or kind in STREAMED:
             yield Part(header.path, body)
-        else:
-            self._room.too_large(header.path, header.size)
+        elif not self._room.too_large(header.path, header.size):
+            yield Part(header.path, body.read(header.size))
         self._at += read

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from auditor.unpack import database, encoded, git, packages, sevenzip, streams, strings, tars, zips
-from auditor.unpack.kinds import HEAD, kind_of
+from auditor.unpack.kinds import HEAD, STREAMED, kind_of
 from auditor.unpack.limits import Budget, Exhausted, Limits, Note, Room
 from auditor.unpack.source import Part, Source
+from auditor.unpack.windows import Window, windows
 
 Reader = Callable[[bytes | Source, Room, str], Iterator[Part]]
 
@@ -24,6 +25,8 @@ class Piece:
     data: bytes
     line: int | None
     """Of a decoded stretch the line of the outer text where it starts, from 1."""
+    window: Window | None = None
+    """Of a file that comes in several pieces the part that this one is."""
 
 
 class Unpacker:
@@ -38,9 +41,16 @@ class Unpacker:
         """Tell whether a file is worth giving to `unpack`, by its path and first 512 bytes."""
         return kind_of(path, head) is not None
 
-    def unpack(self, path: str, data: bytes, skipped: Note) -> Iterator[Piece]:
-        """Yield what is in a file, depth first, in a fixed order. Raises nothing: what fails is noted."""
-        budget = Budget(self.limits, path, len(data), skipped)
+    def is_streamed(self, path: str, head: bytes) -> bool:
+        """Tell whether a file is read front to back, so that a stream of it will do."""
+        return kind_of(path, head) in STREAMED
+
+    def unpack(self, path: str, data: bytes | Source, skipped: Note, size: int | None = None) -> Iterator[Piece]:
+        """Yield what is in a file, depth first, in a fixed order. Raises nothing: what fails is noted.
+
+        `size` is that of a stream, in bytes.
+        """
+        budget = Budget(self.limits, path, len(data) if isinstance(data, bytes) else size or 0, skipped)
         try:
             yield from self._pieces(data, Room(budget, path, None), (), 0)
         except Exhausted as exc:
@@ -88,6 +98,9 @@ class Unpacker:
                 room.skip(None, f"lies deeper than {self.limits.depth} archives")
             if isinstance(body, bytes) and (depth or decoded):
                 yield Piece(room.member, decoded, body, None)
+            elif isinstance(body, Source) and kind is None:
+                for window in windows(body, room):
+                    yield Piece(room.member, decoded, window.data, None, window)
             return
         for part in _parts(kind, body, room):
             inner, codings = _inner(part, room), decoded + ((part.coding,) if part.coding else ())

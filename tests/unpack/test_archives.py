@@ -11,6 +11,7 @@ import py7zr
 import pytest
 
 from auditor.unpack import Unpacker
+from auditor.unpack.windows import AHEAD, WINDOW
 from tests.images import file, folder, gzip_members, gzipped, image, layer, token, whiteout, zstd, zstd_chunked
 from tests.unpack.build import ar, cpio, deb, rpm
 from tests.unpack.opened import opened
@@ -107,11 +108,27 @@ def test_a_saved_image_in_an_image_shows_what_its_upper_layer_deleted() -> None:
 
 
 def test_a_layer_too_large_for_memory_is_walked_as_a_stream() -> None:
-    large = layer({"big": b"0" * 300_000, "after/.env": LINE})
-    data = layer({"layer.tar": large, "squeezed": gzipped(large), "big": b"1" * 300_000, "last": LINE})
+    large = layer({"big": b"0" * 5_000_000, "after/.env": LINE})
+    data = layer({"layer.tar": large, "squeezed": gzipped(large), "big": b"1" * 5_000_000, "last": LINE})
     found = opened("saved.tar", data, member_bytes=100_000)
     assert [way for way, _ in found.ways(SECRET)] == ["layer.tar!after/.env", "squeezed!after/.env", "last"]
-    assert [where for where, _ in found.notes] == ["layer.tar!big", "squeezed!big", "big"]
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("at", [0, 1000, WINDOW - AHEAD, WINDOW - 20, WINDOW, WINDOW + 1, 2 * WINDOW - 10, 9_999_000])
+def test_a_file_too_large_for_memory_comes_in_windows_of_which_one_owns_each_place(at: int) -> None:
+    content = bytearray(b"x\n" * 5_000_000)
+    content[at : at + len(SECRET)] = SECRET.encode()
+    pieces = opened("a.tar.gz", gzipped(layer({"big": bytes(content)}))).pieces
+    ends = []
+    for piece in pieces:
+        window = piece.window
+        assert window is not None and content[window.begin : window.begin + len(piece.data)] == piece.data
+        assert window.newlines == content.count(b"\n", 0, window.begin)
+        end = piece.data.find(SECRET.encode()) + len(SECRET)
+        if end >= len(SECRET) and window.owned_from <= end < window.owned_to:
+            ends.append(window.begin + end)
+    assert ends == [at + len(SECRET)]
 
 
 def test_packages_are_opened() -> None:

@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auditor.unpack import Limits, Unpacker
+from auditor.unpack.windows import OVERLAP, WINDOW
 from tests.images import gzipped, layer, token, zstd
 from tests.unpack.build import ar, cpio, deb, rpm, rpm_header
 from tests.unpack.opened import decoded, opened
@@ -54,8 +55,8 @@ ZLIB_ZEROS = zlib.compress(bytes(200 * MIB))
 def test_a_bomb_of_one_stream_is_cut(squeeze: object) -> None:
     assert callable(squeeze)
     data = squeeze(ZEROS)
-    found = opened("a.gz", data)
-    assert sum(len(p.data) for p in found.pieces) <= 32 * MIB
+    found = opened("a.gz", data, total_bytes=32 * MIB)
+    assert max(len(p.data) for p in found.pieces) <= WINDOW + OVERLAP
     assert len(found.notes) == 1
 
 
@@ -106,9 +107,7 @@ def test_many_members_are_cut() -> None:
 def test_a_member_that_is_too_large_is_noted_and_the_next_is_read() -> None:
     for name, data in {
         "a.zip": zipped(FILES),
-        "a.tar": layer(FILES),
         "a.cpio": cpio(FILES),
-        "a.deb": deb(FILES),
         "a.rpm": rpm(FILES),
         "a.7z": SEVEN_FILES,
     }.items():

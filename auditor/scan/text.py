@@ -1,0 +1,38 @@
+"""What is searched at once: a small file, a window of a large one, a text of no file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from auditor.detect.place import is_foreign_source
+from auditor.scan.lines import is_binary
+from auditor.scan.wordless import HEAD, MIN_WORDLESS, is_wordless
+from auditor.unpack.windows import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A file's bytes, or a window of them, and its absolute path; "" for a text of no file."""
+
+    data: bytes
+    path: str
+    window: Window | None = None
+
+    @property
+    def is_wordless(self) -> bool:
+        """Whether words say nothing in it."""
+        return is_foreign_source(self.path) or (len(self.data) >= MIN_WORDLESS and is_wordless(self._head[:HEAD]))
+
+    def line(self, place: int) -> int | None:
+        """Return the line, from 1, of a place in `data`; None in binary data."""
+        if is_binary(self._head):
+            return None
+        return (self.window.newlines if self.window else 0) + self.data.count(b"\n", 0, place) + 1
+
+    def offset(self, place: int) -> int:
+        """Return where a place in `data` is in the file, in bytes."""
+        return (self.window.begin if self.window else 0) + place
+
+    @property
+    def _head(self) -> bytes:
+        return self.window.head if self.window else self.data

@@ -1,0 +1,74 @@
+"""What is too large to be held, in overlapping windows: a match that one cuts, another holds whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from auditor.errors import Damaged
+from auditor.unpack.kinds import HEAD
+from auditor.unpack.limits import Exhausted, Room
+from auditor.unpack.source import Source
+
+WINDOW = 2 << 20
+"""Bytes of a window; what is no larger is one."""
+AHEAD = 40 << 10
+"""Bytes that stand after everything a window owns, so that a match may go on beyond it."""
+OVERLAP = AHEAD + (8 << 10)
+"""Bytes of the window before, repeated: what goes ahead, and as much context before what is owned."""
+_STEP = 256 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Bytes from `begin` on. Matches count that end in its half-open part [owned_from, owned_to) of `data`.
+
+    `head` are the first bytes of the whole; `newlines` stand before `begin`.
+    """
+
+    data: bytes
+    head: bytes
+    begin: int
+    newlines: int
+    owned_from: int
+    owned_to: int
+
+
+def windows(source: Source, room: Room) -> Iterator[Window]:
+    """Yield the windows of a stream; what was read before it breaks, or before a limit, is the last."""
+    tail, begin, newlines, owned = b"", 0, 0, 0
+    head, end = source.peek(HEAD), _End()
+    while not end.reached:
+        fresh = _fresh(source, end)
+        data = tail + fresh if tail else fresh
+        owned_to = len(data) + 1 if end.reached else max(len(data) - AHEAD, 0)
+        if data:
+            yield Window(data, head, begin, newlines, owned, owned_to)
+        passed = max(len(data) - OVERLAP, 0)
+        newlines += data.count(b"\n", 0, passed)
+        tail, begin, owned = data[passed:], begin + passed, owned_to - passed
+    if isinstance(end.reason, Exhausted):
+        raise end.reason
+    if end.reason is not None:
+        room.skip(None, str(end.reason))
+
+
+@dataclass(slots=True)
+class _End:
+    """Whether a stream has ended, and what broke it."""
+
+    reached: bool = False
+    reason: Damaged | Exhausted | None = None
+
+
+def _fresh(source: Source, end: _End) -> bytes:
+    """Return the next bytes, and note the end."""
+    pieces, size = [], 0
+    try:
+        while size < WINDOW and (piece := source.read(min(_STEP, WINDOW - size))):
+            pieces.append(piece)
+            size += len(piece)
+    except (Damaged, Exhausted) as exc:
+        end.reason = exc
+    end.reached = size < WINDOW
+    return b"".join(pieces)
