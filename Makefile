@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench bench-detect lock clean
+.PHONY: help demo test lint docs bench bench-count bench-detect bench-fleet lock clean
 
 help:  ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -32,8 +32,14 @@ docs: $(VENV)/installed  ## docs/rules.md from the rules, the manual page from t
 bench: $(VENV)/installed  ## Speed and memory, as a table
 	$(BIN)/python -m bench
 
+bench-count: $(VENV)/installed  ## What a scan costs, counted; keeps the figures that the tests compare with
+	$(BIN)/python -m bench.count --write
+
 bench-detect: $(VENV)/installed  ## Planted secrets of every rule, way and place: found, placed, decoys
 	$(BIN)/python -m bench.detect
+
+bench-fleet: $(VENV)/installed  ## Sweeps of a registry with 600 tags: time, requests, bytes
+	$(BIN)/python -m bench.fleet
 
 lock: $(VENV)/installed  ## Pin the newest versions that fit
 	$(BIN)/pip-compile --quiet --strip-extras --all-extras --all-build-deps --allow-unsafe --generate-hashes \

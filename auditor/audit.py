@@ -95,6 +95,7 @@ def audit(target: str, scanner: Scanner, request: Request, records: Records | No
 
 def audit_image(image: Image, scanner: Scanner, request: Request, source: Records) -> Audit:
     """Audit one image; `source` gives its layers' records."""
+    source.fetch(image)
     records = [_record(image, number, source) for number in range(len(image.layers))]
     trace = Trace([record.listing for record in records], stacked=image.stacked)
     base = named_base(request.base, image) if request.base else found_base(image)

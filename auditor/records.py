@@ -11,18 +11,20 @@ import os
 import secrets
 import time
 from collections.abc import MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import BinaryIO, Protocol
 
 from auditor.codec.verify import HashingReader
 from auditor.errors import Damaged
-from auditor.images.source import FileSlice, Layer, Passed
+from auditor.images.source import FileSlice, Image, Layer, Passed
 from auditor.model import DiffID, Digest, Secret
 from auditor.scan import LayerRecord, Scanner
 from auditor.scan.serial import dumped, loaded, made_by
 from auditor.store.layers import Blob
 
 _CHUNK = 1 << 20
+_DOWNLOADS = 3
 _SETTLED_S = 1.0
 """A file that changed within that time before it was read may change again without its times telling."""
 
@@ -60,8 +62,8 @@ class RecordStore(Protocol):
 class Records:
     """Gives the record of each layer, once: layers that images share are scanned once.
 
-    `known` holds those that were used before: all of them, unless it is bounded. With `whole`, secrets keep their texts,
-    so that a layer with secrets is scanned again and not taken from the cache.
+    `known` holds those used before: all of them, unless it is bounded. With `whole`, secrets keep their texts, so that
+    a layer with secrets is scanned again and not taken from the cache.
     """
 
     def __init__(
@@ -85,12 +87,28 @@ class Records:
         if isinstance(layer.content, Passed):
             record: LayerRecord = layer.content.record
             return record
-        if layer.digest is not None and layer.digest in self._known:
-            return self._known[layer.digest]
+        known = None if layer.digest is None else self._known.get(layer.digest)
+        if known is not None:
+            return known
         record = self._from_store(layer) or self._read(layer, what)
         if layer.digest == record.digest:
             self.hold(record)
         return record
+
+    def fetch(self, image: Image) -> None:
+        """Make ready the records of layers that come over a network: some are downloaded while others are matched."""
+        remote = {
+            layer.digest: (layer, f"{image.target}: layer {number}")
+            for number, layer in enumerate(image.layers)
+            if layer.digest is not None and not isinstance(layer.content, FileSlice | Passed)
+        }
+        with ThreadPoolExecutor(_DOWNLOADS, "fetch") as pool:
+            futures = [pool.submit(self.of, layer, what) for layer, what in remote.values()]
+            try:
+                for future in futures:
+                    future.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def visit(self, stream: BinaryIO, what: str, claimed: Digest | None) -> LayerRecord:
         """Make a record of a stream that can be read only once; by its place it claims to have a digest."""

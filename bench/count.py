@@ -1,0 +1,83 @@
+"""`make bench-count`: what a scan costs, counted and not timed, so that a test can hold it against the last.
+
+A layer of the kinds of files that images are made of is scanned; counted are the bytes that each Vectorscan pass
+searches, the raw hits, and the calls of Python functions a file in the thread that lists and confirms. `bench/count.json` holds the figures that stand.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import sys
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+
+from auditor.detect.passes import Hits, Pass
+from auditor.detect.plugins import plugin_rules
+from auditor.detect.rules import Ruleset, select
+from auditor.detect.shipped import shipped_rules
+from auditor.scan import Scanner
+from tests.images import gzipped, layer
+
+LAST = Path(__file__).with_suffix(".json")
+_FILES = 300
+
+
+def counted(ruleset: Ruleset, cache: Path | None = None) -> dict[str, int]:
+    """Scan the layer and return the counts."""
+    counts: Counter[str] = Counter()
+    search = Pass.scan
+
+    def scan(self: Pass, block: memoryview | bytes) -> Hits:
+        hits = search(self, block)
+        counts[f"bytes searched for {names.get(id(self), 'paths')}"] += len(block)
+        counts["raw hits"] += len(hits)
+        return hits
+
+    def called(frame: FrameType, event: str, argument: object) -> None:  # noqa: ARG001
+        counts["calls"] += event == "call"
+
+    scanner = Scanner(ruleset, 1, cache=cache)
+    names = {id(scanner._matcher._everywhere): "tokens", id(scanner._matcher._in_text): "words"}
+    data = layer(_content())
+    scanner.scan_layer(io.BytesIO(data), "warm")  # compiles what hits first
+    Pass.scan = scan  # type: ignore[method-assign]
+    sys.setprofile(called)
+    try:
+        scanner.scan_layer(io.BytesIO(data), "layer")
+    finally:
+        sys.setprofile(None)
+        Pass.scan = search  # type: ignore[method-assign]
+        scanner.close()
+    counts["calls a file"] = counts.pop("calls") // _FILES
+    return dict(sorted(counts.items()))
+
+
+def _content() -> dict[str, bytes]:
+    """Return settings, code of packages, programs and archives; the same each time."""
+    chance = random.Random(1)
+    text = Path(__file__).read_bytes()
+    kinds = {
+        "etc/app/{}.conf": lambda: b"".join(b"option%d = value %d\n" % (n, chance.randrange(99)) for n in range(200)),
+        "usr/lib/python3/dist-packages/p/{}.py": lambda: text * 4,
+        "usr/lib/{}.so": lambda: b"\x7fELF" + chance.randbytes(100_000),
+        "srv/{}.json": lambda: json.dumps([chance.random() for _ in range(500)]).encode(),
+        "srv/{}.gz": lambda: gzipped(text * 20),
+        "srv/{}.tar.gz": lambda: gzipped(layer({f"a/{n}.txt": text for n in range(5)})),
+    }
+    patterns = list(kinds.items())
+    return {patterns[n % len(patterns)][0].format(n): patterns[n % len(patterns)][1]() for n in range(_FILES)}
+
+
+def main() -> None:
+    """Print the counts; with --write keep them as those that stand."""
+    counts = counted(select((*shipped_rules(None), *plugin_rules())))
+    if "--write" in sys.argv:
+        LAST.write_text(json.dumps(counts, indent=1) + "\n")
+    print(json.dumps(counts, indent=1))
+
+
+if __name__ == "__main__":
+    main()
