@@ -11,6 +11,7 @@ AuditError                 one line for the user; the command line ends with exi
 │   └── NotFound           no such image, tag, platform or container
 ├── Unreachable            no engine or registry answers there
 │   └── Unauthorized       it answers, and wants other credentials
+├── EngineError            the Dask cluster does not answer, or its workers are not as they must be
 ├── StoreError             the store of a registry's sweeps can't be opened, read or written
 ├── RecoverError           no such file in any layer, or several and none named
 └── FlattenError           what was written does not hold what it must; nothing is left of it
@@ -64,6 +65,10 @@ class Unreachable(AuditError):
 
 class Unauthorized(Unreachable):
     """The registry or engine wants other credentials."""
+
+
+class EngineError(AuditError):
+    """The Dask cluster does not answer, or its workers are not as they must be."""
 
 
 class StoreError(AuditError):

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,10 @@ from auditor.detect.plugins import plugin_rules
 from auditor.detect.rules import Ruleset, builtin_rules, select
 from auditor.detect.shipped import shipped_rules
 from auditor.scan import Scanner
+from tests.browser import browser, open_page
+from tests.fleet.proxy import Proxy
+
+__all__ = ["browser", "open_page"]  # fixtures of their own file
 
 CI = bool(os.environ.get("CI"))
 
@@ -159,16 +163,19 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture(scope="session")
 def start_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Start real registries; returns their address. `auth` is a registry's auth section, as YAML text."""
+    """Start real registries; returns their address. `auth` is a registry's auth section, as YAML text.
+
+    `http` is more of its http section, as a YAML flow: `, tls: {…}`.
+    """
     require(shutil.which("docker-registry") is not None, "docker-registry")
     processes: list[subprocess.Popen[bytes]] = []
 
-    def start(auth: str = "") -> str:
+    def start(auth: str = "", http: str = "") -> str:
         folder, port = tmp_path_factory.mktemp("registry"), free_port()
         config = folder / "config.yml"
         config.write_text(
             f"version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {folder}/data}}\n"
-            f'  delete: {{enabled: true}}\nhttp: {{addr: "127.0.0.1:{port}"}}\n{auth}'
+            f'  delete: {{enabled: true}}\nhttp: {{addr: "127.0.0.1:{port}"{http}}}\n{auth}'
         )
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=log)
@@ -186,3 +193,17 @@ def start_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def registry(start_registry: Any) -> str:
     address: str = start_registry()
     return address
+
+
+@pytest.fixture
+def proxy_to() -> Iterator[Callable[[str], Proxy]]:
+    """Start proxies before registries."""
+    made: list[Proxy] = []
+
+    def start(upstream: str) -> Proxy:
+        made.append(Proxy(upstream))
+        return made[-1]
+
+    yield start
+    for proxy in made:
+        proxy.close()

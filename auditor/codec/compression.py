@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any, BinaryIO, cast
 
-from auditor.codec.limits import MAX_RATIO, MAX_UNCOMPRESSED, MAX_ZSTD_WINDOW, RATIO_FREE
+from auditor.codec.limits import MAX_RATIOS, MAX_UNCOMPRESSED, MAX_XZ_MEMORY, MAX_ZSTD_WINDOW
 from auditor.errors import Damaged
 
 _MAGIC = {
@@ -48,13 +48,42 @@ def _opened(kind: str, stream: io.BufferedReader[Any]) -> BinaryIO:
             context = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW)
             return cast(BinaryIO, context.stream_reader(stream, read_across_frames=True, closefd=False))
         case "xz":
-            import lzma
-
-            return cast(BinaryIO, lzma.LZMAFile(stream))
+            return io.BufferedReader(_Xz(stream), 1 << 16)
         case _:
             import bz2
 
             return cast(BinaryIO, bz2.BZ2File(stream))
+
+
+class _Xz(io.RawIOBase):
+    """The streams of an xz file, one after another. The standard library's own reader bounds no memory."""
+
+    def __init__(self, stream: io.BufferedReader[Any]) -> None:
+        import lzma
+
+        self._stream = stream
+        self._new = lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, MAX_XZ_MEMORY)
+        self._decoder = self._new()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while True:
+            data = b""
+            if self._decoder.eof:
+                rest = (self._decoder.unused_data + self._stream.read(1 << 16)).lstrip(b"\0")  # padding: xz, 2.2
+                if not rest:
+                    return 0
+                self._decoder, data = self._new(), rest
+            elif self._decoder.needs_input:
+                data = self._stream.read(1 << 16)
+                if not data:
+                    raise EOFError("it ends within the stream")
+            got = self._decoder.decompress(data, len(buffer))
+            if got:
+                buffer[: len(got)] = got
+                return len(got)
 
 
 class _Guarded(io.RawIOBase):
@@ -78,12 +107,13 @@ class _Guarded(io.RawIOBase):
             raise Damaged(f"{self._kind} data is broken after {self._total} bytes: {exc}") from exc
         except Exception as exc:
             # zstandard, isal and lzma each have an error class of their own; importing all costs start-up time.
-            if type(exc).__module__.split(".")[0] not in ("zstandard", "isal", "_lzma", "lzma"):
+            if type(exc).__module__.split(".")[0] not in ("zstandard", "isal", "igzip_lib", "_lzma", "lzma"):
                 raise
             raise Damaged(f"{self._kind} data is broken after {self._total} bytes: {exc}") from exc
         self._total += got
-        if self._total > MAX_UNCOMPRESSED or (
-            self._total > RATIO_FREE and self._total > MAX_RATIO * max(self._source.tell(), 1)
-        ):
-            raise Damaged(f"{self._kind} data grows beyond {self._total} bytes out of {self._source.tell()}")
+        if self._total > MAX_RATIOS[0][0]:
+            read = max(self._source.tell(), 1)
+            most = min((ratio * read for size, ratio in MAX_RATIOS if self._total > size), default=MAX_UNCOMPRESSED)
+            if self._total > min(most, MAX_UNCOMPRESSED):
+                raise Damaged(f"{self._kind} data grows beyond {self._total} bytes out of {read}")
         return got

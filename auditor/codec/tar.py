@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from zlib import adler32
 
-from auditor.codec.limits import MAX_EXTENSION_HEADER, MAX_HEADER_GROUP, MAX_PATH
+from auditor.codec.limits import MAX_ENTRY, MAX_EXTENSION_HEADER, MAX_HEADER_GROUP, MAX_PATH
 from auditor.errors import Damaged
 from auditor.model import Kind
 
@@ -144,14 +144,16 @@ class Walker:
                 if len(self._carry) > MAX_HEADER_GROUP:
                     raise Damaged(f"tar: extension headers at offset {self.position} have no end") from None
                 return
-            self._carry = b""
             if isinstance(header, Header):
+                self._carry = b""
                 self.position = header.offset + padded(header.size)
                 yield header
             else:
                 # One zero block alone is skipped, as GNU tar does; two end the archive.
                 self.ended = header == 2
                 self.position += header * BLOCK
+                # What follows it may have been carried along.
+                self._carry = bytes(view[self.position - start : base - start])
 
     def finish(self, size: int) -> None:
         """Raise Damaged if a tar of `size` bytes ends within an entry."""
@@ -222,7 +224,7 @@ def _entry(view: memoryview, at: int, base: int, block: bytes, pax: dict[str, st
         kind = Kind.DIR  # as the oldest tars write directories
     # Only files have a body, whatever the size field of the others says: POSIX, and Go's archive/tar.
     size = (int(pax["size"]) if "size" in pax else number(block[124:136])) if kind is Kind.FILE else 0
-    if size < 0:
+    if not 0 <= size <= MAX_ENTRY:
         raise ValueError
     start = at + BLOCK
     if block[156] == _SPARSE and block[482]:

@@ -85,13 +85,16 @@ def _index(file: HeldFile, what: str) -> dict[str, Member]:
     _require_tar(first, what)
     while not walker.ended and at < size:
         block = os.pread(file.descriptor, 1 << 16, at)
-        for header in walker.feed(memoryview(block), at):
+        if not block:
+            raise Damaged(f"{what}: became shorter while it was read")
+        for header in _headers(walker, block, at, what):
             if header.offset + header.size > size:
                 raise Damaged(f"{what}: cut off in member {header.path!r:.200}, at byte {size}")
             if header.kind is Kind.FILE:
                 _add(members, header, FileSlice(file, header.offset, header.size), what)
             _note_link(links, header)
         at = at + len(block) if walker.waiting else walker.position
+    _finish(walker, size, what)
     return _linked(members, links)
 
 
@@ -122,15 +125,30 @@ def walk_stream(stream: BinaryIO, what: str) -> Iterator[tuple[Header, io.RawIOB
             _require_tar(block, what)
         if not block:
             break
-        for header in walker.feed(memoryview(block), at):
+        for header in _headers(walker, block, at, what):
             body = _Body(stream, header.size, f"{what}: {header.path}")
             yield header, body
             body.drain(padded(header.size))
             at = walker.position - len(block)
         at += len(block)
-    walker.finish(at)
+    _finish(walker, at, what)
     while stream.read(_CHUNK):  # to the end, so that what follows is checked too
         pass
+
+
+def _headers(walker: Walker, block: bytes, at: int, what: str) -> Iterator[Header]:
+    """Yield a block's headers. Raises Damaged, which names the archive."""
+    try:
+        yield from walker.feed(memoryview(block), at)
+    except Damaged as exc:
+        raise Damaged(f"{what}: {exc}") from None
+
+
+def _finish(walker: Walker, size: int, what: str) -> None:
+    try:
+        walker.finish(size)
+    except Damaged as exc:
+        raise Damaged(f"{what}: {exc}") from None
 
 
 class _Body(io.RawIOBase):

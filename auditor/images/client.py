@@ -17,22 +17,32 @@ from urllib3.util import Retry
 
 from auditor import __version__
 from auditor.codec.limits import MAX_DOCUMENT
-from auditor.errors import Damaged, NotFound, Unauthorized, Unreachable
+from auditor.errors import AuditError, Damaged, NotFound, Unauthorized, Unreachable
 from auditor.images.login import Door, Login, keep_header, reason, stored_login, words
 from auditor.images.reference import DOCKER_HUB
 
 _TIMEOUT_S = (10, 60)  # to connect, and between bytes
 _LONGEST_WAIT_S = 120  # that a Retry-After may ask for
 _CONNECTIONS = 64
+_LOGINS = 2  # the token of another thread, used after a refusal, may have expired meanwhile
 
 
 class Client:
     """Speaks HTTP with one registry; logs in when the registry asks for it. Threads may share it.
 
-    `ca` is a file of certificates to trust instead of the system's; `rate` limits requests a second.
+    `ca` is a file of certificates to trust instead of the system's; `rate` limits requests a second; `login` is used
+    instead of the one that `docker login` stored.
     """
 
-    def __init__(self, host: str, *, insecure: bool = False, ca: Path | None = None, rate: float | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        *,
+        insecure: bool = False,
+        ca: Path | None = None,
+        rate: float | None = None,
+        login: Login | None = None,
+    ) -> None:
         self.host = host
         self._session = requests.Session()
         self._session.headers["User-Agent"] = f"image-audit/{__version__}"
@@ -42,8 +52,9 @@ class Client:
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, _Paced(rate, max_retries=retry, pool_maxsize=_CONNECTIONS))
         self._tokens: dict[str, str] = {}
-        self._login: Login | None = None
+        self._login = login
         self._lock = threading.Lock()
+        self._stopped = threading.Event()
         self._insecure = insecure
         self._base: str | None = None
         self._verify = _trusted(ca, host)
@@ -82,6 +93,15 @@ class Client:
             raise Unauthorized(f"{self.host}: {words(response)} for {method}; `docker login {self.host}` first")
         return response
 
+    def stop(self) -> None:
+        """Have what other threads are asking end with an AuditError, downloads too."""
+        self._stopped.set()
+
+    def check(self) -> None:
+        """Raise AuditError where `stop` was called."""
+        if self._stopped.is_set():
+            raise AuditError(f"registry {self.host}: stopped")
+
     def words(self, response: requests.Response) -> str:
         """Return the status of a response and the registry's own words."""
         return f"HTTP {response.status_code}: {words(response)}"
@@ -90,7 +110,9 @@ class Client:
         url = urljoin(self._address(), path)
         sent = {"Accept": accept, "Accept-Encoding": "identity"}
         response = self._called(method, url, scope, None, sent, stream=stream)
-        if response.status_code == 401:
+        for _ in range(_LOGINS):
+            if response.status_code != 401:
+                break
             self._log_in(response, scope)
             response = self._called(method, url, scope, None, sent, stream=stream)
         if response.status_code == 200:
@@ -105,6 +127,7 @@ class Client:
     def _called(
         self, method: str, url: str, scope: str, body: Any, headers: dict[str, str], *, stream: bool = False
     ) -> requests.Response:
+        self.check()
         # A registry may send uploads to another host, which must not see the login.
         own = urlsplit(url).netloc == urlsplit(self._address()).netloc
         token = {"Authorization": self._tokens[scope]} if own and scope in self._tokens else {}

@@ -66,9 +66,17 @@ def parse_json(data: bytes, what: str) -> Any:
     if len(data) > MAX_DOCUMENT:
         raise Damaged(f"{what}: {len(data)} bytes are no sensible JSON document")
     try:
-        return json.loads(data)
+        return _loads(data)
     except (ValueError, RecursionError) as exc:
         raise Damaged(f"{what}: not JSON: {exc}") from None
+
+
+def _loads(data: bytes) -> Any:
+    r"""Parse JSON; half a surrogate, which `\ud800` alone makes, is no character and becomes a question mark."""
+    value = json.loads(data.decode(json.detect_encoding(data)))
+    if b"\\u" in data:
+        value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    return value
 
 
 def parse_object(data: bytes, what: str) -> dict[str, Any]:
@@ -206,9 +214,17 @@ def _numbered(statements: list[Any]) -> dict[str, Any]:
 
 
 def leaves(
-    store: Store, roots: Sequence[Descriptor], depth: int = 0, names: tuple[str, ...] = ()
+    store: Store,
+    roots: Sequence[Descriptor],
+    depth: int = 0,
+    names: tuple[str, ...] = (),
+    seen: set[Digest] | None = None,
 ) -> Iterator[tuple[Descriptor, tuple[str, ...]]]:
-    """Walk indexes to manifests, in order; yield each with the names that index.json gives it."""
+    """Walk indexes to manifests, in order; yield each with the names that index.json gives it.
+
+    An index that was `seen` is not entered again: four levels of a thousand entries would have no end.
+    """
+    seen = set() if seen is None else seen
     for descriptor in roots:
         own = names or tuple(
             descriptor.annotations[key]
@@ -219,6 +235,8 @@ def leaves(
         if descriptor.media_type in _MANIFESTS:
             yield descriptor, own
             continue
+        if descriptor.digest in seen:
+            continue
         document = parse_object(store.document(descriptor), what)
         children = document.get("manifests")
         if not isinstance(children, list) or "layers" in document:
@@ -226,11 +244,12 @@ def leaves(
             continue
         if depth >= _MAX_DEPTH or len(children) > _MAX_MANIFESTS:
             raise Damaged(f"{what}: indexes are nested or filled beyond reason")
+        seen.add(descriptor.digest)
         parsed = [parse_descriptor(child, what) for child in children]
         if any(child.media_type == _CACHE_CONFIG for child in parsed):
             yield descriptor, own  # BuildKit's cache: an index whose "manifests" are layers
         else:
-            yield from leaves(store, parsed, depth + 1, own)
+            yield from leaves(store, parsed, depth + 1, own, seen)
 
 
 def _image(store: Store, descriptor: Descriptor, names: tuple[str, ...], origin: Origin) -> Image:
@@ -309,7 +328,7 @@ def _is_image_config(config: Descriptor, document: bytes) -> bool:
 
 def _quiet_json(document: bytes) -> Any:
     try:
-        return json.loads(document)
+        return _loads(document)
     except (ValueError, RecursionError):
         return None
 

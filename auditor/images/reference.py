@@ -52,6 +52,8 @@ def parse_reference(text: str) -> Reference:
     host, repository = match["host"], match["repository"]
     # A first part without a dot, a port or the name localhost is a folder on Docker Hub: distribution/reference.
     if host and not ("." in host or ":" in host or host == "localhost"):
+        if not is_repository(host):
+            raise UsageError(f"{text!r:.200} is no image reference; names are lower case")
         host, repository = None, f"{host}/{repository}"
     if host in (None, DOCKER_HUB, "index.docker.io"):
         host = DOCKER_HUB

@@ -96,7 +96,7 @@ class Repository:
     def open_blob(self, digest: Digest) -> BinaryIO:
         """Stream one blob as it is stored."""
         response = self.client.get(f"{self.name}/blobs/{digest}", self._scope, stream=True)
-        return io.BufferedReader(_Response(response, self.client.host), 1 << 16)
+        return io.BufferedReader(_Response(response, self.client), 1 << 16)
 
     def _document(self, path: str, accept: str) -> tuple[bytes, requests.Response]:
         return self.client.document(f"{self.name}/{path}", self._scope, accept=accept)
@@ -117,17 +117,18 @@ class RemoteBlob:
 
 
 class _Response(io.RawIOBase):
-    def __init__(self, response: requests.Response, host: str) -> None:
-        self._response, self._host = response, host
+    def __init__(self, response: requests.Response, client: Client) -> None:
+        self._response, self._client = response, client
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        self._client.check()
         try:
             return int(self._response.raw.readinto(buffer))
         except (HTTPError, OSError) as exc:
-            raise Unreachable(f"registry {self._host} breaks off a download: {reason(exc)}") from exc
+            raise Unreachable(f"registry {self._client.host} breaks off a download: {reason(exc)}") from exc
 
     def close(self) -> None:
         self._response.close()

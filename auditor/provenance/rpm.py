@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import posixpath
-import sqlite3
 import struct
 from collections.abc import Sequence
 from typing import Any
 
 from auditor.model import Package
 from auditor.scan.record import Checksums
+from auditor.unpack import isolated
+from auditor.unpack.limits import Budget, Exhausted, Limits, Room
 
 _NAME, _VERSION, _RELEASE, _DIGESTS = 1000, 1001, 1002, 1035
 _DIR_INDEXES, _BASE_NAMES, _DIR_NAMES, _ALGORITHM = 1116, 1117, 1118, 5011
 _INT32, _STRING, _STRINGS, _I18N = 4, 6, 8, 9
 _SHA256 = 8  # PGP's number of the hash, RFC 4880; without the tag it is MD5
 _MAX_ITEMS = 1_000_000
+_LIMITS = Limits(members=100_000, member_bytes=64 << 20)
 
 
 class Database:
@@ -28,18 +30,12 @@ class Database:
         """Take an rpmdb.sqlite; of a broken one what can be read."""
         if not path.endswith("/rpmdb.sqlite") or len(content) < 100:
             return
-        # A database in write-ahead mode can't be opened from memory; its header says so in two bytes.
-        content = content[:18] + b"\x01\x01" + content[20:]
-        connection = sqlite3.connect(":memory:")
+        budget = Budget(_LIMITS, path, len(content), lambda _, __: None)
         try:
-            connection.deserialize(content)
-            connection.execute("PRAGMA trusted_schema = OFF")
-            for (blob,) in connection.execute("SELECT blob FROM Packages"):
-                self._add_package(blob)
-        except (sqlite3.Error, TypeError):
+            for header in isolated.read(content, Room(budget, path, None), "rpmdb"):
+                self._add_package(header.body)
+        except Exhausted:
             pass
-        finally:
-            connection.close()
 
     def _add_package(self, blob: Any) -> None:
         try:

@@ -101,9 +101,9 @@ def _repositories(images: Sequence[Flattened], pushed: Reference | None) -> Iter
 
 
 def _in_registry(host: str, repository: str, leaks: _Leaks, insecure: bool) -> Iterator[Holder]:
-    from auditor.images import registry
+    from auditor.images import client, registry
 
-    tags = registry.Repository(registry.Client(host, insecure=insecure), repository).tags()
+    tags = registry.Repository(client.Client(host, insecure=insecure), repository).tags()
     for tag in tags[:_MAX_TAGS]:
         reference = Reference(host, repository, tag, None)
         try:

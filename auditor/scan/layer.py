@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 MAX_MATCHES = 1000
 """Matches of one file version that are kept; a file with more is noted as skipped from there on."""
+MAX_LAYER_MATCHES = 10_000
+"""Matches of a layer that are kept."""
 MAX_HELD, MAX_PACKED = 16 << 20, 64 << 20
 """A file that goes on from window to window is held as a whole up to so many bytes; an archive up to the other."""
 MAX_DOCUMENT, MAX_DOCUMENTS = 64 << 20, 256 << 20
@@ -61,6 +63,7 @@ class LayerPass:
         self._size = 0
         self._matches: list[Match] = []
         self._counts: dict[int, int] = {}
+        self._kept = 0
         self._skipped: list[tuple[str | None, str]] = []
         self._checksums: dict[int, Checksums] = {}
         self._documents: dict[int, bytes] = {}
@@ -232,11 +235,17 @@ class LayerPass:
             )
 
     def _may_keep(self, entry: int, path: str) -> bool:
-        """Count a match of a file; False from MAX_MATCHES on, which is noted once."""
+        """Count a match; False beyond what is kept of a file, and of a layer, which is noted once."""
         count = self._counts[entry] = self._counts.get(entry, 0) + 1
-        if count == MAX_MATCHES + 1:
-            self._skipped.append((path, f"more than {MAX_MATCHES} findings; the rest was left out"))
-        return count <= MAX_MATCHES
+        if count > MAX_MATCHES:
+            if count == MAX_MATCHES + 1:
+                self._skipped.append((path, f"more than {MAX_MATCHES} findings; the rest was left out"))
+            return False
+        self._kept += 1
+        if self._kept == MAX_LAYER_MATCHES + 1:
+            reason = f"more than {MAX_LAYER_MATCHES} findings in the layer; the rest was left out"
+            self._skipped.append((None, reason))
+        return self._kept <= MAX_LAYER_MATCHES
 
     def _hold(self, window: Window, entry: int) -> None:
         """Keep what a window brings of the file that goes on, so that it can be had as a whole, or hand it on."""

@@ -38,6 +38,16 @@ def database(body: bytes | Source, room: Room, _: str) -> Iterator[Part]:
             room.skip(None, f"is a broken database: {exc}")
 
 
+def packages(body: bytes | Source, room: Room, _: str) -> Iterator[Part]:
+    """Yield the headers of an rpm database, which lie in one column."""
+    data = body if isinstance(body, bytes) else source_of(body).read(room.limits.member_bytes)
+    with closing(_opened(data, room)) as base:
+        for (header,) in base.execute("SELECT blob FROM Packages"):
+            if isinstance(header, bytes):
+                room.budget.member()
+                yield Part("header", header)
+
+
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0 ORDER BY rootpage"
 
 

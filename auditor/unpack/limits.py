@@ -67,11 +67,20 @@ class Budget:
     def tick(self) -> None:
         """Raise Exhausted when the time is up."""
         if self.late():
-            raise Exhausted(f"takes more than {self.limits.time_s:g} s to open; the rest was left out")
+            raise Exhausted(self.too_late)
 
     def late(self) -> bool:
         """Tell whether the time is up."""
         return time.monotonic() > self._deadline
+
+    def left_s(self) -> float:
+        """Return the seconds that are left."""
+        return max(self._deadline - time.monotonic(), 0)
+
+    @property
+    def too_late(self) -> str:
+        """What is said when the time is up."""
+        return f"takes more than {self.limits.time_s:g} s to open; the rest was left out"
 
     def skip(self, where: str | None, reason: str) -> None:
         """Note what was skipped: a member, or without one the file itself."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from auditor.unpack import database, encoded, git, packages, sevenzip, streams, strings, tars, zips
+from auditor.unpack import encoded, git, isolated, packages, streams, strings, tars, zips
 from auditor.unpack.kinds import HEAD, STREAMED, kind_of
 from auditor.unpack.limits import Budget, Exhausted, Limits, Note, Room
 from auditor.unpack.source import Part, Source
@@ -164,8 +164,8 @@ _READERS: dict[str, Reader] = {
     "deb": packages.deb,
     "rpm": packages.rpm,
     "cpio": packages.cpio,
-    "7z": sevenzip.archive,
-    "sqlite": database.database,
+    "7z": isolated.read,
+    "sqlite": isolated.read,
     "pyc": strings.pyc,
     "class": strings.java,
     "git-object": git.loose,

@@ -18,12 +18,18 @@ def render(audits: Sequence[Audit], created: str, *, show_secrets: bool = False)
 
 def render_documents(reports: Sequence[dict[str, Any]]) -> str:
     """Return the page of reports as `document.report` makes them."""
+    return render_page(reports, "report.html")
+
+
+def render_page(reports: Sequence[dict[str, Any]], template: str, *, styles: Sequence[str] = (), **values: Any) -> str:
+    """Return the page of reports by a template that extends report.html; `styles` and `values` are its own."""
     images = views(reports)
     grids = sorted({image.picture.grid for image in images})
     return page(
-        "report.html",
-        styles=("style.css", "report.css"),
+        template,
+        styles=("style.css", "filters.css", "report.css", *styles),
         rules=[f".{grid.name}{{--columns:{grid.columns};--base:{grid.base}}}" for grid in grids],
         scripts=("report.js",),
         images=images,
+        **values,
     )

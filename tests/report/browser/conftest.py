@@ -1,41 +1,15 @@
-"""A real Chromium. Every page that a test opens must stay silent and ask for nothing but itself."""
+"""The report as a page."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, sync_playwright
 
 from auditor.scan import Scanner
-from tests.conftest import require
 from tests.images import Built
 from tests.report.browser import planted
-
-# As root there is no sandbox; without the rest Chromium itself asks its maker's hosts for updates.
-_ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-DESKTOP, PHONE = (1280, 900), (360, 740)
-Open = Callable[..., Page]
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    require(chromium is not None, "Chromium")
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=chromium, args=list(_ARGUMENTS))
-        yield made
-        made.close()
 
 
 @pytest.fixture(scope="session")
@@ -49,42 +23,3 @@ def report(tmp_path_factory: pytest.TempPathFactory, scanner: Scanner) -> Callab
         return made[name]
 
     return write
-
-
-def _dismissed(dialog: Dialog) -> str:
-    dialog.dismiss()
-    return dialog.message
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Open]:
-    """Open a page, and hold at the end that it said nothing and asked for nothing."""
-    said: list[str] = []
-    asked: list[str] = []
-    contexts = []
-
-    def start(
-        path: Path, fragment: str = "", *, size: tuple[int, int] = DESKTOP, script: bool = True, **more: str
-    ) -> Page:
-        context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]},
-            java_script_enabled=script,
-            reduced_motion="reduce",
-            **more,  # type: ignore[arg-type]
-        )
-        context.set_default_timeout(10_000)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("dialog", lambda dialog: said.append(_dismissed(dialog)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(path.as_uri() + fragment)
-        asked[:] = [url for url in asked if not url.startswith((path.as_uri(), "data:image/svg+xml,"))]
-        return page
-
-    yield start
-    for context in contexts:
-        context.close()
-    assert said == []
-    assert asked == []
