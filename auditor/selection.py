@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import PurePath
@@ -68,6 +68,11 @@ class Selection:
     exclude_images: tuple[str, ...] = ()
     ignore: tuple[Ignore, ...] = ()
     baseline: frozenset[str] = frozenset()
+
+    @property
+    def key(self) -> str:
+        """The same text for the same selection, in every process."""
+        return repr([sorted(value) if isinstance(value, frozenset) else value for value in astuple(self)])
 
     def apply(self, findings: Iterable[Finding], image: Image) -> tuple[tuple[Finding, ...], tuple[Ignored, ...]]:
         """Return the findings that are wanted, and those that are ignored, both in their order."""

@@ -77,7 +77,6 @@ def _run(settings: Settings) -> Result:
     from auditor.audit import Request
     from auditor.cli.progress import progress
     from auditor.hook.run import run as audit_all
-    from auditor.records import Records
     from auditor.scan import Scanner
 
     baseline = options.baseline(settings, None)
@@ -89,7 +88,7 @@ def _run(settings: Settings) -> Result:
         closing(Scanner(rules, options.jobs(None), shown, cache=cache)) as scanner,
         options.layer_store(cache) as store,
     ):
-        result = audit_all(settings, scanner, request, Records(scanner, store))
+        result = audit_all(settings, scanner, request, store)
     options.held_against(baseline, settings, [audit for _, audit in result.images])
     return result
 

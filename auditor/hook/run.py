@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -13,9 +14,12 @@ from auditor.dockerfile.model import Problem
 from auditor.errors import NotFound, Unreachable
 from auditor.images import daemon
 from auditor.images.reference import ARCHIVE_ENDINGS, TRANSPORTS
+from auditor.model import Severity
 from auditor.records import Records
 from auditor.scan import Scanner
-from auditor.selection import fits
+from auditor.scan.serial import made_by
+from auditor.selection import fails, fits
+from auditor.store.layers import LayerStore
 
 _GLOB = frozenset("*?[")
 _ENGINE = "docker-daemon:"
@@ -30,16 +34,40 @@ class Result:
     missing: tuple[str, ...]
 
 
-def run(settings: Settings, scanner: Scanner, request: Request, records: Records) -> Result:
-    """Audit all that the config names. Raises AuditError for what is there and can't be read."""
+def run(settings: Settings, scanner: Scanner, request: Request, store: LayerStore | None) -> Result:
+    """Audit all that the config names. Raises AuditError for what is there and can't be read.
+
+    An image of the engine that was clean under the same settings, rules and code is not read again: its id tells.
+    """
+    records = Records(scanner, store)
     missing = list[str]()
     images = list[tuple[str, Audit]]()
     for name, target in _targets(settings, missing):
         try:
-            images += [(name, result) for result in audit(target, scanner, request, records)]
+            key = _key(target, settings, scanner, request) if store else None
+            if store and key and store.is_clean(key):
+                continue
+            found = audit(target, scanner, request, records)
+            images += [(name, result) for result in found]
+            if store and key and all(_is_clean(result, settings) for result in found):
+                store.keep_clean(key)
         except NotFound as exc:
             missing.append(str(exc))
     return Result(tuple(images), tuple(_dockerfiles(settings, scanner)), tuple(missing))
+
+
+def _is_clean(audit: Audit, settings: Settings) -> bool:
+    fail_on = None if settings.fail_on == "never" else Severity(settings.fail_on)
+    return not audit.skipped and not fails(audit.findings, fail_on)
+
+
+def _key(target: str, settings: Settings, scanner: Scanner, request: Request) -> str | None:
+    """Name an image of the engine and all that its verdict depends on; None for what has no id without being read."""
+    if not target.startswith(_ENGINE):
+        return None
+    image = daemon.inspect(target.removeprefix(_ENGINE))
+    parts = (image.id, sorted(image.names), scanner.ruleset.digest, made_by(), settings.fail_on, request.selection.key)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def _targets(settings: Settings, missing: list[str]) -> Iterable[tuple[str, str]]:

@@ -1,8 +1,8 @@
 """The cache of layer records: one SQLite file in the cache folder, shared by all processes of one user.
 
-It says three things: what a layer holds (by diff_id, ruleset and code), which diff_id a stored blob unpacks to, and
-which digest a part of a file had that did not change since. Each was written after the bytes were hashed. Secrets in
-records are sealed with a key that stands in this file and nowhere else.
+It says what a layer holds (by diff_id, ruleset and code), which diff_id a stored blob unpacks to, which digest a part
+of a file had that did not change since, and which images were clean. Each was written after the bytes were hashed.
+Secrets in records are sealed with a key that stands in this file and nowhere else.
 
 A cache is a help: one that can't be opened, written or believed is passed over, with one warning.
 """
@@ -45,6 +45,9 @@ CREATE TABLE IF NOT EXISTS blob (
     digest TEXT PRIMARY KEY,                        -- of the stored, perhaps compressed bytes, which were hashed
     size INTEGER NOT NULL CHECK (size >= 0),
     diff_id TEXT NOT NULL                           -- of what they unpack to, which was hashed as well
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS clean (
+    key TEXT PRIMARY KEY                            -- digest of an image's id, and of all that its verdict depends on
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS slice (
     identity TEXT PRIMARY KEY,                      -- of a file, and the part of it: see auditor/records.py
@@ -139,6 +142,17 @@ class LayerStore:
                 _MAX_SLICES,
             )
 
+    def is_clean(self, key: str) -> bool:
+        """Whether an image was audited before, and held nothing that matters to whoever asked."""
+        with self._guarded():
+            return self._row("SELECT 1 FROM clean WHERE key = ?", key) is not None
+        return False
+
+    def keep_clean(self, key: str) -> None:
+        """Keep that an image holds nothing that matters."""
+        with self._guarded():
+            self._run("INSERT OR IGNORE INTO clean VALUES (?)", key)
+
     def usage(self) -> Usage:
         """Return how much is kept."""
         with self._guarded():
@@ -148,7 +162,7 @@ class LayerStore:
     def clear(self) -> None:
         """Forget everything, the key included: what was sealed with it says nothing any more."""
         with self._guarded():
-            for table in ("record", "blob", "slice", "secret_key"):
+            for table in ("record", "blob", "clean", "slice", "secret_key"):
                 self._run(f"DELETE FROM {table}")  # noqa: S608 - names of our own
             self._run("INSERT INTO secret_key VALUES (1, ?)", secrets.token_bytes(32))
             self._run("VACUUM")

@@ -5,11 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from auditor.audit import Audit, Request, audit
+from auditor.config import load_settings
+from auditor.detect.rules import Ruleset
+from auditor.hook import run as hook
 from auditor.hook.git import deletes_only
+from auditor.scan import Scanner
+from auditor.store.layers import LayerStore
 from tests.conftest import docker
 from tests.hook.repository import Repository
 from tests.images import image, layer, step, token, whiteout
@@ -167,3 +175,28 @@ def test_refs_are_told_apart_from_deletions() -> None:
     assert deletes_only([gone, gone.replace("0" * 40, "0" * 64)])
     assert not deletes_only([gone, new])
     assert not deletes_only([])
+
+
+@pytest.mark.engine
+@pytest.mark.xdist_group("engine")
+def test_an_image_that_was_clean_is_not_read_again_until_a_setting_changes(
+    repository: Repository, engine: str, images: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", engine)
+    built = image(layer({"motd": "hello\n"}), names=images[:1])
+    docker("load", "-i", str(built.docker_archive(repository.folder / "loaded.tar")))
+    config, read = repository.folder / ".image-audit.yaml", list[str]()
+
+    def counted(target: str, *rest: Any) -> list[Audit]:
+        read.append(target)
+        return audit(target, *rest)
+
+    monkeypatch.setattr(hook, "audit", counted)
+    with (
+        closing(LayerStore(repository.folder / "cache", pytest.fail)) as store,
+        closing(Scanner(Ruleset(()))) as scanner,
+    ):
+        for more, reads in (("", 1), ("", 1), ("fail_on: low\n", 2), ("fail_on: low\n", 2)):
+            config.write_text(f"images: ['{images[0]}']\n{more}")
+            assert hook.run(load_settings(config), scanner, Request(), store).missing == ()
+            assert len(read) == reads
