@@ -123,7 +123,7 @@ def bare_loop(address: str) -> None:
 
 @contextmanager
 def environment(folder: Path) -> Iterator[dict[str, str]]:
-    yield {**os.environ, "XDG_DATA_HOME": str(folder / "data"), "DOCKER_CONFIG": str(folder / "docker")}
+    yield {**os.environ, "XDG_DATA_HOME": str(folder / "home"), "DOCKER_CONFIG": str(folder / "docker")}
 
 
 def sweep(address: str, folder: Path) -> None:

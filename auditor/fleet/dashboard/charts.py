@@ -1,0 +1,120 @@
+"""Trends as pictures: a column a sweep. Across, positions are percentages, so that a picture fits any screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from auditor.fleet.queries import SweepRow
+from auditor.model import Severity
+
+MOST_COLUMNS = 120
+HEIGHT = 150
+"""Of the plot, in pixels."""
+
+_LEAST_SEEN = 2  # pixels: one finding among thousands still shows
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A part of a column: `kind` is its class, the rest pixels from the top."""
+
+    kind: str
+    y: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One sweep. `x` is in percent, `text` says its numbers."""
+
+    x: float
+    text: str
+    bars: tuple[Bar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A picture. `width` of a column is in percent; `ticks` are pixels from the top, with their numbers."""
+
+    width: float
+    columns: tuple[Column, ...]
+    ticks: tuple[tuple[float, int], ...]
+    zero: float
+    first: str
+    last: str
+    left_out: int
+
+
+def open_findings(sweeps: Sequence[SweepRow]) -> Chart:
+    """Draw how many findings there were in each sweep, the most severe at the bottom."""
+    shown = sweeps[-MOST_COLUMNS:]
+    top = _round_up(max((sum(_severities(sweep).values()) for sweep in shown), default=0))
+    scale = HEIGHT / top
+    columns = [(_text(sweep, _severities(sweep)), _stacked(_severities(sweep), scale)) for sweep in shown]
+    ticks = ((0.0, top), (HEIGHT / 2, top // 2), (float(HEIGHT), 0)) if top > 1 else ((0.0, top), (float(HEIGHT), 0))
+    return _chart(sweeps, shown, columns, ticks, HEIGHT)
+
+
+def new_and_gone(sweeps: Sequence[SweepRow]) -> Chart:
+    """Draw what came, upwards, and what went, downwards."""
+    shown = sweeps[-MOST_COLUMNS:]
+    up = max((sweep.counts["new"] for sweep in shown), default=0)
+    down = max((sweep.counts["gone"] for sweep in shown), default=0)
+    top, bottom = _round_up(up), _round_up(down) if down else 0
+    scale = HEIGHT / (top + bottom)
+    zero = round(top * scale, 1)
+    columns = []
+    for sweep in shown:
+        counts = {key: sweep.counts[key] for key in ("new", "gone")}
+        heights = {key: _height(count, scale) for key, count in counts.items()}
+        bars = (Bar("new", round(zero - heights["new"], 1), heights["new"]), Bar("gone", zero, heights["gone"]))
+        columns.append((_text(sweep, counts), tuple(bar for bar in bars if bar.height)))
+    ticks = ((0.0, top), (zero, 0), *(((float(HEIGHT), bottom),) if bottom else ()))
+    return _chart(sweeps, shown, columns, ticks, zero)
+
+
+def _chart(
+    sweeps: Sequence[SweepRow],
+    shown: Sequence[SweepRow],
+    columns: Sequence[tuple[str, tuple[Bar, ...]]],
+    ticks: tuple[tuple[float, int], ...],
+    zero: float,
+) -> Chart:
+    step = 100 / max(len(shown), 12)  # a few sweeps don't make columns as wide as the page
+    made = tuple(Column(round(number * step, 3), text, bars) for number, (text, bars) in enumerate(columns))
+    first, last = (shown[0].started, shown[-1].started) if shown else ("", "")
+    return Chart(round(step * 0.8, 3), made, ticks, zero, first, last, len(sweeps) - len(shown))
+
+
+def _severities(sweep: SweepRow) -> dict[str, int]:
+    return {severity.value: sweep.counts[severity.value] for severity in Severity}
+
+
+def _stacked(counts: dict[str, int], scale: float) -> tuple[Bar, ...]:
+    bars, y = [], float(HEIGHT)
+    for kind, count in counts.items():
+        height = _height(count, scale)
+        y = round(y - height, 1)
+        if height:
+            bars.append(Bar(kind, y, height))
+    return tuple(bars)
+
+
+def _height(count: int, scale: float) -> float:
+    return round(max(count * scale, _LEAST_SEEN), 1) if count else 0.0
+
+
+def _text(sweep: SweepRow, counts: dict[str, int]) -> str:
+    numbers = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    return f"{sweep.started[:16].replace('T', ' ')}: {numbers or 'nothing'}"
+
+
+def _round_up(count: int) -> int:
+    """Return the next number of the form 1, 2, 4, 6, 8 times a power of ten: half of it is whole, too."""
+    power = 1
+    while True:
+        for digit in (1, 2, 4, 6, 8):
+            if digit * power >= count:
+                return digit * power
+        power *= 10

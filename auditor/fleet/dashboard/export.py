@@ -1,0 +1,99 @@
+"""The site's tables as CSV, RFC 4180. No cell acts as a formula in a spreadsheet, whatever an image calls its files."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from auditor.fleet.dashboard.names import table
+from auditor.fleet.dashboard.view import Fleet
+from auditor.fleet.queries import FindingRow
+from auditor.model import Severity, State
+from auditor.report.text import printable
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # full-width ones count too
+Cell = str | int | None
+
+
+def tables(fleet: Fleet, steps: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield path and text of each table. `steps` are what made the layers, by digest."""
+    yield table("images"), _csv(
+        ("repository", "tags", "digest", "platform", *Severity, *State, "new", "gone", "first_seen", "report"),
+        (
+            (
+                image.repository, " ".join(image.tags), image.digest, image.platform,
+                *(image.by_severity.get(kind, 0) for kind in Severity),
+                *(image.by_state.get(kind, 0) for kind in State),
+                image.new, image.gone, image.first_seen, fleet.pages[image.id],
+            )
+            for image in fleet.images
+        ),
+    )  # fmt: skip
+    yield (
+        table("findings"),
+        _csv(
+            ("tags", *_FINDING),
+            ((" ".join(place.image.tags), *_finding(place.finding)) for view in fleet.secrets for place in view.places),
+        ),
+    )
+    yield table("secrets"), _csv(
+        ("secret_id", "rule", "name", "secret", "severity", "states", "images", "repositories", "tags", "first_seen",
+         "last_seen", "age_days"),
+        (
+            (
+                view.secret, view.rule, view.name, view.masked, view.severity, " ".join(view.states), len(view.images),
+                " ".join(view.repositories), " ".join(view.tags), view.first_seen, view.last_seen, view.age_days,
+            )
+            for view in fleet.secrets
+        ),
+    )  # fmt: skip
+    yield table("layers"), _csv(
+        ("layer", "tag_count", "image_count", "secrets", "rules", "severity", "first_seen", "step", "tags", "images"),
+        (
+            (
+                layer.digest, len(layer.tags), len(layer.images), layer.secrets, " ".join(layer.rules), layer.severity,
+                layer.first_seen, steps.get(layer.digest), " ".join(layer.tags), " ".join(layer.images),
+            )
+            for layer in fleet.layers
+        ),
+    )  # fmt: skip
+    changes = [("new", row) for row in fleet.new] + [("gone", row) for row in fleet.gone]
+    yield table("changes"), _csv(("change", *_FINDING), ((change, *_finding(row)) for change, row in changes))
+    counts = tuple(fleet.sweep.counts)
+    yield table("sweeps"), _csv(
+        ("sweep", "registry", "started", "finished", *counts),
+        ((row.id, row.registry, row.started, row.finished, *(row.counts[key] for key in counts))
+         for row in fleet.sweeps),
+    )  # fmt: skip
+    yield table("failed"), _csv(("reference", "reason"), fleet.failed)
+
+
+_FINDING = (
+    "repository", "digest", "platform", "finding", "rule", "name", "severity", "confidence", "state", "path", "where",
+    "line", "secret", "secret_id", "layer", "added_in", "hidden_in", "first_seen", "last_seen",
+)  # fmt: skip
+
+
+def _finding(row: FindingRow) -> tuple[Cell, ...]:
+    return (
+        row.repository, row.digest, row.platform, row.id, row.rule, row.name, row.severity, row.confidence, row.state,
+        row.path, row.where, row.line, row.masked, row.secret, row.layer, row.added_in, row.hidden_in, row.first_seen,
+        row.last_seen,
+    )  # fmt: skip
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(header)
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    return out.getvalue()
+
+
+def _cell(value: Cell) -> Cell:
+    """Return a value that a spreadsheet shows as it stands: a quote before it makes it text."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if value.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA) else text

@@ -1,0 +1,190 @@
+"""What the pages show: the store's answers, joined by secret, by layer and by age. Everything is in a fixed order."""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from auditor.fleet import queries
+from auditor.fleet.dashboard.names import image_page, secret_page
+from auditor.fleet.queries import FindingRow, ImageRow, LeakingLayer, SweepRow
+from auditor.fleet.store import Store
+from auditor.model import Severity, State
+
+_AGES = ((1, "today"), (7, "this week"), (30, "30 days"), (90, "90 days"), (365, "a year"), (None, "longer"))
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One finding of a secret, and the image that holds it."""
+
+    finding: FindingRow
+    image: ImageRow
+    page: str
+
+    @property
+    def anchor(self) -> str:
+        """The finding's address on the image's page."""
+        return f"{self.page}#f-{self.finding.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretView:
+    """A secret with every place that holds it. `tags` are `repository:tag`; `first_seen` is the oldest place's."""
+
+    secret: str
+    page: str
+    rule: str
+    name: str
+    masked: str
+    severity: str
+    states: tuple[str, ...]
+    first_seen: str
+    last_seen: str
+    age_days: int
+    repositories: tuple[str, ...]
+    tags: tuple[str, ...]
+    images: tuple[ImageRow, ...]
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """How many findings are known for up to so long, and longer than in the ages before."""
+
+    name: str
+    by_severity: dict[str, int]
+
+    @property
+    def count(self) -> int:
+        """Of all severities."""
+        return sum(self.by_severity.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """A registry as a sweep saw it; `sweeps` are all of the registry up to that one, oldest first.
+
+    `pages` are the images' by their number in the store; `moved_on` images were seen again by a later sweep, of
+    another part or of one that has not ended, and are missing here.
+    """
+
+    sweep: SweepRow
+    sweeps: tuple[SweepRow, ...]
+    images: tuple[ImageRow, ...]
+    pages: dict[int, str]
+    by_severity: dict[str, int]
+    by_state: dict[str, int]
+    secrets: tuple[SecretView, ...]
+    layers: tuple[LeakingLayer, ...]
+    new: tuple[FindingRow, ...]
+    gone: tuple[FindingRow, ...]
+    failed: tuple[tuple[str, str], ...]
+    ages: tuple[Age, ...]
+    repositories: dict[str, int]
+
+    @property
+    def moved_on(self) -> int:
+        """See the class."""
+        return max(self.sweep.counts["images"] - len(self.images), 0)
+
+    @property
+    def findings(self) -> int:
+        """How many places hold a secret, over all images."""
+        return sum(self.by_severity.values())
+
+
+def fleet(store: Store, sweep: SweepRow) -> Fleet:
+    """Ask the store for all that the site shows."""
+    images = queries.images(store, sweep.id)
+    findings = queries.findings(store, sweep.id)
+    known = queries.first_seen(store, sweep.id)
+    return Fleet(
+        sweep=sweep,
+        sweeps=tuple(row for row in queries.sweeps(store, sweep.registry) if row.id <= sweep.id),
+        images=tuple(images),
+        pages={image.id: image_page(image) for image in images},
+        by_severity=_counted(Severity, (row.severity for row in findings)),
+        by_state=_counted(State, (row.state for row in findings)),
+        secrets=_secrets(sweep, images, findings, known),
+        layers=tuple(queries.leaking_layers(store, sweep.id)),
+        new=_worst_first(queries.new_findings(store, sweep.id)),
+        gone=_worst_first(queries.gone_findings(store, sweep.id)),
+        failed=tuple(queries.failures(store, sweep.id)),
+        ages=_ages(sweep, findings, known),
+        repositories={name: number for number, name in enumerate(sorted({image.repository for image in images}))},
+    )
+
+
+def age_days(sweep: SweepRow, first_seen: str) -> int:
+    """Return for how many whole days something was known when a sweep began."""
+    span = datetime.datetime.fromisoformat(sweep.started) - datetime.datetime.fromisoformat(first_seen)
+    return max(span.days, 0)
+
+
+def _secrets(
+    sweep: SweepRow,
+    images: Sequence[ImageRow],
+    findings: Iterable[FindingRow],
+    known: dict[tuple[str, str], str],
+) -> tuple[SecretView, ...]:
+    by_number = {image.id: image for image in images}
+    found = _grouped(findings, lambda row: row.secret)
+    views = [_secret(sweep, [Place(row, by_number[row.image], image_page(by_number[row.image])) for row in rows], known)
+             for rows in found.values()]  # fmt: skip
+    return tuple(sorted(views, key=lambda v: (-Severity(v.severity).rank, -len(v.images), v.rule, v.secret)))
+
+
+def _secret(sweep: SweepRow, places: Sequence[Place], known: dict[tuple[str, str], str]) -> SecretView:
+    rows = [place.finding for place in places]
+    worst = max(rows, key=lambda row: Severity(row.severity).rank)
+    images = {place.image.id: place.image for place in places}
+    first_seen = min(known.get((row.repository, row.id), row.first_seen) for row in rows)
+    return SecretView(
+        worst.secret,
+        secret_page(worst.secret),
+        worst.rule,
+        worst.name,
+        worst.masked,
+        worst.severity,
+        tuple(_counted(State, (row.state for row in rows))),
+        first_seen,
+        max(row.last_seen for row in rows),
+        age_days(sweep, first_seen),
+        tuple(sorted({row.repository for row in rows})),
+        tuple(sorted({f"{image.repository}:{tag}" for image in images.values() for tag in image.tags})),
+        tuple(images.values()),
+        tuple(places),
+    )
+
+
+def _ages(sweep: SweepRow, findings: Iterable[FindingRow], known: dict[tuple[str, str], str]) -> tuple[Age, ...]:
+    """Sort findings by age: each once a repository, as severe as it is at worst."""
+    held = _grouped(findings, lambda row: (row.repository, row.id))
+    ages: dict[str, list[str]] = {name: [] for _, name in _AGES}
+    for key, rows in held.items():
+        age = age_days(sweep, known.get(key, rows[0].first_seen))
+        name = next(name for days, name in _AGES if days is None or age < days)
+        ages[name].append(max((row.severity for row in rows), key=lambda severity: Severity(severity).rank))
+    return tuple(Age(name, _counted(Severity, severities)) for name, severities in ages.items())
+
+
+def _worst_first(rows: Iterable[FindingRow]) -> tuple[FindingRow, ...]:
+    return tuple(sorted(rows, key=lambda row: -Severity(row.severity).rank))
+
+
+def _grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    found: dict[K, list[T]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return found
+
+
+def _counted(kinds: Iterable[Severity] | Iterable[State], values: Iterable[str]) -> dict[str, int]:
+    counts = Counter(values)
+    return {kind.value: counts[kind.value] for kind in kinds if counts[kind.value]}

@@ -1,0 +1,25 @@
+"""The engine of this machine: threads that download and feed one scanner, whose own threads match."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from auditor.fleet.engine import Source, Task, read_layer
+from auditor.scan import Scanner
+
+
+class LocalEngine:
+    """Reads `parallel` layers at a time. The scanner is the caller's."""
+
+    def __init__(self, source: Source, scanner: Scanner, key: bytes, parallel: int) -> None:
+        self._client, self._scanner, self._key = source.client(), scanner, key
+        self._pool = ThreadPoolExecutor(parallel, "layer")
+
+    def submit(self, task: Task) -> Future[bytes]:
+        """Have a layer read by one of the threads."""
+        return self._pool.submit(read_layer, task, self._client, self._scanner, self._key)
+
+    def close(self) -> None:
+        """Drop what waits, and end what runs."""
+        self._client.stop()
+        self._pool.shutdown(cancel_futures=True)

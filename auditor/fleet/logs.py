@@ -1,0 +1,59 @@
+"""Logs for machines: a JSON object a line, on standard error. Libraries' own warnings take the same way."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from auditor.progress import Silent
+
+_NAME = "image-audit"
+_logger = logging.getLogger(_NAME)
+
+
+class JsonLines(logging.Formatter):
+    """A record as one line: time, level, who says it, event, and the fields of the event. Never a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        time = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+        own = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        return json.dumps({**own, **getattr(record, "fields", {})}, ensure_ascii=True)
+
+
+def say(event: str, level: int = logging.INFO, **fields: Any) -> None:
+    """Log an event."""
+    _logger.log(level, event, extra={"fields": fields})
+
+
+class Steps(Silent):
+    """The steps of a sweep, logged."""
+
+    def say(self, message: str) -> None:
+        """Log a step."""
+        say("step", logging.DEBUG, what=message)
+
+
+@contextmanager
+def json_lines(*, verbose: bool = False) -> Iterator[None]:
+    """Send all that is logged to standard error; `verbose` adds the steps of a sweep."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    root = logging.getLogger()
+    root.addHandler(handler)
+    _logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.removeHandler(handler)

@@ -1,0 +1,339 @@
+"""What the store knows: everything that is shown of a sweep comes from here, in a fixed order.
+
+    sweeps(store, registry)             all that finished, oldest first: the trends
+    last_sweep(store, registry)         the newest that finished
+    images(store, sweep)                with tags, counts by severity and state, new and gone
+    findings(store, sweep)              with first and last seen, and the image that holds each
+    new_findings, gone_findings         since the sweep before, one a repository and finding id
+    shared_secrets(store, sweep)        secrets that more than one image holds
+    leaking_layers(store, sweep)        which tags and images still hold the layer that brought a secret in, since when
+    first_seen(store, sweep)            since when a repository's findings are known, in whichever image
+    failures(store, sweep)              what was not audited
+    report(store, image)                the JSON report of one image, masked
+
+New is what no image of its repository held when the repository was last swept; gone is what one held then, and none
+does now. A tag's images are those of all platforms of what it names.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, func, select
+
+from auditor.fleet import schema as t
+from auditor.fleet.statements import findings_where, held_before, ids_before, seen_images, seen_tags, tags_before
+from auditor.fleet.store import Store
+from auditor.model import Severity, State
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRow:
+    """A sweep, with its counts by the names of the columns in schema.py."""
+
+    id: int
+    registry: str
+    started: str
+    finished: str | None
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class FindingRow:
+    """A finding in an image. `image` is its number in the store; `secret` is hexadecimal, the same for equal secrets.
+
+    `added_in` and `hidden_in` are positions of layers in the image, `layer` the digest of the one that brought it in.
+    """
+
+    image: int
+    repository: str
+    digest: str
+    platform: str | None
+    id: str
+    rule: str
+    name: str
+    severity: str
+    confidence: str
+    state: str
+    path: str | None
+    where: str | None
+    line: int | None
+    masked: str
+    secret: str
+    layer: str | None
+    added_in: int | None
+    hidden_in: int | None
+    first_seen: str
+    last_seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRow:
+    """An image of a sweep: one a repository and digest, so one a platform. `id` is its number in the store."""
+
+    id: int
+    repository: str
+    digest: str
+    platform: str | None
+    tags: tuple[str, ...]
+    by_severity: dict[str, int]
+    by_state: dict[str, int]
+    new: int
+    gone: int
+    first_seen: str
+
+    @property
+    def name(self) -> str:
+        """`repository@digest`."""
+        return f"{self.repository}@{self.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class SharedSecret:
+    """A secret that several images hold; `images` are `repository@digest`."""
+
+    secret: str
+    rule: str
+    masked: str
+    severity: str
+    first_seen: str
+    images: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeakingLayer:
+    """A layer that brought secrets in; `tags` are `repository:tag`, `images` `repository@digest`."""
+
+    digest: str
+    secrets: int
+    rules: tuple[str, ...]
+    severity: str
+    first_seen: str
+    tags: tuple[str, ...]
+    images: tuple[str, ...]
+
+
+def sweeps(store: Store, registry: str | None = None) -> list[SweepRow]:
+    """Return the sweeps that finished, oldest first; of all registries where none is named."""
+    wanted = select(t.sweep).where(t.sweep.c.finished.is_not(None)).order_by(t.sweep.c.id)
+    if registry is not None:
+        wanted = wanted.where(t.sweep.c.registry == registry)
+    return [_sweep(row) for row in _all(store, wanted)]
+
+
+def last_sweep(store: Store, registry: str | None = None) -> SweepRow | None:
+    """Return the newest sweep that finished."""
+    found = sweeps(store, registry)
+    return found[-1] if found else None
+
+
+def images(store: Store, sweep: int) -> list[ImageRow]:
+    """Return the images that a sweep saw."""
+    tags = _tags(store, sweep)
+    rows = findings(store, sweep)
+    new, gone = new_findings(store, sweep), gone_findings(store, sweep)
+    fresh = {(row.repository, row.id) for row in new}
+    lost = _lost(store, sweep, {(row.repository, row.id) for row in gone})
+    held: dict[int, list[FindingRow]] = {}
+    for row in rows:
+        held.setdefault(row.image, []).append(row)
+    seen = [
+        ImageRow(
+            row.id,
+            row.repository,
+            row.digest,
+            row.platform,
+            tags.get(row.id, ()),
+            _counted(Severity, [finding.severity for finding in held.get(row.id, ())]),
+            _counted(State, [finding.state for finding in held.get(row.id, ())]),
+            sum((finding.repository, finding.id) in fresh for finding in held.get(row.id, ())),
+            len(set().union(*(lost.get((row.repository, tag, row.platform), ()) for tag in tags.get(row.id, ())))),
+            row.first_seen,
+        )
+        for row in _all(store, seen_images(sweep))
+    ]
+    return sorted(seen, key=lambda image: (image.repository, image.tags, image.platform or "", image.digest))
+
+
+def findings(store: Store, sweep: int) -> list[FindingRow]:
+    """Return what the images that a sweep saw hold, the most severe first within an image."""
+    return _findings(store, t.finding.c.last_seen == sweep)
+
+
+def new_findings(store: Store, sweep: int) -> list[FindingRow]:
+    """Return the findings that are new in their repository: each id once, of its first image."""
+    before = {(row.name, row.finding) for row in _all(store, ids_before(sweep))}
+    return _each_once(row for row in findings(store, sweep) if (row.repository, row.id) not in before)
+
+
+def gone_findings(store: Store, sweep: int) -> list[FindingRow]:
+    """Return the findings that the repositories of a sweep held before, and do not any more: each id once.
+
+    Nothing counts as gone from a repository of which something could not be audited: it may be there still.
+    """
+    now = {(row.repository, row.id) for row in findings(store, sweep)}
+    rows = _findings(store, held_before(sweep))
+    return _each_once(row for row in rows if (row.repository, row.id) not in now)
+
+
+def shared_secrets(store: Store, sweep: int) -> list[SharedSecret]:
+    """Return the secrets that more than one image holds, those in most images first."""
+    found: dict[str, list[FindingRow]] = {}
+    for row in findings(store, sweep):
+        found.setdefault(row.secret, []).append(row)
+    shared = [
+        SharedSecret(
+            secret,
+            rows[0].rule,
+            rows[0].masked,
+            _worst(rows),
+            min(row.first_seen for row in rows),
+            tuple(sorted({f"{row.repository}@{row.digest}" for row in rows})),
+        )
+        for secret, rows in found.items()
+    ]
+    return sorted(
+        (item for item in shared if len(item.images) > 1), key=lambda item: (-len(item.images), item.rule, item.images)
+    )
+
+
+def leaking_layers(store: Store, sweep: int) -> list[LeakingLayer]:
+    """Return the layers that brought secrets in, those that most tags hold first."""
+    tags = _tags(store, sweep)
+    found: dict[str, list[FindingRow]] = {}
+    for row in findings(store, sweep):
+        if row.layer is not None:
+            found.setdefault(row.layer, []).append(row)
+    layers = [
+        LeakingLayer(
+            digest,
+            len({row.secret for row in rows}),
+            tuple(sorted({row.rule for row in rows})),
+            _worst(rows),
+            min(row.first_seen for row in rows),
+            tuple(sorted({f"{row.repository}:{tag}" for row in rows for tag in tags.get(row.image, ())})),
+            tuple(sorted({f"{row.repository}@{row.digest}" for row in rows})),
+        )
+        for digest, rows in found.items()
+    ]
+    return sorted(layers, key=lambda layer: (-len(layer.tags), layer.digest))
+
+
+def first_seen(store: Store, sweep: int) -> dict[tuple[str, str], str]:
+    """Return when each finding was first seen, by repository and finding id: images that are gone count too."""
+    swept = select(t.image.c.repository).where(t.image.c.last_seen == sweep)
+    wanted = (
+        select(t.repository.c.name, t.finding.c.finding, func.min(t.finding.c.first_seen).label("first_seen"))
+        .join(t.image, t.image.c.repository == t.repository.c.id)
+        .join(t.finding, t.finding.c.image == t.image.c.id)
+        .where(t.repository.c.id.in_(swept))
+        .group_by(t.repository.c.name, t.finding.c.finding)
+    )
+    return {(row.name, row.finding): row.first_seen for row in _all(store, wanted)}
+
+
+def failures(store: Store, sweep: int) -> list[tuple[str, str]]:
+    """Return what a sweep could not audit, and why."""
+    wanted = select(t.failure).where(t.failure.c.sweep == sweep).order_by(t.failure.c.reference)
+    return [(row.reference, row.reason) for row in _all(store, wanted)]
+
+
+def report(store: Store, image: int) -> dict[str, Any]:
+    """Return the JSON report of an image, secrets masked. docs/report.md describes it."""
+    data = store.read(lambda c: c.execute(select(t.report.c.data).where(t.report.c.image == image)).scalar_one())
+    value: dict[str, Any] = json.loads(zlib.decompress(data))
+    return value
+
+
+def layer_numbers(store: Store, sweep: int) -> dict[str, int]:
+    """Return how many different layers the images of a sweep have, how many it downloaded, and their bytes."""
+    own = (
+        select(t.image_layer.c.layer)
+        .join(t.image, t.image.c.id == t.image_layer.c.image)
+        .where(t.image.c.last_seen == sweep)
+        .distinct()
+    )
+    counted = select(func.count(), func.coalesce(func.sum(t.layer.c.size), 0)).select_from(t.layer)
+    unique = store.read(lambda c: c.execute(counted.where(t.layer.c.digest.in_(own))).one())
+    read = store.read(lambda c: c.execute(counted.where(t.layer.c.read_in == sweep)).one())
+    return {"layers_unique": int(unique[0]), "layers_read": int(read[0]), "bytes_read": int(read[1])}
+
+
+def numbers(store: Store, sweep: int) -> dict[str, int]:
+    """Return the counts that a sweep keeps, by the names of the columns in schema.py."""
+    seen, found = images(store, sweep), findings(store, sweep)
+    severities = Counter(row.severity for row in found)
+    return {
+        "repositories": len({image.repository for image in seen}),
+        "images": len(seen),
+        "tags": len({(image.repository, tag) for image in seen for tag in image.tags}),
+        **{severity.value: severities[severity] for severity in Severity},
+        "secrets": len({row.secret for row in found}),
+        "new": len(new_findings(store, sweep)),
+        "gone": len(gone_findings(store, sweep)),
+        "failed": len(failures(store, sweep)),
+        **layer_numbers(store, sweep),
+    }
+
+
+# --- the pieces -------------------------------------------------------------------------------------------------------
+
+
+def _all(store: Store, wanted: Select[Any]) -> Sequence[Any]:
+    return store.read(lambda c: c.execute(wanted).all())
+
+
+def _sweep(row: Any) -> SweepRow:
+    named = ("id", "registry", "started", "finished")
+    counts = {key: int(value) for key, value in row._mapping.items() if key not in (*named, "scope", "ruleset")}
+    return SweepRow(row.id, row.registry, row.started, row.finished, counts)
+
+
+def _findings(store: Store, condition: Any) -> list[FindingRow]:
+    rows = [_finding(row) for row in _all(store, findings_where(condition))]
+    return sorted(rows, key=lambda r: (r.repository, r.digest, -Severity(r.severity).rank, r.path or "\uffff", r.id))
+
+
+def _finding(row: Any) -> FindingRow:
+    return FindingRow(
+        row.image, row.repository, row.digest, row.platform, row.finding, row.rule, row.name, row.severity,
+        row.confidence, row.state, row.path, row.place, row.line, row.masked, bytes(row.secret).hex(), row.layer,
+        row.added_in, row.hidden_in, row.first_seen, row.seen or row.first_seen,
+    )  # fmt: skip
+
+
+def _tags(store: Store, sweep: int) -> dict[int, tuple[str, ...]]:
+    found: dict[int, set[str]] = {}
+    for row in _all(store, seen_tags(sweep)):
+        found.setdefault(row.id, set()).add(row.name)
+    return {key: tuple(sorted(names)) for key, names in found.items()}
+
+
+def _lost(store: Store, sweep: int, gone: set[tuple[str, str]]) -> dict[tuple[str, str, str | None], set[str]]:
+    """Return the gone findings by the repository, tag and platform that held them before."""
+    found: dict[tuple[str, str, str | None], set[str]] = {}
+    for row in _all(store, tags_before(sweep)) if gone else ():
+        if (row.repository, row.finding) in gone:
+            found.setdefault((row.repository, row.name, row.platform), set()).add(row.finding)
+    return found
+
+
+def _each_once(rows: Iterator[FindingRow]) -> list[FindingRow]:
+    found: dict[tuple[str, str], FindingRow] = {}
+    for row in rows:
+        found.setdefault((row.repository, row.id), row)
+    return list(found.values())
+
+
+def _counted(kinds: Any, values: Sequence[str]) -> dict[str, int]:
+    counts = Counter(values)
+    return {kind.value: counts[kind] for kind in kinds if counts[kind]}
+
+
+def _worst(rows: Sequence[FindingRow]) -> str:
+    return str(max((Severity(row.severity) for row in rows), key=lambda severity: severity.rank))

@@ -1,0 +1,122 @@
+"""Layer records in the store, for all machines that share it; and what was used of late, in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from typing import Any, TypeVar
+
+from cachetools import LRUCache
+from sqlalchemy import delete, func, select, update
+
+from auditor.fleet import schema as t
+from auditor.fleet.store import Store, put
+from auditor.model import DiffID, Digest
+from auditor.scan import LayerRecord
+from auditor.store.layers import Blob
+
+DEFAULT_BYTES = 8 << 30
+"""Bytes of records that are kept; beyond it those go that were not used for longest."""
+
+_TOUCH_S = 3600  # a record that is used again within that time need not be marked
+_CHECKS = 100  # while that many bytes come together: each adds up all records
+_DOCUMENTS = 64 << 20
+_ENTRIES = 2_000_000  # of listings: some 400 MB of Python's objects
+V = TypeVar("V")
+
+
+class StoredRecords:
+    """A `records.RecordStore`. It has no slices: a registry's layers lie in no file."""
+
+    def __init__(self, store: Store, max_bytes: int = DEFAULT_BYTES) -> None:
+        self.key = store.key
+        self._store, self._max_bytes = store, max_bytes
+        self._unchecked = max_bytes  # bytes kept since it was last seen whether there are too many
+
+    def record(self, key: str) -> bytes | None:
+        """Return a record, and mark it as used."""
+        own = t.record.c.key == _hashed(key)
+        row = self._store.read(lambda c: c.execute(select(t.record.c.data, t.record.c.used).where(own)).first())
+        if row is None:
+            return None
+        now = int(time.time())
+        if row.used < now - _TOUCH_S:
+            self._store.write(lambda c: c.execute(update(t.record).where(own).values(used=now)))
+        return bytes(row.data)
+
+    def has_record(self, key: str) -> bool:
+        """Whether `record` would return one."""
+        wanted = select(t.record.c.size).where(t.record.c.key == _hashed(key))
+        return self._store.read(lambda c: c.execute(wanted).first()) is not None
+
+    def keep_record(self, key: str, data: bytes) -> None:
+        """Keep a record, and let others go where there are too many."""
+        values = {"data": data, "size": len(data), "used": int(time.time())}
+        self._store.write(lambda c: put(c, t.record, {"key": _hashed(key)}, values))
+        self._unchecked += len(data)
+        if self._unchecked > self._max_bytes / _CHECKS:
+            self._shrink()
+            self._unchecked = 0
+
+    def blob(self, digest: Digest) -> Blob | None:
+        """Return what is known of a stored blob."""
+        wanted = select(t.layer.c.size, t.layer.c.diff_id).where(t.layer.c.digest == digest)
+        row = self._store.read(lambda c: c.execute(wanted).first())
+        return None if row is None else Blob(row.size, DiffID(row.diff_id))
+
+    def keep_blob(self, digest: Digest, blob: Blob) -> None:
+        """Keep what bytes of this digest unpack to: both were hashed."""
+        values = {"size": blob.size, "diff_id": blob.diff_id}
+        self._store.write(lambda c: put(c, t.layer, {"digest": digest}, values))
+
+    def slice(self, identity: str) -> Digest | None:  # noqa: ARG002
+        """Nothing: see the class."""
+        return None
+
+    def keep_slice(self, identity: str, digest: Digest) -> None:
+        """Nothing: see the class."""
+
+    def _shrink(self) -> None:
+        kept = self._store.read(lambda c: c.execute(select(func.coalesce(func.sum(t.record.c.size), 0))).scalar_one())
+        if kept <= self._max_bytes:
+            return
+        total = func.sum(t.record.c.size).over(order_by=(t.record.c.used.desc(), t.record.c.key)).label("total")
+        ranked = select(t.record.c.key, total).subquery()
+        old = select(ranked.c.key).where(ranked.c.total > self._max_bytes)
+        self._store.write(lambda c: c.execute(delete(t.record).where(t.record.c.key.in_(old))))
+
+
+class Recent(LRUCache[Digest, V]):
+    """What was used of late, by digest. Threads may share it."""
+
+    def __init__(self, maxsize: float, getsizeof: object) -> None:
+        super().__init__(maxsize, getsizeof)  # type: ignore[arg-type]
+        self._lock = threading.RLock()
+
+    def __getitem__(self, key: Digest) -> V:
+        with self._lock:
+            return super().__getitem__(key)
+
+    def get(self, key: Digest, default: Any = None) -> Any:
+        """Return a value, or the default: it may go at any moment."""
+        with self._lock:
+            return super().get(key, default)
+
+    def __setitem__(self, key: Digest, value: V) -> None:
+        with self._lock:
+            super().__setitem__(key, value)
+
+
+def recent_documents() -> Recent[bytes]:
+    """Return room for manifests and configs: repositories share them."""
+    return Recent(_DOCUMENTS, len)
+
+
+def recent_records() -> Recent[LayerRecord]:
+    """Return room for records, by the number of their entries: images share their bases."""
+    return Recent(_ENTRIES, lambda record: min(len(record.listing.paths) + 1, _ENTRIES))
+
+
+def _hashed(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

@@ -1,0 +1,211 @@
+"""What a repository holds now: its tags to manifests, indexes to images. Asks as little as it can.
+
+A tag that is known is asked for its digest alone (HEAD, which registries don't count as a pull); a manifest whose
+parts are known is not fetched. A tag that vanishes between the list and the question is no error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from auditor.errors import AuditError, ImageError, NotFound, StoreError, Unauthorized, Unreachable
+from auditor.fleet.catalog import Wanted, newest, tags_wanted
+from auditor.fleet.ledger import audited, repository_id
+from auditor.fleet.manifests import Leaf, keep_manifest, known_leaves, known_tags, known_times
+from auditor.fleet.patience import patient
+from auditor.fleet.store import Store
+from auditor.images import manifest
+from auditor.images.manifest import Descriptor, Origin, platform_matches
+from auditor.images.reference import Reference
+from auditor.images.registry import Repository
+from auditor.images.source import Image
+from auditor.model import Digest
+
+_MAX_UNANSWERED = 20  # tags in a row
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An image to audit: its manifest, the attestations that indexes hang to it, and the tags that lead to it."""
+
+    leaf: Descriptor
+    attestations: tuple[Descriptor, ...]
+    tags: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Survey:
+    """A repository as it was found. `tags` are what each tag names; `failed` are references and reasons."""
+
+    wanted: Wanted
+    number: int
+    repository: Repository
+    tags: dict[str, Digest] = field(default_factory=dict)
+    candidates: list[Candidate] = field(default_factory=list)
+    audited: dict[str, str] = field(default_factory=dict)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The repository's name."""
+        return self.wanted.name
+
+
+class Surveyor:
+    """Surveys repositories, some requests at a time. `open_repository` gives a repository of the registry."""
+
+    def __init__(
+        self,
+        store: Store,
+        open_repository: Callable[[str], Repository],
+        pool: Executor,
+        platform: str | None,
+    ) -> None:
+        self._store, self._open, self._pool, self._platform = store, open_repository, pool, platform
+        self._unanswered = 0
+
+    def survey(self, wanted: Wanted) -> Survey:
+        """Look at one repository. Never raises an AuditError but StoreError: what fails is noted."""
+        repository = self._open(wanted.name)
+        found = Survey(wanted, repository_id(self._store, repository.client.host, wanted.name), repository)
+        try:
+            tags = self._tags(wanted, repository)
+        except NotFound as exc:
+            if wanted.versions is not None:  # else it was in the catalog, and is gone, or has no tag left
+                found.failed.append((wanted.name, str(exc)))
+            return found
+        except (ImageError, Unreachable) as exc:
+            found.failed.append((wanted.name, str(exc)))
+            return found
+        self._resolve(found, tags)
+        found.audited = audited(self._store, found.number)
+        return found
+
+    def _tags(self, wanted: Wanted, repository: Repository) -> list[str]:
+        if wanted.versions is not None:
+            return list(wanted.versions)
+        return tags_wanted(patient(repository.tags), wanted.rules)
+
+    def _resolve(self, found: Survey, versions: Sequence[str]) -> None:
+        known = known_tags(self._store, found.repository.client.host, found.name)
+        parts = known_leaves(self._store, [*known.values(), *(text for text in versions if ":" in text)])
+        roots: dict[str, Digest] = {}
+        for version, outcome in self._each(lambda text: self._root(found.repository, text, known, parts), versions):
+            if isinstance(outcome, AuditError):
+                self._note(found, version, outcome)
+            else:
+                self._unanswered = 0
+                roots[version] = outcome
+        leaves = known_leaves(self._store, set(roots.values()))
+        times = known_times(self._store, set(roots.values())) if found.wanted.rules.newest else {}
+        made = {version: times.get(digest) for version, digest in roots.items()}
+        kept = newest([*roots], made, found.wanted.rules.newest)
+        found.tags = {version: roots[version] for version in kept if ":" not in version}
+        found.candidates = _grouped({version: leaves.get(roots[version], ()) for version in kept}, self._platform)
+
+    def _root(
+        self, repository: Repository, version: str, known: dict[str, Digest], parts: dict[Digest, tuple[Leaf, ...]]
+    ) -> Digest:
+        """Return the digest that a tag names now; its parts are in the store then."""
+        if version in known or version in parts:
+            digest = patient(lambda: repository.look_up(version))
+            if digest is not None and digest in parts:
+                return digest
+        digest_given = Digest(version) if ":" in version else None
+        reference = Reference(repository.client.host, repository.name, None if digest_given else version, digest_given)
+        descriptor = patient(lambda: repository.resolve(reference))
+        leaves, created = patient(lambda: describe(repository, descriptor))
+        keep_manifest(self._store, descriptor.digest, leaves, created)
+        return descriptor.digest
+
+    def _note(self, found: Survey, version: str, error: AuditError) -> None:
+        self._unanswered = self._unanswered + 1 if _is_silence(error) else 0
+        if self._unanswered >= _MAX_UNANSWERED:  # or each of thousands of tags would be waited for
+            raise Unreachable(f"{error}; the sweep ends here, and goes on there when it is run again")
+        if isinstance(error, NotFound) and found.wanted.versions is None and not is_there(found.repository, version):
+            return  # it was deleted since it was listed
+        mark = "@" if ":" in version else ":"
+        found.failed.append((f"{found.name}{mark}{version}", str(error)))
+
+    def _each(self, work: Callable[[str], Digest], items: Iterable[str]) -> Iterable[tuple[str, Digest | AuditError]]:
+        started = [(item, self._pool.submit(work, item)) for item in items]
+        for item, future in started:
+            try:
+                yield item, future.result()
+            except StoreError:
+                raise
+            except AuditError as exc:
+                yield item, exc
+
+
+def _is_silence(error: AuditError) -> bool:
+    return isinstance(error, Unreachable) and not isinstance(error, Unauthorized)
+
+
+def is_there(repository: Repository, tag: str) -> bool:
+    """Whether a repository has a tag, as far as it says."""
+    try:
+        patient(lambda: repository.look_up(tag))
+    except NotFound:
+        return False
+    except AuditError:
+        return True
+    return True
+
+
+def describe(repository: Repository, root: Descriptor) -> tuple[tuple[Leaf, ...], str | None]:
+    """Return what a tag's manifest consists of, and when its first image was made."""
+    leaves = [Leaf(own, _subject(own)) for own, _ in manifest.leaves(repository, [root])]
+    first = next((leaf for leaf in leaves if leaf.subject is None), None)
+    if first is None:
+        return tuple(leaves), None
+    try:
+        image = read_image(repository, first.descriptor, ())
+    except NotFound:
+        if first.descriptor.digest == root.digest:
+            raise
+        return tuple(leaves), None  # an index of which the registry holds a part: told when it is audited
+    created = image.config.raw.get("created")
+    if first.descriptor.platform is None and image.config.platform is not None:
+        at = leaves.index(first)
+        own = first.descriptor
+        named = Descriptor(own.media_type, own.digest, own.size, {}, image.config.platform)
+        leaves[at] = Leaf(named, None)
+    return tuple(leaves), created if isinstance(created, str) else None
+
+
+def read_image(repository: Repository, leaf: Descriptor, attestations: Sequence[Descriptor]) -> Image:
+    """Read an image's manifest and config, and the attestations that hang to it."""
+    target = f"docker://{repository.client.host}/{repository.name}@{leaf.digest}"
+    return manifest.images(repository, [leaf, *attestations], Origin(target, "docker", None))[0]
+
+
+def _subject(descriptor: Descriptor) -> str | None:
+    if not descriptor.is_attestation:
+        return None
+    return descriptor.annotations.get("vnd.docker.reference.digest", "")
+
+
+def _grouped(parts: dict[str, tuple[Leaf, ...]], platform: str | None) -> list[Candidate]:
+    """Join the tags, and the attestations, of each image that they lead to; in a fixed order."""
+    images: dict[Digest, Descriptor] = {}
+    tags: dict[Digest, set[str]] = {}
+    attested: dict[Digest, dict[Digest, Descriptor]] = {}
+    for version, leaves in parts.items():
+        for leaf in leaves:
+            own = leaf.descriptor
+            if leaf.subject is None and (own.platform is None or platform_matches(platform, own.platform)):
+                images.setdefault(own.digest, own)
+                tags.setdefault(own.digest, set()).add(version)
+                hung = [other.descriptor for other in leaves if other.subject == own.digest]
+                attested.setdefault(own.digest, {}).update({item.digest: item for item in hung})
+    return [
+        Candidate(
+            images[digest],
+            tuple(attested[digest][key] for key in sorted(attested[digest])),
+            tuple(sorted(tags[digest])),
+        )
+        for digest in sorted(images, key=lambda digest: (str(images[digest].platform or ""), digest))
+    ]

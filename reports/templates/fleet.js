@@ -1,0 +1,94 @@
+"use strict";
+// Filters and sorting of tables. Without this script every table is complete, in its own order.
+
+const BOXES = ["severity", "state"];
+const LARGEST_FIRST = new Set(["worst", "findings", "new", "images", "tags", "age", "secrets"]);
+
+function setUp(section) {
+  const form = section.querySelector("form.filters");
+  if (!form) return;
+  const body = section.querySelector("tbody");
+  const rows = [...body.rows].map((element, order) => ({ element, order, data: element.dataset }));
+  const view = { section, form, body, rows, sorted: "" };
+  form.hidden = false;
+  form.addEventListener("input", () => changed(view));
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", () => setTimeout(() => changed(view)));
+  views.set(section.id, view);
+  apply(view);
+}
+
+function read(form) {
+  const data = new FormData(form);
+  const query = {};
+  for (const name of new Set(data.keys())) {
+    const values = data.getAll(name).filter(Boolean);
+    if (values.length) query[name] = values;
+  }
+  return query;
+}
+
+function fits(row, query) {
+  return Object.entries(query).every(([name, values]) => {
+    if (name === "sort") return true;
+    if (name === "text") {
+      row.text ??= row.element.textContent.toLowerCase();
+      return values[0].toLowerCase().split(/\s+/).every((word) => row.text.includes(word));
+    }
+    const own = row.data[name].split(" ");
+    return values.some((value) => own.includes(value));
+  });
+}
+
+function apply(view) {
+  const query = read(view.form);
+  let shown = 0;
+  for (const row of view.rows) {
+    const fit = fits(row, query);
+    if (row.element.hidden === fit) row.element.hidden = !fit;
+    shown += fit;
+  }
+  sort(view, query.sort?.[0] ?? "");
+  const all = view.rows.length.toLocaleString("en");
+  view.form.shown.value = shown === view.rows.length ? `Showing all ${all}` : `Showing ${shown.toLocaleString("en")} of ${all}`;
+  view.section.querySelector(".none").hidden = shown > 0;
+  return query;
+}
+
+function sort(view, by) {
+  if (view.sorted === by) return;
+  view.sorted = by;
+  const sign = LARGEST_FIRST.has(by) ? -1 : 1;
+  const { compare } = new Intl.Collator("en", { numeric: true });
+  const rows = view.rows.toSorted((a, b) => (by ? sign * compare(a.data[by], b.data[by]) : 0) || a.order - b.order);
+  const place = document.createComment("");  // thousands of rows move faster outside the page
+  view.body.replaceWith(place);
+  view.body.append(...rows.map((row) => row.element));
+  place.replaceWith(view.body);
+}
+
+function changed(view) {
+  const query = apply(view);
+  const pairs = new URLSearchParams();
+  for (const [name, values] of Object.entries(query)) pairs.set(name, values);
+  history.replaceState(null, "", `#${view.section.id}${pairs.size ? `?${pairs}` : ""}`);
+}
+
+function restore() {
+  const [id, query] = location.hash.slice(1).split("?");
+  const view = views.get(id);
+  if (!view || query === undefined) return;
+  const pairs = new URLSearchParams(query);
+  for (const field of view.form.elements) {
+    const value = pairs.get(field.name) ?? "";
+    if (BOXES.includes(field.name)) field.checked = value.split(",").includes(field.value);
+    else if (field.matches("select, input")) field.value = value;
+  }
+  apply(view);
+  view.form.scrollIntoView();
+}
+
+const views = new Map();
+document.querySelectorAll(".listing").forEach(setUp);
+addEventListener("hashchange", restore);
+restore();

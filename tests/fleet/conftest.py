@@ -1,0 +1,155 @@
+"""Registries with content, a proxy before one, stores in SQLite and in a real PostgreSQL, sweeps in this process."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auditor.config import Registry
+from auditor.fleet import dashboard, output, queries
+from auditor.fleet.catalog import Choice, parse_scope
+from auditor.fleet.engine import Source
+from auditor.fleet.local import LocalEngine
+from auditor.fleet.store import Store
+from auditor.fleet.sweep import Order, Sweeper
+from auditor.scan import Scanner
+from tests.conftest import free_port, require
+from tests.fleet.planted import Content, Remote, fill
+from tests.fleet.stored import CREATED, Site, Stored, story
+
+
+@pytest.fixture(scope="session")
+def filled(start_registry: Any) -> tuple[str, Content]:
+    """A registry of 40 images over 10 repositories, and what is in it. Nobody changes it."""
+    address = start_registry()
+    return address, fill(Remote(address))
+
+
+@pytest.fixture
+def address(start_registry: Any) -> str:
+    """An empty registry of the test's own."""
+    made: str = start_registry()
+    return made
+
+
+class Postgres:
+    """A real PostgreSQL server on loopback, which can be stopped and started."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._port = folder, free_port()
+        programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+        require(bool(programs), "PostgreSQL")
+        self._programs = programs[-1]
+        self._user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+        if os.geteuid() == 0:  # the server refuses to run as root
+            shutil.chown(folder, "postgres")
+        self._run("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "postgres", "--no-sync")
+        self.start()
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._programs / program), *arguments]
+        if os.geteuid() == 0:
+            command = ["runuser", "-u", "postgres", "--", *command]
+        with (self._folder / f"{program}.log").open("ab") as log:
+            done = subprocess.run(command, stdout=log, stderr=log, cwd=self._folder, check=False, timeout=60)
+        assert done.returncode == 0, (self._folder / f"{program}.log").read_text()
+
+    def start(self) -> None:
+        options = f"-k {self._folder} -h 127.0.0.1 -p {self._port} -c fsync=off"
+        self._run(
+            "pg_ctl", "-D", str(self._folder / "data"), "-w", "-l", str(self._folder / "log"), "-o", options, "start"
+        )
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-D", str(self._folder / "data"), "-w", "-m", "immediate", "stop")
+
+    def new_database(self) -> str:
+        """Make a database; return its URL."""
+        name = f"sweeps{os.urandom(4).hex()}"
+        self._run("createdb", "-h", "127.0.0.1", "-p", str(self._port), "-U", "postgres", name)
+        return f"postgresql://postgres@127.0.0.1:{self._port}/{name}"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The server. Its folder lies where the user postgres may go."""
+    folder = Path(f"/tmp/image-audit-postgres-{os.getpid()}")
+    folder.mkdir(mode=0o755)
+    server = Postgres(folder)
+    yield server
+    server.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty store, in each kind of database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.sqlite"
+    made: str = request.getfixturevalue("postgres").new_database()
+    return made
+
+
+@dataclass
+class Sweeps:
+    """Sweeps registries into one store, in this process; its clock goes a minute a look."""
+
+    store: Store
+    scanner: Scanner
+    now: int = 0
+
+    def clock(self) -> str:
+        self.now += 1
+        return f"2026-11-24T{self.now // 60:02}:{self.now % 60:02}:00Z"
+
+    def order(self, name: str | None, lines: Path | None = None, **more: Any) -> Order:
+        scope = parse_scope(name, lines)
+        rules = {key: more.pop(key) for key in ("repos", "tags", "newest") if key in more}
+        choice = Choice(more.pop("registries", dict[str, Registry]()), **rules)
+        source = Source(scope.host, ca=more.pop("ca", None), rate=more.pop("rate", None))
+        return Order(scope, choice, source, self.clock, **more)
+
+    def __call__(self, name: str | None, lines: Path | None = None, **more: Any) -> dict[str, Any]:
+        order = self.order(name, lines, **more)
+        with closing(LocalEngine(order.source, self.scanner, self.store.key, order.parallel)) as engine:
+            number = Sweeper(self.store, self.scanner, engine, order).run()
+        row = next(row for row in queries.sweeps(self.store) if row.id == number)
+        return output.document(self.store, row, lambda _: None)
+
+
+@pytest.fixture
+def sweeps(tmp_path: Path, scanner: Scanner) -> Iterator[Sweeps]:
+    with closing(Store(f"sqlite:///{tmp_path}/sweeps.sqlite", patience_s=2)) as store:
+        yield Sweeps(store, scanner)
+
+
+@pytest.fixture
+def sweeps_in(url: str, scanner: Scanner) -> Iterator[Sweeps]:
+    """As `sweeps`, in each kind of database."""
+    with closing(Store(url, patience_s=2)) as store:
+        yield Sweeps(store, scanner)
+
+
+def without_times(document: dict[str, Any]) -> dict[str, Any]:
+    """A sweep's JSON without what differs between two equal sweeps of two stores: times, and ids under its key."""
+    shared = [{"rule": item["rule"], "images": item["images"]} for item in document["shared_secrets"]]
+    return {**document, "started": None, "finished": None, "registry": None, "shared_secrets": shared}
+
+
+@pytest.fixture(scope="session")
+def story_site(tmp_path_factory: pytest.TempPathFactory, scanner: Scanner) -> Iterator[Site]:
+    """The dashboard of `stored.story`."""
+    folder = tmp_path_factory.mktemp("story")
+    with closing(Store(f"sqlite:///{folder}/store.sqlite")) as store:
+        sweep = story(Stored(store, scanner, folder / "images"))
+        dashboard.write(store, sweep, folder / "site", CREATED)
+        yield Site(folder / "site", store, sweep)

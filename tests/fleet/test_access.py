@@ -1,0 +1,181 @@
+"""Registries that want a login, a token, or a certificate of their own to be trusted."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import ipaddress
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.conftest import Cli, require
+from tests.fleet.planted import Content, Remote, fill
+from tests.fleet.proxy import Proxy
+from tests.transports.tokens import PASSWORD, USER, TokenServer
+
+pytestmark = pytest.mark.registry
+SCAN = ("registry", "scan")
+JSON = ("--format", "json")
+
+
+def log_in(cli: Cli, *addresses: str, password: str = PASSWORD) -> None:
+    folder = Path(cli.environment["DOCKER_CONFIG"])
+    folder.mkdir(exist_ok=True)
+    login = base64.b64encode(f"{USER}:{password}".encode()).decode()
+    (folder / "config.json").write_text(json.dumps({"auths": {address: {"auth": login} for address in addresses}}))
+
+
+def check(found: dict[str, Any], content: Content) -> None:
+    assert found["failed"] == []
+    assert {(item["repository"], item["digest"]) for item in found["images"]} == content.images
+    assert sum(item["by_severity"].get("critical", 0) for item in found["images"]) == 20
+    assert found["layers"]["read"] == len(content.layers)
+
+
+@pytest.fixture(scope="module")
+def with_password(start_registry: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Content]:
+    require(shutil.which("htpasswd") is not None, "htpasswd")
+    made = subprocess.run(["htpasswd", "-Bbn", USER, PASSWORD], capture_output=True, check=True).stdout
+    file = tmp_path_factory.mktemp("login") / "htpasswd"
+    file.write_bytes(made)
+    address = start_registry(f"auth:\n  htpasswd: {{realm: lab, path: {file}}}\n")
+    session = requests.Session()
+    session.auth = (USER, PASSWORD)
+    return address, fill(Remote(address, session))
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TokenServer]:
+    server = TokenServer(tmp_path_factory.mktemp("tokens"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def with_tokens(tokens: TokenServer, start_registry: Any) -> tuple[str, Content]:
+    address = start_registry(
+        f"auth:\n  token: {{realm: '{tokens.realm}', service: lab, issuer: tokens, rootcertbundle: {tokens.bundle}}}\n"
+    )
+    session = requests.Session()
+    scopes = [f"repository:team{number % 3}/app{number}:pull,push" for number in range(10)]
+    session.headers["Authorization"] = "Bearer " + tokens.token({"scope": scopes, "service": ["lab"]})
+    return address, fill(Remote(address, session))
+
+
+@pytest.fixture(scope="module")
+def private(start_registry: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Content, Path]:
+    folder = tmp_path_factory.mktemp("tls")
+    authority = make_certificates(folder)
+    tls = f", tls: {{certificate: {folder}/server.pem, key: {folder}/server.key}}"
+    address = start_registry(http=tls)
+    session = requests.Session()
+    session.verify = str(authority)
+    return address, fill(Remote(address, session, "https")), authority
+
+
+class TestPassword:
+    def test_a_sweep_logs_in_with_what_docker_login_stored(self, cli: Cli, with_password: tuple[str, Content]) -> None:
+        log_in(cli, with_password[0])
+        done = cli(*SCAN, with_password[0], *JSON)
+        assert done.status == 1, done.err
+        check(done.json, with_password[1])
+        assert cli(*SCAN, with_password[0], *JSON).json["layers"]["read"] == 0
+
+    @pytest.mark.parametrize("password", [None, "wrong"])
+    def test_without_the_right_login_one_line_says_so(
+        self, cli: Cli, with_password: tuple[str, Content], password: str | None
+    ) -> None:
+        if password:
+            log_in(cli, with_password[0], password=password)
+        done = cli(*SCAN, with_password[0])
+        assert done.status == 2 and len(done.err.splitlines()) == 1
+        assert f"docker login {with_password[0]}" in done.err
+
+
+class TestTokens:
+    def test_tokens_are_asked_for_by_repository_and_renewed_in_the_middle(
+        self, cli: Cli, with_tokens: tuple[str, Content], tokens: TokenServer, proxy_to: Callable[[str], Proxy]
+    ) -> None:
+        proxy = proxy_to(with_tokens[0])
+        proxy.uses = 8
+        log_in(cli, proxy.address)
+        tokens.asked.clear()
+        done = cli(*SCAN, proxy.address, *JSON)
+        assert done.status == 1, done.err
+        check(done.json, with_tokens[1])
+        scopes = [query["scope"][0] for query in tokens.asked]
+        assert "registry:catalog:*" in scopes and len(set(scopes)) == 11
+        assert len(scopes) > 11
+
+
+class TestCertificates:
+    def test_a_private_authority_is_trusted_when_it_is_named(
+        self, cli: Cli, private: tuple[str, Content, Path]
+    ) -> None:
+        done = cli(*SCAN, private[0], "--ca", private[2], *JSON)
+        assert done.status == 1, done.err
+        check(done.json, private[1])
+
+    def test_another_authority_is_not(self, cli: Cli, private: tuple[str, Content, Path], tmp_path: Path) -> None:
+        other = make_certificates(tmp_path)
+        done = cli(*SCAN, private[0], "--ca", other)
+        assert done.status == 2 and "certificate verify failed" in done.err and len(done.err.splitlines()) == 1
+
+    @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+    def test_the_variables_of_other_tools_count(
+        self, variable: str, private: tuple[str, Content, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from auditor.images import client
+
+        # Loopback is trusted without a certificate: have it look like another host.
+        monkeypatch.setattr(client, "is_loopback", lambda _: False)
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+        monkeypatch.setenv(variable, str(private[2]))
+        response = client.Client(private[0]).get("_catalog", "registry:catalog:*")
+        assert len(response.json()["repositories"]) == 10
+
+
+def make_certificates(folder: Path) -> Path:
+    """Make an authority and a server certificate of it; return the authority's file."""
+    now = datetime.datetime.now(datetime.UTC)
+    own, server = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"authority {folder.name}")])
+    start, end = now - datetime.timedelta(days=1), now + datetime.timedelta(days=1)
+
+    def made(name: x509.Name, key: ec.EllipticCurvePrivateKey, *, is_authority: bool) -> x509.Certificate:
+        builder = x509.CertificateBuilder(authority, name, key.public_key(), x509.random_serial_number(), start, end)
+        builder = builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        builder = builder if is_authority else builder.add_extension(names, critical=False)
+        identifier = x509.SubjectKeyIdentifier.from_public_key(own.public_key())
+        if is_authority:
+            builder = builder.add_extension(identifier, critical=False).add_extension(
+                x509.KeyUsage(True, False, False, False, False, True, True, False, False), critical=True
+            )
+        else:
+            builder = builder.add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False
+            )
+        return builder.sign(own, hashes.SHA256())
+
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    (folder / "ca.pem").write_bytes(made(authority, own, is_authority=True).public_bytes(serialization.Encoding.PEM))
+    (folder / "server.pem").write_bytes(made(name, server, is_authority=False).public_bytes(serialization.Encoding.PEM))
+    (folder / "server.key").write_bytes(
+        server.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return folder / "ca.pem"

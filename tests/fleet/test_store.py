@@ -1,0 +1,150 @@
+"""The store: migrations, its own guards, several users at a time."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import CheckConstraint, Connection, insert, inspect, select, text
+from sqlalchemy.exc import IntegrityError
+
+from auditor.errors import StoreError, UsageError
+from auditor.fleet import schema, store
+from auditor.fleet.store import Store, default_url, put
+from tests.conftest import Cli
+
+
+def test_the_migrations_make_the_tables_of_the_schema(url: str) -> None:
+    def differences(connection: Connection) -> list[Any]:
+        return list(compare_metadata(MigrationContext.configure(connection), schema.metadata))
+
+    def checks(connection: Connection) -> set[str]:
+        seen = inspect(connection)
+        return {str(c["name"]) for table in schema.metadata.tables for c in seen.get_check_constraints(table)}
+
+    with closing(Store(url)) as opened:
+        assert opened.read(differences) == []
+        wanted = {
+            str(constraint.name)
+            for table in schema.metadata.tables.values()
+            for constraint in table.constraints
+            if isinstance(constraint, CheckConstraint)
+        }
+        assert opened.read(checks) == wanted
+
+
+def test_the_newest_migration_is_the_one_that_the_program_knows() -> None:
+    scripts = ScriptDirectory(str(Path(store.__file__).parent / "migrations"))
+    assert scripts.get_current_head() == store.HEAD
+
+
+def test_every_column_has_a_comment() -> None:
+    columns = [column for table in schema.metadata.tables.values() for column in table.columns]
+    assert columns and not [str(column) for column in columns if not column.comment]
+
+
+def test_a_store_keeps_its_key(url: str) -> None:
+    keys = set()
+    for _ in range(2):
+        with closing(Store(url)) as opened:
+            keys.add(opened.key)
+    assert len(keys) == 1 and len(keys.pop()) == 32
+
+
+def test_several_may_open_a_new_store_at_once(url: str) -> None:
+    program = f"from auditor.fleet.store import Store; print(Store({url!r}).key.hex())"
+    command = [sys.executable, "-c", program]
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda _: subprocess.run(command, capture_output=True, check=False), range(4)))
+    assert [item.returncode for item in done] == [0] * 4, done[0].stderr
+    assert len({item.stdout for item in done}) == 1
+
+
+def test_several_may_write_one_row_at_once(url: str) -> None:
+    with closing(Store(url)) as opened:
+        key = {"host": "h", "name": "n"}
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: opened.write(lambda c: put(c, schema.repository, key, {})), range(16)))
+        assert len(opened.read(lambda c: c.execute(select(schema.repository)).all())) == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "values"),
+    [
+        ("secret_key", {"one": 2, "bytes": bytes(32)}),
+        ("layer", {"digest": "a", "diff_id": "b", "size": -1}),
+        ("record", {"key": "a", "data": b"abc", "size": 2, "used": 1}),
+        ("sweep", {"registry": "r", "scope": "s", "ruleset": "x", "started": "2026-02", "finished": "2026-01"}),
+    ],
+)
+def test_the_database_refuses_what_makes_no_sense(url: str, table: str, values: dict[str, Any]) -> None:
+    with closing(Store(url)) as opened:
+        with pytest.raises(StoreError) as caught:
+            opened.write(lambda c: c.execute(insert(schema.metadata.tables[table]).values(**values)))
+        assert isinstance(caught.value.__cause__, IntegrityError)
+
+
+def test_a_store_of_a_newer_program_is_refused(url: str) -> None:
+    with closing(Store(url)) as opened:
+        opened.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+    with pytest.raises(StoreError, match="install a newer one"):
+        Store(url)
+
+
+def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
+    with closing(Store(f"sqlite:///{tmp_path}/deep/er/s.sqlite")):
+        assert stat.S_IMODE((tmp_path / "deep/er/s.sqlite").stat().st_mode) == 0o600
+
+
+def test_the_default_lies_in_the_users_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", "/data")
+    assert default_url() == "sqlite:////data/image-audit/registry.sqlite"
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert default_url() == "sqlite:////home/me/.local/share/image-audit/registry.sqlite"
+
+
+@pytest.mark.parametrize("url", ["nonsense", "nosuch://host/db", "postgresql://u:pw@127.0.0.1:x/db"])
+def test_an_url_that_makes_no_sense_is_a_usage_error(url: str) -> None:
+    with pytest.raises(UsageError, match="--store"):
+        Store(url)
+
+
+def test_a_password_in_the_url_is_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(StoreError) as caught:
+        Store("postgresql://me:open-sesame@127.0.0.1:1/db", patience_s=0)
+    assert "open-sesame" not in str(caught.value) and "***" in str(caught.value)
+
+
+def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
+    (tmp_path / "s").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(StoreError, match="not a database"):
+        Store(f"sqlite:///{tmp_path}/s", patience_s=0)
+
+
+def test_without_the_extra_the_command_says_what_to_install(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "hide").mkdir()
+    (tmp_path / "hide/sitecustomize.py").write_text(
+        "import importlib.util as u, sys\nfind = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'sqlalchemy' else find(name, *a)\n"
+    )
+    paths = os.pathsep.join([str(tmp_path / "hide"), *sys.path])
+    done = cli("registry", "scan", "127.0.0.1:1", PYTHONPATH=paths)
+    assert done.status == 2 and "pip install 'image-audit[fleet]'" in done.err and len(done.err.splitlines()) == 1
+    assert cli("scan", "--help", PYTHONPATH=paths).status == 0
+
+
+def test_scan_needs_no_database(cli: Cli) -> None:
+    program = "import sys; import auditor.cli.scan; print([m for m in sys.modules if m in ('sqlalchemy', 'alembic')])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, env=cli.environment)
+    assert done.stdout.strip() == b"[]"
