@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 from typing import Any
@@ -80,6 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
     from auditor.errors import AuditError
 
     signal.signal(signal.SIGTERM, _terminate)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold what was found
     try:
         status = group.main(arguments, prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()

@@ -98,7 +98,7 @@ def command(targets: tuple[str, ...], outputs: tuple[Path, ...], **given: Any) -
     created = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     shown = Shown(fail_on=fail_on, show_secrets=given["show_secrets"])
     for path, form in files:
-        write_file(path, render(form, audits, created, shown))
+        write_file(path, render(form, audits, created, shown), private=given["show_secrets"])
     form = given["form"] or "table"
     if not (given["quiet"] and form == "table"):
         width = shutil.get_terminal_size((80, 24)).columns

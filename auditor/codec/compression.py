@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from auditor.codec.limits import MAX_RATIOS, MAX_UNCOMPRESSED, MAX_XZ_MEMORY, MAX_ZSTD_WINDOW
 from auditor.errors import Damaged
+
+if TYPE_CHECKING:
+    import lzma
 
 _MAGIC = {
     b"\x1f\x8b\x08": "gzip",
@@ -33,10 +36,27 @@ def decompressed(stream: io.BufferedReader[Any]) -> BinaryIO:
     kind = compression_of(stream.peek(8)[:8])
     if kind is None:
         return cast(BinaryIO, stream)
-    return io.BufferedReader(_Guarded(_opened(kind, stream), stream, kind), 1 << 16)
+    source = _Counted(stream)
+    return io.BufferedReader(_Guarded(_opened(kind, source), source, kind), 1 << 16)
 
 
-def _opened(kind: str, stream: io.BufferedReader[Any]) -> BinaryIO:
+class _Counted(io.RawIOBase):
+    """What a decompressor reads from, and how many bytes it took: a pipe can't tell."""
+
+    def __init__(self, stream: io.BufferedReader[Any]) -> None:
+        self._stream = stream
+        self.taken = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        got = self._stream.readinto(buffer)
+        self.taken += got
+        return got
+
+
+def _opened(kind: str, stream: Any) -> BinaryIO:
     match kind:
         case "gzip":
             from isal import igzip
@@ -58,12 +78,15 @@ def _opened(kind: str, stream: io.BufferedReader[Any]) -> BinaryIO:
 class _Xz(io.RawIOBase):
     """The streams of an xz file, one after another. The standard library's own reader bounds no memory."""
 
-    def __init__(self, stream: io.BufferedReader[Any]) -> None:
+    def __init__(self, stream: _Counted) -> None:
+        self._stream = stream
+        self._decoder = self._new()
+
+    @staticmethod
+    def _new() -> lzma.LZMADecompressor:
         import lzma
 
-        self._stream = stream
-        self._new = lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, MAX_XZ_MEMORY)
-        self._decoder = self._new()
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, MAX_XZ_MEMORY)
 
     def readable(self) -> bool:
         return True
@@ -72,12 +95,14 @@ class _Xz(io.RawIOBase):
         while True:
             data = b""
             if self._decoder.eof:
-                rest = (self._decoder.unused_data + self._stream.read(1 << 16)).lstrip(b"\0")  # padding: xz, 2.2
+                rest = (self._decoder.unused_data + (self._stream.read(1 << 16) or b"")).lstrip(
+                    b"\0"
+                )  # padding: xz, 2.2
                 if not rest:
                     return 0
                 self._decoder, data = self._new(), rest
             elif self._decoder.needs_input:
-                data = self._stream.read(1 << 16)
+                data = self._stream.read(1 << 16) or b""
                 if not data:
                     raise EOFError("it ends within the stream")
             got = self._decoder.decompress(data, len(buffer))
@@ -89,7 +114,7 @@ class _Xz(io.RawIOBase):
 class _Guarded(io.RawIOBase):
     """Turns every library's error into Damaged and stops bombs."""
 
-    def __init__(self, inner: BinaryIO, source: BinaryIO, kind: str) -> None:
+    def __init__(self, inner: BinaryIO, source: _Counted, kind: str) -> None:
         self._inner, self._source, self._kind = inner, source, kind
         self._total = 0
 
@@ -111,9 +136,8 @@ class _Guarded(io.RawIOBase):
                 raise
             raise Damaged(f"{self._kind} data is broken after {self._total} bytes: {exc}") from exc
         self._total += got
-        if self._total > MAX_RATIOS[0][0]:
-            read = max(self._source.tell(), 1)
-            most = min((ratio * read for size, ratio in MAX_RATIOS if self._total > size), default=MAX_UNCOMPRESSED)
-            if self._total > min(most, MAX_UNCOMPRESSED):
-                raise Damaged(f"{self._kind} data grows beyond {self._total} bytes out of {read}")
+        taken = self._source.taken
+        ratio = min((most for size, most in MAX_RATIOS if self._total > size), default=self._total)
+        if self._total > min(ratio * max(taken, 1), MAX_UNCOMPRESSED):
+            raise Damaged(f"{self._kind} data grows beyond {self._total} bytes out of {taken}")
         return got

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -24,6 +25,8 @@ MAX_OF_RULE = 5000
 
 EDGE = 256
 """Bytes beyond a window that its match may look at."""
+
+_TOGETHER = 16 << 10  # bytes over which hits of one rule are looked at together
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,34 +91,35 @@ class Confirmer:
 
     def _of_rule(self, number: int, text: memoryview | bytes, ends: Sequence[int], path: str) -> Iterator[Found]:
         rule, done = self._rules[number], -1
+        if rule.detector == "rules":
+            yield from self._by_pattern(number, text, sorted(ends), path)
+            return
         for end in sorted(ends):
-            if end <= done:
-                continue
-            for found in self._at(number, text, end, path):
-                if found.end > done:
+            if end > done:
+                yield from _by_plugin(rule, text, end, path)
+                done = _line_end(text, end)
+
+    def _by_pattern(self, number: int, text: memoryview | bytes, ends: Sequence[int], path: str) -> Iterator[Found]:
+        """Yield the matches that reach to or over one of some sorted ends.
+
+        Where ends are so close that what is to be read for one holds the next, they are looked at together: a text may
+        be made so that a pattern hits at every byte and never matches.
+        """
+        pattern, back, ahead = self._compiled(number)
+        rule, done = self._rules[number], -1
+        for first, last in _together(ends, back + ahead + 2 * EDGE):
+            low, high = max(0, ends[first] - back - EDGE), min(len(text), ends[last] + ahead + EDGE)
+            for match in pattern.finditer(bytes(text[low:high])):
+                start, end = match.start() + low, match.end() + low
+                if start >= ends[last]:
+                    break
+                hit = bisect_right(ends, start)
+                if end <= done or hit == len(ends) or ends[hit] > end:
+                    continue
+                found = _judged(rule, match, low, text, path)
+                if found:
                     done = found.end
                     yield found
-            if rule.detector != "rules":
-                done = max(done, _line_end(text, end))
-
-    def _at(self, number: int, text: memoryview | bytes, end: int, path: str) -> Iterator[Found]:
-        rule = self._rules[number]
-        if rule.detector == "rules":
-            yield from self._by_pattern(number, rule, text, end, path)
-        else:
-            yield from _by_plugin(rule, text, end, path)
-
-    def _by_pattern(self, number: int, rule: Rule, text: memoryview | bytes, end: int, path: str) -> Iterator[Found]:
-        pattern, back, ahead = self._compiled(number)
-        low, high = max(0, end - back - EDGE), min(len(text), end + ahead + EDGE)
-        for match in pattern.finditer(bytes(text[low:high])):
-            if match.start() + low >= end:
-                return
-            if match.end() + low < end:
-                continue
-            found = _judged(rule, match, low, text, path)
-            if found:
-                yield found
 
     def _compiled(self, number: int) -> tuple[re.Pattern[bytes], int, int]:
         """Return a rule's pattern and how far it reaches back and ahead of a raw hit's end, in bytes."""
@@ -124,6 +128,15 @@ class Confirmer:
             reach = prefilter(pattern)
             self._patterns[number] = re.compile(pattern.encode()), reach.back, reach.ahead
         return self._patterns[number]
+
+
+def _together(ends: Sequence[int], gap: int) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last number of sorted ends that lie close to one another, and not too far in all."""
+    first = 0
+    for at in range(1, len(ends) + 1):
+        if at == len(ends) or ends[at] - ends[at - 1] > gap or ends[at] - ends[first] > _TOGETHER:
+            yield first, at - 1
+            first = at
 
 
 def _judged(rule: Rule, match: re.Match[bytes], low: int, text: memoryview | bytes, path: str) -> Found | None:

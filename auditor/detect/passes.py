@@ -21,6 +21,11 @@ Row = tuple[int, bytes, int]
 CASELESS, MULTILINE = hyperscan.HS_FLAG_CASELESS, hyperscan.HS_FLAG_MULTILINE
 VectorscanError = hyperscan.error
 
+MAX_HITS = 20_000
+"""Raw hits of one rule in a block that are all kept; beyond that one in `SPARSE` bytes, or a run of one letter would
+take gigabytes. Hits that lie close are confirmed together, so that a match between two of them is seen."""
+SPARSE = 256
+
 _HEAD = struct.Struct("<II")
 
 
@@ -50,10 +55,16 @@ class Pass:
     def scan(self, block: memoryview | bytes) -> Hits:
         """Return the hits in a block."""
         found: Hits = []
-        owner = self._owner
+        owner, counts, last = self._owner, dict[int, int](), dict[int, int]()
 
         def note(expression: int, _start: int, end: int, _flags: int, _context: object) -> None:
-            found.append((owner[expression], end))
+            rule = owner[expression]
+            count = counts[rule] = counts.get(rule, 0) + 1
+            if count > MAX_HITS and end - last.get(rule, 0) < SPARSE:
+                return
+            if count >= MAX_HITS:
+                last[rule] = end
+            found.append((rule, end))
 
         if owner and len(block):
             self._database.scan(cast(bytes, block), match_event_handler=note, scratch=self._scratch())

@@ -64,9 +64,9 @@ def render(form: str, audits: Sequence[Audit], created: str, shown: Shown) -> st
     return text
 
 
-def write_file(path: Path, text: str) -> None:
-    """Write a text whole or not at all. Raises UsageError."""
-    with whole(path, 0o666 & ~_umask()) as out:
+def write_file(path: Path, text: str, *, private: bool = False) -> None:
+    """Write a text whole or not at all; a private one is for the user alone. Raises UsageError."""
+    with whole(path, 0o600 if private else 0o666 & ~_umask()) as out:
         out.write(text.encode())
 
 

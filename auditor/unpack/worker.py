@@ -1,0 +1,67 @@
+"""The process behind isolated.py: it opens what it is given, under limits of its own, and writes no file."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from typing import IO, Any
+
+from auditor.unpack import database, sevenzip
+from auditor.unpack.isolated import LENGTHS, send
+from auditor.unpack.limits import Budget, Exhausted, Limits, Room
+from auditor.unpack.source import Part
+
+MAX_MEMORY = 640 << 20
+"""Bytes of address space; what libraries take for themselves is about a quarter of it."""
+_MAX_FILES = 32
+_READERS: dict[str, Callable[[bytes, Room, str], Iterator[Part]]] = {
+    "7z": sevenzip.archive,
+    "sqlite": database.database,
+    "rpmdb": database.packages,
+}
+
+
+def main() -> None:
+    """Open files until there are no more."""
+    import json
+
+    limit()
+    stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
+    while len(lengths := stdin.read(LENGTHS.size)) == LENGTHS.size:
+        text, size = LENGTHS.unpack(lengths)
+        asked = json.loads(stdin.read(text))
+        _open(asked, stdin.read(size), stdout)
+        send(stdout, {"end": True})
+
+
+def limit() -> None:
+    """Bound memory and open files; allow neither core dumps nor writing to files."""
+    for what, most in (
+        (resource.RLIMIT_AS, MAX_MEMORY),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, _MAX_FILES),
+    ):
+        resource.setrlimit(what, (most, most))
+
+
+def _open(asked: dict[str, Any], data: bytes, out: IO[bytes]) -> None:
+    def skip(where: str, reason: str) -> None:
+        send(out, {"skipped": None if where == "" else where, "reason": reason})
+
+    room = Room(Budget(Limits(**asked["limits"]), "", len(data), skip), asked["name"], None)
+    try:
+        for part in _READERS[asked["kind"]](data, room, asked["kind"]):
+            body = part.body
+            assert isinstance(body, bytes)  # noqa: S101 - these readers have their members in memory
+            said = {"part": part.name, "size": len(body), "shown": part.shown is not None}
+            send(out, said, body + (part.shown or b""))
+    except Exhausted as exc:
+        send(out, {"exhausted": str(exc)})
+    except Exception as exc:  # each library has errors of its own, and hostile bytes reach all of them
+        send(out, {"skipped": None, "reason": f"can't be read as {asked['kind']}: {type(exc).__name__}: {exc}"})
+
+
+if __name__ == "__main__":
+    main()
