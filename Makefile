@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench bench-count bench-detect bench-fleet lock clean
+.PHONY: help demo test lint docs bench bench-count bench-detect bench-fleet release lock clean fuzz
 
 help:  ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -40,6 +40,13 @@ bench-detect: $(VENV)/installed  ## Planted secrets of every rule, way and place
 
 bench-fleet: $(VENV)/installed  ## Sweeps of a registry with 600 tags: time, requests, bytes
 	$(BIN)/python -m bench.fleet
+
+release: $(VENV)/installed  ## Wheel, sdist and SBOM in dist/, checked
+	BIN=$(BIN) .ci/release
+
+fuzz: $(VENV)/installed  ## Fuzz the parsers for MINUTES, 5 by default
+	$(BIN)/pip install --quiet --disable-pip-version-check 'atheris>=3'
+	$(BIN)/python -m fuzz --minutes $(or $(MINUTES),5)
 
 lock: $(VENV)/installed  ## Pin the newest versions that fit
 	$(BIN)/pip-compile --quiet --strip-extras --all-extras --all-build-deps --allow-unsafe --generate-hashes \

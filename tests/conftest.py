@@ -83,6 +83,7 @@ def environment(tmp_path: Path, kept: tuple[Path, ...]) -> dict[str, str]:
         "DOCKER_CONFIG": str(home / "docker"),
         "DOCKER_HOST": f"unix://{home}/no-engine.sock",
         "LC_ALL": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",  # a test that limits file sizes would leave half a module to all others
     }
 
 

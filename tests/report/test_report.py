@@ -11,10 +11,10 @@ import pytest
 
 from auditor.audit import Audit, Request, audit
 from auditor.model import Confidence
+from auditor.records import Records
 from auditor.report import document, history, html, table
 from auditor.report.schema import report_schema
 from auditor.report.text import instruction, printable, size
-from auditor.records import Records
 from auditor.scan import Scanner
 from auditor.selection import Selection
 from tests.images import Built, file, hardlink, image, layer, step, story, token, whiteout
