@@ -29,7 +29,7 @@ STANDARDS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-pract
 Open = Callable[..., "Page"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # and no longer: playwright's event loop runs in this thread, and others need theirs
 def browser() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 

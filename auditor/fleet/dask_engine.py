@@ -125,7 +125,8 @@ class DaskEngine:
 def _connected(address: str) -> Client:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it tells in its own words what EngineError says
     try:
-        asyncio.run(_reach(address))
+        with ThreadPoolExecutor(1) as pool:  # the caller's thread may have an event loop of its own
+            pool.submit(lambda: asyncio.run(_reach(address))).result()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of versions, which are checked here
             return Client(address, timeout=_CONNECT_S, set_as_default=False, name="image-audit")
