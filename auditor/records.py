@@ -115,13 +115,9 @@ class Records:
         if claimed is not None:
             record = self._of_digest(claimed)
             if record is not None:
-                raw = HashingReader(stream, claimed.algorithm, self._scanner.progress.advance)
-                while raw.readinto(memoryview(bytearray(_CHUNK))):
-                    pass
-                if raw.digest != claimed:
-                    raise Damaged(
-                        f"{what}: digest is {raw.digest}, want {claimed}; the image was damaged or tampered with"
-                    )
+                digest = _hashed(HashingReader(stream, claimed.algorithm, self._scanner.progress.advance))
+                if digest != claimed:
+                    raise Damaged(f"{what}: digest is {digest}, want {claimed}; the image was damaged or tampered with")
                 return record
         return self.scan(stream, what, claimed.algorithm if claimed else "sha256")
 
@@ -151,7 +147,8 @@ class Records:
             digest = self._store.slice(identity)
             record = self._of_digest(digest)
             if record is None and digest is None and self._of_digest(layer.digest or layer.diff_id) is not None:
-                digest = self._hashed(content, "sha256")
+                with content.open() as stream:
+                    digest = _hashed(HashingReader(stream))
                 record = self._of_digest(digest)
                 self._keep_slice(content, identity, digest)
         if record is not None:
@@ -189,21 +186,21 @@ class Records:
         """Return what a layer's record is kept under: what it holds depends on its bytes, the rules and the code."""
         return f"{diff_id} {self._scanner.ruleset.digest} {made_by()} {self._scanner.content}"
 
-    def _hashed(self, content: FileSlice, algorithm: str) -> Digest:
-        buffer = memoryview(bytearray(_CHUNK))
-        with content.open() as stream:
-            raw = HashingReader(stream, algorithm)
-            while raw.readinto(buffer):
-                pass
-        assert raw.digest is not None  # noqa: S101 - an algorithm was given
-        return raw.digest
-
     def _keep_slice(self, content: FileSlice, identity: str, digest: Digest) -> None:
         """Keep a digest of a part of a file that lay still while it was read, and before."""
         status = os.fstat(content.file.descriptor)
         settled = time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED_S
         if self._store is not None and settled and _identity(content) == identity:
             self._store.keep_slice(identity, digest)
+
+
+def _hashed(raw: HashingReader) -> Digest:
+    """Read to the end and return the digest of all bytes."""
+    buffer = memoryview(bytearray(_CHUNK))
+    while raw.readinto(buffer):
+        pass
+    assert raw.digest is not None  # noqa: S101 - an algorithm was given
+    return raw.digest
 
 
 def _identity(content: FileSlice) -> str:

@@ -6,8 +6,9 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,8 +28,9 @@ CREATED = "2026-01-01T00:00:00Z"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LayerStore:
-    return LayerStore(tmp_path / "cache", pytest.fail)
+def store(tmp_path: Path) -> Iterator[LayerStore]:
+    with closing(LayerStore(tmp_path / "cache", pytest.fail)) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -126,7 +128,7 @@ def test_a_file_that_changed_since_is_read_again(
 
 def test_the_cache_holds_no_secret(tmp_path: Path, scanner: Scanner, store: LayerStore) -> None:
     report(str(planted().docker_archive(tmp_path / "a.tar")), scanner, Records(scanner, store))
-    with sqlite3.connect(store.path) as database:
+    with closing(sqlite3.connect(store.path)) as database:
         rows = [row for (row,) in database.execute("SELECT data FROM record")]
     assert len(rows) == 2
     for row in rows:

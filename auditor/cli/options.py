@@ -54,6 +54,37 @@ def rule_options(command: F) -> F:
     return command
 
 
+def audit_options(command: F) -> F:
+    """Add the options that every audit takes: what to show of it, when it fails, how it works."""
+    for option in (
+        click.option("-v", "--verbose", is_flag=True, help="Say on standard error what is done."),
+        click.option("-q", "--quiet", is_flag=True, help="No progress and no table."),
+        click.option("--strict", is_flag=True, help="Exit with 2 if anything was not read."),
+        click.option("--jobs", type=click.IntRange(1, 256), help="Threads that match.  [default: one a core]"),
+        click.option("--baseline", type=click.Path(path_type=Path), help="Findings that are known, and not shown."),
+        click.option(
+            "--config", "config_path", type=click.Path(path_type=Path), help="Instead of the .image-audit.yaml found."
+        ),
+        click.option(
+            "--exclude-path", "exclude_paths", multiple=True, metavar="GLOB", help="Leave out files. Repeatable."
+        ),
+        click.option("--base", metavar="IMAGE", help="The base image: findings of its layers are marked as inherited."),
+        click.option(
+            "--min-confidence", type=click.Choice(["high", "medium", "low"]), default=None,
+            help="Leave out what is less sure.  [default: medium]",
+        ),
+        click.option(
+            "--state", metavar="STATE,...", help="Only deleted, overwritten, present, metadata.  [default: all]"
+        ),
+        click.option(
+            "--fail-on", type=click.Choice(["critical", "high", "medium", "low", NEVER]), default=None,
+            help="Exit with 1 on a finding at least that severe.  [default: high]",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 def platform_option(command: F) -> F:
     """Add --platform and --insecure."""
     command = click.option("--platform", metavar="OS/ARCH", help="Of a multi-platform image only this one.")(command)

@@ -30,32 +30,14 @@ if TYPE_CHECKING:
     help="Write a report; the ending tells the format: .html .json .sarif .md .xml (JUnit), "
     "gl-secret-detection-report.json. Repeatable.",
 )  # fmt: skip
-@click.option(
-    "--fail-on", type=click.Choice(["critical", "high", "medium", "low", options.NEVER]), default=None,
-    help="Exit with 1 on a finding at least that severe.  [default: high]",
-)  # fmt: skip
-@click.option("--state", metavar="STATE,...", help="Only deleted, overwritten, present, metadata.  [default: all]")
-@click.option(
-    "--min-confidence", type=click.Choice(["high", "medium", "low"]), default=None,
-    help="Leave out what is less sure.  [default: medium]",
-)  # fmt: skip
-@click.option("--base", metavar="IMAGE", help="The base image: findings of its layers are marked as inherited.")
+@options.audit_options
 @click.option(
     "--dockerfile", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
     help="The Dockerfile of the image: findings tell the line that brought them in.",
 )  # fmt: skip
-@click.option("--exclude-path", "exclude_paths", multiple=True, metavar="GLOB", help="Leave out files. Repeatable.")
-@click.option(
-    "--config", "config_path", type=click.Path(path_type=Path), help="Instead of the .image-audit.yaml found."
-)
-@click.option("--baseline", type=click.Path(path_type=Path), help="Findings that are known, and not shown.")
 @click.option("--write-baseline", type=click.Path(path_type=Path), help="Write what is shown to a baseline.")
-@click.option("--jobs", type=click.IntRange(1, 256), help="Threads that match.  [default: one a core]")
 @click.option("--show-secrets", is_flag=True, help="Show secrets whole, in the report only.")
 @click.option("--verify", is_flag=True, help="Ask the providers whether the secrets still work: one request a secret.")
-@click.option("--strict", is_flag=True, help="Exit with 2 if anything was not read.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no table.")
-@click.option("-v", "--verbose", is_flag=True, help="Say on standard error what is done.")
 @options.cache_options
 @options.cache_size_option
 @options.rule_options

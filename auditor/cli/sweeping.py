@@ -87,10 +87,6 @@ def write_report(store: Store, sweep: SweepRow, folder: Path | None) -> None:
 def sweep_options(command: F) -> F:
     """Add the options of a sweep."""
     for option in (
-        click.option("-v", "--verbose", is_flag=True, help="Say on standard error what is done."),
-        click.option("-q", "--quiet", is_flag=True, help="No progress and no table."),
-        click.option("--strict", is_flag=True, help="Exit with 2 if anything was not audited."),
-        click.option("--jobs", type=click.IntRange(1, 256), help="Threads that match.  [default: one a core]"),
         click.option("--scheduler", metavar="ADDRESS", help="Of the Dask cluster, as tcp://HOST:8786."),
         click.option(
             "--engine", type=click.Choice(["local", "dask"]), default="local", show_default=True,
@@ -116,23 +112,10 @@ def sweep_options(command: F) -> F:
         click.option("--repos", multiple=True, metavar="GLOB", help="Only repositories that fit. Repeatable."),
         click.option("--from", "lines", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
                      help="References or repositories, one a line, instead of the catalog."),
-        click.option("--baseline", type=click.Path(path_type=Path), help="Findings that are known, and not shown."),
-        click.option("--config", "config_path", type=click.Path(path_type=Path),
-                     help="Instead of the .image-audit.yaml found."),
-        click.option("--exclude-path", "exclude_paths", multiple=True, metavar="GLOB",
-                     help="Leave out files. Repeatable."),
-        click.option("--base", metavar="IMAGE", help="The base of all images: its findings are marked as inherited."),
-        click.option("--min-confidence", type=click.Choice(["high", "medium", "low"]), default=None,
-                     help="Leave out what is less sure.  [default: medium]"),
-        click.option("--state", metavar="STATE,...",
-                     help="Only deleted, overwritten, present, metadata.  [default: all]"),
-        click.option(
-            "--fail-on", type=click.Choice(["critical", "high", "medium", "low", options.NEVER]), default=None,
-            help="Exit with 1 on a finding at least that severe.  [default: high]",
-        ),
         click.option("--no-cache", is_flag=True, help="Use nothing that was kept: read and audit everything again."),
         click.option("--cache-size", type=options.Size(), help="Of layer records in the store.  [default: 8G]"),
         options.cache_dir_option,
+        options.audit_options,
         options.rule_options,
         options.platform_option,
         store_option,

@@ -25,7 +25,7 @@ _SECRET_FILES = re.compile(
 )
 # Code by its ending, configuration by its use.
 _CODED_CONFIG = re.compile(
-    r"(?i)(?:^|/|(?<=/))(?:wp-config|config|[\w-]*[._-]config|config[._-][\w-]*|settings|[\w-]*_settings|local_settings|"
+    r"(?i)(?:^|/)(?:wp-config|config|[\w-]*[._-]config|config[._-][\w-]*|settings|[\w-]*_settings|local_settings|"
     r"configuration|database|db|local|parameters|secrets?|LocalSettings|env|production|staging|credentials?|"
     r"environment(?:\.\w+)?|connect(?:ion)?)(?:\.inc)?\.(?:php|py|js|cjs|mjs|ts|rb|exs|groovy|pl)$"
 )
@@ -109,5 +109,5 @@ def is_foreign_source(path: str) -> bool:
     cut = path.rfind("/") + 1
     folder = path[:cut]
     if _is_source(path[max(path.rfind("."), cut) :]):
-        return _is_of_packages(folder) and not _CODED_CONFIG.match(path, cut)
+        return _is_of_packages(folder) and not _CODED_CONFIG.search(path, cut - 1)
     return _is_of_books(folder)

@@ -13,9 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from auditor.dockerfile.files import read_small
 from auditor.errors import DockerfileError
-
-_MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +43,7 @@ def ignore_file(dockerfile: Path, context: Path) -> Path | None:
 
 def read_ignore(path: Path) -> Ignore:
     """Read a file of patterns. Raises DockerfileError, which names the line."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as exc:
-        raise DockerfileError(f"{path}: can't be read: {exc.strerror}") from exc
-    if len(data) > _MAX_BYTES:
-        raise DockerfileError(f"{path}: larger than {_MAX_BYTES} bytes")
-    return ignore(data.decode("utf-8-sig", "surrogateescape").splitlines(), str(path))
+    return ignore(read_small(path).decode("utf-8-sig", "surrogateescape").splitlines(), str(path))
 
 
 def ignore(lines: Iterable[str], name: str = ".dockerignore") -> Ignore:

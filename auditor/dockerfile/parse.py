@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from auditor.dockerfile.files import read_small
 from auditor.dockerfile.model import Dockerfile, Heredoc, Instruction
 from auditor.dockerfile.words import closed, split, unquoted
 from auditor.errors import DockerfileError
 
-MAX_BYTES = 1 << 20
 MAX_INSTRUCTIONS = 5000
 
 KEYWORDS = (
@@ -32,13 +32,7 @@ _HEREDOC = re.compile(r"\d*<<(-?)([^<]+)$")
 
 def read(path: Path) -> Dockerfile:
     """Parse a file. Raises DockerfileError, which names the file and the line."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as exc:
-        raise DockerfileError(f"{path}: can't be read: {exc.strerror}") from exc
-    if len(data) > MAX_BYTES:
-        raise DockerfileError(f"{path}: larger than {MAX_BYTES} bytes; no Dockerfile is")
+    data = read_small(path)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as exc:

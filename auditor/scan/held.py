@@ -33,6 +33,10 @@ class Held:
         """Return all in one."""
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
+    def body(self, *, streamed: bool) -> bytes | Source:
+        """Return the content, as a stream where that will do."""
+        return self.source() if streamed else self.whole()
+
     def source(self) -> Source:
         """Return a stream over the pieces."""
         return Source(io.BufferedReader(_Reader(self._pieces), 1 << 16).read)
@@ -64,6 +68,11 @@ class Piped:
     def head(self, count: int) -> bytes:
         """Return the first bytes."""
         return self._head[:count]
+
+    def body(self, *, streamed: bool) -> Source:
+        """Return the content: always as a stream, for nothing else is piped."""
+        assert streamed  # noqa: S101
+        return self.source()
 
     def source(self) -> Source:
         """Return a stream over the pieces; it waits for those that are still to come."""

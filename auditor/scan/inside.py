@@ -74,8 +74,7 @@ class Inside:
         if isinstance(content, Held) and not self.looks_packed(path, head):
             yield from self._stretches(path, content.whole(), skipped)
             return
-        is_held = isinstance(content, Held) and not self.is_streamed(path, head)
-        body = content.whole() if isinstance(content, Held) and is_held else content.source()
+        body = content.body(streamed=self.is_streamed(path, head))
         for piece in self._unpacker.unpack(path, body, skipped, content.size):
             yield piece
             for inner in self._stretches(path, piece.data, skipped):

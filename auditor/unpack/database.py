@@ -54,6 +54,15 @@ _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0 
 def _opened(data: bytes, room: Room) -> sqlite3.Connection:
     """Open a database in memory that can neither write, nor call functions, nor run on."""
     base = sqlite3.connect(":memory:")
+    try:
+        _load(base, data, room)
+    except BaseException:
+        base.close()
+        raise
+    return base
+
+
+def _load(base: sqlite3.Connection, data: bytes, room: Room) -> None:
     # A database in WAL mode can't be opened without its side files; bytes 18 and 19 say the mode.
     # https://www.sqlite.org/fileformat.html#file_format_version_numbers
     base.deserialize(data[:18] + b"\1\1" + data[20:])
@@ -64,7 +73,6 @@ def _opened(data: bytes, room: Room) -> sqlite3.Connection:
         base.execute(f"PRAGMA {pragma}")
     base.set_progress_handler(room.budget.late, _STEPS)
     base.set_authorizer(_authorize)
-    return base
 
 
 def _authorize(action: int, *_: str | None) -> int:

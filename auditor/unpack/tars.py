@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from auditor.codec.tar import Header, Walker
 from auditor.errors import Damaged
+from auditor.layers.windows import WINDOW
 from auditor.model import Kind
 from auditor.unpack.kinds import HEAD, STREAMED, kind_of
 from auditor.unpack.limits import Room
 from auditor.unpack.source import Part, Source, source_of
-from auditor.unpack.windows import WINDOW
 
 _WINDOW = 64 << 10
 

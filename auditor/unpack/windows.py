@@ -6,16 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from auditor.errors import Damaged
+from auditor.layers.windows import AHEAD, OVERLAP, WINDOW
 from auditor.unpack.kinds import HEAD
 from auditor.unpack.limits import Exhausted, Room
 from auditor.unpack.source import Source
 
-WINDOW = 2 << 20
-"""Bytes of a window; what is no larger is one."""
-AHEAD = 40 << 10
-"""Bytes that stand after everything a window owns, so that a match may go on beyond it."""
-OVERLAP = AHEAD + (8 << 10)
-"""Bytes of the window before, repeated: what goes ahead, and as much context before what is owned."""
 _STEP = 256 << 10
 
 

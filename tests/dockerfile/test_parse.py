@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from auditor.dockerfile.check import check_file
+from auditor.dockerfile.files import MAX_BYTES
 from auditor.dockerfile.model import Dockerfile, Heredoc
-from auditor.dockerfile.parse import MAX_BYTES, parse, read
+from auditor.dockerfile.parse import parse, read
 from auditor.dockerfile.shell import commands
 from auditor.dockerfile.stages import plan
 from auditor.dockerfile.words import arguments, assignments, expanded, unquoted

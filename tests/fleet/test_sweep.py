@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,8 @@ def test_the_store_holds_no_secret(sweeps: Sweeps, filled: Filled, tmp_path: Pat
     sweeps.store.close()
     kept = b"".join(path.read_bytes() for path in tmp_path.glob("sweeps.sqlite*"))
     assert not [secret for secret in filled[1].all_secrets if secret.encode() in kept or secret[4:30].encode() in kept]
-    rows = sqlite3.connect(tmp_path / "sweeps.sqlite").execute("SELECT data FROM report").fetchall()
+    with closing(sqlite3.connect(tmp_path / "sweeps.sqlite")) as database:
+        rows = database.execute("SELECT data FROM report").fetchall()
     import zlib
 
     reports = b"".join(zlib.decompress(row[0]) for row in rows)
@@ -266,7 +268,7 @@ class TestChoice:
 def test_the_records_in_the_store_are_bounded(sweeps: Sweeps, filled: Filled) -> None:
     found = sweeps(filled[0], record_bytes=4096)
     assert found["failed"] == [] and found["layers"]["read"] == found["layers"]["unique"]
-    with sqlite3.connect(str(sweeps.store.url.database)) as database:
+    with closing(sqlite3.connect(str(sweeps.store.url.database))) as database:
         (size,) = database.execute("SELECT sum(size) FROM record").fetchone()
     assert 0 < size <= 4096
     assert sweeps(filled[0])["layers"]["read"] == 0

@@ -13,6 +13,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from auditor.detect.rules import builtin_rules
@@ -85,11 +86,11 @@ def dictionary_7z() -> bytes:
 
 
 def database(*statements: str) -> bytes:
-    base = sqlite3.connect(":memory:")
-    for statement in statements:
-        base.execute(statement)
-    base.commit()
-    return bytes(base.serialize())
+    with closing(sqlite3.connect(":memory:")) as base:
+        for statement in statements:
+            base.execute(statement)
+        base.commit()
+        return bytes(base.serialize())
 
 
 def poisoned(edit: Callable[[bytearray], None]) -> bytes:

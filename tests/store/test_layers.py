@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -26,17 +28,27 @@ def said() -> Said:
     return Said()
 
 
+Open = Callable[..., LayerStore]
+
+
 @pytest.fixture
-def store(tmp_path: Path, said: Said) -> LayerStore:
-    return LayerStore(tmp_path / "cache", said)
+def opened(said: Said) -> Iterator[Open]:
+    """Opens caches, which are closed at the end."""
+    with ExitStack() as stack:
+        yield lambda folder, **more: stack.enter_context(closing(LayerStore(folder, said, **more)))
 
 
-def test_what_is_kept_is_there_for_the_next_run(tmp_path: Path, store: LayerStore, said: Said) -> None:
+@pytest.fixture
+def store(tmp_path: Path, opened: Open) -> LayerStore:
+    return opened(tmp_path / "cache")
+
+
+def test_what_is_kept_is_there_for_the_next_run(tmp_path: Path, store: LayerStore, opened: Open, said: Said) -> None:
     store.keep_record("key", b"data")
     store.keep_blob(DIGEST, BLOB)
     store.keep_slice("here", DIGEST)
     store.close()
-    again = LayerStore(tmp_path / "cache", said)
+    again = opened(tmp_path / "cache")
     assert (again.record("key"), again.blob(DIGEST), again.slice("here")) == (b"data", BLOB, DIGEST)
     assert again.key == store.key and said == []
 
@@ -50,10 +62,12 @@ def test_only_the_user_may_read_it(store: LayerStore) -> None:
     assert stat.S_IMODE(store.path.parent.stat().st_mode) == 0o700
 
 
-def test_what_was_not_used_for_longest_goes_first(tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_not_used_for_longest_goes_first(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = 1_000_000.0
     monkeypatch.setattr("auditor.store.layers.time.time", lambda: now)
-    store = LayerStore(tmp_path, said, max_bytes=250)
+    store = opened(tmp_path, max_bytes=250)
     for name in ("old", "used", "new"):
         store.keep_record(name, bytes(100))
         now += 1000
@@ -65,25 +79,25 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path: Path, said: Said, mo
     assert store.usage().bytes == 200
 
 
-def test_clearing_forgets_the_key_too(store: LayerStore, tmp_path: Path, said: Said) -> None:
+def test_clearing_forgets_the_key_too(store: LayerStore, tmp_path: Path, opened: Open) -> None:
     store.keep_record("key", b"data")
     store.clear()
     assert store.usage().records == 0
     store.close()
-    assert LayerStore(tmp_path / "cache", said).key != store.key
+    assert opened(tmp_path / "cache").key != store.key
 
 
 def test_a_record_that_was_tampered_with_is_not_believed(store: LayerStore) -> None:
     store.keep_record("key", b"data")
-    with sqlite3.connect(store.path) as other:
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
         other.execute("UPDATE record SET data = 'x'")
     assert store.record("key") is None
 
 
 @pytest.mark.parametrize("content", [b"no database at all", b"SQLite format 3\0" + bytes(2000)], ids=["text", "zeros"])
-def test_a_damaged_file_is_put_aside_with_one_warning(tmp_path: Path, said: Said, content: bytes) -> None:
+def test_a_damaged_file_is_put_aside_with_one_warning(tmp_path: Path, opened: Open, said: Said, content: bytes) -> None:
     (tmp_path / FILE_NAME).write_bytes(content)
-    store = LayerStore(tmp_path, said)
+    store = opened(tmp_path)
     store.keep_record("key", b"data")
     assert store.record("key") == b"data"
     assert len(said) == 1 and "is damaged" in said[0]
@@ -91,16 +105,16 @@ def test_a_damaged_file_is_put_aside_with_one_warning(tmp_path: Path, said: Said
 
 
 def test_a_cache_that_breaks_in_the_middle_is_given_up_with_one_warning(store: LayerStore, said: Said) -> None:
-    with sqlite3.connect(store.path) as other:
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
         other.execute("DROP TABLE record")
     store.keep_record("key", b"data")
     assert store.record("key") is None and store.blob(DIGEST) is None
     assert len(said) == 1 and "going on without it" in said[0]
 
 
-def test_a_folder_that_can_not_be_made_is_no_error(tmp_path: Path, said: Said) -> None:
+def test_a_folder_that_can_not_be_made_is_no_error(tmp_path: Path, opened: Open, said: Said) -> None:
     (tmp_path / "file").write_text("")
-    store = LayerStore(tmp_path / "file" / "cache", said)
+    store = opened(tmp_path / "file" / "cache")
     store.keep_record("key", b"data")
     assert store.record("key") is None and len(said) == 1
 
@@ -117,7 +131,7 @@ def _fail(text: str) -> None:
     raise AssertionError(text)
 
 
-def test_four_processes_lose_no_record(tmp_path: Path, said: Said) -> None:
+def test_four_processes_lose_no_record(tmp_path: Path, opened: Open) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_fill, args=(tmp_path, number)) for number in range(4)]
     for process in processes:
@@ -125,4 +139,4 @@ def test_four_processes_lose_no_record(tmp_path: Path, said: Said) -> None:
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0] * 4
-    assert LayerStore(tmp_path, said).usage().records == 200
+    assert opened(tmp_path).usage().records == 200

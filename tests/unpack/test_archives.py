@@ -10,8 +10,8 @@ import zipfile
 import py7zr
 import pytest
 
+from auditor.layers.windows import AHEAD, WINDOW
 from auditor.unpack import Unpacker
-from auditor.unpack.windows import AHEAD, WINDOW
 from tests.images import file, folder, gzip_members, gzipped, image, layer, token, whiteout, zstd, zstd_chunked
 from tests.unpack.build import ar, cpio, deb, rpm
 from tests.unpack.opened import opened

@@ -20,8 +20,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from auditor.layers.windows import OVERLAP, WINDOW
 from auditor.unpack import Limits, Unpacker
-from auditor.unpack.windows import OVERLAP, WINDOW
 from tests.images import gzipped, layer, token, zstd
 from tests.unpack.build import ar, cpio, deb, rpm, rpm_header
 from tests.unpack.opened import decoded, opened

@@ -18,7 +18,18 @@ Cell = str | int | None
 
 def tables(fleet: Fleet, steps: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield path and text of each table. `steps` are what made the layers, by digest."""
-    yield table("images"), _csv(
+    yield table("images"), _images(fleet)
+    yield table("findings"), _findings(fleet)
+    yield table("secrets"), _secrets(fleet)
+    yield table("layers"), _layers(fleet, steps)
+    changes = [("new", row) for row in fleet.new] + [("gone", row) for row in fleet.gone]
+    yield table("changes"), _csv(("change", *_FINDING), ((change, *_finding(row)) for change, row in changes))
+    yield table("sweeps"), _sweeps(fleet)
+    yield table("failed"), _csv(("reference", "reason"), fleet.failed)
+
+
+def _images(fleet: Fleet) -> str:
+    return _csv(
         ("repository", "tags", "digest", "platform", *Severity, *State, "new", "gone", "first_seen", "report"),
         (
             (
@@ -30,14 +41,17 @@ def tables(fleet: Fleet, steps: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             for image in fleet.images
         ),
     )  # fmt: skip
-    yield (
-        table("findings"),
-        _csv(
-            ("tags", *_FINDING),
-            ((" ".join(place.image.tags), *_finding(place.finding)) for view in fleet.secrets for place in view.places),
-        ),
+
+
+def _findings(fleet: Fleet) -> str:
+    return _csv(
+        ("tags", *_FINDING),
+        ((" ".join(place.image.tags), *_finding(place.finding)) for view in fleet.secrets for place in view.places),
     )
-    yield table("secrets"), _csv(
+
+
+def _secrets(fleet: Fleet) -> str:
+    return _csv(
         ("secret_id", "rule", "name", "secret", "severity", "states", "images", "repositories", "tags", "first_seen",
          "last_seen", "age_days"),
         (
@@ -48,7 +62,10 @@ def tables(fleet: Fleet, steps: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             for view in fleet.secrets
         ),
     )  # fmt: skip
-    yield table("layers"), _csv(
+
+
+def _layers(fleet: Fleet, steps: Mapping[str, str]) -> str:
+    return _csv(
         ("layer", "tag_count", "image_count", "secrets", "rules", "severity", "first_seen", "step", "tags", "images"),
         (
             (
@@ -58,15 +75,15 @@ def tables(fleet: Fleet, steps: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             for layer in fleet.layers
         ),
     )  # fmt: skip
-    changes = [("new", row) for row in fleet.new] + [("gone", row) for row in fleet.gone]
-    yield table("changes"), _csv(("change", *_FINDING), ((change, *_finding(row)) for change, row in changes))
+
+
+def _sweeps(fleet: Fleet) -> str:
     counts = tuple(fleet.sweep.counts)
-    yield table("sweeps"), _csv(
+    return _csv(
         ("sweep", "registry", "started", "finished", *counts),
         ((row.id, row.registry, row.started, row.finished, *(row.counts[key] for key in counts))
          for row in fleet.sweeps),
     )  # fmt: skip
-    yield table("failed"), _csv(("reference", "reason"), fleet.failed)
 
 
 _FINDING = (

@@ -8,7 +8,23 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Bring it in."""
+    """Bring it in, each table after those that it refers to."""
+    _layer()
+    _manifest()
+    _record()
+    _repository()
+    _secret_key()
+    _sweep()
+    _failure()
+    _image()
+    _leaf()
+    _tag()
+    _finding()
+    _image_layer()
+    _report()
+
+
+def _layer() -> None:
     op.create_table(
         "layer",
         sa.Column("digest", sa.String(length=135), nullable=False, comment="of the stored bytes, which were hashed"),
@@ -18,6 +34,9 @@ def upgrade() -> None:
         sa.CheckConstraint("size >= 0", name=op.f("ck_layer_size")),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_layer")),
     )
+
+
+def _manifest() -> None:
     op.create_table(
         "manifest",
         sa.Column(
@@ -34,6 +53,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_manifest")),
     )
+
+
+def _record() -> None:
     op.create_table(
         "record",
         sa.Column(
@@ -56,6 +78,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key", name=op.f("pk_record")),
     )
     op.create_index("ix_record_used", "record", ["used", "size"], unique=False)
+
+
+def _repository() -> None:
     op.create_table(
         "repository",
         sa.Column("id", sa.Integer(), nullable=False, comment="given by the store"),
@@ -70,6 +95,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_repository")),
         sa.UniqueConstraint("host", "name", name=op.f("uq_repository_host")),
     )
+
+
+def _secret_key() -> None:
     op.create_table(
         "secret_key",
         sa.Column("one", sa.Integer(), nullable=False, comment="1: there is one key"),
@@ -83,6 +111,9 @@ def upgrade() -> None:
         sa.CheckConstraint("one = 1", name=op.f("ck_secret_key_one")),
         sa.PrimaryKeyConstraint("one", name=op.f("pk_secret_key")),
     )
+
+
+def _sweep() -> None:
     op.create_table(
         "sweep",
         sa.Column("id", sa.Integer(), nullable=False, comment="given by the store"),
@@ -128,6 +159,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sweep")),
     )
     op.create_index("ix_sweep_registry", "sweep", ["registry", "finished"], unique=False)
+
+
+def _failure() -> None:
     op.create_table(
         "failure",
         sa.Column("sweep", sa.Integer(), nullable=False, comment="that met it"),
@@ -141,6 +175,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["sweep"], ["sweep.id"], name=op.f("fk_failure_sweep"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("sweep", "reference", name=op.f("pk_failure")),
     )
+
+
+def _image() -> None:
     op.create_table(
         "image",
         sa.Column("id", sa.Integer(), nullable=False, comment="given by the store"),
@@ -166,6 +203,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("repository", "digest", name=op.f("uq_image_repository")),
     )
     op.create_index("ix_image_last_seen", "image", ["last_seen"], unique=False)
+
+
+def _leaf() -> None:
     op.create_table(
         "leaf",
         sa.Column("manifest", sa.String(length=135), nullable=False, comment="that lists it"),
@@ -182,6 +222,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("manifest", "position", name=op.f("pk_leaf")),
     )
     op.create_index("ix_leaf_digest", "leaf", ["digest"], unique=False)
+
+
+def _tag() -> None:
     op.create_table(
         "tag",
         sa.Column("id", sa.Integer(), nullable=False, comment="given by the store"),
@@ -198,6 +241,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("repository", "name", "manifest", name=op.f("uq_tag_repository")),
     )
     op.create_index("ix_tag_last_seen", "tag", ["repository", "last_seen"], unique=False)
+
+
+def _finding() -> None:
     op.create_table(
         "finding",
         sa.Column("id", sa.Integer(), nullable=False, comment="given by the store"),
@@ -239,6 +285,9 @@ def upgrade() -> None:
     )
     op.create_index("ix_finding_layer", "finding", ["layer"], unique=False)
     op.create_index("ix_finding_secret", "finding", ["secret"], unique=False)
+
+
+def _image_layer() -> None:
     op.create_table(
         "image_layer",
         sa.Column("image", sa.Integer(), nullable=False, comment="that is made of it"),
@@ -249,6 +298,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("image", "position", name=op.f("pk_image_layer")),
     )
     op.create_index("ix_image_layer_layer", "image_layer", ["layer"], unique=False)
+
+
+def _report() -> None:
     op.create_table(
         "report",
         sa.Column("image", sa.Integer(), nullable=False, comment="that it is of"),
