@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench bench-count bench-detect bench-fleet release lock clean fuzz
+.PHONY: help demo test lint docs docs-site bench bench-count bench-detect bench-fleet release lock clean fuzz
 
 help:  ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -25,9 +25,14 @@ lint: $(VENV)/installed  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(VENV)/installed  ## docs/rules.md from the rules, the manual page from the commands
+docs: $(VENV)/installed  ## What is generated: the list of rules, the commands, the manual page, the config file's keys
 	$(BIN)/python -m auditor.detect.pages > docs/rules.md
 	$(BIN)/python -m auditor.cli.manual > man/image-audit.1
+	$(BIN)/python -m auditor.cli.pages > docs/commands.md
+	$(BIN)/python -m auditor.keys docs/configuration.md
+
+docs-site: $(VENV)/installed  ## The docs as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/installed  ## Speed and memory, as a table
 	$(BIN)/python -m bench

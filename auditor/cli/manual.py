@@ -11,20 +11,20 @@ import click
 from auditor.cli import PROGRAM, group
 
 _HELP = "Show the commands; after a command, its options."
-_EXIT = (
+EXIT = (
     ("0", "Audited in full, nothing at or above --fail-on."),
     ("1", "Audited, with a finding at or above --fail-on."),
     ("2", "Not audited, or not in full under --strict. One line on standard error says why."),
     ("130, 143", "Interrupted by Ctrl-C, or by SIGTERM. Nothing half-written is left."),
 )
-_ENVIRONMENT = (
+ENVIRONMENT = (
     ("DOCKER_HOST, DOCKER_CONTEXT", "The engine, as docker finds it."),
     ("DOCKER_CONFIG", "The folder of config.json, which holds the logins of registries."),
     ("IMAGE_AUDIT_DEBUG", "Set: a traceback where the program itself is at fault. It may show what an image holds."),
     ("NO_COLOR", "Set: no colours."),
     ("XDG_CACHE_HOME", "Where the cache folder image-audit lies; by default ~/.cache."),
 )
-_FILES = ((".image-audit.yaml", "The settings, found upward from the working directory."),)
+FILES = ((".image-audit.yaml", "The settings, found upward from the working directory."),)
 
 
 def manual() -> str:
@@ -35,15 +35,15 @@ def manual() -> str:
     lines += [".SH SYNOPSIS", f".B {_text(PROGRAM)}", _text("COMMAND [OPTIONS] ARGUMENTS")]
     lines += [".SH DESCRIPTION", *_paragraphs(group.help or "")]
     lines += [".SH OPTIONS", *_options(group, ctx), *_item("-h, --help", _HELP), ".SH COMMANDS"]
-    for path, command, sub in _commands(group, ctx):
+    for path, command, sub in commands(group, ctx):
         lines += [f'.SS "{_text(path)}"', *_synopsis(path, command, sub), *_paragraphs(command.help or "")]
         lines += _options(command, sub)
-    for title, items in (("EXIT STATUS", _EXIT), ("ENVIRONMENT", _ENVIRONMENT), ("FILES", _FILES)):
+    for title, items in (("EXIT STATUS", EXIT), ("ENVIRONMENT", ENVIRONMENT), ("FILES", FILES)):
         lines += [f'.SH "{title}"', *(line for term, said in items for line in _item(term, said))]
     return "\n".join(lines) + "\n"
 
 
-def _commands(
+def commands(
     parent: click.Group, ctx: click.Context, path: str = ""
 ) -> Iterator[tuple[str, click.Command, click.Context]]:
     """Yield every command that does something, in the order of the help."""
@@ -52,7 +52,7 @@ def _commands(
         assert command is not None  # noqa: S101 - it was listed
         sub = click.Context(command, info_name=name, parent=ctx)
         if isinstance(command, click.Group):
-            yield from _commands(command, sub, f"{path}{name} ")
+            yield from commands(command, sub, f"{path}{name} ")
         else:
             yield path + name, command, sub
 
