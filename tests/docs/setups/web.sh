@@ -1,0 +1,2 @@
+# A container that runs.
+docker run -d --name web busybox sleep 600
