@@ -6,16 +6,18 @@ import datetime
 import json
 import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from auditor.cli import EXIT_CLEAN, EXIT_FAILED, EXIT_FOUND, options, sweeping
+from auditor.cli import EXIT_CLEAN, EXIT_FAILED, EXIT_FOUND, options, sweep_options, sweeping
 from auditor.errors import UsageError
 
 if TYPE_CHECKING:
-    from auditor.fleet.queries import SweepRow
+    from auditor.fleet.notify import Notifier
+    from auditor.fleet.rows import SweepRow
     from auditor.fleet.store import Store
     from auditor.model import Severity
 
@@ -28,7 +30,7 @@ def command() -> None:
 @command.command()
 @click.argument("registry", required=False, metavar="HOST[/PREFIX]")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@sweeping.sweep_options
+@sweep_options.sweep_options
 def scan(registry: str | None, form: str, **given: Any) -> int:
     """Audit every image of a registry, each layer once, and tell what is new since the last time.
 
@@ -42,6 +44,9 @@ def scan(registry: str | None, form: str, **given: Any) -> int:
         sweeping.check_report(given["report_dir"])
         with progress(quiet=given["quiet"], verbose=given["verbose"]) as bar:
             sweep = setup.run(bar)
+        if not sweep.counts["images"] and not sweep.counts["failed"]:
+            fitting = f" that fits {sweep.choice}" if sweep.choice else ""
+            options.warn(f"{sweep.registry} showed no image{fitting}: nothing was audited")
         for line in notifier.tell(setup.store, sweep):
             options.warn(line)
         sweeping.write_report(setup.store, sweep, given["report_dir"])
@@ -69,7 +74,7 @@ def scan(registry: str | None, form: str, **given: Any) -> int:
     help="Where /healthz and /metrics answer.",
 )
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@sweeping.sweep_options
+@sweep_options.sweep_options
 def watch(
     registry: str | None, form: str, cron: str, timezone: str, jitter: int, listen: str, *, at_once: bool, **given: Any
 ) -> int:
@@ -80,26 +85,25 @@ def watch(
     """
     sweeping.require_extra()
     from auditor.fleet import health, schedule
-    from auditor.fleet.logs import Steps, json_lines, say
+    from auditor.fleet.logs import json_lines, say
     from auditor.fleet.watch import until_sigterm
 
     planned = schedule.parse_schedule(cron, timezone, jitter, datetime.datetime.now(datetime.UTC))
     address = health.parse_address(listen)
     sweeping.check_report(given["report_dir"])
     notifier = sweeping.notifier(given["notify"])
+    with (
+        json_lines(verbose=given["verbose"]),
+        until_sigterm(),
+        sweeping.setup(registry, given) as setup,  # so that what is wrong shows at once
+        setup.alone(say) as lease,
+    ):
 
-    def sweep() -> SweepRow:
-        with sweeping.setup(registry, given) as setup:
-            row = setup.run(Steps())
-            for line in notifier.tell(setup.store, row):
-                say("not notified", logging.WARNING, reason=line)
-            sweeping.write_report(setup.store, row, given["report_dir"])
-            _show(setup.store, row, form, paged=given["report_dir"] is not None, quiet=given["quiet"])
-            return row
+        def sweep() -> SweepRow:
+            lease.check()
+            return _watched_sweep(registry, form, given, notifier)
 
-    with json_lines(verbose=given["verbose"]), until_sigterm():
-        with sweeping.setup(registry, given) as setup:  # so that what is wrong shows at once
-            watched = setup.watch(planned, sweep)
+        watched = setup.watch(planned, sweep)
         with health.served(address, watched.pages()) as own:
             say("watching", registry=watched.metrics.registry, cron=cron, timezone=timezone, listen=own)
             watched.run(at_once=at_once)
@@ -110,11 +114,12 @@ def watch(
 @click.argument("registry", required=False, metavar="HOST[/PREFIX]")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="No table.")
-@sweeping.report_option
-@sweeping.store_option
+@sweep_options.report_option
+@sweep_options.store_option
 def report(registry: str | None, form: str, report_dir: Path | None, store_url: str | None, *, quiet: bool) -> int:
     """Show the last sweep again, and write the dashboard anew, from the store alone: the registry is not asked.
 
+    Sweeps that left out a part (--repos, --tags, --newest, --platform, --from) count where there is none of all of it.
     HOST[/PREFIX] is named as it was for the sweep; where the store knows one registry it may be left out.
     """
     with sweeping.opened_store(store_url) as store:
@@ -122,6 +127,19 @@ def report(registry: str | None, form: str, report_dir: Path | None, store_url: 
         sweeping.write_report(store, sweep, report_dir)
         _show(store, sweep, form, paged=report_dir is not None, quiet=quiet)
     return EXIT_CLEAN
+
+
+def _watched_sweep(registry: str | None, form: str, given: Mapping[str, Any], notifier: Notifier) -> SweepRow:
+    """Sweep once for a watch, with all that follows; what the options name is read anew."""
+    from auditor.fleet.logs import Steps, say
+
+    with sweeping.setup(registry, given) as setup:
+        row = setup.run(Steps())
+        for line in notifier.tell(setup.store, row):
+            say("not notified", logging.WARNING, reason=line)
+        sweeping.write_report(setup.store, row, given["report_dir"])
+        _show(setup.store, row, form, paged=given["report_dir"] is not None, quiet=given["quiet"])
+        return row
 
 
 def _show(store: Store, sweep: SweepRow, form: str, *, paged: bool, quiet: bool) -> None:
@@ -138,15 +156,18 @@ def _show(store: Store, sweep: SweepRow, form: str, *, paged: bool, quiet: bool)
 
 
 def _last_sweep(store: Store, registry: str | None) -> SweepRow:
-    """Return the newest sweep of a registry. Raises UsageError where there is none, or several registries fit."""
+    """Return the newest sweep of a registry, of all of it if there is one.
+
+    Raises UsageError where there is none, or several registries fit.
+    """
     from auditor.fleet import queries
 
-    known = {row.registry: row for row in queries.sweeps(store)}
+    known = {row.registry for row in queries.sweeps(store)}
     name = None if registry is None else registry.removeprefix("docker://").rstrip("/")
     if name is None and len(known) == 1:
-        return next(iter(known.values()))
-    if name in known:
-        return known[name]
+        (name,) = known
+    if name in known and (found := queries.last_sweep(store, name)):
+        return found
     if not known:
         raise UsageError(f"store {store}: holds no finished sweep; run `image-audit registry scan` first")
     wanted = "name one of them" if name is None else f"no finished sweep of {name}"

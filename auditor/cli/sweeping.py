@@ -1,127 +1,57 @@
-"""What `registry scan` and `registry watch` share: their options, and a sweep made of them."""
+"""What `registry scan` and `registry watch` share: a sweep made of their options."""
 
 from __future__ import annotations
 
 import datetime
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, replace
 from hashlib import blake2s
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from auditor import effective
 from auditor.cli import options
 from auditor.config import Settings, load_settings
+from auditor.limits import within
 
 if TYPE_CHECKING:
     from auditor.baseline import Baseline
     from auditor.detect.rules import Ruleset
     from auditor.fleet.dask_engine import DaskEngine
     from auditor.fleet.engine import Engine
+    from auditor.fleet.lease import Lease
     from auditor.fleet.notify import Notifier
-    from auditor.fleet.queries import SweepRow
+    from auditor.fleet.order import Order
+    from auditor.fleet.rows import SweepRow
     from auditor.fleet.schedule import Schedule
     from auditor.fleet.store import Store
-    from auditor.fleet.sweep import Order
     from auditor.fleet.watch import Watch
+    from auditor.images.client import Client
     from auditor.model import Severity
     from auditor.progress import Progress
     from auditor.scan import Scanner
 
 _EXTRA = ("sqlalchemy", "alembic", "cachetools", "apprise", "cronsim", "distributed", "prometheus_client")
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Age(click.ParamType):  # type: ignore[type-arg]
-    """A span of time, as `90d` or `12w`."""
-
-    name = "age"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime.timedelta:
-        """Return the span; fail on anything else."""
-        if isinstance(value, datetime.timedelta):
-            return value
-        found = re.fullmatch(r"([1-9]\d{0,4})([hdw])", str(value).strip().lower())
-        if not found:
-            self.fail(f"{value!r} is no age; want hours, days or weeks, as 48h, 90d or 12w", param, ctx)
-        return int(found[1]) * {"h": datetime.timedelta(hours=1), "d": datetime.timedelta(days=1),
-                                "w": datetime.timedelta(weeks=1)}[found[2]]  # fmt: skip
-
-
-def store_option(command: F) -> F:
-    """Add --store."""
-    return click.option(
-        "--store", "store_url", metavar="URL", envvar="IMAGE_AUDIT_STORE",
-        help="Where sweeps are kept: any SQLAlchemy URL.  [default: SQLite in the user's data folder]",
-    )(command)  # fmt: skip
-
-
-def report_option(command: F) -> F:
-    """Add --report."""
-    return click.option(
-        "--report", "report_dir", type=click.Path(path_type=Path), metavar="DIR",
-        help="Write the dashboard, a static site.",
-    )(command)  # fmt: skip
 
 
 def check_report(folder: Path | None) -> None:
     """Raise UsageError where the dashboard could not be written: before the sweep, not after hours."""
-    from auditor.fleet import dashboard
-
     if folder is not None:
-        dashboard.check(folder)
+        from auditor.fleet.dashboard import check
+
+        check(folder)
 
 
 def write_report(store: Store, sweep: SweepRow, folder: Path | None) -> None:
     """Write the dashboard of a sweep, where one is wanted."""
-    from auditor.fleet import dashboard
-
     if folder is not None:
+        from auditor.fleet import dashboard
+
         dashboard.write(store, sweep, folder, _stamp(datetime.datetime.now(datetime.UTC)))
-
-
-def sweep_options(command: F) -> F:
-    """Add the options of a sweep."""
-    for option in (
-        click.option("--scheduler", metavar="ADDRESS", help="Of the Dask cluster, as tcp://HOST:8786."),
-        click.option(
-            "--engine", type=click.Choice(["local", "dask"]), default="local", show_default=True,
-            help="Who reads the layers: this machine, or the workers of a Dask cluster.",
-        ),
-        click.option(
-            "--parallel", type=click.IntRange(1, 64), default=8, show_default=True,
-            help="Requests at a time, and layers that are read at a time.",
-        ),
-        click.option("--rate", type=click.FloatRange(0, min_open=True), help="Requests a second at most."),
-        click.option("--ca", type=click.Path(path_type=Path, dir_okay=False, exists=True), metavar="FILE",
-                     help="Certificates to trust instead of the system's."),
-        click.option(
-            "--keep", type=Age(), metavar="AGE", help="Forget sweeps older than that, as 90d.  [default: keep all]"
-        ),
-        report_option,
-        click.option("--notify", multiple=True, metavar="URL", envvar="IMAGE_AUDIT_NOTIFY",
-                     help="Tell what is new: an apprise or https URL. Repeatable."),
-        click.option(
-            "--newest", type=click.IntRange(1), help="Of each repository only the tags whose images were made last."
-        ),
-        click.option("--tags", multiple=True, metavar="GLOB", help="Only tags that fit. Repeatable."),
-        click.option("--repos", multiple=True, metavar="GLOB", help="Only repositories that fit. Repeatable."),
-        click.option("--from", "lines", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-                     help="References or repositories, one a line, instead of the catalog."),
-        click.option("--no-cache", is_flag=True, help="Use nothing that was kept: read and audit everything again."),
-        click.option("--cache-size", type=options.Size(), help="Of layer records in the store.  [default: 8G]"),
-        options.cache_dir_option,
-        options.audit_options,
-        options.rule_options,
-        options.platform_option,
-        store_option,
-    ):  # fmt: skip
-        command = option(command)
-    return command
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,23 +66,23 @@ class Setup:
 
     def run(self, progress: Progress | None = None) -> SweepRow:
         """Sweep once. Raises AuditError where nothing could be swept."""
-        from auditor.fleet import ledger, queries
+        from auditor.fleet import queries, retention
         from auditor.fleet.sweep import Sweeper
         from auditor.scan import Scanner
 
-        jobs = options.jobs(self.given["jobs"])
-        cache = options.cache(self.given["cache_dir"], none=False)
+        jobs = effective.jobs(self.given["jobs"])
+        cache = effective.cache(self.given["cache_dir"])
         with (
             closing(Scanner(self.rules, jobs, progress, cache=cache)) as scanner,
-            _engine(self.given, self.order, self.store, scanner) as engine,
+            _engine(self.given, self.order, self.store, scanner) as (engine, client),
         ):
-            number = Sweeper(self.store, scanner, engine, self.order).run()
+            number = Sweeper(self.store, scanner, engine, self.order, client).run()
         if self.given["keep"] is not None:
-            ledger.forget(self.store, _stamp(datetime.datetime.now(datetime.UTC) - self.given["keep"]))
+            retention.forget(self.store, _stamp(datetime.datetime.now(datetime.UTC) - self.given["keep"]))
         return next(row for row in queries.sweeps(self.store, str(self.order.scope)) if row.id == number)
 
     def watch(self, schedule: Schedule, sweep: Callable[[], SweepRow]) -> Watch:
-        """Return a watch over the same registry, which shows of earlier sweeps what the store knows."""
+        """Return a watch over the same registry, which shows of earlier sweeps like its own what the store knows."""
         from auditor.fleet import queries
         from auditor.fleet.metrics import Metrics
         from auditor.fleet.watch import Watch
@@ -162,9 +92,17 @@ class Setup:
             schedule, sweep, Metrics(scope, time.time), lambda: datetime.datetime.now(datetime.UTC), time.sleep,
             strict=self.given["strict"],
         )  # fmt: skip
-        if last := queries.last_sweep(self.store, scope):
-            watch.remember(last)
+        alike = [row for row in queries.sweeps(self.store, scope) if row.choice == self.order.choice_text]
+        if alike:
+            watch.remember(alike[-1])
         return watch
+
+    def alone(self, say: Callable[[str], None]) -> AbstractContextManager[Lease]:
+        """Be the one watch of this registry with these options. Raises StoreError where there is another."""
+        from auditor.fleet.lease import held, watch_lease
+
+        scope = str(self.order.scope)
+        return held(self.store, watch_lease(scope, self.order.choice_text), f"{scope} is being watched", say=say)
 
 
 def notifier(urls: Sequence[str]) -> Notifier:
@@ -180,8 +118,8 @@ def setup(registry: str | None, given: Mapping[str, Any]) -> Iterator[Setup]:
     """Check the options and open the store. Raises UsageError before anything costly is done."""
     scope_and_more = _order(registry, given)
     order, settings, rules = scope_and_more
-    with opened_store(given["store_url"]) as store:
-        yield Setup(order, rules, given, store, options.severity(given["fail_on"] or settings.fail_on))
+    with within(effective.limits(settings, given["limits"])), opened_store(given["store_url"]) as store:
+        yield Setup(order, rules, given, store, effective.severity(given["fail_on"] or settings.fail_on))
 
 
 @contextmanager
@@ -209,15 +147,16 @@ def _order(registry: str | None, given: Mapping[str, Any]) -> tuple[Order, Setti
     require_extra()
     from auditor.fleet.catalog import Choice, parse_scope
     from auditor.fleet.engine import Source
+    from auditor.fleet.order import Order
     from auditor.fleet.records import DEFAULT_BYTES
-    from auditor.fleet.sweep import Order
 
     if (given["engine"] == "dask") != (given["scheduler"] is not None):
         raise click.UsageError("--engine dask and --scheduler ADDRESS go together")
     settings = load_settings(given["config_path"])
     scope = parse_scope(registry, given["lines"])
-    rules = options.ruleset(settings, given["extra_rules"], given["only_rules"], given["exclude_rules"])
-    baseline: Baseline | None = options.baseline(settings, given["baseline"])
+    cache = effective.cache(given["cache_dir"])
+    rules = effective.ruleset(settings, given["extra_rules"], given["only_rules"], given["exclude_rules"], cache)
+    baseline: Baseline | None = effective.baseline(settings, given["baseline"])
     source = Source(scope.host, given["insecure"], given["ca"], given["rate"])
     order = Order(
         scope=scope,
@@ -235,22 +174,27 @@ def _order(registry: str | None, given: Mapping[str, Any]) -> tuple[Order, Setti
 
 
 @contextmanager
-def _engine(given: Mapping[str, Any], order: Order, store: Store, scanner: Scanner) -> Iterator[Engine]:
+def _engine(given: Mapping[str, Any], order: Order, store: Store, scanner: Scanner) -> Iterator[tuple[Engine, Client]]:
+    """Yield what reads the layers, and the client of the sweep itself; together they keep to --rate."""
     from auditor.fleet.local import LocalEngine
 
+    source = order.source
     engine: LocalEngine | DaskEngine
     if given["engine"] == "dask":
         from auditor.fleet.dask_engine import DaskEngine
 
+        source = replace(source, rate=source.rate / 2) if source.rate else source  # half of it is the workers'
         engine = DaskEngine(
-            given["scheduler"], order.source, scanner.ruleset, store.key,
+            given["scheduler"], source, scanner.ruleset, store.key,
             name=blake2s(order.scope_digest.encode(), key=store.key, digest_size=8).hexdigest(),
             parallel=order.parallel, progress=scanner.progress,
         )  # fmt: skip
+        client = source.client()
     else:
-        engine = LocalEngine(order.source, scanner, store.key, order.parallel)
+        client = source.client()
+        engine = LocalEngine(client, scanner, store.key, order.parallel)
     with closing(engine):
-        yield engine
+        yield engine, client
 
 
 def _stamp(time: datetime.datetime) -> str:

@@ -24,11 +24,12 @@ _HOST = re.compile(r"(?:[^/]*[.:][^/]*|localhost)(?=/)")
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is swept: `host`, below `prefix`; where `listed` is given, only that."""
+    """What is swept: `host`, below `prefix`; where `listed` is given, only that, which came from the file `source`."""
 
     host: str
     prefix: str = ""
     listed: tuple[Reference, ...] = ()
+    source: str = ""
 
     def __str__(self) -> str:
         return f"{self.host}/{self.prefix}" if self.prefix else self.host
@@ -77,15 +78,18 @@ def parse_scope(name: str | None, lines: Path | None) -> Scope:
     hosts = sorted({reference.host for reference in listed})
     if len(hosts) > 1:
         raise UsageError(f"--from {lines}: names several registries ({', '.join(hosts)}); sweep each on its own")
-    return Scope(host or hosts[0], prefix, listed)
+    return Scope(host or hosts[0], prefix, listed, str(lines) if lines else "")
 
 
-def chosen(client: Client, scope: Scope, choice: Choice) -> Iterator[Wanted]:
-    """Yield the repositories that are wanted, in order. Raises UsageError where the registry has no catalog."""
+def chosen(client: Client, scope: Scope, choice: Choice, known: Iterable[str] = ()) -> Iterator[Wanted]:
+    """Yield the repositories that are wanted, in order. Raises UsageError where the registry has no catalog.
+
+    Those that were `known` to hold something are looked at though the catalog leaves them out: to see whether they do.
+    """
     versions: dict[str, list[str] | None] = {}
     for reference in scope.listed:
         _add(versions, reference)
-    names = versions if scope.listed else dict.fromkeys(_catalog(client, scope))
+    names = versions if scope.listed else dict.fromkeys([*_catalog(client, scope), *known])
     for name in sorted(names):
         rules = choice.of(scope.host, name)
         if _below(name, scope.prefix) and _fits(name, rules.repos):
@@ -146,13 +150,13 @@ def _reference(text: str, host: str, where: str) -> Reference:
     """Parse a line; a name without a host is of the registry that is swept."""
     own = _HOST.match(text)
     if own and host and own[0] != host:
-        raise UsageError(f"{where}: {text:.200} is not of {host}")
+        raise UsageError(f"{where}: is not of {host}")
     try:
         if host and host != DOCKER_HUB:
             return replace(parse_reference(f"localhost/{text.removeprefix(f'{host}/')}"), host=host)
         return parse_reference(text)
-    except UsageError as exc:
-        raise UsageError(f"{where}: {exc}") from None
+    except UsageError:  # which quotes the line: another file, named by mistake, may hold anything
+        raise UsageError(f"{where}: is no image reference; want HOST/REPO[:TAG|@DIGEST]") from None
 
 
 def _below(name: str, prefix: str) -> bool:

@@ -23,6 +23,7 @@ from auditor.errors import Unreachable
 from auditor.fleet.engine import Rules, Source, Task, read_layer
 from auditor.images.client import Client
 from auditor.images.login import Login
+from auditor.memory import keep_off_disk
 from auditor.scan import Scanner
 from auditor.store.folder import cache_folder
 
@@ -74,6 +75,7 @@ class Session(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Make what the tasks share. A worker that is not as it must be says so in the tasks that it is given."""
+        keep_off_disk()
         self._address = worker.address
         self._unfit = Versions.of(self._ruleset).differences(self._wanted)
         self._folder = tempfile.TemporaryDirectory(prefix="image-audit-")

@@ -90,7 +90,7 @@ def read_layer(task: Task, client: Client, scanner: Scanner, key: bytes) -> byte
 
 def _read(task: Task, client: Client, scanner: Scanner, key: bytes) -> bytes:
     what = f"{client.host}/{task.repository}@{task.digest}"
-    with Repository(client, task.repository).open_blob(task.digest) as stream:
+    with Repository(client, task.repository).open_blob(task.digest, task.size) as stream:
         record = scanner.scan_layer(stream, what, task.digest.algorithm)
     if record.digest != task.digest:
         raise Damaged(f"{what}: the bytes that came have the digest {record.digest}")

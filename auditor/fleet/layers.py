@@ -7,8 +7,8 @@ from concurrent.futures import Future
 from auditor.errors import AuditError, Damaged
 from auditor.fleet import ledger
 from auditor.fleet.engine import Engine, Task
-from auditor.fleet.ledger import Sweep
 from auditor.fleet.records import StoredRecords
+from auditor.fleet.spans import Sweep
 from auditor.fleet.store import Store
 from auditor.images.source import Layer
 from auditor.model import Digest

@@ -4,43 +4,39 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
-from auditor.audit import Audit
 from auditor.fleet import schema as t
 from auditor.fleet.manifests import chunks
+from auditor.fleet.spans import Sweep, close, put_seen
 from auditor.fleet.store import Store, put
 from auditor.model import Finding
+from auditor.pipeline import Audit
 from auditor.report.text import printable
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """A sweep that is under way; `started` is RFC 3339."""
-
-    id: int
-    registry: str
-    started: str
-
-
-def begin(store: Store, registry: str, scope: str, ruleset: str, now: str) -> Sweep:
-    """Begin a sweep, or go on with the one of this scope that was killed."""
+def begin(store: Store, registry: str, scope: str, ruleset: str, now: str, choice: str | None = None) -> Sweep:
+    """Begin a sweep, or go on with the one of this scope that was killed. `choice` are the options that narrow it."""
 
     def work(connection: Connection) -> Sweep:
-        row = connection.execute(
-            select(t.sweep.c.id, t.sweep.c.started)
-            .where(t.sweep.c.registry == registry, t.sweep.c.scope == scope, t.sweep.c.finished.is_(None))
+        open_ones = connection.execute(
+            select(t.sweep.c.id, t.sweep.c.registry, t.sweep.c.scope, t.sweep.c.started)
+            .where(t.sweep.c.finished.is_(None))
             .order_by(t.sweep.c.id.desc())
-        ).first()
-        if row is not None:
-            connection.execute(delete(t.failure).where(t.failure.c.sweep == row.id))
-            return Sweep(row.id, registry, row.started)
-        made = insert(t.sweep).values(registry=registry, scope=scope, ruleset=ruleset, started=now)
-        return Sweep(_id_of(connection.execute(made)), registry, now)
+        ).all()
+        own = next((row for row in open_ones if (row.registry, row.scope) == (registry, scope)), None)
+        if own is not None:
+            connection.execute(delete(t.failure).where(t.failure.c.sweep == own.id))
+            number, started = own.id, own.started
+        else:
+            values = {"registry": registry, "scope": scope, "choice": choice, "ruleset": ruleset, "started": now}
+            made = connection.execute(insert(t.sweep).values(**values))
+            number, started = int(made.inserted_primary_key[0]), now  # type: ignore[index]
+        adopted = tuple(row.id for row in open_ones if row.id < number)
+        return Sweep(number, registry, started, adopted, resumed=own is not None)
 
     return store.write(work)
 
@@ -67,17 +63,14 @@ def audited(store: Store, repository: int) -> dict[str, str]:
 def keep_image(store: Store, sweep: Sweep, repository: int, key: str, audit: Audit, report: Mapping[str, Any]) -> None:
     """Keep what was found in an image; `report` is its masked JSON report, `key` what it was audited under."""
     platform = audit.image.config.platform
-    values = {
-        "platform": None if platform is None else printable(str(platform))[:128],
-        "audit": key,
-    }
+    values = {"platform": None if platform is None else printable(str(platform))[:128], "audit": key}
     packed = zlib.compress(json.dumps(report, separators=(",", ":")).encode(), 6)
 
     def work(connection: Connection) -> None:
         for record, own in zip(audit.records, audit.image.layers, strict=True):
             layer = {"diff_id": record.diff_id, "size": record.size}
             put(connection, t.layer, {"digest": own.digest or record.digest}, layer)
-        image = _seen(connection, sweep, t.image, {"repository": repository, "digest": audit.image.digest}, values)
+        image = put_seen(connection, sweep, t.image, {"repository": repository, "digest": audit.image.digest}, values)
         put(connection, t.report, {"image": image}, {"data": packed})
         connection.execute(delete(t.image_layer).where(t.image_layer.c.image == image))
         layers = [
@@ -86,10 +79,7 @@ def keep_image(store: Store, sweep: Sweep, repository: int, key: str, audit: Aud
         ]
         if layers:
             connection.execute(insert(t.image_layer), layers)
-        connection.execute(update(t.finding).where(t.finding.c.image == image).values(held=False))
-        for finding in audit.findings:
-            row = _finding_row(audit, finding)
-            _seen(connection, sweep, t.finding, {"image": image, "finding": finding.id}, {**row, "held": True})
+        _keep_findings(connection, sweep, image, audit)
 
     store.write(work)
 
@@ -104,19 +94,6 @@ def was_read(store: Store, sweep: Sweep, digest: str) -> bool:
     """Whether this sweep downloaded a layer, perhaps before it was killed."""
     wanted = select(t.layer.c.digest).where(t.layer.c.digest == digest, t.layer.c.read_in == sweep.id)
     return store.read(lambda c: c.execute(wanted).first()) is not None
-
-
-def touch(store: Store, sweep: Sweep, repository: int, tags: Mapping[str, str], images: Collection[str]) -> None:
-    """Note which tags a repository has, and which of its images were seen; with them, what they hold."""
-
-    def work(connection: Connection) -> None:
-        for table, column, keys in ((t.image, "digest", images), (t.tag, "name", tags)):
-            for chunk in chunks(sorted(keys)):
-                _see(connection, sweep, table, repository, column, chunk, tags if table is t.tag else None)
-        seen = select(t.image.c.id).where(t.image.c.repository == repository, t.image.c.last_seen == sweep.id)
-        _extend(connection, sweep, t.finding, [t.finding.c.held.is_(True), t.finding.c.image.in_(seen)])
-
-    store.write(work)
 
 
 def keep_failures(store: Store, sweep: Sweep, failures: Iterable[tuple[str, str]]) -> None:
@@ -134,80 +111,31 @@ def keep_failures(store: Store, sweep: Sweep, failures: Iterable[tuple[str, str]
     store.write(work)
 
 
-def went_through(store: Store, sweep: Sweep, repositories: Collection[int]) -> None:
-    """Note the repositories of which a sweep saw everything: what is new later is new since now."""
+def finish(store: Store, sweep: Sweep, now: str, numbers: Mapping[str, int]) -> None:
+    """End a sweep; `numbers` are the columns of `sweep` that count. What the one before saw of the same is dropped."""
 
     def work(connection: Connection) -> None:
-        for chunk in chunks(sorted(repositories)):
-            connection.execute(
-                update(t.repository)
-                .where(t.repository.c.id.in_(chunk), func.coalesce(t.repository.c.last_sweep, 0) != sweep.id)
-                .values(previous_sweep=t.repository.c.last_sweep, last_sweep=sweep.id)
-            )
+        connection.execute(update(t.sweep).where(t.sweep.c.id == sweep.id).values(finished=now, **numbers))
+        own = select(t.sweep.c.registry, t.sweep.c.scope).where(t.sweep.c.id == sweep.id).subquery()
+        same = select(t.sweep.c.id).join(own, (t.sweep.c.registry == own.c.registry) & (t.sweep.c.scope == own.c.scope))
+        before = list(connection.execute(same.where(t.sweep.c.id < sweep.id)).scalars())
+        for seen in (t.seen_image, t.seen_tag):
+            connection.execute(delete(seen).where(seen.c.sweep.in_(before)))
 
     store.write(work)
 
 
-def finish(store: Store, sweep: Sweep, now: str, numbers: Mapping[str, int]) -> None:
-    """End a sweep; `numbers` are the columns of `sweep` that count."""
-    ended = update(t.sweep).where(t.sweep.c.id == sweep.id).values(finished=now, **numbers)
-    store.write(lambda c: c.execute(ended))
-
-
-def _seen(connection: Connection, sweep: Sweep, table: Any, key: dict[str, Any], values: dict[str, Any]) -> int:
-    """Note that a row is there in this sweep; return its number."""
-    where = [table.c[name] == value for name, value in key.items()]
-    wanted = select(table.c.id).where(*where)
-    found = connection.execute(wanted).scalar()
-    if found is None:
-        span = {"first_seen": sweep.started, "since": sweep.id, "last_seen": sweep.id}
-        return _id_of(connection.execute(insert(table).values(**key, **values, **span)))
-    connection.execute(update(table).where(*where).values(**values))
-    _extend(connection, sweep, table, where)
-    return int(found)
-
-
-def _see(
-    connection: Connection,
-    sweep: Sweep,
-    table: Any,
-    repository: int,
-    column: str,
-    keys: Sequence[str],
-    manifests: Mapping[str, str] | None,
-) -> None:
-    """Note that images or tags of a repository are there; a tag counts with what it names, and is made if new."""
-    where = [table.c.repository == repository, table.c[column].in_(keys)]
-    if manifests is None:
-        _extend(connection, sweep, table, where)
-        return
-    rows = connection.execute(select(table.c.id, table.c.name, table.c.manifest).where(*where)).all()
-    same = {row.name: row.id for row in rows if manifests[row.name] == row.manifest}
-    _extend(connection, sweep, table, [table.c.id.in_(list(same.values()))])
-    span = {"first_seen": sweep.started, "since": sweep.id, "last_seen": sweep.id}
-    made = [
-        {"repository": repository, "name": key, "manifest": manifests[key], **span} for key in keys if key not in same
-    ]
-    if made:
-        connection.execute(insert(table), made)
-
-
-def _extend(connection: Connection, sweep: Sweep, table: Any, where: Sequence[Any]) -> None:
-    """Bring `last_seen` up; where the row was not there when its repository was last swept, `since` starts anew."""
-    host = table if table is not t.finding else t.image
-    own = select(t.repository.c.last_sweep)
-    if table is t.finding:
-        own = own.join(t.image, t.image.c.repository == t.repository.c.id).where(t.image.c.id == table.c.image)
-    else:
-        own = own.where(t.repository.c.id == host.c.repository)
-    last = func.coalesce(own.correlate(table).scalar_subquery(), 0)
-    behind = table.c.last_seen < last
-    connection.execute(update(table).where(*where, behind).values(since=sweep.id, last_seen=sweep.id))
-    connection.execute(update(table).where(*where, table.c.last_seen < sweep.id).values(last_seen=sweep.id))
-
-
-def _id_of(result: Any) -> int:
-    return int(result.inserted_primary_key[0])
+def _keep_findings(connection: Connection, sweep: Sweep, image: int, audit: Audit) -> None:
+    """Bring the findings of an image up to date; what this audit did not find is gone from it."""
+    found = {finding.id for finding in audit.findings}
+    own = select(t.finding.c.id, t.finding.c.finding).where(t.finding.c.image == image)
+    lost = [row.id for row in connection.execute(own) if row.finding not in found]
+    for chunk in chunks(lost):
+        connection.execute(update(t.finding).where(t.finding.c.id.in_(chunk)).values(held=False))
+    close(connection, sweep, t.finding, t.finding.c.id, lost)
+    for finding in audit.findings:
+        values = {**_finding_row(audit, finding), "held": True}
+        put_seen(connection, sweep, t.finding, {"image": image, "finding": finding.id}, values)
 
 
 def _finding_row(audit: Audit, finding: Finding) -> dict[str, Any]:
@@ -227,29 +155,3 @@ def _finding_row(audit: Audit, finding: Finding) -> dict[str, Any]:
         "added_in": finding.added_in,
         "hidden_in": finding.hidden_in,
     }
-
-
-def forget(store: Store, before: str) -> int:
-    """Forget sweeps that ended before a time, and what none that stays has seen; return how many sweeps went.
-
-    The newest sweep of a registry stays.
-    """
-
-    def work(connection: Connection) -> int:
-        newest = select(func.max(t.sweep.c.id)).group_by(t.sweep.c.registry)
-        old = select(t.sweep.c.id).where(
-            func.coalesce(t.sweep.c.finished, t.sweep.c.started) < before, t.sweep.c.id.not_in(newest)
-        )
-        numbers = [int(number) for number in connection.execute(old).scalars()]
-        for chunk in chunks(numbers):
-            connection.execute(delete(t.finding).where(t.finding.c.last_seen.in_(chunk)))
-            connection.execute(delete(t.tag).where(t.tag.c.last_seen.in_(chunk)))
-            connection.execute(delete(t.image).where(t.image.c.last_seen.in_(chunk)))
-            connection.execute(delete(t.sweep).where(t.sweep.c.id.in_(chunk)))
-        held = select(t.image_layer.c.layer)
-        named = select(t.tag.c.manifest)
-        connection.execute(delete(t.layer).where(t.layer.c.digest.not_in(held)))
-        connection.execute(delete(t.manifest).where(t.manifest.c.digest.not_in(named)))
-        return len(numbers)
-
-    return store.write(work)

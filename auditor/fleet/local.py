@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from auditor.fleet.engine import Source, Task, read_layer
+from auditor.fleet.engine import Task, read_layer
+from auditor.images.client import Client
 from auditor.scan import Scanner
 
 
 class LocalEngine:
-    """Reads `parallel` layers at a time. The scanner is the caller's."""
+    """Reads `parallel` layers at a time. The client, which the sweep shares, and the scanner are the caller's."""
 
-    def __init__(self, source: Source, scanner: Scanner, key: bytes, parallel: int) -> None:
-        self._client, self._scanner, self._key = source.client(), scanner, key
+    def __init__(self, client: Client, scanner: Scanner, key: bytes, parallel: int) -> None:
+        self._client, self._scanner, self._key = client, scanner, key
         self._pool = ThreadPoolExecutor(parallel, "layer")
 
     def submit(self, task: Task) -> Future[bytes]:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from auditor.errors import UsageError
 from auditor.fleet import queries
-from auditor.fleet.queries import FindingRow, SweepRow
+from auditor.fleet.rows import FindingRow, SweepRow
 from auditor.fleet.store import Store
 from auditor.model import Severity
 from auditor.report.text import plural, printable, shortened

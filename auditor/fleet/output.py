@@ -13,7 +13,7 @@ from rich.text import Text
 
 from auditor.data import data_path
 from auditor.fleet import queries
-from auditor.fleet.queries import ImageRow, SweepRow
+from auditor.fleet.rows import ImageRow, SweepRow
 from auditor.fleet.store import Store
 from auditor.model import Severity
 from auditor.report.text import plural, printable, shortened, size
@@ -90,6 +90,8 @@ def _parts(store: Store, sweep: SweepRow) -> list[RenderableType]:
         style="dim",
     )
     parts: list[RenderableType] = [heading]
+    if sweep.choice:
+        parts.append(Text(f"a part of the registry: {printable(sweep.choice)}", style="dim"))
     if rows:
         parts.append(_images(rows))
     parts += _shared(store, sweep.id)

@@ -1,18 +1,20 @@
 """What the store knows: everything that is shown of a sweep comes from here, in a fixed order.
 
-    sweeps(store, registry)             all that finished, oldest first: the trends
-    last_sweep(store, registry)         the newest that finished
+    sweeps(store, registry)             all that finished, oldest first
+    last_sweep(store, registry)         the newest that finished, of all of the registry where there is one
+    alike(store, sweep)                 those that compare with a sweep: the trends
     images(store, sweep)                with tags, counts by severity and state, new and gone
     findings(store, sweep)              with first and last seen, and the image that holds each
-    new_findings, gone_findings         since the sweep before, one a repository and finding id
+    new_findings, gone_findings         one a repository and finding id
     shared_secrets(store, sweep)        secrets that more than one image holds
     leaking_layers(store, sweep)        which tags and images still hold the layer that brought a secret in, since when
     first_seen(store, sweep)            since when a repository's findings are known, in whichever image
     failures(store, sweep)              what was not audited
     report(store, image)                the JSON report of one image, masked
 
-New is what no image of its repository held when the repository was last swept; gone is what one held then, and none
-does now. A tag's images are those of all platforms of what it names.
+New is what no image of its repository held before, as far as sweeps have looked. Gone is what one held: the sweep
+looked for it, and no image of the repository holds it any more. A tag's images are those of all platforms of what it
+names. Images and findings are known of the newest sweep of each kind (same registry, same options), counts of all.
 """
 
 from __future__ import annotations
@@ -21,101 +23,25 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, and_, func, select
 
 from auditor.fleet import schema as t
-from auditor.fleet.statements import findings_where, held_before, ids_before, seen_images, seen_tags, tags_before
+from auditor.fleet.rows import FindingRow, ImageRow, LeakingLayer, SharedSecret, SweepRow, finding_row, sweep_row
+from auditor.fleet.statements import (
+    findings_where,
+    held_by_seen,
+    ids_after,
+    ids_before,
+    images_of,
+    repositories_of,
+    seen_images,
+    seen_tags,
+    tags_before,
+)
 from auditor.fleet.store import Store
 from auditor.model import Severity, State
-
-
-@dataclass(frozen=True, slots=True)
-class SweepRow:
-    """A sweep, with its counts by the names of the columns in schema.py."""
-
-    id: int
-    registry: str
-    started: str
-    finished: str | None
-    counts: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class FindingRow:
-    """A finding in an image. `image` is its number in the store; `secret` is hexadecimal, the same for equal secrets.
-
-    `added_in` and `hidden_in` are positions of layers in the image, `layer` the digest of the one that brought it in.
-    """
-
-    image: int
-    repository: str
-    digest: str
-    platform: str | None
-    id: str
-    rule: str
-    name: str
-    severity: str
-    confidence: str
-    state: str
-    path: str | None
-    where: str | None
-    line: int | None
-    masked: str
-    secret: str
-    layer: str | None
-    added_in: int | None
-    hidden_in: int | None
-    first_seen: str
-    last_seen: str
-
-
-@dataclass(frozen=True, slots=True)
-class ImageRow:
-    """An image of a sweep: one a repository and digest, so one a platform. `id` is its number in the store."""
-
-    id: int
-    repository: str
-    digest: str
-    platform: str | None
-    tags: tuple[str, ...]
-    by_severity: dict[str, int]
-    by_state: dict[str, int]
-    new: int
-    gone: int
-    first_seen: str
-
-    @property
-    def name(self) -> str:
-        """`repository@digest`."""
-        return f"{self.repository}@{self.digest}"
-
-
-@dataclass(frozen=True, slots=True)
-class SharedSecret:
-    """A secret that several images hold; `images` are `repository@digest`."""
-
-    secret: str
-    rule: str
-    masked: str
-    severity: str
-    first_seen: str
-    images: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LeakingLayer:
-    """A layer that brought secrets in; `tags` are `repository:tag`, `images` `repository@digest`."""
-
-    digest: str
-    secrets: int
-    rules: tuple[str, ...]
-    severity: str
-    first_seen: str
-    tags: tuple[str, ...]
-    images: tuple[str, ...]
 
 
 def sweeps(store: Store, registry: str | None = None) -> list[SweepRow]:
@@ -123,13 +49,18 @@ def sweeps(store: Store, registry: str | None = None) -> list[SweepRow]:
     wanted = select(t.sweep).where(t.sweep.c.finished.is_not(None)).order_by(t.sweep.c.id)
     if registry is not None:
         wanted = wanted.where(t.sweep.c.registry == registry)
-    return [_sweep(row) for row in _all(store, wanted)]
+    return [sweep_row(row) for row in _all(store, wanted)]
 
 
 def last_sweep(store: Store, registry: str | None = None) -> SweepRow | None:
-    """Return the newest sweep that finished."""
+    """Return the newest sweep that finished and left out no part; where there is none, the newest that finished."""
     found = sweeps(store, registry)
-    return found[-1] if found else None
+    return max(found, key=lambda row: (row.choice is None, row.id), default=None)
+
+
+def alike(store: Store, sweep: SweepRow) -> list[SweepRow]:
+    """Return the sweeps of the same registry with the same choice, up to this one, oldest first."""
+    return [row for row in sweeps(store, sweep.registry) if row.choice == sweep.choice and row.id <= sweep.id]
 
 
 def images(store: Store, sweep: int) -> list[ImageRow]:
@@ -162,23 +93,21 @@ def images(store: Store, sweep: int) -> list[ImageRow]:
 
 def findings(store: Store, sweep: int) -> list[FindingRow]:
     """Return what the images that a sweep saw hold, the most severe first within an image."""
-    return _findings(store, t.finding.c.last_seen == sweep)
+    return _findings(store, held_by_seen(sweep))
 
 
 def new_findings(store: Store, sweep: int) -> list[FindingRow]:
     """Return the findings that are new in their repository: each id once, of its first image."""
     before = {(row.name, row.finding) for row in _all(store, ids_before(sweep))}
-    return _each_once(row for row in findings(store, sweep) if (row.repository, row.id) not in before)
+    rows = _findings(store, and_(held_by_seen(sweep), t.finding.c.since == sweep))
+    return _each_once(row for row in rows if (row.repository, row.id) not in before)
 
 
 def gone_findings(store: Store, sweep: int) -> list[FindingRow]:
-    """Return the findings that the repositories of a sweep held before, and do not any more: each id once.
-
-    Nothing counts as gone from a repository of which something could not be audited: it may be there still.
-    """
-    now = {(row.repository, row.id) for row in findings(store, sweep)}
-    rows = _findings(store, held_before(sweep))
-    return _each_once(row for row in rows if (row.repository, row.id) not in now)
+    """Return the findings that repositories held before, and do not any more: each id once."""
+    rows = _findings(store, t.finding.c.gone_in == sweep)
+    there = {(row.name, row.finding) for row in _all(store, ids_after(sweep))} if rows else set()
+    return _each_once(row for row in rows if (row.repository, row.id) not in there)
 
 
 def shared_secrets(store: Store, sweep: int) -> list[SharedSecret]:
@@ -226,7 +155,7 @@ def leaking_layers(store: Store, sweep: int) -> list[LeakingLayer]:
 
 def first_seen(store: Store, sweep: int) -> dict[tuple[str, str], str]:
     """Return when each finding was first seen, by repository and finding id: images that are gone count too."""
-    swept = select(t.image.c.repository).where(t.image.c.last_seen == sweep)
+    swept = repositories_of(sweep)
     wanted = (
         select(t.repository.c.name, t.finding.c.finding, func.min(t.finding.c.first_seen).label("first_seen"))
         .join(t.image, t.image.c.repository == t.repository.c.id)
@@ -252,12 +181,7 @@ def report(store: Store, image: int) -> dict[str, Any]:
 
 def layer_numbers(store: Store, sweep: int) -> dict[str, int]:
     """Return how many different layers the images of a sweep have, how many it downloaded, and their bytes."""
-    own = (
-        select(t.image_layer.c.layer)
-        .join(t.image, t.image.c.id == t.image_layer.c.image)
-        .where(t.image.c.last_seen == sweep)
-        .distinct()
-    )
+    own = select(t.image_layer.c.layer).where(t.image_layer.c.image.in_(images_of(sweep)))
     counted = select(func.count(), func.coalesce(func.sum(t.layer.c.size), 0)).select_from(t.layer)
     unique = store.read(lambda c: c.execute(counted.where(t.layer.c.digest.in_(own))).one())
     read = store.read(lambda c: c.execute(counted.where(t.layer.c.read_in == sweep)).one())
@@ -265,7 +189,7 @@ def layer_numbers(store: Store, sweep: int) -> dict[str, int]:
 
 
 def numbers(store: Store, sweep: int) -> dict[str, int]:
-    """Return the counts that a sweep keeps, by the names of the columns in schema.py."""
+    """Return the counts that a sweep keeps, by the names of the columns in schema/sweeps.py."""
     seen, found = images(store, sweep), findings(store, sweep)
     severities = Counter(row.severity for row in found)
     return {
@@ -288,23 +212,9 @@ def _all(store: Store, wanted: Select[Any]) -> Sequence[Any]:
     return store.read(lambda c: c.execute(wanted).all())
 
 
-def _sweep(row: Any) -> SweepRow:
-    named = ("id", "registry", "started", "finished")
-    counts = {key: int(value) for key, value in row._mapping.items() if key not in (*named, "scope", "ruleset")}
-    return SweepRow(row.id, row.registry, row.started, row.finished, counts)
-
-
 def _findings(store: Store, condition: Any) -> list[FindingRow]:
-    rows = [_finding(row) for row in _all(store, findings_where(condition))]
+    rows = [finding_row(row) for row in _all(store, findings_where(condition))]
     return sorted(rows, key=lambda r: (r.repository, r.digest, -Severity(r.severity).rank, r.path or "\uffff", r.id))
-
-
-def _finding(row: Any) -> FindingRow:
-    return FindingRow(
-        row.image, row.repository, row.digest, row.platform, row.finding, row.rule, row.name, row.severity,
-        row.confidence, row.state, row.path, row.place, row.line, row.masked, bytes(row.secret).hex(), row.layer,
-        row.added_in, row.hidden_in, row.first_seen, row.seen or row.first_seen,
-    )  # fmt: skip
 
 
 def _tags(store: Store, sweep: int) -> dict[int, tuple[str, ...]]:

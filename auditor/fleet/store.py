@@ -33,7 +33,7 @@ from sqlalchemy.exc import (
 from auditor.errors import StoreError, UsageError
 from auditor.fleet import schema
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration."""
 
 _FILE = "registry.sqlite"
@@ -87,20 +87,23 @@ class Store:
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run what only reads, in one transaction: it sees one state of the store."""
-        return self._run(self._reads, work)
+        return self._run(self._reads, work, self._patience_s)
 
-    def write(self, work: Callable[[Connection], T]) -> T:
-        """Run what writes, in one transaction: all of it is kept, or nothing. It may be run several times."""
-        return self._run(self._engine, work)
+    def write(self, work: Callable[[Connection], T], *, patient: bool = True) -> T:
+        """Run what writes, in one transaction: all of it is kept, or nothing. It may be run several times.
 
-    def _run(self, engine: Engine, work: Callable[[Connection], T]) -> T:
+        Without patience it is not: what can't be done at once raises StoreError.
+        """
+        return self._run(self._engine, work, self._patience_s if patient else 0)
+
+    def _run(self, engine: Engine, work: Callable[[Connection], T], patience_s: float) -> T:
         waited, pause = 0.0, 0.5
         while True:
             try:
                 with engine.begin() as connection:
                     return work(connection)
             except SQLAlchemyError as exc:
-                if waited >= self._patience_s or not _passes(exc):
+                if waited >= patience_s or not _passes(exc):
                     raise StoreError(f"store {self}: {_words(exc)}") from exc
             time.sleep(pause)
             waited, pause = waited + pause, min(pause * 2, 15)
@@ -111,21 +114,28 @@ class Store:
         self.write(self._upgrade)
 
     def _upgrade(self, connection: Connection) -> None:
-        from alembic import command
-        from alembic.config import Config
         from alembic.util import CommandError
 
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        config = Config(attributes={"connection": connection})
-        config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
-        config.set_main_option("path_separator", "os")
         try:
-            command.upgrade(config, "head")
+            migrate(connection)
         except CommandError:
             raise StoreError(
                 f"store {self}: is of version {_revision(connection)}, this program knows {HEAD}; install a newer one"
             ) from None
+
+
+def migrate(connection: Connection, revision: str = HEAD) -> None:
+    """Bring the tables up to a version, or back to it. Raises Alembic's CommandError on one that nobody knows."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    back = (_revision(connection) or "") > revision
+    (command.downgrade if back else command.upgrade)(config, revision)
 
 
 def put(connection: Connection, table: Any, key: dict[str, Any], values: dict[str, Any]) -> None:

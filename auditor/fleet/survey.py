@@ -14,7 +14,7 @@ from auditor.errors import AuditError, ImageError, NotFound, StoreError, Unautho
 from auditor.fleet.catalog import Wanted, newest, tags_wanted
 from auditor.fleet.ledger import audited, repository_id
 from auditor.fleet.manifests import Leaf, keep_manifest, known_leaves, known_tags, known_times
-from auditor.fleet.patience import patient
+from auditor.fleet.patience import Turns
 from auditor.fleet.store import Store
 from auditor.images import manifest
 from auditor.images.manifest import Descriptor, Origin, platform_matches
@@ -23,7 +23,7 @@ from auditor.images.registry import Repository
 from auditor.images.source import Image
 from auditor.model import Digest
 
-_MAX_UNANSWERED = 20  # tags in a row
+_MAX_UNANSWERED = 20  # repositories and tags in a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,18 @@ class Candidate:
 
 @dataclass(slots=True)
 class Survey:
-    """A repository as it was found. `tags` are what each tag names; `failed` are references and reasons."""
+    """A repository as it was found.
+
+    `listed` are all its tags, None where only some were asked for; `roots` are what those name that were looked up, and
+    `shown` the ones of them that are wanted. `failed` are references and reasons.
+    """
 
     wanted: Wanted
     number: int
     repository: Repository
-    tags: dict[str, Digest] = field(default_factory=dict)
+    listed: frozenset[str] | None = None
+    roots: dict[str, Digest] = field(default_factory=dict)
+    shown: tuple[str, ...] = ()
     candidates: list[Candidate] = field(default_factory=list)
     audited: dict[str, str] = field(default_factory=dict)
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -54,7 +60,10 @@ class Survey:
 
 
 class Surveyor:
-    """Surveys repositories, some requests at a time. `open_repository` gives a repository of the registry."""
+    """Surveys repositories, the tags of each in the threads of a pool.
+
+    `open_repository` gives a repository of the registry, and `ask` lets so many ask it at a time.
+    """
 
     def __init__(
         self,
@@ -62,31 +71,37 @@ class Surveyor:
         open_repository: Callable[[str], Repository],
         pool: Executor,
         platform: str | None,
+        ask: Turns,
     ) -> None:
-        self._store, self._open, self._pool, self._platform = store, open_repository, pool, platform
+        self._store, self._open, self._pool, self._platform, self._ask = store, open_repository, pool, platform, ask
         self._unanswered = 0
 
     def survey(self, wanted: Wanted) -> Survey:
-        """Look at one repository. Never raises an AuditError but StoreError: what fails is noted."""
+        """Look at one repository. What fails is noted, but for the store and a registry that answers no more."""
         repository = self._open(wanted.name)
         found = Survey(wanted, repository_id(self._store, repository.client.host, wanted.name), repository)
         try:
-            tags = self._tags(wanted, repository)
+            versions = self._versions(found)
         except NotFound as exc:
             if wanted.versions is not None:  # else it was in the catalog, and is gone, or has no tag left
                 found.failed.append((wanted.name, str(exc)))
+            found.listed = frozenset()
             return found
         except (ImageError, Unreachable) as exc:
+            self._hear(exc)
             found.failed.append((wanted.name, str(exc)))
             return found
-        self._resolve(found, tags)
+        self._resolve(found, versions)
         found.audited = audited(self._store, found.number)
         return found
 
-    def _tags(self, wanted: Wanted, repository: Repository) -> list[str]:
+    def _versions(self, found: Survey) -> list[str]:
+        wanted = found.wanted
         if wanted.versions is not None:
             return list(wanted.versions)
-        return tags_wanted(patient(repository.tags), wanted.rules)
+        listed = self._ask(found.repository.tags)
+        found.listed = frozenset(listed)
+        return tags_wanted(listed, wanted.rules)
 
     def _resolve(self, found: Survey, versions: Sequence[str]) -> None:
         known = known_tags(self._store, found.repository.client.host, found.name)
@@ -98,11 +113,11 @@ class Surveyor:
             else:
                 self._unanswered = 0
                 roots[version] = outcome
-        leaves = known_leaves(self._store, set(roots.values()))
+        leaves = {**parts, **known_leaves(self._store, set(roots.values()) - parts.keys())}
         times = known_times(self._store, set(roots.values())) if found.wanted.rules.newest else {}
         made = {version: times.get(digest) for version, digest in roots.items()}
         kept = newest([*roots], made, found.wanted.rules.newest)
-        found.tags = {version: roots[version] for version in kept if ":" not in version}
+        found.roots, found.shown = roots, tuple(kept)
         found.candidates = _grouped({version: leaves.get(roots[version], ()) for version in kept}, self._platform)
 
     def _root(
@@ -110,24 +125,43 @@ class Surveyor:
     ) -> Digest:
         """Return the digest that a tag names now; its parts are in the store then."""
         if version in known or version in parts:
-            digest = patient(lambda: repository.look_up(version))
+            digest = self._ask(lambda: repository.look_up(version))
             if digest is not None and digest in parts:
                 return digest
         digest_given = Digest(version) if ":" in version else None
         reference = Reference(repository.client.host, repository.name, None if digest_given else version, digest_given)
-        descriptor = patient(lambda: repository.resolve(reference))
-        leaves, created = patient(lambda: describe(repository, descriptor))
+        descriptor = self._ask(lambda: repository.resolve(reference))
+        leaves, created = self._ask(lambda: describe(repository, descriptor))
         keep_manifest(self._store, descriptor.digest, leaves, created)
         return descriptor.digest
 
     def _note(self, found: Survey, version: str, error: AuditError) -> None:
-        self._unanswered = self._unanswered + 1 if _is_silence(error) else 0
-        if self._unanswered >= _MAX_UNANSWERED:  # or each of thousands of tags would be waited for
-            raise Unreachable(f"{error}; the sweep ends here, and goes on there when it is run again")
-        if isinstance(error, NotFound) and found.wanted.versions is None and not is_there(found.repository, version):
+        self._hear(error)
+        if (
+            isinstance(error, NotFound)
+            and found.wanted.versions is None
+            and not self._is_there(found.repository, version)
+        ):
             return  # it was deleted since it was listed
         mark = "@" if ":" in version else ":"
         found.failed.append((f"{found.name}{mark}{version}", str(error)))
+
+    def _is_there(self, repository: Repository, tag: str) -> bool:
+        """Whether a repository has a tag, as far as it says."""
+        try:
+            self._ask(lambda: repository.look_up(tag))
+        except NotFound:
+            return False
+        except AuditError:
+            return True
+        return True
+
+    def _hear(self, error: AuditError) -> None:
+        """Count what is not answered. Raises Unreachable where it is too much in a row."""
+        silence = isinstance(error, Unreachable) and not isinstance(error, Unauthorized)
+        self._unanswered = self._unanswered + 1 if silence else 0
+        if self._unanswered >= _MAX_UNANSWERED:  # or each of thousands would be waited for
+            raise Unreachable(f"{error}; the sweep ends here, and goes on there when it is run again")
 
     def _each(self, work: Callable[[str], Digest], items: Iterable[str]) -> Iterable[tuple[str, Digest | AuditError]]:
         started = [(item, self._pool.submit(work, item)) for item in items]
@@ -138,21 +172,6 @@ class Surveyor:
                 raise
             except AuditError as exc:
                 yield item, exc
-
-
-def _is_silence(error: AuditError) -> bool:
-    return isinstance(error, Unreachable) and not isinstance(error, Unauthorized)
-
-
-def is_there(repository: Repository, tag: str) -> bool:
-    """Whether a repository has a tag, as far as it says."""
-    try:
-        patient(lambda: repository.look_up(tag))
-    except NotFound:
-        return False
-    except AuditError:
-        return True
-    return True
 
 
 def describe(repository: Repository, root: Descriptor) -> tuple[tuple[Leaf, ...], str | None]:

@@ -9,66 +9,36 @@ kept as soon as it is audited, so that a sweep that was killed goes on where it 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from auditor.audit import Request, audit_image
-from auditor.config import Registry
-from auditor.data import code_digest
 from auditor.errors import AuditError, EngineError, NotFound, StoreError
-from auditor.fleet import ledger, queries
-from auditor.fleet.catalog import Choice, Scope, Wanted, chosen
-from auditor.fleet.engine import Engine, Source
+from auditor.fleet import ledger, queries, spans
+from auditor.fleet.catalog import chosen
+from auditor.fleet.engine import Engine
 from auditor.fleet.layers import Layers
-from auditor.fleet.patience import patient
-from auditor.fleet.records import DEFAULT_BYTES, StoredRecords, recent_documents, recent_records
+from auditor.fleet.lease import Lease, held, sweep_lease
+from auditor.fleet.order import AuditKeys, Order
+from auditor.fleet.patience import Turns
+from auditor.fleet.records import StoredRecords, recent_documents, recent_records
+from auditor.fleet.spans import Sighting
 from auditor.fleet.store import Store
 from auditor.fleet.survey import Candidate, Survey, Surveyor, read_image
 from auditor.images.client import Client
 from auditor.images.registry import Repository
 from auditor.images.source import Image
+from auditor.pipeline import Request, audit_image
 from auditor.records import Records
 from auditor.report.document import report
 from auditor.scan import Scanner
-from auditor.selection import Selection
 
 _SURVEYS = 4  # repositories that are looked at ahead
-_ROOMS = ("", "advice", "codec", "detect", "images", "layers", "provenance", "report", "scan", "unpack")
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be swept, and how. `clock` returns the time as RFC 3339 in UTC.
-
-    With `fresh`, nothing that was kept is used: every layer is read again, every image audited again.
-    """
-
-    scope: Scope
-    choice: Choice
-    source: Source
-    clock: Callable[[], str]
-    selection: Selection = field(default_factory=Selection)
-    platform: str | None = None
-    base: str | None = None
-    parallel: int = 8
-    fresh: bool = False
-    record_bytes: int = DEFAULT_BYTES
-
-    @property
-    def scope_digest(self) -> str:
-        """Tells sweeps of the same from sweeps of other things."""
-        choice = {**asdict(self.choice), "registries": {k: asdict(v) for k, v in self.choice.registries.items()}}
-        listed = sorted(map(str, self.scope.listed))
-        text = json.dumps([str(self.scope), listed, choice, self.platform], sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,37 +52,54 @@ class _Job:
 
 
 class Sweeper:
-    """Runs one sweep. The store, the scanner and the engine are the caller's."""
+    """Runs one sweep. The store, the scanner, the engine and the client of the registry are the caller's."""
 
-    def __init__(self, store: Store, scanner: Scanner, engine: Engine, order: Order) -> None:
-        self._store, self._scanner, self._engine, self._order = store, scanner, engine, order
-        self._client: Client = order.source.client()
+    def __init__(self, store: Store, scanner: Scanner, engine: Engine, order: Order, client: Client) -> None:
+        self._store, self._scanner, self._engine, self._order, self._client = store, scanner, engine, order, client
+        self._ask = Turns(order.parallel)
         self._documents = recent_documents()
         self._kept = StoredRecords(store, order.record_bytes)
         self._records = Records(scanner, self._kept, known=recent_records())
-        self._complete: list[int] = []
+        self._keys = AuditKeys(order, scanner.ruleset.digest)
         self._seen: dict[int, list[str]] = {}
 
     def run(self) -> int:
-        """Sweep; return the sweep's number in the store. Raises UsageError, StoreError, and what a bare start meets."""
+        """Sweep; return the sweep's number in the store.
+
+        Raises Unreachable where no registry answers, UsageError, StoreError (also where another process sweeps the same
+        now), EngineError.
+        """
+        scope, digest = str(self._order.scope), self._order.scope_digest
+        self._client.reach()  # of a registry that is down it is said at once, not after patience with all of it
+        say = self._scanner.progress.say
+        with held(self._store, sweep_lease(scope, digest), f"{scope} is being swept", say=say) as lease:
+            return self._run(lease)
+
+    def _run(self, lease: Lease) -> int:
         order = self._order
-        ruleset = self._scanner.ruleset.digest
-        self._sweep = ledger.begin(self._store, str(order.scope), order.scope_digest, ruleset, order.clock())
+        scope, ruleset = str(order.scope), self._scanner.ruleset.digest
+        self._sweep = ledger.begin(
+            self._store, scope, order.scope_digest, ruleset, order.clock(), choice=order.choice_text
+        )
         self._layers = Layers(
             self._store, self._kept, self._records, self._engine, self._sweep, self._scanner.progress, fresh=order.fresh
         )
+        known = spans.known_repositories(self._store, self._client.host)
         with ExitStack() as stack:
             surveys, requests, images = (
                 stack.enter_context(_pool(count, name))
                 for count, name in ((_SURVEYS, "survey"), (order.parallel, "ask"), (order.parallel, "open"))
             )
             stack.callback(self._client.stop)
-            surveyor = Surveyor(self._store, self._repository, requests, order.platform)
-            wanted = chosen(self._client, order.scope, order.choice)
+            surveyor = Surveyor(self._store, self._repository, requests, order.platform, self._ask)
+            wanted = chosen(self._client, order.scope, order.choice, known)
             jobs = self._jobs(ahead(surveys, surveyor.survey, wanted, _SURVEYS))
             for job in self._reading(ahead(images, self._opened, jobs, 2 * order.parallel)):
+                lease.check()
                 self._finish(job)
-        return self._close()
+        numbers = queries.numbers(self._store, self._sweep.id)
+        ledger.finish(self._store, self._sweep, order.clock(), numbers)
+        return self._sweep.id
 
     def _repository(self, name: str) -> Repository:
         return Repository(self._client, name, self._documents)
@@ -123,7 +110,7 @@ class Sweeper:
             self._scanner.progress.say(f"{self._client.host}/{survey.name}")
             seen = self._seen.setdefault(survey.number, [])
             for candidate in survey.candidates:
-                key = self._key(survey.wanted, candidate)
+                key = self._keys.of(survey.wanted.rules, candidate)
                 if survey.audited.get(candidate.leaf.digest) == key and not self._order.fresh:
                     seen.append(candidate.leaf.digest)
                 else:
@@ -135,7 +122,7 @@ class Sweeper:
         if job.candidate is None:
             return job
         try:
-            image = patient(lambda: self._named(job.survey, job.candidate))
+            image = self._ask(lambda: self._named(job.survey, job.candidate))
         except AuditError as exc:
             return replace(job, image=exc)
         return replace(job, image=image)
@@ -163,10 +150,7 @@ class Sweeper:
         """Audit an image whose layers are read; at the end of a repository, note what it holds."""
         survey, candidate = job.survey, job.candidate
         if candidate is None:
-            ledger.touch(self._store, self._sweep, survey.number, survey.tags, self._seen.pop(survey.number))
-            ledger.keep_failures(self._store, self._sweep, survey.failed)
-            if not survey.failed:
-                self._complete.append(survey.number)
+            self._end(survey)
             return
         try:
             if isinstance(job.image, AuditError):
@@ -181,9 +165,18 @@ class Sweeper:
             if not (isinstance(exc, NotFound) and self._vanished(survey, candidate)):
                 survey.failed.append((_reference(survey, candidate), str(exc)))
 
+    def _end(self, survey: Survey) -> None:
+        """Note what a repository holds, and what failed."""
+        seen = Sighting(
+            survey.roots, survey.shown, self._seen.pop(survey.number), survey.listed, complete=not survey.failed
+        )
+        spans.see(self._store, self._sweep, survey.number, seen)
+        if survey.failed:
+            ledger.keep_failures(self._store, self._sweep, survey.failed)
+
     def _audit(self, job: _Job, image: Image) -> None:
-        rules = job.survey.wanted.rules
-        request = Request(base=self._order.base, selection=_narrowed(self._order.selection, rules))
+        selection = self._order.selection_for(job.survey.wanted.rules)
+        request = Request(base=self._order.base, selection=selection)
         audit = audit_image(image, self._scanner, request, self._records)
         masked = report(audit, self._sweep.started)
         ledger.keep_image(self._store, self._sweep, job.survey.number, job.key, audit, masked)
@@ -195,38 +188,15 @@ class Sweeper:
             return False
         for tag in candidate.tags:
             try:
-                if patient(lambda tag=tag: survey.repository.look_up(tag)) == survey.tags[tag]:  # type: ignore[misc]
+                if self._ask(lambda tag=tag: survey.repository.look_up(tag)) == survey.roots[tag]:  # type: ignore[misc]
                     return False
             except NotFound:
                 continue
             except AuditError:
                 return False
         for tag in candidate.tags:
-            survey.tags.pop(tag, None)
+            survey.roots.pop(tag, None)
         return True
-
-    def _key(self, wanted: Wanted, candidate: Candidate) -> str:
-        """Name all that an image's findings depend on, besides its bytes."""
-        selection = _narrowed(self._order.selection, wanted.rules)
-        by_name = selection.exclude_images or any(item.image for item in selection.ignore)
-        plain = {key: sorted(map(str, value)) if isinstance(value, frozenset) else str(value)
-                 for key, value in ((name, getattr(selection, name)) for name in selection.__slots__)}  # fmt: skip
-        parts = [
-            self._scanner.ruleset.digest,
-            code_digest(*_ROOMS),
-            self._order.base,
-            plain,
-            [item.digest for item in candidate.attestations],
-            candidate.tags if by_name else (),
-        ]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-    def _close(self) -> int:
-        """Count, and end the sweep."""
-        ledger.went_through(self._store, self._sweep, self._complete)
-        numbers = queries.numbers(self._store, self._sweep.id)
-        ledger.finish(self._store, self._sweep, self._order.clock(), numbers)
-        return self._sweep.id
 
 
 def ahead(pool: Executor, work: Callable[[T], R], items: Iterable[T], count: int) -> Iterator[R]:
@@ -245,17 +215,6 @@ class _pool(ThreadPoolExecutor):  # noqa: N801 - it is used as a function
 
     def __exit__(self, *_: object) -> None:
         self.shutdown(cancel_futures=True)
-
-
-def _narrowed(selection: Selection, rules: Registry) -> Selection:
-    """Add what the config file leaves out of this registry."""
-    exclude = rules.exclude
-    return replace(
-        selection,
-        exclude_paths=(*selection.exclude_paths, *exclude.paths),
-        exclude_rules=selection.exclude_rules | set(exclude.rules),
-        exclude_images=(*selection.exclude_images, *exclude.images),
-    )
 
 
 def _reference(survey: Survey, candidate: Candidate) -> str:

@@ -22,7 +22,7 @@ from auditor.errors import AuditError
 from auditor.fleet.health import Page, health
 from auditor.fleet.logs import say
 from auditor.fleet.metrics import CONTENT_TYPE, Metrics
-from auditor.fleet.queries import SweepRow
+from auditor.fleet.rows import SweepRow
 from auditor.fleet.schedule import Schedule
 
 _NAP_S = 30  # the clock is looked at again: it may have been set, or the machine asleep

@@ -19,8 +19,9 @@ from auditor.fleet import dashboard, output, queries
 from auditor.fleet.catalog import Choice, parse_scope
 from auditor.fleet.engine import Source
 from auditor.fleet.local import LocalEngine
+from auditor.fleet.order import Order
 from auditor.fleet.store import Store
-from auditor.fleet.sweep import Order, Sweeper
+from auditor.fleet.sweep import Sweeper
 from auditor.scan import Scanner
 from tests.conftest import free_port, require
 from tests.fleet.planted import Content, Remote, fill
@@ -120,8 +121,9 @@ class Sweeps:
 
     def __call__(self, name: str | None, lines: Path | None = None, **more: Any) -> dict[str, Any]:
         order = self.order(name, lines, **more)
-        with closing(LocalEngine(order.source, self.scanner, self.store.key, order.parallel)) as engine:
-            number = Sweeper(self.store, self.scanner, engine, order).run()
+        client = order.source.client()
+        with closing(LocalEngine(client, self.scanner, self.store.key, order.parallel)) as engine:
+            number = Sweeper(self.store, self.scanner, engine, order, client).run()
         row = next(row for row in queries.sweeps(self.store) if row.id == number)
         return output.document(self.store, row, lambda _: None)
 

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -17,6 +18,7 @@ FAULTS = ("status 500", "busy", "slow down", "dropped", "cut", "corrupt")
 class Proxy:
     """Forwards GET and HEAD. `faults` is the share of requests that fail, in turn by each of `ways`.
 
+    `replaced` are answers of the proxy's own, by path; `retry_after` what a busy registry says of when to come again.
     With `uses`, a token is good for so many requests: then the registry sees them without it, as if it had expired.
     """
 
@@ -26,6 +28,8 @@ class Proxy:
         self.ways: tuple[str, ...] = FAULTS
         self.uses = 0
         self.delay_s = 0.0
+        self.replaced: dict[str, bytes] = {}
+        self.retry_after: Callable[[], str] = lambda: "0"
         self.reset()
         owner = self
 
@@ -101,7 +105,9 @@ class _Handler(BaseHTTPRequestHandler):
         way = proxy.fault(self.command, self.path.partition("?")[0])
         if proxy.delay_s:
             time.sleep(proxy.delay_s)
-        if way in ("status 500", "busy", "slow down"):
+        if (own := proxy.replaced.get(self.path.partition("?")[0])) is not None:
+            self._answer(200, own)
+        elif way in ("status 500", "busy", "slow down"):
             self._answer({"status 500": 500, "busy": 503, "slow down": 429}[way])
         elif way == "dropped":
             self._drop()
@@ -111,12 +117,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.do_GET()
 
-    def _answer(self, status: int) -> None:
+    def _answer(self, status: int, body: bytes = b"") -> None:
         self.send_response(status)
-        if status != 500:
-            self.send_header("Retry-After", "0")
-        self.send_header("Content-Length", "0")
+        if status in (429, 503):
+            self.send_header("Retry-After", self.proxy.retry_after())
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 
     def _drop(self) -> None:
         self.close_connection = True

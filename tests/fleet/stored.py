@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from auditor.audit import Audit, Request, audit_image
-from auditor.fleet import ledger, manifests, queries
-from auditor.fleet.queries import SweepRow
+from auditor.fleet import ledger, manifests, queries, spans
 from auditor.fleet.records import StoredRecords
+from auditor.fleet.rows import SweepRow
+from auditor.fleet.spans import Sighting
 from auditor.fleet.store import Store
 from auditor.images.manifest import Descriptor
 from auditor.images.resolve import open_target
 from auditor.model import Digest
+from auditor.pipeline import Audit, Request, audit_image
 from auditor.records import Records
 from auditor.report.document import report
 from auditor.scan import Scanner
@@ -39,7 +40,6 @@ class Stored:
     ) -> SweepRow:
         started = f"{day}T05:00:00Z"
         sweep = ledger.begin(self.store, registry, "0" * 64, self.scanner.ruleset.digest, started)
-        numbers = []
         for repository, tagged in content.items():
             number = ledger.repository_id(self.store, registry, repository)
             tags: dict[str, str] = {}
@@ -50,12 +50,9 @@ class Stored:
                 platform = audit.image.config.platform
                 leaf = Descriptor(OCI + "manifest.v1+json", Digest(digest), 1, {}, platform)
                 manifests.keep_manifest(self.store, digest, [manifests.Leaf(leaf)])
-                if tag:
-                    tags[tag] = digest
-            ledger.touch(self.store, sweep, number, tags, tags.values())
-            numbers.append(number)
+                tags[tag or digest] = digest
+            spans.see(self.store, sweep, number, Sighting(tags, tags, set(tags.values()), tags))
         ledger.keep_failures(self.store, sweep, failed)
-        ledger.went_through(self.store, sweep, numbers)
         ledger.finish(self.store, sweep, f"{day}T05:10:00Z", queries.numbers(self.store, sweep.id))
         return next(row for row in queries.sweeps(self.store) if row.id == sweep.id)
 

@@ -143,8 +143,8 @@ class TestCertificates:
         monkeypatch.delenv("SSL_CERT_FILE", raising=False)
         monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
         monkeypatch.setenv(variable, str(private[2]))
-        response = client.Client(private[0]).get("_catalog", "registry:catalog:*")
-        assert len(response.json()["repositories"]) == 10
+        data, _ = client.Client(private[0]).document("_catalog", "registry:catalog:*")
+        assert len(json.loads(data)["repositories"]) == 10
 
 
 def make_certificates(folder: Path) -> Path:

@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 
 from auditor.errors import UsageError
-from auditor.fleet import dashboard, ledger, queries
+from auditor.fleet import dashboard, queries
 from auditor.fleet.dashboard import charts, names, site
-from auditor.fleet.queries import ImageRow, SweepRow
+from auditor.fleet.rows import ImageRow, SweepRow
 from auditor.fleet.store import Store
 from auditor.model import Severity
 from auditor.scan import Scanner
 from tests.conftest import Cli
+from tests.fleet.conftest import Sweeps
+from tests.fleet.planted import Remote, application
 from tests.fleet.stored import CREATED, REGISTRY, Site, Stored, service
 from tests.images import file, image, layer, step, token
 from tests.report.browser.planted import HOSTILE
@@ -201,14 +203,28 @@ def test_a_registry_without_findings_or_images_has_its_pages(stored: Stored, tmp
         assert "No layer brings a secret in" in (tmp_path / "site" / "layers.html").read_text()
 
 
-def test_what_a_sweep_under_way_has_seen_since_is_said_to_be_missing(stored: Stored, tmp_path: Path) -> None:
-    content = {name: {"1": service(name, token(1))} for name in ("a", "b")}
-    sweep = stored.sweep("2026-11-23", content)
-    later = ledger.begin(stored.store, REGISTRY, "0" * 64, "sha256:0", "2026-11-24T05:00:00Z")
-    seen = queries.images(stored.store, sweep.id)[0]
-    ledger.touch(stored.store, later, ledger.repository_id(stored.store, REGISTRY, "a"), {}, [seen.digest])
-    dashboard.write(stored.store, sweep, tmp_path / "site", CREATED)
-    assert "<b>Not shown:</b> 1 image that a later sweep" in (tmp_path / "site" / "index.html").read_text()
+@pytest.mark.registry
+def test_a_later_sweep_of_a_part_takes_nothing_from_the_pages_of_all(
+    sweeps: Sweeps, address: str, tmp_path: Path
+) -> None:
+    remote = Remote(address)
+    for name in ("team/a", "team/b"):
+        remote.push(name, "1", application(0, name[-1], token(1)))
+    sweeps(address)
+    whole = queries.last_sweep(sweeps.store, address)
+    assert whole is not None
+    dashboard.write(sweeps.store, whole, tmp_path / "before", CREATED)
+    sweeps(address, repos=("team/a",))
+    last = queries.last_sweep(sweeps.store, address)
+    assert last == whole
+    dashboard.write(sweeps.store, last, tmp_path / "after", CREATED)
+    before, after = files(tmp_path / "before"), files(tmp_path / "after")
+    stamp = re.compile(rb"\d{4}-\d{2}-\d{2}(T| )\d{2}:\d{2}(:\d{2}Z)?")
+    assert {k: stamp.sub(b"", v) for k, v in before.items()} == {k: stamp.sub(b"", v) for k, v in after.items()}
+    part = queries.sweeps(sweeps.store)[-1]
+    dashboard.write(sweeps.store, part, tmp_path / "part", CREATED)
+    assert "<code>--repos team/a</code>" in (tmp_path / "part" / "index.html").read_text()
+    assert queries.alike(sweeps.store, part) == [part]
 
 
 def row(number: int, **counts: int) -> SweepRow:

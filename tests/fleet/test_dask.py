@@ -49,7 +49,7 @@ def engine_of(sweeps: Sweeps, cluster: Cluster, source: Source, parallel: int = 
 def swept(sweeps: Sweeps, cluster: Cluster, registry: str) -> dict[str, Any]:
     order = sweeps.order(registry)
     with closing(engine_of(sweeps, cluster, order.source)) as engine:
-        number = Sweeper(sweeps.store, sweeps.scanner, engine, order).run()
+        number = Sweeper(sweeps.store, sweeps.scanner, engine, order, order.source.client()).run()
     row = next(row for row in queries.sweeps(sweeps.store) if row.id == number)
     return output.document(sweeps.store, row, lambda _: None)
 
@@ -151,7 +151,7 @@ def test_a_worker_that_joins_later_and_is_not_fit_says_so_for_its_layers(
     with closing(engine_of(sweeps, cluster, order.source)) as engine:
         cluster.add_worker("import auditor; auditor.__version__ = '0.0.1'")
         cluster.wait_for(2)
-        number = Sweeper(sweeps.store, sweeps.scanner, engine, order).run()
+        number = Sweeper(sweeps.store, sweeps.scanner, engine, order, order.source.client()).run()
     reasons = [reason for _, reason in queries.failures(sweeps.store, number)]
     assert reasons and all("has image-audit 0.0.1, not " in reason for reason in reasons)
     cluster.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -15,7 +16,10 @@ import click
 import kubernetes_validate
 import pytest
 import yaml
+from distributed.cli.dask_scheduler import main as dask_scheduler
+from distributed.cli.dask_worker import main as dask_worker
 
+from auditor import __version__
 from auditor.cli.registry import command
 from tests.conftest import Cli, require
 from tests.fleet.planted import Remote, application
@@ -23,6 +27,7 @@ from tests.images import token
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PROGRAM = Path(sys.executable).parent / "image-audit"
+IMAGE = f"registry.example.com/tools/image-audit:{__version__}"
 UNITS = ("image-audit-registry.service", "image-audit-registry.timer", "image-audit-watch.service")
 
 
@@ -85,10 +90,55 @@ def test_every_part_of_the_cluster_is_of_one_image_and_may_do_little() -> None:
         for _, document in documents() if document["kind"] in ("CronJob", "Deployment")
     ]  # fmt: skip
     containers = [container for pod in pods for container in pod["spec"]["containers"]]
-    assert len({container["image"] for container in containers}) == 1
+    assert {container["image"] for container in containers} == {IMAGE}
     assert all(container["securityContext"]["readOnlyRootFilesystem"] for container in containers)
     assert all(pod["spec"]["securityContext"]["runAsNonRoot"] for pod in pods)
     assert not any(pod["spec"]["automountServiceAccountToken"] for pod in pods)
+
+
+def cluster_in_the_docs() -> dict[str, Any]:
+    """The object of dask-kubernetes that docs/scale.md shows."""
+    text = (DEPLOY.parent / "docs/scale.md").read_text()
+    (block,) = re.findall(r"```yaml\n(apiVersion: kubernetes\.dask\.org.*?)```", text, flags=re.DOTALL)
+    value: dict[str, Any] = yaml.safe_load(block)
+    return value
+
+
+def test_dask_knows_the_commands_of_its_scheduler_and_workers() -> None:
+    specs = [document["spec"]["template"]["spec"] for _, document in documents() if document["kind"] == "Deployment"]
+    specs += [part["spec"] for part in cluster_in_the_docs()["spec"].values()]
+    commands = [container["command"] for spec in specs for container in spec["containers"]]
+    assert sorted(command[1] for command in commands) == ["scheduler", "scheduler", "worker", "worker"]
+    for program, kind, *arguments in commands:
+        assert program == "dask"
+        {"scheduler": dask_scheduler, "worker": dask_worker}[kind].make_context(kind, arguments)
+
+
+def test_the_cluster_in_the_docs_is_one_that_the_operator_takes() -> None:
+    found = cluster_in_the_docs()
+    name, worker, scheduler = found["metadata"]["name"], found["spec"]["worker"], found["spec"]["scheduler"]
+    assert (found["apiVersion"], found["kind"], set(found["spec"])) == (
+        "kubernetes.dask.org/v1", "DaskCluster", {"worker", "scheduler"},
+    )  # fmt: skip
+    assert set(worker) == {"replicas", "spec"} and set(scheduler) == {"spec", "service"}
+    parts = (("Pod", worker["spec"]), ("Pod", scheduler["spec"]), ("Service", scheduler["service"]))
+    for kind, spec in parts:
+        document = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "part"}, "spec": spec}
+        kubernetes_validate.validate(document, "1.31", strict=True)
+    assert scheduler["service"]["selector"] == {"dask.org/cluster-name": name, "dask.org/component": "scheduler"}
+    assert f"tcp://{name}-scheduler:8786" in (DEPLOY.parent / "docs/scale.md").read_text()
+    assert {container["image"] for spec in (worker, scheduler) for container in spec["spec"]["containers"]} == {IMAGE}
+
+
+def test_the_dockerfile_copies_what_there_is_and_runs_the_program(cli: Cli) -> None:
+    path = DEPLOY / "kubernetes/Dockerfile"
+    lines = path.read_text().splitlines()
+    copied = [shlex.split(line)[1:-1] for line in lines if line.startswith("COPY ") and "--from=" not in line]
+    assert copied and all((DEPLOY.parent / name).exists() for names in copied for name in names)
+    assert {"auditor", "rules", "reports", "requirements.lock"} <= {name for names in copied for name in names}
+    assert lines[-1] == 'ENTRYPOINT ["image-audit"]' and any(IMAGE in line for line in lines)
+    done = cli("dockerfile", path, "--format", "json")
+    assert (done.status, done.json["findings"]) == (0, [])
 
 
 @pytest.mark.registry

@@ -11,7 +11,7 @@ import pytest
 from auditor.errors import UsageError
 from auditor.fleet import queries
 from auditor.fleet.notify import News, Notifier, message
-from auditor.fleet.queries import SweepRow
+from auditor.fleet.rows import SweepRow
 from auditor.model import Severity
 from tests.conftest import Cli
 from tests.fleet.conftest import Sweeps

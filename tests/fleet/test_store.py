@@ -15,11 +15,11 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import CheckConstraint, Connection, insert, inspect, select, text
+from sqlalchemy import CheckConstraint, Connection, create_engine, insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
 from auditor.errors import StoreError, UsageError
-from auditor.fleet import schema, store
+from auditor.fleet import queries, schema, store
 from auditor.fleet.store import Store, default_url, put
 from tests.conftest import Cli
 
@@ -46,6 +46,51 @@ def test_the_migrations_make_the_tables_of_the_schema(url: str) -> None:
 def test_the_newest_migration_is_the_one_that_the_program_knows() -> None:
     scripts = ScriptDirectory(str(Path(store.__file__).parent / "migrations"))
     assert scripts.get_current_head() == store.HEAD
+
+
+def old_store(url: str) -> None:
+    """A store of the first version: of two sweeps the second did not see one image of two any more."""
+    with closing(Store(url)) as opened:
+        opened.write(lambda c: store.migrate(c, "0001"))
+    engine = create_engine(opened.url)
+    span = "'2026-01-01T00:00:00Z', 1"
+    rows = [
+        "INSERT INTO sweep (id, registry, scope, started, finished, ruleset) VALUES "
+        + ", ".join(f"({n}, 'r', 's', '2026-01-0{n}T00:00:00Z', '2026-01-0{n}T00:00:00Z', 'x')" for n in (1, 2)),
+        "INSERT INTO repository (id, host, name, last_sweep, previous_sweep) VALUES (1, 'r', 'team/app', 2, 1)",
+        "INSERT INTO manifest (digest) VALUES ('a'), ('b')",
+        "INSERT INTO leaf (manifest, position, digest, media_type) VALUES ('a', 0, 'a', 'm'), ('b', 0, 'b', 'm')",
+    ]
+    for number, (name, last) in enumerate((("a", 1), ("b", 2)), 1):
+        rows += [
+            "INSERT INTO tag (id, repository, name, manifest, first_seen, since, last_seen) VALUES "
+            f"({number}, 1, '{name}', '{name}', {span}, {last})",
+            "INSERT INTO image (id, repository, digest, audit, first_seen, since, last_seen) VALUES "
+            f"({number}, 1, '{name}', 'k', {span}, {last})",
+        ]
+    made = insert(schema.finding).values(
+        {"rule": "r", "name": "n", "severity": "high", "confidence": "high", "state": "present", "path": "/p",
+         "masked": "****", "secret": bytes(16), "held": True, "first_seen": "2026-01-01T00:00:00Z", "since": 1}
+    )  # fmt: skip
+    with engine.begin() as connection:
+        for row in rows:
+            connection.execute(text(row))
+        for number, last in ((1, 1), (2, 2)):
+            connection.execute(made.values(image=number, finding=f"f{number}", last_seen=last))
+    engine.dispose()
+
+
+def test_a_store_of_the_first_version_keeps_what_it_knows(url: str) -> None:
+    old_store(url)
+    with closing(Store(url)) as opened:
+        last = queries.last_sweep(opened)
+        assert last is not None and last.id == 2 and last.choice is None
+        assert [(image.digest, image.tags) for image in queries.images(opened, 2)] == [("b", ("b",))]
+        assert [row.id for row in queries.findings(opened, 2)] == ["f2"]
+        assert [row.id for row in queries.gone_findings(opened, 2)] == ["f1"]
+        opened.write(lambda c: store.migrate(c, "0001"))
+        row = opened.read(lambda c: c.execute(text("SELECT last_sweep, previous_sweep FROM repository")).one())
+        assert tuple(row) == (2, 1)
 
 
 def test_every_column_has_a_comment() -> None:

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from auditor.config import Exclude, Registry
 from auditor.errors import UsageError
-from auditor.fleet import ledger, queries
+from auditor.fleet import queries, retention
 from auditor.fleet.output import render, sweep_schema
 from auditor.selection import Selection
 from tests.fleet.conftest import Sweeps
@@ -281,7 +281,7 @@ def test_old_sweeps_are_forgotten_and_the_newest_stays(sweeps_in: Sweeps, addres
     remote.delete("team/app", root["digest"])
     remote.push("team/app", "2", application(0, "two", token(2)))
     found = sweeps_in(address)
-    assert ledger.forget(sweeps_in.store, "2027-01-01T00:00:00Z") == 1
+    assert retention.forget(sweeps_in.store, "2027-01-01T00:00:00Z") == 1
     assert [row.id for row in queries.sweeps(sweeps_in.store)] == [2]
     assert len(queries.images(sweeps_in.store, 2)) == len(found["images"]) == 1
     assert sweeps_in(address)["layers"]["read"] == 0

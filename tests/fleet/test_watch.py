@@ -22,7 +22,7 @@ from auditor.errors import StoreError, UsageError
 from auditor.fleet import health, queries
 from auditor.fleet.metrics import Metrics
 from auditor.fleet.notify import Notifier
-from auditor.fleet.queries import SweepRow
+from auditor.fleet.rows import SweepRow
 from auditor.fleet.schedule import Schedule, parse_schedule
 from auditor.fleet.watch import Stopped, Watch
 from tests.conftest import Cli

@@ -19,7 +19,7 @@ from auditor.fleet.dashboard import pages, site
 from auditor.fleet.dashboard.names import image_page
 from auditor.fleet.dashboard.site import check
 from auditor.fleet.dashboard.view import fleet
-from auditor.fleet.queries import SweepRow
+from auditor.fleet.rows import SweepRow
 from auditor.fleet.store import Store
 
 __all__ = ["check", "image_page", "write"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from auditor.fleet.queries import SweepRow
+from auditor.fleet.rows import SweepRow
 from auditor.model import Severity
 
 MOST_COLUMNS = 120

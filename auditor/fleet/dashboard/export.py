@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from auditor.fleet.dashboard.names import table
 from auditor.fleet.dashboard.view import Fleet
-from auditor.fleet.queries import FindingRow
+from auditor.fleet.rows import FindingRow
 from auditor.model import Severity, State
 from auditor.report.text import printable
 

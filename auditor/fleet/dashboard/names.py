@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from auditor.fleet.queries import ImageRow
+from auditor.fleet.rows import ImageRow
 
 OVERVIEW, SECRETS, LAYERS, SWEEPS = "index.html", "secrets.html", "layers.html", "sweeps.html"
 TABLES = ("images", "findings", "secrets", "layers", "changes", "sweeps", "failed")

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from auditor.fleet import queries
 from auditor.fleet.dashboard.names import image_page, secret_page
-from auditor.fleet.queries import FindingRow, ImageRow, LeakingLayer, SweepRow
+from auditor.fleet.rows import FindingRow, ImageRow, LeakingLayer, SweepRow
 from auditor.fleet.store import Store
 from auditor.model import Severity, State
 
@@ -68,10 +68,9 @@ class Age:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """A registry as a sweep saw it; `sweeps` are all of the registry up to that one, oldest first.
+    """A registry as a sweep saw it; `sweeps` are those that compare with it, oldest first.
 
-    `pages` are the images' by their number in the store; `moved_on` images were seen again by a later sweep, of
-    another part or of one that has not ended, and are missing here.
+    `pages` are the images' by their number in the store.
     """
 
     sweep: SweepRow
@@ -89,11 +88,6 @@ class Fleet:
     repositories: dict[str, int]
 
     @property
-    def moved_on(self) -> int:
-        """See the class."""
-        return max(self.sweep.counts["images"] - len(self.images), 0)
-
-    @property
     def findings(self) -> int:
         """How many places hold a secret, over all images."""
         return sum(self.by_severity.values())
@@ -106,7 +100,7 @@ def fleet(store: Store, sweep: SweepRow) -> Fleet:
     known = queries.first_seen(store, sweep.id)
     return Fleet(
         sweep=sweep,
-        sweeps=tuple(row for row in queries.sweeps(store, sweep.registry) if row.id <= sweep.id),
+        sweeps=tuple(queries.alike(store, sweep)),
         images=tuple(images),
         pages={image.id: image_page(image) for image in images},
         by_severity=_counted(Severity, (row.severity for row in findings)),

@@ -1,0 +1,97 @@
+"""A registry that is down, goes away in the middle, or asks to come again later."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from urllib3.util import Retry
+
+from auditor.errors import Unreachable
+from auditor.fleet import survey
+from auditor.fleet.patience import patient
+from auditor.images.client import Client
+from tests.conftest import free_port
+from tests.fleet.conftest import Sweeps
+from tests.fleet.planted import Content, Remote, application
+from tests.fleet.proxy import Proxy
+from tests.images import token
+
+pytestmark = pytest.mark.registry
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """The pauses that were made between two attempts; nobody waits for them."""
+    made: list[float] = []
+
+    def sleep(self: Retry, response: object = None) -> None:
+        wanted = self.get_retry_after(response) if response is not None else None  # type: ignore[arg-type]
+        made.append(self.get_backoff_time() if wanted is None else wanted)
+
+    monkeypatch.setattr(Retry, "sleep", sleep)
+    monkeypatch.setitem(patient.__kwdefaults__ or {}, "sleep", made.append)
+    yield made
+
+
+def test_one_that_is_down_is_knocked_at_once(pauses: list[float]) -> None:
+    host = f"127.0.0.1:{free_port()}"
+    with pytest.raises(Unreachable, match=f"registry {host} does not answer"):
+        Client(host).reach()
+    assert pauses == []
+
+
+def test_of_a_list_it_is_not_asked_either(sweeps: Sweeps, pauses: list[float], tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("".join(f"team/app{number}\n" for number in range(50)))
+    with pytest.raises(Unreachable, match="does not answer"):
+        sweeps(f"127.0.0.1:{free_port()}", tmp_path / "list")
+    assert pauses == []
+
+
+def test_one_that_goes_away_in_the_middle_is_waited_for_and_then_given_up(
+    sweeps: Sweeps, filled: tuple[str, Content], proxy_to: Callable[[str], Proxy], pauses: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(survey, "_MAX_UNANSWERED", 3)
+    proxy = proxy_to(filled[0])
+    count = proxy.fault
+
+    def fault(method: str, path: str) -> str | None:
+        count(method, path)
+        return "dropped" if sum(proxy.asked.values()) > 40 else None
+
+    monkeypatch.setattr(proxy, "fault", fault)
+    with pytest.raises(Unreachable, match="the sweep ends here, and goes on there when it is run again"):
+        sweeps(proxy.address)
+    assert len(pauses) > 3 * 4
+    monkeypatch.setattr(proxy, "fault", count)
+    assert len(sweeps(proxy.address)["images"]) == 40
+
+
+@pytest.mark.parametrize(
+    "when", [lambda: "7", lambda: email.utils.formatdate(time.time() + 30, usegmt=True)], ids=["seconds", "date"]
+)
+def test_one_that_says_when_to_come_again_is_asked_then(
+    sweeps: Sweeps, address: str, proxy_to: Callable[[str], Proxy], pauses: list[float], when: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    Remote(address).push("team/app", "1", application(0, "app", token(1)))
+    proxy = proxy_to(address)
+    proxy.retry_after = when
+    count, refused = proxy.fault, set[str]()
+
+    def fault(method: str, path: str) -> str | None:
+        count(method, path)
+        if path == "/v2/" or path in refused:
+            return None
+        refused.add(path)
+        return "slow down" if len(refused) % 2 else "busy"
+
+    monkeypatch.setattr(proxy, "fault", fault)
+    found = sweeps(proxy.address)
+    assert found["failed"] == [] and len(found["images"]) == 1
+    assert len(pauses) == len(refused) > 4
+    assert set(pauses) == {7} if when() == "7" else all(25 < pause <= 30 for pause in pauses)
