@@ -17,20 +17,20 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from auditor.codec.compression import compression_of, decompressed
-from auditor.codec.limits import MAX_DOCUMENT, MAX_DOCUMENTS
 from auditor.codec.tar import BLOCK, Header, Walker, is_header, normalise, padded
 from auditor.codec.verify import verified_document
 from auditor.errors import Damaged, ImageError, NotAnImage, NotFound
 from auditor.images import manifest
+from auditor.images.documents import parse_json, parse_object
 from auditor.images.manifest import Descriptor, Origin
 from auditor.images.source import Content, FileSlice, HeldFile, Image, Layer, Passed
+from auditor.limits import current, named
 from auditor.model import Digest, Kind
 
 Visit = Callable[[BinaryIO, str, Digest | None], Any]
 """Reads a layer's stored bytes to their end and returns what it made of them; it is given their name for errors, and
 the digest that their place in the archive claims them to have."""
 
-_MAX_MEMBERS = 200_000
 _CHUNK = 1 << 20
 
 
@@ -99,17 +99,17 @@ def _index(file: HeldFile, what: str) -> dict[str, Member]:
 
 
 def _pass(stream: BinaryIO, what: str, visit: Visit) -> dict[str, Member]:
-    members, links, kept = dict[str, Member](), dict[str, str](), 0
+    members, links, kept, limits = dict[str, Member](), dict[str, str](), 0, current()
     for header, body in walk_stream(stream, what):
         _note_link(links, header)
         if header.kind is not Kind.FILE:
             continue
         reader = io.BufferedReader(body, 1 << 16)
-        if header.size <= MAX_DOCUMENT and reader.peek(1)[:1] in (b"{", b"[", b""):
+        if header.size <= limits.json_bytes and reader.peek(1)[:1] in (b"{", b"[", b""):
             data = reader.read()
             kept += len(data)
-            if kept > MAX_DOCUMENTS:
-                raise Damaged(f"{what}: more than {MAX_DOCUMENTS} bytes of JSON documents")
+            if kept > limits.json_total:
+                raise Damaged(f"{what}: more than {limits.json_total} bytes of JSON documents {named('json-total')}")
             _add(members, header, Held(data), what)
         else:
             _add(members, header, Passed(visit(reader, f"{what}: {header.path}", _claimed(header.path))), what)
@@ -182,8 +182,9 @@ def _require_tar(block: bytes, what: str) -> None:
 
 
 def _add(members: dict[str, Member], header: Header, member: Member, what: str) -> None:
-    if len(members) >= _MAX_MEMBERS:
-        raise Damaged(f"{what}: more than {_MAX_MEMBERS} members")
+    most = current().image_members
+    if len(members) >= most:
+        raise Damaged(f"{what}: more than {most} members {named('image-members')}")
     members[header.path] = member
 
 
@@ -255,8 +256,10 @@ class _Archive:
 
     def _bytes(self, path: str) -> bytes:
         member = self._member(normalise(path))
-        if isinstance(member, Passed) or (isinstance(member, FileSlice) and member.size > MAX_DOCUMENT):
-            raise Damaged(f"{self._what}: {path} is no JSON document")
+        if isinstance(member, Passed):
+            raise Damaged(f"{self._what}: {path} is no JSON document, or too large for one {named('json-bytes')}")
+        if isinstance(member, FileSlice) and member.size > current().json_bytes:
+            raise Damaged(f"{self._what}: {path} is too large for a JSON document {named('json-bytes')}")
         with member.open() as stream:
             return stream.read()
 
@@ -280,7 +283,7 @@ class _Archive:
         if "manifest.json" not in self._members:
             return []
         what = f"{self._what}: manifest.json"
-        entries = manifest.parse_json(self._bytes("manifest.json"), what)
+        entries = parse_json(self._bytes("manifest.json"), what)
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise Damaged(f"{what}: want a list of objects")
         return entries
@@ -323,7 +326,7 @@ def sha256(data: bytes) -> Digest:
 
 def layout_roots(index: bytes, what: str, tag: str | None) -> list[Descriptor]:
     """Return the descriptors of an index.json that a tag names; all of them without one. Raises NotFound."""
-    document = manifest.parse_object(index, f"{what}: index.json")
+    document = parse_object(index, f"{what}: index.json")
     entries = document.get("manifests")
     if not isinstance(entries, list):
         raise Damaged(f"{what}: index.json lists no manifests")

@@ -1,37 +1,59 @@
-"""HTTP with one registry: addresses, logins, patience, limits. Source: OCI distribution-spec v1.1."""
+"""HTTP with one registry: addresses, logins, patience, redirects. Source: OCI distribution-spec v1.1.
+
+A registry says where things are: it redirects, it names a token server, the next page of a list, the place of an
+upload. None of these gets the login unless it is the registry's own address (or its token server, as Docker does), and
+none is asked where a registry has no business to lead (reach.py).
+"""
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import threading
-import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError
-from urllib3.util import Retry
 
 from auditor import __version__
-from auditor.codec.limits import MAX_DOCUMENT
-from auditor.errors import AuditError, Damaged, NotFound, Unauthorized, Unreachable
+from auditor.errors import AuditError, Damaged, Misled, NotFound, Unauthorized, Unreachable
 from auditor.images.login import Door, Login, keep_header, reason, stored_login, words
+from auditor.images.reach import Guard, is_loopback, origin_of, place_of
 from auditor.images.reference import DOCKER_HUB
+from auditor.images.wire import Adapter, Body, read_at_most
+from auditor.limits import Limits, current, named
 
-_TIMEOUT_S = (10, 60)  # to connect, and between bytes
-_LONGEST_WAIT_S = 120  # that a Retry-After may ask for
-_CONNECTIONS = 64
+_CONNECT_S = 10
 _LOGINS = 2  # the token of another thread, used after a refusal, may have expired meanwhile
+_AUTHORITIES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")  # variables; the second is OpenSSL's own
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer; `body` is cut where it is longer than an error may be."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    reason: str
+
+    @property
+    def words(self) -> str:
+        """The status and the registry's own words."""
+        return f"HTTP {self.status}: {words(self.body) or self.reason or self.status}"[:200]
 
 
 class Client:
     """Speaks HTTP with one registry; logs in when the registry asks for it. Threads may share it.
 
     `ca` is a file of certificates to trust instead of the system's; `rate` limits requests a second; `login` is used
-    instead of the one that `docker login` stored.
+    instead of the one that `docker login` stored. The limits are those in force when it is made.
     """
 
     def __init__(
@@ -44,54 +66,68 @@ class Client:
         login: Login | None = None,
     ) -> None:
         self.host = host
-        self._session = requests.Session()
-        self._session.headers["User-Agent"] = f"image-audit/{__version__}"
-        self._session.auth = keep_header
-        statuses = (429, 500, 502, 503, 504)
-        retry = _Patience(total=4, backoff_factor=0.5, status_forcelist=statuses, raise_on_status=False)
-        for scheme in ("https://", "http://"):
-            self._session.mount(scheme, _Paced(rate, max_retries=retry, pool_maxsize=_CONNECTIONS))
+        self._limits = current()
+        self._server = "registry-1.docker.io" if host == DOCKER_HUB else host
+        self._guard = Guard(host)
+        self._session = _session(self._server, self._limits, self._guard, rate)
         self._tokens: dict[str, str] = {}
-        self._login = login
+        self._ways: dict[tuple[str, str, int], dict[str, str]] = {}
+        self._login, self._ca, self._insecure = login, ca, insecure
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._insecure = insecure
         self._base: str | None = None
-        self._verify = _trusted(ca, host)
 
-    def get(self, path: str, scope: str, *, accept: str = "*/*", stream: bool = False) -> requests.Response:
-        """Fetch `/v2/PATH`. Raises NotFound on 404, Unauthorized on 401 and 403, Unreachable on the rest."""
-        return self._fetched("GET", path, scope, accept, stream)
+    def open(self, path: str, scope: str, *, size: int | None = None) -> Body:
+        """Open the body of `/v2/PATH`, which is `size` bytes long where that is known; reads check it.
 
-    def head(self, path: str, scope: str, *, accept: str) -> requests.Response:
-        """Ask for the headers of `/v2/PATH`; raises as `get` does."""
-        return self._fetched("HEAD", path, scope, accept, stream=False)
+        Raises NotFound on 404, Unauthorized on 401 and 403, Misled, Unreachable on the rest, Damaged on a wrong size.
+        """
+        response = self._fetched("GET", path, scope, "*/*")
+        what = f"{self.host}/v2/{path}"
+        stated = response.headers.get("Content-Length", "")
+        if size is not None and stated.isdecimal() and int(stated) != size:
+            response.close()
+            raise Damaged(f"{what}: has {int(stated)} bytes, want {size}")
+        most = self._limits.layer_bytes if size is None else size
+        told = f"has more than {most} bytes {named('layer-bytes')}" if size is None else f"goes on beyond {size} bytes"
+        return self._body(response, what, most, Damaged(f"{what}: {told}"))
 
-    def document(self, path: str, scope: str, *, accept: str = "*/*") -> tuple[bytes, requests.Response]:
-        """Fetch a document of bounded size, with its response. Raises as `get` does, and Damaged where it is larger."""
-        with self.get(path, scope, accept=accept, stream=True) as response:
-            try:
-                data = response.raw.read(MAX_DOCUMENT + 1)
-            except (HTTPError, OSError) as exc:
-                raise Unreachable(f"registry {self.host} breaks off: {reason(exc)}") from exc
-        if len(data) > MAX_DOCUMENT:
-            raise Damaged(f"{self.host}/v2/{path}: a document of more than {MAX_DOCUMENT} bytes")
-        return bytes(data), response
+    def head(self, path: str, scope: str, *, accept: str) -> Mapping[str, str]:
+        """Return the headers of `/v2/PATH`; raises as `open` does."""
+        with self._fetched("HEAD", path, scope, accept) as response:
+            response.raw.drain_conn()  # there is no body; without this the connection would be ended
+            return response.headers
 
-    def call(self, method: str, path: str, scope: str, body: Any = None, **headers: str) -> requests.Response:
+    def document(self, path: str, scope: str, *, accept: str = "*/*") -> tuple[bytes, Mapping[str, str]]:
+        """Fetch a document of bounded size, with its headers. Raises as `open` does, and Damaged where it is larger."""
+        response = self._fetched("GET", path, scope, accept)
+        what, most = f"{self.host}/v2/{path}", self._limits.json_bytes
+        coding = response.headers.get("Content-Encoding", "identity")
+        if coding.lower() != "identity":
+            response.close()
+            raise Damaged(f"{what}: comes with the Content-Encoding {coding!r:.40}, which nobody asked for")
+        too_long = Damaged(f"{what}: a document of more than {most} bytes {named('json-bytes')}")
+        return read_at_most(self._body(response, what, most, too_long)), response.headers
+
+    def call(self, method: str, path: str, scope: str, body: Any = None, **headers: str) -> Answer:
         """Send any request to `/v2/PATH`, or to a whole address that the registry gave. A body is read once.
 
-        The caller looks at the status. Raises Unauthorized on 401 and 403, Unreachable where nothing answers.
+        The caller looks at the status. Raises Unauthorized on 401 and 403, Misled, Unreachable where nothing answers.
         """
-        url = urljoin(self._address(), path)
+        url = self._guard.joined(self._address(), path)
         sent = {key.replace("_", "-"): value for key, value in headers.items()}
         response = self._called(method, url, scope, body, sent)
         if response.status_code == 401 and body is None:
             self._log_in(response, scope)
             response = self._called(method, url, scope, body, sent)
-        if response.status_code in (401, 403):
-            raise Unauthorized(f"{self.host}: {words(response)} for {method}; `docker login {self.host}` first")
-        return response
+        answer = self._answer(response)
+        if answer.status in (401, 403):
+            raise Unauthorized(f"{self.host}: {answer.words} for {method}; `docker login {self.host}` first")
+        return answer
+
+    def reach(self) -> None:
+        """Knock, without a login. Raises Unreachable where nobody answers."""
+        self._sent("GET", self._address(), {}).close()
 
     def stop(self) -> None:
         """Have what other threads are asking end with an AuditError, downloads too."""
@@ -102,62 +138,82 @@ class Client:
         if self._stopped.is_set():
             raise AuditError(f"registry {self.host}: stopped")
 
-    def words(self, response: requests.Response) -> str:
-        """Return the status of a response and the registry's own words."""
-        return f"HTTP {response.status_code}: {words(response)}"
-
-    def _fetched(self, method: str, path: str, scope: str, accept: str, stream: bool) -> requests.Response:
-        url = urljoin(self._address(), path)
-        sent = {"Accept": accept, "Accept-Encoding": "identity"}
-        response = self._called(method, url, scope, None, sent, stream=stream)
+    def _fetched(self, method: str, path: str, scope: str, accept: str) -> requests.Response:
+        url = self._guard.own(self._address(), path)
+        sent = {"Accept": accept}
+        response = self._called(method, url, scope, None, sent)
         for _ in range(_LOGINS):
             if response.status_code != 401:
                 break
             self._log_in(response, scope)
-            response = self._called(method, url, scope, None, sent, stream=stream)
+            response = self._called(method, url, scope, None, sent)
         if response.status_code == 200:
             return response
-        with response:
-            if response.status_code in (401, 403):
-                raise Unauthorized(f"{self.host}: {words(response)} for {path}; `docker login {self.host}` first")
-            if response.status_code == 404:
-                raise NotFound(f"{self.host}/v2/{path}: {words(response)}")
-            raise Unreachable(f"{self.host}: HTTP {response.status_code} for {path}: {words(response)}")
+        answer = self._answer(response)
+        if answer.status in (401, 403):
+            raise Unauthorized(f"{self.host}: {answer.words} for {path}; `docker login {self.host}` first")
+        if answer.status == 404:
+            raise NotFound(f"{self.host}/v2/{path}: {answer.words}")
+        raise Unreachable(f"{self.host}: {answer.words} for {path}")
 
-    def _called(
-        self, method: str, url: str, scope: str, body: Any, headers: dict[str, str], *, stream: bool = False
-    ) -> requests.Response:
-        self.check()
-        # A registry may send uploads to another host, which must not see the login.
-        own = urlsplit(url).netloc == urlsplit(self._address()).netloc
-        token = {"Authorization": self._tokens[scope]} if own and scope in self._tokens else {}
+    def _called(self, method: str, url: str, scope: str, body: Any, headers: dict[str, str]) -> requests.Response:
+        """Send a request, and go where it is sent on; nobody else than the registry gets its token."""
+        own = origin_of(self._address())
+        for _ in range(self._limits.registry_redirects + 1):
+            self.check()
+            self._guard.judge(url, self._address(), "leads to")
+            token = {"Authorization": self._tokens[scope]} if origin_of(url) == own and scope in self._tokens else {}
+            response = self._sent(method, url, {**headers, **token}, data=body)
+            there = response.headers.get("Location")
+            if there is None or response.status_code not in _REDIRECTS or method not in ("GET", "HEAD"):
+                return response
+            response.close()
+            url = self._guard.joined(url, there)
+        most = self._limits.registry_redirects
+        raise Misled(f"registry {self.host}: redirects more than {most} times {named('registry-redirects')}")
+
+    def _sent(self, method: str, url: str, headers: Mapping[str, str], **more: Any) -> requests.Response:
+        """Send one request; its answer is not read yet."""
         try:
             return self._session.request(
                 method,
                 url,
-                data=body,
-                headers={**headers, **token},
-                timeout=_TIMEOUT_S,
-                verify=self._verify,
-                stream=stream,
-                allow_redirects=True,
+                headers={"Accept-Encoding": "identity", **headers},
+                timeout=(_CONNECT_S, self._limits.registry_time),
+                verify=self._trusted(url),
+                proxies=self._proxies(url),
+                stream=True,
+                allow_redirects=False,
+                **more,
             )
-        except (requests.RequestException, HTTPError, OSError) as exc:
-            raise Unreachable(f"registry {self.host} does not answer: {reason(exc)}") from exc
+        # ValueError: of a Location that is no text.
+        except (requests.RequestException, HTTPError, OSError, ValueError) as exc:
+            whose = "" if urlsplit(url).netloc == self._server else f": {place_of(url)}"
+            raise Unreachable(f"registry {self.host}{whose} does not answer: {reason(exc)}") from exc
+
+    def _answer(self, response: requests.Response) -> Answer:
+        """Read a whole answer that is no document; one that is longer than an error may be is left there."""
+        most = self._limits.registry_error
+        body = self._body(response, f"registry {self.host}", most, Damaged("too long"))
+        try:
+            data = read_at_most(body)
+        except Damaged:
+            data = b""
+        return Answer(response.status_code, response.headers, data, response.reason or "")
+
+    def _body(self, response: requests.Response, what: str, most: int, too_long: Exception) -> Body:
+        return Body(response, what, most, too_long, self.check)
 
     def _address(self) -> str:
         """Return `scheme://host/v2/`; plain HTTP only on loopback or where the user allows it."""
         if self._base is None:
-            host = "registry-1.docker.io" if self.host == DOCKER_HUB else self.host
-            base = f"https://{host}/v2/"
+            base, plain = f"https://{self._server}/v2/", f"http://{self._server}/v2/"
             if self._insecure or is_loopback(self.host):
-                plain = f"http://{host}/v2/"
                 try:
                     # A server that speaks TLS answers a plain request with 400 or breaks the connection.
-                    answer = self._session.get(plain, timeout=_TIMEOUT_S, allow_redirects=False)
-                    if answer.status_code in (200, 401):
-                        base = plain
-                except (requests.RequestException, HTTPError):
+                    with self._sent("GET", plain, {}) as answer:
+                        base = plain if answer.status_code in (200, 401) else base
+                except (Unreachable, Damaged):
                     pass
             self._base = base
         return self._base
@@ -165,56 +221,53 @@ class Client:
     def _log_in(self, response: requests.Response, scope: str) -> None:
         """Answer the challenge of a 401. Raises Unauthorized where the credentials won't do."""
         refused = response.request.headers.get("Authorization")
+        response.close()
         with self._lock:
             if refused != self._tokens.get(scope):
                 return  # another thread has a new token by now
             if self._login is None:
                 self._login = stored_login(self.host)
-            door = Door(self.host, self._address().startswith("http:"), self._session, _TIMEOUT_S, self._verify)
+            door = Door(self.host, self._address().startswith("http:"), self._token_server)
             challenge = response.headers.get("WWW-Authenticate", "")
             self._tokens[scope] = door.authorization(challenge, scope, self._login)
 
+    def _token_server(self, method: str, realm: str, **more: Any) -> tuple[int, bytes, str]:
+        """Ask a token server, which may not send the login on; return status, body and what it says of an error."""
+        self._guard.judge(realm, self._address(), "sends logins to")
+        response = self._sent(method, realm, {}, **more)
+        if response.status_code in _REDIRECTS:
+            response.close()
+            raise Misled(
+                f"registry {self.host}: its token server {place_of(realm)} redirects, and a login goes nowhere else"
+            )
+        answer = self._answer(response)
+        return answer.status, answer.body, answer.words
 
-class _Patience(Retry):
-    def get_retry_after(self, response: Any) -> float | None:
-        wanted = super().get_retry_after(response)
-        return None if wanted is None else min(wanted, _LONGEST_WAIT_S)
+    def _proxies(self, url: str) -> dict[str, str]:
+        """Return the environment's proxies for an address: requests would look for them before each request."""
+        origin = origin_of(url)
+        if origin not in self._ways:
+            self._ways[origin] = get_environ_proxies(url)
+        return self._ways[origin]
 
-
-class _Paced(HTTPAdapter):
-    """Sends at most `rate` requests a second."""
-
-    def __init__(self, rate: float | None, **more: Any) -> None:
-        super().__init__(**more)
-        self._gap_s = 1 / rate if rate else 0.0
-        self._lock = threading.Lock()
-        self._next = 0.0
-
-    def send(self, *arguments: Any, **more: Any) -> requests.Response:
-        if self._gap_s:
-            with self._lock:
-                now = time.monotonic()
-                at = max(self._next, now)
-                self._next = at + self._gap_s
-            time.sleep(at - now)
-        return super().send(*arguments, **more)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host, with or without a port, is this machine."""
-    name = urlsplit(f"//{host}").hostname or ""
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost" or name.endswith(".localhost")
+    def _trusted(self, url: str) -> bool | str:
+        """Return what requests verifies against: not on loopback alone, where engines don't either, but for a `ca`."""
+        if self._ca is not None:
+            return str(self._ca)
+        if is_loopback(urlsplit(url).netloc.rpartition("@")[2]):
+            return False
+        return next((file for name in _AUTHORITIES if (file := os.environ.get(name))), True)
 
 
-def _trusted(ca: Path | None, host: str) -> bool | str:
-    """Return what requests verifies against: not on loopback alone, where engines don't either, but for a `ca`."""
-    if ca is not None:
-        return str(ca)
-    if is_loopback(host):
-        return False
-    # requests itself looks into the latter, and not into the former, which OpenSSL's own tools know.
-    named = os.environ.get("SSL_CERT_FILE")
-    return named if named and not os.environ.get("REQUESTS_CA_BUNDLE") else True
+def _session(server: str, limits: Limits, guard: Guard, rate: float | None) -> requests.Session:
+    """Return a session that keeps no cookies; what goes to the registry itself has connections of its own."""
+    session = requests.Session()
+    session.headers["User-Agent"] = f"image-audit/{__version__}"
+    session.auth = keep_header
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    home, abroad = Adapter(limits, guard.met, rate), Adapter(limits, guard.met_elsewhere, None)
+    for scheme in ("https://", "http://"):
+        session.mount(f"{scheme}{server}/", home)
+        session.mount(scheme, abroad)
+    return session

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from auditor.codec.limits import MAX_DOCUMENT
 from auditor.codec.verify import verified_document
 from auditor.errors import Damaged, NotAnImage, NotFound
 from auditor.images import manifest
 from auditor.images.archive import layout_roots, require_regular
 from auditor.images.manifest import Descriptor, Origin
 from auditor.images.source import FileSlice, HeldFile, Image
+from auditor.limits import current, named
 
 
 def read_images(folder: Path, origin: Origin, tag: str | None) -> tuple[Image, ...]:
@@ -24,9 +24,10 @@ def read_images(folder: Path, origin: Origin, tag: str | None) -> tuple[Image, .
 
 def _read(path: Path) -> bytes:
     require_regular(path)
-    data = HeldFile.open(path).stream().read(MAX_DOCUMENT + 1)
-    if len(data) > MAX_DOCUMENT:
-        raise Damaged(f"{path}: too large for a JSON document")
+    most = current().json_bytes
+    data = HeldFile.open(path).stream().read(most + 1)
+    if len(data) > most:
+        raise Damaged(f"{path}: too large for a JSON document {named('json-bytes')}")
     return data
 
 

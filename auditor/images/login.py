@@ -5,19 +5,19 @@ Source: Docker's token authentication (docs: registry/spec/auth/token, oauth).
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
-
-import requests
-from urllib3.exceptions import HTTPError
 
 from auditor.errors import Unauthorized, Unreachable
 from auditor.images.reference import DOCKER_HUB
 
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+_TOKEN = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,11 @@ class Login:
 
     def __repr__(self) -> str:
         return "Login()"
+
+    @property
+    def encoded(self) -> tuple[bytes, bytes]:
+        """User and password as Docker sends them, in UTF-8: requests by itself takes Latin-1, and fails on the rest."""
+        return self.user.encode(), self.password.encode()
 
 
 def stored_login(host: str) -> Login:
@@ -50,15 +55,17 @@ def stored_login(host: str) -> Login:
     )
 
 
+Ask = Callable[..., tuple[int, bytes, str]]
+"""Sends a request to a token server (method, address; `params`, `data`, `auth` as of requests): status, body, words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Who asks for a login: the registry's host, whether it is spoken to without TLS, and how to send requests."""
+    """Who asks for a login: the registry's host, whether it is spoken to without TLS, and how to ask a token server."""
 
     host: str
     plain: bool
-    session: requests.Session
-    timeout_s: tuple[int, int]
-    verify: bool | str
+    ask: Ask
 
     def authorization(self, challenge: str, scope: str, login: Login) -> str:
         """Return the Authorization header that answers a challenge. Raises Unauthorized, Unreachable."""
@@ -66,32 +73,26 @@ class Door:
         if scheme.lower() == "basic":
             if not login.user:
                 raise Unauthorized(f"{self.host} wants a login; `docker login {self.host}` first")
-            return str(requests.auth._basic_auth_str(login.user, login.password))
+            user, password = login.encoded
+            return "Basic " + base64.b64encode(user + b":" + password).decode()
         if scheme.lower() != "bearer":
             raise Unauthorized(f"{self.host}: asks for the unknown authentication {scheme!r:.40}")
         return "Bearer " + self._token(dict(_CHALLENGE.findall(rest)), scope, login)
 
     def _token(self, fields: dict[str, str], scope: str, login: Login) -> str:
         realm = fields.get("realm", "")
-        if urlsplit(realm).scheme != "https" and not (self.plain and realm.startswith("http:")):
+        if not (realm.startswith("https://") or (self.plain and realm.startswith("http://"))):
             raise Unauthorized(f"{self.host}: sends logins to {realm!r:.100}, which is no https address")
         query = {"service": fields.get("service", ""), "scope": fields.get("scope") or scope}
-        try:
-            response = self._asked(realm, query, login)
-            body = response.json() if response.status_code == 200 else {}
-            token = body.get("token") or body.get("access_token")
-        except (requests.RequestException, HTTPError, OSError, ValueError, AttributeError) as exc:
-            raise Unreachable(f"{self.host}: its token server {realm} fails: {reason(exc)}") from exc
-        if response.status_code >= 500 or response.status_code == 429:
-            raise Unreachable(f"{self.host}: its token server {realm} answers {response.status_code}")
-        if not isinstance(token, str):
-            raise Unauthorized(
-                f"{self.host}: its token server answers {response.status_code} {words(response)}; "
-                f"`docker login {self.host}` first"
-            )
+        status, body, said = self._asked(realm, query, login)
+        if status >= 500 or status == 429:
+            raise Unreachable(f"{self.host}: its token server answers {said}")
+        token = _token_of(body) if status == 200 else None
+        if token is None:
+            raise Unauthorized(f"{self.host}: its token server answers {said}; `docker login {self.host}` first")
         return token
 
-    def _asked(self, realm: str, query: dict[str, str], login: Login) -> requests.Response:
+    def _asked(self, realm: str, query: dict[str, str], login: Login) -> tuple[int, bytes, str]:
         if login.identity:
             form = {
                 "grant_type": "refresh_token",
@@ -99,9 +100,18 @@ class Door:
                 "client_id": "image-audit",
                 **query,
             }
-            return self.session.post(realm, data=form, timeout=self.timeout_s, verify=self.verify)
-        auth = (login.user, login.password) if login.user else keep_header
-        return self.session.get(realm, params=query, auth=auth, timeout=self.timeout_s, verify=self.verify)
+            return self.ask("POST", realm, data=form)
+        return self.ask("GET", realm, params=query, auth=login.encoded if login.user else keep_header)
+
+
+def _token_of(body: bytes) -> str | None:
+    """Return the token in an answer, where it holds one that can stand in a header."""
+    try:
+        value = json.loads(body)
+        token = value.get("token") or value.get("access_token")
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    return token if isinstance(token, str) and _TOKEN.fullmatch(token) else None
 
 
 def keep_header(request: Any) -> Any:
@@ -109,14 +119,13 @@ def keep_header(request: Any) -> Any:
     return request
 
 
-def words(response: requests.Response) -> str:
-    """Return the registry's own words of an error."""
+def words(body: bytes) -> str:
+    """Return the registry's own words of an error; an empty text where there are none."""
     try:
-        errors = response.json().get("errors") or [{}]
-        text = f"{errors[0].get('code', '')} {errors[0].get('message', '')}".strip()
-    except (ValueError, AttributeError, IndexError, KeyError, requests.RequestException):
-        text = ""
-    return f"{text or response.reason or response.status_code}"[:200]
+        errors = json.loads(body).get("errors") or [{}]
+        return f"{errors[0].get('code', '')} {errors[0].get('message', '')}".strip()[:200]
+    except (ValueError, AttributeError, IndexError, KeyError, TypeError, RecursionError):
+        return ""
 
 
 def reason(exc: BaseException) -> str:

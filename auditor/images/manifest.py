@@ -6,14 +6,14 @@ attestation-storage.md. An index is walked to every platform; one code serves fo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from auditor.codec.limits import MAX_DOCUMENT
 from auditor.errors import Damaged, ImageError, NotFound
+from auditor.images.documents import parse_json, parse_object, quiet_json
 from auditor.images.source import Content, Image, Layer, Passed
+from auditor.limits import current, named
 from auditor.model import Config, DiffID, Digest, Platform, Skipped, Step
 
 _INDEXES = (
@@ -25,9 +25,6 @@ _MANIFESTS = (
     "application/vnd.docker.distribution.manifest.v2+json",
 )
 ACCEPT = ", ".join(_INDEXES + _MANIFESTS)
-_MAX_DEPTH = 4
-_MAX_MANIFESTS = 1000
-_MAX_LAYERS = 4096  # engines stop at 127; artifacts may hold more
 REF_NAME = "org.opencontainers.image.ref.name"
 _TITLE = "org.opencontainers.image.title"
 _CACHE_CONFIG = "application/vnd.buildkit.cacheconfig.v0"
@@ -59,32 +56,6 @@ class Store(Protocol):
     def content(self, descriptor: Descriptor) -> Content | Passed:
         """Return a layer's bytes. Raises NotFound where that is known without a read."""
         ...
-
-
-def parse_json(data: bytes, what: str) -> Any:
-    """Parse one document. Raises Damaged on bad JSON, too much of it, or nesting beyond reason."""
-    if len(data) > MAX_DOCUMENT:
-        raise Damaged(f"{what}: {len(data)} bytes are no sensible JSON document")
-    try:
-        return _loads(data)
-    except (ValueError, RecursionError) as exc:
-        raise Damaged(f"{what}: not JSON: {exc}") from None
-
-
-def _loads(data: bytes) -> Any:
-    r"""Parse JSON; half a surrogate, which `\ud800` alone makes, is no character and becomes a question mark."""
-    value = json.loads(data.decode(json.detect_encoding(data)))
-    if b"\\u" in data:
-        value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
-    return value
-
-
-def parse_object(data: bytes, what: str) -> dict[str, Any]:
-    """Parse a document that is a JSON object. Raises Damaged on anything else."""
-    value = parse_json(data, what)
-    if not isinstance(value, dict):
-        raise Damaged(f"{what}: want a JSON object")
-    return value
 
 
 def parse_descriptor(value: Any, what: str) -> Descriptor:
@@ -173,13 +144,13 @@ def images(store: Store, roots: Sequence[Descriptor], origin: Origin) -> tuple[I
     attestations: dict[str, list[Any]] = {}
     missing: list[Skipped] = []
     platforms: list[str] = []
-    seen: set[Digest] = set()
+    seen, most = set[Digest](), current().manifests
     for descriptor, names in leaves(store, roots):
         if descriptor.digest in seen:
             continue
         seen.add(descriptor.digest)
-        if len(seen) > _MAX_MANIFESTS:
-            raise Damaged(f"{origin.target}: more than {_MAX_MANIFESTS} manifests")
+        if len(seen) > most:
+            raise Damaged(f"{origin.target}: more than {most} manifests {named('manifests')}")
         if descriptor.is_attestation:
             subject = descriptor.annotations.get("vnd.docker.reference.digest", "")
             attestations.setdefault(subject, []).extend(_statements(store, descriptor))
@@ -242,8 +213,10 @@ def leaves(
         if not isinstance(children, list) or "layers" in document:
             yield descriptor, own
             continue
-        if depth >= _MAX_DEPTH or len(children) > _MAX_MANIFESTS:
-            raise Damaged(f"{what}: indexes are nested or filled beyond reason")
+        if depth >= current().index_depth:
+            raise Damaged(f"{what}: more than {depth} indexes within one another {named('index-depth')}")
+        if len(children) > current().manifests:
+            raise Damaged(f"{what}: lists {len(children)} manifests {named('manifests')}")
         seen.add(descriptor.digest)
         parsed = [parse_descriptor(child, what) for child in children]
         if any(child.media_type == _CACHE_CONFIG for child in parsed):
@@ -258,8 +231,8 @@ def _image(store: Store, descriptor: Descriptor, names: tuple[str, ...], origin:
     if manifest.get("schemaVersion") == 1:
         raise ImageError(f"{what}: Docker's schema 1, obsolete since 2017; pull and push it with a current engine")
     layers, config = _children(manifest, what)
-    if len(layers) > _MAX_LAYERS:
-        raise Damaged(f"{what}: {len(layers)} layers")
+    if len(layers) > current().layers:
+        raise Damaged(f"{what}: {len(layers)} layers {named('layers')}")
     annotations = {**descriptor.annotations, **_strings(manifest.get("annotations"))}
     document = store.document(config) if config and config.size != 0 else b"{}"
     if config and _is_image_config(config, document):
@@ -280,7 +253,7 @@ def _image(store: Store, descriptor: Descriptor, names: tuple[str, ...], origin:
             names,
             annotations,
         )
-    raw = _quiet_json(document)
+    raw = quiet_json(document)
     return Image(
         origin.target,
         origin.transport,
@@ -320,21 +293,14 @@ def _is_image_config(config: Descriptor, document: bytes) -> bool:
         "application/vnd.oci.image.config.v1+json",
         "application/vnd.docker.container.image.v1+json",
     ):
-        value = _quiet_json(document)
+        value = quiet_json(document)
         return isinstance(value, dict) and isinstance(value.get("rootfs"), dict)
-    value = _quiet_json(document) if config.media_type in ("", "application/json") else None
+    value = quiet_json(document) if config.media_type in ("", "application/json") else None
     return isinstance(value, dict) and isinstance(value.get("rootfs"), dict)
-
-
-def _quiet_json(document: bytes) -> Any:
-    try:
-        return _loads(document)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _statements(store: Store, descriptor: Descriptor) -> list[Any]:
     """Return the in-toto statements of an attestation manifest."""
     manifest = parse_object(store.document(descriptor), f"attestation {descriptor.digest}")
     layers, _ = _children(manifest, f"attestation {descriptor.digest}")
-    return [parse_json(store.document(layer), f"attestation {layer.digest}") for layer in layers[:_MAX_MANIFESTS]]
+    return [parse_json(store.document(layer), f"attestation {layer.digest}") for layer in layers[: current().manifests]]

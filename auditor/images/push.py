@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from urllib.parse import urlencode
 
 from auditor.errors import Unreachable
-from auditor.images.client import Client
+from auditor.images.client import Answer, Client
 from auditor.images.reference import Reference
 from auditor.images.source import FileSlice
 from auditor.model import Digest
@@ -38,21 +38,21 @@ class Pusher:
         """See that we may push: an upload is begun, and given up. Raises Unauthorized, Unreachable."""
         started = self._call("POST", "blobs/uploads/")
         self._expect(started, 202, "an upload")
-        self._client.call("DELETE", started.headers["Location"], self._scope)
+        self._client.call("DELETE", self._place(started), self._scope)
 
     def blob(self, digest: Digest, content: FileSlice | bytes, *, mount: bool = False) -> None:
         """See that the registry has a blob; with `mount` it may come from `origin`. Raises Unreachable."""
-        if self._call("HEAD", f"blobs/{digest}").status_code == 200:
+        if self._call("HEAD", f"blobs/{digest}").status == 200:
             self.sent.present += 1
             return
         query = {"mount": digest, "from": self._origin} if mount and self._origin else {}
         started = self._call("POST", f"blobs/uploads/?{urlencode(query)}")
-        if started.status_code == 201:
+        if started.status == 201:
             self.sent.mounted += 1
             return
         self._expect(started, 202, "an upload")
         size = len(content) if isinstance(content, bytes) else content.size
-        where = started.headers["Location"]
+        where = self._place(started)
         where += ("&" if "?" in where else "?") + urlencode({"digest": digest})
         body: Any = content
         if isinstance(content, FileSlice):
@@ -70,12 +70,19 @@ class Pusher:
         response = self._client.call("PUT", f"{self._name}/{path}", self._scope, document, Content_Type=kind)
         self._expect(response, 201, path)
 
-    def _call(self, method: str, path: str) -> Any:
+    def _call(self, method: str, path: str) -> Answer:
         return self._client.call(method, f"{self._name}/{path}", self._scope)
 
-    def _expect(self, response: Any, status: int, what: str) -> None:
-        if response.status_code != status:
-            raise Unreachable(f"{self._client.host}/{self._name} refuses {what}: {self._client.words(response)}")
+    def _expect(self, answer: Answer, status: int, what: str) -> None:
+        if answer.status != status:
+            raise Unreachable(f"{self._client.host}/{self._name} refuses {what}: {answer.words}")
+
+    def _place(self, started: Answer) -> str:
+        """Return where the registry wants an upload."""
+        place = started.headers.get("Location", "")
+        if not place:
+            raise Unreachable(f"{self._client.host}/{self._name} takes an upload, and does not say where")
+        return place
 
 
 class _Sized:

@@ -21,6 +21,8 @@ _NAME = re.compile(
     rf"(?:(?P<host>{_HOST})/)?(?P<repository>{_PART}(?:/{_PART})*)"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(?P<digest>[a-z0-9]+:[0-9a-f]+))?"
 )
+_LOGIN = re.compile(r"^[^/]*:[^/]*@(?=[^/]*/)")
+"""What stands before the host of a URL, and in no reference."""
 DOCKER_HUB = "docker.io"
 
 
@@ -48,7 +50,8 @@ def parse_reference(text: str) -> Reference:
     match = _NAME.fullmatch(text)
     if not match:
         hint = "; names are lower case" if text != text.lower() and _NAME.fullmatch(text.lower()) else ""
-        raise UsageError(f"{text!r:.200} is no image reference{hint}; want HOST/REPO[:TAG|@DIGEST]")
+        shown = _LOGIN.sub("", text)
+        raise UsageError(f"{shown!r:.200} is no image reference{hint}; want HOST/REPO[:TAG|@DIGEST]")
     host, repository = match["host"], match["repository"]
     # A first part without a dot, a port or the name localhost is a folder on Docker Hub: distribution/reference.
     if host and not ("." in host or ":" in host or host == "localhost"):

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from typing import BinaryIO, ClassVar
 
-import requests
-from urllib3.exceptions import HTTPError
+from requests.utils import parse_header_links
 
 from auditor.codec.verify import verified_document
-from auditor.errors import ImageError, NotFound, Unreachable
+from auditor.errors import Damaged, ImageError, NotFound
 from auditor.images import manifest
 from auditor.images.archive import sha256
 from auditor.images.client import Client
-from auditor.images.login import reason
+from auditor.images.documents import parse_object
 from auditor.images.manifest import ACCEPT, Descriptor, Origin
 from auditor.images.reference import Reference
 from auditor.images.source import Image
+from auditor.limits import current, named
 from auditor.model import Digest
 
-_MAX_NAMES = 1_000_000  # tags of a repository, repositories of a registry
 _CATALOG = "registry:catalog:*"
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _KINDS = frozenset(ACCEPT.split(", "))
@@ -54,12 +53,12 @@ class Repository:
     def resolve(self, reference: Reference) -> Descriptor:
         """Fetch the manifest that a tag or digest names. Raises NotFound, Damaged."""
         try:
-            data, response = self._document(f"manifests/{reference.version}", ACCEPT)
+            data, headers = self._document(f"manifests/{reference.version}", ACCEPT)
         except NotFound as exc:
             raise NotFound(f"docker://{reference}: no such image ({exc})") from None
-        media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+        media_type = headers.get("Content-Type", "").partition(";")[0].strip()
         # Of Docker's schema 1 the digest stated is not that of the bytes, which hold their signature.
-        stated = _digest(response.headers.get("Docker-Content-Digest", "")) if media_type in _KINDS else None
+        stated = _digest(headers.get("Docker-Content-Digest", "")) if media_type in _KINDS else None
         verified_document(data, reference.digest or stated, f"docker://{reference}")
         digest = reference.digest or stated or sha256(data)
         self._known[digest] = data
@@ -70,8 +69,8 @@ class Repository:
 
         Raises NotFound, Unauthorized, Unreachable.
         """
-        response = self.client.head(f"{self.name}/manifests/{tag}", self._scope, accept=ACCEPT)
-        return _digest(response.headers.get("Docker-Content-Digest", ""))
+        headers = self.client.head(f"{self.name}/manifests/{tag}", self._scope, accept=ACCEPT)
+        return _digest(headers.get("Docker-Content-Digest", ""))
 
     def document(self, descriptor: Descriptor) -> bytes:
         """Fetch and verify one JSON blob or manifest."""
@@ -86,19 +85,18 @@ class Repository:
 
     def content(self, descriptor: Descriptor) -> RemoteBlob:
         """Point to a layer; nothing is fetched yet."""
-        return RemoteBlob(self, descriptor.digest)
+        return RemoteBlob(self, descriptor.digest, descriptor.size)
 
     def tags(self) -> list[str]:
         """List the tags, all pages of the list. Raises NotFound, Unauthorized, Unreachable."""
         names = _listed(self.client, f"{self.name}/tags/list?n=1000", self._scope, "tags")
         return [name for name in names if _TAG.fullmatch(name)]
 
-    def open_blob(self, digest: Digest) -> BinaryIO:
-        """Stream one blob as it is stored."""
-        response = self.client.get(f"{self.name}/blobs/{digest}", self._scope, stream=True)
-        return io.BufferedReader(_Response(response, self.client), 1 << 16)
+    def open_blob(self, digest: Digest, size: int | None) -> BinaryIO:
+        """Stream one blob as it is stored; one that is not as long as its manifest states is Damaged."""
+        return io.BufferedReader(self.client.open(f"{self.name}/blobs/{digest}", self._scope, size=size), 1 << 16)
 
-    def _document(self, path: str, accept: str) -> tuple[bytes, requests.Response]:
+    def _document(self, path: str, accept: str) -> tuple[bytes, Mapping[str, str]]:
         return self.client.document(f"{self.name}/{path}", self._scope, accept=accept)
 
 
@@ -110,43 +108,35 @@ class RemoteBlob:
 
     repository: Repository
     digest: Digest
+    size: int | None
 
     def open(self) -> BinaryIO:
-        """Start the download. Raises NotFound, Unauthorized, Unreachable."""
-        return self.repository.open_blob(self.digest)
-
-
-class _Response(io.RawIOBase):
-    def __init__(self, response: requests.Response, client: Client) -> None:
-        self._response, self._client = response, client
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        self._client.check()
-        try:
-            return int(self._response.raw.readinto(buffer))
-        except (HTTPError, OSError) as exc:
-            raise Unreachable(f"registry {self._client.host} breaks off a download: {reason(exc)}") from exc
-
-    def close(self) -> None:
-        self._response.close()
-        super().close()
+        """Start the download. Raises NotFound, Unauthorized, Unreachable, Damaged."""
+        return self.repository.open_blob(self.digest, self.size)
 
 
 def _listed(client: Client, path: str, scope: str, key: str) -> Iterator[str]:
-    """Follow a list over its pages."""
+    """Follow a list over its pages; one that was seen before ends it. Raises Damaged where it has no end."""
+    limits, what = current(), f"{client.host}: {key}"
     count, seen = 0, set[str]()
-    while path and path not in seen and count < _MAX_NAMES:
+    while path and path not in seen:
         seen.add(path)
-        data, response = client.document(path, scope)
-        names = manifest.parse_object(data, f"{client.host}: {key}").get(key)
+        if len(seen) > limits.registry_pages:
+            raise Damaged(f"{what}: more than {limits.registry_pages} pages {named('registry-pages')}")
+        data, headers = client.document(path, scope)
+        names = parse_object(data, what).get(key)
         for name in names if isinstance(names, list) else ():
             if isinstance(name, str):
                 count += 1
+                if count > limits.registry_names:
+                    raise Damaged(f"{what}: more than {limits.registry_names} names {named('registry-names')}")
                 yield name
-        path = response.links.get("next", {}).get("url", "")
+        path = _next_page(headers.get("Link", ""))
+
+
+def _next_page(links: str) -> str:
+    """Return the address of the next page, an empty text where there is none."""
+    return next((link["url"] for link in parse_header_links(links) if link.get("rel") == "next"), "") if links else ""
 
 
 def _digest(text: str) -> Digest | None:

@@ -1,0 +1,65 @@
+"""JSON documents of an image, which may be hostile: how large, how deep, how many values."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from auditor.errors import Damaged
+from auditor.limits import current, named
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def parse_json(data: bytes, what: str) -> Any:
+    """Parse one document. Raises Damaged on bad JSON, and on too much of it in any way."""
+    limits = current()
+    if len(data) > limits.json_bytes:
+        raise Damaged(f"{what}: {len(data)} bytes are no sensible JSON document {named('json-bytes')}")
+    # An upper bound, and quick: a value stands behind a comma or within a bracket. Parsed, one takes some 70 bytes.
+    if sum(map(data.count, (b",", b"[", b"{"))) > limits.json_values:
+        raise Damaged(f"{what}: more than {limits.json_values} values in a JSON document {named('json-values')}")
+    try:
+        value = _loads(data)
+    except RecursionError:
+        raise Damaged(f"{what}: JSON nested beyond all reason {named('json-depth')}") from None
+    except ValueError as exc:
+        raise Damaged(f"{what}: not JSON: {exc}") from None
+    if _is_deeper(value, limits.json_depth):
+        raise Damaged(f"{what}: JSON nested more than {limits.json_depth} deep {named('json-depth')}")
+    return value
+
+
+def _loads(data: bytes) -> Any:
+    r"""Parse JSON; half a surrogate, which `\ud800` alone makes, is no character and becomes a question mark."""
+    value = json.loads(data.decode(json.detect_encoding(data)))
+    if _SURROGATE.search(data):
+        value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    return value
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(most):
+        if not level:
+            return False
+        children = (item.values() if isinstance(item, dict) else item for item in level)
+        level = [child for some in children for child in some if isinstance(child, dict | list)]
+    return bool(level)
+
+
+def parse_object(data: bytes, what: str) -> dict[str, Any]:
+    """Parse a document that is a JSON object. Raises Damaged on anything else."""
+    value = parse_json(data, what)
+    if not isinstance(value, dict):
+        raise Damaged(f"{what}: want a JSON object")
+    return value
+
+
+def quiet_json(document: bytes) -> Any:
+    """Parse what may be no JSON; None where it is none, or beyond the limits."""
+    try:
+        return parse_json(document, "")
+    except Damaged:
+        return None
