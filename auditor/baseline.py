@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
-from auditor.audit import Audit, BaselineUse
 from auditor.images.source import Image
 from auditor.model import Finding, State
+from auditor.pipeline import Audit, BaselineUse
 from auditor.report.output import write_file
 from auditor.report.text import printable
 from auditor.selection import By, names_of, untagged

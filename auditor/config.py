@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from auditor.errors import ConfigError
+from auditor.keys import below
+from auditor.limits import BY_NAME
 from auditor.selection import Ignore
 from auditor.yamlfile import Node, load
 
 FILE_NAME = ".image-audit.yaml"
-FAIL_ON = ("critical", "high", "medium", "low", "never")
+NEVER = "never"
+FAIL_ON = ("critical", "high", "medium", "low", NEVER)
 CONFIDENCES = ("high", "medium", "low")
 _GLOB = frozenset("*?[")
-_KEYS = (
-    "images", "dockerfiles", "fail_on", "min_confidence", "baseline", "registries", "exclude", "ignore", "rules", "hook"
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ class Settings:
     ignore: tuple[Ignore, ...] = ()
     rules: tuple[Path, ...] = ()
     strict_hook: bool = False
+    limits: Mapping[str, int] = field(default_factory=dict)
     lines: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -77,9 +78,9 @@ def _find(start: Path) -> Path | None:
 
 
 def _parse(root: Node, path: Path, named: bool) -> Settings:
-    keys = root.mapping(_KEYS)
-    exclude = keys["exclude"].mapping(("paths", "rules", "images")) if "exclude" in keys else {}
-    hook = keys["hook"].mapping(("strict",)) if "hook" in keys else {}
+    keys = root.mapping(below())
+    exclude = keys["exclude"].mapping(below("exclude")) if "exclude" in keys else {}
+    hook = keys["hook"].mapping(below("hook")) if "hook" in keys else {}
     registries = keys["registries"].mapping() if "registries" in keys else {}
     folder = path.parent
     return Settings(
@@ -95,6 +96,7 @@ def _parse(root: Node, path: Path, named: bool) -> Settings:
         tuple(_ignore(item) for item in keys["ignore"].items()) if "ignore" in keys else (),
         tuple(folder / text for text in _texts(keys, "rules")),
         hook["strict"].flag() if "strict" in hook else False,
+        _limits(keys["limits"]) if "limits" in keys else {},
         {node.name: node.line for part in (keys, exclude, hook) for node in part.values()},
     )
 
@@ -108,14 +110,25 @@ def _exclude(keys: Mapping[str, Node]) -> Exclude:
 
 
 def _registry(node: Node) -> Registry:
-    keys = node.mapping(("newest", "repos", "tags", "exclude"))
-    exclude = keys["exclude"].mapping(("paths", "rules", "images")) if "exclude" in keys else {}
+    keys = node.mapping(below("registries.*"))
+    exclude = keys["exclude"].mapping(below("registries.*.exclude")) if "exclude" in keys else {}
     newest = keys["newest"].count() if "newest" in keys else None
     return Registry(newest, _texts(keys, "repos"), _texts(keys, "tags"), _exclude(exclude))
 
 
+def _limits(node: Node) -> dict[str, int]:
+    """Return the limits that are set, by name."""
+    found = {}
+    for name, value in node.mapping(tuple(BY_NAME)).items():
+        try:
+            found[name] = BY_NAME[name].parse(str(value.scalar()))
+        except ValueError as exc:
+            value.fail(str(exc).partition(": ")[2])
+    return found
+
+
 def _ignore(node: Node) -> Ignore:
-    keys = node.mapping(("path", "rule", "image", "reason", "expires"))
+    keys = node.mapping(below("ignore[]"))
     path, rule, image = (keys[key].text() if key in keys else None for key in ("path", "rule", "image"))
     if path is None and rule is None and image is None:
         node.fail("says nothing to ignore; want at least one of path, rule, image")

@@ -10,7 +10,8 @@ AuditError                 one line for the user; the command line ends with exi
 │   ├── Damaged            the bytes are not what they say they are
 │   └── NotFound           no such image, tag, platform or container
 ├── Unreachable            no engine or registry answers there
-│   └── Unauthorized       it answers, and wants other credentials
+│   ├── Unauthorized       it answers, and wants other credentials
+│   └── Misled             it leads where a registry has no business to
 ├── EngineError            the Dask cluster does not answer, or its workers are not as they must be
 ├── StoreError             the store of a registry's sweeps can't be opened, read or written
 ├── RecoverError           no such file in any layer, or several and none named
@@ -65,6 +66,10 @@ class Unreachable(AuditError):
 
 class Unauthorized(Unreachable):
     """The registry or engine wants other credentials."""
+
+
+class Misled(Unreachable):
+    """The registry leads where it has no business to: to another host with a login, into the user's own network."""
 
 
 class EngineError(AuditError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -46,17 +46,39 @@ class Node:
 
         if not isinstance(self._node, yaml.MappingNode):
             self.fail("want a mapping of keys")
-        yaml.SafeLoader("").flatten_mapping(self._node)  # resolves `<<: *anchor`
         found: dict[str, Node] = {}
-        for key_node, value_node in self._node.value:
+        for key_node, value_node, merged in self._pairs():
             key = str(key_node.value)
             at_key = Node(key_node, self._path, self.name)
             if known and key not in known:
                 at_key.fail(f"unknown key {key!r}{_nearest(key, known)}; known are {', '.join(known)}")
+            if key in found and merged:
+                continue
             if key in found:
                 at_key.fail(f"{key} is given twice, first on line {found[key].line}")
             found[key] = Node(value_node, self._path, f"{self.name}.{key}" if self.name else key, key_node)
         return {key: node for key, node in found.items() if node.scalar() is not None}
+
+    def _pairs(self) -> Iterator[tuple[YamlNode, YamlNode, bool]]:
+        """Yield keys and values, and whether `<<: *anchor` merges them in: those come last, of each anchor once."""
+        import yaml
+
+        waiting, seen = [self._node], set[int]()
+        while waiting:
+            node = waiting.pop(0)
+            if isinstance(node, yaml.ScalarNode):
+                self.fail("want mappings after <<")
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            if isinstance(node, yaml.SequenceNode):
+                waiting = [*node.value, *waiting]
+                continue
+            for key, value in node.value:
+                if key.tag == "tag:yaml.org,2002:merge":
+                    waiting.append(value)
+                else:
+                    yield key, value, node is not self._node
 
     def items(self) -> list[Node]:
         """Return the values of a list."""

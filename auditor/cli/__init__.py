@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import sys
 from typing import Any
@@ -79,9 +78,10 @@ def group() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 clean, 1 findings, 2 not audited, 130 and 143 interrupted."""
     from auditor.errors import AuditError
+    from auditor.memory import keep_off_disk
 
     signal.signal(signal.SIGTERM, _terminate)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold what was found
+    keep_off_disk()
     try:
         status = group.main(arguments, prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()

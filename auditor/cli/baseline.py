@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from auditor.cli import options
+from auditor import effective
 
 if TYPE_CHECKING:
     from auditor.baseline import Baseline, Entry
@@ -72,7 +72,7 @@ class _Walk:
     def _show(self, entry: Entry) -> None:
         from auditor.report.text import printable
 
-        over = " (expired)" if entry.has_expired(options.today()) else ""
+        over = " (expired)" if entry.has_expired(effective.today()) else ""
         click.echo(f"\n{self.at + 1} of {len(self.baseline.entries)}  {printable(entry.rule)}, {entry.state}")
         for name, text in (
             ("place", entry.place),
@@ -116,7 +116,7 @@ def _day(answer: str) -> datetime.date | None:
     if not answer:
         return None
     if answer.isdecimal():
-        return options.today() + datetime.timedelta(days=int(answer))
+        return effective.today() + datetime.timedelta(days=int(answer))
     return datetime.date.fromisoformat(answer)
 
 

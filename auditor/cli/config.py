@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from auditor.cli import options
+from auditor import effective
 from auditor.config import CONFIDENCES, FAIL_ON, Settings, load_settings
 
 SCHEMA = "image-audit-config/1"
@@ -39,7 +39,7 @@ def show(form: str, config_path: Path | None, **given: Any) -> None:
     The options are those of `scan`, so that a command can be tried out. A mistake in the file ends with exit code 2.
     """
     settings = load_settings(config_path)
-    options.ruleset(settings, given["rules"], (), given["exclude_rules"])
+    effective.ruleset(settings, given["rules"], (), given["exclude_rules"])
     rows = list(_rows(settings, given))
     if form == "json":
         values = [{"key": key, "value": value, "from": source} for key, value, source in rows]
@@ -71,6 +71,7 @@ def _values(settings: Settings) -> Iterable[tuple[str, Any]]:
     yield "ignore", [_given(asdict(item)) for item in settings.ignore]
     yield "rules", _plain(settings.rules)
     yield "registries", {name: _given(asdict(registry)) for name, registry in settings.registries.items()}
+    yield "limits", dict(settings.limits)
     yield "hook.strict", settings.strict_hook
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
+from auditor import effective
 from auditor.cli import EXIT_CLEAN, EXIT_FOUND, options
-from auditor.config import load_settings
+from auditor.config import FAIL_ON, load_settings
 from auditor.detect.rules import Ruleset, nearest
 from auditor.dockerfile.model import Rule
 from auditor.dockerfile.report import FORMATS
@@ -31,14 +32,14 @@ _ENDINGS = {".json": "json", ".sarif": "sarif", ".txt": "table"}
     help="The folder that is sent to the builder.  [default: that of FILE]",
 )  # fmt: skip
 @click.option(
-    "--fail-on", type=click.Choice(["critical", "high", "medium", "low", options.NEVER]), default=None,
+    "--fail-on", type=click.Choice(FAIL_ON), default=None,
     help="Exit with 1 on a finding at least that severe.  [default: high]",
 )  # fmt: skip
 @click.option(
     "--config", "config_path", type=click.Path(path_type=Path), help="Instead of the .image-audit.yaml found."
 )
 @click.option("-q", "--quiet", is_flag=True, help="No table.")
-@options.cache_options
+@options.cache_dir_option
 @options.rule_options
 def command(file: Path, form: str, outputs: tuple[Path, ...], context: Path | None, **given: Any) -> int:
     """Find in a Dockerfile, before the build, what would leak, what makes the image fat, what makes the cache useless.
@@ -58,8 +59,8 @@ def command(file: Path, form: str, outputs: tuple[Path, ...], context: Path | No
     forms = [(path, _format_of(path)) for path in outputs]
     only, without = frozenset(given["only_rules"]), frozenset((*settings.exclude.rules, *given["exclude_rules"]))
     parsed, files = read(file), open_context(file, context)
-    rules = _detection(options.ruleset(settings, given["extra_rules"]), only, without)
-    scanner = Scanner(rules, 1, cache=options.cache(given["cache_dir"], given["no_cache"]))
+    rules = _detection(effective.ruleset(settings, given["extra_rules"]), only, without)
+    scanner = Scanner(rules, 1, cache=effective.cache(given["cache_dir"]))
     problems = chosen(check(parsed, scanner, files), only & OWN, without)
     scanner.close()
     if files.cut:
@@ -69,7 +70,7 @@ def command(file: Path, form: str, outputs: tuple[Path, ...], context: Path | No
     if not (given["quiet"] and form == "table"):
         width = shutil.get_terminal_size((80, 24)).columns
         click.echo(render(form, file, problems, width=width, color=options.color()), nl=False)
-    fail_on = options.severity(given["fail_on"] or settings.fail_on)
+    fail_on = effective.severity(given["fail_on"] or settings.fail_on)
     return EXIT_FOUND if fail_on and any(p.severity.rank >= fail_on.rank for p in problems) else EXIT_CLEAN
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from auditor import effective
 from auditor.cli import completion, options
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ _OCI_ENDINGS = (".oci", ".oci.tar", ".oci-archive", ".oci-archive.tar")
 @click.option("--jobs", type=click.IntRange(1, 256), help="Threads that match and compress.  [default: one a core]")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 @click.option("-v", "--verbose", is_flag=True, help="Say on standard error what is done.")
+@options.limit_option
 @options.platform_option
 def command(target: str, **given: Any) -> None:
     """Make an image without its hidden files: by default one layer, and proven to show the same files.
@@ -55,6 +57,7 @@ def command(target: str, **given: Any) -> None:
     """
     from auditor.cli.progress import progress
     from auditor.config import load_settings
+    from auditor.limits import within
     from auditor.rebuild.after import after
     from auditor.report.output import write_file
     from auditor.report.proof import render_json, render_text
@@ -63,12 +66,13 @@ def command(target: str, **given: Any) -> None:
     job = _job(target, given)
     settings = load_settings(None)
     pushed = _reference(given["push_to"])
-    with progress(quiet=given["quiet"], verbose=given["verbose"]) as shown:
-        cache = options.cache(None, none=False)
-        rules = options.ruleset(settings, cache=cache)
+    limits = effective.limits(settings, given["limits"])
+    with within(limits), progress(quiet=given["quiet"], verbose=given["verbose"]) as shown:
+        cache = effective.cache(None)
+        rules = effective.ruleset(settings, cache=cache)
         with (
-            closing(Scanner(rules, options.jobs(given["jobs"]), shown, cache=cache)) as scanner,
-            options.layer_store(cache) as store,
+            closing(Scanner(rules, effective.jobs(given["jobs"]), shown, cache=cache)) as scanner,
+            effective.layer_store(cache, options.warn) as store,
         ):
             images, written = _deliver(job, scanner, given, store)
         rest = after(images, pushed, insecure=given["insecure"])
@@ -97,7 +101,7 @@ def _job(target: str, given: dict[str, Any]) -> Job:
         lowest or 0,
         Drops(given["drop_env"], given["drop_label"]),
         docker,
-        Compression(compress, given["level"], options.jobs(given["jobs"])),
+        Compression(compress, given["level"], effective.jobs(given["jobs"])),
         _names(given),
         given["platform"],
         given["insecure"],

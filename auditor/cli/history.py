@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from auditor import effective
 from auditor.cli import completion, options
 
 
@@ -17,25 +18,28 @@ from auditor.cli import completion, options
 @click.option("--base", metavar="IMAGE", help="The base image: its layers are marked as inherited.")
 @options.cache_options
 @options.cache_size_option
+@options.limit_option
 @options.platform_option
 def command(target: str, form: str, **given: Any) -> None:
     """Show every step of an image as `docker history` does, secrets masked, and what each layer adds and wastes.
 
     HIDDEN is the content of a layer's files that later layers delete or overwrite: it is still in the image.
     """
-    from auditor.audit import Request, audit
     from auditor.cli.progress import progress
-    from auditor.config import Settings
+    from auditor.config import Settings, load_settings
+    from auditor.limits import within
+    from auditor.pipeline import Request, audit
     from auditor.records import Records
     from auditor.report import history
     from auditor.scan import Scanner
 
-    with progress(quiet=False, verbose=False) as shown:
-        cache = options.cache(given["cache_dir"], given["no_cache"])
-        rules = options.ruleset(Settings(), cache=cache)
+    limits = effective.limits(load_settings(None), given["limits"])
+    with within(limits), progress(quiet=False, verbose=False) as shown:
+        cache = effective.cache(given["cache_dir"])
+        rules = effective.ruleset(Settings(), cache=cache)
         with (
-            closing(Scanner(rules, options.jobs(None), shown, cache=cache, content=False)) as scanner,
-            options.layer_store(cache, given["cache_size"]) as store,
+            closing(Scanner(rules, effective.jobs(None), shown, cache=cache, content=False)) as scanner,
+            effective.layer_store(None if given["no_cache"] else cache, options.warn, given["cache_size"]) as store,
         ):
             request = Request(given["platform"], given["base"], given["insecure"])
             audits = audit(target, scanner, request, Records(scanner, store))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from auditor import effective
 from auditor.cli import EXIT_CLEAN, EXIT_FAILED, EXIT_FOUND, options
 
 if TYPE_CHECKING:
@@ -74,22 +75,24 @@ def run(remote: tuple[str, ...], config_path: Path | None, strict: bool) -> int:
 
 
 def _run(settings: Settings) -> Result:
-    from auditor.audit import Request
     from auditor.cli.progress import progress
     from auditor.hook.run import run as audit_all
+    from auditor.limits import within
+    from auditor.pipeline import Request
     from auditor.scan import Scanner
 
-    baseline = options.baseline(settings, None)
+    baseline = effective.baseline(settings, None)
     request = Request(selection=options.selection(settings, {}, baseline))
-    cache = options.cache(None, none=False)
-    rules = options.ruleset(settings, cache=cache)
+    cache = effective.cache(None)
+    rules = effective.ruleset(settings, cache=cache)
     with (
+        within(effective.limits(settings)),
         progress(quiet=False, verbose=False) as shown,
-        closing(Scanner(rules, options.jobs(None), shown, cache=cache)) as scanner,
-        options.layer_store(cache) as store,
+        closing(Scanner(rules, effective.jobs(None), shown, cache=cache)) as scanner,
+        effective.layer_store(cache, options.warn) as store,
     ):
         result = audit_all(settings, scanner, request, store)
-    options.held_against(baseline, settings, [audit for _, audit in result.images])
+    effective.held_against(baseline, settings, [audit for _, audit in result.images], options.warn)
     return result
 
 
@@ -97,7 +100,7 @@ def _verdict(settings: Settings, result: Result, *, strict: bool) -> int:
     from auditor.hook import message
     from auditor.selection import failing
 
-    fail_on = options.severity(settings.fail_on)
+    fail_on = effective.severity(settings.fail_on)
     names = [name for name, _ in result.images]
     parts = [
         message.of_image(name, audit, found, several=names.count(name) > 1)

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from auditor import effective
 from auditor.cli import completion
-from auditor.config import Settings
-from auditor.detect.rules import Ruleset
-from auditor.model import Confidence, Severity, State
+from auditor.config import CONFIDENCES, FAIL_ON, Settings
+from auditor.limits import BY_NAME
+from auditor.model import State
 from auditor.selection import Selection
 
 if TYPE_CHECKING:
-    from auditor.audit import Audit
     from auditor.baseline import Baseline
-    from auditor.dockerfile.model import Dockerfile
-    from auditor.store.layers import LayerStore
 
-_MAX_NAMED = 3
 F = TypeVar("F", bound=Callable[..., Any])
-NEVER = "never"
 
 
 def rule_options(command: F) -> F:
@@ -59,6 +52,7 @@ def audit_options(command: F) -> F:
     for option in (
         click.option("-v", "--verbose", is_flag=True, help="Say on standard error what is done."),
         click.option("-q", "--quiet", is_flag=True, help="No progress and no table."),
+        limit_option,
         click.option("--strict", is_flag=True, help="Exit with 2 if anything was not read."),
         click.option("--jobs", type=click.IntRange(1, 256), help="Threads that match.  [default: one a core]"),
         click.option("--baseline", type=click.Path(path_type=Path), help="Findings that are known, and not shown."),
@@ -70,19 +64,48 @@ def audit_options(command: F) -> F:
         ),
         click.option("--base", metavar="IMAGE", help="The base image: findings of its layers are marked as inherited."),
         click.option(
-            "--min-confidence", type=click.Choice(["high", "medium", "low"]), default=None,
+            "--min-confidence", type=click.Choice(CONFIDENCES), default=None,
             help="Leave out what is less sure.  [default: medium]",
         ),
         click.option(
             "--state", metavar="STATE,...", help="Only deleted, overwritten, present, metadata.  [default: all]"
         ),
         click.option(
-            "--fail-on", type=click.Choice(["critical", "high", "medium", "low", NEVER]), default=None,
+            "--fail-on", type=click.Choice(FAIL_ON), default=None,
             help="Exit with 1 on a finding at least that severe.  [default: high]",
         ),
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def limit_option(command: F) -> F:
+    """Add --limit."""
+    return click.option(
+        "--limit", "limits", multiple=True, type=LimitValue(), metavar="NAME=VALUE",
+        help="How much of an image is read, as members=50000, file-time=1m; docs/security.md lists all. Repeatable.",
+        shell_complete=completion.limits,
+    )(command)  # fmt: skip
+
+
+class LimitValue(click.ParamType):  # type: ignore[type-arg]
+    """A limit by its name, and its value: `json-bytes=64MiB`."""
+
+    name = "limit"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        """Return name and value; fail on an unknown name or a value that is none."""
+        from auditor.detect.rules import nearest
+
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = value.partition("=")
+        if name not in BY_NAME:
+            self.fail(f"no limit {name!r:.60}{nearest(name, BY_NAME)}; docs/security.md lists them", param, ctx)
+        try:
+            return name, BY_NAME[name].parse(text if equals else "")
+        except ValueError as exc:
+            self.fail(str(exc), param, ctx)
 
 
 def platform_option(command: F) -> F:
@@ -95,7 +118,7 @@ def platform_option(command: F) -> F:
 
 def cache_options(command: F) -> F:
     """Add --cache-dir and --no-cache."""
-    command = click.option("--no-cache", is_flag=True, help="Keep nothing, and use nothing that was kept.")(command)
+    command = click.option("--no-cache", is_flag=True, help="Use nothing kept of layers, and keep nothing.")(command)
     return cache_dir_option(command)
 
 
@@ -128,116 +151,16 @@ class Size(click.ParamType):  # type: ignore[type-arg]
         return int(found[1]) << (10 * " KMGT".index(found[2].upper() or " "))
 
 
-def cache(folder: Path | None, none: bool) -> Path | None:
-    """Return the cache folder, None where nothing is to be kept."""
-    from auditor.store.folder import cache_folder
-
-    return None if none else folder or cache_folder()
-
-
-@contextmanager
-def layer_store(folder: Path | None, size: int | None = None) -> Iterator[LayerStore | None]:
-    """Open the cache of layer records in the cache folder; None without one."""
-    from auditor.store.layers import DEFAULT_BYTES, LayerStore
-
-    if folder is None:
-        yield None
-        return
-    with closing(LayerStore(folder, warn, DEFAULT_BYTES if size is None else size)) as store:
-        yield store
-
-
-def ruleset(
-    settings: Settings,
-    extra: Sequence[Path] = (),
-    only: Sequence[str] = (),
-    without: Sequence[str] = (),
-    cache: Path | None = None,
-) -> Ruleset:
-    """Load the built-in rules, the detect-secrets plugins, and what options and config add; `only` narrows them.
-
-    Rules `without` must exist, and stay: what they find is ignored and counted. Rules of a config file that nobody
-    named came with the folder: they don't say where --verify sends secrets.
-    """
-    from auditor.config import check_rules
-    from auditor.detect.plugins import plugin_rules
-    from auditor.detect.rules import load_path, select
-    from auditor.detect.shipped import shipped_rules
-    from auditor.dockerfile.model import Rule as DockerfileRule
-
-    found = [rule for path in settings.rules for rule in load_path(path)]
-    if not settings.named:
-        found = [replace(rule, verify=None) for rule in found]
-    own = [rule for path in extra for rule in load_path(path)]
-    rules = (*shipped_rules(cache), *plugin_rules(), *found, *own)
-    check_rules(settings, dict.fromkeys((*(rule.id for rule in rules), *DockerfileRule)))
-    return select(rules, only, without)
-
-
 def selection(settings: Settings, given: Mapping[str, Any], baseline: Baseline | None) -> Selection:
     """Return what the command line wants to see, and where it says nothing, the config."""
-    now = today()
-    return Selection(
-        states(given.get("state")),
-        Confidence(given.get("min_confidence") or settings.min_confidence),
-        (*settings.exclude.paths, *given.get("exclude_paths", ())),
-        frozenset((*settings.exclude.rules, *given.get("exclude_rules", ()))),
-        settings.exclude.images,
-        tuple(item for item in settings.ignore if not item.has_expired(now)),
-        baseline.live(now) if baseline else frozenset(),
+    return effective.selection(
+        settings,
+        baseline,
+        states=states(given.get("state")),
+        min_confidence=given.get("min_confidence"),
+        exclude_paths=given.get("exclude_paths", ()),
+        exclude_rules=given.get("exclude_rules", ()),
     )
-
-
-def baseline(settings: Settings, path: Path | None, written: Path | None = None) -> Baseline | None:
-    """Load the baseline named, or that of the config. The one that is to be written may not be there yet."""
-    from auditor.baseline import Baseline, load_baseline
-
-    wanted = path or settings.baseline
-    if wanted is None:
-        return None
-    if written is not None and not wanted.exists() and wanted.absolute() == written.absolute():
-        return Baseline(wanted)
-    return load_baseline(wanted)
-
-
-def held_against(baseline: Baseline | None, settings: Settings, audits: Sequence[Audit]) -> list[Audit]:
-    """Note in every audit what became of the baseline, and say what of it, or of the config's ignores, is over."""
-    now = today()
-    for item in settings.ignore:
-        if item.has_expired(now):
-            warn(f"{item.place}: expired on {item.expires}, and ignores nothing any more")
-    if baseline is None:
-        return list(audits)
-    use = baseline.use(audits, now)
-    for what, ids in (("expired, and shown again", use.expired), ("no longer in the image", use.vanished)):
-        if ids:
-            warn(f"{use.file}: {what}: {_some(ids)}; go through it with `image-audit baseline audit {use.file}`")
-    return [replace(audit, baseline=use) for audit in audits]
-
-
-def dockerfile(path: Path | None) -> Dockerfile | None:
-    """Parse the Dockerfile of --dockerfile, before anything costly is done."""
-    from auditor.dockerfile.parse import read
-
-    return read(path) if path else None
-
-
-def sourced(dockerfile: Dockerfile | None, audits: Sequence[Audit]) -> list[Audit]:
-    """Give findings the lines of the Dockerfile that brought them in; say where an image does not come from it."""
-    from auditor.dockerfile.source import sourced
-
-    if dockerfile is None:
-        return list(audits)
-    found = [(audit, sourced(audit, dockerfile)) for audit in audits]
-    for audit, fitting in found:
-        if fitting is None:
-            warn(f"{dockerfile.name}: does not fit the history of {audit.image.target}; its findings have no source")
-    return [fitting or audit for audit, fitting in found]
-
-
-def _some(ids: Sequence[str]) -> str:
-    more = f" and {len(ids) - _MAX_NAMED} more" if len(ids) > _MAX_NAMED else ""
-    return ", ".join(ids[:_MAX_NAMED]) + more
 
 
 def warn(message: str) -> None:
@@ -245,11 +168,6 @@ def warn(message: str) -> None:
     from auditor.report.text import printable
 
     click.echo(f"image-audit: {printable(message)}", err=True)
-
-
-def today() -> datetime.date:
-    """Return the day, in UTC."""
-    return datetime.datetime.now(datetime.UTC).date()
 
 
 def states(text: str | None) -> frozenset[State]:
@@ -260,16 +178,6 @@ def states(text: str | None) -> frozenset[State]:
         return frozenset(State(word.strip()) for word in text.split(","))
     except ValueError:
         raise click.UsageError(f"--state {text}: want some of {', '.join(State)}, joined by commas") from None
-
-
-def severity(text: str) -> Severity | None:
-    """Parse --fail-on; None stands for never."""
-    return None if text == NEVER else Severity(text)
-
-
-def jobs(count: int | None) -> int:
-    """Return how many threads match: as told, or one a core that we may use."""
-    return count or len(os.sched_getaffinity(0))
 
 
 def color() -> bool:

@@ -6,9 +6,11 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 
+from auditor import effective
 from auditor.cli import completion, options
 from auditor.errors import UsageError
 
@@ -22,22 +24,39 @@ from auditor.errors import UsageError
     "-o", "output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Instead of stdout."
 )
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
+@options.limit_option
 @options.platform_option
 def command(
-    target: str, path: str, layer: int | None, nth: int | None, output: Path | None, force: bool,
-    platform: str | None, insecure: bool,
+    target: str, path: str, output: Path | None, force: bool, limits: tuple[tuple[str, int], ...], **given: Any
 ) -> None:  # fmt: skip
     """Bring a deleted or overwritten file back: its bytes to standard output, or with its mode to FILE.
 
     Where several versions exist, they are listed, and --layer chooses one. PATH!MEMBER brings back what lies in an
     archive.
     """
+    from auditor.config import load_settings
+    from auditor.limits import within
+
+    if output is not None and os.path.lexists(output) and not force:
+        raise UsageError(f"{output}: exists; --force overwrites it")
+    with within(effective.limits(load_settings(None), limits)):
+        _recover(target, path, output, **given)
+
+
+def _recover(
+    target: str,
+    path: str,
+    output: Path | None,
+    *,
+    layer: int | None,
+    nth: int | None,
+    platform: str | None,
+    insecure: bool,
+) -> None:
     from auditor.images.resolve import open_target
     from auditor.rebuild.recover import History, choose, member_of, split_member
     from auditor.report.output import whole
 
-    if output is not None and os.path.lexists(output) and not force:
-        raise UsageError(f"{output}: exists; --force overwrites it")
     images = open_target(target, platform=platform, insecure=insecure)
     if len(images) > 1:
         have = ", ".join(str(image.config.platform) if image.config.platform else str(image.id) for image in images)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from auditor import effective
 from auditor.cli import EXIT_CLEAN, EXIT_FOUND, completion, options
 from auditor.detect.rules import Rule
 from auditor.model import Severity
@@ -49,8 +50,8 @@ def show(rule_id: str) -> None:
 
 @command.command()
 @click.argument("path", required=False, type=click.Path(path_type=Path))
-@options.cache_options
-def check(path: Path | None, cache_dir: Path | None, no_cache: bool) -> int:
+@options.cache_dir_option
+def check(path: Path | None, cache_dir: Path | None) -> int:
     """Check a file of rules or a folder of them, by default the built-in ones.
 
     Every example must be found as its rule, no counterexample may be, and Vectorscan must take the pattern. Each line
@@ -60,7 +61,7 @@ def check(path: Path | None, cache_dir: Path | None, no_cache: bool) -> int:
     from auditor.detect.lint import check_path
     from auditor.report.text import plural, printable
 
-    checked = check_path(path or data_path("rules"), options.cache(cache_dir, no_cache))
+    checked = check_path(path or data_path("rules"), effective.cache(cache_dir))
     for problem in checked.problems:
         click.echo(printable(problem))
     click.echo(f"{plural(checked.rules, 'rule')} checked, {plural(len(checked.problems), 'problem')}", err=True)
@@ -70,7 +71,7 @@ def check(path: Path | None, cache_dir: Path | None, no_cache: bool) -> int:
 def _rules() -> tuple[Rule, ...]:
     from auditor.config import load_settings
 
-    return options.ruleset(load_settings(None), (), (), ()).rules
+    return effective.ruleset(load_settings(None), (), (), ()).rules
 
 
 def _json(rules: Iterable[Rule]) -> str:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import datetime
 import shutil
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from auditor import effective
 from auditor.cli import EXIT_CLEAN, EXIT_FAILED, EXIT_FOUND, completion, options
-from auditor.config import load_settings
 from auditor.report.output import FORMATS, format_of
 
 if TYPE_CHECKING:
-    from auditor.audit import Audit
-    from auditor.baseline import Baseline
+    from auditor.api import Options, Report
 
 
 @click.command()
@@ -48,63 +45,58 @@ def command(targets: tuple[str, ...], outputs: tuple[Path, ...], **given: Any) -
     TARGET is an image name or ID, docker-daemon:NAME, docker-archive:FILE, oci:DIR, oci-archive:FILE,
     docker://HOST/REPO:TAG, container:NAME, a path, or - for an archive on standard input.
     """
-    from auditor.audit import Request, audit
+    from auditor.api import run
     from auditor.cli.progress import progress
-    from auditor.records import Records
-    from auditor.report.output import Shown, render, write_file
-    from auditor.scan import Scanner
-    from auditor.selection import fails
+    from auditor.report.output import write_file
 
-    settings = load_settings(given["config_path"])
     files = [(path, format_of(path)) for path in outputs]
-    fail_on = options.severity(given["fail_on"] or settings.fail_on)
-    dockerfile = options.dockerfile(given["dockerfile"])
-    cache = options.cache(given["cache_dir"], given["no_cache"])
-    rules = options.ruleset(settings, given["extra_rules"], given["only_rules"], given["exclude_rules"], cache)
-    baseline = options.baseline(settings, given["baseline"], given["write_baseline"])
-    selection = options.selection(settings, given, baseline)
-    request = Request(given["platform"], given["base"], given["insecure"], selection)
-    with (
-        progress(quiet=given["quiet"], verbose=given["verbose"]) as bar,
-        closing(Scanner(rules, options.jobs(given["jobs"]), bar, cache=cache)) as scanner,
-        options.layer_store(cache, given["cache_size"]) as store,
-    ):
-        records = Records(scanner, store, whole=given["show_secrets"] or given["verify"])
-        audits = [result for target in targets for result in audit(target, scanner, request, records)]
-    audits = options.sourced(dockerfile, options.held_against(baseline, settings, audits))
-    if given["verify"]:
-        if settings.rules and not settings.named:
-            options.warn(f"{settings.path}: its rules ask no provider unless --config names it")
-        audits = _verified(audits)
-
-    created = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    shown = Shown(fail_on=fail_on, show_secrets=given["show_secrets"])
+    with progress(quiet=given["quiet"], verbose=given["verbose"]) as bar:
+        report = run(targets, _options(given), bar, options.warn, given["write_baseline"])
     for path, form in files:
-        write_file(path, render(form, audits, created, shown), private=given["show_secrets"])
+        write_file(path, report.render(form), private=given["show_secrets"])
     form = given["form"] or "table"
     if not (given["quiet"] and form == "table"):
         width = shutil.get_terminal_size((80, 24)).columns
-        click.echo(render(form, audits, created, replace(shown, width=width, color=options.color())), nl=False)
-    if given["strict"] and any(result.skipped for result in audits):
+        click.echo(report.render(form, width=width, color=options.color()), nl=False)
+    if given["strict"] and report.skipped:
         click.echo("image-audit: not everything was read, see `skipped` in the report", err=True)
         return EXIT_FAILED
     if given["write_baseline"]:
-        _write_baseline(given["write_baseline"], baseline, audits, quiet=given["quiet"])
-    return EXIT_FOUND if any(fails(result.findings, fail_on) for result in audits) else EXIT_CLEAN
+        _write_baseline(given["write_baseline"], report, quiet=given["quiet"])
+    return EXIT_FOUND if report.failed else EXIT_CLEAN
 
 
-def _verified(audits: list[Audit]) -> list[Audit]:
-    from auditor.verify import Verifier, verified
+def _options(given: Mapping[str, Any]) -> Options:
+    """Return what the Python API calls these options."""
+    return {
+        "platform": given["platform"],
+        "base": given["base"],
+        "insecure": given["insecure"],
+        "states": options.states(given["state"]),
+        "min_confidence": given["min_confidence"],
+        "fail_on": given["fail_on"],
+        "config": given["config_path"],
+        "baseline": given["baseline"],
+        "dockerfile": given["dockerfile"],
+        "rules": given["extra_rules"],
+        "only_rules": given["only_rules"],
+        "exclude_rules": given["exclude_rules"],
+        "exclude_paths": given["exclude_paths"],
+        "limits": dict(given["limits"]),
+        "jobs": given["jobs"],
+        "cache": not given["no_cache"],
+        "cache_dir": given["cache_dir"],
+        "cache_size": given["cache_size"],
+        "verify": given["verify"],
+        "show_secrets": given["show_secrets"],
+    }
 
-    verifier = Verifier()
-    return [replace(one, findings=verified(one.findings, one.ruleset.by_id, verifier)) for one in audits]
 
-
-def _write_baseline(path: Path, used: Baseline | None, audits: list[Audit], *, quiet: bool) -> None:
+def _write_baseline(path: Path, report: Report, *, quiet: bool) -> None:
     from auditor.baseline import Baseline, load_baseline
 
     before = load_baseline(path) if path.exists() else Baseline(path)
-    update = before.updated(audits, used.entries if used else (), options.today())
+    update = before.updated(report.images, report.baseline.entries if report.baseline else (), effective.today())
     update.baseline.save()
     if not quiet:
         options.warn(f"{path}: {update.new} new, {update.kept} kept, {update.dropped} dropped")

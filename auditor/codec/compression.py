@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from auditor.codec.limits import MAX_RATIOS, MAX_UNCOMPRESSED, MAX_XZ_MEMORY, MAX_ZSTD_WINDOW
 from auditor.errors import Damaged
+from auditor.limits import Limits, current, named
 
 if TYPE_CHECKING:
     import lzma
@@ -36,8 +36,9 @@ def decompressed(stream: io.BufferedReader[Any]) -> BinaryIO:
     kind = compression_of(stream.peek(8)[:8])
     if kind is None:
         return cast(BinaryIO, stream)
-    source = _Counted(stream)
-    return io.BufferedReader(_Guarded(_opened(kind, source), source, kind), 1 << 16)
+    source, limits = _Counted(stream), current()
+    inner = _opened(kind, source, limits.decoder_memory)
+    return io.BufferedReader(_Guarded(inner, source, kind, limits), 1 << 16)
 
 
 class _Counted(io.RawIOBase):
@@ -56,7 +57,7 @@ class _Counted(io.RawIOBase):
         return got
 
 
-def _opened(kind: str, stream: Any) -> BinaryIO:
+def _opened(kind: str, stream: Any, memory: int) -> BinaryIO:
     match kind:
         case "gzip":
             from isal import igzip
@@ -65,10 +66,10 @@ def _opened(kind: str, stream: Any) -> BinaryIO:
         case "zstd":
             import zstandard
 
-            context = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW)
+            context = zstandard.ZstdDecompressor(max_window_size=memory)
             return cast(BinaryIO, context.stream_reader(stream, read_across_frames=True, closefd=False))
         case "xz":
-            return io.BufferedReader(_Xz(stream), 1 << 16)
+            return io.BufferedReader(_Xz(stream, memory), 1 << 16)
         case _:
             import bz2
 
@@ -78,15 +79,14 @@ def _opened(kind: str, stream: Any) -> BinaryIO:
 class _Xz(io.RawIOBase):
     """The streams of an xz file, one after another. The standard library's own reader bounds no memory."""
 
-    def __init__(self, stream: _Counted) -> None:
-        self._stream = stream
+    def __init__(self, stream: _Counted, memory: int) -> None:
+        self._stream, self._memory = stream, memory
         self._decoder = self._new()
 
-    @staticmethod
-    def _new() -> lzma.LZMADecompressor:
+    def _new(self) -> lzma.LZMADecompressor:
         import lzma
 
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ, MAX_XZ_MEMORY)
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, self._memory)
 
     def readable(self) -> bool:
         return True
@@ -114,9 +114,9 @@ class _Xz(io.RawIOBase):
 class _Guarded(io.RawIOBase):
     """Turns every library's error into Damaged and stops bombs."""
 
-    def __init__(self, inner: BinaryIO, source: _Counted, kind: str) -> None:
-        self._inner, self._source, self._kind = inner, source, kind
-        self._total = 0
+    def __init__(self, inner: BinaryIO, source: _Counted, kind: str, limits: Limits) -> None:
+        self._inner, self._source, self._kind, self._limits = inner, source, kind, limits
+        self._total, self._free = 0, min(limits.layer_growth_free, limits.layer_bytes)
 
     def readable(self) -> bool:
         return True
@@ -129,15 +129,30 @@ class _Guarded(io.RawIOBase):
         except Damaged:
             raise
         except (OSError, EOFError, zlib.error) as exc:
-            raise Damaged(f"{self._kind} data is broken after {self._total} bytes: {exc}") from exc
+            raise self._broken(exc) from exc
         except Exception as exc:
             # zstandard, isal and lzma each have an error class of their own; importing all costs start-up time.
             if type(exc).__module__.split(".")[0] not in ("zstandard", "isal", "igzip_lib", "_lzma", "lzma"):
                 raise
-            raise Damaged(f"{self._kind} data is broken after {self._total} bytes: {exc}") from exc
+            raise self._broken(exc) from exc
         self._total += got
-        taken = self._source.taken
-        ratio = min((most for size, most in MAX_RATIOS if self._total > size), default=self._total)
-        if self._total > min(ratio * max(taken, 1), MAX_UNCOMPRESSED):
-            raise Damaged(f"{self._kind} data grows beyond {self._total} bytes out of {taken}")
+        if self._total > self._free:
+            self._bound(self._total, max(self._source.taken, 1))
         return got
+
+    def _broken(self, exc: Exception) -> Damaged:
+        limit = f" {named('decoder-memory')}" if "memory" in str(exc).lower() else ""
+        return Damaged(f"{self._kind} data is broken after {self._total} bytes: {exc}{limit}")
+
+    def _bound(self, total: int, taken: int) -> None:
+        """Stop what grows beyond all reason: a file of zeros is honest, and nothing honest goes on so for long."""
+        limits = self._limits
+        if total > limits.layer_bytes:
+            raise Damaged(f"{self._kind} data has more than {limits.layer_bytes} bytes {named('layer-bytes')}")
+        large = total > 4 * limits.layer_growth_free
+        # Deflate can't exceed 1032:1; xz, bzip2 and zstd can.
+        most, name = limits.layer_growth, "layer-growth"
+        if large and limits.layer_growth_large < most:
+            most, name = limits.layer_growth_large, "layer-growth-large"
+        if limits.layer_growth_free < total > most * taken:
+            raise Damaged(f"{self._kind} data grows beyond {total} bytes out of {taken} {named(name)}")

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from zlib import adler32
 
-from auditor.codec.limits import MAX_ENTRY, MAX_EXTENSION_HEADER, MAX_HEADER_GROUP, MAX_PATH
 from auditor.errors import Damaged
+from auditor.limits import Limits, current, named
 from auditor.model import Kind
 
 BLOCK = 512
+_MAX_ENTRY = 1 << 60  # one file; offsets of what follows it must fit into 63 bits
 _ZERO = bytes(BLOCK)
 _KINDS = {
     ord("0"): Kind.FILE,
@@ -120,6 +121,9 @@ class Walker:
         self.position = 0
         self.ended = False
         self._carry = b""
+        self._limits = current()
+        # A shorter path breaks neither the limit of length nor that of depth.
+        self._short = min(self._limits.path_length, self._limits.path_depth)
 
     @property
     def waiting(self) -> bool:
@@ -136,13 +140,14 @@ class Walker:
             start, view = base, block
             if self._carry:
                 start = base - len(self._carry)
-                view = memoryview(self._carry + bytes(block[:MAX_HEADER_GROUP]))
+                view = memoryview(self._carry + bytes(block[: self._limits.headers_bytes]))
             try:
-                header = _read(view, self.position - start, start)
+                header = _read(view, self.position - start, start, self._limits, self._short)
             except _Short:
                 self._carry = bytes(view[self.position - start :])
-                if len(self._carry) > MAX_HEADER_GROUP:
-                    raise Damaged(f"tar: extension headers at offset {self.position} have no end") from None
+                if len(self._carry) > self._limits.headers_bytes:
+                    limit = named("headers-bytes")
+                    raise Damaged(f"tar: extension headers at offset {self.position} have no end {limit}") from None
                 return
             if isinstance(header, Header):
                 self._carry = b""
@@ -150,10 +155,9 @@ class Walker:
                 yield header
             else:
                 # One zero block alone is skipped, as GNU tar does; two end the archive.
-                self.ended = header == 2
-                self.position += header * BLOCK
+                self.position, self.ended = header
                 # What follows it may have been carried along.
-                self._carry = bytes(view[self.position - start : base - start])
+                self._carry = b"" if self.ended else bytes(view[self.position - start : base - start])
 
     def finish(self, size: int) -> None:
         """Raise Damaged if a tar of `size` bytes ends within an entry."""
@@ -181,10 +185,11 @@ def is_header(block: bytes) -> bool:
     return True
 
 
-def _read(view: memoryview, at: int, base: int) -> Header | int:
+def _read(view: memoryview, at: int, base: int, limits: Limits, short: int) -> Header | tuple[int, bool]:
     """Read one entry's headers at `view[at:]`, where `base` is the tar offset of `view[0]`.
 
-    Returns a header, or how many zero blocks stand there (1 or 2); raises _Short where the view ends too early.
+    Returns a header; or where a zero block stands in its place, the offset behind it and whether it is one of the two
+    that end the archive. Raises _Short where the view ends too early.
     """
     pax: dict[str, str] = {}
     name = link = ""
@@ -193,14 +198,20 @@ def _read(view: memoryview, at: int, base: int) -> Header | int:
         if len(block) < BLOCK:
             raise _Short
         if not block[0] and block == _ZERO:
-            return 1 + (_take(view, at + BLOCK, BLOCK) == _ZERO)
+            ends = _take(view, at + BLOCK, BLOCK) == _ZERO
+            return base + at + (2 if ends else 1) * BLOCK, ends
         try:
             _check(block)
             size = number(block[124:136])
             if block[156] not in _EXTENSIONS:
-                return _entry(view, at, base, block, pax, name, link)
-            if size > MAX_EXTENSION_HEADER or size < 0:
+                header = _entry(view, at, base, block, pax, name, link)
+                if len(header.path) > short or len(header.link) > short:
+                    _check_paths(header, base + at, limits)
+                return header
+            if size < 0:
                 raise ValueError
+            if size > limits.header_bytes:  # Go's archive/tar, which engines use, refuses more than 1 MiB
+                raise Damaged(f"tar: an extension header of {size} bytes at offset {base + at} {named('header-bytes')}")
             body = _take(view, at + BLOCK, size)
             if block[156] == _PAX:
                 pax = _pax(body)
@@ -217,14 +228,12 @@ def _read(view: memoryview, at: int, base: int) -> Header | int:
 def _entry(view: memoryview, at: int, base: int, block: bytes, pax: dict[str, str], name: str, link: str) -> Header:
     path = pax.get("GNU.sparse.name") or pax.get("path") or name or _ustar_name(block)
     link = pax.get("linkpath") or link or _text(block[157:257]) if block[156] in b"12" else ""
-    if len(path) > MAX_PATH or len(link) > MAX_PATH:
-        raise ValueError
     kind = _KINDS.get(block[156], Kind.FILE)
     if kind is Kind.FILE and path.endswith("/"):
         kind = Kind.DIR  # as the oldest tars write directories
     # Only files have a body, whatever the size field of the others says: POSIX, and Go's archive/tar.
     size = (int(pax["size"]) if "size" in pax else number(block[124:136])) if kind is Kind.FILE else 0
-    if not 0 <= size <= MAX_ENTRY:
+    if not 0 <= size <= _MAX_ENTRY:
         raise ValueError
     start = at + BLOCK
     if block[156] == _SPARSE and block[482]:
@@ -241,6 +250,15 @@ def _entry(view: memoryview, at: int, base: int, block: bytes, pax: dict[str, st
         pax,
         bytes(view[at + BLOCK : start]),
     )
+
+
+def _check_paths(header: Header, at: int, limits: Limits) -> None:
+    """Raise Damaged where a path, or the target of a link, is too long or too deep."""
+    for path in (header.path, header.link):
+        if len(path) > limits.path_length:
+            raise Damaged(f"tar: a path of {len(path)} characters at offset {at} {named('path-length')}")
+        if path.count("/") >= limits.path_depth:
+            raise Damaged(f"tar: a path {path.count('/') + 1} folders deep at offset {at} {named('path-depth')}")
 
 
 def _take(view: memoryview, start: int, size: int) -> bytes:

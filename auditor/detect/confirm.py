@@ -71,7 +71,7 @@ class Confirmer:
             ends.setdefault(number, []).append(end)
         # A guess in test data or documentation of a package is implausible whatever it looks like.
         guess = place(path) is not Place.SAMPLES
-        for number, own in ends.items():
+        for number, own in sorted(ends.items(), reverse=True):  # not by who came first: of equals the later id decides
             if guess or not self._rules[number].generic:
                 found += self._of_rule(number, text, own, path)
         for number in path_rules:

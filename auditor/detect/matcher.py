@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from auditor.data import code_digest
-from auditor.detect.passes import CASELESS, Hits, Pass, Row, VectorscanError, joined_hits, loaded
+from auditor.detect.hits import CASELESS, Hits, Row, joined_hits
+from auditor.detect.passes import MADE_BY, Pass, loaded
 from auditor.detect.paths import PathRules, path_rows
 from auditor.detect.plugins import plugin_patterns
 from auditor.detect.prefilter import Prefilter, prefilter
@@ -34,7 +34,7 @@ class Matcher:
 
     def __init__(self, ruleset: Ruleset, cache: Path | None = None) -> None:
         """Compile, or take what `cache`, a folder, keeps of an earlier run. Raises RuleError."""
-        kept = cache / f"rules-{_key(ruleset)}.vectorscan" if cache else None
+        kept = cache / f"rules-{_key(ruleset)}.vectorscan" if cache and MADE_BY else None
         passes = _kept(kept) if kept else None
         if passes is None:
             passes = _compiled(ruleset)
@@ -73,7 +73,7 @@ def prefilters(rule: Rule) -> list[Prefilter]:
 
 def _key(ruleset: Ruleset) -> str:
     """Name a compiled ruleset: it holds for one version of Vectorscan, of this program, and for one kind of CPU."""
-    made_by = f"{version('hyperscan')} {code_digest('detect')} {platform.machine()} {_cpu_flags()}"
+    made_by = f"{MADE_BY} {code_digest('detect')} {platform.machine()} {_cpu_flags()}"
     return hashlib.sha256(f"{ruleset.digest} {made_by}".encode()).hexdigest()[:32]
 
 
@@ -104,7 +104,7 @@ def _compiled(ruleset: Ruleset) -> list[Pass]:
             (everywhere if tells else in_text).append(row)
     try:
         return [Pass.compiled(rows) for rows in (everywhere, in_text, path_rows(ruleset))]
-    except VectorscanError as exc:
+    except ValueError as exc:
         raise RuleError(_blame(ruleset, exc)) from exc
 
 
@@ -114,11 +114,11 @@ def _tells(rule: Rule) -> bool:
 
 
 def _blame(ruleset: Ruleset, exc: Exception) -> str:
-    """Name the rule that Vectorscan refuses."""
+    """Name the rule that is refused."""
     for rule in ruleset.rules:
         for item in prefilters(rule):
             try:
                 Pass.compiled([(0, item.expression, 0)])
-            except VectorscanError as cause:
-                return f"rule {rule.id}: Vectorscan refuses the pattern: {cause}"
-    return f"Vectorscan refuses the rules together: {exc}"
+            except ValueError as cause:
+                return f"rule {rule.id}: {cause}"
+    return f"the rules together: {exc}"

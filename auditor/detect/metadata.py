@@ -6,11 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from auditor.limits import current
 from auditor.model import Config
-
-MAX_TEXTS = 200_000
-MAX_TEXT = 1 << 20
-"""Characters of one text that are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,7 @@ def texts(config: Config, annotations: Mapping[str, str], documents: Mapping[str
 def _leaves(where: str, value: Any) -> Iterator[Text]:
     """Walk a JSON value to its texts. Not recursive: hostile documents nest deep."""
     stack: list[tuple[str, str, Any]] = [(where, "", value)]
-    count = 0
+    count, limits = 0, current()
     while stack:
         place, key, item = stack.pop()
         if isinstance(item, dict):
@@ -58,9 +55,9 @@ def _leaves(where: str, value: Any) -> Iterator[Text]:
             stack += [(f"{place}[{at}]", key, child) for at, child in reversed(list(enumerate(item)))]
         elif isinstance(item, str) and item:
             count += 1
-            if count > MAX_TEXTS:
+            if count > limits.texts:
                 return
-            yield Text(place, "" if _is_env(place) else key, item[:MAX_TEXT])
+            yield Text(place, "" if _is_env(place) else key, item[: limits.text_bytes])
 
 
 def _is_env(place: str) -> bool:

@@ -6,7 +6,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
-from auditor.detect.passes import MULTILINE, Pass, Row
+from auditor.detect.hits import MULTILINE, Row
+from auditor.detect.passes import Pass
 from auditor.detect.rules import Ruleset
 from auditor.globs import Globs
 

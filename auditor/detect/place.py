@@ -83,7 +83,9 @@ _SOURCE_ENDINGS = re.compile(
     r"qm|xlf|svg|gif|png|jpe?g|ico|webp|woff2?|[to]tf|eot|proto|graphql|xsd|dtd|rng|xslt?|cmake|m4|am|ac|in|gypi?|f|f90|"
     r"cuh?|[hg]lsl)\Z"
 )
-_BOOKS = re.compile(r"/usr/(?:local/)?share/(?:doc|man|info|help|locale|gtk-doc|i18n|zoneinfo|icons|fonts|mime)/")
+_BOOKS = re.compile(
+    r"/usr/(?:local/)?share/(?:doc|man|info|help|locale|gtk-doc|i18n|zoneinfo|icons|fonts|mime)/|/var/lib/apt/lists/"
+)
 
 
 @functools.lru_cache(1 << 14)

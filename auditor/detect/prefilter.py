@@ -34,7 +34,7 @@ _NOT_CATEGORIES = {
     op.CATEGORY_NOT_SPACE: rb"\x00-\x08\x0e-\x1f\x21-\xff",
     op.CATEGORY_NOT_WORD: rb"\x00-/:-@\[-\^`\{-\xff",
 }
-_REPEATS = (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT)
+REPEATS = (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +59,22 @@ def prefilter(pattern: str, flags: int = 0) -> Prefilter:
     expression = _Emitter(bool(tree.state.flags & re.DOTALL)).tail(items)
     if not expression:
         raise ValueError("the pattern begins with nothing that can be looked for")
-    width = _width(list(tree))
-    return Prefilter(expression, caseless, min(width, MAX_BACK), min(width, MAX_REACH), _literal(items))
+    reach = width(list(tree))
+    return Prefilter(expression, caseless, min(reach, MAX_BACK), min(reach, MAX_REACH), _literal(items))
 
 
-def _least(items: Sequence[Any]) -> int:
+def least(items: Sequence[Any]) -> int:
     """Return how many bytes a match of some items has at least."""
     total = 0
     for kind, value in items:
-        if kind in _REPEATS:
-            total += value[0] * _least(value[2])
+        if kind in REPEATS:
+            total += value[0] * least(value[2])
         elif kind is op.SUBPATTERN:
-            total += _least(value[3])
+            total += least(value[3])
         elif kind is op.ATOMIC_GROUP:
-            total += _least(value)
+            total += least(value)
         elif kind is op.BRANCH:
-            total += min(_least(branch) for branch in value[1])
+            total += min(least(branch) for branch in value[1])
         elif kind in (op.LITERAL, op.NOT_LITERAL, op.ANY, op.IN):
             total += 1
     return total
@@ -83,7 +83,7 @@ def _least(items: Sequence[Any]) -> int:
 def _reach(repeat: Any) -> int:
     """Return how long a gap a repeat may leave, in bytes; what comes once at most, or always as often, leaves none."""
     low, high, inner = int(repeat[0]), int(repeat[1]), repeat[2]
-    return high if high <= 1 or low == high else min(high, _ENDLESS) * _width(inner)
+    return high if high <= 1 or low == high else min(high, _ENDLESS) * width(inner)
 
 
 def _literal(items: Sequence[Any]) -> int:
@@ -98,25 +98,25 @@ def _literal(items: Sequence[Any]) -> int:
             inner = _literal(value)
         elif kind is op.BRANCH:
             inner = min(_literal(branch) for branch in value[1])
-        elif kind in _REPEATS and value[0]:
+        elif kind in REPEATS and value[0]:
             inner = _literal(value[2])
         longest = max(longest, run, inner)
     return longest
 
 
-def _width(items: Sequence[Any]) -> int:
+def width(items: Sequence[Any]) -> int:
     """Return how long a match may be, where a repeat without end counts as _ENDLESS."""
     total = 0
     for kind, value in items:
-        if kind in _REPEATS:
+        if kind in REPEATS:
             high = max(_ENDLESS, value[0]) if value[1] is op.MAXREPEAT else value[1]
-            total += high * _width(value[2])
+            total += high * width(value[2])
         elif kind is op.SUBPATTERN:
-            total += _width(value[3])
+            total += width(value[3])
         elif kind is op.ATOMIC_GROUP:
-            total += _width(value)
+            total += width(value)
         elif kind is op.BRANCH:
-            total += max(_width(branch) for branch in value[1])
+            total += max(width(branch) for branch in value[1])
         elif kind is op.GROUPREF:
             total += _ENDLESS
         elif kind not in (op.AT, op.ASSERT, op.ASSERT_NOT):
@@ -124,12 +124,17 @@ def _width(items: Sequence[Any]) -> int:
     return min(total, MAX_REACH)
 
 
+def width_of(expression: bytes, flags: int) -> int:
+    """Return how long a match of an expression may be, in bytes."""
+    return width(list(parser.parse(expression, flags)))
+
+
 def _trimmed_front(items: list[Any]) -> list[Any]:
     """Drop what may be absent at the front."""
     while items and (
         items[0][0] in (op.ASSERT, op.ASSERT_NOT)
         or (items[0][0] is op.AT and items[0][1] is not op.AT_BOUNDARY)
-        or (items[0][0] in _REPEATS and items[0][1][0] == 0)
+        or (items[0][0] in REPEATS and items[0][1][0] == 0)
     ):
         items = items[1:]
     return items
@@ -143,10 +148,10 @@ class _Emitter:
         """Emit a sequence that ends the expression, cut to what every match must begin with."""
         for at, (kind, value) in enumerate(items):
             wide_gap = (
-                kind in _REPEATS
+                kind in REPEATS
                 and _reach(value) > _WIDE_GAP
                 and self._is_wide(value[2])
-                and _least(items[:at]) >= _SELECTIVE
+                and least(items[:at]) >= _SELECTIVE
             )
             if wide_gap or kind in (op.GROUPREF, op.GROUPREF_EXISTS):
                 minimum = items[at : at + 1] if wide_gap and value[0] else []
@@ -176,7 +181,7 @@ class _Emitter:
         kind, value = item
         if kind in (op.AT, op.ASSERT, op.ASSERT_NOT):
             return b""
-        if kind in _REPEATS:
+        if kind in REPEATS:
             low, _, inner = value
             if low == 0:
                 return b""
@@ -209,7 +214,7 @@ class _Emitter:
             return self._scoped(value, b"(?:" + self._sequence(value[3]) + b")")
         if kind is op.ATOMIC_GROUP:
             return b"(?:" + self._sequence(value) + b")"
-        if kind in _REPEATS:
+        if kind in REPEATS:
             low, high, inner = value
             count = b"{%d,}" % low if high is op.MAXREPEAT else b"{%d,%d}" % (low, high)
             return b"(?:" + self._sequence(inner) + b")" + count

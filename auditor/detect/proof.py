@@ -9,8 +9,9 @@ from pathlib import Path
 
 from auditor.detect.confirm import Confirmer, Found, most_specific
 from auditor.detect.examples import fill
+from auditor.detect.hits import CASELESS
 from auditor.detect.matcher import Matcher, prefilters
-from auditor.detect.passes import CASELESS, Pass, VectorscanError
+from auditor.detect.passes import Pass
 from auditor.detect.rules import Rule, Ruleset, select
 from auditor.errors import RuleError
 
@@ -107,8 +108,8 @@ def _refusal(rules: Iterable[Rule]) -> str | None:
         return str(exc).partition(": ")[2]
     try:
         Pass.compiled([(0, item.expression, CASELESS if item.caseless else 0) for item in items])
-    except VectorscanError as exc:
-        return f"Vectorscan refuses the pattern: {exc}"
+    except ValueError as exc:
+        return str(exc)
     return None
 
 

@@ -120,7 +120,9 @@ class _Reader:
         keyword, _, rest = line.strip().replace("\t", " ", 1).partition(" ")
         keyword = keyword.upper()
         if keyword not in KEYWORDS:
-            raise self._error(start, f"unknown instruction {keyword:.30}{_nearest(keyword)}")
+            # Where the file is none, the word may be anything, such as `TOKEN=` and a secret.
+            shown = f" {keyword:.30}" if keyword.isalpha() else ""
+            raise self._error(start, f"unknown instruction{shown}{_nearest(keyword)}")
         if keyword == "ONBUILD":
             if onbuild or rest.split(None, 1)[:1] in ([], ["FROM"], ["MAINTAINER"]):
                 raise self._error(start, "ONBUILD wants another instruction after it, and not FROM or ONBUILD")

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from auditor.dockerfile.model import Problem
 from auditor.model import Severity
 from auditor.report.text import plural, printable
 
+if TYPE_CHECKING:
+    from rich.text import Text
+
 SCHEMA = "image-audit-dockerfile/1"
 FORMATS = ("table", "json", "sarif")
-_STYLES = {
-    Severity.CRITICAL: "bold white on red",
-    Severity.HIGH: "bold red",
-    Severity.MEDIUM: "yellow",
-    Severity.LOW: "cyan",
-}
 
 
 def render(form: str, path: Path, problems: Sequence[Problem], *, width: int, color: bool) -> str:
@@ -54,26 +50,26 @@ def document(path: Path, problems: Sequence[Problem]) -> dict[str, Any]:
 
 
 def _table(path: Path, problems: Sequence[Problem], width: int, color: bool) -> str:
-    from rich.console import Console
-    from rich.padding import Padding
+    from auditor.report import terminal
+
+    shown = [line for problem in problems for line in _problem(path, problem, width)]
+    return terminal.printed([terminal.lines([*shown, _summary(path, problems)])], width=width, color=color)
+
+
+def _problem(path: Path, problem: Problem, width: int) -> Iterator[Text]:
     from rich.text import Text
 
-    out = io.StringIO()
-    console = Console(
-        file=out, width=width, force_terminal=color, no_color=not color, highlight=False, legacy_windows=False
-    )
-    for problem in problems:
-        heading = Text(printable(f"{path}:{problem.line}"), style="cyan")
-        heading.append(f"  {problem.severity.upper()}", style=_STYLES[problem.severity])
-        heading.append(f"  {problem.rule}", style="bold")
-        console.print(heading, overflow="fold")
-        console.print(Padding(Text(printable(problem.message) + "."), (0, 0, 0, 2)))
-        console.print(Padding(Text(printable(problem.advice), style="dim"), (0, 0, 1, 2)))
-    console.print(_summary(path, problems))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    from auditor.report.terminal import SEVERITY_STYLES, wrapped
+
+    heading = Text().append(printable(f"{path}:{problem.line}"), "cyan")
+    heading.append(f"  {problem.severity.upper()}", SEVERITY_STYLES[problem.severity])
+    yield heading.append(f"  {problem.rule}", "bold")
+    yield from wrapped(Text(printable(problem.message) + "."), width, 2)
+    yield from wrapped(Text(printable(problem.advice), style="dim"), width, 2)
+    yield Text()
 
 
-def _summary(path: Path, problems: Sequence[Problem]) -> Any:
+def _summary(path: Path, problems: Sequence[Problem]) -> Text:
     from rich.text import Text
 
     if not problems:

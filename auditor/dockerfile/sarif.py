@@ -67,7 +67,7 @@ def _fingerprints(problems: Sequence[Problem]) -> list[str]:
     prints = []
     for problem in problems:
         said = f"{problem.rule}\0{_LINE.sub('line', problem.message)}"
-        digest = hashlib.sha256(said.encode()).hexdigest()[:16]
+        digest = hashlib.sha256(said.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         seen[digest] += 1
         prints.append(f"{digest}:{seen[digest]}")
     return prints

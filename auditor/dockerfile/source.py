@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from auditor.audit import Audit
 from auditor.dockerfile.history import lines_of_steps
 from auditor.dockerfile.model import Dockerfile
 from auditor.layers.history import step_of_layer
 from auditor.model import Finding, Source
+from auditor.pipeline import Audit
 
 _HISTORY = re.compile(r"history\[(\d+)\]")
 

@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from auditor.audit import Audit
 from auditor.dockerfile.model import Problem
 from auditor.images.reference import is_id, parse_target
 from auditor.model import Finding, State
+from auditor.pipeline import Audit
 from auditor.report.text import plural, printable
 from auditor.report.words import fate, place
 from auditor.selection import bare

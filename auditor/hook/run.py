@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from auditor.audit import Audit, Request, audit
 from auditor.config import Settings
 from auditor.dockerfile.model import Problem
 from auditor.errors import NotFound, Unreachable
 from auditor.images import daemon
 from auditor.images.reference import ARCHIVE_ENDINGS, TRANSPORTS
 from auditor.model import Severity
+from auditor.pipeline import Audit, Request, audit
 from auditor.records import Records
 from auditor.scan import Scanner
 from auditor.scan.serial import made_by

@@ -7,9 +7,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from auditor.codec.limits import MAX_ENTRIES
 from auditor.codec.tar import Header
 from auditor.errors import Damaged
+from auditor.limits import current, named
 from auditor.model import Kind
 
 # OCI image spec, layer.md#whiteouts.
@@ -33,12 +33,13 @@ class Listing:
     links: dict[int, str] = field(default_factory=dict)
     whiteouts: list[str] = field(default_factory=list)
     opaque: list[str] = field(default_factory=list)
+    most: int = field(default_factory=lambda: current().entries, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def add(self, header: Header) -> None:
-        """Append an entry, or note what it removes. Raises Damaged beyond MAX_ENTRIES."""
+        """Append an entry, or note what it removes. Raises Damaged beyond `most`."""
         path = header.path
         if WHITEOUT in path:
             folder, _, name = path.rpartition("/")
@@ -52,8 +53,8 @@ class Listing:
                 return
         if not path and header.kind is not Kind.DIR:
             return  # nothing but a folder can be the root
-        if len(self.paths) >= MAX_ENTRIES:
-            raise Damaged(f"tar: more than {MAX_ENTRIES} entries")
+        if len(self.paths) >= self.most:
+            raise Damaged(f"tar: more than {self.most} entries {named('entries')}")
         if header.kind in (Kind.SYMLINK, Kind.HARDLINK):
             self.links[len(self.paths)] = header.link
         self.paths.append(path)

@@ -7,10 +7,11 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
+from auditor.limits import Limits
 from auditor.model import Package
 from auditor.scan.record import Checksums
 from auditor.unpack import isolated
-from auditor.unpack.limits import Budget, Exhausted, Limits, Room
+from auditor.unpack.limits import Budget, Exhausted, Room
 
 _NAME, _VERSION, _RELEASE, _DIGESTS = 1000, 1001, 1002, 1035
 _DIR_INDEXES, _BASE_NAMES, _DIR_NAMES, _ALGORITHM = 1116, 1117, 1118, 5011

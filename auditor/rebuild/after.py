@@ -81,11 +81,10 @@ class _Leaks:
 
 def _in_engine(leaks: _Leaks) -> Iterator[Holder]:
     images = [image for image in daemon.tagged_images() if leaks.hold(image.id, image.diff_ids)]
-    for name in daemon.containers_of({image.id for image in images}):
+    for name in sorted(daemon.containers_of({image.id for image in images})):
         yield Holder("engine", f"container {name}", shlex.join(["docker", "rm", name]))
-    for image in images:
-        for name in image.names or image.digests:
-            yield Holder("engine", name, shlex.join(["docker", "rmi", name]))
+    for name in sorted(name for image in images for name in image.names or image.digests):
+        yield Holder("engine", name, shlex.join(["docker", "rmi", name]))
 
 
 def _repositories(images: Sequence[Flattened], pushed: Reference | None) -> Iterator[tuple[str, str]]:

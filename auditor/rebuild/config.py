@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from auditor.audit import Audit
-from auditor.detect.metadata import MAX_TEXT
 from auditor.errors import UsageError
 from auditor.findings import masked_text
 from auditor.images.archive import sha256
+from auditor.limits import current
 from auditor.model import DiffID
+from auditor.pipeline import Audit
 from auditor.rebuild.plan import Excised, Kept, Merged, Output, kept_layers
 from auditor.scan import Scanner
 
@@ -41,7 +41,7 @@ class Masker:
 
     def text(self, value: str) -> str:
         """Return a text without its secrets; one that still looks like a secret after that is dropped whole."""
-        value = value[:MAX_TEXT]
+        value = value[: current().text_bytes]
         for secret in self._known:
             value = value.replace(secret.reveal(), secret.masked)
         for _ in range(_ROUNDS):

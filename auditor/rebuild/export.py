@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import tempfile
 
-from auditor.audit import Audit
 from auditor.errors import ImageError, UsageError
 from auditor.images import daemon
 from auditor.images.source import FileSlice, HeldFile, Layer
 from auditor.layers.index import index_layer
 from auditor.layers.listing import Listing
 from auditor.model import Kind, Version
+from auditor.pipeline import Audit
 from auditor.rebuild.plan import Copy, File, Folder, Link, Mark, Merged, Put, merge
 from auditor.rebuild.reader import LayerReader, read_headers
 from auditor.rebuild.writer import Parts

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from auditor.audit import Audit
 from auditor.errors import UsageError
 from auditor.images.manifest import REF_NAME
 from auditor.images.source import FileSlice
 from auditor.model import Digest, State, Version
+from auditor.pipeline import Audit
 from auditor.rebuild.config import Drops, Masker, rewritten_config, touches_base
 from auditor.rebuild.documents import Made, are_platforms, write_documents
 from auditor.rebuild.export import exported

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 
-from auditor.audit import Audit, Request, audit_image
 from auditor.errors import AuditError, ImageError, UsageError
 from auditor.images import daemon
 from auditor.images.manifest import Origin
@@ -16,6 +15,7 @@ from auditor.images.reference import Reference, parse_reference
 from auditor.images.resolve import open_target
 from auditor.images.source import FileSlice, HeldFile, Image, Layer, Passed
 from auditor.model import Confidence, DiffID, Digest
+from auditor.pipeline import Audit, Request, audit_image
 from auditor.records import Records
 from auditor.scan import Scanner
 from auditor.selection import Selection

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from auditor.audit import Audit, Request, audit_image
 from auditor.errors import FlattenError
 from auditor.images.archive import sha256
 from auditor.images.resolve import open_target
 from auditor.model import Digest, Finding, Skipped, State
+from auditor.pipeline import Audit, Request, audit_image
 from auditor.rebuild.compare import Comparison, Side, compare
 from auditor.rebuild.config import Drops, stale_keys
 from auditor.rebuild.documents import Made

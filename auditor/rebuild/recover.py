@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from auditor.audit import check
 from auditor.codec.sparse import expanded, real_size
 from auditor.codec.tar import Header, normalise
 from auditor.errors import RecoverError
@@ -15,6 +14,7 @@ from auditor.layers.index import LayerIndex, content_of, index_layer
 from auditor.layers.listing import plain_file
 from auditor.layers.trace import Trace
 from auditor.model import Kind, Version
+from auditor.pipeline import check
 
 
 @dataclass(frozen=True, slots=True)

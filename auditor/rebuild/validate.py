@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from auditor.codec.compression import compression_of
-from auditor.codec.limits import MAX_DOCUMENT
 from auditor.codec.tar import Walker
 from auditor.errors import Damaged
 from auditor.images.source import HeldFile
+from auditor.limits import current
 from auditor.model import Digest
 
 _CHUNK = 1 << 20
@@ -129,7 +129,7 @@ class _Checker:
 
     def _json(self, path: str) -> Any:
         member = self._members[path]
-        if member.size > MAX_DOCUMENT:
+        if member.size > current().json_bytes:
             raise ValueError(f"{path}: too large for JSON")
         return json.loads(os.pread(self._file.descriptor, member.size, member.offset))
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from auditor import __version__
 from auditor.advice.flatten import FlattenAdvice
-from auditor.audit import Audit
 from auditor.findings import display
 from auditor.model import Finding, Severity, State, Version
+from auditor.pipeline import Audit
 from auditor.selection import By
 
 SCHEMA = "image-audit/1"

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from auditor import __version__
-from auditor.audit import Audit
 from auditor.model import Finding
+from auditor.pipeline import Audit
 from auditor.report.markdown import escaped
 from auditor.report.text import printable, shortened
 from auditor.report.words import fate, image_name, place, shown_secret, step

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from auditor.audit import Audit
+from auditor.pipeline import Audit
 from auditor.report.document import image_object
+from auditor.report.terminal import printed
 from auditor.report.text import instruction, printable, shortened, size
 
 SCHEMA = "image-audit-history/1"
@@ -25,13 +24,13 @@ def render_json(audits: Sequence[Audit]) -> str:
 
 def render(audits: Sequence[Audit], *, width: int = 80, color: bool = False) -> str:
     """Return a table a image: newest step first, as docker prints it."""
-    out = io.StringIO()
-    console = Console(file=out, width=width, force_terminal=color, no_color=not color, highlight=False)
-    for audit in audits:
-        platform = f"  {audit.image.config.platform}" if audit.image.config.platform else ""
-        console.print(Text(printable(audit.image.target + platform), style="bold"))
-        console.print(_table(audit))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    parts = (part for audit in audits for part in (_heading(audit), _table(audit)))
+    return printed(parts, width=width, color=color)
+
+
+def _heading(audit: Audit) -> Text:
+    platform = f"  {audit.image.config.platform}" if audit.image.config.platform else ""
+    return Text(printable(audit.image.target + platform), style="bold")
 
 
 def _table(audit: Audit) -> Table:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from auditor.audit import Audit
 from auditor.model import Finding, Severity
+from auditor.pipeline import Audit
 from auditor.report.text import printable
 from auditor.report.words import fate, image_name, place, shown_secret, summary
 from auditor.selection import fails

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from auditor.audit import Audit
 from auditor.model import Finding
+from auditor.pipeline import Audit
 from auditor.report.text import plural, printable, shortened
 from auditor.report.words import image_name, place, shown_secret, step, summary
 

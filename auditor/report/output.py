@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from auditor.audit import Audit
 from auditor.errors import UsageError
 from auditor.model import Severity
+from auditor.pipeline import Audit
 
 FORMATS = ("table", "json", "html", "sarif", "markdown", "gitlab", "junit")
 _ENDINGS = {

@@ -14,10 +14,10 @@ from typing import Any
 from urllib.parse import quote
 
 from auditor import __version__
-from auditor.audit import Audit
 from auditor.detect.pages import page
 from auditor.detect.rules import Rule
 from auditor.model import Finding, Severity, Skipped
+from auditor.pipeline import Audit
 from auditor.report.text import printable, shortened
 from auditor.report.words import fate, image_name, place, shown_secret
 

@@ -2,49 +2,34 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
-from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
+from rich.console import Group, RenderableType
 from rich.rule import Rule
-from rich.table import Table
 from rich.text import Text
 
-from auditor.audit import Audit
-from auditor.model import Finding, Severity, State
+from auditor.model import Finding, State
+from auditor.pipeline import Audit
+from auditor.report.terminal import SEVERITY_STYLES, lines, printed, wrapped
 from auditor.report.text import plural, printable, size
 from auditor.report.words import fate, place, shown_secret, summary
 
-_STYLES = {
-    Severity.CRITICAL: "bold white on red",
-    Severity.HIGH: "bold red",
-    Severity.MEDIUM: "yellow",
-    Severity.LOW: "cyan",
-}
 _MAX_SKIPPED = 10
+_LABEL = 12
 
 
 def render(audits: Sequence[Audit], *, width: int = 80, color: bool = False, show_secrets: bool = False) -> str:
-    """Return the report as text of at most `width` columns."""
-    out = io.StringIO()
-    console = Console(
-        file=out, width=width, force_terminal=color, no_color=not color, highlight=False, legacy_windows=False
-    )
-    for audit in audits:
-        console.print(_report(audit, show_secrets))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    """Return the report, wrapped at `width` columns where no command or address would be broken."""
+    return printed((_report(audit, width, show_secrets) for audit in audits), width=width, color=color)
 
 
-def _report(audit: Audit, show_secrets: bool) -> RenderableType:
-    parts: list[RenderableType] = [_heading(audit)]
-    if audit.findings:
-        parts.append(_findings(audit.findings, show_secrets))
-    parts += _closing(audit)
-    return Group(*parts)
+def _report(audit: Audit, width: int, show_secrets: bool) -> RenderableType:
+    findings = [line for finding in audit.findings for line in _finding(finding, width, show_secrets)]
+    return Group(*_heading(audit, width), lines([*findings, *_closing(audit, width)]))
 
 
-def _heading(audit: Audit) -> RenderableType:
+def _heading(audit: Audit, width: int) -> Iterator[RenderableType]:
     image = audit.image
     facts = [
         image.transport,
@@ -52,68 +37,52 @@ def _heading(audit: Audit) -> RenderableType:
         plural(len(audit.records), "layer"),
         size(sum(record.size for record in audit.records)),
     ]
-    lines = Text(printable(image.target), style="bold")
-    lines.append("  " + ", ".join(printable(fact) for fact in facts), style="dim")
-    return Group(lines, Rule(style="dim"))
+    text = Text(printable(image.target), style="bold")
+    text.append("  " + ", ".join(printable(fact) for fact in facts), style="not bold dim")
+    yield lines(wrapped(text, width))
+    yield Rule(style="dim")
 
 
-def _findings(findings: Iterable[Finding], show_secrets: bool) -> RenderableType:
-    table = Table(box=None, padding=(0, 1, 1, 0), show_header=False, expand=True)
-    table.add_column(width=11)
-    table.add_column(ratio=1, overflow="fold")
-    for finding in findings:
-        table.add_row(_label(finding), _body(finding, show_secrets))
-    return table
+def _finding(finding: Finding, width: int, show_secrets: bool) -> Iterator[Text]:
+    """A column with severity and state, and what there is to say beside it."""
+    label = (Text(finding.severity.upper(), style=SEVERITY_STYLES[finding.severity]), Text(finding.state))
+    for left, right in zip_longest(label, _body(finding, width - _LABEL, show_secrets), fillvalue=Text()):
+        beside = Text(" " * (_LABEL - left.cell_len))
+        yield Text().append_text(left).append_text(beside).append_text(right)
+    yield Text()
 
 
-def _label(finding: Finding) -> Text:
-    text = Text(finding.severity.upper(), style=_STYLES[finding.severity])
-    text.append(f"\n{finding.state}", style="default not bold")
-    return text
-
-
-def _body(finding: Finding, show_secrets: bool) -> Text:
-    text = Text(printable(finding.name), style="bold")
-    text.append(f"  {shown_secret(finding, show_secrets)}", style="not bold")
+def _body(finding: Finding, width: int, show_secrets: bool) -> Iterator[Text]:
+    text = Text().append(printable(finding.name), "bold")
+    text.append(f"  {shown_secret(finding, show_secrets)}")
     if finding.verified:
-        style = "bold red" if finding.verified == "active" else "dim not bold"
-        text.append(f"  verified: {finding.verified}", style=style)
-    text.append("\n")
-    text.append(place(finding), style="cyan")
+        text.append(f"  verified: {finding.verified}", style="bold red" if finding.verified == "active" else "dim")
+    yield from wrapped(text, width)
+    yield from wrapped(Text(place(finding), style="cyan"), width)
     for line in fate(finding):
-        text.append(f"\n{line}")
+        yield from wrapped(Text(line), width)
     if finding.recover and finding.state in (State.DELETED, State.OVERWRITTEN):
-        text.append(f"\nstill recoverable: {printable(finding.recover)}", style="magenta")
-    return text
+        yield Text(f"still recoverable: {printable(finding.recover)}", style="magenta")
 
 
-def _closing(audit: Audit) -> list[RenderableType]:
-    parts: list[RenderableType] = [_summary(audit)]
+def _closing(audit: Audit, width: int) -> Iterator[Text]:
+    yield from wrapped(_summary(audit), width)
     advice = audit.flatten
     if advice.recommended:
-        parts.append(Text("Flatten it: " + "; ".join(advice.reasons) + ".", style="bold"))
-        parts.append(_plans(audit))
-        parts += [Text(finding.advice[0]) for finding in audit.findings[:1]]
+        yield from wrapped(Text("Flatten it: " + "; ".join(advice.reasons) + ".", style="bold"), width)
+        for plan in advice.plans:
+            kept = f"{plan.layers_kept} of {plan.layers_kept + plan.layers_rewritten} layers kept"
+            yield Text(f"  {plan.method}, {kept}:")
+            yield Text(f"    {printable(plan.command)}")
+        for finding in audit.findings[:1]:
+            yield from wrapped(Text(finding.advice[0]), width)
     if audit.skipped:
-        parts.append(Text(f"Not read: {plural(len(audit.skipped), 'item')}.", style="yellow"))
+        yield Text(f"Not read: {plural(len(audit.skipped), 'item')}.", style="yellow")
         for item in audit.skipped[:_MAX_SKIPPED]:
-            what = item.path or "image"
             layer = f" in layer {item.layer}" if item.layer is not None else ""
-            parts.append(Padding(Text(printable(f"{what}{layer}: {item.reason}")), (0, 0, 0, 2)))
-    parts.append(Text(""))
-    return parts
+            yield from wrapped(Text(printable(f"{item.path or 'image'}{layer}: {item.reason}")), width, 2)
+    yield Text()
 
 
 def _summary(audit: Audit) -> Text:
     return Text(summary(audit), style="bold" if audit.findings else "green")
-
-
-def _plans(audit: Audit) -> RenderableType:
-    table = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, justify="right", style="dim")
-    table.add_column(overflow="fold")
-    for plan in audit.flatten.plans:
-        kept = f"{plan.layers_kept} of {plan.layers_kept + plan.layers_rewritten} layers kept"
-        table.add_row(f"  {plan.method}", kept, printable(plan.command))
-    return table

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from auditor.audit import Audit
 from auditor.model import Finding, Severity
+from auditor.pipeline import Audit
 from auditor.report.text import instruction, plural, printable, shortened
 from auditor.selection import By
 

@@ -1,6 +1,8 @@
-"""Which files of a layer are package databases, whose content is kept: they tell what a package brought."""
+"""Which files of a layer are package databases, and what of them is kept: it tells what a package brought."""
 
 from __future__ import annotations
+
+import re
 
 _ENDINGS = (
     ".md5sums",
@@ -11,6 +13,13 @@ _ENDINGS = (
     "/rpmdb.sqlite",
 )
 _DISTROLESS = "/dpkg/status.d/"
+_VERSION = re.compile(rb'"version"\s*:\s*"[^"\\]{1,100}"')
+_LINES = {
+    ".md5sums": re.compile(rb"^[0-9a-f]{32}  .*\n", re.M),
+    "/installed": re.compile(rb"^(?:[FPRVZ]:.*)?\n", re.M),
+    "/RECORD": re.compile(rb"^.*,(?:sha\d+=[\w-]+=*)?,\d*\r?\n", re.M),
+}
+_STATUS = re.compile(rb"^(?:(?:Package|Version): .*|Conffiles:| /.* [0-9a-f]{32}.*)?\n", re.M)
 
 
 def is_document(path: str) -> bool:
@@ -18,3 +27,17 @@ def is_document(path: str) -> bool:
     if not path.endswith(_ENDINGS):
         return _DISTROLESS in path
     return not path.endswith("/package.json") or "node_modules/" in path
+
+
+def kept(path: str, content: bytes) -> bytes:
+    """Return of a package database what names packages, files and digests: the rest may hold secrets.
+
+    The database of rpm stays whole, as only another process may take it apart.
+    """
+    if path.endswith("/rpmdb.sqlite"):
+        return content
+    if path.endswith("/package.json"):
+        version = _VERSION.search(content)
+        return version[0] if version else b""
+    lines = next((lines for ending, lines in _LINES.items() if path.endswith(ending)), _STATUS)
+    return b"".join(lines.findall(content if content.endswith(b"\n") else content + b"\n"))

@@ -24,7 +24,7 @@ from auditor.layers.listing import Listing, plain_file
 from auditor.layers.windows import Window, WindowReader
 from auditor.model import DiffID, Digest
 from auditor.scan import wordless
-from auditor.scan.documents import is_document
+from auditor.scan.documents import is_document, kept
 from auditor.scan.held import Held, Piped
 from auditor.scan.inside import HEAD, MAX_STRETCHED, Look
 from auditor.scan.lines import LineCounter
@@ -43,9 +43,9 @@ MAX_HELD, MAX_PACKED = 16 << 20, 64 << 20
 """A file that goes on from window to window is held as a whole up to so many bytes; an archive up to the other."""
 MAX_DOCUMENT, MAX_DOCUMENTS = 64 << 20, 256 << 20
 """Bytes of one package database, and of all in a layer, that are kept, before compression."""
-MAX_WAITING = 8 << 20
+MAX_WAITING = 4 << 20
 """A larger archive is opened while it is read, where it can be read front to back."""
-MAX_LOOKING, MAX_LOOKS = 16 << 20, 64
+MAX_LOOKING, MAX_LOOKS = 8 << 20, 64
 """Bytes, and number, of files that wait to be opened."""
 _IN_FLIGHT = 4
 
@@ -304,7 +304,7 @@ class LayerPass:
             self._checksums[entry] = Checksums.of(content)
         if document and self._document_bytes + content.size <= MAX_DOCUMENTS:
             self._document_bytes += content.size
-            self._documents[entry] = isal_zlib.compress(content.whole(), 1)
+            self._documents[entry] = isal_zlib.compress(kept(path, content.whole()), 1)
 
     def _worth_a_look(self, window: Window, entry: int, path: str) -> bool:
         begin = self._listing.offsets[entry]

@@ -11,8 +11,8 @@ from typing import BinaryIO, cast
 from auditor.codec.compression import compression_of, decompressed
 from auditor.codec.verify import HashingReader
 from auditor.detect.confirm import Confirmer, Found
+from auditor.detect.hits import Hits, joined_hits
 from auditor.detect.matcher import Matcher
-from auditor.detect.passes import Hits, joined_hits
 from auditor.detect.rules import Ruleset
 from auditor.errors import Damaged
 from auditor.memory import return_large_blocks

@@ -37,13 +37,16 @@ _MAGIC = (
     b"OTTO",
     b"ttcf",
     b"\xde\x12\x04\x95",  # translations, compiled by gettext
+    b"\xdc\x76\xfe\x98",  # apt's caches of package lists
+    b"\x93NUMPY",
 )
 _FIRST = {magic[0] for magic in _MAGIC}
+_THIRD = (b"\r\n", b"\xda\x27")
 
 
 def is_wordless(head: bytes) -> bool:
     """Tell by the first bytes of a file."""
     if not head:
         return False
-    # Compiled Python: the version's two bytes, then these. What is no package's is taken apart.
-    return (head[0] in _FIRST and head.startswith(_MAGIC)) or head[2:4] == b"\r\n" or head[4:8] == b"ftyp"
+    # Compiled Python: the version's two bytes, then these. What is no package's is taken apart. Then ICU's tables.
+    return (head[0] in _FIRST and head.startswith(_MAGIC)) or head[2:4] in _THIRD or head[4:8] == b"ftyp"

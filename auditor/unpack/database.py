@@ -98,7 +98,7 @@ def _cells(base: sqlite3.Connection, table: str, room: Room) -> Iterator[Part]:
                     yield Part(f"{table}/{identity}/{column}", value, shown=_shown(column, value))
     except sqlite3.Error as exc:
         if room.budget.late():
-            raise Exhausted(f"takes more than {room.limits.time_s:g} s to open; the rest was left out") from exc
+            raise Exhausted(room.budget.too_late) from exc
         room.skip(table, f"is a broken table: {exc}")
 
 

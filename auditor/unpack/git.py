@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from auditor.limits import named
 from auditor.unpack import delta
 from auditor.unpack.history import SHORT, History
 from auditor.unpack.limits import Room
@@ -69,7 +70,7 @@ def remember(history: History, path: str, data: bytes) -> None:
 
 def pack(body: bytes | Source, room: Room, _: str) -> Iterator[Part]:
     """Yield all commits, tags and blobs of a pack; blobs by the newest commit that has them, and their path."""
-    data = source_of(body).read(room.limits.total_bytes) if isinstance(body, Source) else body
+    data = source_of(body).read(room.limits.unpacked_bytes) if isinstance(body, Source) else body
     reader = _Pack(data, room)
     reader.index()
     history = History()
@@ -111,11 +112,13 @@ class _Pack:
     def index(self) -> None:
         """Find all objects. A pack that breaks off is noted, and used as far as it goes."""
         count = int.from_bytes(self.data[8:12], "big")
-        if count > self.room.limits.objects:
-            self.room.skip(None, f"{count} git objects; the first {self.room.limits.objects} are read")
+        if count > self.room.limits.git_objects:
+            self.room.skip(
+                None, f"{count} git objects; the first {self.room.limits.git_objects} are read {named('git-objects')}"
+            )
         at = 12
         try:
-            for number in range(min(count, self.room.limits.objects)):
+            for number in range(min(count, self.room.limits.git_objects)):
                 if number % 1024 == 0:
                     self.room.budget.tick()
                 at = self._entry(at)

@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from struct import Struct
 from typing import IO, Any
@@ -34,7 +34,7 @@ _PACKAGE = Path(__file__).parents[2]
 def read(body: bytes | Source, room: Room, kind: str) -> Iterator[Part]:
     """Yield what another process finds in a file. A `Reader` as those in unpacker.py."""
     data = body if isinstance(body, bytes) else source_of(body).read(room.limits.member_bytes)
-    worker = _WORKERS.take()
+    worker = _WORKERS.take(room.limits.reader_memory)
     try:
         yield from worker.parts(data, room, kind)
     except _Died as exc:
@@ -53,11 +53,12 @@ class _Died(Exception):
 
 
 class _Worker:
-    """A process that opens one file after another."""
+    """A process that opens one file after another, with so many bytes of address space."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: int) -> None:
+        self.memory = memory
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "auditor.unpack.worker"],
+            [sys.executable, "-m", "auditor.unpack.worker", str(memory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -69,8 +70,8 @@ class _Worker:
 
     def parts(self, data: bytes, room: Room, kind: str) -> Iterator[Part]:
         """Have a file opened. Raises _Died, Exhausted."""
-        limits = asdict(replace(room.limits, time_s=room.budget.left_s()))
-        self._send({"kind": kind, "name": room.name, "limits": limits}, data)
+        limits, time_s = asdict(room.limits), room.budget.left_s()
+        self._send({"kind": kind, "name": room.name, "limits": limits, "time_s": time_s}, data)
         while True:
             said, content = self._receive(room)
             match said:
@@ -103,7 +104,7 @@ class _Worker:
 
     def _receive(self, room: Room) -> tuple[Any, bytes]:
         text, size = LENGTHS.unpack(self._exactly(LENGTHS.size, room))
-        if text > _MAX_TEXT or size > room.limits.total_bytes:
+        if text > _MAX_TEXT or size > room.limits.unpacked_bytes:
             raise _Died("its reader says more than it may")
         try:
             said = json.loads(self._exactly(text, room))
@@ -137,11 +138,16 @@ class _Workers:
         self._lock = threading.Lock()
         self._owner = os.getpid()
 
-    def take(self) -> _Worker:
+    def take(self, memory: int) -> _Worker:
         with self._lock:
             if self._owner != os.getpid():  # a fork has the same pipes, and must not speak into them
                 self._idle, self._owner = [], os.getpid()
-            return self._idle.pop() if self._idle else _Worker()
+            while self._idle:
+                worker = self._idle.pop()
+                if worker.memory == memory:
+                    return worker
+                worker.kill()
+            return _Worker(memory)
 
     def give_back(self, worker: _Worker) -> None:
         with self._lock:

@@ -6,33 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from auditor.limits import Limits, named
+
 Note = Callable[[str, str], None]
 """Called with a member, or the path of the file itself, and why it was skipped."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one file may cost. Each limit that is hit leaves a note."""
-
-    depth: int = 5
-    """Archives within archives; a compressed tar is one level."""
-    members: int = 20_000
-    """Members of all archives in the file together, cells of a database included."""
-    objects: int = 200_000
-    """Objects of a git pack."""
-    member_bytes: int = 32 << 20
-    """Bytes of one member that are searched; archives may be larger, where they can be read as a stream."""
-    total_bytes: int = 256 << 20
-    """Bytes that decompressing the file and what is in it may give."""
-    ratio: int = 1000
-    """Bytes out for a byte in, beyond `ratio_free` bytes."""
-    ratio_free: int = 16 << 20
-    time_s: float = 20
-    notes: int = 20
-    stretches: int = 2000
-    """Encoded stretches of one text."""
-    nested_stretches: int = 3
-    """Encodings within encodings."""
 
 
 class Exhausted(Exception):
@@ -40,28 +17,30 @@ class Exhausted(Exception):
 
 
 class Budget:
-    """What is left for one file of `size` bytes at `path`."""
+    """What is left for one file of `size` bytes at `path`, and for `time_s` seconds where some are spent already."""
 
-    def __init__(self, limits: Limits, path: str, size: int, note: Note) -> None:
+    def __init__(self, limits: Limits, path: str, size: int, note: Note, time_s: float | None = None) -> None:
         self.limits = limits
         self._path, self._size, self._note = path, max(size, 1), note
-        self._deadline = time.monotonic() + limits.time_s
+        self._deadline = time.monotonic() + (limits.file_time if time_s is None else time_s)
         self._spent = self._members = self._notes = 0
 
     def spend(self, count: int) -> None:
         """Account for bytes that came out. Raises Exhausted."""
         self._spent += count
-        if self._spent > self.limits.total_bytes:
-            raise Exhausted(f"more than {self.limits.total_bytes} bytes inside; the rest was left out")
-        if self._spent > self.limits.ratio_free and self._spent > self.limits.ratio * self._size:
-            raise Exhausted(f"grows more than {self.limits.ratio}-fold; the rest was left out")
+        if self._spent > self.limits.unpacked_bytes:
+            raise Exhausted(
+                f"more than {self.limits.unpacked_bytes} bytes inside; the rest was left out {named('unpacked-bytes')}"
+            )
+        if self._spent > self.limits.growth_free and self._spent > self.limits.growth * self._size:
+            raise Exhausted(f"grows more than {self.limits.growth}-fold; the rest was left out {named('growth')}")
         self.tick()
 
     def member(self) -> None:
         """Account for a member. Raises Exhausted."""
         self._members += 1
         if self._members > self.limits.members:
-            raise Exhausted(f"more than {self.limits.members} members; the rest was left out")
+            raise Exhausted(f"more than {self.limits.members} members; the rest was left out {named('members')}")
         self.tick()
 
     def tick(self) -> None:
@@ -80,7 +59,7 @@ class Budget:
     @property
     def too_late(self) -> str:
         """What is said when the time is up."""
-        return f"takes more than {self.limits.time_s:g} s to open; the rest was left out"
+        return f"takes more than {self.limits.file_time} s to open; the rest was left out {named('file-time')}"
 
     def skip(self, where: str | None, reason: str) -> None:
         """Note what was skipped: a member, or without one the file itself."""
@@ -88,7 +67,7 @@ class Budget:
         if self._notes < self.limits.notes:
             self._note(where or self._path, reason)
         elif self._notes == self.limits.notes:
-            self._note(self._path, "more was skipped in it than is listed")
+            self._note(self._path, f"more was skipped in it than is listed {named('notes')}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,5 +99,5 @@ class Room:
         """Tell, and note, that a member of `size` bytes is not read."""
         if size <= self.limits.member_bytes:
             return False
-        self.skip(name, f"has {size} bytes; {self.limits.member_bytes} are searched at most")
+        self.skip(name, f"has {size} bytes; {self.limits.member_bytes} are searched at most {named('member-bytes')}")
         return True

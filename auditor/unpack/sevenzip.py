@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from auditor.limits import named
 from auditor.unpack.limits import Exhausted, Room
 from auditor.unpack.source import Part, Source, source_of
 
@@ -33,7 +34,8 @@ def archive(body: bytes | Source, room: Room, _: str) -> Iterator[Part]:
     if isinstance(problem, Exhausted):
         raise problem
     if isinstance(problem, _Full):
-        room.skip(None, f"more than {_KEPT * room.limits.member_bytes} bytes in a 7z archive; the rest was left out")
+        most = _KEPT * room.limits.member_bytes
+        room.skip(None, f"more than {most} bytes in a 7z archive; the rest was left out {named('member-bytes')}")
     elif problem is not None:
         room.skip(None, f"is a broken 7z archive: {type(problem).__name__}: {problem}")
 
@@ -46,7 +48,7 @@ def _extract(data: bytes, room: Room, keeper: _Keeper) -> None:
     py7zr.archiveinfo.MAX_HEADER_SIZE = _MAX_HEADER
     py7zr.archiveinfo.MAX_NUMFILES = py7zr.archiveinfo.MAX_SUBSTREAMS = 10 * room.limits.members
     try:
-        with py7zr.SevenZipFile(io.BytesIO(data), max_extract_size=room.limits.total_bytes) as opened:
+        with py7zr.SevenZipFile(io.BytesIO(data), max_extract_size=room.limits.unpacked_bytes) as opened:
             if opened.needs_password():
                 room.skip(None, "is encrypted")
                 return

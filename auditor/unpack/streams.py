@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from auditor.codec.compression import decompressed
 from auditor.errors import Damaged
+from auditor.limits import named
 from auditor.unpack.kinds import HEAD, STREAMED, kind_of
 from auditor.unpack.limits import Room
 from auditor.unpack.source import Part, Raw, Source, source_of
@@ -55,7 +56,7 @@ def whole(source: Source, room: Room) -> bytes:
     except Damaged as exc:
         room.skip(None, str(exc))
     if size > limit:
-        room.skip(None, f"goes on beyond {limit} bytes; the rest was left out")
+        room.skip(None, f"goes on beyond {limit} bytes; the rest was left out {named('member-bytes')}")
     return b"".join(pieces)[:limit]
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from auditor.limits import Limits, current, named
 from auditor.unpack import encoded, git, isolated, packages, streams, strings, tars, zips
 from auditor.unpack.kinds import HEAD, STREAMED, kind_of
-from auditor.unpack.limits import Budget, Exhausted, Limits, Note, Room
+from auditor.unpack.limits import Budget, Exhausted, Note, Room
 from auditor.unpack.source import Part, Source
 from auditor.unpack.windows import Window, windows
 
@@ -33,7 +34,7 @@ class Unpacker:
     """Opens archives, packages, databases, repositories and encodings. Holds no state between files."""
 
     def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
+        self.limits = limits or current()
 
     may_hold_stretches = staticmethod(encoded.may_hold_stretches)
 
@@ -64,7 +65,9 @@ class Unpacker:
             for piece in self._stretches(text, Room(budget, "", None), (), 0):
                 found += 1
                 if found > self.limits.stretches:
-                    raise Exhausted(f"more than {self.limits.stretches} stretches; the rest was left out")
+                    raise Exhausted(
+                        f"more than {self.limits.stretches} stretches; the rest was left out {named('stretches')}"
+                    )
                 yield piece
         except Exhausted as exc:
             budget.skip(None, str(exc))
@@ -78,7 +81,7 @@ class Unpacker:
                 pieces = self._pieces(found.data, room, codings, 0)
             for piece in pieces:
                 yield replace(piece, line=found.line)
-                if depth + 1 < self.limits.nested_stretches:
+                if depth + 1 < self.limits.codings:
                     for inner in self._stretches(piece.data, room, piece.decoded, depth + 1):
                         yield replace(inner, member=piece.member, line=found.line)
 
@@ -93,9 +96,9 @@ class Unpacker:
     def _pieces(self, body: bytes | Source, room: Room, decoded: tuple[str, ...], depth: int) -> Iterator[Piece]:
         """Yield what is in `body`, which lies `depth` archives deep, or `body` itself."""
         kind = _kind(body, room)
-        if kind is None or depth > self.limits.depth:
+        if kind is None or depth > self.limits.nesting:
             if kind is not None:
-                room.skip(None, f"lies deeper than {self.limits.depth} archives")
+                room.skip(None, f"lies deeper than {self.limits.nesting} archives {named('nesting')}")
             if isinstance(body, bytes) and (depth or decoded):
                 yield Piece(room.member, decoded, body, None)
             elif isinstance(body, Source) and kind is None:
@@ -113,14 +116,14 @@ class Unpacker:
 
     def _find(self, body: bytes | Source, room: Room, member: str, depth: int) -> bytes | None:
         kind = _kind(body, room)
-        if kind is None or depth > self.limits.depth:
+        if kind is None or depth > self.limits.nesting:
             return None
         for part in _parts(kind, body, room):
             way, inner = room.way(part.name), _inner(part, room)
             if kind == "git-object" and member.startswith("commit "):
                 way = member.partition("!")[0]  # the history of all objects may have named it since
             if part.name is not None and way == member:
-                return part.body if isinstance(part.body, bytes) else part.body.read(self.limits.total_bytes)
+                return part.body if isinstance(part.body, bytes) else part.body.read(self.limits.unpacked_bytes)
             if way is None or member.startswith(way + "!"):
                 found = self._find(part.body, inner, member, depth + _levels(part, inner))
                 if found is not None:

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
+from auditor.limits import Limits
+from auditor.memory import keep_off_disk
 from auditor.unpack import database, sevenzip
 from auditor.unpack.isolated import LENGTHS, send
-from auditor.unpack.limits import Budget, Exhausted, Limits, Room
+from auditor.unpack.limits import Budget, Exhausted, Room
 from auditor.unpack.source import Part
 
-MAX_MEMORY = 640 << 20
-"""Bytes of address space; what libraries take for themselves is about a quarter of it."""
 _MAX_FILES = 32
 _READERS: dict[str, Callable[[bytes, Room, str], Iterator[Part]]] = {
     "7z": sevenzip.archive,
@@ -26,7 +26,7 @@ def main() -> None:
     """Open files until there are no more."""
     import json
 
-    limit()
+    limit(int(sys.argv[1]))
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
     while len(lengths := stdin.read(LENGTHS.size)) == LENGTHS.size:
         text, size = LENGTHS.unpack(lengths)
@@ -35,22 +35,22 @@ def main() -> None:
         send(stdout, {"end": True})
 
 
-def limit() -> None:
-    """Bound memory and open files; allow neither core dumps nor writing to files."""
+def limit(memory: int) -> None:
+    """Bound the address space, to so many bytes, and open files; allow neither core dumps nor writing to files."""
     for what, most in (
-        (resource.RLIMIT_AS, MAX_MEMORY),
-        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, _MAX_FILES),
     ):
         resource.setrlimit(what, (most, most))
+    keep_off_disk()
 
 
 def _open(asked: dict[str, Any], data: bytes, out: IO[bytes]) -> None:
     def skip(where: str, reason: str) -> None:
         send(out, {"skipped": None if where == "" else where, "reason": reason})
 
-    room = Room(Budget(Limits(**asked["limits"]), "", len(data), skip), asked["name"], None)
+    room = Room(Budget(Limits(**asked["limits"]), "", len(data), skip, asked["time_s"]), asked["name"], None)
     try:
         for part in _READERS[asked["kind"]](data, room, asked["kind"]):
             body = part.body

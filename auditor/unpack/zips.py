@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 
+from auditor.limits import current, named
 from auditor.unpack.limits import Room
 from auditor.unpack.source import Part, Source, source_of
 from auditor.unpack.streams import inflate_raw
@@ -31,7 +32,7 @@ def archive(body: bytes | Source, room: Room, _: str) -> Iterator[Part]:
     data = body if isinstance(body, bytes) else source_of(body).read(room.limits.member_bytes)
     # zipfile keeps about a kilobyte an entry, and reads them all at once.
     if data.count(_RECORD) > _OPENED * room.limits.members:
-        room.skip(None, f"has more than {_OPENED * room.limits.members} members, and is not opened")
+        room.skip(None, f"has more than {_OPENED * room.limits.members} members, and is not opened {named('members')}")
         return
     try:
         entries = zipfile.ZipFile(io.BytesIO(data)).infolist()
@@ -106,9 +107,7 @@ def _lzma(data: memoryview, size: int) -> bytes:
 def _zstd(data: memoryview, size: int) -> bytes:
     import zstandard
 
-    from auditor.codec.limits import MAX_ZSTD_WINDOW
-
-    reader = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW).stream_reader(data)
+    reader = zstandard.ZstdDecompressor(max_window_size=current().decoder_memory).stream_reader(data)
     try:
         return bytes(reader.read(size))
     except zstandard.ZstdError as exc:

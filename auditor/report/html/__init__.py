@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from auditor.audit import Audit
+from auditor.pipeline import Audit
 from auditor.report.document import report
 from auditor.report.html.page import page
 from auditor.report.html.view import views

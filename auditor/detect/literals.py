@@ -1,0 +1,122 @@
+"""Which short texts tell where an expression may match: one of them stands in every match, near its beginning.
+
+Read from the parse tree of Python's own `re`. Texts are in lower case, whatever the expression says, so that one search
+serves all: what they find is a place to try the expression at.
+"""
+
+from __future__ import annotations
+
+import re._constants as op  # type: ignore[import-not-found]
+import re._parser as parser  # type: ignore[import-not-found]
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from auditor.detect.prefilter import REPEATS, least, width
+
+MAX_LENGTH = 8
+_MAX_TEXTS = 48
+_MAX_CHOICES = 4
+_NOTHING = frozenset({b""})
+
+
+@dataclass(frozen=True, slots=True)
+class Clue:
+    """One of `texts` stands in every match, `low` to `high` bytes, both included, after its first."""
+
+    texts: frozenset[bytes]
+    low: int
+    high: int
+
+    @property
+    def worth(self) -> tuple[int, bool, int, int]:
+        """The greater, the fewer places there are to try, and the less to try at each."""
+        length = min(map(len, self.texts))
+        return (min(length, 3), self.low == self.high, length, -len(self.texts))
+
+
+def clue(expression: bytes, flags: int) -> Clue:
+    """Return the best clue. Raises ValueError where an expression has none."""
+    found = [one for one in _clues(list(parser.parse(expression, flags)), 0, 0) if b"" not in one.texts]
+    if not found:
+        raise ValueError("no text stands in every match of the pattern")
+    return max(found, key=lambda one: one.worth)
+
+
+def _clues(items: Sequence[Any], low: int, high: int) -> Iterator[Clue]:
+    for at, (kind, value) in enumerate(items):
+        yield Clue(_beginnings(items[at:])[0], low, high)
+        inner = _inside(kind, value)
+        if inner:
+            yield from _clues(inner, low, high)
+        elif kind is op.BRANCH:
+            yield from _of_branches(value[1], low, high)
+        low += least([(kind, value)])
+        high += width([(kind, value)])
+
+
+def _inside(kind: Any, value: Any) -> Sequence[Any]:
+    """Return the items of a group, or of a repeat that comes at least once."""
+    if kind is op.SUBPATTERN:
+        return list(value[3])
+    if kind is op.ATOMIC_GROUP:
+        return list(value)
+    return list(value[2]) if kind in REPEATS and value[0] else ()
+
+
+def _of_branches(branches: Sequence[Any], low: int, high: int) -> Iterator[Clue]:
+    best = []
+    for branch in branches:
+        found = [one for one in _clues(list(branch), low, high) if b"" not in one.texts]
+        if not found:
+            return
+        best.append(max(found, key=lambda one: one.worth))
+    texts = frozenset[bytes]().union(*(one.texts for one in best))
+    if len(texts) <= _MAX_TEXTS:
+        yield Clue(texts, min(one.low for one in best), max(one.high for one in best))
+
+
+def _beginnings(items: Sequence[Any]) -> tuple[frozenset[bytes], bool]:
+    """Return texts of which one begins each match of some items, and whether they are whole matches."""
+    texts = _NOTHING
+    for kind, value in items:
+        choices, whole = _choices(kind, value)
+        longer = frozenset(text + choice for text in texts for choice in choices)
+        if len(longer) > _MAX_TEXTS or max(map(len, longer)) > MAX_LENGTH:
+            return texts, False
+        texts = longer
+        if not whole:
+            return texts, False
+    return texts, True
+
+
+def _choices(kind: Any, value: Any) -> tuple[frozenset[bytes], bool]:
+    if kind is op.LITERAL:
+        return frozenset({bytes([value]).lower()}), True
+    if kind is op.IN:
+        return _members(value)
+    if kind in (op.AT, op.ASSERT, op.ASSERT_NOT):
+        return _NOTHING, True
+    if kind is op.BRANCH:
+        parts = [_beginnings(branch) for branch in value[1]]
+        return frozenset[bytes]().union(*(texts for texts, _ in parts)), all(whole for _, whole in parts)
+    if kind in REPEATS:
+        texts, whole = _beginnings(list(value[2]) * max(1, min(value[0], MAX_LENGTH)))
+        if value[0] == 0:
+            return (texts | _NOTHING, True) if value[1] == 1 and whole else (_NOTHING, False)
+        return texts, whole and value[0] == value[1] <= MAX_LENGTH
+    inner = _inside(kind, value)
+    return _beginnings(inner) if inner else (_NOTHING, kind is op.SUBPATTERN)
+
+
+def _members(members: Sequence[Any]) -> tuple[frozenset[bytes], bool]:
+    """Return the characters of a small set."""
+    found: set[bytes] = set()
+    for kind, value in members:
+        if kind is op.LITERAL:
+            found.add(bytes([value]).lower())
+        elif kind is op.RANGE and value[1] - value[0] < _MAX_CHOICES:
+            found.update(bytes([code]).lower() for code in range(value[0], value[1] + 1))
+        else:
+            return _NOTHING, False
+    return (frozenset(found), True) if len(found) <= _MAX_CHOICES else (_NOTHING, False)

@@ -1,0 +1,179 @@
+"""How much of a hostile input is read before it is refused: every limit by its name, with its unit, in one place.
+
+    Limits        the values; a field `json_bytes` is the limit `json-bytes` of --limit and of the config file
+    TABLE         name, default, unit and meaning of each, in the order of the documentation
+    of            the limits that values by name make, as --limit NAME=VALUE and the config file give them
+    current       the values in force here; `within` has others hold for a while, `adopt` in a pool's thread
+    named         how a line of the report, or an error, names the limit that was reached
+
+What is read under limits takes them when it begins (a layer, a file, a connection), and never for each header. Values
+in force belong to a context, as `contextvars` has it: what works in other threads takes its own along.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, fields
+from typing import Any, cast
+
+BYTES, NUMBER, SECONDS, FOLD = "bytes", "number", "seconds", "-fold"
+_MOST = 1 << 60
+_SIZE = re.compile(r"(\d{1,18})\s*(?:([KMGT])i?)?B?", re.IGNORECASE)
+_TIME = re.compile(r"(\d{1,9})\s*(s|m|h)?", re.IGNORECASE)
+_COUNT = re.compile(r"\d{1,18}")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def _limit(value: int, unit: str, meaning: str) -> Any:
+    return field(default=value, metadata={"unit": unit, "meaning": meaning})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A value for each limit, in its unit."""
+
+    json_bytes: int = _limit(32 << 20, BYTES, "one JSON document: a manifest, a config, an index, an attestation")
+    json_total: int = _limit(128 << 20, BYTES, "all JSON documents of an archive that is read in one pass")
+    json_depth: int = _limit(200, NUMBER, "lists and objects within one another in a JSON document")
+    json_values: int = _limit(2_000_000, NUMBER, "values of a JSON document")
+    index_depth: int = _limit(4, NUMBER, "indexes within indexes")
+    manifests: int = _limit(1000, NUMBER, "manifests of a target; entries of an index")
+    layers: int = _limit(4096, NUMBER, "layers of an image, blobs of an artifact")
+    image_members: int = _limit(200_000, NUMBER, "members of an image's archive")
+    texts: int = _limit(200_000, NUMBER, "texts of a config, and of each attestation, that are searched")
+    text_bytes: int = _limit(1 << 20, BYTES, "one such text")
+
+    header_bytes: int = _limit(1 << 20, BYTES, "one extension header of a tar: a long name, or pax records")
+    headers_bytes: int = _limit(4 << 20, BYTES, "all headers of one entry of a tar")
+    path_length: int = _limit(4096, NUMBER, "characters of a path, or of a link's target")
+    path_depth: int = _limit(1024, NUMBER, "folders within one another in a path")
+    entries: int = _limit(4_000_000, NUMBER, "entries of a layer")
+    layer_bytes: int = _limit(256 << 30, BYTES, "a layer, stored or uncompressed")
+    layer_growth_free: int = _limit(1 << 30, BYTES, "that a layer may be uncompressed, however small it is stored")
+    layer_growth: int = _limit(1100, FOLD, "growth of a layer beyond layer-growth-free")
+    layer_growth_large: int = _limit(200, FOLD, "growth of a layer beyond four times layer-growth-free")
+    decoder_memory: int = _limit(128 << 20, BYTES, "memory of a decoder of zstd or xz")
+    raw_hits: int = _limit(20_000, NUMBER, "raw hits of a rule in a block of 8 MiB that are all looked at")
+    findings_file: int = _limit(1000, NUMBER, "findings of a file")
+    findings_layer: int = _limit(10_000, NUMBER, "findings of a layer")
+    findings_image: int = _limit(50_000, NUMBER, "findings of an image")
+
+    archive_bytes: int = _limit(64 << 20, BYTES, "an archive that must be had as a whole to be opened")
+    database_bytes: int = _limit(64 << 20, BYTES, "one package database")
+    databases_bytes: int = _limit(256 << 20, BYTES, "all package databases of a layer")
+    nesting: int = _limit(5, NUMBER, "archives within archives; a compressed tar is one")
+    members: int = _limit(20_000, NUMBER, "members of all archives in a file together, cells of a database too")
+    git_objects: int = _limit(200_000, NUMBER, "objects of a git pack")
+    member_bytes: int = _limit(32 << 20, BYTES, "one member of an archive that can't be read as a stream")
+    unpacked_bytes: int = _limit(256 << 20, BYTES, "all that comes out of a file")
+    growth_free: int = _limit(16 << 20, BYTES, "that may come out of a file, however small it is")
+    growth: int = _limit(1000, FOLD, "growth of a file beyond growth-free")
+    file_time: int = _limit(20, SECONDS, "time to open a file")
+    stretches: int = _limit(2000, NUMBER, "encoded stretches of a text")
+    codings: int = _limit(3, NUMBER, "encodings within encodings")
+    notes: int = _limit(20, NUMBER, "lines about what was skipped in one file")
+    reader_memory: int = _limit(640 << 20, BYTES, "address space of the process that reads 7z and SQLite")
+
+    line_shown: int = _limit(160, NUMBER, "characters of an instruction in tables and messages")
+
+    registry_time: int = _limit(60, SECONDS, "until a registry's answer begins, and then for each further MiB of it")
+    registry_wait: int = _limit(120, SECONDS, "that a registry may ask us to wait before a request is sent again")
+    registry_headers: int = _limit(256 << 10, BYTES, "headers of an answer")
+    registry_error: int = _limit(64 << 10, BYTES, "the body of an error, or of a token server's answer")
+    registry_redirects: int = _limit(10, NUMBER, "redirects of a request")
+    registry_pages: int = _limit(10_000, NUMBER, "pages of a list of tags or repositories")
+    registry_names: int = _limit(1_000_000, NUMBER, "names of such a list")
+
+    def differences(self) -> str:
+        """Return what is not the default, as `json-depth=5 layers=100`; an empty text where all is."""
+        return " ".join(f"{limit.name}={limit.of(self)}" for limit in TABLE if limit.of(self) != limit.default)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A row of the table."""
+
+    attribute: str
+    default: int
+    unit: str
+    meaning: str
+
+    @property
+    def name(self) -> str:
+        """What --limit and reports call it."""
+        return self.attribute.replace("_", "-")
+
+    def of(self, limits: Limits) -> int:
+        """Return its value among some."""
+        value: int = getattr(limits, self.attribute)
+        return value
+
+    def shown(self, value: int) -> str:
+        """Return a value as people write it: `64 MiB`, `20 s`, `1,000`."""
+        if self.unit == BYTES:
+            power = max((p for p in range(5) if value and value % (1 << 10 * p) == 0), default=0)
+            return f"{value >> 10 * power:,} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
+        return f"{value:,}{' s' if self.unit == SECONDS else self.unit if self.unit == FOLD else ''}"
+
+    def parse(self, text: str) -> int:
+        """Return the value that a text gives. Raises ValueError, which says what is wanted."""
+        value = _parsed(self.unit, text.strip().replace(",", "").replace("_", ""))
+        if value is None or not 0 < value <= _MOST:
+            raise ValueError(f"{self.name}: {text!r:.60} is no limit; want {_WANTED[self.unit]}")
+        return value
+
+
+_WANTED = {
+    BYTES: "bytes from 1, as 500000, 64KiB, 64MiB or 2GiB",
+    SECONDS: "seconds from 1, as 30, 30s or 5m",
+    NUMBER: "a number from 1, as 20000",
+    FOLD: "a number from 1, as 1000",
+}
+TABLE = tuple(Limit(f.name, cast(int, f.default), f.metadata["unit"], f.metadata["meaning"]) for f in fields(Limits))
+BY_NAME = {limit.name: limit for limit in TABLE}
+
+
+def _parsed(unit: str, text: str) -> int | None:
+    if unit == BYTES:
+        found = _SIZE.fullmatch(text)
+        return int(found[1]) << (10 * " KMGT".index((found[2] or " ").upper())) if found else None
+    if unit == SECONDS:
+        found = _TIME.fullmatch(text)
+        return int(found[1]) * _SECONDS[(found[2] or "s").lower()] if found else None
+    return int(text) if _COUNT.fullmatch(text) else None
+
+
+def of(values: Mapping[str, int]) -> Limits:
+    """Return the limits that some values, by name, leave: the others are the defaults."""
+    return Limits(**{BY_NAME[name].attribute: value for name, value in values.items()})
+
+
+_CURRENT: ContextVar[Limits] = ContextVar("limits", default=Limits())  # noqa: B039 - it is frozen
+
+
+def current() -> Limits:
+    """Return the limits in force."""
+    return _CURRENT.get()
+
+
+@contextmanager
+def within(limits: Limits) -> Iterator[None]:
+    """Have other limits hold, here and in what is called."""
+    token = _CURRENT.set(limits)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+def adopt(limits: Limits) -> None:
+    """Have limits hold in a thread of a pool, which has none of its maker's context: its initializer."""
+    _CURRENT.set(limits)
+
+
+def named(name: str) -> str:
+    """Return how a line tells which limit was reached; a name that there is not is a mistake of ours."""
+    return f"(limit {BY_NAME[name].name})"

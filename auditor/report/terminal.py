@@ -1,0 +1,44 @@
+"""Text for a terminal: wrapped at its width, but commands, addresses and paths stay whole, to be copied."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
+
+from auditor.model import Severity
+
+SEVERITY_STYLES = {
+    Severity.CRITICAL: "bold white on red",
+    Severity.HIGH: "bold red",
+    Severity.MEDIUM: "yellow",
+    Severity.LOW: "cyan",
+}
+
+
+def printed(parts: Iterable[RenderableType], *, width: int, color: bool) -> str:
+    """Return what a terminal of `width` columns shows."""
+    out = io.StringIO()
+    console = Console(
+        file=out, width=width, force_terminal=color, no_color=not color, highlight=False, legacy_windows=False
+    )
+    for part in parts:
+        console.print(part, crop=False)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def wrapped(text: Text, width: int, indent: int = 0) -> Iterator[Text]:
+    """Break between words, and never within one."""
+    at = 0
+    for line in textwrap.wrap(text.plain, max(width - indent, 1), break_long_words=False, break_on_hyphens=False):
+        at = text.plain.index(line, at)
+        yield Text(" " * indent).append_text(text[at : at + len(line)])
+        at += len(line)
+
+
+def lines(parts: Iterable[Text]) -> Group:
+    """Lines that are not broken any more."""
+    return Group(*(Text(no_wrap=True, overflow="ignore").append_text(part) for part in parts))
