@@ -6,7 +6,7 @@ import struct
 import tarfile
 import zlib
 
-from tests.images import file, gzipped, image, layer, symlink, whiteout, zstd
+from tests.images import digest, file, gzipped, image, layer, symlink, whiteout, zstd
 from tests.unpack.build import cpio, deb, rpm
 
 _RULE = b"""- id: acme-token
@@ -32,6 +32,21 @@ exclude: {paths: ["/usr/**"], rules: [generic-password]}
 ignore: [{path: /a, reason: test, expires: 2030-01-01}]
 hook: {strict: true}
 """
+_BASELINE = b"""schema: image-audit-baseline/1
+findings:
+- {id: abc, rule: x, path: /a, state: deleted, images: [a, b], added: 2026-01-02, reason: r, expires: 2030-01-01}
+- {id: abd, rule: y, where: "config.Env[2]", state: metadata, images: []}
+"""
+_CHALLENGE = b'401\nWWW-Authenticate: Bearer realm="http://registry.invalid/token",service="s",scope="repository:team/app:pull"\n\n'
+_NEXT = b'200\nLink: </v2/_catalog?n=1000&last=a>; rel="next"\n\n{"repositories": ["a", "b"]}'
+_MANIFEST = b'{"mediaType": "application/vnd.oci.image.manifest.v1+json", "schemaVersion": 2}'
+_STATED = b"200\nContent-Type: application/vnd.oci.image.manifest.v1+json\nDocker-Content-Digest: %s\n\n"
+_ANSWERS = (
+    (b"200", _NEXT, b'200\n\n{"repositories": ["c"]}', _STATED % digest(_MANIFEST).encode() + _MANIFEST,
+     _STATED % digest(_MANIFEST).encode(), b'200\n\n{"tags": ["1", "2"]}'),
+    (_CHALLENGE, _CHALLENGE, b'200\n\n{"token": "t"}', _NEXT, b"302\nLocation: //elsewhere.invalid/x\n\n", _CHALLENGE,
+     b'404\n\n{"errors": [{"code": "C", "message": "m"}]}', b'401\nWWW-Authenticate: Basic realm="r"\n\n', b"200"),
+)  # fmt: skip
 _DOCKERFILE = b"""# syntax=docker/dockerfile:1
 ARG V=1
 FROM base:${V} AS build
@@ -65,8 +80,11 @@ def seeds() -> dict[str, list[bytes]]:
         "pack": [_pack()[8:]],
         "archive": [bytes([number]) + data for number in range(2) for data in archives],
         "rule": [_RULE],
-        "config": [_CONFIG, b"- {id: abc, rule: x, path: /a, reason: r}\n"],
+        "config": [_CONFIG],
+        "baseline": [_BASELINE],
         "dockerfile": [_DOCKERFILE],
+        "ignore": [b"# c\n**/*.env\n!a/b.env\n[a-c]?/\\*x\n/d/\n"],
+        "registry": [b"\0\0".join(answers) for answers in _ANSWERS],
     }
 
 

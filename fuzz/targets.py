@@ -5,25 +5,21 @@ Each asks for more than "no crash": a tar is walked whole and in pieces, and bot
 
 from __future__ import annotations
 
-import os
-import re
-import tempfile
 from collections.abc import Callable
 from itertools import islice
-from pathlib import Path
 
 from auditor.codec.sparse import expanded, real_size
 from auditor.codec.tar import Header, Walker
-from auditor.config import load_settings
-from auditor.detect.rules import read_file
-from auditor.errors import ConfigError, Damaged, DockerfileError, ImageError, RuleError
+from auditor.errors import Damaged, ImageError
 from auditor.images import manifest
 from auditor.images.archive import layout_roots, sha256
 from auditor.images.manifest import Descriptor, Origin
 from auditor.images.source import Passed
-from auditor.unpack import Limits, Unpacker
+from auditor.limits import Limits
+from auditor.unpack import Unpacker
+from fuzz import texts
 
-_LIMITS = Limits(member_bytes=1 << 20, total_bytes=4 << 20, time_s=5)
+_LIMITS = Limits(member_bytes=1 << 20, unpacked_bytes=4 << 20, file_time=5)
 _MAX_EXPANDED = 64
 _ORIGIN = Origin("fuzzed", "oci", None)
 
@@ -115,59 +111,9 @@ def _unpacked(path: str, data: bytes) -> None:
         size += len(piece.data)
         if piece.member:
             members.append(piece.member)
-    assert size <= 2 * _LIMITS.total_bytes, f"{size} bytes came out"
+    assert size <= 2 * _LIMITS.unpacked_bytes, f"{size} bytes came out"
     for member in members[:3]:
         unpacker.member_of(path, data, member)
-
-
-def rules(data: bytes) -> None:
-    """Parse a file of rules; a pattern that was taken must compile."""
-    with _Written(data, "rules.yaml") as path:
-        try:
-            found = read_file(path)
-        except RuleError:
-            return
-    for rule in found:
-        if not isinstance(rule, RuleError):
-            re.compile(rule.pattern.encode())
-
-
-def config(data: bytes) -> None:
-    """Parse a config file, and the same bytes as a baseline."""
-    from auditor.baseline import load_baseline
-
-    with _Written(data, ".image-audit.yaml") as path:
-        for parse in (load_settings, load_baseline):
-            try:
-                parse(path)
-            except ConfigError:
-                pass
-
-
-def dockerfile(data: bytes) -> None:
-    """Parse a Dockerfile."""
-    from auditor.dockerfile.parse import parse
-
-    try:
-        parse(data.decode("utf-8", "surrogateescape"))
-    except DockerfileError:
-        pass
-
-
-class _Written:
-    """Bytes as a file in memory, for parsers that take a path."""
-
-    _folder = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())
-
-    def __init__(self, data: bytes, name: str) -> None:
-        self._path = self._folder / f"image-audit-fuzz-{os.getpid()}-{name}"
-        self._path.write_bytes(data)
-
-    def __enter__(self) -> Path:
-        return self._path
-
-    def __exit__(self, *_: object) -> None:
-        self._path.unlink()
 
 
 def _ignore(where: str, reason: str) -> None:
@@ -179,7 +125,10 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "manifest": manifests,
     "pack": pack,
     "archive": archive,
-    "rule": rules,
-    "config": config,
-    "dockerfile": dockerfile,
+    "rule": texts.rules,
+    "config": texts.config,
+    "baseline": texts.baseline,
+    "dockerfile": texts.dockerfile,
+    "ignore": texts.ignored,
+    "registry": texts.registry,
 }

@@ -1,89 +1,182 @@
-"""Canaries: credentials and secrets of ours, looked for in all that any command prints, writes or leaves behind."""
+"""Canaries are looked for in all that any command prints, writes, keeps, passes on or leaves behind.
+
+Here what needs no service; registries, engines and what tells others are in test_canary_services.py.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
+import signal
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
-from tests.conftest import Cli
-from tests.images import Built, image, layer, step, token, whiteout
+from auditor.cli import group
+from tests.security import test_canary_services as services
+from tests.security.canaries import forms
+from tests.security.places import IN, Place
 
-PASSWORD = "correct horse " + token(501)[4:20]
-IN_FILE, IN_ENV, IN_STEP, IN_LABEL, HIDDEN = (token(number) for number in range(510, 515))
-CANARIES = (
-    PASSWORD,
-    base64.b64encode(f"reader:{PASSWORD}".encode()).decode(),
-    IN_FILE,
-    IN_ENV,
-    IN_STEP,
-    IN_LABEL,
-    HIDDEN,
-)
-
-
-def planted() -> Built:
-    return image(
-        layer({"app/a.txt": f"key {IN_FILE}\n", "gone.txt": f"{HIDDEN}\n"}),
-        layer(whiteout("gone.txt")),
-        history=[step(f"RUN login {IN_STEP}"), step("RUN rm gone.txt")],
-        config={"Env": [f"TOKEN={IN_ENV}"], "Labels": {"token": IN_LABEL}},
-    )
-
-
+EVERY = "r.json r.html r.sarif r.md r.xml r.txt gl-secret-detection-report.json"
+REPORTS = " ".join(f"-o {name}" for name in EVERY.split())
 COMMANDS = {
-    "scan": "scan a.tar -o r.json -o r.html -o r.sarif -o r.md -o r.xml -o gl-secret-detection-report.json",
-    "scan as json": "scan a.tar --format json -v",
-    "a baseline": "scan a.tar --write-baseline base.yaml",
-    "history": "history a.tar",
-    "rules": "rules list",
-    "cache": "cache",
-    "config": "config show",
-    "flatten": "flatten a.tar -o flat.tar --excise",
-    "a damaged archive": "scan cut.tar",
-    "no such file": "scan nothing.tar",
-    "no engine": "scan docker-daemon:nothing",
-    "a registry that is not there": "scan docker://127.0.0.1:1/team/app:1",
-    "a platform that is not there": "scan a.tar --platform linux/s390x",
-    "an unknown option": "scan a.tar --nonsense",
-    "a report that can't be written": "scan a.tar -o nowhere/r.json",
-    "a config that is none": "scan a.tar --config cut.tar",
-    "a baseline that is none": "scan a.tar --baseline cut.tar",
-    "recover of nothing": "recover a.tar /nothing",
+    "scan": [f"scan a.tar {REPORTS}"],
+    "scan, with all that is said": ["scan a.tar --format json -v", "scan a.tar -v --dockerfile Dockerfile --no-cache"],
+    "scan of standard input": ["scan - --format sarif"],
+    "a baseline": ["scan a.tar --write-baseline b.yaml", "baseline audit b.yaml", "scan a.tar --baseline b.yaml -v"],
+    "history": ["history a.tar", "history a.tar --format json"],
+    "recover": ["recover a.tar /clean.txt --layer 0", "recover a.tar /gone.txt --layer 1", "recover a.tar /a.zip!none"],
+    "flatten": [
+        "flatten a.tar -o flat.tar -v --proof proof.json",
+        "flatten a.tar -o flat.oci --excise --drop-env A --drop-label l --force --proof proof.json",
+        "flatten a.tar -o flat.tar --minimal --force -q",
+        "flatten a.tar -o flat.tar --from 1 --force --compress zstd",
+    ],
+    "dockerfile": ["dockerfile Dockerfile -o d.json -o d.sarif -o d.txt", "dockerfile Dockerfile --format json"],
+    "hook": ["hook install", "hook run", "hook run --strict origin https://git.example.com", "hook uninstall"],
+    "config": ["config show", "config show --format json"],
+    "rules": ["rules list", "rules list --format json", "rules show github-pat", "rules check own.yaml"],
+    "cache": ["scan a.tar -q", "cache info", "cache clear"],
+    "completion": ["completion bash", "completion zsh", "completion fish"],
+    "registry, without one": ["registry scan 127.0.0.1:1 -v", "registry watch 127.0.0.1:1 --cron never"],
+    "a report of no sweep": ["registry report"],
 }
+FAILURES = {
+    "a damaged archive": "scan cut.tar -v",
+    "a damaged archive, flattened": "flatten cut.tar -o flat.tar",
+    "a damaged archive, told": "history cut.tar",
+    "a wrong digest": "scan changed.tar -v",
+    "a wrong digest, recovered": "recover changed.tar /app/a.txt",
+    "a wrong digest, flattened": "flatten changed.tar -o flat.tar -v",
+    "no such file": "scan nothing.tar",
+    "no engine": "scan docker-daemon:nothing -v",
+    "no engine to load into": "flatten a.tar -t clean:1 -v",
+    "a container of no engine": "scan container:nothing",
+    "a registry that is not there": "scan docker://127.0.0.1:1/team/app:1 -v",
+    "a registry that is not there, pushed to": "flatten a.tar --push 127.0.0.1:1/team/app:1 -v",
+    "a platform that is not there": "scan a.tar --platform linux/s390x",
+    "a target with a login": "scan docker://reader:{password}@127.0.0.1:1/app:1",
+    "a push with a login": "flatten a.tar --push reader:{password}@127.0.0.1:1/app:1",
+    "an unknown option": "scan a.tar --nonsense",
+    "an unknown command": "sacn a.tar",
+    "a report in no folder": "scan a.tar -o nowhere/r.json",
+    "a report where nobody may write": "scan a.tar -q -o /proc/r.json",
+    "a flat image where nobody may write": "flatten a.tar -o /proc/flat.tar",
+    "a proof where nobody may write": "flatten a.tar -o flat.tar --proof /proc/p.json",
+    "a config that is none": "scan a.tar --config .env",
+    "a baseline that is none": "scan a.tar --baseline .env",
+    "a baseline that is none, gone through": "baseline audit .npmrc",
+    "rules that are none": "rules check .npmrc",
+    "a Dockerfile that is none": "dockerfile .env",
+    "a Dockerfile of another image": "scan a.tar --dockerfile .npmrc",
+    "recover of nothing": "recover a.tar /nothing",
+    "a cache that is a file": "scan a.tar --cache-dir Dockerfile",
+    "a store that is none": "registry report --store sqlite:///.npmrc",
+    "a list of references that is none": "registry scan --from .npmrc",
+}
+# An exception that no code expects, where secrets are at hand: in the names and the values of a frame.
+BROKEN = """
+import auditor.report.output as output
+def render(form, audits, *rest):
+    secret = {audits[0].findings[0].secret}
+    raise RuntimeError(f"{secret}")
+output.render = render
+"""
+IMPATIENT = "import auditor.store.layers as layers\nlayers._BUSY_S = 0"
+FULL = "trap '' XFSZ; ulimit -f {blocks}"
 
 
-@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
-def test_no_secret_leaves_through_us(cli: Cli, command: str, tmp_path: Path) -> None:
-    docker = Path(cli.environment["DOCKER_CONFIG"])
-    docker.mkdir()
-    login = {"auth": CANARIES[1]}
-    (docker / "config.json").write_text(json.dumps({"auths": {"127.0.0.1:1": login}}))
-    archive = planted().docker_archive(cli.folder / "a.tar")
-    (cli.folder / "cut.tar").write_bytes(archive.read_bytes()[:3000])
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    cli.environment["TMPDIR"] = str(temporary)
-    done = cli(*command.split())
-    assert done.status in (0, 1, 2)
-    inputs = {archive, cli.folder / "cut.tar", cli.folder / "flat.tar", docker / "config.json"}
-    said = {"output": done.raw + done.err.encode(), **dict(written(tmp_path, inputs))}
-    for where, data in said.items():
-        for canary in CANARIES:
-            assert canary.encode() not in data, where
-    assert not list(temporary.iterdir()), "something was left in the temporary folder"
+@pytest.mark.parametrize("lines", COMMANDS.values(), ids=COMMANDS)
+def test_no_secret_leaves_through_us(place: Place, lines: list[str]) -> None:
+    saved = (place.cli.folder / "a.tar").read_bytes()
+    answers = b"r\nbecause\ne\n30\nd\nx\nq\n"
+    done = [place.run(line, stdin=saved if " - " in line else answers) for line in lines]
+    assert all(one.status in (0, 1, 2) for one in done)
+    place.check(*done)
 
 
-def written(folder: Path, but: set[Path]) -> Iterator[tuple[str, bytes]]:
-    for path in folder.rglob("*"):
-        if path.is_file() and not path.is_symlink() and path not in but:
-            yield str(path), path.read_bytes()
+@pytest.mark.parametrize("line", FAILURES.values(), ids=FAILURES)
+def test_no_secret_leaves_where_it_fails(place: Place, line: str) -> None:
+    done = place.run(line)
+    assert done.status == 2 and len(done.err.splitlines()) >= 1, done
+    place.check(done)
 
 
-def test_the_canaries_are_found_where_they_are_asked_for(cli: Cli) -> None:
-    planted().docker_archive(cli.folder / "a.tar")
-    out = cli("scan", "a.tar", "--show-secrets", "--format", "json").out
-    assert all(canary in out for canary in CANARIES[2:])
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_an_exception_that_nobody_expects_shows_no_secret(place: Place, debug: str) -> None:
+    place.cli.environment["IMAGE_AUDIT_DEBUG"] = debug
+    done = place.run("scan a.tar -v", BROKEN)
+    assert done.status == (1 if debug else 2) and b"RuntimeError" in done.err
+    place.check(done)
+
+
+@pytest.mark.parametrize("line", [f"scan a.tar {REPORTS}", "flatten a.tar -o flat.tar", "scan a.tar --no-cache -v"])
+@pytest.mark.parametrize("blocks", [0, 1, 16])
+def test_a_full_disk_shows_no_secret(place: Place, line: str, blocks: int) -> None:
+    done = place.run(line, limits=FULL.format(blocks=blocks))
+    assert done.status in (0, 1, 2) and b"Traceback" not in done.err, done.err
+    place.check(done)
+
+
+def test_a_cache_that_is_locked_shows_no_secret(place: Place) -> None:
+    assert place.run("scan a.tar -q").status == 1
+    (path,) = Path(place.cli.environment["XDG_CACHE_HOME"]).rglob("layers.sqlite")
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    try:
+        done = place.run("scan a.tar -v", IMPATIENT)
+    finally:
+        holder.close()
+    assert done.status == 1 and b"going on without it" in done.err
+    place.check(done)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("line", [f"scan a.tar {REPORTS}", "flatten a.tar -o flat.tar", "hook run"])
+def test_a_signal_in_the_middle_shows_no_secret(place: Place, line: str, number: signal.Signals) -> None:
+    """The signal comes when the second layer is begun, from the process itself."""
+    before = (
+        f"import os\nimport auditor.scan.scanner as scanner\nown, seen = scanner.Scanner.scan_layer, []\n"
+        f"def scan_layer(*given, **more):\n    if seen:\n        os.kill(os.getpid(), {int(number)})\n"
+        "    seen.append(1)\n    return own(*given, **more)\nscanner.Scanner.scan_layer = scan_layer"
+    )
+    done = place.run(line, before)
+    assert done.status == 128 + number, done
+    place.check(done)
+
+
+def test_every_command_is_in_the_table() -> None:
+    lines = [line.split() for lines in (*COMMANDS.values(), services.LINES) for line in lines]
+    for command in leaves(group, ()):
+        assert any(line[: len(command)] == list(command) for line in lines), f"no canary for {' '.join(command)}"
+
+
+def leaves(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    if not isinstance(command, click.Group):
+        yield path
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        found = command.get_command(context, name)
+        assert found is not None
+        yield from leaves(found, (*path, name))
+
+
+def test_the_canaries_are_found_where_they_are_asked_for(place: Place) -> None:
+    done = place.run("scan a.tar --show-secrets --format json --min-confidence low")
+    shown = json.loads(done.out)
+    out = json.dumps([finding["secret"] for finding in shown["findings"]])
+    missing = [name for name in IN if IN[name] not in out and name not in ("Dockerfile", "context")]
+    assert missing == []
+
+
+def test_each_form_of_a_canary_is_known() -> None:
+    canary = 'a"b/c+d é!'
+    known = forms(canary)
+    for around in ("", "x", "xy"):
+        encoded = base64.b64encode(f"{around}{canary}{around}".encode())
+        assert any(form in encoded for form in known)
+    assert json.dumps({"p": canary}).encode().partition(b': "')[2][:-2] in known

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from auditor.limits import Limits
 from auditor.unpack import isolated
 from tests.conftest import Cli
 from tests.images import story
@@ -84,21 +85,32 @@ def test_reports_with_whole_secrets_are_for_the_user_alone(cli: Cli, archive: Pa
     assert SECRET in (cli.folder / "report.json").read_text()
 
 
-def test_core_dumps_are_off() -> None:
+@pytest.mark.parametrize(
+    "begin",
+    ["from auditor.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass",
+     "from auditor.unpack.worker import limit\nlimit(640 << 20)"],
+    ids=["the program", "its reader of foreign formats"],
+)  # fmt: skip
+def test_core_dumps_are_off(begin: str) -> None:
+    """Neither as a file, which the limit forbids, nor through a pipe, which the kernel asks the other flag for."""
     code = (
-        "import resource, sys\nfrom auditor.cli import main\n"
-        "try:\n    main(['--help'])\nexcept SystemExit:\n"
-        "    print(resource.getrlimit(resource.RLIMIT_CORE), file=sys.stderr)"
+        "import ctypes, os, resource, signal\nresource.setrlimit(resource.RLIMIT_CORE, (-1, -1))\n"
+        f"{begin}\nassert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)\n"
+        "assert ctypes.CDLL(None).prctl(3, 0, 0, 0, 0) == 0  # PR_GET_DUMPABLE\nos.kill(os.getpid(), signal.SIGSEGV)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr.strip() == "(0, 0)"
+    null = os.open(os.devnull, os.O_WRONLY)
+    quiet = [(os.POSIX_SPAWN_DUP2, null, 1)]
+    child = os.posix_spawn(sys.executable, [sys.executable, "-c", code], os.environ, file_actions=quiet)
+    _, status = os.waitpid(child, 0)
+    os.close(null)
+    assert os.WTERMSIG(status) == signal.SIGSEGV and not os.WCOREDUMP(status)
 
 
 class TestIsolation:
     DATA = seven_zipped({"a": b"hello" * 20})
 
     def test_a_reader_that_dies_is_a_line_and_the_next_file_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        taken = isolated._WORKERS.take()
+        taken = isolated._WORKERS.take(Limits().reader_memory)
         os.kill(taken._process.pid, signal.SIGKILL)
         taken._process.wait()
         isolated._WORKERS.give_back(taken)
@@ -108,9 +120,9 @@ class TestIsolation:
 
     def test_a_reader_may_neither_write_nor_take_memory_without_end(self) -> None:
         code = (
-            "from auditor.unpack.worker import limit, MAX_MEMORY\nlimit()\nimport resource\n"
+            "from auditor.unpack.worker import limit\nlimit(640 << 20)\nimport resource\n"
             "assert resource.getrlimit(resource.RLIMIT_FSIZE) == (0, 0)\n"
-            "try:\n    bytes(MAX_MEMORY)\nexcept MemoryError:\n    print('bounded')"
+            "try:\n    bytes(640 << 20)\nexcept MemoryError:\n    print('bounded')"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout == "bounded\n"
@@ -120,6 +132,6 @@ def test_importing_the_program_asks_the_network_nothing() -> None:
     code = (
         "import socket\ndef refuse(*_, **__):\n    raise SystemExit('network')\n"
         "socket.socket.connect = refuse\nsocket.getaddrinfo = refuse\n"
-        "import auditor.cli.scan, auditor.audit, auditor.scan, auditor.images.registry, auditor.images.daemon"
+        "import auditor.cli.scan, auditor.pipeline, auditor.scan, auditor.images.registry, auditor.images.daemon"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from auditor.codec.tar import Walker
 from fuzz.seeds import seeds
 from fuzz.targets import TARGETS
-from tests.hostile.case import END, entry
+from tests.conftest import Cli
+from tests.hostile.case import END, entry, pax
+from tests.images import token
 
 SEEDS = seeds()
 
@@ -32,3 +34,41 @@ def test_a_lone_zero_block_at_the_end_of_a_piece_hides_no_entry(cut: int) -> Non
         header.path for at, end in ((0, cut), (cut, len(tar))) for header in walker.feed(memoryview(tar)[at:end], at)
     ]
     assert paths == ["a", "b"]
+
+
+def test_the_end_of_a_tar_behind_extension_headers_is_its_end() -> None:
+    longer = pax({b"path": b"n" * 300})
+    for tar in (longer + END, longer + entry(b"a", b"x") + longer + bytes(512) + entry(b"b", b"y") + END):
+        TARGETS["tar"](tar)
+    walker = Walker()
+    assert [header.path for header in walker.feed(memoryview(tar), 0)] == ["n" * 300, "b"]
+
+
+@pytest.mark.parametrize("realm", ["http://[x/", "http://a:b/", "https://", "x"])
+def test_a_token_server_at_no_address_is_said(realm: str) -> None:
+    challenge = b'401\nWWW-Authenticate: Bearer realm="%s"\n\n' % realm.encode()
+    TARGETS["registry"](b"\0\0".join([challenge] * 9))
+
+
+def test_files_of_a_build_whose_names_are_no_text_are_shown(cli: Cli) -> None:
+    (cli.folder / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+    (cli.folder / "\udcff").mkdir()
+    (cli.folder / "\udcff/.env").write_text(f"TOKEN={token(3)}\n")
+    for form in ("table", "json", "sarif"):
+        done = cli("dockerfile", "Dockerfile", "--format", form)
+        assert done.status == 1 and done.err == "" and ".env" in done.out, done.err
+
+
+@pytest.mark.parametrize("before", range(5))
+def test_a_redirect_to_what_is_no_text_is_said_wherever_it_comes(before: int) -> None:
+    TARGETS["registry"](b"\0\0".join([b"200"] * before + [b"302\nLocation: \xff\n\n"]))
+
+
+LAUGHS = "registries:\n  r0: &r0 {newest: 1}\n" + "".join(
+    f"  r{level}: &r{level} {{<<: [*r{level - 1}, *r{level - 1}]}}\n" for level in range(1, 60)
+)
+
+
+@pytest.mark.parametrize("text", ["<<: x", "<<: [x]", "images: &a {<<: *a}", "<<: &a [*a]", LAUGHS])
+def test_merged_keys_that_make_no_sense_are_said_and_none_grows(text: str) -> None:
+    TARGETS["config"](text.encode())

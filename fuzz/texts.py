@@ -1,0 +1,168 @@
+"""What is fuzzed of texts: files that people write, and what a registry answers."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import tempfile
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPHeaderDict, HTTPResponse
+
+from auditor.config import load_settings
+from auditor.detect.rules import Ruleset, read_file
+from auditor.errors import AuditError, ConfigError, DockerfileError, RuleError
+from auditor.images import reach
+from auditor.images.client import Client
+from auditor.images.login import Login
+from auditor.images.reference import parse_reference
+from auditor.images.registry import Repository, repositories
+from auditor.scan import Scanner
+
+_MOST = 50  # names of a list that are looked at
+
+
+def rules(data: bytes) -> None:
+    """Parse a file of rules; a pattern that was taken must compile."""
+    with _Written(data, "rules.yaml") as path:
+        try:
+            found = read_file(path)
+        except RuleError:
+            return
+    for rule in found:
+        if not isinstance(rule, RuleError):
+            re.compile(rule.pattern.encode())
+
+
+def config(data: bytes) -> None:
+    """Parse a config file."""
+    with _Written(data, ".image-audit.yaml") as path:
+        try:
+            load_settings(path)
+        except ConfigError:
+            pass
+
+
+def baseline(data: bytes) -> None:
+    """Parse a baseline; what is written of it reads the same again."""
+    from auditor.baseline import load_baseline
+
+    with _Written(data, "baseline.yaml") as path:
+        try:
+            found = load_baseline(path)
+        except ConfigError:
+            return
+        found.save()
+        again = {entry.id: entry for entry in load_baseline(path).entries}
+        assert again == {entry.id: entry for entry in found.entries}
+
+
+def dockerfile(data: bytes) -> None:
+    """Parse a Dockerfile, and hold all rules against it."""
+    from auditor.dockerfile.check import check
+    from auditor.dockerfile.context import Context
+    from auditor.dockerfile.ignore import Ignore
+    from auditor.dockerfile.parse import parse
+    from auditor.dockerfile.report import FORMATS, render
+
+    try:
+        problems = check(parse(data.decode("utf-8", "surrogateescape")), _scanner(), Context(_folder(), Ignore()))
+    except DockerfileError:
+        return
+    for form in FORMATS:
+        render(form, Path("Dockerfile"), problems, width=80, color=False).encode()
+
+
+def ignored(data: bytes) -> None:
+    """Compile a .dockerignore, and ask it."""
+    from auditor.dockerfile.ignore import ignore
+
+    try:
+        found = ignore(data.decode("utf-8", "surrogateescape").splitlines())
+    except DockerfileError:
+        return
+    found.excludes("a/b/c.txt")
+
+
+def registry(data: bytes) -> None:
+    """Ask a registry that gives these answers, separated by two zero bytes, for lists, a manifest and a digest."""
+    client = Client("registry.invalid", insecure=True, login=Login("user", "word"))
+    answers = _Answers(data.split(b"\0\0"))
+    for prefix in tuple(client._session.adapters):
+        client._session.mount(prefix, answers)
+    repository = Repository(client, "team/app")
+    for ask in (
+        lambda: list(islice(repositories(client), _MOST)),
+        lambda: repository.resolve(parse_reference("registry.invalid/team/app:1")),
+        lambda: repository.look_up("1"),
+        lambda: repository.tags()[:_MOST],
+    ):
+        try:
+            with patch.object(reach, "zones", return_value=[]):  # it asks where hosts are
+                ask()
+        except AuditError:
+            pass
+
+
+class _Answers(HTTPAdapter):
+    """Answers each request with the next of some texts, and 404 when there are no more: nothing reaches a network.
+
+    An answer is a status, a line of its own for each header, an empty line, and the body.
+    """
+
+    def __init__(self, texts: list[bytes]) -> None:
+        super().__init__()
+        self._texts = iter(texts)
+
+    def send(self, request: requests.PreparedRequest, *_args: Any, **_more: Any) -> requests.Response:
+        """Return the next answer."""
+        head, _, body = next(self._texts, b"404").partition(b"\n\n")
+        status, *lines = head.decode("latin-1").split("\n")
+        headers = HTTPHeaderDict()
+        for line in lines:
+            key, _, value = line.partition(":")
+            headers.add(key.strip(), value.strip())
+        answer = HTTPResponse(
+            io.BytesIO(body),
+            headers,
+            int(status) if status.isdecimal() and len(status) == 3 else 200,
+            preload_content=False,
+            decode_content=False,
+        )
+        return self.build_response(request, answer)
+
+
+class _Written:
+    """Bytes as a file in memory, for parsers that take a path."""
+
+    _memory = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())
+
+    def __init__(self, data: bytes, name: str) -> None:
+        self._path = self._memory / f"image-audit-fuzz-{os.getpid()}-{name}"
+        self._path.write_bytes(data)
+
+    def __enter__(self) -> Path:
+        return self._path
+
+    def __exit__(self, *_: object) -> None:
+        self._path.unlink()
+
+
+@cache
+def _scanner() -> Scanner:
+    return Scanner(Ruleset(()), 1)
+
+
+@cache
+def _folder() -> Path:
+    """An empty folder, as a build context."""
+    folder = Path(tempfile.gettempdir()) / f"image-audit-fuzz-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    return folder
