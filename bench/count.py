@@ -15,7 +15,8 @@ from collections import Counter
 from pathlib import Path
 from types import FrameType
 
-from auditor.detect.passes import Hits, Pass
+from auditor.detect.hits import Hits
+from auditor.detect.passes import Pass
 from auditor.detect.plugins import plugin_rules
 from auditor.detect.rules import Ruleset, select
 from auditor.detect.shipped import shipped_rules

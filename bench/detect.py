@@ -1,6 +1,6 @@
 """`make bench-detect`: a lab image with secrets of every rule and with decoys, audited, and what was found of them.
 
-    plants, risky lines, formats, decoys ─► an image of three layers ─► auditor.audit ─► tables
+    plants, risky lines, formats, decoys ─► an image of three layers ─► auditor.pipeline ─► tables
 
 Exit 1 where a planted secret is missed or placed wrongly, or a decoy is reported.
 """
@@ -13,10 +13,10 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from auditor.audit import Request, audit
 from auditor.detect.plugins import plugin_rules
 from auditor.detect.rules import builtin_rules, select
 from auditor.model import Confidence
+from auditor.pipeline import Request, audit
 from auditor.records import Records
 from auditor.scan import Scanner
 from auditor.selection import Selection

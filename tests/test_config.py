@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
+from pathlib import Path
 
 import pytest
 
+from auditor.config import load_settings
+from auditor.errors import ConfigError
+from auditor.keys import KEYS, updated
 from tests.conftest import Cli
 from tests.images import image, layer, token
 from tests.verify.provider import provider
@@ -42,6 +47,31 @@ def test_a_mistake_is_one_line_with_its_place(cli: Cli, text: str, message: str)
     assert f".image-audit.yaml{message}" in done.err, done.err
 
 
+def test_the_table_of_keys_in_the_docs_is_not_stale() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
+    assert page == updated(page), "run `make docs`"
+    assert all(f"`{key.name}`" in page for key in KEYS)
+
+
+def test_the_defaults_that_the_docs_name_are_those_that_hold(cli: Cli) -> None:
+    values = cli("config", "show", "--format", "json").json["values"]
+    defaults = {value["key"]: json.dumps(value["value"]).strip('"') for value in values}
+    named = {key.name: key.default for key in KEYS if key.default}
+    assert {name: defaults[name] for name in named} == named
+
+
+@pytest.mark.parametrize("key", [key.name for key in KEYS])
+def test_every_key_of_the_table_is_read(tmp_path: Path, key: str) -> None:
+    place = key.replace("*", "r").replace("[]", "[0]")
+    value: dict[str, object] = {"a": "kind that no key takes"}
+    for part in reversed(place.split(".")):
+        name = part.removesuffix("[0]")
+        value = {name: value if name == part else [{"path": "a"} | value]}
+    (tmp_path / "config.yaml").write_text(json.dumps(value))
+    with pytest.raises(ConfigError, match=re.escape(f":1: {place}: ")):
+        load_settings(tmp_path / "config.yaml")
+
+
 def test_an_empty_file_and_empty_keys_are_the_defaults(cli: Cli) -> None:
     for text in ("", "# nothing\n", "images:\nexclude:\nignore:\n"):
         (cli.folder / ".image-audit.yaml").write_text(text)
@@ -52,9 +82,11 @@ def test_an_empty_file_and_empty_keys_are_the_defaults(cli: Cli) -> None:
 def test_anchors_and_merged_keys_work(cli: Cli) -> None:
     (cli.folder / ".image-audit.yaml").write_text(
         "registries:\n  a.example.com: &a {newest: 5}\n  b.example.com: {<<: *a, repos: [team/*]}\n"
+        "  c.example.com: {<<: [*a], newest: 7}\n"
     )
     values = {v["key"]: v["value"] for v in cli("config", "show", "--format", "json").json["values"]}
     assert values["registries"]["b.example.com"] == {"newest": 5, "repos": ["team/*"]}
+    assert values["registries"]["c.example.com"] == {"newest": 7}, "its own keys win"
 
 
 def test_config_show_tells_where_each_value_is_from(cli: Cli) -> None:

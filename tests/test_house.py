@@ -11,7 +11,7 @@ from auditor import errors
 PACKAGE = Path(errors.__file__).parent
 # A module imports only from rooms above its own.
 ROOMS = (
-    ("errors", "data", "progress", "memory"),
+    ("errors", "data", "progress", "memory", "limits"),
     ("model",),
     ("globs",),
     ("codec",),
@@ -25,12 +25,14 @@ ROOMS = (
     ("provenance",),
     ("findings", "selection", "verify"),
     ("advice",),
-    ("audit",),
+    ("pipeline",),
     ("rebuild",),
     ("report",),
     ("dockerfile",),
-    ("yamlfile",),
+    ("keys", "yamlfile"),
     ("config", "baseline"),
+    ("effective",),
+    ("api",),
     ("fleet",),
     ("hook",),
     ("cli", "__main__"),

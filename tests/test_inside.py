@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from auditor.audit import Request, audit
 from auditor.model import Finding
+from auditor.pipeline import Request, audit
 from auditor.scan import Scanner
 from tests.conftest import Cli
 from tests.images import image, layer, token, whiteout

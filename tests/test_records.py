@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from auditor.audit import Request, audit
 from auditor.errors import Damaged
+from auditor.pipeline import Request, audit
 from auditor.records import Records
 from auditor.report import document
 from auditor.scan import LayerRecord, Scanner

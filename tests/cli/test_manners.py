@@ -17,6 +17,7 @@ import pytest
 
 from auditor import __version__
 from auditor.cli.manual import manual
+from auditor.cli.pages import page
 from auditor.detect.plugins import plugin_rules
 from auditor.detect.rules import Ruleset, builtin_rules
 from auditor.report.output import whole
@@ -144,6 +145,7 @@ class Terminal:
 class TestManual:
     def test_the_page_that_ships_is_that_of_the_commands(self) -> None:
         assert (ROOT / "man/image-audit.1").read_text() == manual(), "`make docs` makes it"
+        assert (ROOT / "docs/commands.md").read_text() == page(), "`make docs` makes it"
 
     def test_it_is_roff_without_a_fault_and_holds_every_command(self, tmp_path: Path) -> None:
         require(shutil.which("groff") is not None, "groff")

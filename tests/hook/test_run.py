@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from auditor.audit import Audit, Request, audit
 from auditor.config import load_settings
 from auditor.detect.rules import Ruleset
 from auditor.hook import run as hook
 from auditor.hook.git import deletes_only
+from auditor.pipeline import Audit, Request, audit
 from auditor.scan import Scanner
 from auditor.store.layers import LayerStore
 from tests.conftest import docker

@@ -12,9 +12,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from auditor.audit import Request, audit
 from auditor.model import Confidence, Finding
+from auditor.pipeline import Request, audit
 from auditor.scan import Scanner
+from auditor.scan.documents import kept
 from auditor.selection import Selection
 from tests.images import image, layer, token
 
@@ -162,3 +163,26 @@ def test_a_large_file_is_compared_too(tmp_path: Path, scanner: Scanner) -> None:
 def test_a_broken_database_is_passed_over(files: dict[str, bytes], tmp_path: Path, scanner: Scanner) -> None:
     found = audited({**files, "x/key.pem": KEY}, tmp_path, scanner)
     assert [f.confidence for f in found] == ["high"]
+
+
+KEPT = {
+    "var/lib/dpkg/status": (
+        f"Package: a\nVersion: 1\nConffiles:\n /etc/a {md5(KEY)}\nDescription: SECRET\n SECRET\n\n"
+        "Package: b\nVersion: 2\n",
+        f"Package: a\nVersion: 1\nConffiles:\n /etc/a {md5(KEY)}\n\nPackage: b\nVersion: 2\n",
+    ),
+    "var/lib/dpkg/info/a.md5sums": (f"{md5(KEY)}  etc/a\nSECRET", f"{md5(KEY)}  etc/a\n"),
+    "lib/apk/db/installed": ("P:a\nV:1\nU:SECRET\nF:etc\nR:a\nZ:Q1x=\n\n", "P:a\nV:1\nF:etc\nR:a\nZ:Q1x=\n\n"),
+    "a-1.dist-info/RECORD": (
+        "a.py,sha256=ab_-=,3\nSECRET\na.pyc,,\r\nRECORD,,",
+        "a.py,sha256=ab_-=,3\na.pyc,,\r\nRECORD,,\n",
+    ),
+    "node_modules/a/package.json": ('{"url": "SECRET", "version": "1", "scripts": {}}', '"version": "1"'),
+    "node_modules/b/package.json": ('{"url": "SECRET"}', ""),
+}
+
+
+@pytest.mark.parametrize("path", KEPT)
+def test_of_a_database_no_more_is_kept_than_names_packages_files_and_digests(path: str) -> None:
+    content, want = KEPT[path]
+    assert kept(path, content.encode()).decode() == want

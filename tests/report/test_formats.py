@@ -15,8 +15,8 @@ import jsonschema
 import pytest
 import xmlschema
 
-from auditor.audit import Audit, Request, audit
 from auditor.model import Severity, Skipped, Source, State
+from auditor.pipeline import Audit, Request, audit
 from auditor.report import document, gitlab, junit, markdown, sarif
 from auditor.scan import Scanner
 from tests.images import image, layer, token

@@ -9,8 +9,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from auditor.audit import Audit, Request, audit
 from auditor.model import Confidence
+from auditor.pipeline import Audit, Request, audit
 from auditor.records import Records
 from auditor.report import document, history, html, table
 from auditor.report.schema import report_schema

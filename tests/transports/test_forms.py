@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from auditor.audit import Audit, Request, audit
 from auditor.errors import AuditError, Damaged, NotAnImage, NotFound, UsageError
+from auditor.pipeline import Audit, Request, audit
 from auditor.scan import Scanner
 from tests.conftest import Cli
 from tests.images import (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from auditor.unpack import Limits, Piece, Unpacker
+from auditor.limits import Limits
+from auditor.unpack import Piece, Unpacker
 
 
 @dataclass(frozen=True)
@@ -21,16 +22,16 @@ class Opened:
         return [piece.member for piece in self.pieces]
 
 
-def opened(path: str, data: bytes, **limits: float) -> Opened:
+def opened(path: str, data: bytes, **limits: int) -> Opened:
     notes: list[tuple[str, str]] = []
-    unpacker = Unpacker(Limits(**limits))  # type: ignore[arg-type]
+    unpacker = Unpacker(Limits(**limits))
     pieces = tuple(unpacker.unpack(path, data, lambda where, why: notes.append((where, why))))
     return Opened(pieces, tuple(notes))
 
 
-def decoded(text: bytes | str, **limits: float) -> Opened:
+def decoded(text: bytes | str, **limits: int) -> Opened:
     notes: list[tuple[str, str]] = []
-    unpacker = Unpacker(Limits(**limits))  # type: ignore[arg-type]
+    unpacker = Unpacker(Limits(**limits))
     data = text.encode() if isinstance(text, str) else text
     pieces = tuple(unpacker.stretches(data, lambda where, why: notes.append((where, why))))
     return Opened(pieces, tuple(notes))

@@ -80,7 +80,7 @@ def test_what_a_schema_computes_is_not_asked_for() -> None:
         'CREATE TABLE "odd""name" (password TEXT)',
         """INSERT INTO "odd""name" VALUES ('passphrase')""",
     )
-    found = opened("a.db", data, time_s=3)
+    found = opened("a.db", data, file_time=3)
     assert "users/17/password" in found.members and 'odd"name/1/password' in found.members
     assert "g/1/a" in found.members and not found.notes
 

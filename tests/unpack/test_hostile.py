@@ -21,7 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auditor.layers.windows import OVERLAP, WINDOW
-from auditor.unpack import Limits, Unpacker
+from auditor.limits import Limits
+from auditor.unpack import Unpacker
 from tests.images import gzipped, layer, token, zstd
 from tests.unpack.build import ar, cpio, deb, rpm, rpm_header
 from tests.unpack.opened import decoded, opened
@@ -55,7 +56,7 @@ ZLIB_ZEROS = zlib.compress(bytes(200 * MIB))
 def test_a_bomb_of_one_stream_is_cut(squeeze: object) -> None:
     assert callable(squeeze)
     data = squeeze(ZEROS)
-    found = opened("a.gz", data, total_bytes=32 * MIB)
+    found = opened("a.gz", data, unpacked_bytes=32 * MIB)
     assert max(len(p.data) for p in found.pieces) <= WINDOW + OVERLAP
     assert len(found.notes) == 1
 
@@ -118,9 +119,9 @@ def test_a_member_that_is_too_large_is_noted_and_the_next_is_read() -> None:
 
 def test_the_whole_and_the_time_are_limited() -> None:
     data = layer({str(number): gzipped(bytes([number]) * MIB) for number in range(20)})
-    found = opened("a.tar", data, total_bytes=5 * MIB)
+    found = opened("a.tar", data, unpacked_bytes=5 * MIB)
     assert len(found.pieces) == 5 and "more than 5242880 bytes" in found.notes[0][1]
-    assert "takes more than 0 s" in opened("a.tar", data, time_s=0).notes[0][1]
+    assert "takes more than 0 s" in opened("a.tar", data, file_time=0).notes[0][1]
 
 
 def test_notes_are_limited() -> None:
@@ -235,7 +236,7 @@ def test_objects_that_say_a_wrong_size_end_the_pack() -> None:
 
 
 def test_a_pack_of_too_many_objects_is_read_in_part() -> None:
-    found = opened("a.pack", packed(*((3, b"", b"%d" % number, None) for number in range(30))), objects=10)
+    found = opened("a.pack", packed(*((3, b"", b"%d" % number, None) for number in range(30))), git_objects=10)
     assert len(found.pieces) == 10 and "30 git objects; the first 10" in found.notes[0][1]
 
 
@@ -291,7 +292,7 @@ def test_damaged_files_raise_nothing(seed: bytes, edits: list[tuple[int, bytes]]
         place = at % len(data)
         data[place : place + len(new)] = new
     short = bytes(data[: max(1, cut % (2 * len(data)))])
-    found = opened(name, short, time_s=2)
+    found = opened(name, short, file_time=2)
     assert sum(len(p.data) for p in found.pieces) <= 16 * MIB
     for member in {member for member in found.members if member}:
         Unpacker().member_of(name, short, member)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from auditor.audit import Audit, Request, audit
+from auditor.pipeline import Audit, Request, audit
 from auditor.report import html
 from auditor.scan import Scanner
 from tests.images import Built, Item, file, image, layer, step, token, whiteout
