@@ -71,6 +71,7 @@ class Names:
             text = text.replace(_REGISTRY, self.registry)
         if self.hooks:
             text = text.replace(_HOOKS, self.hooks)
+        text = text.replace(_SCHEDULER, "tcp://127.0.0.1:")
         return _DATABASE.sub(self.database, text) if self.database else text
 
     def named(self, text: str) -> str:
@@ -81,6 +82,7 @@ class Names:
 
 
 _REGISTRY, _HOOKS = "registry.example.com", "https://hooks.example.com"
+_SCHEDULER = "tcp://scheduler:"
 _DATABASE = re.compile(r"postgresql://\S*?db\.example\.com/\w+")
 
 
