@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor import limits
+from auditor.detect.rules import Ruleset
 from auditor.errors import Damaged
 from auditor.layers import windows
 from auditor.layers.windows import AHEAD, WINDOW, WindowReader
@@ -72,7 +75,7 @@ def test_many_findings_in_one_file_end_in_a_note(scanner: Scanner) -> None:
     body = "\n".join(token(seed) for seed in range(1200))
     record = scan(scanner, layer({"a": body}))
     assert len(record.matches) == 1000
-    assert record.skipped == (("/a", "more than 1000 findings; the rest was left out"),)
+    assert record.skipped == (("/a", "more than 1000 findings; the rest was left out (limit findings-file)"),)
 
 
 @pytest.mark.parametrize("name", COMPRESSIONS)
@@ -105,10 +108,10 @@ def test_broken_compression_is_damaged_and_names_the_layer(scanner: Scanner) -> 
         scan(scanner, data[:-20])
 
 
-def test_a_bomb_is_stopped(scanner: Scanner) -> None:
-    few = limits.of({"layer-bytes": 1 << 20})
-    with limits.within(few), pytest.raises(Damaged, match=r"more than 1048576 bytes \(limit layer-bytes\)"):
-        scan(scanner, COMPRESSIONS["zstd"][0](layer({"a": bytes(3 << 20)})))
+def test_a_bomb_is_stopped(ruleset: Ruleset, cache: Path) -> None:
+    with limits.within(limits.of({"layer-bytes": 1 << 20})), closing(Scanner(ruleset, cache=cache)) as scanner:
+        with pytest.raises(Damaged, match=r"more than 1048576 bytes \(limit layer-bytes\)"):
+            scan(scanner, COMPRESSIONS["zstd"][0](layer({"a": bytes(3 << 20)})))
 
 
 @settings(max_examples=30, deadline=None)
