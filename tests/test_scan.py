@@ -109,9 +109,9 @@ def test_broken_compression_is_damaged_and_names_the_layer(scanner: Scanner) -> 
 
 
 def test_a_bomb_is_stopped(ruleset: Ruleset, cache: Path) -> None:
-    with limits.within(limits.of({"layer-bytes": 1 << 20})), closing(Scanner(ruleset, cache=cache)) as scanner:
-        with pytest.raises(Damaged, match=r"more than 1048576 bytes \(limit layer-bytes\)"):
-            scan(scanner, COMPRESSIONS["zstd"][0](layer({"a": bytes(3 << 20)})))
+    few, bomb = limits.of({"layer-bytes": 1 << 20}), COMPRESSIONS["zstd"][0](layer({"a": bytes(3 << 20)}))
+    with limits.within(few), closing(Scanner(ruleset, cache=cache)) as scanner:
+        pytest.raises(Damaged, scan, scanner, bomb).match(r"more than 1048576 bytes \(limit layer-bytes\)")
 
 
 @settings(max_examples=30, deadline=None)
