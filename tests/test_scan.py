@@ -17,6 +17,7 @@ from auditor.errors import Damaged
 from auditor.layers import windows
 from auditor.layers.windows import AHEAD, WINDOW, WindowReader
 from auditor.scan import LayerRecord, Scanner
+from auditor.scan.wordless import MIN_WORDLESS
 from tests.images import COMPRESSIONS, file, layer, token
 
 
@@ -110,8 +111,29 @@ def test_broken_compression_is_damaged_and_names_the_layer(scanner: Scanner) -> 
 
 def test_a_bomb_is_stopped(ruleset: Ruleset, cache: Path) -> None:
     few, bomb = limits.of({"layer-bytes": 1 << 20}), COMPRESSIONS["zstd"][0](layer({"a": bytes(3 << 20)}))
-    with limits.within(few), closing(Scanner(ruleset, cache=cache)) as scanner:
-        pytest.raises(Damaged, scan, scanner, bomb).match(r"more than 1048576 bytes \(limit layer-bytes\)")
+    with limits.within(few):
+        scanner = Scanner(ruleset, cache=cache)
+    with closing(scanner), pytest.raises(Damaged, match=r"more than 1048576 bytes \(limit layer-bytes\)"):
+        scan(scanner, bomb)
+
+
+@pytest.mark.parametrize(
+    ("path", "head", "rules"),
+    [
+        ("srv/notes", b"", 2),
+        ("srv/program", b"\x7fELF", 1),
+        ("srv/array.npy", b"\x93NUMPY", 1),
+        ("srv/pkgcache.bin", b"\xdc\x76\xfe\x98", 1),
+        ("srv/unicode.dat", b"\0\x20\xda\x27", 1),
+        ("var/lib/apt/lists/main_Packages", b"", 1),
+    ],
+)
+def test_words_are_looked_for_in_text_alone_and_tokens_everywhere(
+    scanner: Scanner, path: str, head: bytes, rules: int
+) -> None:
+    lines = f"\ntoken {token(4)}\npassword = {token(5, '{base62:18}')}\n".encode()
+    record = scan(scanner, layer({path: head + b"." * MIN_WORDLESS + lines}))
+    assert len({match.rule for match in record.matches}) == rules
 
 
 @settings(max_examples=30, deadline=None)
