@@ -70,7 +70,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
             reduced_motion="reduce",
             **more,  # type: ignore[arg-type]
         )
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         contexts.append(context)
         page = context.new_page()
         own = ((site or path).as_uri(), "data:image/svg+xml,")
