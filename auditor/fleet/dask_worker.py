@@ -23,6 +23,7 @@ from auditor.errors import Unreachable
 from auditor.fleet.engine import Rules, Source, Task, read_layer
 from auditor.images.client import Client
 from auditor.images.login import Login
+from auditor.limits import current, within
 from auditor.memory import keep_off_disk
 from auditor.scan import Scanner
 from auditor.store.folder import cache_folder
@@ -65,11 +66,11 @@ class Credentials:
 class Session(WorkerPlugin):
     """What the tasks of a sweep share on a worker. The scheduler keeps it, and logs it if told to: it holds no secret.
 
-    `source.ca` is a file on the sweep's machine; its content travels along.
+    `source.ca` is a file on the sweep's machine; its content travels along, and so do the limits in force there.
     """
 
     def __init__(self, source: Source, ruleset: Ruleset) -> None:
-        self._source, self._ruleset = source, ruleset
+        self._source, self._ruleset, self._limits = source, ruleset, current()
         self._certificates = source.ca.read_bytes() if source.ca else None
         self._wanted = Versions.of(ruleset)
 
@@ -79,7 +80,8 @@ class Session(WorkerPlugin):
         self._address = worker.address
         self._unfit = Versions.of(self._ruleset).differences(self._wanted)
         self._folder = tempfile.TemporaryDirectory(prefix="image-audit-")
-        self._scanner = Scanner(self._ruleset, worker.state.nthreads, cache=cache_folder())
+        with within(self._limits):
+            self._scanner = Scanner(self._ruleset, worker.state.nthreads, cache=cache_folder())
         self._lock = threading.Lock()
         self._client: Client | None = None
 
@@ -103,7 +105,8 @@ class Session(WorkerPlugin):
             file = Path(self._folder.name) / "ca.pem"
             file.write_bytes(self._certificates)
             source = replace(source, ca=file)
-        return source.client(login)
+        with within(self._limits):
+            return source.client(login)
 
 
 def read(session: str, task: Task, credentials: Credentials) -> bytes:

@@ -116,6 +116,16 @@ def sweep_lease(registry: str, scope: str) -> str:
     return f"sweep {_hashed(registry, scope)}"
 
 
+def is_sweep(name: str) -> bool:
+    """Whether a lease is that of a sweep."""
+    return name.startswith("sweep ")
+
+
+def names(connection: Connection) -> set[str]:
+    """Return the names of the leases whose term is not over."""
+    return set(connection.execute(select(t.lease.c.name).where(t.lease.c.ends >= _now(connection))).scalars())
+
+
 def watch_lease(registry: str, choice: str | None) -> str:
     """Return the name of the lease of a watch."""
     return f"watch {_hashed(registry, choice or '')}"

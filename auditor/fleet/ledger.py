@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from auditor.fleet import schema as t
-from auditor.fleet.manifests import chunks
+from auditor.fleet.manifests import Leaf, chunks, made, put_manifest
 from auditor.fleet.spans import Sweep, close, put_seen
 from auditor.fleet.store import Store, put
+from auditor.images.manifest import Descriptor
 from auditor.model import Finding
 from auditor.pipeline import Audit
+from auditor.report.document import report
 from auditor.report.text import printable
 
 
@@ -60,13 +63,16 @@ def audited(store: Store, repository: int) -> dict[str, str]:
     return {row.digest: row.audit for row in store.read(lambda c: c.execute(wanted).all())}
 
 
-def keep_image(store: Store, sweep: Sweep, repository: int, key: str, audit: Audit, report: Mapping[str, Any]) -> None:
-    """Keep what was found in an image; `report` is its masked JSON report, `key` what it was audited under."""
+def keep_image(store: Store, sweep: Sweep, repository: int, key: str, leaf: Descriptor, audit: Audit) -> None:
+    """Keep what was found in an image; `leaf` is its manifest, `key` what it was audited under."""
     platform = audit.image.config.platform
     values = {"platform": None if platform is None else printable(str(platform))[:128], "audit": key}
-    packed = zlib.compress(json.dumps(report, separators=(",", ":")).encode(), 6)
+    masked = json.dumps(report(audit, sweep.started), separators=(",", ":"))
+    packed = zlib.compress(masked.encode(), 6)
+    itself = Leaf(replace(leaf, platform=platform))
 
     def work(connection: Connection) -> None:
+        put_manifest(connection, leaf.digest, [itself], made(audit.image))  # for tags and indexes that come to name it
         for record, own in zip(audit.records, audit.image.layers, strict=True):
             layer = {"diff_id": record.diff_id, "size": record.size}
             put(connection, t.layer, {"digest": own.digest or record.digest}, layer)

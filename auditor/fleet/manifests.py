@@ -1,4 +1,7 @@
-"""What is known of the manifests of tags: an index to its images and attestations. Annotations are not kept."""
+"""What is known of manifests: an index to its images and attestations, an image to itself.
+
+Annotations, which may hold secrets, are not kept.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from sqlalchemy import Connection, insert, select
 from auditor.fleet import schema as t
 from auditor.fleet.store import Store, put
 from auditor.images.manifest import Descriptor
+from auditor.images.source import Image
 from auditor.model import Digest, Platform
 from auditor.report.text import printable
 
@@ -60,17 +64,24 @@ def known_times(store: Store, manifests: Collection[str]) -> dict[str, str | Non
     return {key: value for key, value in found.items() if value is not None}
 
 
-def keep_manifest(store: Store, digest: str, leaves: Sequence[Leaf], created: str | None = None) -> None:
-    """Keep what a tag's manifest consists of. Annotations, which may hold secrets, are not kept."""
+def made(image: Image) -> str | None:
+    """Return when an image was made, as its config says."""
+    created = image.config.raw.get("created")
+    return created if isinstance(created, str) else None
 
-    def work(connection: Connection) -> None:
-        put(connection, t.manifest, {"digest": digest}, {} if created is None else {"created": printable(created)[:40]})
-        if connection.execute(select(t.leaf.c.position).where(t.leaf.c.manifest == digest)).first() is None:
-            rows = [_leaf_row(digest, position, leaf) for position, leaf in enumerate(leaves)]
-            if rows:
-                connection.execute(insert(t.leaf), rows)
 
-    store.write(work)
+def keep_manifest(store: Store, digest: str, leaves: Sequence[Leaf], created: str | None) -> None:
+    """Keep what a manifest consists of, and when its first image was made. Annotations are not kept."""
+    store.write(lambda c: put_manifest(c, digest, leaves, created))
+
+
+def put_manifest(connection: Connection, digest: str, leaves: Sequence[Leaf], created: str | None) -> None:
+    """As `keep_manifest`, within a transaction."""
+    put(connection, t.manifest, {"digest": digest}, {} if created is None else {"created": printable(created)[:40]})
+    if connection.execute(select(t.leaf.c.position).where(t.leaf.c.manifest == digest)).first() is None:
+        rows = [_leaf_row(digest, position, leaf) for position, leaf in enumerate(leaves)]
+        if rows:
+            connection.execute(insert(t.leaf), rows)
 
 
 def _leaf(row: Any) -> Leaf:

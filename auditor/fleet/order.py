@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass, field, replace
 
 from auditor.config import Registry
 from auditor.data import code_digest
+from auditor.fleet.candidates import Candidate
 from auditor.fleet.catalog import Choice, Scope
 from auditor.fleet.engine import Source
 from auditor.fleet.records import DEFAULT_BYTES
-from auditor.fleet.survey import Candidate
+from auditor.limits import AUDITS, current
 from auditor.selection import Selection
 
 _ROOMS = ("", "advice", "codec", "detect", "images", "layers", "provenance", "report", "scan", "unpack")
@@ -74,7 +75,7 @@ class AuditKeys:
 
     def __init__(self, order: Order, ruleset: str) -> None:
         self._order = order
-        self._shared = [ruleset, code_digest(*_ROOMS), order.base]
+        self._shared = [ruleset, code_digest(*_ROOMS), order.base, current().differences(AUDITS)]
         self._selections: dict[str, tuple[dict[str, object], bool]] = {}
 
     def of(self, rules: Registry, candidate: Candidate) -> str:

@@ -1,19 +1,15 @@
-"""Layer records in the store, for all machines that share it; and what was used of late, in memory."""
+"""Layer records in the store, for all machines that share it."""
 
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
-from typing import Any, TypeVar
 
-from cachetools import LRUCache
 from sqlalchemy import delete, func, select, update
 
 from auditor.fleet import schema as t
 from auditor.fleet.store import Store, put
 from auditor.model import DiffID, Digest
-from auditor.scan import LayerRecord
 from auditor.store.layers import Blob
 
 DEFAULT_BYTES = 8 << 30
@@ -21,9 +17,6 @@ DEFAULT_BYTES = 8 << 30
 
 _TOUCH_S = 3600  # a record that is used again within that time need not be marked
 _CHECKS = 100  # while that many bytes come together: each adds up all records
-_DOCUMENTS = 64 << 20
-_ENTRIES = 2_000_000  # of listings: some 400 MB of Python's objects
-V = TypeVar("V")
 
 
 class StoredRecords:
@@ -85,37 +78,6 @@ class StoredRecords:
         ranked = select(t.record.c.key, total).subquery()
         old = select(ranked.c.key).where(ranked.c.total > self._max_bytes)
         self._store.write(lambda c: c.execute(delete(t.record).where(t.record.c.key.in_(old))))
-
-
-class Recent(LRUCache[Digest, V]):
-    """What was used of late, by digest. Threads may share it."""
-
-    def __init__(self, maxsize: float, getsizeof: object) -> None:
-        super().__init__(maxsize, getsizeof)  # type: ignore[arg-type]
-        self._lock = threading.RLock()
-
-    def __getitem__(self, key: Digest) -> V:
-        with self._lock:
-            return super().__getitem__(key)
-
-    def get(self, key: Digest, default: Any = None) -> Any:
-        """Return a value, or the default: it may go at any moment."""
-        with self._lock:
-            return super().get(key, default)
-
-    def __setitem__(self, key: Digest, value: V) -> None:
-        with self._lock:
-            super().__setitem__(key, value)
-
-
-def recent_documents() -> Recent[bytes]:
-    """Return room for manifests and configs: repositories share them."""
-    return Recent(_DOCUMENTS, len)
-
-
-def recent_records() -> Recent[LayerRecord]:
-    """Return room for records, by the number of their entries: images share their bases."""
-    return Recent(_ENTRIES, lambda record: min(len(record.listing.paths) + 1, _ENTRIES))
 
 
 def _hashed(key: str) -> str:

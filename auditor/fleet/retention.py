@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, func, or_, select
 
+from auditor.fleet import lease
 from auditor.fleet import schema as t
 from auditor.fleet.manifests import chunks
 from auditor.fleet.store import Store
@@ -12,23 +13,39 @@ from auditor.fleet.store import Store
 def forget(store: Store, before: str) -> int:
     """Forget sweeps that ended before a time, and what none that stays has seen; return how many sweeps went.
 
-    The newest sweep of a registry stays, and the newest of all of it.
+    The newest sweep of a registry that ended stays, and the newest of all of it; so does one that goes on now.
     """
 
     def work(connection: Connection) -> int:
-        newest = select(func.max(t.sweep.c.id)).group_by(t.sweep.c.registry, t.sweep.c.choice.is_(None))
-        old = select(t.sweep.c.id).where(
-            func.coalesce(t.sweep.c.finished, t.sweep.c.started) < before, t.sweep.c.id.not_in(newest)
-        )
-        numbers = [int(number) for number in connection.execute(old).scalars()]
-        for chunk in chunks(numbers):
+        alive = lease.names(connection)
+        old = _old(connection, before, alive)
+        for chunk in chunks(old):
             for table in (t.finding, t.tag, t.image):
                 connection.execute(delete(table).where(table.c.last_seen.in_(chunk)))
             connection.execute(delete(t.sweep).where(t.sweep.c.id.in_(chunk)))
-        held = select(t.image_layer.c.layer)
-        named = select(t.tag.c.manifest)
-        connection.execute(delete(t.layer).where(t.layer.c.digest.not_in(held)))
-        connection.execute(delete(t.manifest).where(t.manifest.c.digest.not_in(named)))
-        return len(numbers)
+        if old and not any(lease.is_sweep(name) for name in alive):  # whose images would come a moment later
+            _forget_orphans(connection, max(old))
+        return len(old)
 
     return store.write(work)
+
+
+def _old(connection: Connection, before: str, alive: set[str]) -> list[int]:
+    ended = t.sweep.c.finished.is_not(None)
+    newest = select(func.max(t.sweep.c.id)).where(ended).group_by(t.sweep.c.registry, t.sweep.c.choice.is_(None))
+    old = select(t.sweep.c.id, t.sweep.c.registry, t.sweep.c.scope, t.sweep.c.finished).where(
+        func.coalesce(t.sweep.c.finished, t.sweep.c.started) < before, t.sweep.c.id.not_in(newest)
+    )
+    return [
+        row.id
+        for row in connection.execute(old)
+        if row.finished is not None or lease.sweep_lease(row.registry, row.scope) not in alive
+    ]
+
+
+def _forget_orphans(connection: Connection, last: int) -> None:
+    """Forget layers that no image has and no sweep after `last` read, and manifests that nothing names."""
+    read = or_(t.layer.c.read_in.is_(None), t.layer.c.read_in <= last)
+    connection.execute(delete(t.layer).where(t.layer.c.digest.not_in(select(t.image_layer.c.layer)), read))
+    named = select(t.tag.c.manifest).union(select(t.image.c.digest))
+    connection.execute(delete(t.manifest).where(t.manifest.c.digest.not_in(named)))

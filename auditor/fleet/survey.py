@@ -11,28 +11,17 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from auditor.errors import AuditError, ImageError, NotFound, StoreError, Unauthorized, Unreachable
+from auditor.fleet.candidates import Candidate, grouped, parts_of
 from auditor.fleet.catalog import Wanted, newest, tags_wanted
 from auditor.fleet.ledger import audited, repository_id
 from auditor.fleet.manifests import Leaf, keep_manifest, known_leaves, known_tags, known_times
 from auditor.fleet.patience import Turns
 from auditor.fleet.store import Store
-from auditor.images import manifest
-from auditor.images.manifest import Descriptor, Origin, platform_matches
 from auditor.images.reference import Reference
 from auditor.images.registry import Repository
-from auditor.images.source import Image
 from auditor.model import Digest
 
 _MAX_UNANSWERED = 20  # repositories and tags in a row
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An image to audit: its manifest, the attestations that indexes hang to it, and the tags that lead to it."""
-
-    leaf: Descriptor
-    attestations: tuple[Descriptor, ...]
-    tags: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -118,7 +107,7 @@ class Surveyor:
         made = {version: times.get(digest) for version, digest in roots.items()}
         kept = newest([*roots], made, found.wanted.rules.newest)
         found.roots, found.shown = roots, tuple(kept)
-        found.candidates = _grouped({version: leaves.get(roots[version], ()) for version in kept}, self._platform)
+        found.candidates = grouped({version: leaves.get(roots[version], ()) for version in kept}, self._platform)
 
     def _root(
         self, repository: Repository, version: str, known: dict[str, Digest], parts: dict[Digest, tuple[Leaf, ...]]
@@ -131,8 +120,9 @@ class Surveyor:
         digest_given = Digest(version) if ":" in version else None
         reference = Reference(repository.client.host, repository.name, None if digest_given else version, digest_given)
         descriptor = self._ask(lambda: repository.resolve(reference))
-        leaves, created = self._ask(lambda: describe(repository, descriptor))
-        keep_manifest(self._store, descriptor.digest, leaves, created)
+        if descriptor.digest not in known_leaves(self._store, [descriptor.digest]):
+            leaves, created = self._ask(lambda: parts_of(repository, descriptor, self._store))
+            keep_manifest(self._store, descriptor.digest, leaves, created)
         return descriptor.digest
 
     def _note(self, found: Survey, version: str, error: AuditError) -> None:
@@ -172,59 +162,3 @@ class Surveyor:
                 raise
             except AuditError as exc:
                 yield item, exc
-
-
-def describe(repository: Repository, root: Descriptor) -> tuple[tuple[Leaf, ...], str | None]:
-    """Return what a tag's manifest consists of, and when its first image was made."""
-    leaves = [Leaf(own, _subject(own)) for own, _ in manifest.leaves(repository, [root])]
-    first = next((leaf for leaf in leaves if leaf.subject is None), None)
-    if first is None:
-        return tuple(leaves), None
-    try:
-        image = read_image(repository, first.descriptor, ())
-    except NotFound:
-        if first.descriptor.digest == root.digest:
-            raise
-        return tuple(leaves), None  # an index of which the registry holds a part: told when it is audited
-    created = image.config.raw.get("created")
-    if first.descriptor.platform is None and image.config.platform is not None:
-        at = leaves.index(first)
-        own = first.descriptor
-        named = Descriptor(own.media_type, own.digest, own.size, {}, image.config.platform)
-        leaves[at] = Leaf(named, None)
-    return tuple(leaves), created if isinstance(created, str) else None
-
-
-def read_image(repository: Repository, leaf: Descriptor, attestations: Sequence[Descriptor]) -> Image:
-    """Read an image's manifest and config, and the attestations that hang to it."""
-    target = f"docker://{repository.client.host}/{repository.name}@{leaf.digest}"
-    return manifest.images(repository, [leaf, *attestations], Origin(target, "docker", None))[0]
-
-
-def _subject(descriptor: Descriptor) -> str | None:
-    if not descriptor.is_attestation:
-        return None
-    return descriptor.annotations.get("vnd.docker.reference.digest", "")
-
-
-def _grouped(parts: dict[str, tuple[Leaf, ...]], platform: str | None) -> list[Candidate]:
-    """Join the tags, and the attestations, of each image that they lead to; in a fixed order."""
-    images: dict[Digest, Descriptor] = {}
-    tags: dict[Digest, set[str]] = {}
-    attested: dict[Digest, dict[Digest, Descriptor]] = {}
-    for version, leaves in parts.items():
-        for leaf in leaves:
-            own = leaf.descriptor
-            if leaf.subject is None and (own.platform is None or platform_matches(platform, own.platform)):
-                images.setdefault(own.digest, own)
-                tags.setdefault(own.digest, set()).add(version)
-                hung = [other.descriptor for other in leaves if other.subject == own.digest]
-                attested.setdefault(own.digest, {}).update({item.digest: item for item in hung})
-    return [
-        Candidate(
-            images[digest],
-            tuple(attested[digest][key] for key in sorted(attested[digest])),
-            tuple(sorted(tags[digest])),
-        )
-        for digest in sorted(images, key=lambda digest: (str(images[digest].platform or ""), digest))
-    ]

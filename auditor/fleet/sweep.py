@@ -18,22 +18,24 @@ from typing import TypeVar
 
 from auditor.errors import AuditError, EngineError, NotFound, StoreError
 from auditor.fleet import ledger, queries, spans
+from auditor.fleet.candidates import Candidate, read_image
 from auditor.fleet.catalog import chosen
 from auditor.fleet.engine import Engine
 from auditor.fleet.layers import Layers
 from auditor.fleet.lease import Lease, held, sweep_lease
 from auditor.fleet.order import AuditKeys, Order
 from auditor.fleet.patience import Turns
-from auditor.fleet.records import StoredRecords, recent_documents, recent_records
+from auditor.fleet.recent import Documents, SharingRepository, recent_records
+from auditor.fleet.records import StoredRecords
 from auditor.fleet.spans import Sighting
 from auditor.fleet.store import Store
-from auditor.fleet.survey import Candidate, Survey, Surveyor, read_image
+from auditor.fleet.survey import Survey, Surveyor
 from auditor.images.client import Client
 from auditor.images.registry import Repository
 from auditor.images.source import Image
+from auditor.limits import adopt, current
 from auditor.pipeline import Request, audit_image
 from auditor.records import Records
-from auditor.report.document import report
 from auditor.scan import Scanner
 
 _SURVEYS = 4  # repositories that are looked at ahead
@@ -43,12 +45,26 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A candidate on its way; None where all of its repository are."""
+    """An image that must be audited; `key` names what it is audited under."""
 
     survey: Survey
-    candidate: Candidate | None
-    key: str = ""
-    image: Image | AuditError | None = None
+    candidate: Candidate
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A job whose manifest and config are read, or why they are not."""
+
+    job: _Job
+    image: Image | AuditError
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Comes after the last job of a repository."""
+
+    survey: Survey
 
 
 class Sweeper:
@@ -57,7 +73,7 @@ class Sweeper:
     def __init__(self, store: Store, scanner: Scanner, engine: Engine, order: Order, client: Client) -> None:
         self._store, self._scanner, self._engine, self._order, self._client = store, scanner, engine, order, client
         self._ask = Turns(order.parallel)
-        self._documents = recent_documents()
+        self._documents = Documents()
         self._kept = StoredRecords(store, order.record_bytes)
         self._records = Records(scanner, self._kept, known=recent_records())
         self._keys = AuditKeys(order, scanner.ruleset.digest)
@@ -87,24 +103,27 @@ class Sweeper:
         known = spans.known_repositories(self._store, self._client.host)
         with ExitStack() as stack:
             surveys, requests, images = (
-                stack.enter_context(_pool(count, name))
+                stack.enter_context(_pool(count, name, adopt, (current(),)))
                 for count, name in ((_SURVEYS, "survey"), (order.parallel, "ask"), (order.parallel, "open"))
             )
             stack.callback(self._client.stop)
             surveyor = Surveyor(self._store, self._repository, requests, order.platform, self._ask)
             wanted = chosen(self._client, order.scope, order.choice, known)
             jobs = self._jobs(ahead(surveys, surveyor.survey, wanted, _SURVEYS))
-            for job in self._reading(ahead(images, self._opened, jobs, 2 * order.parallel)):
+            for step in self._reading(ahead(images, self._opened, jobs, 2 * order.parallel)):
                 lease.check()
-                self._finish(job)
+                if isinstance(step, _End):
+                    self._end(step.survey)
+                else:
+                    self._finish(step)
         numbers = queries.numbers(self._store, self._sweep.id)
         ledger.finish(self._store, self._sweep, order.clock(), numbers)
         return self._sweep.id
 
     def _repository(self, name: str) -> Repository:
-        return Repository(self._client, name, self._documents)
+        return SharingRepository(self._client, name, self._documents)
 
-    def _jobs(self, surveys: Iterable[Survey]) -> Iterator[_Job]:
+    def _jobs(self, surveys: Iterable[Survey]) -> Iterator[_Job | _End]:
         """Yield the images that must be audited, and after each repository its end."""
         for survey in surveys:
             self._scanner.progress.say(f"{self._client.host}/{survey.name}")
@@ -115,55 +134,47 @@ class Sweeper:
                     seen.append(candidate.leaf.digest)
                 else:
                     yield _Job(survey, candidate, key)
-            yield _Job(survey, None)
+            yield _End(survey)
 
-    def _opened(self, job: _Job) -> _Job:
+    def _opened(self, job: _Job | _End) -> _Opened | _End:
         """Read an image's manifest and config."""
-        if job.candidate is None:
+        if isinstance(job, _End):
             return job
+        survey, candidate = job.survey, job.candidate
         try:
-            image = self._ask(lambda: self._named(job.survey, job.candidate))
+            image = self._ask(lambda: read_image(survey.repository, candidate.leaf, candidate.attestations))
         except AuditError as exc:
-            return replace(job, image=exc)
-        return replace(job, image=image)
-
-    def _named(self, survey: Survey, candidate: Candidate | None) -> Image:
-        assert candidate is not None  # noqa: S101 - it was looked at before
-        image = read_image(survey.repository, candidate.leaf, candidate.attestations)
+            return _Opened(job, exc)
         name = f"{self._client.host}/{survey.name}"
         names = tuple(f"{name}:{tag}" for tag in candidate.tags if ":" not in tag)
-        return replace(image, names=names or (f"{name}@{candidate.leaf.digest}",))
+        return _Opened(job, replace(image, names=names or (f"{name}@{candidate.leaf.digest}",)))
 
-    def _reading(self, jobs: Iterable[_Job]) -> Iterator[_Job]:
+    def _reading(self, steps: Iterable[_Opened | _End]) -> Iterator[_Opened | _End]:
         """Have the layers of the next images read while the first is audited."""
-        waiting: deque[_Job] = deque()
-        for job in jobs:
-            if isinstance(job.image, Image):
-                for layer in job.image.layers:
-                    self._layers.want(job.survey.name, layer)
-            waiting.append(job)
+        waiting: deque[_Opened | _End] = deque()
+        for step in steps:
+            if isinstance(step, _Opened) and isinstance(step.image, Image):
+                for layer in step.image.layers:
+                    self._layers.want(step.job.survey.name, layer)
+            waiting.append(step)
             if len(waiting) > 2 * self._order.parallel:
                 yield waiting.popleft()
         yield from waiting
 
-    def _finish(self, job: _Job) -> None:
-        """Audit an image whose layers are read; at the end of a repository, note what it holds."""
-        survey, candidate = job.survey, job.candidate
-        if candidate is None:
-            self._end(survey)
-            return
+    def _finish(self, opened: _Opened) -> None:
+        """Audit an image, once its layers are read."""
+        job = opened.job
         try:
-            if isinstance(job.image, AuditError):
-                raise job.image
-            assert job.image is not None  # noqa: S101 - it is opened
-            for layer in job.image.layers:
+            if isinstance(opened.image, AuditError):
+                raise opened.image
+            for layer in opened.image.layers:
                 self._layers.ready(layer)
-            self._audit(job, job.image)
+            self._audit(job, opened.image)
         except (StoreError, EngineError):
             raise
         except AuditError as exc:
-            if not (isinstance(exc, NotFound) and self._vanished(survey, candidate)):
-                survey.failed.append((_reference(survey, candidate), str(exc)))
+            if not (isinstance(exc, NotFound) and self._vanished(job.survey, job.candidate)):
+                job.survey.failed.append((_reference(job.survey, job.candidate), str(exc)))
 
     def _end(self, survey: Survey) -> None:
         """Note what a repository holds, and what failed."""
@@ -178,8 +189,7 @@ class Sweeper:
         selection = self._order.selection_for(job.survey.wanted.rules)
         request = Request(base=self._order.base, selection=selection)
         audit = audit_image(image, self._scanner, request, self._records)
-        masked = report(audit, self._sweep.started)
-        ledger.keep_image(self._store, self._sweep, job.survey.number, job.key, audit, masked)
+        ledger.keep_image(self._store, self._sweep, job.survey.number, job.key, job.candidate.leaf, audit)
         self._seen[job.survey.number].append(str(image.digest))
 
     def _vanished(self, survey: Survey, candidate: Candidate) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from auditor.fleet import ledger, manifests, queries, spans
+from auditor.fleet import ledger, queries, spans
 from auditor.fleet.records import StoredRecords
 from auditor.fleet.rows import SweepRow
 from auditor.fleet.spans import Sighting
@@ -16,7 +16,6 @@ from auditor.images.resolve import open_target
 from auditor.model import Digest
 from auditor.pipeline import Audit, Request, audit_image
 from auditor.records import Records
-from auditor.report.document import report
 from auditor.scan import Scanner
 from tests.images import OCI, Built, image, layer, step, token, whiteout
 
@@ -46,10 +45,8 @@ class Stored:
             for tag, built in tagged.items():
                 audit = self._audit(registry, repository, built)
                 digest = str(audit.image.digest)
-                ledger.keep_image(self.store, sweep, number, "key", audit, report(audit, started))
-                platform = audit.image.config.platform
-                leaf = Descriptor(OCI + "manifest.v1+json", Digest(digest), 1, {}, platform)
-                manifests.keep_manifest(self.store, digest, [manifests.Leaf(leaf)])
+                leaf = Descriptor(OCI + "manifest.v1+json", Digest(digest), 1, {}, None)
+                ledger.keep_image(self.store, sweep, number, "key", leaf, audit)
                 tags[tag or digest] = digest
             spans.see(self.store, sweep, number, Sighting(tags, tags, set(tags.values()), tags))
         ledger.keep_failures(self.store, sweep, failed)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import CheckConstraint, Connection, create_engine, insert, inspect, select, text
+from sqlalchemy import CheckConstraint, Connection, MetaData, insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
 from auditor.errors import StoreError, UsageError
@@ -49,48 +51,73 @@ def test_the_newest_migration_is_the_one_that_the_program_knows() -> None:
 
 
 def old_store(url: str) -> None:
-    """A store of the first version: of two sweeps the second did not see one image of two any more."""
-    with closing(Store(url)) as opened:
-        opened.write(lambda c: store.migrate(c, "0001"))
-    engine = create_engine(opened.url)
-    span = "'2026-01-01T00:00:00Z', 1"
+    """A store of the first version. Three sweeps, of which a fourth was killed, saw less and less of a repository."""
+    engine = store._engine(store._parsed(url))
+    span, seen = "first_seen, since, last_seen", "'2026-01-01T00:00:00Z', 1"
     rows = [
-        "INSERT INTO sweep (id, registry, scope, started, finished, ruleset) VALUES "
-        + ", ".join(f"({n}, 'r', 's', '2026-01-0{n}T00:00:00Z', '2026-01-0{n}T00:00:00Z', 'x')" for n in (1, 2)),
-        "INSERT INTO repository (id, host, name, last_sweep, previous_sweep) VALUES (1, 'r', 'team/app', 2, 1)",
-        "INSERT INTO manifest (digest) VALUES ('a'), ('b')",
-        "INSERT INTO leaf (manifest, position, digest, media_type) VALUES ('a', 0, 'a', 'm'), ('b', 0, 'b', 'm')",
+        "INSERT INTO sweep (id, registry, scope, started, finished, ruleset, critical, gone) VALUES "
+        + ", ".join(
+            f"({n}, 'r', 's', '2026-01-0{n}T00:00:00Z', '2026-01-0{n}T01:00:00Z', 'x', 5, 1)" for n in (1, 2, 3)
+        )
+        + ", (4, 'r', 's', '2026-01-04T00:00:00Z', NULL, 'x', 0, 0)",
+        "INSERT INTO failure (sweep, reference, reason) VALUES (3, 'team/web:1', 'lost')",
+        "INSERT INTO repository (id, host, name, last_sweep, previous_sweep) VALUES (1, 'r', 'team/app', 3, 2)",
+        "INSERT INTO layer (digest, diff_id, size, read_in) VALUES ('l', 'u', 7, 1)",
     ]
-    for number, (name, last) in enumerate((("a", 1), ("b", 2)), 1):
+    for number, (name, last) in enumerate({"a": 1, "b": 2, "c": 3, "d": 4}.items(), 1):
+        own = f"{number}, 1, '{name}'"
         rows += [
-            "INSERT INTO tag (id, repository, name, manifest, first_seen, since, last_seen) VALUES "
-            f"({number}, 1, '{name}', '{name}', {span}, {last})",
-            "INSERT INTO image (id, repository, digest, audit, first_seen, since, last_seen) VALUES "
-            f"({number}, 1, '{name}', 'k', {span}, {last})",
+            f"INSERT INTO manifest (digest, created) VALUES ('{name}', '2025-01-01')",
+            f"INSERT INTO leaf (manifest, position, digest, media_type) VALUES ('{name}', 0, '{name}', 'm')",
+            f"INSERT INTO tag (id, repository, name, manifest, {span}) VALUES ({own}, '{name}', {seen}, {last})",
+            f"INSERT INTO image (id, repository, digest, audit, {span}) VALUES ({own}, 'k', {seen}, {last})",
+            f"INSERT INTO image_layer (image, position, layer) VALUES ({number}, 0, 'l')",
         ]
-    made = insert(schema.finding).values(
-        {"rule": "r", "name": "n", "severity": "high", "confidence": "high", "state": "present", "path": "/p",
-         "masked": "****", "secret": bytes(16), "held": True, "first_seen": "2026-01-01T00:00:00Z", "since": 1}
-    )  # fmt: skip
     with engine.begin() as connection:
+        store.migrate(connection, "0001")
         for row in rows:
             connection.execute(text(row))
-        for number, last in ((1, 1), (2, 2)):
-            connection.execute(made.values(image=number, finding=f"f{number}", last_seen=last))
+        old = MetaData()
+        old.reflect(connection)
+        connection.execute(insert(old.tables["secret_key"]).values(one=1, bytes=bytes(32)))
+        for number in (1, 2, 3, 4):
+            report = zlib.compress(json.dumps({"of": number}).encode())
+            connection.execute(insert(old.tables["report"]).values(image=number, data=report))
+            made = insert(old.tables["finding"]).values(
+                {"image": number, "finding": f"f{number}", "rule": "r", "name": "n", "severity": "high",
+                 "confidence": "high", "state": "present", "path": "/p", "masked": "****", "secret": bytes(16),
+                 "layer": "l", "held": True, "first_seen": "2026-01-01T00:00:00Z", "since": 1, "last_seen": number}
+            )  # fmt: skip
+            connection.execute(made)
     engine.dispose()
 
 
 def test_a_store_of_the_first_version_keeps_what_it_knows(url: str) -> None:
     old_store(url)
     with closing(Store(url)) as opened:
-        last = queries.last_sweep(opened)
-        assert last is not None and last.id == 2 and last.choice is None
-        assert [(image.digest, image.tags) for image in queries.images(opened, 2)] == [("b", ("b",))]
-        assert [row.id for row in queries.findings(opened, 2)] == ["f2"]
-        assert [row.id for row in queries.gone_findings(opened, 2)] == ["f1"]
+        assert opened.key == bytes(32)
+        assert [(row.id, row.counts["critical"], row.choice) for row in queries.sweeps(opened)] == [
+            (1, 5, None), (2, 5, None), (3, 5, None),
+        ]  # fmt: skip
+        (image,) = queries.images(opened, 3)
+        assert (image.digest, image.tags, image.by_severity, image.new) == ("c", ("c",), {"high": 1}, 0)
+        assert [(row.id, row.layer, row.first_seen) for row in queries.findings(opened, 3)] == [
+            ("f3", "l", "2026-01-01T00:00:00Z")
+        ]
+        assert [[row.id for row in queries.gone_findings(opened, sweep)] for sweep in (2, 3)] == [["f1"], ["f2"]]
+        assert queries.report(opened, 3) == {"of": 3}
+        assert queries.failures(opened, 3) == [("team/web:1", "lost")]
+        assert [(layer.digest, layer.tags) for layer in queries.leaking_layers(opened, 3)] == [("l", ("team/app:c",))]
+
+
+def test_a_store_goes_back_to_the_first_version(url: str) -> None:
+    old_store(url)
+    with closing(Store(url)) as opened:
         opened.write(lambda c: store.migrate(c, "0001"))
         row = opened.read(lambda c: c.execute(text("SELECT last_sweep, previous_sweep FROM repository")).one())
-        assert tuple(row) == (2, 1)
+        assert tuple(row) == (4, 3)
+    with closing(Store(url)) as opened:
+        assert [image.digest for image in queries.images(opened, 3)] == ["c"]
 
 
 def test_every_column_has_a_comment() -> None:

@@ -7,15 +7,13 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from auditor.config import Exclude, Registry
-from auditor.errors import UsageError
-from auditor.fleet import queries, retention
+from auditor.fleet import queries
 from auditor.fleet.output import render, sweep_schema
-from auditor.selection import Selection
 from tests.fleet.conftest import Sweeps
 from tests.fleet.planted import Content, Remote, application, base
 from tests.fleet.proxy import Proxy
@@ -195,96 +193,44 @@ def test_build_caches_and_artifacts_are_swept(sweeps: Sweeps, address: str) -> N
     assert {item["tags"][0]: sum(item["by_severity"].values()) for item in found["images"]} == {"cache": 1, "files": 1}
 
 
-class TestChoice:
-    def test_globs_choose_repositories_and_tags(self, sweeps: Sweeps, filled: Filled) -> None:
-        found = sweeps(filled[0], repos=("team0/*",), tags=("1.0", "1.3"))
-        assert {item["repository"] for item in found["images"]} == {f"team0/app{n}" for n in (0, 3, 6, 9)}
-        assert {tag for item in found["images"] for tag in item["tags"]} == {"1.0", "1.3"}
-
-    def test_a_prefix_is_a_part_of_the_registry(self, sweeps: Sweeps, filled: Filled) -> None:
-        found = sweeps(f"{filled[0]}/team1")
-        assert found["registry"] == f"{filled[0]}/team1"
-        assert {item["repository"] for item in found["images"]} == {f"team1/app{n}" for n in (1, 4, 7)}
-
-    def test_the_newest_are_those_made_last(self, sweeps: Sweeps, address: str) -> None:
-        remote = Remote(address)
-        for tag, year in (("a", 2021), ("b", 2025), ("c", 2023), ("d", 2024)):
-            built = application(0, tag, None)
-            built.config["created"] = f"{year}-01-01T00:00:00Z"
-            remote.push("team/app", tag, built)
-        for _ in range(2):  # from the registry, then from the store
-            found = sweeps(address, newest=2)
-            assert [item["tags"] for item in found["images"]] == [["b"], ["d"]]
-
-    def test_a_list_names_references_and_repositories(self, sweeps: Sweeps, filled: Filled, tmp_path: Path) -> None:
-        address, content = filled
-        one = next(name for repository, name in sorted(content.images) if repository == "team1/app4")
-        lines = tmp_path / "list"
-        lines.write_text(f"# ours\nteam0/app0:1.1\n{address}/team0/app3\n\nteam1/app4@{one}\nteam9/none:1\n")
-        found = sweeps(address, lines)
-        assert {(item["repository"], *item["tags"]) for item in found["images"]} >= {
-            ("team0/app0", "1.1"), ("team0/app3", "1.0"), ("team0/app3", "1.3"),
-        }  # fmt: skip
-        assert len(found["images"]) == 6
-        assert [item["reference"] for item in found["failed"]] == ["team9/none:1"]
-
-    def test_a_list_needs_no_host_where_its_lines_have_one(
-        self, sweeps: Sweeps, filled: Filled, tmp_path: Path
-    ) -> None:
-        (tmp_path / "list").write_text(f"docker://{filled[0]}/team0/app0:1.1\n")
-        assert [item["tags"] for item in sweeps(None, tmp_path / "list")["images"]] == [["1.1"]]
-
-    @pytest.mark.parametrize(
-        ("text", "word"),
-        [("", "names no image"), ("UPPER/case", "line 1"), ("a.example/x\nb.example/y", "several registries")],
-    )
-    def test_a_list_that_makes_no_sense_is_said(self, sweeps: Sweeps, tmp_path: Path, text: str, word: str) -> None:
-        (tmp_path / "list").write_text(text)
-        with pytest.raises(UsageError, match=word):
-            sweeps(None, tmp_path / "list")
-
-    def test_the_config_file_says_what_holds_for_a_part_of_the_registry(self, sweeps: Sweeps, filled: Filled) -> None:
-        address = filled[0]
-        registries = {
-            address: Registry(tags=("1.0", "1.1")),
-            f"{address}/team1": Registry(newest=1, exclude=Exclude(paths=("/app/**",))),
-        }
-        found = sweeps(address, registries=registries)
-        team1 = [item for item in found["images"] if item["repository"].startswith("team1/")]
-        assert len(team1) == 3 and not any(item["by_severity"] for item in team1)
-        assert len(found["images"]) == 3 + 2 * 7
-
-    def test_another_selection_audits_again_and_reads_nothing(self, sweeps: Sweeps, filled: Filled) -> None:
-        sweeps(filled[0])
-        found = sweeps(filled[0], selection=Selection(exclude_paths=("/app/.env",)))
-        assert not any(item["by_severity"] for item in found["images"]) and found["layers"]["read"] == 0
-        assert sum(item["gone"] for item in found["images"]) == 20
-
-    def test_without_the_cache_every_layer_is_read_again(self, sweeps: Sweeps, filled: Filled) -> None:
-        first = sweeps(filled[0])
-        assert sweeps(filled[0], fresh=True)["layers"] == first["layers"]
+def test_what_several_tags_and_repositories_share_is_fetched_once(
+    sweeps: Sweeps, address: str, proxy_to: Callable[[str], Proxy]
+) -> None:
+    remote, proxy = Remote(address), proxy_to(address)
+    proxy.delay_s = 0.02
+    for repository in ("team/a", "team/b", "team/c"):
+        children = of_two_platforms(remote, repository)
+        for tag in ("1", "1.0", "latest"):
+            remote.index(repository, tag, children)
+    assert len(sweeps(proxy.address)["images"]) == 6
+    assert max(proxy.manifests.values()) == max(proxy.blobs.values()) == 1
 
 
-def test_the_records_in_the_store_are_bounded(sweeps: Sweeps, filled: Filled) -> None:
-    found = sweeps(filled[0], record_bytes=4096)
-    assert found["failed"] == [] and found["layers"]["read"] == found["layers"]["unique"]
-    with closing(sqlite3.connect(str(sweeps.store.url.database))) as database:
-        (size,) = database.execute("SELECT sum(size) FROM record").fetchone()
-    assert 0 < size <= 4096
-    assert sweeps(filled[0])["layers"]["read"] == 0
+def test_of_a_new_tag_of_what_is_known_only_its_manifest_is_fetched(
+    sweeps: Sweeps, address: str, proxy_to: Callable[[str], Proxy]
+) -> None:
+    remote, proxy = Remote(address), proxy_to(address)
+    children = of_two_platforms(remote, "team/app")
+    remote.index("team/app", "1", children)
+    sweeps(proxy.address)
+    remote.index("team/app", "2", children)  # the same index
+    remote.index("team/app", "3", children[::-1])  # another, of the same images
+    remote.index("team/app", "4", children[1:])
+    proxy.reset()
+    found = sweeps(proxy.address)
+    assert {tag for item in found["images"] for tag in item["tags"]} >= {"1", "2", "3", "4"}
+    assert not proxy.manifests and not proxy.blobs
 
 
-def test_old_sweeps_are_forgotten_and_the_newest_stays(sweeps_in: Sweeps, address: str) -> None:
-    remote = Remote(address)
-    root = remote.push("team/app", "1", application(0, "one", token(1)))
-    sweeps_in(address)
-    remote.delete("team/app", root["digest"])
-    remote.push("team/app", "2", application(0, "two", token(2)))
-    found = sweeps_in(address)
-    assert retention.forget(sweeps_in.store, "2027-01-01T00:00:00Z") == 1
-    assert [row.id for row in queries.sweeps(sweeps_in.store)] == [2]
-    assert len(queries.images(sweeps_in.store, 2)) == len(found["images"]) == 1
-    assert sweeps_in(address)["layers"]["read"] == 0
+def of_two_platforms(remote: Remote, repository: str) -> list[dict[str, Any]]:
+    """Push an image for two platforms; return what an index lists. The second has no tag of its own."""
+    children = []
+    for architecture in ("amd64", "arm64"):
+        built = image(base(0), layer({"app/.env": f"GITHUB_TOKEN={token(1)}\n"}), architecture=architecture)
+        version = "only-amd64" if architecture == "amd64" else built.blobs("gzip")[1]["digest"]
+        root = remote.push(repository, version, built)
+        children.append({**root, "platform": {"os": "linux", "architecture": architecture}})
+    return children
 
 
 def test_the_table_is_as_wide_as_the_terminal(sweeps: Sweeps, filled: Filled) -> None:

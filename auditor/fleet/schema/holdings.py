@@ -32,7 +32,7 @@ repository = Table(
 manifest = Table(
     "manifest",
     metadata,
-    Column("digest", DIGEST, primary_key=True, comment="of what a tag names: an index or an image's manifest"),
+    Column("digest", DIGEST, primary_key=True, comment="of an index or an image's manifest"),
     Column("created", String(40), comment="by the config of its first image; null where it says nothing"),
 )
 

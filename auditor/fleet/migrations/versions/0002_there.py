@@ -9,12 +9,10 @@ down_revision = "0001"
 _GONE = "sweep that looked and did not find it any more; null while it is there"
 _SINCE = "sweep from which on it was {} without a gap"
 _SPANS = ("tag", "image", "finding")
-# What the sweep that last went through a repository did not see is gone from it.
-_LAST = {
-    "tag": "SELECT last_sweep FROM repository WHERE repository.id = tag.repository",
-    "image": "SELECT last_sweep FROM repository WHERE repository.id = image.repository",
-    "finding": "SELECT last_sweep FROM repository JOIN image ON image.repository = repository.id "
-    "WHERE image.id = finding.image",
+_OF = {
+    "tag": "FROM repository WHERE repository.id = tag.repository",
+    "image": "FROM repository WHERE repository.id = image.repository",
+    "finding": "FROM repository JOIN image ON image.repository = repository.id WHERE image.id = finding.image",
 }
 
 
@@ -25,14 +23,19 @@ def upgrade() -> None:
         op.execute(
             f"ALTER TABLE {table} ADD COLUMN gone_in INTEGER CONSTRAINT ck_{table}_gone CHECK (since <= gone_in)"
         )
-        last = _LAST[table]
-        op.execute(f"UPDATE {table} SET gone_in = ({last}) WHERE last_seen < ({last})")  # noqa: S608 - names of our own
+        # What the sweeps that last went through a repository did not see is gone from it since one of them.
+        last, before = (f"(SELECT {column} {_OF[table]})" for column in ("last_sweep", "previous_sweep"))
+        op.execute(
+            f"UPDATE {table} SET gone_in = CASE WHEN last_seen < {before} THEN {before} ELSE {last} END "  # noqa: S608 - names of our own
+            f"WHERE last_seen < {last}"
+        )
         _comment(table, "gone_in", _GONE)
         _comment(table, "since", _SINCE.format("there"))
     op.drop_index("ix_tag_last_seen", table_name="tag")
     op.drop_index("ix_image_last_seen", table_name="image")
     op.create_index("ix_tag_gone_in", "tag", ["repository", "gone_in"], unique=False)
     op.create_index("ix_finding_gone_in", "finding", ["gone_in"], unique=False)
+    _comment("manifest", "digest", "of an index or an image's manifest")
     _comment("tag", "name", "the tag; of what was listed by its digest the start of that")
     op.drop_column("repository", "last_sweep")
     op.drop_column("repository", "previous_sweep")
@@ -81,7 +84,8 @@ def _lease() -> None:
 
 def _comment(table: str, column: str, text: str) -> None:
     if op.get_bind().dialect.name == "postgresql":
-        op.execute(f"COMMENT ON COLUMN {table}.{column} IS '{text}'")
+        quoted = text.replace("'", "''")
+        op.execute(f"COMMENT ON COLUMN {table}.{column} IS '{quoted}'")
 
 
 def downgrade() -> None:
@@ -104,6 +108,7 @@ def downgrade() -> None:
     op.create_index("ix_tag_last_seen", "tag", ["repository", "last_seen"], unique=False)
     op.create_index("ix_image_last_seen", "image", ["last_seen"], unique=False)
     _comment("tag", "name", "the tag")
+    _comment("manifest", "digest", "of what a tag names: an index or an image's manifest")
     for table in _SPANS:
         op.drop_column(table, "gone_in")
         _comment(table, "since", _SINCE.format("seen"))

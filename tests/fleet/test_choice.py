@@ -1,0 +1,78 @@
+"""Which part of a registry is swept: globs, prefixes, lists, the newest, the config file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from auditor.config import Exclude, Registry
+from auditor.errors import UsageError
+from tests.fleet.conftest import Sweeps
+from tests.fleet.planted import Content, Remote, application
+
+pytestmark = pytest.mark.registry
+Filled = tuple[str, Content]
+
+
+def test_globs_choose_repositories_and_tags(sweeps: Sweeps, filled: Filled) -> None:
+    found = sweeps(filled[0], repos=("team0/*",), tags=("1.0", "1.3"))
+    assert {item["repository"] for item in found["images"]} == {f"team0/app{n}" for n in (0, 3, 6, 9)}
+    assert {tag for item in found["images"] for tag in item["tags"]} == {"1.0", "1.3"}
+
+
+def test_a_prefix_is_a_part_of_the_registry(sweeps: Sweeps, filled: Filled) -> None:
+    found = sweeps(f"{filled[0]}/team1")
+    assert found["registry"] == f"{filled[0]}/team1"
+    assert {item["repository"] for item in found["images"]} == {f"team1/app{n}" for n in (1, 4, 7)}
+
+
+def test_the_newest_are_those_made_last(sweeps: Sweeps, address: str) -> None:
+    remote = Remote(address)
+    for tag, year in (("a", 2021), ("b", 2025), ("c", 2023), ("d", 2024)):
+        built = application(0, tag, None)
+        built.config["created"] = f"{year}-01-01T00:00:00Z"
+        remote.push("team/app", tag, built)
+    for _ in range(2):  # from the registry, then from the store
+        found = sweeps(address, newest=2)
+        assert [item["tags"] for item in found["images"]] == [["b"], ["d"]]
+
+
+def test_a_list_names_references_and_repositories(sweeps: Sweeps, filled: Filled, tmp_path: Path) -> None:
+    address, content = filled
+    one = next(name for repository, name in sorted(content.images) if repository == "team1/app4")
+    lines = tmp_path / "list"
+    lines.write_text(f"# ours\nteam0/app0:1.1\n{address}/team0/app3\n\nteam1/app4@{one}\nteam9/none:1\n")
+    found = sweeps(address, lines)
+    assert {(item["repository"], *item["tags"]) for item in found["images"]} >= {
+        ("team0/app0", "1.1"), ("team0/app3", "1.0"), ("team0/app3", "1.3"),
+    }  # fmt: skip
+    assert len(found["images"]) == 6
+    assert [item["reference"] for item in found["failed"]] == ["team9/none:1"]
+
+
+def test_a_list_needs_no_host_where_its_lines_have_one(sweeps: Sweeps, filled: Filled, tmp_path: Path) -> None:
+    (tmp_path / "list").write_text(f"docker://{filled[0]}/team0/app0:1.1\n")
+    assert [item["tags"] for item in sweeps(None, tmp_path / "list")["images"]] == [["1.1"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("", "names no image"), ("UPPER/case", "line 1"), ("a.example/x\nb.example/y", "several registries")],
+)
+def test_a_list_that_makes_no_sense_is_said(sweeps: Sweeps, tmp_path: Path, text: str, word: str) -> None:
+    (tmp_path / "list").write_text(text)
+    with pytest.raises(UsageError, match=word):
+        sweeps(None, tmp_path / "list")
+
+
+def test_the_config_file_says_what_holds_for_a_part_of_the_registry(sweeps: Sweeps, filled: Filled) -> None:
+    address = filled[0]
+    registries = {
+        address: Registry(tags=("1.0", "1.1")),
+        f"{address}/team1": Registry(newest=1, exclude=Exclude(paths=("/app/**",))),
+    }
+    found = sweeps(address, registries=registries)
+    team1 = [item for item in found["images"] if item["repository"].startswith("team1/")]
+    assert len(team1) == 3 and not any(item["by_severity"] for item in team1)
+    assert len(found["images"]) == 3 + 2 * 7
