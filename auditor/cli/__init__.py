@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from auditor import __version__
+from auditor.cli.examples import examples
 
 _COMMANDS = {
     "scan": "Audit images: which secrets can still be dug out of their layers, and how to get rid of them.",
@@ -69,6 +70,11 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     ctx.exit()
 
 
+@examples(
+    "image-audit scan app                             # an image of your engine",
+    "image-audit scan app -o report.html              # the same as a page",
+    "image-audit flatten app --excise -t app:clean    # without what is hidden",
+)
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 def group() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from auditor import effective
+from auditor.cli.examples import examples
 
 if TYPE_CHECKING:
     from auditor.baseline import Baseline, Entry
@@ -19,11 +20,16 @@ if TYPE_CHECKING:
 _ASK = "[k]eep  [d]rop  [r]eason  [e]xpiry  [b]ack  [q]uit"
 
 
+@examples("image-audit baseline audit .image-audit-baseline.yaml")
 @click.group()
 def command() -> None:
     """Go through the findings that are known and accepted."""
 
 
+@examples(
+    "image-audit scan app --write-baseline known.yaml    # write what is found",
+    "image-audit baseline audit known.yaml               # say why each stays",
+)
 @command.command("audit")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 def audit_file(file: Path) -> None:

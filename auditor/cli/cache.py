@@ -8,13 +8,16 @@ import click
 
 from auditor import effective
 from auditor.cli import options
+from auditor.cli.examples import examples
 
 
+@examples("image-audit cache info")
 @click.group()
 def command() -> None:
     """Show or clear what is kept of layers that were read: a layer whose bytes are known is not read again."""
 
 
+@examples("image-audit cache info")
 @command.command()
 @options.cache_dir_option
 def info(cache_dir: Path | None) -> None:
@@ -25,6 +28,7 @@ def info(cache_dir: Path | None) -> None:
         click.echo(f"{store.path}: {usage.records} layers, {usage.bytes} bytes of at most {store.max_bytes}")
 
 
+@examples("image-audit cache clear")
 @command.command()
 @options.cache_dir_option
 def clear(cache_dir: Path | None) -> None:

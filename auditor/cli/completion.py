@@ -6,17 +6,19 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from auditor.cli import PROGRAM, group
+from auditor.cli.examples import examples
 
 
+@examples('eval "$(image-audit completion bash)"')
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
     """Print the script that makes a shell complete image-audit.
 
     \b
-    bash:  eval "$(image-audit completion bash)"       in ~/.bashrc
-    zsh:   eval "$(image-audit completion zsh)"        in ~/.zshrc, after compinit
-    fish:  image-audit completion fish > ~/.config/fish/completions/image-audit.fish
+    bash:  eval "$(image-audit completion bash)"    in ~/.bashrc
+    zsh:   eval "$(image-audit completion zsh)"     in ~/.zshrc, after compinit
+    fish:  image-audit completion fish | source     in ~/.config/fish/config.fish
     """
     # The name of the variable is the one that click itself looks for.
     complete = get_completion_class(shell)

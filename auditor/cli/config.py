@@ -11,17 +11,20 @@ from typing import Any
 import click
 
 from auditor import effective
+from auditor.cli.examples import examples
 from auditor.config import CONFIDENCES, FAIL_ON, Settings, load_settings
 
 SCHEMA = "image-audit-config/1"
 _DEFAULT, _OPTION = "default", "command line"
 
 
+@examples("image-audit config show")
 @click.group()
 def command() -> None:
     """Show what the config file and the options come to."""
 
 
+@examples("image-audit config show", "image-audit config show --fail-on critical --format json")
 @command.command()
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option(

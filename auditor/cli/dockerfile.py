@@ -10,6 +10,7 @@ import click
 
 from auditor import effective
 from auditor.cli import EXIT_CLEAN, EXIT_FOUND, options
+from auditor.cli.examples import examples
 from auditor.config import FAIL_ON, load_settings
 from auditor.detect.rules import Ruleset, nearest
 from auditor.dockerfile.model import Rule
@@ -20,6 +21,10 @@ OWN = frozenset(rule.value for rule in Rule)
 _ENDINGS = {".json": "json", ".sarif": "sarif", ".txt": "table"}
 
 
+@examples(
+    "image-audit dockerfile Dockerfile",
+    "image-audit dockerfile docker/Dockerfile --context . -o problems.sarif",
+)
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)

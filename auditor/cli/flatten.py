@@ -11,6 +11,7 @@ import click
 
 from auditor import effective
 from auditor.cli import completion, options
+from auditor.cli.examples import examples
 
 if TYPE_CHECKING:
     from auditor.rebuild.flatten import Flattened, Job
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 _OCI_ENDINGS = (".oci", ".oci.tar", ".oci-archive", ".oci-archive.tar")
 
 
+@examples(
+    "image-audit flatten app -t app:flat              # one layer",
+    "image-audit flatten app --excise -t app:clean    # only what leaks goes",
+    "image-audit flatten app.tar -o clean.tar --proof proof.json",
+)
 @click.command()
 @click.argument("target", shell_complete=completion.files)
 @click.option("-o", "output", type=click.Path(path_type=Path), metavar="FILE", help="Write an archive.")

@@ -10,8 +10,10 @@ import click
 
 from auditor import effective
 from auditor.cli import completion, options
+from auditor.cli.examples import examples
 
 
+@examples("image-audit history app", "image-audit history app.tar --base debian:13")
 @click.command()
 @click.argument("target", shell_complete=completion.files)
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
@@ -44,5 +46,7 @@ def command(target: str, form: str, **given: Any) -> None:
             request = Request(given["platform"], given["base"], given["insecure"])
             audits = audit(target, scanner, request, Records(scanner, store))
     width = shutil.get_terminal_size((80, 24)).columns
-    text = history.render_json(audits) if form == "json" else history.render(audits, width=width, color=options.color())
+    with within(limits):
+        table = history.render(audits, width=width, color=options.color())
+    text = history.render_json(audits) if form == "json" else table
     click.echo(text, nl=False)

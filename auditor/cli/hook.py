@@ -12,17 +12,20 @@ import click
 
 from auditor import effective
 from auditor.cli import EXIT_CLEAN, EXIT_FAILED, EXIT_FOUND, options
+from auditor.cli.examples import examples
 
 if TYPE_CHECKING:
     from auditor.config import Settings
     from auditor.hook.run import Result
 
 
+@examples("image-audit hook install")
 @click.group()
 def command() -> None:
     """Install, remove or run the git pre-push hook, which audits what .image-audit.yaml names before a push."""
 
 
+@examples("image-audit hook install")
 @command.command()
 def install() -> None:
     """Write the hook where git looks for it. A hook that is there runs first, and its verdict counts."""
@@ -37,6 +40,7 @@ def install() -> None:
         )
 
 
+@examples("image-audit hook uninstall")
 @command.command()
 def uninstall() -> None:
     """Remove the hook, and put back the one that was there before."""
@@ -46,6 +50,7 @@ def uninstall() -> None:
     click.echo(place.uninstall(git.hooks(Path.cwd()).folder))
 
 
+@examples("image-audit hook run")
 @command.command()
 @click.argument("remote", nargs=-1, metavar="[REMOTE] [URL]")
 @click.option(

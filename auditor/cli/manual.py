@@ -29,7 +29,7 @@ FILES = ((".image-audit.yaml", "The settings, found upward from the working dire
 
 def manual() -> str:
     """Return the page in roff's man macros. It holds no date and no version, which would change it at each release."""
-    ctx = click.Context(group, info_name=PROGRAM)
+    ctx = click.Context(group, info_name=PROGRAM, help_option_names=["-h", "--help"])  # click keeps the first it makes
     lines = [f'.TH {PROGRAM.upper()} 1 "" "{PROGRAM}" "User Commands"', ".SH NAME"]
     lines += [f"{_text(PROGRAM)} \\- {_text(group.get_short_help_str(200))}"]
     lines += [".SH SYNOPSIS", f".B {_text(PROGRAM)}", _text("COMMAND [OPTIONS] ARGUMENTS")]

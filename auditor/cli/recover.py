@@ -12,9 +12,15 @@ import click
 
 from auditor import effective
 from auditor.cli import completion, options
+from auditor.cli.examples import examples
 from auditor.errors import UsageError
 
 
+@examples(
+    "image-audit recover app /root/.netrc",
+    "image-audit recover app /app/.env --layer 3 -o old.env",
+    'image-audit recover app.tar "/srv/site.zip!config/.env"',
+)
 @click.command()
 @click.argument("target", shell_complete=completion.files)
 @click.argument("path")

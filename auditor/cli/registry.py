@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from auditor.cli import EXIT_CLEAN, EXIT_FAILED, EXIT_FOUND, options, sweep_options, sweeping
+from auditor.cli.examples import examples
 from auditor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,11 +23,16 @@ if TYPE_CHECKING:
     from auditor.model import Severity
 
 
+@examples("image-audit registry scan registry.example.com --report site")
 @click.group()
 def command() -> None:
     """Audit a whole registry, once or on a schedule: what is new in it, what is gone, which images share a secret."""
 
 
+@examples(
+    "image-audit registry scan registry.example.com",
+    "image-audit registry scan registry.example.com/team --newest 5 --report site",
+)
 @command.command()
 @click.argument("registry", required=False, metavar="HOST[/PREFIX]")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
@@ -54,6 +60,7 @@ def scan(registry: str | None, form: str, **given: Any) -> int:
         return _status(sweep, setup.fail_on, strict=given["strict"])
 
 
+@examples('image-audit registry watch registry.example.com --cron "0 */6 * * *"')
 @command.command()
 @click.argument("registry", required=False, metavar="HOST[/PREFIX]")
 @click.option("--cron", required=True, metavar="EXPRESSION", help="When: '0 */6 * * *' is every six hours.")
@@ -110,6 +117,7 @@ def watch(
     return EXIT_CLEAN
 
 
+@examples("image-audit registry report registry.example.com --report site")
 @command.command()
 @click.argument("registry", required=False, metavar="HOST[/PREFIX]")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)

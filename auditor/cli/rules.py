@@ -10,15 +10,18 @@ import click
 
 from auditor import effective
 from auditor.cli import EXIT_CLEAN, EXIT_FOUND, completion, options
+from auditor.cli.examples import examples
 from auditor.detect.rules import Rule
 from auditor.model import Severity
 
 
+@examples("image-audit rules list", "image-audit rules show github-pat")
 @click.group()
 def command() -> None:
     """List the detection rules, show the page of one, or check your own."""
 
 
+@examples("image-audit rules list", "image-audit rules list --provider github --format json")
 @command.command("list")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--provider", metavar="NAME", help="Only rules of this provider.")
@@ -35,6 +38,7 @@ def list_rules(form: str, provider: str | None, severity: str | None) -> None:
     click.echo(_json(chosen) if form == "json" else _table(chosen))
 
 
+@examples("image-audit rules show github-pat")
 @command.command()
 @click.argument("rule_id", metavar="ID", shell_complete=completion.rules)
 def show(rule_id: str) -> None:
@@ -48,6 +52,7 @@ def show(rule_id: str) -> None:
     click.echo(page(known[rule_id]), nl=False)
 
 
+@examples("image-audit rules check our-rules")
 @command.command()
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @options.cache_dir_option

@@ -11,12 +11,19 @@ import click
 
 from auditor import effective
 from auditor.cli import EXIT_CLEAN, EXIT_FAILED, EXIT_FOUND, completion, options
+from auditor.cli.examples import examples
 from auditor.report.output import FORMATS, format_of
 
 if TYPE_CHECKING:
     from auditor.api import Options, Report
 
 
+@examples(
+    "image-audit scan app                          # of the engine, or a registry",
+    "image-audit scan app.tar -o report.html -o report.json",
+    "image-audit scan docker://registry.example.com/team/app:1.2",
+    "docker save app | image-audit scan -",
+)
 @click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...", shell_complete=completion.files)
 @click.option(
