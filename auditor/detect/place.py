@@ -98,6 +98,11 @@ def _is_source(ending: str) -> bool:
     return bool(_SOURCE_ENDINGS.match(ending))
 
 
+@functools.lru_cache(1 << 11)
+def _is_coded_config(name: str) -> bool:
+    return bool(_CODED_CONFIG.search(name))
+
+
 @functools.lru_cache(1 << 14)
 def _is_of_books(folder: str) -> bool:
     return bool(_BOOKS.search(folder))
@@ -111,5 +116,5 @@ def is_foreign_source(path: str) -> bool:
     cut = path.rfind("/") + 1
     folder = path[:cut]
     if _is_source(path[max(path.rfind("."), cut) :]):
-        return _is_of_packages(folder) and not _CODED_CONFIG.search(path, cut - 1)
+        return _is_of_packages(folder) and not _is_coded_config(path[cut:])
     return _is_of_books(folder)

@@ -25,9 +25,8 @@ class Text:
 
     def line(self, place: int) -> int | None:
         """Return the line, from 1, of a place in `data`; None in binary data."""
-        if is_binary(self._head):
-            return None
-        return (self.window.newlines if self.window else 0) + self.data.count(b"\n", 0, place) + 1
+        before = self.window.newlines if self.window else (None if is_binary(self.data) else 0)
+        return None if before is None else before + self.data.count(b"\n", 0, place) + 1
 
     def offset(self, place: int) -> int:
         """Return where a place in `data` is in the file, in bytes."""

@@ -18,29 +18,30 @@ _STEP = 256 << 10
 class Window:
     """Bytes from `begin` on. Matches count that end in its half-open part [owned_from, owned_to) of `data`.
 
-    `head` are the first bytes of the whole; `newlines` stand before `begin`.
+    `head` are the first bytes of the whole; `newlines` stand before `begin`, and are None in binary data.
     """
 
     data: bytes
     head: bytes
     begin: int
-    newlines: int
+    newlines: int | None
     owned_from: int
     owned_to: int
 
 
 def windows(source: Source, room: Room) -> Iterator[Window]:
     """Yield the windows of a stream; what was read before it breaks, or before a limit, is the last."""
-    tail, begin, newlines, owned = b"", 0, 0, 0
+    tail, begin, owned = b"", 0, 0
     head, end = source.peek(HEAD), _End()
+    newlines = None if b"\0" in head else 0
     while not end.reached:
-        fresh = _fresh(source, end)
-        data = tail + fresh if tail else fresh
+        data = _filled(tail, source, end)
         owned_to = len(data) + 1 if end.reached else max(len(data) - AHEAD, 0)
         if data:
             yield Window(data, head, begin, newlines, owned, owned_to)
         passed = max(len(data) - OVERLAP, 0)
-        newlines += data.count(b"\n", 0, passed)
+        if newlines is not None:
+            newlines += data.count(b"\n", 0, passed)
         tail, begin, owned = data[passed:], begin + passed, owned_to - passed
     if isinstance(end.reason, Exhausted):
         raise end.reason
@@ -56,9 +57,9 @@ class _End:
     reason: Damaged | Exhausted | None = None
 
 
-def _fresh(source: Source, end: _End) -> bytes:
-    """Return the next bytes, and note the end."""
-    pieces, size = [], 0
+def _filled(tail: bytes, source: Source, end: _End) -> bytes:
+    """Return the next bytes behind the last window's tail, and note the end."""
+    pieces, size = [tail], 0
     try:
         while size < WINDOW and (piece := source.read(min(_STEP, WINDOW - size))):
             pieces.append(piece)
