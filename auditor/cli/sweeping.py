@@ -21,8 +21,7 @@ from auditor.limits import within
 if TYPE_CHECKING:
     from auditor.baseline import Baseline
     from auditor.detect.rules import Ruleset
-    from auditor.fleet.dask_engine import DaskEngine
-    from auditor.fleet.engine import Engine
+    from auditor.fleet.engine import Engine, Source
     from auditor.fleet.lease import Lease
     from auditor.fleet.notify import Notifier
     from auditor.fleet.order import Order
@@ -68,13 +67,13 @@ class Setup:
         """Sweep once. Raises AuditError where nothing could be swept."""
         from auditor.fleet import queries, retention
         from auditor.fleet.sweep import Sweeper
-        from auditor.scan import Scanner
 
-        jobs = effective.jobs(self.given["jobs"])
         cache = effective.cache(self.given["cache_dir"])
+        client = _source(self.given, self.order).client()
+        client.reach()  # of a registry that is down one hears at once: rules may take a while to compile
         with (
-            closing(Scanner(self.rules, jobs, progress, cache=cache)) as scanner,
-            _engine(self.given, self.order, self.store, scanner) as (engine, client),
+            effective.scanner(self.rules, self.given["jobs"], options.warn, progress, cache=cache) as scanner,
+            closing(_engine(self.given, self.order, self.store, scanner, client)) as engine,
         ):
             number = Sweeper(self.store, scanner, engine, self.order, client).run()
         if self.given["keep"] is not None:
@@ -173,28 +172,25 @@ def _order(registry: str | None, given: Mapping[str, Any]) -> tuple[Order, Setti
     return order, settings, rules
 
 
-@contextmanager
-def _engine(given: Mapping[str, Any], order: Order, store: Store, scanner: Scanner) -> Iterator[tuple[Engine, Client]]:
-    """Yield what reads the layers, and the client of the sweep itself; together they keep to --rate."""
-    from auditor.fleet.local import LocalEngine
-
+def _source(given: Mapping[str, Any], order: Order) -> Source:
+    """Return how each side speaks to the registry: with Dask, half of --rate is the sweep's and half the workers'."""
     source = order.source
-    engine: LocalEngine | DaskEngine
-    if given["engine"] == "dask":
-        from auditor.fleet.dask_engine import DaskEngine
+    return replace(source, rate=source.rate / 2) if source.rate and given["engine"] == "dask" else source
 
-        source = replace(source, rate=source.rate / 2) if source.rate else source  # half of it is the workers'
-        engine = DaskEngine(
-            given["scheduler"], source, scanner.ruleset, store.key,
-            name=blake2s(order.scope_digest.encode(), key=store.key, digest_size=8).hexdigest(),
-            parallel=order.parallel, progress=scanner.progress,
-        )  # fmt: skip
-        client = source.client()
-    else:
-        client = source.client()
-        engine = LocalEngine(client, scanner, store.key, order.parallel)
-    with closing(engine):
-        yield engine, client
+
+def _engine(given: Mapping[str, Any], order: Order, store: Store, scanner: Scanner, client: Client) -> Engine:
+    """Return what reads the layers; `client` is that of the sweep itself."""
+    if given["engine"] == "local":
+        from auditor.fleet.local import LocalEngine
+
+        return LocalEngine(client, scanner, store.key, order.parallel)
+    from auditor.fleet.dask_engine import DaskEngine
+
+    return DaskEngine(
+        given["scheduler"], _source(given, order), scanner.ruleset, store.key,
+        name=blake2s(order.scope_digest.encode(), key=store.key, digest_size=8).hexdigest(),
+        parallel=order.parallel, progress=scanner.progress,
+    )  # fmt: skip
 
 
 def _stamp(time: datetime.datetime) -> str:

@@ -86,7 +86,6 @@ class Sweeper:
         now), EngineError.
         """
         scope, digest = str(self._order.scope), self._order.scope_digest
-        self._client.reach()  # of a registry that is down it is said at once, not after patience with all of it
         say = self._scanner.progress.say
         with held(self._store, sweep_lease(scope, digest), f"{scope} is being swept", say=say) as lease:
             return self._run(lease)

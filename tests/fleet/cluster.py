@@ -53,7 +53,7 @@ class Cluster:
         """Kill a worker that reads a layer, once it is time; return its address."""
         with self.client() as client:
             pids = client.run(os.getpid)
-            for _ in range(6000):
+            for _ in range(40_000):  # workers compile their rules first
                 busy = [worker for worker, keys in client.processing().items() if keys]
                 if busy and is_time():
                     os.kill(pids[busy[0]], signal.SIGKILL)

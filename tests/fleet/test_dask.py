@@ -166,10 +166,10 @@ def test_a_worker_that_joins_later_and_is_not_fit_says_so_for_its_layers(
     ],
 )
 def test_where_no_scheduler_can_be_reached_one_line_says_so(
-    cli: Cli, tmp_path: Path, scheduler: str, reason: str
+    cli: Cli, tmp_path: Path, address: str, scheduler: str, reason: str
 ) -> None:
     done = cli(
-        "registry", "scan", "127.0.0.1:1", "--engine", "dask", "--scheduler", scheduler, "--store",
+        "registry", "scan", address, "--engine", "dask", "--scheduler", scheduler, "--store",
         f"sqlite:///{tmp_path}/store.sqlite",
     )  # fmt: skip
     assert (done.status, done.err.count("\n")) == (2, 1)
