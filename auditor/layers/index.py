@@ -6,16 +6,16 @@ import hashlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
-from auditor.codec.compression import decompressed
+from auditor.codec.compression import compression_of, decompressed
 from auditor.codec.tar import BLOCK, Header, Walker, is_header
 from auditor.codec.verify import HashingReader
 from auditor.errors import Damaged
 from auditor.layers.listing import Listing, plain_file
 from auditor.model import DiffID, Digest
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,10 @@ def index_layer(stream: BinaryIO, what: str, algorithm: str = "sha256", wanted: 
 
     `wanted(header) -> bool` says which headers are kept, by entry.
     """
-    raw = HashingReader(stream, algorithm)
+    sniffed = io.BufferedReader(cast(io.RawIOBase, stream), 1 << 16)
+    packed = compression_of(sniffed.peek(8)[:8]) is not None
+    # What is not compressed is hashed once: its digest is its diff_id.
+    raw = HashingReader(sniffed, algorithm if packed or algorithm != "sha256" else None)
     stored = io.BufferedReader(raw, 1 << 18)
     body = decompressed(stored)
     plain, at = hashlib.sha256(), 0

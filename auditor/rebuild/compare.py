@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from auditor.codec.sparse import expanded, real_size
 from auditor.findings import display
-from auditor.model import Digest, Kind, Version
-from auditor.rebuild.headers import IMPLIED, Meta, parsed_meta
-from auditor.rebuild.reader import LayerReader
-from auditor.rebuild.tree import Inode, Node, Tree
-from auditor.rebuild.writer import Parts
+from auditor.model import Kind, Version
+from auditor.rebuild.bodies import Pairs, differing
+from auditor.rebuild.headers import Meta
+from auditor.rebuild.puts import NONE, version_of
+from auditor.rebuild.side import Side
+from auditor.rebuild.tree import Node
 
-_DEVICES = (Kind.CHAR, Kind.BLOCK)
 _NS = 1_000_000_000
 MAX_SHOWN = 20
 """Differences that are written out; the rest is counted."""
@@ -36,60 +35,37 @@ class Comparison:
             self.differences.append(f"{display(path)}: {what}")
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One of the two file systems; `digests` are those of its layers, verified."""
+def compare(
+    before: Side, after: Side, claims: Mapping[int, array[int]] | None = None, *, whole_seconds: bool = False
+) -> Comparison:
+    """Compare two file systems. With `whole_seconds` the fractions of times don't count. Raises Damaged.
 
-    parts: Parts
-    tree: Tree
-    digests: tuple[Digest, ...]
-
-    def kind(self, node: Node) -> Kind | None:
-        """Return what stands there; None for a hard link that leads nowhere."""
-        if node.children is not None:
-            return Kind.DIR
-        if node.inode is None:
-            return None
-        return Kind(self.parts.listings[node.inode.content.layer].kinds[node.inode.content.entry])
-
-    def meta(self, node: Node) -> Meta:
-        """Return the metadata that the file system shows."""
-        device = self.kind(node) in _DEVICES
-        if node.inode is None:
-            return IMPLIED if node.entry is None else parsed_meta(self.parts.meta(node.entry), device=False)
-        last = parsed_meta(self.parts.meta(node.inode.meta), device=False)
-        first = parsed_meta(self.parts.meta(node.inode.content), device=device)
-        return replace(last, device=first.device, xattrs={**first.xattrs, **last.xattrs})
-
-    def raw(self, node: Node) -> tuple[bytes | None, bytes | None]:
-        """Return the metadata as it stands: equal, if all is well."""
-        if node.inode is None:
-            return (None if node.entry is None else self.parts.meta(node.entry)), None
-        return self.parts.meta(node.inode.meta), self.parts.meta(node.inode.content)
-
-    def link(self, node: Node) -> str | None:
-        """Return where a symbolic link leads."""
-        at = node.inode.content if node.inode else node.entry
-        return self.parts.listings[at.layer].links.get(at.entry) if at is not None else None
-
-
-def compare(before: Side, after: Side, *, whole_seconds: bool = False) -> Comparison:
-    """Compare two file systems. With `whole_seconds` the fractions of times don't count. Raises Damaged."""
-    nodes = _Nodes(before, after, whole_seconds)
-    nodes.walk()
-    _compare_contents(nodes.result, before, after, nodes.contents)
-    return nodes.result
+    `claims` says for layers of the second which entries are copies of which of the first, as `carry.sources` does: they
+    are compared too, be they hidden, and their paths.
+    """
+    pairs, result = Pairs(before, after), Comparison()
+    _Nodes(before, after, whole_seconds, pairs, result).walk()
+    for layer, sources in (claims or {}).items():
+        for entry, source in enumerate(sources):
+            if source != NONE:
+                old, new = version_of(source), Version(layer, entry)
+                if before.path(old) != after.path(new):
+                    result.differs(after.path(new), "is a copy of a file of another name")
+                pairs.add(old, new)
+    for new in differing(pairs):
+        result.differs(after.path(new), "has other content")
+    result.bytes = pairs.bytes()
+    return result
 
 
 class _Nodes:
-    """Walks both trees at once. `contents` are the bodies that must be equal, a pair a file."""
+    """Walks both trees at once. `pairs` takes the bodies that must be equal."""
 
-    def __init__(self, before: Side, after: Side, whole_seconds: bool) -> None:
-        self.result = Comparison()
-        self.contents: list[tuple[Version, Version]] = []
+    def __init__(self, before: Side, after: Side, whole_seconds: bool, pairs: Pairs, result: Comparison) -> None:
         self._before, self._after, self._whole_seconds = before, after, whole_seconds
-        self._partners: dict[int, Inode] = {}
-        self._back: dict[int, Inode] = {}
+        self._pairs, self._result = pairs, result
+        self._partners: dict[int, object] = {}
+        self._back: dict[int, object] = {}
 
     def walk(self) -> None:
         """Compare every path but the contents."""
@@ -100,16 +76,16 @@ class _Nodes:
             prefix = path + "/" if path else ""
             was, now = old.children or {}, new.children or {}
             for name in sorted(was.keys() ^ now.keys()):
-                self.result.differs(prefix + name, f"is {'missing' if name in was else 'new'} in the output")
+                self._result.differs(prefix + name, f"is {'missing' if name in was else 'new'} in the output")
             for name in sorted(was.keys() & now.keys()):
-                self.result.paths += 1
+                self._result.paths += 1
                 if was[name].children or now[name].children:
                     stack.append((prefix + name, was[name], now[name]))
                 else:
                     self._compare(prefix + name, was[name], now[name])
 
     def _compare(self, path: str, old: Node, new: Node) -> None:
-        before, after, differs = self._before, self._after, self.result.differs
+        before, after, differs = self._before, self._after, self._result.differs
         kind = before.kind(old)
         if kind != after.kind(new):
             differs(path, f"is {_name(after.kind(new))}, was {_name(kind)}")
@@ -118,137 +94,29 @@ class _Nodes:
             self._compare_meta(path, before.meta(old), after.meta(new))
         if kind in (Kind.SYMLINK, None) and before.link(old) != after.link(new):
             differs(path, "leads elsewhere")
-        if old.inode and new.inode and self._is_first(path, old.inode, new.inode):
-            self.contents.append((old.inode.content, new.inode.content))
+        if old.content and new.content and self._is_first(path, old, new):
+            self._pairs.add(old.content, new.content)
 
     def _compare_meta(self, path: str, was: Meta, now: Meta) -> None:
         if self._whole_seconds:
             was, now = (replace(meta, mtime_ns=meta.mtime_ns // _NS * _NS) for meta in (was, now))
         for name in Meta.__slots__:
             if getattr(was, name) != getattr(now, name):
-                self.result.differs(path, f"{name} is {getattr(now, name)!r:.80}, was {getattr(was, name)!r:.80}")
+                self._result.differs(path, f"{name} is {getattr(now, name)!r:.80}, was {getattr(was, name)!r:.80}")
 
-    def _is_first(self, path: str, old: Inode, new: Inode) -> bool:
+    def _is_first(self, path: str, old: Node, new: Node) -> bool:
         """Whether this is the first name of its file; the further ones must lead to the same pair of files."""
-        if not (old.linked or new.linked):
+        if old.inode is None and new.inode is None:
             return True
-        partner, back = self._partners.get(id(old)), self._back.get(id(new))
+        was, now = old.inode or old, new.inode or new
+        partner, back = self._partners.get(id(was)), self._back.get(id(now))
         if partner is None and back is None:
-            self._partners[id(old)], self._back[id(new)] = new, old
+            self._partners[id(was)], self._back[id(now)] = now, was
             return True
-        if partner is not new or back is not old:
-            self.result.differs(path, "is linked to other names")
+        if partner is not now or back is not was:
+            self._result.differs(path, "is linked to other names")
         return False
 
 
 def _name(kind: Kind | None) -> str:
     return kind.name.lower() if kind is not None else "a link that leads nowhere"
-
-
-def _compare_contents(result: Comparison, before: Side, after: Side, pairs: list[tuple[Version, Version]]) -> None:
-    """Compare bodies in the order of the output: for the most part both layers are then read once."""
-    pairs.sort(key=lambda pair: (pair[1].layer, pair[1].entry))
-    with ExitStack() as opened:
-        sources = _Bodies(before, opened), _Bodies(after, opened)
-        for run in _runs(before, after, pairs):
-            result.bytes += sum(sources[1].size(new) for _, new in run)
-            if len(run) > 1 and sources[0].same_range(sources[1], run):
-                continue
-            for old, new in run:
-                if not _same(sources[0], old, sources[1], new):
-                    result.differs(after.parts.listings[new.layer].paths[new.entry], "has other content")
-
-
-def _runs(
-    before: Side, after: Side, pairs: Iterable[tuple[Version, Version]]
-) -> Iterator[list[tuple[Version, Version]]]:
-    """Group the pairs whose bodies lie equally far apart in both tars, so that whole ranges may be compared."""
-    run: list[tuple[Version, Version]] = []
-    last: tuple[int, int, int] | None = None
-    for old, new in pairs:
-        listings = before.parts.listings[old.layer], after.parts.listings[new.layer]
-        if listings[1].kinds[new.entry] != Kind.FILE:
-            continue
-        if before.digests[old.layer : old.layer + 1] == (after.digests[new.layer],) and old.entry == new.entry:
-            continue  # the same bytes, by the layer's digest
-        place = old.layer, new.layer, listings[1].offsets[new.entry] - listings[0].offsets[old.entry]
-        if run and place != last:
-            yield run
-            run = []
-        last = place
-        run.append((old, new))
-    if run:
-        yield run
-
-
-class _Bodies:
-    """The bodies of one side; a reader is kept for each layer that is asked."""
-
-    def __init__(self, side: Side, opened: ExitStack) -> None:
-        self.side, self._opened = side, opened
-        self._reader: LayerReader | None = None
-        self._number = -1
-
-    def size(self, at: Version) -> int:
-        return self.side.parts.listings[at.layer].sizes[at.entry]
-
-    def sparse(self, at: Version) -> object:
-        """Return what tells where a sparse file's segments lie; None for a plain one."""
-        stored = self.side.parts.headers[at.layer].stored.get(at.entry)
-        if stored is None or not stored.header.sparse:
-            return None
-        pax = {key: value for key, value in stored.header.pax.items() if key.startswith("GNU.sparse.")}
-        return stored.header.block[386:495], stored.header.extension, {**pax, "GNU.sparse.name": ""}
-
-    def chunks(self, at: Version, last: Version | None = None) -> Iterator[memoryview]:
-        """Yield a body, or all from its start to the end of the body `last`."""
-        if self._number != at.layer or self._reader is None:
-            if self._reader is not None:
-                self._reader.close()
-            self._number, self._reader = at.layer, self._opened.enter_context(self.side.parts.reader(at.layer))
-        offsets, last = self.side.parts.listings[at.layer].offsets, last or at
-        return self._reader.chunks(offsets[at.entry], offsets[last.entry] + self.size(last))
-
-    def same_range(self, other: _Bodies, run: Sequence[tuple[Version, Version]]) -> bool:
-        """Whether all bytes of both tars from the first body of a run to the end of the last are equal."""
-        (old, new), (last_old, last_new) = run[0], run[-1]
-        if any(self.size(a) != other.size(b) or self.sparse(a) != other.sparse(b) for a, b in run):
-            return False
-        return _same_bytes(self.chunks(old, last_old), other.chunks(new, last_new))
-
-    def shown(self, at: Version) -> Iterator[bytes | memoryview]:
-        """Yield the content as the file system shows it, holes as zeros."""
-        if self.sparse(at) is None:
-            yield from self.chunks(at)
-        else:
-            header = self.side.parts.headers[at.layer].stored[at.entry].header
-            yield from expanded(header, map(bytes, self.chunks(at)), header.extension)
-
-    def shown_size(self, at: Version) -> int:
-        if self.sparse(at) is None:
-            return self.size(at)
-        return real_size(self.side.parts.headers[at.layer].stored[at.entry].header)
-
-
-def _same(left: _Bodies, old: Version, right: _Bodies, new: Version) -> bool:
-    if left.sparse(old) == right.sparse(new):
-        return left.size(old) == right.size(new) and _same_bytes(left.chunks(old), right.chunks(new))
-    return left.shown_size(old) == right.shown_size(new) and _same_bytes(left.shown(old), right.shown(new))
-
-
-def _same_bytes(left: Iterator[bytes | memoryview], right: Iterator[bytes | memoryview]) -> bool:
-    one = two = b""
-    while True:
-        one = one or bytes(next(left, b""))
-        two = two or bytes(next(right, b""))
-        if one == two:
-            if not one:
-                return True
-            one = two = b""
-            continue
-        count = min(len(one), len(two))
-        if not count:
-            return False
-        if one[:count] != two[:count]:
-            return False
-        one, two = one[count:], two[count:]

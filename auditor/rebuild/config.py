@@ -14,7 +14,7 @@ from auditor.images.archive import sha256
 from auditor.limits import current
 from auditor.model import DiffID
 from auditor.pipeline import Audit
-from auditor.rebuild.plan import Excised, Kept, Merged, Output, kept_layers
+from auditor.rebuild.puts import Excised, Kept, Merged, Output, kept_layers
 from auditor.scan import Scanner
 
 CREATED_BY = "image-audit flatten"

@@ -17,7 +17,7 @@ from auditor.rebuild.documents import OCI, index_of, manifest_of
 from auditor.rebuild.flatten import Flattened
 from auditor.rebuild.inputs import pushed_to
 from auditor.rebuild.output import encoded
-from auditor.rebuild.plan import Kept
+from auditor.rebuild.puts import Kept
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from auditor.layers.index import index_layer
 from auditor.layers.listing import Listing
 from auditor.model import Kind, Version
 from auditor.pipeline import Audit
-from auditor.rebuild.plan import Copy, File, Folder, Link, Mark, Merged, Put, merge
+from auditor.rebuild.plan import merge
+from auditor.rebuild.puts import Copy, File, Folder, Link, Mark, Merged, Put
 from auditor.rebuild.reader import LayerReader, read_headers
 from auditor.rebuild.writer import Parts
 

@@ -8,6 +8,7 @@ Read this file first. Nothing is loaded, pushed or named here: that comes after 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,15 +17,19 @@ from pathlib import Path
 from auditor.errors import UsageError
 from auditor.images.manifest import REF_NAME
 from auditor.images.source import FileSlice
-from auditor.model import Digest, State, Version
+from auditor.layers.index import index_layer
+from auditor.memory import give_back
+from auditor.model import State, Version
 from auditor.pipeline import Audit
+from auditor.rebuild.carry import carried, sources
 from auditor.rebuild.config import Drops, Masker, rewritten_config, touches_base
 from auditor.rebuild.documents import Made, are_platforms, write_documents
 from auditor.rebuild.export import exported
 from auditor.rebuild.inputs import read_inputs
 from auditor.rebuild.output import Archive, Blob, Compression
-from auditor.rebuild.plan import Kept, Output, excise, merge
-from auditor.rebuild.proof import Proof, prove
+from auditor.rebuild.plan import excise, merge
+from auditor.rebuild.proof import Proof, Written, prove
+from auditor.rebuild.puts import Excised, Kept, Merged, Output
 from auditor.rebuild.tree import uncollected
 from auditor.rebuild.writer import Parts, write_layer
 from auditor.records import Records
@@ -74,32 +79,33 @@ def flatten(job: Job, scanner: Scanner, path: Path, store: LayerStore | None = N
     """
     records = Records(scanner, store, whole=True)  # secrets whole, to mask them in the history
     audits = read_inputs(job.target, scanner, records, job.platform, insecure=job.insecure, host=job.host)
+    give_back()
     with uncollected():
         plans = [plan(job, audit) for audit in audits]
+        give_back()
         parts = [_parts(audit) for audit in audits]
     if job.export:
         plans = [(exported(audit, part),) for audit, part in zip(audits, parts, strict=True)]
-    read_back: set[Digest] = set()
     archive = Archive(path)
     try:
-        images = [
-            _write(job, archive, (scanner, records), (audit, outputs, part), read_back)
-            for audit, outputs, part in zip(audits, plans, parts, strict=True)
+        written = [
+            _write(job, archive, (scanner, records), planned) for planned in zip(audits, plans, parts, strict=True)
         ]
+        images = [image.made for image in written]
         if job.docker and are_platforms(images):
             have = ", ".join(str(made.platform) for made in images)
             raise UsageError(
                 f"{job.target}: a docker-archive holds one platform; want --format oci-archive, or --platform: {have}"
             )
         write_documents(archive, images, docker=job.docker)
+        hashed = archive.hashed()
     finally:
         archive.close()
     scanner.progress.say("proving")
-    written = list(zip(audits, plans, parts, images, strict=True))
-    proofs = prove(path, scanner, records, written, job.drops, read_back)
+    proofs = prove(path, scanner, records, written, job.drops, hashed)
     return [
-        Flattened(audit, outputs, made, after, proof)
-        for audit, outputs, made, (after, proof) in zip(audits, plans, images, proofs, strict=True)
+        Flattened(image.before, tuple(image.outputs), image.made, after, proof)
+        for image, (after, proof) in zip(written, proofs, strict=True)
     ]
 
 
@@ -131,7 +137,7 @@ def leaking(audit: Audit) -> set[Version]:
 
 def _parts(audit: Audit) -> Parts:
     parts = Parts(audit.image.target, list(audit.image.layers), [record.listing for record in audit.records], {})
-    parts.read_headers()
+    parts.read_headers(whole=True)
     return parts
 
 
@@ -140,26 +146,48 @@ def _write(
     archive: Archive,
     readers: tuple[Scanner, Records],
     planned: tuple[Audit, Sequence[Output], Parts],
-    read_back: set[Digest],
-) -> Made:
-    """Write an image's layers, and make its config. The layers that were read back are added to `read_back`."""
+) -> Written:
+    """Write an image's layers, and make its config."""
     audit, outputs, parts = planned
     scanner, records = readers
-    image, blobs = audit.image, list[Blob]()
+    blobs: list[Blob] = []
+    claims: dict[int, array[int]] = {}
     for output in outputs:
         if isinstance(output, Kept):
             blob, record = _kept(archive, audit, output.number)
         else:
-            scanner.progress.say(f"{image.target}: writing layer {len(blobs)}")
-            write: Callable[..., None] = partial(write_layer, parts, output)
-            what = f"{image.target}: the output's layer {len(blobs)}"
-            record = archive.layer(write, job.compression, partial(records.scan, what=what))
+            scanner.progress.say(f"{audit.image.target}: writing layer {len(blobs)}")
+            what = f"{audit.image.target}: the output's layer {len(blobs)}"
+            copies = sources(output, parts.listings, len(audit.records))
+            record = _rewritten(job, archive, records, (audit, output, parts), copies, what)
+            if copies is not None:
+                claims[len(blobs)] = copies
             kind = None if job.compression.name == "none" else job.compression.name
             blob = Blob(record.digest, record.size, record.diff_id, kind)
-            read_back.add(record.digest)
         blobs.append(blob)
         records.hold(record)
-    diff_ids = [blob.diff_id for blob in blobs]
+    return Written(audit, outputs, parts, _made(job, scanner, audit, outputs, blobs), claims)
+
+
+def _rewritten(
+    job: Job,
+    archive: Archive,
+    records: Records,
+    planned: tuple[Audit, Merged | Excised, Parts],
+    copies: array[int] | None,
+    what: str,
+) -> LayerRecord:
+    """Write a layer and read it back; it is searched only where not all of its files were searched in the input."""
+    audit, output, parts = planned
+    write: Callable[..., None] = partial(write_layer, parts, output)
+    if copies is None:
+        return archive.layer(write, job.compression, partial(records.scan, what=what))
+    index = archive.layer(write, job.compression, partial(index_layer, what=what))
+    return carried(index, copies, audit.records, what)
+
+
+def _made(job: Job, scanner: Scanner, audit: Audit, outputs: Sequence[Output], blobs: Sequence[Blob]) -> Made:
+    image, diff_ids = audit.image, [blob.diff_id for blob in blobs]
     config = rewritten_config(audit, outputs, diff_ids, job.drops, Masker(scanner, audit))
     dropped = (*_OF_A_NAME, *((_OF_THE_BASE,) if touches_base(audit, outputs) else ()))
     annotations = {key: value for key, value in image.annotations.items() if not key.startswith(dropped)}

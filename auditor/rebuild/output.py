@@ -7,28 +7,45 @@ Sources: OCI image spec, image-layout.md and manifest.md; Docker image spec v1.2
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
 from auditor.codec.compression import compression_of
 from auditor.codec.tar import BLOCK, padded
 from auditor.images.source import FileSlice
+from auditor.limits import adopt, current
 from auditor.model import DiffID, Digest
 from auditor.rebuild.compress import compressor
 from auditor.rebuild.follow import Follower
-from auditor.scan import LayerRecord
 
-_BUFFER = 4 << 20
+_BUFFER = 1 << 20
 
 
 Write = Callable[[Callable[[bytes | memoryview], object]], None]
-ReadBack = Callable[[BinaryIO], LayerRecord]
+
+
+class ReadBack(Protocol):
+    """What a layer turned out to be when it was read back: at least the digest and size of its stored bytes."""
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of all that was read."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """How much that was, in bytes."""
+        ...
+
+
+_Read = TypeVar("_Read", bound=ReadBack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +76,19 @@ class Archive:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._at = 0
         self._blobs: set[str] = set()
-        self._reader = ThreadPoolExecutor(1, "read back")
+        self._hashed: list[Future[Digest]] = []
+        self._reader = ThreadPoolExecutor(1, "read back", adopt, (current(),))
 
     def close(self) -> None:
         """Close the file and end the thread."""
-        self._reader.shutdown()
+        self._reader.shutdown(cancel_futures=True)
         os.close(self._file)
 
-    def layer(self, write: Write, how: Compression, read: ReadBack) -> LayerRecord:
+    def hashed(self) -> frozenset[Digest]:
+        """Return the digests of all layers, taken of what stands in the file."""
+        return frozenset(future.result() for future in self._hashed)
+
+    def layer(self, write: Write, how: Compression, read: Callable[[BinaryIO], _Read]) -> _Read:
         """Store a layer that `write` hands over piece by piece; `read` reads it back beside, and says what it is."""
         follower = Follower(self._file, self._at + BLOCK)
         record = self._reader.submit(read, cast(BinaryIO, follower))
@@ -80,6 +102,8 @@ class Archive:
             raise
         follower.end()
         read_back = record.result()
+        self._hashed.append(Future())
+        self._hashed[-1].set_result(read_back.digest)
         self._take(read_back.digest, read_back.size)
         return read_back
 
@@ -87,8 +111,10 @@ class Archive:
         """Store a blob as it is; its digest was verified. Return its compression."""
         head = os.pread(content.file.descriptor, min(8, content.size), content.offset)
         if digest not in self._blobs:
-            _copy(content, self._file, self._at + BLOCK)
+            start = self._at + BLOCK
+            _copy(content, self._file, start)
             self._take(digest, content.size)
+            self._hashed.append(self._reader.submit(_digest, self._file, start, content.size, digest.algorithm))
         return compression_of(head)
 
     def document(self, value: Any) -> dict[str, Any]:
@@ -177,13 +203,34 @@ def _write_all(file: int, data: bytes | memoryview, at: int) -> None:
 
 
 def _copy(content: FileSlice, file: int, at: int) -> None:
+    """Copy within the kernel; what it can't copy, through memory."""
     done = 0
+    try:
+        while count := min(_BUFFER, content.size - done):
+            place = content.offset + done, at + done
+            copied = os.copy_file_range(content.file.descriptor, file, count, *place)
+            if not copied:
+                break
+            done += copied
+    except (AttributeError, OSError) as exc:  # a system without it, file systems that are too different
+        if isinstance(exc, OSError) and exc.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+    buffer = memoryview(bytearray(min(_BUFFER, content.size - done)))
     while done < content.size:
-        chunk = os.pread(content.file.descriptor, min(_BUFFER, content.size - done), content.offset + done)
-        if not chunk:
-            raise OSError(5, "the file became shorter while it was read")
-        _write_all(file, chunk, at + done)
-        done += len(chunk)
+        got = os.preadv(content.file.descriptor, [buffer[: content.size - done]], content.offset + done)
+        if not got:
+            raise OSError(errno.EIO, "the file became shorter while it was read")
+        _write_all(file, buffer[:got], at + done)
+        done += got
+
+
+def _digest(file: int, at: int, size: int, algorithm: str) -> Digest:
+    """Hash what stands in a file."""
+    digest, buffer, end = hashlib.new(algorithm), memoryview(bytearray(min(_BUFFER, size))), at + size
+    while at < end and (got := os.preadv(file, [buffer[: end - at]], at)):
+        digest.update(buffer[:got])
+        at += got
+    return Digest(f"{algorithm}:{digest.hexdigest()}")
 
 
 def encoded(value: Any) -> bytes:

@@ -8,86 +8,29 @@ leaves out entries of some.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from operator import itemgetter
 
 from auditor.layers.listing import OPAQUE, WHITEOUT, Listing
 from auditor.layers.trace import Trace
 from auditor.model import Kind, Version
+from auditor.rebuild.puts import (
+    Copy,
+    Excised,
+    File,
+    Folder,
+    Kept,
+    Link,
+    Mark,
+    Merged,
+    Output,
+    Put,
+    Puts,
+    number_of,
+    version_of,
+)
 from auditor.rebuild.tree import Inode, Node, Tree
 
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """The entry as it stands, byte for byte."""
-
-    at: Version
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """The bytes of `content` under `path`, with the metadata of `meta`."""
-
-    path: str
-    content: Version
-    meta: Version
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """The hard link `at`, leading to `target`, with the metadata of `meta`."""
-
-    at: Version
-    target: str
-    meta: Version
-
-
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """A folder as its last entry says; where none does, as engines make it."""
-
-    path: str
-    meta: Version | None
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A whiteout or an opaque marker; `path` is its own name in the tar."""
-
-    path: str
-
-
-Put = Copy | File | Link | Folder | Mark
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """Layer `number`, byte for byte."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """One layer for all from `lowest` up."""
-
-    lowest: int
-    puts: tuple[Put, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Excised:
-    """Layer `number` as it stands, but for the entries in `instead`, each with what takes its place."""
-
-    number: int
-    instead: Mapping[int, tuple[Put, ...]]
-
-
-Output = Kept | Merged | Excised
-
-
-def kept_layers(outputs: Sequence[Output]) -> int:
-    """Count the layers that stay byte for byte."""
-    return sum(isinstance(output, Kept) for output in outputs)
+_LAST = Version(1 << 20, 0)
 
 
 def merge(listings: Sequence[Listing], lowest: int) -> tuple[Output, ...]:
@@ -99,12 +42,16 @@ def merge(listings: Sequence[Listing], lowest: int) -> tuple[Output, ...]:
     for number in range(lowest, len(listings)):
         tree.apply(number, listings[number])
     kept = tuple(Kept(number) for number in range(lowest))
-    return (*kept, Merged(lowest, tuple(_ordered(tree, below, lowest))))
+    return (*kept, Merged(lowest, Puts(_ordered(tree, below, lowest, listings), listings)))
 
 
-def _ordered(tree: Tree, below: Sequence[tuple[str, Node]], lowest: int) -> Iterator[Put]:
+_Placed = tuple[int, str, "Put | None"]
+"""The number of the version in whose place an entry is written, its path, and what it is; None for the entry itself."""
+
+
+def _ordered(tree: Tree, below: Sequence[tuple[str, Node]], lowest: int, listings: Sequence[Listing]) -> Iterator[Put]:
     """Yield the entries of the merged layer: marks first, then in the order of the input, folders before content."""
-    folders, files = _folders_and_files(tree, {id(node) for _, node in below}, lowest)
+    folders, placed = _folders_and_files(tree, {id(node) for _, node in below}, lowest, listings)
     done: set[str] = set()
 
     def parents(path: str) -> Iterator[Put]:
@@ -120,46 +67,49 @@ def _ordered(tree: Tree, below: Sequence[tuple[str, Node]], lowest: int) -> Iter
     for mark, folder in _marks(tree, below):
         yield from parents(folder)
         yield Mark(mark)
-    plain = [(meta if (meta := folder.meta) else Version(1 << 30, 0), path, None) for path, folder in folders.items()]
-    for _, path, put in sorted([*files, *plain], key=lambda item: item[:2]):
-        yield from parents(path if put is None else path.rpartition("/")[0])
-        if put is not None:
-            yield put
+    placed += [(number_of(put.meta or _LAST), path, put) for path, put in folders.items()]
+    placed.sort(key=itemgetter(0, 1))
+    for number, path, put in placed:
+        yield from parents(path if isinstance(put, Folder) else path.rpartition("/")[0])
+        if not isinstance(put, Folder):
+            yield put or Copy(version_of(number))
 
 
 def _folders_and_files(
-    tree: Tree, below: set[int], lowest: int
-) -> tuple[dict[str, Folder], list[tuple[Version, str, Put | None]]]:
+    tree: Tree, below: set[int], lowest: int, listings: Sequence[Listing]
+) -> tuple[dict[str, Folder], list[_Placed]]:
     """Return what the layers from `lowest` up show: folders by path, the rest with its place in the input."""
-    folders, files = dict[str, Folder](), list[tuple[Version, str, Put | None]]()
+    folders, files = dict[str, Folder](), list[_Placed]()
     names: dict[int, tuple[Inode, list[tuple[Version, str]]]] = {}
     for path, node in (("", tree.root), *tree.walk()):
+        own = node.entry is not None and node.entry.layer >= lowest
         if node.children is not None:
-            own = node.entry is not None and node.entry.layer >= lowest
             if own or (path and id(node) not in below):
                 folders[path] = Folder(path, node.entry)
-        elif node.inode is not None and node.entry is not None and not node.inode.linked:
-            if node.entry.layer >= lowest:
-                files.append((node.entry, path, Copy(node.entry)))
-        elif node.inode is not None and node.entry is not None:
-            names.setdefault(id(node.inode), (node.inode, []))[1].append((node.entry, path))
-        elif node.entry is not None and node.entry.layer >= lowest:
-            files.append((node.entry, path, Copy(node.entry)))  # a link that leads nowhere
+            continue
+        assert node.entry is not None  # noqa: S101 - only folders are implied
+        name = listings[node.entry.layer].paths[node.entry.entry]  # and not `path`: one text for each is enough
+        if node.inode is not None and node.content is not None:
+            names.setdefault(id(node.inode), (node.inode, []))[1].append((node.entry, name))
+        elif own:
+            files.append((number_of(node.entry), name, None))
     for inode, named in names.values():
         files += _names(inode, sorted(named), lowest)
     return folders, files
 
 
-def _names(inode: Inode, names: Sequence[tuple[Version, str]], lowest: int) -> Iterator[tuple[Version, str, Put]]:
+def _names(inode: Inode, names: Sequence[tuple[Version, str]], lowest: int) -> Iterator[_Placed]:
     """Give a file's content its first name, and make the others links to that."""
     first, path = names[0]
+    content = inode.content
+    assert content is not None  # noqa: S101 - asked before
     if first.layer >= lowest:
-        place = inode.content if inode.content.layer >= lowest else first
-        same = first == inode.content == inode.meta
-        yield place, path, Copy(first) if same else File(path, inode.content, inode.meta)
-    for entry, _path in names[1:]:
+        place = content if content.layer >= lowest else first
+        same = first == content == inode.meta
+        yield number_of(place), path, Copy(first) if same else File(path, content, inode.meta)
+    for entry, name in names[1:]:
         if entry.layer >= lowest:
-            yield entry, _path, Link(entry, path, inode.meta)
+            yield number_of(entry), name, Link(entry, path, inode.meta)
 
 
 def _marks(tree: Tree, below: Sequence[tuple[str, Node]]) -> Iterator[tuple[str, str]]:

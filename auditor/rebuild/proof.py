@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from array import array
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,22 +11,34 @@ from typing import Any
 from auditor.errors import FlattenError
 from auditor.images.archive import sha256
 from auditor.images.resolve import open_target
+from auditor.memory import give_back
 from auditor.model import Digest, Finding, Skipped, State
 from auditor.pipeline import Audit, Request, audit_image
-from auditor.rebuild.compare import Comparison, Side, compare
+from auditor.rebuild.compare import Comparison, compare
 from auditor.rebuild.config import Drops, stale_keys
 from auditor.rebuild.documents import Made
 from auditor.rebuild.inputs import EVERYTHING
-from auditor.rebuild.plan import Kept, Output, kept_layers
+from auditor.rebuild.puts import Kept, Output, kept_layers
+from auditor.rebuild.side import Side
 from auditor.rebuild.tree import uncollected, unpacked
 from auditor.rebuild.validate import violations
 from auditor.rebuild.writer import Parts
 from auditor.records import Records
 from auditor.scan import Scanner
 
-Written = tuple[Audit, Sequence[Output], Parts, Made]
 _HIDDEN = (State.DELETED, State.OVERWRITTEN)
 _REWRITTEN = ("history", "rootfs", "author", "comment", "config", "container_config")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An image that was written. By layer, `claims` says which files are copies of which of the input (`carry`)."""
+
+    before: Audit
+    outputs: Sequence[Output]
+    parts: Parts
+    made: Made
+    claims: Mapping[int, array[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,34 +70,33 @@ def prove(
     records: Records,
     written: Sequence[Written],
     drops: Drops,
-    read_back: Collection[Digest],
+    hashed: Collection[Digest],
 ) -> list[tuple[Audit, Proof]]:
     """Read an archive back and prove each of its images. Raises FlattenError, naming what does not hold.
 
-    `read_back` are the layers that were read back while they were written, whose `records` are held; of all others the
-    archive's bytes are hashed here.
+    `hashed` are the digests of the layers as they stand in the file, whose `records` are held; all else is hashed here.
     """
-    _hold("the archive", violations(path, frozenset(read_back)))
+    _hold("the archive", violations(path, hashed))
     images = open_target(f"oci-archive:{path}")
     request = Request(selection=EVERYTHING)
     afters = {image.id: audit_image(image, scanner, request, records) for image in images}
     proofs = []
-    for before, outputs, parts, made in written:
-        after = afters.get(sha256(made.config))
+    for image in written:
+        after = afters.get(sha256(image.made.config))
         if after is None:
-            raise FlattenError(f"{before.image.target}: the output lacks the image that was written")
-        proofs.append((after, _prove_image(before, outputs, parts, after, drops)))
+            raise FlattenError(f"{image.before.image.target}: the output lacks the image that was written")
+        proofs.append((after, _prove_image(image, after, drops)))
     return proofs
 
 
-def _prove_image(before: Audit, outputs: Sequence[Output], parts: Parts, after: Audit, drops: Drops) -> Proof:
+def _prove_image(written: Written, after: Audit, drops: Drops) -> Proof:
+    before, outputs = written.before, written.outputs
     what = before.image.target
     _hold(what, _layers_differ(before, outputs, after))
     _hold(what, _config_differs(before, outputs, after, drops))
     left = [finding for finding in after.findings if is_hidden(finding)]
     _hold(what, [f"a secret is still hidden: {finding.name} in {finding.path or finding.where}" for finding in left])
-    # An export is one layer more than the image has; `docker export` cuts times to seconds.
-    compared = _compare(before, parts, after, whole_seconds=len(parts.layers) > len(before.records))
+    compared = _compare(written, after)
     _hold(what, compared.differences, compared.count)
     return Proof(
         paths=compared.paths,
@@ -116,11 +128,15 @@ def _hold(what: str, wrong: Sequence[str], count: int | None = None) -> None:
         raise FlattenError(f"{what}: not flattened, nothing was written: {wrong[0]}{tail}")
 
 
-def _compare(before: Audit, parts: Parts, after: Audit, *, whole_seconds: bool) -> Comparison:
-    written = Parts(after.image.target, list(after.image.layers), [record.listing for record in after.records], {})
+def _compare(written: Written, after: Audit) -> Comparison:
+    give_back()
+    theirs = Parts(after.image.target, list(after.image.layers), [record.listing for record in after.records], {})
+    # An export is one layer more than the image has; `docker export` cuts times to seconds.
+    whole_seconds = len(written.parts.layers) > len(written.before.records)
     with uncollected():
-        written.read_headers()
-        return compare(_side(parts, before), _side(written, after), whole_seconds=whole_seconds)
+        theirs.read_headers(whole=False)
+        sides = _side(written.parts, written.before), _side(theirs, after)
+        return compare(*sides, written.claims, whole_seconds=whole_seconds)
 
 
 def _side(parts: Parts, of: Audit) -> Side:

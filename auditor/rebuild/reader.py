@@ -14,9 +14,10 @@ from auditor.codec.tar import Header, Walker, padded
 from auditor.errors import Damaged
 from auditor.images.source import FileSlice, Layer, Passed
 from auditor.layers.listing import Listing
+from auditor.model import Kind
 from auditor.rebuild.headers import raw_meta, stripped
 
-_WINDOW = 1 << 20
+_WINDOW = 1 << 18  # it stays in the processor's cache; and a block of a megabyte would be mapped anew each time
 _HEADERS = 1 << 16
 
 
@@ -114,13 +115,14 @@ class Stored:
 class Headers:
     """What a listing leaves out of a layer's headers. Items of `starts` and `metas` belong to the listing's entries.
 
-    `marks` are the ranges [start, end) of whiteouts and opaque markers; `stored` holds the entries that were wanted,
-    and the sparse files. `unclean` are those with something among their headers that is not copied.
+    `marks` are the ranges [start, end) of whiteouts and opaque markers; `folders` and `stored` hold the entries that
+    were wanted, and the sparse files. `unclean` are those with something among their headers that is not copied.
     """
 
     starts: array[int] = field(default_factory=lambda: array("q"))
     metas: list[bytes] = field(default_factory=list)
     marks: list[tuple[int, int]] = field(default_factory=list)
+    folders: dict[int, bytes] = field(default_factory=dict)
     stored: dict[int, Stored] = field(default_factory=dict)
     unclean: set[int] = field(default_factory=set)
 
@@ -143,7 +145,10 @@ def read_headers(reader: LayerReader, listing: Listing, wanted: Callable[[int], 
                 if len(clean) != len(group):
                     headers.unclean.add(entry)
                 if header.sparse or wanted(entry):
-                    headers.stored[entry] = Stored(header, clean)
+                    if header.kind is Kind.DIR:
+                        headers.folders[entry] = clean
+                    else:
+                        headers.stored[entry] = Stored(header, clean)
                 entry += 1
             elif not _aufs(header.path):
                 headers.marks.append((start, end))

@@ -7,6 +7,7 @@ Sources: OCI image spec, layer.md; overlay file systems for what a name and an i
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,24 +20,34 @@ from auditor.model import Kind, Version
 class Inode:
     """What all names of a file share: the entry that holds its bytes, and the one that set its metadata last.
 
-    `linked` tells that it had several names at some time.
+    `content` is None for what a hard link that leads nowhere would be.
     """
 
-    content: Version
+    content: Version | None
     meta: Version
-    linked: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class Node:
     """A name. `entry` made it, None for a folder that only paths below it imply.
 
-    `children` are None unless it is a folder; `inode` is None for folders and for hard links that lead nowhere.
+    `children` are None unless it is a folder. There is an `inode` where a hard link ever led: any other file is its
+    entry, for there is a node for each of a hundred thousand files.
     """
 
     entry: Version | None
     inode: Inode | None = None
     children: dict[str, Node] | None = None
+
+    @property
+    def content(self) -> Version | None:
+        """The entry that holds a file's bytes; None for folders, and for hard links that lead nowhere."""
+        return None if self.children is not None else self.inode.content if self.inode else self.entry
+
+    @property
+    def meta(self) -> Version | None:
+        """The entry that set the metadata last."""
+        return self.inode.meta if self.inode else self.entry
 
 
 @dataclass(slots=True)
@@ -94,16 +105,17 @@ class Tree:
             folder[name] = Node(version, None, {})
             return
         inode = self._linked(version, listing.links[version.entry]) if kind == Kind.HARDLINK else None
-        folder[name] = Node(version, inode if kind == Kind.HARDLINK else Inode(version, version))
+        folder[name] = Node(version, inode)
 
-    def _linked(self, version: Version, target: str) -> Inode | None:
+    def _linked(self, version: Version, target: str) -> Inode:
         node = self.find(target)
-        inode = node.inode if node else None
-        self.targets[version] = inode.content if inode else None
-        if inode:
-            inode.linked = True
-            inode.meta = version  # engines set a link's owner, mode and times, and so those of its file
-        return inode
+        content = self.targets[version] = node.content if node else None
+        if node is None or content is None:
+            return Inode(None, version)
+        if node.inode is None:
+            node.inode = Inode(content, version)
+        node.inode.meta = version  # engines set a link's owner, mode and times, and so those of its file
+        return node.inode
 
     def _replaced(self, old: Node | None) -> None:
         if old is not None and old.children is not None:
@@ -111,7 +123,7 @@ class Tree:
 
     def _parent(self, path: str) -> tuple[dict[str, Node], str]:
         folder, _, name = path.rpartition("/")
-        return self._folder_at(folder), name
+        return self._folder_at(folder), sys.intern(name)  # the same names stand in both trees, and many times in each
 
     def _folder_at(self, path: str) -> dict[str, Node]:
         """Return the children of a folder, made where it is missing or something else."""

@@ -11,7 +11,7 @@ from auditor.images.source import Layer
 from auditor.layers.listing import Listing
 from auditor.model import Kind, Version
 from auditor.rebuild.headers import IMPLIED, linked, made, moved, stripped
-from auditor.rebuild.plan import Copy, Excised, File, Folder, Link, Mark, Merged, Put
+from auditor.rebuild.puts import Copy, Excised, File, Folder, Link, Mark, Merged, Put
 from auditor.rebuild.reader import Headers, LayerReader, read_headers
 
 Write = Callable[[bytes | memoryview], object]
@@ -31,10 +31,10 @@ class Parts:
         """Open one layer."""
         return LayerReader(self.layers[number], f"{self.what}: layer {number}")
 
-    def read_headers(self) -> None:
-        """Read the headers of all layers. Those of folders and of hard linked files are kept whole."""
+    def read_headers(self, *, whole: bool) -> None:
+        """Read the headers of all layers. With `whole` those of folders and of hard linked files are kept as such."""
         for number, listing in enumerate(self.listings):
-            keep = _kept_whole(self.listings, number)
+            keep = _kept_whole(self.listings, number) if whole else set()
             with self.reader(number) as reader:
                 self.headers[number] = read_headers(reader, listing, keep.__contains__)
 
@@ -200,4 +200,4 @@ class _Writer:
     def _folder(self, path: str, meta: Version | None) -> bytes:
         if meta is None:
             return made(path, b"5", IMPLIED.mode)
-        return self._parts.headers[meta.layer].stored[meta.entry].group
+        return self._parts.headers[meta.layer].folders[meta.entry]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import subprocess
 import tarfile
 import tempfile
+from array import array
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +20,14 @@ from hypothesis import strategies as st
 
 from auditor.errors import FlattenError, UsageError
 from auditor.model import Version
+from auditor.pipeline import Audit, Request, audit
 from auditor.rebuild.config import Drops
 from auditor.rebuild.flatten import Flattened, Job, flatten
+from auditor.rebuild.inputs import EVERYTHING
 from auditor.rebuild.output import Compression
-from auditor.rebuild.plan import Copy, Folder, Kept, Merged, Put
+from auditor.rebuild.puts import NONE, Copy, Excised, Folder, Kept, Merged, Put, number_of
 from auditor.rebuild.validate import violations
+from auditor.rebuild.writer import Parts, write_layer
 from auditor.scan import Scanner
 from tests.images import (
     OCI,
@@ -31,6 +37,7 @@ from tests.images import (
     digest,
     file,
     folder,
+    gzipped,
     hardlink,
     image,
     layer,
@@ -58,7 +65,15 @@ def flattened(built: Built, way: str, **more: Any) -> tuple[Flattened, bytes]:
         source, output = built.docker_archive(Path(folder_) / "in.tar"), Path(folder_) / "out.tar"
         lowest = len(built.layers) // 2 if way == "from" else 0
         (done,) = flatten(Job(str(source), way, lowest, **more), _SCANNERS[0], output)
+        (again,) = audit(f"oci-archive:{output}", _SCANNERS[0], Request(selection=EVERYTHING))
+        assert told(done.after) == told(again)  # what was carried over from the input is what a search finds
         return done, output.read_bytes()
+
+
+def told(audited: Audit) -> Any:
+    """What an audit says of files; the order of what was skipped is that of reading."""
+    findings = [(f.id, f.path, f.member, f.line, f.state, f.confidence, f.check, f.package) for f in audited.findings]
+    return findings, sorted(audited.skipped, key=repr), audited.hidden
 
 
 def same_files(built: Built, way: str, **more: Any) -> tuple[Flattened, list[bytes]]:
@@ -333,6 +348,52 @@ def test_a_difference_or_a_leak_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
             flattened(built, "full")
     monkeypatch.setattr("auditor.rebuild.flatten.plan", lambda *_: (Merged(0, (d, new)),))
     assert flattened(built, "full")[0].proof.paths == 2
+
+
+def test_what_is_written_is_what_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hidden files too, which the file systems do not show: what is known of them is known of other bytes."""
+    built = image(layer({"s": _TOKENS[0], "old": "hidden text", "f": "f"}), layer({"old": "new"}, whiteout("s")))
+
+    def bent(parts: Parts, output: Merged | Excised, write: Callable[[bytes | memoryview], object]) -> None:
+        write_layer(parts, output, lambda data: write(bytes(data).replace(b"hidden text", b"hidden test")))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("auditor.rebuild.flatten.write_layer", bent)
+        with pytest.raises(FlattenError, match="/old: has other content"):
+            flattened(built, "excise")
+    monkeypatch.setattr("auditor.rebuild.flatten.sources", lambda *_: array("q", [number_of(Version(0, 2)), NONE]))
+    with pytest.raises(FlattenError, match="/old: is a copy of a file of another name"):
+        flattened(built, "excise")
+    monkeypatch.setattr("auditor.rebuild.flatten.sources", lambda *_: array("q", [NONE]))
+    with pytest.raises(FlattenError, match="has 2 entries, not the 1 that were to be written"):
+        flattened(built, "excise")
+
+
+def test_what_was_searched_under_another_name_is_searched_again() -> None:
+    """A rule may look at names: what was no secret in one file may be one in another."""
+    netrc = f"machine example.com login me password {token(9)[4:20]}"
+    built = image(layer(file("notes", netrc), hardlink("root/.netrc", "notes")), layer(whiteout("notes")))
+    for way in WAYS[:3]:
+        done, _ = flattened(built, way)
+        assert {f.path for f in done.proof.remaining} == {"/root/.netrc"}, way
+
+
+def test_what_was_not_read_and_which_package_brought_a_file_stay_known() -> None:
+    """Provenance and the ledger of what was skipped come along with the files that they belong to."""
+    damaged = gzipped(b"x" * 1000)[:-20]
+    dpkg = "Package: p\nStatus: install ok installed\nVersion: 1\n\n"
+    secret = f"token {_TOKENS[0]}\n"
+    md5 = hashlib.md5(secret.encode(), usedforsecurity=False).hexdigest()
+    built = image(
+        layer({"var/lib/dpkg/status": dpkg, "var/lib/dpkg/info/p.md5sums": f"{md5}  etc/p\n", "etc/p": secret}),
+        layer({"broken.gz": damaged, "gone!.gz": damaged, "gone": _TOKENS[1], "some!broken.gz": damaged}),
+        layer(whiteout("gone"), whiteout("gone!.gz")),
+    )
+    for way in WAYS[:3]:
+        done, _ = flattened(built, way)
+        assert {f.package.name for f in done.proof.remaining if f.package} == {"p"}
+        assert {"/broken.gz", "/some!broken.gz"} <= {s.path for s in done.proof.skipped}
+        assert ("/gone!.gz" in {s.path for s in done.proof.skipped}) == (way == "excise")
 
 
 def test_the_checker_sees_every_kind_of_damage(tmp_path: Path) -> None:

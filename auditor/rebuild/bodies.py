@@ -1,0 +1,163 @@
+"""Whether the bodies of files in two stacks of layers are the same bytes, as read from both."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+
+from auditor.codec.sparse import expanded, real_size
+from auditor.model import Kind, Version
+from auditor.rebuild.puts import NONE, number_of, version_of
+from auditor.rebuild.reader import LayerReader
+from auditor.rebuild.side import Side
+
+Pair = tuple[Version, Version]
+
+
+class Pairs:
+    """Which body of one side each body of the other must equal: eight bytes for each, and in the other's order."""
+
+    def __init__(self, before: Side, after: Side) -> None:
+        self.before, self.after = before, after
+        self._sources = [array("q", [NONE]) * len(listing) for listing in after.parts.listings]
+        self._further: list[Pair] = []
+
+    def add(self, old: Version, new: Version) -> None:
+        """Note a pair, unless it is no file, or is the same by the digest of the whole layer."""
+        before, after = self.before, self.after
+        if after.parts.listings[new.layer].kinds[new.entry] != Kind.FILE:
+            return
+        if before.digests[old.layer : old.layer + 1] == (after.digests[new.layer],) and old.entry == new.entry:
+            return
+        known = self._sources[new.layer][new.entry]
+        if known == NONE:
+            self._sources[new.layer][new.entry] = number_of(old)
+        elif known != number_of(old):
+            self._further.append((old, new))
+
+    def runs(self) -> Iterator[tuple[Pair, Pair]]:
+        """Yield the first and last of such as lie equally far apart in both tars: their ranges may be equal whole."""
+        first = last = place = None
+        for pair in self:
+            here = self._place(pair)
+            if first is None or last is None or here != place:
+                if first and last:
+                    yield first, last
+                first, place = pair, here
+            last = pair
+        if first and last:
+            yield first, last
+
+    def _place(self, pair: Pair) -> tuple[int, int, int]:
+        old, new = pair
+        listings = self.before.parts.listings[old.layer], self.after.parts.listings[new.layer]
+        return old.layer, new.layer, listings[1].offsets[new.entry] - listings[0].offsets[old.entry]
+
+    def between(self, first: Pair, last: Pair) -> Iterator[Pair]:
+        """Yield the pairs of a run."""
+        layer = first[1].layer
+        for entry in range(first[1].entry, last[1].entry + 1):
+            if self._sources[layer][entry] != NONE:
+                yield version_of(self._sources[layer][entry]), Version(layer, entry)
+
+    def __iter__(self) -> Iterator[Pair]:
+        for layer, sources in enumerate(self._sources):
+            for entry, source in enumerate(sources):
+                if source != NONE:
+                    yield version_of(source), Version(layer, entry)
+
+    def further(self) -> Sequence[Pair]:
+        """Return the pairs of bodies that must equal another one too."""
+        return self._further
+
+    def bytes(self) -> int:
+        """Count the bytes of all bodies."""
+        sizes = [listing.sizes for listing in self.after.parts.listings]
+        return sum(sizes[new.layer][new.entry] for _, new in self)
+
+
+def differing(pairs: Pairs) -> Iterator[Version]:
+    """Yield the bodies that are not what they must be. Both layers are read once, in the order of the output."""
+    with ExitStack() as opened:
+        before, after = _Bodies(pairs.before, opened), _Bodies(pairs.after, opened)
+        for first, last in pairs.runs():
+            alike = first != last and all(_alike(before, after, pair) for pair in pairs.between(first, last))
+            if alike and _same_range(before, after, first, last):
+                continue
+            for old, new in pairs.between(first, last):
+                if not _same(before, old, after, new):
+                    yield new
+        for old, new in pairs.further():
+            if not _same(before, old, after, new):
+                yield new
+
+
+def _alike(before: _Bodies, after: _Bodies, pair: Pair) -> bool:
+    old, new = pair
+    return before.size(old) == after.size(new) and before.sparse(old) == after.sparse(new)
+
+
+def _same_range(before: _Bodies, after: _Bodies, first: Pair, last: Pair) -> bool:
+    """Whether all bytes of both tars from the first body of a run to the end of the last are equal."""
+    return _same_bytes(before.chunks(first[0], last[0]), after.chunks(first[1], last[1]))
+
+
+class _Bodies:
+    """The bodies of one side; a reader is kept for each layer that is asked."""
+
+    def __init__(self, side: Side, opened: ExitStack) -> None:
+        self.side, self._opened = side, opened
+        self._reader: LayerReader | None = None
+        self._number = -1
+
+    def size(self, at: Version) -> int:
+        return self.side.parts.listings[at.layer].sizes[at.entry]
+
+    def sparse(self, at: Version) -> object:
+        """Return what tells where a sparse file's segments lie; None for a plain one."""
+        stored = self.side.parts.headers[at.layer].stored.get(at.entry)
+        if stored is None or not stored.header.sparse:
+            return None
+        pax = {key: value for key, value in stored.header.pax.items() if key.startswith("GNU.sparse.")}
+        return stored.header.block[386:495], stored.header.extension, {**pax, "GNU.sparse.name": ""}
+
+    def chunks(self, at: Version, last: Version | None = None) -> Iterator[memoryview]:
+        """Yield a body, or all from its start to the end of the body `last`."""
+        if self._number != at.layer or self._reader is None:
+            if self._reader is not None:
+                self._reader.close()
+            self._number, self._reader = at.layer, self._opened.enter_context(self.side.parts.reader(at.layer))
+        offsets, last = self.side.parts.listings[at.layer].offsets, last or at
+        return self._reader.chunks(offsets[at.entry], offsets[last.entry] + self.size(last))
+
+    def shown(self, at: Version) -> Iterator[bytes | memoryview]:
+        """Yield the content as the file system shows it, holes as zeros."""
+        if self.sparse(at) is None:
+            yield from self.chunks(at)
+        else:
+            header = self.side.parts.headers[at.layer].stored[at.entry].header
+            yield from expanded(header, map(bytes, self.chunks(at)), header.extension)
+
+    def shown_size(self, at: Version) -> int:
+        if self.sparse(at) is None:
+            return self.size(at)
+        return real_size(self.side.parts.headers[at.layer].stored[at.entry].header)
+
+
+def _same(left: _Bodies, old: Version, right: _Bodies, new: Version) -> bool:
+    if left.sparse(old) == right.sparse(new):
+        return left.size(old) == right.size(new) and _same_bytes(left.chunks(old), right.chunks(new))
+    return left.shown_size(old) == right.shown_size(new) and _same_bytes(left.shown(old), right.shown(new))
+
+
+def _same_bytes(left: Iterator[bytes | memoryview], right: Iterator[bytes | memoryview]) -> bool:
+    one = two = memoryview(b"")
+    while True:
+        one, two = one or memoryview(next(left, b"")), two or memoryview(next(right, b""))
+        count = min(len(one), len(two))
+        if not count:
+            return len(one) == len(two)
+        if bytes(one[:count]) != bytes(two[:count]):  # views themselves are compared byte by byte, in a slow loop
+            return False
+        one, two = one[count:], two[count:]

@@ -1,0 +1,129 @@
+"""What a written layer holds, without searching a second time what was searched in the input.
+
+The same bytes under the same path hold the same secrets. Which file of the input each file of the output was copied
+from, the plan claims; that claim is proven on what was written (`compare`) before anything found by it counts.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, chain
+from typing import Any
+
+from auditor.errors import FlattenError
+from auditor.layers.index import LayerIndex
+from auditor.layers.listing import Listing
+from auditor.model import Version
+from auditor.rebuild.puts import NONE, Copy, Excised, File, Mark, Merged, Put, number_of, version_of
+from auditor.scan import LayerRecord, Match
+
+
+def sources(plan: Merged | Excised, listings: Sequence[Listing], searched: int) -> array[int] | None:
+    """Return by entry of the written layer the number of the version that its content is claimed to be, or NONE.
+
+    None where a file gets another path, by which rules may judge it otherwise, or comes from a layer beyond the first
+    `searched`: such a layer is to be searched.
+    """
+    claims = array("q")
+    for put in _puts(plan, listings):
+        match put:
+            case Mark():
+                continue
+            case Copy(at) if at.layer < searched:
+                claims.append(number_of(at))
+            case File(path, at, _) if at.layer < searched and path == listings[at.layer].paths[at.entry]:
+                claims.append(number_of(at))
+            case Copy() | File():
+                return None
+            case _:
+                claims.append(NONE)
+    return claims
+
+
+def _puts(plan: Merged | Excised, listings: Sequence[Listing]) -> Iterator[Put]:
+    if isinstance(plan, Merged):
+        yield from plan.puts
+        return
+    for entry in range(len(listings[plan.number])):
+        yield from plan.instead.get(entry, (Copy(Version(plan.number, entry)),))
+
+
+def carried(index: LayerIndex, claims: array[int], records: Sequence[LayerRecord], what: str) -> LayerRecord:
+    """Return the record of a written layer, whose files are those of the layers of `records` that `claims` names.
+
+    Raises FlattenError where the layer has not as many entries as were claimed.
+    """
+    if len(claims) != len(index.listing):
+        raise FlattenError(f"{what}: has {len(index.listing)} entries, not the {len(claims)} that were to be written")
+    told = [_Told.of(record) for record in records]
+    known = {number_of(Version(layer, entry)) for layer, one in enumerate(told) for entry in one.entries()}
+    places = [(entry, version_of(source)) for entry, source in enumerate(claims) if source in known]
+    used = {version_of(source).layer for source in claims if source != NONE}
+    return LayerRecord(
+        index.digest,
+        index.size,
+        index.diff_id,
+        index.uncompressed,
+        _with_texts_shared(index.listing, claims, records),
+        tuple(replace(match, entry=e) for e, at in places for match in told[at.layer].matches.get(at.entry, ())),
+        (
+            *(skipped for layer in sorted(used) for skipped in told[layer].skipped.get(NONE, ())),
+            *(skipped for _, at in places for skipped in told[at.layer].skipped.get(at.entry, ())),
+        ),
+        index.is_tar,
+        checksums=dict(_moved("checksums", records, places)),
+        documents=dict(_moved("documents", records, places)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a record says of single entries; what was skipped of none of them is under NONE."""
+
+    record: LayerRecord
+    matches: Mapping[int, list[Match]]
+    skipped: Mapping[int, list[tuple[str | None, str]]]
+
+    @classmethod
+    def of(cls, record: LayerRecord) -> _Told:
+        matches: dict[int, list[Match]] = {}
+        for match in record.matches:
+            matches.setdefault(match.entry, []).append(match)
+        return cls(record, matches, _by_entry(record))
+
+    def entries(self) -> Iterator[int]:
+        known = (self.matches, self.skipped, self.record.checksums, self.record.documents)
+        return (entry for entry in chain(*known) if entry != NONE)
+
+
+def _by_entry(record: LayerRecord) -> dict[int, list[tuple[str | None, str]]]:
+    """Group what was skipped by the file that it is, or is in: `/file!member`."""
+    if not record.skipped:
+        return {}
+    names: dict[str, list[tuple[str | None, str]]] = {}
+    for skipped in record.skipped:
+        for outer in accumulate((skipped[0] or "").lstrip("/").split("!"), "{}!{}".format):
+            names.setdefault(outer, []).append(skipped)
+    grouped = {entry: names[path] for entry, path in enumerate(record.listing.paths) if path in names}
+    placed = {skipped for group in grouped.values() for skipped in group}
+    return {**grouped, NONE: [skipped for skipped in record.skipped if skipped not in placed]}
+
+
+def _moved(column: str, records: Sequence[LayerRecord], places: Iterable[tuple[int, Version]]) -> Iterator[Any]:
+    for entry, at in places:
+        known = getattr(records[at.layer], column)
+        if at.entry in known:
+            yield entry, known[at.entry]
+
+
+def _with_texts_shared(listing: Listing, claims: array[int], records: Sequence[LayerRecord]) -> Listing:
+    """Let a listing have the very texts of those that it comes from: there are a hundred thousand."""
+    for entry, source in enumerate(claims):
+        if source != NONE:
+            at = version_of(source)
+            theirs = records[at.layer].listing.paths[at.entry]
+            if listing.paths[entry] == theirs:
+                listing.paths[entry] = theirs
+    return listing

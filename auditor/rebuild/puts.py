@@ -1,0 +1,130 @@
+"""What stands in a rewritten layer, and what becomes of each layer: the words in which plans are made."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from auditor.layers.listing import Listing
+from auditor.model import Version
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """The entry as it stands, byte for byte."""
+
+    at: Version
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """The bytes of `content` under `path`, with the metadata of `meta`."""
+
+    path: str
+    content: Version
+    meta: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The hard link `at`, leading to `target`, with the metadata of `meta`."""
+
+    at: Version
+    target: str
+    meta: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder as its last entry says; where none does, as engines make it."""
+
+    path: str
+    meta: Version | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A whiteout or an opaque marker; `path` is its own name in the tar."""
+
+    path: str
+
+
+Put = Copy | File | Link | Folder | Mark
+
+
+_SHIFT = 40
+"""A version as a number: the layer above so many bits, the entry below."""
+
+
+NONE = -1
+"""No version's number."""
+
+
+def number_of(version: Version) -> int:
+    """Return a version as a number; numbers are in the order of versions."""
+    return version.layer << _SHIFT | version.entry
+
+
+def version_of(number: int) -> Version:
+    """Return the version that `number_of` gave a number."""
+    return Version(number >> _SHIFT, number & (1 << _SHIFT) - 1)
+
+
+class Puts:
+    """The entries of a merged layer, in order; those that stay where they were in eight bytes each."""
+
+    def __init__(self, puts: Iterable[Put], listings: Sequence[Listing]) -> None:
+        self._listings = listings
+        self._codes = array("q")
+        self._others: list[Put] = []
+        for put in puts:
+            match put:
+                case Copy(at):
+                    self._codes.append(number_of(at) * 2)
+                case Folder(path, Version() as meta) if path == listings[meta.layer].paths[meta.entry]:
+                    self._codes.append(number_of(meta) * 2 + 1)
+                case _:
+                    self._others.append(put)
+                    self._codes.append(-len(self._others))
+
+    def __iter__(self) -> Iterator[Put]:
+        for code in self._codes:
+            version = version_of(code >> 1)
+            if code < 0:
+                yield self._others[-code - 1]
+            elif code & 1:
+                yield Folder(self._listings[version.layer].paths[version.entry], version)
+            else:
+                yield Copy(version)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Layer `number`, byte for byte."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """One layer for all from `lowest` up."""
+
+    lowest: int
+    puts: Iterable[Put]
+
+
+@dataclass(frozen=True, slots=True)
+class Excised:
+    """Layer `number` as it stands, but for the entries in `instead`, each with what takes its place."""
+
+    number: int
+    instead: Mapping[int, tuple[Put, ...]]
+
+
+Output = Kept | Merged | Excised
+
+
+def kept_layers(outputs: Sequence[Output]) -> int:
+    """Count the layers that stay byte for byte."""
+    return sum(isinstance(output, Kept) for output in outputs)
