@@ -62,7 +62,7 @@ class Done:
 
 
 def read(page: Page, folder: Path, environment: Mapping[str, str], stand: Stand = str) -> list[Done]:
-    """Follow the page in an empty folder. What takes more than 90 seconds is ended."""
+    """Follow the page in an empty folder. What takes more than five minutes is ended."""
     notes, work = folder / "notes", folder / "work"
     notes.mkdir()
     work.mkdir(exist_ok=True)
@@ -98,7 +98,7 @@ def _run(script: Path, work: Path, environment: Mapping[str, str]) -> None:
             stdin=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         try:
-            shell.wait(timeout=90)
+            shell.wait(timeout=300)
         except subprocess.TimeoutExpired:
             os.killpg(shell.pid, signal.SIGKILL)
             shell.wait()
