@@ -1,0 +1,96 @@
+"""An image of real files: those of a Python installation, packed by GNU tar; or the archive that IMAGE names."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Cli, docker, require
+from tests.images import file, folder, image, layer, step, token, whiteout
+from tests.rebuild.test_delivery import NAME, POLICY, exported, inspected, run
+
+SECRET = token(41)
+_LESS = [f"--exclude={name}" for name in ("site-packages", "dist-packages", "test", "__pycache__", "config-*")]
+
+
+def _own(path: Path) -> Path:
+    packed = subprocess.run(
+        ["tar", "-C", sysconfig.get_path("stdlib"), *_LESS, "--format=posix", "-cf", "-", "."],
+        capture_output=True,
+        check=True,
+    ).stdout
+    built = image(
+        packed,
+        layer(folder("app"), file("app/.env", f"TOKEN={SECRET}\n"), file("os.py", "import this\n")),
+        layer(whiteout("app/.env"), whiteout("json"), folder("app"), file("app/main.py", "print()\n")),
+        history=[step("ADD stdlib"), step(f"RUN echo TOKEN={SECRET} > /app/.env"), step("RUN rm /app/.env")],
+        config={"Env": ["PATH=/bin"], "Cmd": ["python"], "WorkingDir": "/app", "Labels": {"a": "b"}},
+        names=(f"{NAME}/real:1",),
+    )
+    return built.docker_archive(path)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    given = os.environ.get("IMAGE")
+    return Path(given) if given else _own(tmp_path_factory.mktemp("real") / "in.tar")
+
+
+@pytest.fixture(scope="module")
+def loaded(engine: str, archive: Path) -> Iterator[str]:
+    name = f"{NAME}/real:1"
+    docker("tag", docker("load", "-q", "-i", str(archive)).rpartition(": ")[2].strip(), name)
+    yield name
+    docker("rmi", "-f", name)
+
+
+@pytest.mark.engine
+@pytest.mark.xdist_group("engine")
+@pytest.mark.parametrize("way", [(), ("--excise",), ("--minimal",), ("--method", "export")], ids=" ".join)
+def test_a_real_image_shows_the_same_and_hides_nothing(
+    way: tuple[str, ...], cli: Cli, engine: str, loaded: str
+) -> None:
+    name = f"{NAME}/real:clean"
+    scan = ("scan", "--format", "json", "--min-confidence", "low", "--show-secrets", "--no-cache")
+    before = cli(*scan, loaded, DOCKER_HOST=engine).json["findings"]
+    hidden = [f for f in before if f["state"] in ("deleted", "overwritten")]
+    assert hidden
+    done = cli("flatten", loaded, "-t", name, *way, DOCKER_HOST=engine)
+    assert done.status == 0, done.err
+    try:
+        assert exported(name) == exported(loaded)
+        assert inspected(name) == inspected(loaded)
+        after = cli(*scan, name, DOCKER_HOST=engine).json["findings"]
+        assert {f["state"] for f in after} <= {"present", "metadata"}
+        shown = {f["secret"] for f in after}
+        told = docker("history", "--no-trunc", name)
+        for finding in hidden:
+            again = cli("recover", name, finding["path"], DOCKER_HOST=engine)
+            assert again.status == 2 or finding["secret"] in shown or finding["secret"] not in again.out
+            assert finding["state"] != "deleted" or again.status == 2
+            assert finding["secret"] not in told
+    finally:
+        docker("rmi", name)
+
+
+@pytest.mark.tools
+def test_podman_and_skopeo_read_it(cli: Cli, archive: Path, tmp_path: Path) -> None:
+    require(shutil.which("skopeo") is not None and shutil.which("podman") is not None, "skopeo or podman")
+    output = tmp_path / "out.tar"
+    done = cli("flatten", archive, "-o", output, "--excise")
+    assert done.status == 0, done.err
+    policy = tmp_path / "policy.json"
+    policy.write_text(json.dumps(POLICY))
+    skopeo = ("skopeo", "--policy", policy, "--tmpdir", tmp_path)
+    seen = json.loads(run(*skopeo, "inspect", "--config", "--raw", f"docker-archive:{output}"))
+    podman = ("podman", "--root", tmp_path / "storage", "--runroot", tmp_path / "run", "--storage-driver", "vfs")
+    image_id = run(*podman, "load", "-q", "-i", output).rpartition(": ")[2].strip()
+    (loaded,) = json.loads(run(*podman, "image", "inspect", image_id))
+    assert loaded["RootFS"]["Layers"] == seen["rootfs"]["diff_ids"]
