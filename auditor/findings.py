@@ -6,18 +6,34 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from auditor.detect.confirm import Found
+from auditor.detect.hits import too_many
 from auditor.detect.metadata import Text, texts
 from auditor.detect.place import Place, place
 from auditor.detect.rules import Rule, Ruleset
 from auditor.images.source import Image
 from auditor.layers.history import step_of_layer
 from auditor.layers.trace import Trace
-from auditor.model import Confidence, Deleted, Finding, Kind, Overwritten, Package, Secret, State, Step, Version
+from auditor.limits import current, named
+from auditor.model import (
+    Confidence,
+    Deleted,
+    Finding,
+    Kind,
+    Overwritten,
+    Package,
+    Secret,
+    Skipped,
+    State,
+    Step,
+    Version,
+)  # fmt: skip
 from auditor.provenance import Packages
 from auditor.scan import LayerRecord, Match, Scanner
+
+T = TypeVar("T")
 
 _SAMPLES = re.compile(
     r"(?:^|/)(?:tests?|testing|__tests__|testdata|test-data|fixtures?|specs?|examples?|samples?|demos?|docs?|man)/"
@@ -45,19 +61,42 @@ class Collected:
     findings: list[Finding] = field(default_factory=list)
     history: tuple[Step, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
+    skipped: list[Skipped] = field(default_factory=list)
 
 
 def collect(stack: Stack, scanner: Scanner, seal: Callable[[Secret], Secret]) -> Collected:
     """Make the findings of an image, those of low confidence too. `seal` is what made the records' secrets equal."""
-    image = stack.image
-    metadata = texts(image.config, image.annotations, image.documents)
-    found = [(text, scanner.scan_text(_spoken(text))) for text in metadata]
+    image, skipped, overrun = stack.image, list[Skipped](), dict[str, None]()
+
+    unsearched = set[str]()
+
+    def note(where: str, reason: str) -> None:
+        skipped.append(Skipped(None, None, f"{where}: {reason}"))
+        unsearched.add(where.partition(".")[0])
+
+    metadata = texts(image.config, image.annotations, image.documents, note)
+    found = [(text, items) for text in metadata if (items := scanner.scan_text(_spoken(text), overrun.setdefault))]
+    skipped += [Skipped(None, None, f"metadata: {too_many(rule, scanner.limits)}") for rule in overrun]
     history = _masked_history(stack.image.config.history, found)
-    rules = scanner.ruleset
-    everything = [*_in_files(stack, history, rules), *_in_metadata(stack, history, found, seal)]
+    everything = [
+        *_in_files(stack, _some(_holdings(stack), skipped), history, scanner.ruleset),
+        *_some(_in_metadata(stack, history, found, seal), skipped),
+    ]
     everything.sort(key=_order)
     secrets = {item.secret for _, items in found for item in items}
-    return Collected(_numbered(everything), history, _masked_config(image.config.raw.get("config"), secrets))
+    config = {} if "config" in unsearched else _masked_config(image.config.raw.get("config"), secrets)
+    return Collected(_numbered(everything), history, config, skipped)
+
+
+def _some(items: Iterable[T], skipped: list[Skipped]) -> Iterator[T]:
+    """Yield what findings are made of as far as an image may have them: many links to one file are many findings."""
+    most = current().findings_image
+    for count, item in enumerate(items):
+        if count == most:
+            reason = f"more than {most} findings in the image, each layer and name of a file counted"
+            skipped.append(Skipped(None, None, f"{reason}; the rest was left out {named('findings-image')}"))
+            return
+        yield item
 
 
 def _order(finding: Finding) -> tuple[object, ...]:
@@ -110,14 +149,16 @@ class _Holding:
     match: Match
 
 
-def _in_files(stack: Stack, history: Sequence[Step], ruleset: Ruleset) -> Iterator[Finding]:
+def _in_files(
+    stack: Stack, holdings: Iterable[_Holding], history: Sequence[Step], ruleset: Ruleset
+) -> Iterator[Finding]:
     held: dict[tuple[str, str | None, Secret], list[_Holding]] = {}
-    for holding in _holdings(stack):
+    for holding in holdings:
         path = stack.records[holding.version.layer].listing.paths[holding.version.entry]
         held.setdefault((path, holding.match.member, holding.match.secret), []).append(holding)
     rules = ruleset.by_id
-    for (path, _, _), holdings in held.items():
-        for run in _runs(stack.trace, sorted(holdings, key=lambda h: (h.version.layer, h.version.entry))):
+    for (path, _, _), own in held.items():
+        for run in _runs(stack.trace, sorted(own, key=lambda h: (h.version.layer, h.version.entry))):
             yield _file_finding(stack, history, rules, path, run)
 
 
@@ -291,8 +332,12 @@ def _step_inherited(stack: Stack, step: int) -> bool:
 
 
 def _masked_history(history: Sequence[Step], found: Iterable[tuple[Text, list[Found]]]) -> tuple[Step, ...]:
-    """Mask every secret in the history's texts, those of low confidence too."""
-    masked = list(history)
+    """Mask every secret in the history's texts, those of low confidence too. What was not searched is not shown."""
+    most = current().text_bytes
+    masked = [
+        replace(step, created_by=step.created_by and step.created_by[:most], comment=step.comment[:most])
+        for step in history
+    ]
     for text, items in found:
         if text.step is None or text.step >= len(masked) or not items:
             continue

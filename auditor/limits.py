@@ -13,13 +13,16 @@ in force belong to a context, as `contextvars` has it: what works in other threa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
 from typing import Any, cast
 
 BYTES, NUMBER, SECONDS, FOLD = "bytes", "number", "seconds", "-fold"
+IMAGE, LAYER, FILE, REPORT, REGISTRY = "an image", "a layer", "a file", "a report", "a registry"
+RECORDS, AUDITS = (LAYER, FILE), (IMAGE, LAYER, FILE)
+"""Groups of limits that what is kept depends on: records of layers, audits of images."""
 _MOST = 1 << 60
 _SIZE = re.compile(r"(\d{1,18})\s*(?:([KMGT])i?)?B?", re.IGNORECASE)
 _TIME = re.compile(r"(\d{1,9})\s*(s|m|h)?", re.IGNORECASE)
@@ -27,69 +30,77 @@ _COUNT = re.compile(r"\d{1,18}")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
-def _limit(value: int, unit: str, meaning: str) -> Any:
-    return field(default=value, metadata={"unit": unit, "meaning": meaning})
+def _limit(group: str) -> Any:
+    def limit(value: int, unit: str, meaning: str) -> Any:
+        return field(default=value, metadata={"unit": unit, "meaning": meaning, "group": group})
+
+    return limit
+
+
+_image, _layer, _file, _report, _registry = map(_limit, (IMAGE, LAYER, FILE, REPORT, REGISTRY))
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """A value for each limit, in its unit."""
 
-    json_bytes: int = _limit(32 << 20, BYTES, "one JSON document: a manifest, a config, an index, an attestation")
-    json_total: int = _limit(128 << 20, BYTES, "all JSON documents of an archive that is read in one pass")
-    json_depth: int = _limit(200, NUMBER, "lists and objects within one another in a JSON document")
-    json_values: int = _limit(2_000_000, NUMBER, "values of a JSON document")
-    index_depth: int = _limit(4, NUMBER, "indexes within indexes")
-    manifests: int = _limit(1000, NUMBER, "manifests of a target; entries of an index")
-    layers: int = _limit(4096, NUMBER, "layers of an image, blobs of an artifact")
-    image_members: int = _limit(200_000, NUMBER, "members of an image's archive")
-    texts: int = _limit(200_000, NUMBER, "texts of a config, and of each attestation, that are searched")
-    text_bytes: int = _limit(1 << 20, BYTES, "one such text")
+    json_bytes: int = _image(32 << 20, BYTES, "one JSON document: a manifest, a config, an index, an attestation")
+    json_total: int = _image(128 << 20, BYTES, "all JSON documents of a target")
+    json_depth: int = _image(200, NUMBER, "lists and objects within one another in a JSON document")
+    json_values: int = _image(1_000_000, NUMBER, "values of a JSON document, and of all configs of a target")
+    index_depth: int = _image(4, NUMBER, "indexes within indexes")
+    manifests: int = _image(1000, NUMBER, "manifests of a target; entries of an index, or of manifest.json")
+    layers: int = _image(4096, NUMBER, "layers of an image, blobs of an artifact")
+    image_members: int = _image(200_000, NUMBER, "members of an image's archive")
+    texts: int = _image(200_000, NUMBER, "texts of a config, and of each attestation, that are searched")
+    text_bytes: int = _image(1 << 20, BYTES, "one such text")
+    findings_image: int = _image(50_000, NUMBER, "findings of an image")
 
-    header_bytes: int = _limit(1 << 20, BYTES, "one extension header of a tar: a long name, or pax records")
-    headers_bytes: int = _limit(4 << 20, BYTES, "all headers of one entry of a tar")
-    path_length: int = _limit(4096, NUMBER, "characters of a path, or of a link's target")
-    path_depth: int = _limit(1024, NUMBER, "folders within one another in a path")
-    entries: int = _limit(4_000_000, NUMBER, "entries of a layer")
-    layer_bytes: int = _limit(256 << 30, BYTES, "a layer, stored or uncompressed")
-    layer_growth_free: int = _limit(1 << 30, BYTES, "that a layer may be uncompressed, however small it is stored")
-    layer_growth: int = _limit(1100, FOLD, "growth of a layer beyond layer-growth-free")
-    layer_growth_large: int = _limit(200, FOLD, "growth of a layer beyond four times layer-growth-free")
-    decoder_memory: int = _limit(128 << 20, BYTES, "memory of a decoder of zstd or xz")
-    raw_hits: int = _limit(20_000, NUMBER, "raw hits of a rule in a block of 8 MiB that are all looked at")
-    findings_file: int = _limit(1000, NUMBER, "findings of a file")
-    findings_layer: int = _limit(10_000, NUMBER, "findings of a layer")
-    findings_image: int = _limit(50_000, NUMBER, "findings of an image")
+    header_bytes: int = _layer(1 << 20, BYTES, "one extension header of a tar: a long name, or pax records")
+    headers_bytes: int = _layer(4 << 20, BYTES, "all headers of one entry of a tar")
+    path_length: int = _layer(4096, NUMBER, "characters of a path, or of a link's target")
+    path_depth: int = _layer(1024, NUMBER, "folders within one another in a path")
+    entries: int = _layer(4_000_000, NUMBER, "entries of a layer, whiteouts too")
+    paths_bytes: int = _layer(256 << 20, BYTES, "memory of all paths and links' targets of a layer, or of an archive")
+    layer_bytes: int = _layer(256 << 30, BYTES, "a layer, stored or uncompressed")
+    layer_growth_free: int = _layer(1 << 30, BYTES, "that a layer may be uncompressed, however small it is stored")
+    layer_growth: int = _layer(1100, FOLD, "growth of a layer beyond layer-growth-free")
+    layer_growth_large: int = _layer(200, FOLD, "growth of a layer beyond four times layer-growth-free")
+    decoder_memory: int = _layer(128 << 20, BYTES, "memory of a decoder of zstd or xz")
+    raw_hits: int = _layer(20_000, NUMBER, "raw hits of a rule in a block of 8 MiB that are all looked at")
+    findings_layer: int = _layer(10_000, NUMBER, "findings of a layer")
+    databases_bytes: int = _layer(256 << 20, BYTES, "all package databases of a layer")
 
-    archive_bytes: int = _limit(64 << 20, BYTES, "an archive that must be had as a whole to be opened")
-    database_bytes: int = _limit(64 << 20, BYTES, "one package database")
-    databases_bytes: int = _limit(256 << 20, BYTES, "all package databases of a layer")
-    nesting: int = _limit(5, NUMBER, "archives within archives; a compressed tar is one")
-    members: int = _limit(20_000, NUMBER, "members of all archives in a file together, cells of a database too")
-    git_objects: int = _limit(200_000, NUMBER, "objects of a git pack")
-    member_bytes: int = _limit(32 << 20, BYTES, "one member of an archive that can't be read as a stream")
-    unpacked_bytes: int = _limit(256 << 20, BYTES, "all that comes out of a file")
-    growth_free: int = _limit(16 << 20, BYTES, "that may come out of a file, however small it is")
-    growth: int = _limit(1000, FOLD, "growth of a file beyond growth-free")
-    file_time: int = _limit(20, SECONDS, "time to open a file")
-    stretches: int = _limit(2000, NUMBER, "encoded stretches of a text")
-    codings: int = _limit(3, NUMBER, "encodings within encodings")
-    notes: int = _limit(20, NUMBER, "lines about what was skipped in one file")
-    reader_memory: int = _limit(640 << 20, BYTES, "address space of the process that reads 7z and SQLite")
+    archive_bytes: int = _file(64 << 20, BYTES, "an archive that must be had as a whole to be opened")
+    database_bytes: int = _file(64 << 20, BYTES, "one package database")
+    nesting: int = _file(5, NUMBER, "archives within archives; a compressed tar is one")
+    members: int = _file(20_000, NUMBER, "members of all archives in a file together, cells of a database too")
+    git_objects: int = _file(200_000, NUMBER, "objects of a git pack")
+    member_bytes: int = _file(32 << 20, BYTES, "one member of an archive that can't be read as a stream")
+    unpacked_bytes: int = _file(256 << 20, BYTES, "all that comes out of a file")
+    growth_free: int = _file(16 << 20, BYTES, "that may come out of a file, however small it is")
+    growth: int = _file(1000, FOLD, "growth of a file beyond growth-free")
+    file_time: int = _file(20, SECONDS, "time to open a file")
+    stretches: int = _file(2000, NUMBER, "encoded stretches of a text")
+    codings: int = _file(3, NUMBER, "encodings within encodings")
+    notes: int = _file(20, NUMBER, "lines about what was skipped in one file")
+    findings_file: int = _file(1000, NUMBER, "findings of a file")
+    reader_memory: int = _file(640 << 20, BYTES, "address space of the process that reads 7z and SQLite")
 
-    line_shown: int = _limit(160, NUMBER, "characters of an instruction in tables and messages")
+    line_shown: int = _report(160, NUMBER, "characters of an instruction in tables and messages")
 
-    registry_time: int = _limit(60, SECONDS, "until a registry's answer begins, and then for each further MiB of it")
-    registry_wait: int = _limit(120, SECONDS, "that a registry may ask us to wait before a request is sent again")
-    registry_headers: int = _limit(256 << 10, BYTES, "headers of an answer")
-    registry_error: int = _limit(64 << 10, BYTES, "the body of an error, or of a token server's answer")
-    registry_redirects: int = _limit(10, NUMBER, "redirects of a request")
-    registry_pages: int = _limit(10_000, NUMBER, "pages of a list of tags or repositories")
-    registry_names: int = _limit(1_000_000, NUMBER, "names of such a list")
+    registry_time: int = _registry(60, SECONDS, "until a registry's answer begins, and then for each further MiB of it")
+    registry_wait: int = _registry(120, SECONDS, "that a registry may ask us to wait before a request is sent again")
+    registry_headers: int = _registry(256 << 10, BYTES, "headers of an answer")
+    registry_error: int = _registry(64 << 10, BYTES, "the body of an error, or of a token server's answer")
+    registry_redirects: int = _registry(10, NUMBER, "redirects of a request")
+    registry_pages: int = _registry(10_000, NUMBER, "pages of a list of tags or repositories")
+    registry_names: int = _registry(1_000_000, NUMBER, "names of such a list")
 
-    def differences(self) -> str:
-        """Return what is not the default, as `json-depth=5 layers=100`; an empty text where all is."""
-        return " ".join(f"{limit.name}={limit.of(self)}" for limit in TABLE if limit.of(self) != limit.default)
+    def differences(self, groups: Collection[str] = ()) -> str:
+        """Return what is not the default, of some groups or of all, as `json-depth=5 layers=100`; "" where all is."""
+        chosen = (limit for limit in TABLE if not groups or limit.group in groups)
+        return " ".join(f"{limit.name}={limit.of(self)}" for limit in chosen if limit.of(self) != limit.default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +111,8 @@ class Limit:
     default: int
     unit: str
     meaning: str
+    group: str
+    """What is held to it: IMAGE and so on."""
 
     @property
     def name(self) -> str:
@@ -132,7 +145,7 @@ _WANTED = {
     NUMBER: "a number from 1, as 20000",
     FOLD: "a number from 1, as 1000",
 }
-TABLE = tuple(Limit(f.name, cast(int, f.default), f.metadata["unit"], f.metadata["meaning"]) for f in fields(Limits))
+TABLE = tuple(Limit(f.name, cast(int, f.default), **f.metadata) for f in fields(Limits))
 BY_NAME = {limit.name: limit for limit in TABLE}
 
 

@@ -117,7 +117,7 @@ def audit_image(image: Image, scanner: Scanner, request: Request, source: Record
         findings=findings,
         hidden=hidden,
         flatten=_flatten(stack, findings, hidden, collected.config),
-        skipped=(*image.skipped, *_skipped(records)),
+        skipped=(*image.skipped, *_skipped(records), *collected.skipped),
         ignored=ignored,
         ids=frozenset(finding.id for finding in collected.findings),
     )

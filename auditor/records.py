@@ -18,6 +18,7 @@ from typing import BinaryIO, Protocol
 from auditor.codec.verify import HashingReader
 from auditor.errors import Damaged
 from auditor.images.source import FileSlice, Image, Layer, Passed
+from auditor.limits import RECORDS, adopt
 from auditor.model import DiffID, Digest, Secret
 from auditor.scan import LayerRecord, Scanner
 from auditor.scan.serial import dumped, loaded, made_by
@@ -102,7 +103,7 @@ class Records:
             for number, layer in enumerate(image.layers)
             if layer.digest is not None and not isinstance(layer.content, FileSlice | Passed)
         }
-        with ThreadPoolExecutor(_DOWNLOADS, "fetch") as pool:
+        with ThreadPoolExecutor(_DOWNLOADS, "fetch", adopt, (self._scanner.limits,)) as pool:
             futures = [pool.submit(self.of, layer, what) for layer, what in remote.values()]
             try:
                 for future in futures:
@@ -183,8 +184,10 @@ class Records:
         return replace(record, digest=Digest(digest), size=blob.size)
 
     def key_of(self, diff_id: DiffID) -> str:
-        """Return what a layer's record is kept under: what it holds depends on its bytes, the rules and the code."""
-        return f"{diff_id} {self._scanner.ruleset.digest} {made_by()} {self._scanner.content}"
+        """Return what a layer's record is kept under: what it holds depends on bytes, rules, code and limits."""
+        scanner = self._scanner
+        limits = scanner.limits.differences(RECORDS)
+        return f"{diff_id} {scanner.ruleset.digest} {made_by()} {scanner.content}{limits and f' {limits}'}"
 
     def _keep_slice(self, content: FileSlice, identity: str, digest: Digest) -> None:
         """Keep a digest of a part of a file that lay still while it was read, and before."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping
+from sys import getsizeof
 from typing import NamedTuple
 from zlib import adler32
 
@@ -124,6 +125,7 @@ class Walker:
         self._limits = current()
         # A shorter path breaks neither the limit of length nor that of depth.
         self._short = min(self._limits.path_length, self._limits.path_depth)
+        self._entries, self._paths_bytes = self._limits.entries, self._limits.paths_bytes  # that there may still be
 
     @property
     def waiting(self) -> bool:
@@ -152,12 +154,22 @@ class Walker:
             if isinstance(header, Header):
                 self._carry = b""
                 self.position = header.offset + padded(header.size)
+                self._entries -= 1
+                self._paths_bytes -= getsizeof(header.path) + len(header.link)
+                if self._entries < 0 or self._paths_bytes < 0:
+                    raise self._too_many()
                 yield header
             else:
                 # One zero block alone is skipped, as GNU tar does; two end the archive.
                 self.position, self.ended = header
                 # What follows it may have been carried along.
                 self._carry = b"" if self.ended else bytes(view[self.position - start : base - start])
+
+    def _too_many(self) -> Damaged:
+        if self._entries < 0:
+            return Damaged(f"tar: more than {self._limits.entries} entries {named('entries')}")
+        most = self._limits.paths_bytes
+        return Damaged(f"tar: paths that take more than {most} bytes of memory {named('paths-bytes')}")
 
     def finish(self, size: int) -> None:
         """Raise Damaged if a tar of `size` bytes ends within an entry."""

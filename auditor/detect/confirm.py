@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -15,18 +15,23 @@ from auditor.detect.plausible import entropy, implausible
 from auditor.detect.plugins import secrets_in_line
 from auditor.detect.prefilter import prefilter
 from auditor.detect.rules import CHECKS, Rule, Ruleset
+from auditor.limits import current
 from auditor.model import Confidence, Secret
 
 CONTEXT = 4096
 """Bytes on each side of a match within which one of the rule's keywords must stand."""
 
-MAX_OF_RULE = 5000
-"""Matches of one path rule in one text that are looked at."""
-
 EDGE = 256
 """Bytes beyond a window that its match may look at."""
 
 _TOGETHER = 16 << 10  # bytes over which hits of one rule are looked at together
+
+Overrun = Callable[[str], None]
+"""Told the id of a rule that hits so often that not all is looked at."""
+
+
+def unheard(_: str) -> None:
+    """Be an Overrun to which it does not matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,7 @@ class Confirmer:
         path: str,
         path_rules: Sequence[int] = (),
         ends_in: tuple[int, int] = (0, sys.maxsize),
+        overrun: Overrun = unheard,
     ) -> list[Found]:
         """Return the matches that raw hits (rule number, end) lead to, of two that overlap the more specific.
 
@@ -76,15 +82,19 @@ class Confirmer:
                 found += self._of_rule(number, text, own, path)
         for number in path_rules:
             if guess or not self._rules[number].generic:
-                found += self._all_of_rule(number, text, path, ends_in)
+                found += self._all_of_rule(number, text, path, ends_in, overrun)
         return most_specific(found)
 
     def _all_of_rule(
-        self, number: int, text: memoryview | bytes, path: str, ends_in: tuple[int, int]
+        self, number: int, text: memoryview | bytes, path: str, ends_in: tuple[int, int], overrun: Overrun
     ) -> Iterator[Found]:
         """Look for a rule in the whole text: for the few files whose path calls for it."""
         rule, (pattern, _, _) = self._rules[number], self._compiled(number)
-        for match in islice(pattern.finditer(bytes(text)), MAX_OF_RULE):
+        most = current().raw_hits
+        for count, match in enumerate(islice(pattern.finditer(bytes(text)), most + 1)):
+            if count == most:
+                overrun(rule.id)
+                return
             found = _judged(rule, match, 0, text, path) if ends_in[0] <= match.end() < ends_in[1] else None
             if found:
                 yield found

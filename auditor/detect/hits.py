@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 
-from auditor.limits import current
+from auditor.limits import Limits, current, named
 
 Hits = list[tuple[int, int]]
 """(rule number, end) for each raw hit, in the order of their ends."""
@@ -39,10 +39,15 @@ def kept_in(found: Hits) -> Callable[[int, int], None]:
 
 
 def thinned(hits: Hits, most: int) -> list[int]:
-    """Return the numbers of the rules that have so many hits that not all were kept."""
+    """Return the numbers of the rules that have so many hits in a block that not all of them were kept."""
     if len(hits) < most:
         return []
     return sorted(rule for rule, count in Counter(rule for rule, _ in hits).items() if count >= most)
+
+
+def too_many(rule: str, limits: Limits) -> str:
+    """Return what is said of a rule, named by its id, of whose hits not all are looked at."""
+    return f"{limits.raw_hits} raw hits of {rule} or more; not all were looked at {named('raw-hits')}"
 
 
 def joined_hits(scan: Callable[[bytes | memoryview], Hits], pieces: Sequence[bytes | memoryview]) -> list[Hits]:

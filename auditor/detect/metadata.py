@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from auditor.limits import current
+from auditor.limits import current, named
 from auditor.model import Config
+
+Note = Callable[[str, str], None]
+"""Told a place, and why not all was searched there."""
+
+_MAX_PLACE, _MAX_KEY = 1024, 256
+"""Characters of a place, and of a key beside a text, that are kept: both are said again of all that lies below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,40 +30,62 @@ class Text:
     step: int | None = None
 
 
-def texts(config: Config, annotations: Mapping[str, str], documents: Mapping[str, Any]) -> Iterator[Text]:
-    """Yield every text of an image's metadata, in a fixed order."""
+def texts(
+    config: Config, annotations: Mapping[str, str], documents: Mapping[str, Any], note: Note = lambda _, __: None
+) -> Iterator[Text]:
+    """Yield every text of an image's metadata, in a fixed order, as far as limits go; tell `note` where they end."""
     raw = config.raw
     for name, value in raw.items():
         if name not in ("history", "rootfs"):
-            yield from _leaves(name, value)
+            yield from _leaves(name, value, note)
     for number, step in enumerate(raw.get("history") or []):
         if isinstance(step, dict):
-            for text in _leaves(f"history[{number}]", step):
+            for text in _leaves(f"history[{number}]", step, note):
                 yield Text(text.where, "", text.value, number)
     for name, value in annotations.items():
-        yield Text(f"annotations.{name}", name, value)
+        yield _text(f"annotations.{name}"[:_MAX_PLACE], name[:_MAX_KEY], value, note)
     for name, document in documents.items():
-        yield from _leaves(name, document)
+        yield from _leaves(name, document, note)
 
 
-def _leaves(where: str, value: Any) -> Iterator[Text]:
+def _leaves(where: str, value: Any, note: Note) -> Iterator[Text]:
     """Walk a JSON value to its texts. Not recursive: hostile documents nest deep."""
-    stack: list[tuple[str, str, Any]] = [(where, "", value)]
-    count, limits = 0, current()
-    while stack:
-        place, key, item = stack.pop()
-        if isinstance(item, dict):
-            stack += [(f"{place}.{name}", str(name), child) for name, child in reversed(item.items())]
-        elif isinstance(item, list):
-            if all(isinstance(child, str) for child in item) and len(item) > 1 and not _is_env(place):
-                # A secret may stand beside the option that names it: Cmd ["app", "--password", "…"].
-                stack.append((place, key, " ".join(item)))
-            stack += [(f"{place}[{at}]", key, child) for at, child in reversed(list(enumerate(item)))]
+    ways = [iter([(where[:_MAX_PLACE], "", value)])]
+    count, most = 0, current().texts
+    while ways:
+        here = next(ways[-1], None)
+        if here is None:
+            ways.pop()
+            continue
+        place, key, item = here
+        if isinstance(item, dict | list):
+            ways.append(_children(place, key, item))
         elif isinstance(item, str) and item:
             count += 1
-            if count > limits.texts:
+            if count > most:
+                note(where, f"more than {most} texts; the rest was left out {named('texts')}")
                 return
-            yield Text(place, "" if _is_env(place) else key, item[: limits.text_bytes])
+            yield _text(place, "" if _is_env(place) else key, item, note)
+
+
+def _children(place: str, key: str, item: dict[str, Any] | list[Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yield place, key and value of what is in an object or a list."""
+    if isinstance(item, dict):
+        for name, child in item.items():
+            yield f"{place}.{name}"[:_MAX_PLACE], name[:_MAX_KEY], child
+        return
+    for at, child in enumerate(item):
+        yield f"{place}[{at}]"[:_MAX_PLACE], key, child
+    if all(isinstance(child, str) for child in item) and len(item) > 1 and not _is_env(place):
+        # A secret may stand beside the option that names it: Cmd ["app", "--password", "…"].
+        yield place, key, " ".join(item)
+
+
+def _text(place: str, key: str, value: str, note: Note) -> Text:
+    most = current().text_bytes
+    if len(value) > most:
+        note(place, f"a text of {len(value)} characters; {most} are searched {named('text-bytes')}")
+    return Text(place, key, value[:most])
 
 
 def _is_env(place: str) -> bool:

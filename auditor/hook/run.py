@@ -13,6 +13,7 @@ from auditor.dockerfile.model import Problem
 from auditor.errors import NotFound, Unreachable
 from auditor.images import daemon
 from auditor.images.reference import ARCHIVE_ENDINGS, TRANSPORTS
+from auditor.limits import AUDITS
 from auditor.model import Severity
 from auditor.pipeline import Audit, Request, audit
 from auditor.records import Records
@@ -66,7 +67,8 @@ def _key(target: str, settings: Settings, scanner: Scanner, request: Request) ->
     if not target.startswith(_ENGINE):
         return None
     image = daemon.inspect(target.removeprefix(_ENGINE))
-    parts = (image.id, sorted(image.names), scanner.ruleset.digest, made_by(), settings.fail_on, request.selection.key)
+    shown = (settings.fail_on, request.selection.key, scanner.limits.differences(AUDITS))
+    parts = (image.id, sorted(image.names), scanner.ruleset.digest, made_by(), *shown)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

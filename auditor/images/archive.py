@@ -21,7 +21,7 @@ from auditor.codec.tar import BLOCK, Header, Walker, is_header, normalise, padde
 from auditor.codec.verify import verified_document
 from auditor.errors import Damaged, ImageError, NotAnImage, NotFound
 from auditor.images import manifest
-from auditor.images.documents import parse_json, parse_object
+from auditor.images.documents import Tally, parse_json, parse_object
 from auditor.images.manifest import Descriptor, Origin
 from auditor.images.source import Content, FileSlice, HeldFile, Image, Layer, Passed
 from auditor.limits import current, named
@@ -92,7 +92,7 @@ def _index(file: HeldFile, what: str) -> dict[str, Member]:
                 raise Damaged(f"{what}: cut off in member {header.path!r:.200}, at byte {size}")
             if header.kind is Kind.FILE:
                 _add(members, header, FileSlice(file, header.offset, header.size), what)
-            _note_link(links, header)
+            _note_link(links, header, what)
         at = at + len(block) if walker.waiting else walker.position
     _finish(walker, size, what)
     return _linked(members, links)
@@ -101,7 +101,7 @@ def _index(file: HeldFile, what: str) -> dict[str, Member]:
 def _pass(stream: BinaryIO, what: str, visit: Visit) -> dict[str, Member]:
     members, links, kept, limits = dict[str, Member](), dict[str, str](), 0, current()
     for header, body in walk_stream(stream, what):
-        _note_link(links, header)
+        _note_link(links, header, what)
         if header.kind is not Kind.FILE:
             continue
         reader = io.BufferedReader(body, 1 << 16)
@@ -182,13 +182,19 @@ def _require_tar(block: bytes, what: str) -> None:
 
 
 def _add(members: dict[str, Member], header: Header, member: Member, what: str) -> None:
-    most = current().image_members
-    if len(members) >= most:
-        raise Damaged(f"{what}: more than {most} members {named('image-members')}")
+    _check_count(members, what)
     members[header.path] = member
 
 
-def _note_link(links: dict[str, str], header: Header) -> None:
+def _check_count(found: Mapping[str, object], what: str) -> None:
+    most = current().image_members
+    if len(found) >= most:
+        raise Damaged(f"{what}: more than {most} members {named('image-members')}")
+
+
+def _note_link(links: dict[str, str], header: Header, what: str) -> None:
+    if header.kind in (Kind.SYMLINK, Kind.HARDLINK):
+        _check_count(links, what)
     if header.kind is Kind.SYMLINK:
         links[header.path] = normalise(posixpath.join(posixpath.dirname(header.path), header.link))
     elif header.kind is Kind.HARDLINK:
@@ -239,7 +245,7 @@ class _Archive:
     """The manifest.Store of an archive's members."""
 
     def __init__(self, members: Mapping[str, Member], what: str) -> None:
-        self._members, self._what = members, what
+        self._members, self._what, self._tally = members, what, Tally(what)
 
     def document(self, descriptor: Descriptor) -> bytes:
         data = self._bytes(_blob_path(descriptor.digest))
@@ -280,20 +286,25 @@ class _Archive:
         return f"; it has {', '.join(names[:10])}" if names else ""
 
     def _entries(self) -> list[dict[str, Any]]:
+        """Return what manifest.json lists. Raises Damaged."""
         if "manifest.json" not in self._members:
             return []
         what = f"{self._what}: manifest.json"
         entries = parse_json(self._bytes("manifest.json"), what)
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise Damaged(f"{what}: want a list of objects")
+        if len(entries) > current().manifests:
+            raise Damaged(f"{what}: lists {len(entries)} images {named('manifests')}")
         return entries
 
     def _docker_image(self, entry: dict[str, Any], origin: Origin) -> Image:
         what = f"{self._what}: manifest.json"
         config_path, paths = entry.get("Config"), entry.get("Layers") or []
-        if not isinstance(config_path, str) or not all(isinstance(path, str) for path in paths):
+        if not isinstance(paths, list) or not all(isinstance(path, str) for path in (config_path, *paths)):
             raise Damaged(f"{what}: Config and Layers must name members")
-        data = self._bytes(config_path)
+        if len(paths) > current().layers:
+            raise Damaged(f"{what}: {len(paths)} layers {named('layers')}")
+        data = self._tally.take(self._bytes(str(config_path)), parsed=True)
         config = manifest.parse_config(data, f"{self._what}: {config_path}")
         if len(config.diff_ids) != len(paths):
             raise Damaged(f"{what}: {len(paths)} layers, but the config names {len(config.diff_ids)}")

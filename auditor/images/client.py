@@ -22,16 +22,18 @@ from urllib3.exceptions import HTTPError
 
 from auditor import __version__
 from auditor.errors import AuditError, Damaged, Misled, NotFound, Unauthorized, Unreachable
-from auditor.images.login import Door, Login, keep_header, reason, stored_login, words
+from auditor.images.login import Door, Login, hidden, keep_header, reason, stored_login, words
 from auditor.images.reach import Guard, is_loopback, origin_of, place_of
 from auditor.images.reference import DOCKER_HUB
-from auditor.images.wire import Adapter, Body, read_at_most
+from auditor.images.wire import Adapter, Body, asked_to_wait, read_at_most
 from auditor.limits import Limits, current, named
 
 _CONNECT_S = 10
 _LOGINS = 2  # the token of another thread, used after a refusal, may have expired meanwhile
 _AUTHORITIES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")  # variables; the second is OpenSSL's own
 _REDIRECTS = (301, 302, 303, 307, 308)
+_BUSY = (429, 503)
+_WORDS = 200  # characters of what a registry says
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,8 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
-    reason: str
-
-    @property
-    def words(self) -> str:
-        """The status and the registry's own words."""
-        return f"HTTP {self.status}: {words(self.body) or self.reason or self.status}"[:200]
+    words: str
+    """The status and the registry's own words, and the limit that was reached."""
 
 
 class Client:
@@ -195,11 +193,16 @@ class Client:
         """Read a whole answer that is no document; one that is longer than an error may be is left there."""
         most = self._limits.registry_error
         body = self._body(response, f"registry {self.host}", most, Damaged("too long"))
+        limit = ""
+        if response.status_code in _BUSY and asked_to_wait(response.headers) > self._limits.registry_wait:
+            limit = f"; asks to wait more than {self._limits.registry_wait} s {named('registry-wait')}"
         try:
             data = read_at_most(body)
         except Damaged:
-            data = b""
-        return Answer(response.status_code, response.headers, data, response.reason or "")
+            data, limit = b"", f"; says more than {most} bytes {named('registry-error')}"
+        said = hidden(words(data) or response.reason or "", self._login, *self._tokens.values())
+        told = f"HTTP {response.status_code}: {said or response.status_code}"[:_WORDS] + limit
+        return Answer(response.status_code, response.headers, data, told)
 
     def _body(self, response: requests.Response, what: str, most: int, too_long: Exception) -> Body:
         return Body(response, what, most, too_long, self.check)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from auditor.errors import Damaged
@@ -17,8 +18,7 @@ def parse_json(data: bytes, what: str) -> Any:
     limits = current()
     if len(data) > limits.json_bytes:
         raise Damaged(f"{what}: {len(data)} bytes are no sensible JSON document {named('json-bytes')}")
-    # An upper bound, and quick: a value stands behind a comma or within a bracket. Parsed, one takes some 70 bytes.
-    if sum(map(data.count, (b",", b"[", b"{"))) > limits.json_values:
+    if values(data) > limits.json_values:
         raise Damaged(f"{what}: more than {limits.json_values} values in a JSON document {named('json-values')}")
     try:
         value = _loads(data)
@@ -29,6 +29,14 @@ def parse_json(data: bytes, what: str) -> Any:
     if _is_deeper(value, limits.json_depth):
         raise Damaged(f"{what}: JSON nested more than {limits.json_depth} deep {named('json-depth')}")
     return value
+
+
+def values(data: bytes) -> int:
+    """Return how many values a document has at most: each stands behind a comma or within a bracket.
+
+    Parsed, a value takes some 70 bytes, and 230 at worst.
+    """
+    return sum(map(data.count, (b",", b"[", b"{")))
 
 
 def _loads(data: bytes) -> Any:
@@ -63,3 +71,46 @@ def quiet_json(document: bytes) -> Any:
         return parse_json(document, "")
     except Damaged:
         return None
+
+
+class Documents(Mapping[str, Any]):
+    """JSON documents by name. Each is parsed when it is asked for: together they would take a lot of memory."""
+
+    def __init__(self, data: Mapping[str, bytes] | None = None) -> None:
+        self._data = dict(data or {})
+
+    def __getitem__(self, name: str) -> Any:
+        return parse_json(self._data[name], name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._data)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __repr__(self) -> str:
+        return "Documents()"
+
+    def joined(self, data: Mapping[str, bytes]) -> Documents:
+        """Return these and others."""
+        return Documents({**self._data, **data})
+
+
+class Tally:
+    """Counts what the documents of one target come to, which may be many."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._limits = what, current()
+        self._bytes = self._values = 0
+
+    def take(self, data: bytes, *, parsed: bool = False) -> bytes:
+        """Count a document, which may stay in memory `parsed`. Raises Damaged where they are too many."""
+        self._bytes += len(data)
+        if self._bytes > self._limits.json_total:
+            most = self._limits.json_total
+            raise Damaged(f"{self._what}: more than {most} bytes of JSON documents {named('json-total')}")
+        self._values += values(data) if parsed else 0
+        if self._values > self._limits.json_values:
+            most = self._limits.json_values
+            raise Damaged(f"{self._what}: more than {most} values in its configs {named('json-values')}")
+        return data

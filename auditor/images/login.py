@@ -123,9 +123,20 @@ def words(body: bytes) -> str:
     """Return the registry's own words of an error; an empty text where there are none."""
     try:
         errors = json.loads(body).get("errors") or [{}]
-        return f"{errors[0].get('code', '')} {errors[0].get('message', '')}".strip()[:200]
+        return f"{errors[0].get('code', '')} {errors[0].get('message', '')}".strip()
     except (ValueError, AttributeError, IndexError, KeyError, TypeError, RecursionError):
         return ""
+
+
+def hidden(text: str, login: Login | None, *headers: str) -> str:
+    """Mask a login, and what Authorization headers hold, in a text of a registry that says back what it was told."""
+    user, password = (login or Login()).encoded
+    keys = [password.decode(), login.identity if login else "", *(header.partition(" ")[2] for header in headers)]
+    if password:
+        keys.append(base64.b64encode(user + b":" + password).decode())
+    for key in filter(None, keys):
+        text = text.replace(key, "****")
+    return text
 
 
 def reason(exc: BaseException) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from auditor.errors import Damaged, ImageError, NotFound
-from auditor.images.documents import parse_json, parse_object, quiet_json
+from auditor.images.documents import Documents, Tally, parse_json, parse_object, quiet_json
 from auditor.images.source import Content, Image, Layer, Passed
 from auditor.limits import current, named
 from auditor.model import Config, DiffID, Digest, Platform, Skipped, Step
@@ -141,10 +141,10 @@ def images(store: Store, roots: Sequence[Descriptor], origin: Origin) -> tuple[I
     Raises NotFound where no platform matches, Damaged on broken documents.
     """
     found: list[Image] = []
-    attestations: dict[str, list[Any]] = {}
+    attestations: dict[str, list[bytes]] = {}
     missing: list[Skipped] = []
     platforms: list[str] = []
-    seen, most = set[Digest](), current().manifests
+    seen, most, tally = set[Digest](), current().manifests, Tally(origin.target)
     for descriptor, names in leaves(store, roots):
         if descriptor.digest in seen:
             continue
@@ -153,13 +153,13 @@ def images(store: Store, roots: Sequence[Descriptor], origin: Origin) -> tuple[I
             raise Damaged(f"{origin.target}: more than {most} manifests {named('manifests')}")
         if descriptor.is_attestation:
             subject = descriptor.annotations.get("vnd.docker.reference.digest", "")
-            attestations.setdefault(subject, []).extend(_statements(store, descriptor))
+            attestations.setdefault(subject, []).extend(_statements(store, descriptor, tally))
             continue
         if descriptor.platform is not None:
             platforms.append(str(descriptor.platform))
         if descriptor.platform is None or platform_matches(origin.platform, descriptor.platform):
             try:
-                found.append(_image(store, descriptor, names, origin))
+                found.append(_image(store, descriptor, names, origin, tally))
             except NotFound as exc:
                 if descriptor.platform is None:
                     raise
@@ -173,14 +173,14 @@ def images(store: Store, roots: Sequence[Descriptor], origin: Origin) -> tuple[I
     return tuple(
         replace(
             image,
-            documents={**image.documents, **_numbered(attestations.get(image.digest or "", []))},
+            documents=image.documents.joined(_numbered(attestations.get(image.digest or "", []))),
             skipped=(*image.skipped, *missing),
         )
         for image in wanted
     )
 
 
-def _numbered(statements: list[Any]) -> dict[str, Any]:
+def _numbered(statements: list[bytes]) -> dict[str, bytes]:
     return {f"attestation[{index}]": statement for index, statement in enumerate(statements)}
 
 
@@ -225,7 +225,7 @@ def leaves(
             yield from leaves(store, parsed, depth + 1, own, seen)
 
 
-def _image(store: Store, descriptor: Descriptor, names: tuple[str, ...], origin: Origin) -> Image:
+def _image(store: Store, descriptor: Descriptor, names: tuple[str, ...], origin: Origin, tally: Tally) -> Image:
     what = f"{origin.target}: manifest {descriptor.digest}"
     manifest = parse_object(store.document(descriptor), what)
     if manifest.get("schemaVersion") == 1:
@@ -234,7 +234,7 @@ def _image(store: Store, descriptor: Descriptor, names: tuple[str, ...], origin:
     if len(layers) > current().layers:
         raise Damaged(f"{what}: {len(layers)} layers {named('layers')}")
     annotations = {**descriptor.annotations, **_strings(manifest.get("annotations"))}
-    document = store.document(config) if config and config.size != 0 else b"{}"
+    document = tally.take(store.document(config), parsed=True) if config and config.size != 0 else b"{}"
     if config and _is_image_config(config, document):
         parsed = parse_config(document, f"{origin.target}: config {config.digest}")
         if len(parsed.diff_ids) != len(layers):
@@ -253,7 +253,6 @@ def _image(store: Store, descriptor: Descriptor, names: tuple[str, ...], origin:
             names,
             annotations,
         )
-    raw = quiet_json(document)
     return Image(
         origin.target,
         origin.transport,
@@ -263,7 +262,7 @@ def _image(store: Store, descriptor: Descriptor, names: tuple[str, ...], origin:
         tuple(_blob(store, layer) for layer in layers),
         names,
         annotations,
-        {"config": raw} if raw else {},
+        Documents({"config": document} if quiet_json(document) else {}),
         stacked=False,
     )
 
@@ -299,8 +298,14 @@ def _is_image_config(config: Descriptor, document: bytes) -> bool:
     return isinstance(value, dict) and isinstance(value.get("rootfs"), dict)
 
 
-def _statements(store: Store, descriptor: Descriptor) -> list[Any]:
-    """Return the in-toto statements of an attestation manifest."""
-    manifest = parse_object(store.document(descriptor), f"attestation {descriptor.digest}")
-    layers, _ = _children(manifest, f"attestation {descriptor.digest}")
-    return [parse_json(store.document(layer), f"attestation {layer.digest}") for layer in layers[: current().manifests]]
+def _statements(store: Store, descriptor: Descriptor, tally: Tally) -> list[bytes]:
+    """Return the in-toto statements of an attestation manifest. Raises Damaged where one is no JSON."""
+    what = f"attestation {descriptor.digest}"
+    layers, _ = _children(parse_object(store.document(descriptor), what), what)
+    if len(layers) > current().layers:
+        raise Damaged(f"{what}: {len(layers)} layers {named('layers')}")
+    statements = []
+    for layer in layers:
+        statements.append(tally.take(store.document(layer)))
+        parse_json(statements[-1], f"attestation {layer.digest}")
+    return statements

@@ -111,9 +111,9 @@ def is_loopback(host: str) -> bool:
 
 
 def place_of(url: str) -> str:
-    """Return an address without its query, which may hold what opens a door. Raises ValueError as `origin_of`."""
+    """Return the host of an address; the rest may hold what opens a door. Raises ValueError as `origin_of`."""
     scheme, host, port = origin_of(url)
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{urlsplit(url).path}"[:150]
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"[:150]
 
 
 class Guard:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
 from auditor.errors import ImageError
+from auditor.images.documents import Documents
 from auditor.model import Config, DiffID, Digest, Skipped
 
 
@@ -126,6 +127,6 @@ class Image:
     layers: tuple[Layer, ...]
     names: tuple[str, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict, repr=False)
-    documents: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    documents: Documents = field(default_factory=Documents, repr=False)
     stacked: bool = True
     skipped: tuple[Skipped, ...] = ()

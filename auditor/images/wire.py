@@ -11,7 +11,7 @@ import io
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import requests
@@ -158,6 +158,14 @@ class Adapter(HTTPAdapter):
         response = super().send(*arguments, **more)
         self.max_retries = self._patient
         return response
+
+
+def asked_to_wait(headers: Mapping[str, str]) -> float:
+    """Return the seconds that `Retry-After` asks for; 0 where it says nothing that can be understood."""
+    try:
+        return float(Retry().parse_retry_after(headers.get("Retry-After", "0")))
+    except (HTTPError, ValueError, OverflowError):
+        return 0.0
 
 
 def _patience(longest_s: int) -> type[Retry]:

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from auditor.codec.tar import Header
-from auditor.errors import Damaged
-from auditor.limits import current, named
 from auditor.model import Kind
 
 # OCI image spec, layer.md#whiteouts.
@@ -33,13 +31,12 @@ class Listing:
     links: dict[int, str] = field(default_factory=dict)
     whiteouts: list[str] = field(default_factory=list)
     opaque: list[str] = field(default_factory=list)
-    most: int = field(default_factory=lambda: current().entries, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def add(self, header: Header) -> None:
-        """Append an entry, or note what it removes. Raises Damaged beyond `most`."""
+        """Append an entry, or note what it removes. How many there may be, the walker of the tar says."""
         path = header.path
         if WHITEOUT in path:
             folder, _, name = path.rpartition("/")
@@ -53,8 +50,6 @@ class Listing:
                 return
         if not path and header.kind is not Kind.DIR:
             return  # nothing but a folder can be the root
-        if len(self.paths) >= self.most:
-            raise Damaged(f"tar: more than {self.most} entries {named('entries')}")
         if header.kind in (Kind.SYMLINK, Kind.HARDLINK):
             self.links[len(self.paths)] = header.link
         self.paths.append(path)

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from auditor.limits import current
 from auditor.pipeline import Audit
 from auditor.report.document import image_object
 from auditor.report.terminal import printed
 from auditor.report.text import instruction, printable, shortened, size
 
 SCHEMA = "image-audit-history/1"
-_MAX_INSTRUCTION = 200
 
 
 def render_json(audits: Sequence[Audit]) -> str:
@@ -45,7 +45,7 @@ def _table(audit: Audit) -> Table:
             table.add_row(*_numbers(audit, layer), "unknown: the history does not fit the layers")
     for step, made in reversed(rows):
         numbers = ["", "0 B", "", "", "", ""] if made is None else _numbers(audit, made)
-        text = shortened(printable(instruction(step.created_by)), _MAX_INSTRUCTION)
+        text = shortened(printable(instruction(step.created_by)), current().line_shown)
         if step.comment and step.comment != "buildkit.dockerfile.v0":
             text = f"{text} ({printable(step.comment)})".strip()
         table.add_row(*numbers, text)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from auditor.limits import current
 from auditor.model import Finding, Severity
 from auditor.pipeline import Audit
 from auditor.report.text import instruction, plural, printable, shortened
 from auditor.selection import By
 
-MAX_INSTRUCTION = 160
 MAX_PATH = 1000
 
 
@@ -28,7 +28,7 @@ def place(finding: Finding) -> str:
 
 def step(created_by: str | None) -> str:
     """Return an instruction, cut to a length that a table takes; "" where it is not known."""
-    return shortened(printable(instruction(created_by)), MAX_INSTRUCTION)
+    return shortened(printable(instruction(created_by)), current().line_shown)
 
 
 def fate(finding: Finding) -> list[str]:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from auditor.detect.confirm import Overrun
+from auditor.detect.hits import too_many
 from auditor.detect.place import Place, place
 from auditor.scan.held import Held, Piped
 from auditor.scan.lines import is_binary
@@ -62,9 +64,11 @@ class Inside:
         skipped: list[tuple[str, str]] = []
         matches: list[Match] = []
         count = 0
+        overrun = dict[str, None]()
         for group in _grouped(self._pieces(path, content, lambda where, reason: skipped.append((where, reason)))):
             count += sum(piece.window is None or piece.window.begin == 0 for piece in group)
-            matches += self._matches(entry, path, group)
+            matches += self._matches(entry, path, group, overrun.setdefault)
+        skipped += [(path, too_many(rule, self._scanner.limits)) for rule in overrun]
         checksums = Checksums.of(content) if isinstance(content, Held) and (matches or known) else None
         return Look(count, tuple(matches), tuple(skipped), checksums, self.looks_packed(path, content.head(HEAD)))
 
@@ -86,13 +90,13 @@ class Inside:
         if len(text) <= MAX_STRETCHED and place(path) < Place.OTHERS and not is_binary(text):
             yield from self._unpacker.stretches(text, skipped)
 
-    def _matches(self, entry: int, path: str, group: Sequence[Piece]) -> Iterator[Match]:
+    def _matches(self, entry: int, path: str, group: Sequence[Piece], overrun: Overrun) -> Iterator[Match]:
         """Yield the secrets in some pieces of the file at an absolute path."""
         texts = [
             Text(piece.data, f"{path}/{piece.member.replace('!', '/')}" if piece.member else path, piece.window)
             for piece in group
         ]
-        for piece, text, found in zip(group, texts, self._scanner.scan_texts(texts), strict=True):
+        for piece, text, found in zip(group, texts, self._scanner.scan_texts(texts, overrun), strict=True):
             for one in found:
                 line = text.line(one.start) if piece.line is None else piece.line
                 yield Match(

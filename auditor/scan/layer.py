@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -20,14 +21,17 @@ from isal import isal_zlib
 from auditor.codec.tar import BLOCK, Header, Walker, is_header
 from auditor.codec.verify import HashingReader
 from auditor.detect.place import Place, is_foreign_source, place
+from auditor.errors import Damaged
 from auditor.layers.listing import Listing, plain_file
 from auditor.layers.windows import Window, WindowReader
+from auditor.limits import named
 from auditor.model import DiffID, Digest
 from auditor.scan import wordless
 from auditor.scan.documents import is_document, kept
 from auditor.scan.held import Held, Piped
 from auditor.scan.inside import HEAD, MAX_STRETCHED, Look
 from auditor.scan.lines import LineCounter
+from auditor.scan.quota import Quota
 from auditor.scan.record import Checksums, LayerRecord, Match
 from auditor.scan.repositories import Repositories
 from auditor.scan.wordless import MIN_WORDLESS, is_wordless
@@ -35,14 +39,8 @@ from auditor.scan.wordless import MIN_WORDLESS, is_wordless
 if TYPE_CHECKING:
     from auditor.scan.scanner import Scanner
 
-MAX_MATCHES = 1000
-"""Matches of one file version that are kept; a file with more is noted as skipped from there on."""
-MAX_LAYER_MATCHES = 10_000
-"""Matches of a layer that are kept."""
-MAX_HELD, MAX_PACKED = 16 << 20, 64 << 20
-"""A file that goes on from window to window is held as a whole up to so many bytes; an archive up to the other."""
-MAX_DOCUMENT, MAX_DOCUMENTS = 64 << 20, 256 << 20
-"""Bytes of one package database, and of all in a layer, that are kept, before compression."""
+MAX_HELD = 16 << 20
+"""Bytes of a file that goes on from window to window, and is neither archive nor database, for it to be held whole."""
 MAX_WAITING = 4 << 20
 """A larger archive is opened while it is read, where it can be read front to back."""
 MAX_LOOKING, MAX_LOOKS = 8 << 20, 64
@@ -62,12 +60,10 @@ class LayerPass:
         self._hash = hashlib.sha256()
         self._size = 0
         self._matches: list[Match] = []
-        self._counts: dict[int, int] = {}
-        self._kept = 0
-        self._skipped: list[tuple[str | None, str]] = []
+        self._quota = Quota(scanner.limits)
+        self._refused = -1  # the last archive that goes on, and is too large to be opened
         self._checksums: dict[int, Checksums] = {}
         self._documents: dict[int, bytes] = {}
-        self._document_bytes = 0
         self._path_rules: dict[int, list[int]] = {}  # by entry: rules that its path calls for
         self._lines = LineCounter(self._listing)
         self._next = 0  # the first entry that no finished window held to its end
@@ -116,7 +112,7 @@ class LayerPass:
             self._size,
             self._listing,
             tuple(self._repositories.named(self._matches, self._listing.paths)),
-            tuple(self._skipped),
+            tuple(self._quota.skipped),
             self._walker is not None,
             decoded=self._decoded,
             checksums=self._checksums,
@@ -129,6 +125,8 @@ class LayerPass:
         if window.fresh == 0:
             self._walker = Walker() if len(fresh) == 0 or is_header(bytes(fresh[:BLOCK])) else None
         self._size = window.end
+        if self._size > self._scanner.limits.layer_bytes:
+            raise Damaged(f"has more than {self._scanner.limits.layer_bytes} bytes {named('layer-bytes')}")
         if self._walker is None:
             self._listing.become(plain_file("", window.end if window.last else sys.maxsize))
             return
@@ -168,6 +166,7 @@ class LayerPass:
     def _finish(self, window: Window, hits: list[tuple[int, int]]) -> None:
         """Handle what a window holds: files that end in it, and the one that goes on."""
         grouped = dict(self._by_entry(window, hits))
+        self._note_thinned(hits, grouped)
         for entry in self._ended(window):
             own = grouped.get(entry, ())
             if own or entry in self._path_rules:
@@ -180,6 +179,13 @@ class LayerPass:
             self._confirm(window, going, grouped.get(going, ()), window.owned_to)
             self._hold(window, going)
         self._lines.count_on(window, going)
+
+    def _note_thinned(self, hits: list[tuple[int, int]], grouped: Mapping[int, _Hits]) -> None:
+        """Note the rules of whose hits in a window not all were kept, at the file that has most of them."""
+        if len(hits) >= self._scanner.limits.raw_hits:
+            most = max(grouped, key=lambda entry: len(grouped[entry]), default=None)
+            path = None if most is None else "/" + self._listing.paths[most]
+            self._scanner.tell_of(hits, partial(self._quota.overrun, path))
 
     def _ended(self, window: Window) -> Iterator[int]:
         """Yield the files with content that end in a window."""
@@ -225,27 +231,15 @@ class LayerPass:
         if not own and not rules:
             return
         text, path = window.view[low:high], "/" + self._listing.paths[entry]
-        for found in self._scanner.confirm(text, own, path, rules, (owned_from - shift, owned_to - shift)):
-            if not self._may_keep(entry, path):
+        ends_in, overrun = (owned_from - shift, owned_to - shift), partial(self._quota.overrun, path)
+        for found in self._scanner.confirm(text, own, path, rules, ends_in, overrun):
+            if not self._quota.takes_match(entry, path):
                 return
             place = shift + found.start
             line = self._lines.line(window, entry, place)
             self._matches.append(
                 Match(entry, found.rule.id, found.secret, line, place - begin, found.check, found.confidence)
             )
-
-    def _may_keep(self, entry: int, path: str) -> bool:
-        """Count a match; False beyond what is kept of a file, and of a layer, which is noted once."""
-        count = self._counts[entry] = self._counts.get(entry, 0) + 1
-        if count > MAX_MATCHES:
-            if count == MAX_MATCHES + 1:
-                self._skipped.append((path, f"more than {MAX_MATCHES} findings; the rest was left out"))
-            return False
-        self._kept += 1
-        if self._kept == MAX_LAYER_MATCHES + 1:
-            reason = f"more than {MAX_LAYER_MATCHES} findings in the layer; the rest was left out"
-            self._skipped.append((None, reason))
-        return self._kept <= MAX_LAYER_MATCHES
 
     def _hold(self, window: Window, entry: int) -> None:
         """Keep what a window brings of the file that goes on, so that it can be had as a whole, or hand it on."""
@@ -263,10 +257,12 @@ class LayerPass:
             self._piped = Piped(head, size)
             self._submit(entry, "/" + path, self._piped, MAX_WAITING)
             return
-        limit = MAX_DOCUMENT if is_document(path) else MAX_PACKED if packed else MAX_HELD
-        self._held = Held() if size <= limit else None
-        if size > limit == MAX_PACKED:
-            self._skipped.append(("/" + path, f"an archive of {size} bytes; {MAX_PACKED} are opened at most"))
+        if packed and not self._quota.takes_archive("/" + path, size):
+            self._refused, packed = entry, False
+        most = MAX_HELD if not packed else self._scanner.limits.archive_bytes
+        if is_document(path):
+            most = max(most, self._scanner.limits.database_bytes)
+        self._held = Held() if size <= most else None
 
     @staticmethod
     def _head(window: Window, begin: int) -> bytes:
@@ -294,23 +290,25 @@ class LayerPass:
             self._piped = None
             return
         look = self._scanner.content and self._worth_a_look(window, entry, "/" + path)
-        document = is_document(path)
-        content = self._content(window, entry) if look or document or entry in self._counts else None
+        document = is_document(path) and self._quota.takes_database("/" + path, self._listing.sizes[entry])
+        content = self._content(window, entry) if look or document or self._quota.counts(entry) else None
         if content is None:
             return
         if look:
             self._look_inside(entry, "/" + path, content)
-        elif entry in self._counts:
+        elif self._quota.counts(entry):
             self._checksums[entry] = Checksums.of(content)
-        if document and self._document_bytes + content.size <= MAX_DOCUMENTS:
-            self._document_bytes += content.size
+        if document:
             self._documents[entry] = isal_zlib.compress(kept(path, content.whole()), 1)
 
     def _worth_a_look(self, window: Window, entry: int, path: str) -> bool:
         begin = self._listing.offsets[entry]
         head = self._head(window, begin) if begin >= window.start else self._held.head(HEAD) if self._held else b""
+        if entry == self._refused:
+            return False
         if self._scanner.inside.looks_packed(path, head):
-            return True
+            whole = begin >= window.start and not self._scanner.inside.is_streamed(path, head)
+            return not whole or self._quota.takes_archive(path, self._listing.sizes[entry])
         return (
             self._listing.sizes[entry] <= MAX_STRETCHED and not is_foreign_source(path) and place(path) < Place.OTHERS
         )
@@ -321,7 +319,7 @@ class LayerPass:
         self._submit(entry, path, content, content.size)
 
     def _submit(self, entry: int, path: str, content: Held | Piped, waiting: int) -> None:
-        look = self._scanner.submit_look(entry, path, content, known=entry in self._counts)
+        look = self._scanner.submit_look(entry, path, content, known=self._quota.counts(entry))
         self._looking.append((entry, path, waiting, look))
         self._looking_bytes += waiting
         while self._looking_bytes > MAX_LOOKING or len(self._looking) > MAX_LOOKS:
@@ -332,8 +330,9 @@ class LayerPass:
         self._looking_bytes -= size
         seen = look.result()
         self._decoded += seen.pieces
-        self._skipped += [(path if where == path else f"{path}!{where}", reason) for where, reason in seen.skipped]
-        found = [match for match in seen.matches if self._may_keep(entry, path)]
+        for where, reason in seen.skipped:
+            self._quota.skipped.append((path if where in (path, "") else f"{path}!{where}", reason))
+        found = [match for match in seen.matches if self._quota.takes_match(entry, path)]
         # What is stored as it stands was seen from outside too: its place inside says more.
         within = {match.secret for match in found} if seen.packed else set()
         if within:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from auditor.codec.compression import compression_of, decompressed
 from auditor.codec.verify import HashingReader
-from auditor.detect.confirm import Confirmer, Found
-from auditor.detect.hits import Hits, joined_hits
+from auditor.detect.confirm import Confirmer, Found, Overrun, unheard
+from auditor.detect.hits import Hits, joined_hits, thinned
 from auditor.detect.matcher import Matcher
 from auditor.detect.rules import Ruleset
 from auditor.errors import Damaged
+from auditor.limits import adopt, current, within
 from auditor.memory import return_large_blocks
 from auditor.progress import Progress, Silent
 from auditor.scan.held import Held, Piped
@@ -27,7 +29,8 @@ from auditor.scan.text import Text
 class Scanner:
     """Scans layers, and short texts, with one ruleset. Close it to end its threads.
 
-    With `content` false no file is searched: layers are only listed and verified.
+    With `content` false no file is searched: layers are only listed and verified. The limits are those in force when it
+    is made, whichever thread then has it scan.
     """
 
     def __init__(
@@ -42,29 +45,30 @@ class Scanner:
         return_large_blocks()
         self.ruleset = ruleset
         self.content = content
+        self.limits = current()
         self.progress = progress or Silent()
         self.inside = Inside(self)
         self._matcher = Matcher(ruleset, cache)
         self.path_rules = self._matcher.paths
         self._confirmer = Confirmer(ruleset)
-        self._pool = ThreadPoolExecutor(max(1, jobs), "match")
+        self._pool = ThreadPoolExecutor(max(1, jobs), "match", adopt, (self.limits,))
         self._hasher = ThreadPoolExecutor(1, "hash")
-        self._looker = ThreadPoolExecutor(max(1, jobs), "look")
+        self._looker = ThreadPoolExecutor(max(1, jobs), "look", adopt, (self.limits,))
 
     def close(self) -> None:
         """End the threads. What waits for one is dropped: after an interruption nobody wants it."""
         for pool in (self._pool, self._hasher, self._looker):
             pool.shutdown(cancel_futures=True)
 
-    def scan_text(self, text: str) -> list[Found]:
+    def scan_text(self, text: str, overrun: Overrun = unheard) -> list[Found]:
         """Return the secrets in a short text, by place in its UTF-8 bytes."""
-        return self.scan_bytes(text.encode("utf-8", "surrogateescape"), "")
+        return self.scan_texts([Text(text.encode("utf-8", "surrogateescape"), "")], overrun)[0]
 
     def scan_bytes(self, data: bytes, path: str) -> list[Found]:
         """Return the secrets in a small file whose absolute path is given, or in a text of no file."""
         return self.scan_texts([Text(data, path)])[0]
 
-    def scan_texts(self, texts: Sequence[Text]) -> list[list[Found]]:
+    def scan_texts(self, texts: Sequence[Text], overrun: Overrun = unheard) -> list[list[Found]]:
         """Return the secrets in each of some texts, in one search for all."""
         hits: list[Hits] = [[] for _ in texts]
         wordless = [text.is_wordless for text in texts]
@@ -72,24 +76,35 @@ class Scanner:
             chosen = [at for at, is_kind in enumerate(wordless) if is_kind is kind]
             for at, own in zip(chosen, joined_hits(search, [texts[at].data for at in chosen]), strict=True):
                 hits[at] = own
+        if sum(map(len, hits)) >= self.limits.raw_hits:
+            self.tell_of(chain.from_iterable(hits), overrun)
         rules = self.path_rules.of([text.path.lstrip("/") for text in texts])
         return [
-            self._confirm(text, hits[at], rules.get(at, ())) if hits[at] or at in rules else []
+            self._confirm(text, hits[at], rules.get(at, ()), overrun) if hits[at] or at in rules else []
             for at, text in enumerate(texts)
         ]
 
-    def _confirm(self, text: Text, hits: Hits, rules: Sequence[int]) -> list[Found]:
+    def tell_of(self, hits: Iterable[tuple[int, int]], overrun: Overrun) -> None:
+        """Tell of the rules that have so many hits in one search that not all were kept."""
+        for number in thinned(list(hits), self.limits.raw_hits):
+            overrun(self.ruleset.rules[number].id)
+
+    def _confirm(self, text: Text, hits: Hits, rules: Sequence[int], overrun: Overrun) -> list[Found]:
         if text.window is None:
-            return self._confirmer.confirm(text.data, hits, text.path, rules)
+            return self._confirmer.confirm(text.data, hits, text.path, rules, overrun=overrun)
         low, high = text.window.owned_from, text.window.owned_to
         own = [(rule, end) for rule, end in hits if low <= end < high]
-        return self._confirmer.confirm(text.data, own, text.path, rules, (low, high))
+        return self._confirmer.confirm(text.data, own, text.path, rules, (low, high), overrun)
 
     def scan_layer(self, stream: BinaryIO, what: str, algorithm: str = "sha256") -> LayerRecord:
         """Read a layer to its end. Raises Damaged, naming `what`, on broken compression or tar data.
 
         `algorithm` is that of the record's digest.
         """
+        with within(self.limits):
+            return self._scanned(stream, what, algorithm)
+
+    def _scanned(self, stream: BinaryIO, what: str, algorithm: str) -> LayerRecord:
         sniffed = io.BufferedReader(cast(io.RawIOBase, stream), 1 << 16)
         packed = compression_of(sniffed.peek(8)[:8]) is not None
         raw = HashingReader(sniffed, algorithm if packed or algorithm != "sha256" else None, self.progress.advance)
@@ -125,9 +140,10 @@ class Scanner:
         path: str,
         path_rules: Sequence[int],
         ends_in: tuple[int, int],
+        overrun: Overrun,
     ) -> list[Found]:
         """Confirm raw hits in one file, or a part of it."""
-        return self._confirmer.confirm(text, hits, path, path_rules, ends_in)
+        return self._confirmer.confirm(text, hits, path, path_rules, ends_in, overrun)
 
 
 def _no_hits(_: memoryview, __: Sequence[tuple[int, int]]) -> Hits:

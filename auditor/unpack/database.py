@@ -35,6 +35,7 @@ def database(body: bytes | Source, room: Room, _: str) -> Iterator[Part]:
                     yield from _cells(base, name.decode("utf-8", "replace"), room)
         except sqlite3.Error as exc:
             room.budget.tick()
+            _raise_of_memory(exc)
             room.skip(None, f"is a broken database: {exc}")
 
 
@@ -99,7 +100,13 @@ def _cells(base: sqlite3.Connection, table: str, room: Room) -> Iterator[Part]:
     except sqlite3.Error as exc:
         if room.budget.late():
             raise Exhausted(room.budget.too_late) from exc
+        _raise_of_memory(exc)
         room.skip(table, f"is a broken table: {exc}")
+
+
+def _raise_of_memory(exc: sqlite3.Error) -> None:
+    if getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_NOMEM:
+        raise MemoryError from exc
 
 
 def _quoted(name: str) -> str:

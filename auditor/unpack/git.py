@@ -135,7 +135,9 @@ class _Pack:
     def close(self, history: History) -> None:
         """Note what could not be read."""
         if self.large:
-            self.room.skip(None, f"{self.large} git objects are too large and were left out")
+            most = self.room.limits.member_bytes
+            reason = f"{self.large} git objects of more than {most} bytes were left out {named('member-bytes')}"
+            self.room.skip(None, reason)
         if self.broken:
             self.room.skip(None, f"{self.broken} git deltas are broken")
         if self.deltas:

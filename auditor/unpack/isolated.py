@@ -21,6 +21,7 @@ from pathlib import Path
 from struct import Struct
 from typing import IO, Any
 
+from auditor.limits import named
 from auditor.unpack.limits import Exhausted, Room
 from auditor.unpack.source import Part, Source, source_of
 
@@ -40,7 +41,7 @@ def read(body: bytes | Source, room: Room, kind: str) -> Iterator[Part]:
     except _Died as exc:
         worker.kill()
         room.budget.tick()
-        room.skip(None, f"can't be read as {kind}: {exc}")
+        room.skip(None, f"can't be read as {kind}: {exc}; its memory is limited {named('reader-memory')}")
     except BaseException:  # whoever asked has enough: what is still to come is nobody's
         worker.kill()
         raise

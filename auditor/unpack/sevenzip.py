@@ -36,6 +36,8 @@ def archive(body: bytes | Source, room: Room, _: str) -> Iterator[Part]:
     if isinstance(problem, _Full):
         most = _KEPT * room.limits.member_bytes
         room.skip(None, f"more than {most} bytes in a 7z archive; the rest was left out {named('member-bytes')}")
+    elif isinstance(problem, MemoryError):
+        raise problem
     elif problem is not None:
         room.skip(None, f"is a broken 7z archive: {type(problem).__name__}: {problem}")
 

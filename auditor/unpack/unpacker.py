@@ -84,6 +84,8 @@ class Unpacker:
                 if depth + 1 < self.limits.codings:
                     for inner in self._stretches(piece.data, room, piece.decoded, depth + 1):
                         yield replace(inner, member=piece.member, line=found.line)
+                elif next(encoded.stretches(piece.data), None) is not None:
+                    room.skip(None, f"lies deeper than {self.limits.codings} encodings {named('codings')}")
 
     def member_of(self, path: str, data: bytes, member: str) -> bytes | None:
         """Return a member as it is stored, by the way in that a `Piece` gives; None where there is none."""

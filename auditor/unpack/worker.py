@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
-from auditor.limits import Limits
+from auditor.limits import Limits, named
 from auditor.memory import keep_off_disk
 from auditor.unpack import database, sevenzip
 from auditor.unpack.isolated import LENGTHS, send
@@ -59,6 +59,9 @@ def _open(asked: dict[str, Any], data: bytes, out: IO[bytes]) -> None:
             send(out, said, body + (part.shown or b""))
     except Exhausted as exc:
         send(out, {"exhausted": str(exc)})
+    except MemoryError:
+        limit = named("reader-memory")
+        send(out, {"skipped": None, "reason": f"can't be read as {asked['kind']}: it takes too much memory {limit}"})
     except Exception as exc:  # each library has errors of its own, and hostile bytes reach all of them
         send(out, {"skipped": None, "reason": f"can't be read as {asked['kind']}: {type(exc).__name__}: {exc}"})
 

@@ -13,8 +13,9 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 
-from auditor.limits import current, named
+from auditor.limits import Limits, named
 from auditor.unpack.limits import Room
 from auditor.unpack.source import Part, Source, source_of
 from auditor.unpack.streams import inflate_raw
@@ -25,6 +26,7 @@ _ENCRYPTED = 1
 _OPENED = 3
 """Times the limit of members that a directory may have for the first of them to be read."""
 _MAX_LZMA_DICTIONARY = 64 << 20
+_ZSTD = 93
 
 
 def archive(body: bytes | Source, room: Room, _: str) -> Iterator[Part]:
@@ -54,7 +56,7 @@ def _member(data: memoryview, entry: zipfile.ZipInfo, room: Room) -> bytes | Non
     if entry.flag_bits & _ENCRYPTED:
         room.skip(entry.filename, "is encrypted")
         return None
-    expand = _METHODS.get(entry.compress_type)
+    expand = _METHODS.get(entry.compress_type) if entry.compress_type != _ZSTD else partial(_zstd, room.limits)
     if expand is None:
         room.skip(entry.filename, f"is compressed by method {entry.compress_type}, which is not read")
         return None
@@ -104,14 +106,15 @@ def _lzma(data: memoryview, size: int) -> bytes:
     return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[options]).decompress(data[9:], size)
 
 
-def _zstd(data: memoryview, size: int) -> bytes:
+def _zstd(limits: Limits, data: memoryview, size: int) -> bytes:
     import zstandard
 
-    reader = zstandard.ZstdDecompressor(max_window_size=current().decoder_memory).stream_reader(data)
+    reader = zstandard.ZstdDecompressor(max_window_size=limits.decoder_memory).stream_reader(data)
     try:
         return bytes(reader.read(size))
     except zstandard.ZstdError as exc:
-        raise ValueError(str(exc)) from exc
+        limit = f" {named('decoder-memory')}" if "memory" in str(exc) else ""
+        raise ValueError(f"{exc}{limit}") from exc
 
 
 _METHODS: dict[int, Callable[[memoryview, int], bytes]] = {
@@ -119,5 +122,4 @@ _METHODS: dict[int, Callable[[memoryview, int], bytes]] = {
     zipfile.ZIP_DEFLATED: _deflate,
     zipfile.ZIP_BZIP2: _bzip2,
     zipfile.ZIP_LZMA: _lzma,
-    93: _zstd,
 }

@@ -18,7 +18,8 @@ Build = Callable[[Path], str]
 class Case:
     """`status` is the exit code: 2 with one line that holds `says`, else `says` stands in a reason of `skipped`.
 
-    `memory_mb` bounds the resident memory of the whole process at its peak.
+    `memory_mb` bounds the resident memory of the whole process at its peak. `command` is what is run with the target
+    behind it; without one, the target is audited into all reports.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Case:
     status: int
     says: str = ""
     memory_mb: int = 150
+    command: tuple[str, ...] = ()
 
 
 def archive(data: bytes, name: str = "image.tar") -> Build:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import Cli
-from tests.hostile import archives, documents, inside, layers, names
+from tests.hostile import archives, documents, inside, layers, names, registries
 from tests.hostile.case import Case
+from tests.hostile.wire import LOGIN, RUNNING
 
-CASES = (*archives.CASES, *documents.CASES, *layers.CASES, *inside.CASES, *names.CASES)
+CASES = (*archives.CASES, *documents.CASES, *layers.CASES, *inside.CASES, *names.CASES, *registries.CASES)
 LIMIT_S, LIMIT_MB = 60, 400
 MEASURE = str(Path(__file__).with_name("measure.py"))
 REPORTS = ("report.json", "report.html", "report.sarif", "report.md", "report.xml", "gl-secret-detection-report.json")
@@ -46,12 +49,26 @@ def run(cli: Cli, *arguments: object) -> Ended:
     return Ended(measured["status"], done.stdout.decode(), done.stderr.decode(), measured["kibibytes"] / 1024)
 
 
+@pytest.fixture(autouse=True)
+def registries_end() -> Iterator[None]:
+    """Close the registries of a case."""
+    yield
+    while RUNNING:
+        RUNNING.pop().close()
+
+
 def audited(cli: Cli, case: Case) -> tuple[Ended, dict[str, Any] | None]:
-    """Audit an input into all reports; return the JSON one where there is one."""
+    """Audit an input into all reports; return the JSON one where there is one. To registries there is a login."""
     source = cli.folder / "input"
     source.mkdir()
+    target = case.build(source)
+    login = base64.b64encode(":".join(LOGIN).encode()).decode()
+    config = {"auths": {registry.address: {"auth": login} for registry in RUNNING}}
+    folder = Path(cli.environment["DOCKER_CONFIG"])
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
     outputs = [word for name in REPORTS for word in ("-o", name)]
-    done = run(cli, "scan", case.build(source), *outputs)
+    done = run(cli, *(case.command or ("scan", *outputs)), target)
     path = cli.folder / "report.json"
     return done, json.loads(path.read_text()) if path.exists() else None
 
@@ -66,6 +83,12 @@ def test_it_ends_as_the_table_says(cli: Cli, case: Case) -> None:
     assert not {path for path in set(Path("/tmp").iterdir()) - outside if path.name in ("up", "absolute", "slipped")}
     assert_is_inert(done.out + done.err)
     assert "Traceback" not in done.err and "internal error" not in done.err
+    for registry in RUNNING:
+        assert not registry.leaks or not any(asked.has_login for asked in registry.asked)
+    assert not {word for word in LOGIN if word in done.out + done.err}
+    if case.command[:2] == ("registry", "scan"):
+        assert case.says in done.out + done.err, done.out + done.err
+        return
     if done.status == 2:
         assert report is None and done.out == ""
         assert len(done.err.splitlines()) == 1 and case.says in done.err, done.err
@@ -73,7 +96,7 @@ def test_it_ends_as_the_table_says(cli: Cli, case: Case) -> None:
     assert report is not None and done.err == ""
     reasons = [item["reason"] for item in report["skipped"]]
     assert case.says in "\n".join(reasons), reasons
-    for name in REPORTS:
+    for name in REPORTS if not case.command else ():
         assert_is_inert((cli.folder / name).read_text())
 
 
