@@ -181,10 +181,16 @@ def _engine(url: URL) -> Engine:
 
 
 def _make_private(path: Path) -> None:
-    """Make the file before SQLite does, which would let everybody read it."""
+    """Make the file before SQLite does, which would let everybody read it.
+
+    One that is there is not opened: closing it would drop the locks that this process has on it, SQLite's among them.
+    """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if not path.exists():
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return  # another process made it just now; of anything else SQLite says what it is
     except OSError as exc:
         raise StoreError(f"store {path}: {exc.strerror}") from exc
 

@@ -198,7 +198,7 @@ class LayerStore:
             os.close(lock)
 
     def _connected(self) -> sqlite3.Connection:
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        self._make_private()
         database = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             (version,) = database.execute("PRAGMA user_version").fetchone()
@@ -213,6 +213,14 @@ class LayerStore:
             database.close()
             raise
         return database
+
+    def _make_private(self) -> None:
+        """Make the file before SQLite does. One that is there is not opened: closing it would drop SQLite's locks."""
+        try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            if self.path.is_symlink():
+                raise
 
     def _run(self, statement: str, *values: Any) -> sqlite3.Cursor:
         if self._database is None:

@@ -142,6 +142,19 @@ def test_several_may_open_a_new_store_at_once(url: str) -> None:
     assert len({item.stdout for item in done}) == 1
 
 
+def test_a_second_one_in_a_process_leaves_the_first_its_locks(tmp_path: Path) -> None:
+    """Or another process would take away the log that the first still writes."""
+    url = f"sqlite:///{tmp_path}/s.sqlite"
+    with closing(Store(url, patience_s=0)) as first:
+        Store(url).close()
+        program = f"from auditor.fleet.store import Store; Store({url!r}).close()"
+        subprocess.run([sys.executable, "-c", program], check=True)
+        key = {"host": "h", "name": "n"}
+        first.write(lambda c: put(c, schema.repository, key, {}))
+        with closing(Store(url)) as other:
+            assert len(other.read(lambda c: c.execute(select(schema.repository)).all())) == 1
+
+
 def test_several_may_write_one_row_at_once(url: str) -> None:
     with closing(Store(url)) as opened:
         key = {"host": "h", "name": "n"}

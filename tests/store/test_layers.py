@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -140,3 +142,16 @@ def test_four_processes_lose_no_record(tmp_path: Path, opened: Open) -> None:
         process.join()
     assert [process.exitcode for process in processes] == [0] * 4
     assert opened(tmp_path).usage().records == 200
+
+
+def test_a_second_one_in_a_process_leaves_the_first_its_locks(
+    tmp_path: Path, store: LayerStore, opened: Open, said: Said
+) -> None:
+    """Or another process would take away the log that the first still writes."""
+    opened(tmp_path / "cache").close()
+    program = f"from auditor.store.layers import *; LayerStore(Path({str(tmp_path / 'cache')!r}), print).close()"
+    subprocess.run([sys.executable, "-c", program], check=True)
+    store.keep_record("key", b"data")
+    read = program.replace(".close()", ".record('key')").replace("LayerStore", "assert LayerStore")
+    subprocess.run([sys.executable, "-c", read], check=True)
+    assert said == []
