@@ -88,7 +88,7 @@ class CopyRules:
         if (
             not entries
             and known
-            and (known.certain or re.search(r"(?i)key|\.npmrc|\.pypirc|credential|secret|config", path))
+            and (known.certain or re.search(r"(?i)key|\.npmrc|\.pypirc|credential|secret|config|account", path))
         ):
             message = f"{keyword} brings {source} into the image: by its name a {known.what}"
             yield self._problem(stage, step, Rule.SECRET_FILE_COPIED, source, Severity.HIGH, message, _ADVICE)

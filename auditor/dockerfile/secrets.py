@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from auditor.detect.confirm import Found
-from auditor.detect.plausible import implausible
 from auditor.dockerfile.model import Problem, Rule, Step
 from auditor.dockerfile.names import Value, is_literal, names_secret, value_of
 from auditor.dockerfile.shell import Command, commands
@@ -121,7 +120,7 @@ class TextRules:
         for heredoc in one.heredocs:
             target = copy_target(step, escape)
             path = absolute(heredoc.name, target) if target.endswith("/") else target
-            items = self.scanner.scan_bytes(heredoc.content.encode(), path)
+            items = self.scanner.scan_bytes(heredoc.content.encode("utf-8", "surrogateescape"), path)
             yield from _problems(items, step, Rule.SECRET_FILE_COPIED, f"{one.keyword} writes {path} with", advice)
 
     def _found(self, step: Step, rule: Rule, text: str, what: str, advice: str) -> Iterator[Problem]:
@@ -137,7 +136,7 @@ class TextRules:
             text = " ".join(one.words) if one.words is not None else one.text
         for said in (text, *(heredoc.content for heredoc in one.heredocs)):
             for match in _URL.finditer(said):
-                problem = _url_problem(match, said, step)
+                problem = _url_problem(match, step)
                 if problem:
                     yield problem
                     return
@@ -174,7 +173,7 @@ def _in_url(text: str, item: Found) -> bool:
     return not re.search(rb"[\s/@]", between[3:]) and data[item.end : item.end + 1] == b"@"
 
 
-def _url_problem(match: re.Match[str], text: str, step: Step) -> Problem | None:
+def _url_problem(match: re.Match[str], step: Step) -> Problem | None:
     user, password, host = match["user"], match["password"], match["host"]
     secret = password or user
     address = f"{match['scheme']}://****@{host}"
@@ -184,11 +183,13 @@ def _url_problem(match: re.Match[str], text: str, step: Step) -> Problem | None:
         return Problem(Rule.CREDENTIALS_IN_URL, step.instruction.line, Severity.HIGH, message, _URL_ADVICE)
     if "$" in secret or (password is None and not _token_user(user, match["scheme"])):
         return None
-    line = text[max(0, match.start() - 20) : match.end() + 80]
-    if implausible(secret, line, "/.env"):
+    worth = value_of("password", secret)
+    if worth is Value.NONE:
         return None
-    message = f"Credentials in the URL {address}"
-    return Problem(Rule.CREDENTIALS_IN_URL, step.instruction.line, Severity.HIGH, message, _URL_ADVICE)
+    severity = Severity.HIGH if worth is Value.SECRET else Severity.MEDIUM
+    guessed = "" if worth is Value.SECRET else ", which anybody could guess"
+    message = f"Credentials in the URL {address}{guessed}"
+    return Problem(Rule.CREDENTIALS_IN_URL, step.instruction.line, severity, message, _URL_ADVICE)
 
 
 def _token_user(user: str, scheme: str) -> bool:

@@ -130,6 +130,19 @@ def test_credentials_in_a_url_are_one_finding(check: Check, line: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("password", "severity"), [("hunter2", "high"), ("Tr0ub4dor", "high"), ("password", "medium"), ("app", "medium")]
+)
+def test_credentials_that_people_think_up_are_found_in_a_url(check: Check, password: str, severity: str) -> None:
+    (found,) = check(text(f"RUN git clone https://ci:{password}@git.example.com/a.git"))
+    assert (found.rule, found.severity) == ("credentials-in-url", severity)
+
+
+@pytest.mark.parametrize("password", ["<password>", "${PASSWORD}", "changeme", "your-token"])
+def test_a_placeholder_in_a_url_is_none(check: Check, password: str) -> None:
+    assert check(text(f"RUN git clone https://ci:{password}@git.example.com/a.git")) == ()
+
+
+@pytest.mark.parametrize(
     "setting", ["POSTGRES_PASSWORD=postgres", "MYSQL_ROOT_PASSWORD=root", "JWT_SECRET=secret", "DB_PASSWORD=secret123"]
 )
 @pytest.mark.parametrize("keyword", ["ENV", "ARG"])
