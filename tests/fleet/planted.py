@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -35,9 +36,14 @@ class Remote:
         self.session = session or requests.Session()
         self.session.trust_env = False
         self._there: set[tuple[str, str]] = set()
+        self._pushing: dict[str, threading.Lock] = {}
 
     def blob(self, repository: str, data: bytes) -> None:
         name = digest(data)
+        with self._pushing.setdefault(name, threading.Lock()):  # the registry loses one that comes twice at a time
+            self._push_blob(repository, name, data)
+
+    def _push_blob(self, repository: str, name: str, data: bytes) -> None:
         if (repository, name) in self._there:
             return
         started = self.session.post(f"{self.base}/{repository}/blobs/uploads/")

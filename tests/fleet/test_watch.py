@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from auditor.errors import StoreError, UsageError
-from auditor.fleet import health, queries
+from auditor.errors import StoreError
+from auditor.fleet import queries
 from auditor.fleet.metrics import Metrics
 from auditor.fleet.notify import Notifier
 from auditor.fleet.rows import SweepRow
-from auditor.fleet.schedule import Schedule, parse_schedule
+from auditor.fleet.schedule import parse_schedule
 from auditor.fleet.watch import Stopped, Watch
 from tests.conftest import Cli
 from tests.fleet.conftest import Sweeps
@@ -172,71 +172,6 @@ def test_what_an_earlier_run_found_is_shown_from_the_start() -> None:
     watch.remember(row(high=4, layers_read=9))
     shown = numbers(watch.pages()["/metrics"]()[2].decode())
     assert (shown["findings high"], shown["last_good_sweep_age_seconds"], shown["layers_read_total"]) == (4, 90, 0)
-
-
-class TestSchedule:
-    def next_of(self, cron: str, zone: str, *moments: str) -> list[str]:
-        schedule = parse_schedule(cron, zone, 0, START)
-        return [f"{schedule.after(datetime.datetime.fromisoformat(text)):%m-%dT%H:%M}" for text in moments]
-
-    def test_it_follows_the_clocks_of_its_zone(self) -> None:
-        before, after = "2026-10-24T12:00:00Z", "2026-10-25T12:00:00Z"
-        assert self.next_of("0 3 * * *", "Europe/Berlin", before, after) == ["10-25T02:00", "10-26T02:00"]
-        assert self.next_of("0 */6 * * *", "Asia/Kolkata", before) == ["10-24T12:30"]
-
-    def test_a_time_that_does_not_exist_comes_after_the_gap_and_one_that_is_twice_comes_once(self) -> None:
-        assert self.next_of("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z") == ["03-29T01:00"]
-        (first,) = self.next_of("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z")
-        assert self.next_of("30 2 * * *", "Europe/Berlin", f"2026-{first}:00Z") == ["10-26T01:30"]
-
-    def test_days_are_read_as_cron_reads_them(self) -> None:
-        monday, sunday = "11-30T00:00", "11-29T00:00"
-        assert self.next_of("0 0 * * 1", "UTC", "2026-11-24T12:00:00Z") == [monday]
-        assert self.next_of("0 0 * * 0", "UTC", "2026-11-24T12:00:00Z") == [sunday]
-        assert self.next_of("0 0 27 * 1", "UTC", "2026-11-24T12:00:00Z") == ["11-27T00:00"]
-
-    def test_jitter_puts_off_by_a_part_of_what_it_may(self) -> None:
-        schedule = Schedule("0 * * * *", datetime.UTC, 600, draw=lambda low, high: low + high / 2)
-        assert schedule.after(START) == START.replace(hour=13, minute=5, second=0)
-
-    @pytest.mark.parametrize(
-        ("cron", "zone", "reason"),
-        [
-            ("* * *", "UTC", "--cron '* * *': Wrong number of fields; want minute, hour"),
-            ("61 * * * *", "UTC", "--cron '61 * * * *': Bad minute; want"),
-            ("0 0 30 2 *", "UTC", "--cron '0 0 30 2 *': "),
-            ("* * * * *", "Mars/Olympus", "--timezone 'Mars/Olympus': no such zone"),
-            ("* * * * *", "../../etc/passwd", "--timezone '../../etc/passwd': no such zone"),
-        ],
-    )
-    def test_what_is_no_schedule_is_refused(self, cron: str, zone: str, reason: str) -> None:
-        with pytest.raises(UsageError) as caught:
-            parse_schedule(cron, zone, 0, START)
-        assert str(caught.value).startswith(reason)
-
-
-class TestHealth:
-    def test_it_answers_on_ipv6_too_and_knows_two_pages(self) -> None:
-        watch = Clock().watch("* * * * *", row)
-        with health.served(health.parse_address("[::1]:0"), watch.pages()) as address:
-            assert address.startswith("[::1]:")
-            assert urllib.request.urlopen(f"http://{address}/healthz").status == 200
-            with pytest.raises(urllib.error.HTTPError, match="404") as caught:
-                urllib.request.urlopen(f"http://{address}/")
-            caught.value.close()
-
-    @pytest.mark.parametrize("text", ["9464", "localhost", "127.0.0.1:", "127.0.0.1:99999", ":9464"])
-    def test_what_is_no_address_is_refused(self, text: str) -> None:
-        with pytest.raises(UsageError, match=r"^--listen .*: want HOST:PORT"):
-            health.parse_address(text)
-
-    def test_a_port_that_is_taken_is_one_line(self) -> None:
-        with (
-            health.served(("127.0.0.1", 0), {}) as address,
-            pytest.raises(UsageError, match=f"^--listen {address}: Address already in use$"),
-            health.served(health.parse_address(address), {}),
-        ):
-            pass
 
 
 class Running:
