@@ -25,11 +25,12 @@ lint: $(VENV)/installed  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(VENV)/installed  ## What is generated: the list of rules, the commands, the manual page, the config file's keys
+docs: $(VENV)/installed  ## What is generated: the list of rules, the commands, the manual page, the config file's keys, the limits
 	$(BIN)/python -m auditor.detect.pages > docs/rules.md
 	$(BIN)/python -m auditor.cli.manual > man/image-audit.1
 	$(BIN)/python -m auditor.cli.pages > docs/commands.md
 	$(BIN)/python -m auditor.keys docs/configuration.md
+	$(BIN)/python -m auditor.limits docs/security.md
 
 docs-site: $(VENV)/installed  ## The docs as a site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

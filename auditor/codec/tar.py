@@ -148,8 +148,7 @@ class Walker:
             except _Short:
                 self._carry = bytes(view[self.position - start :])
                 if len(self._carry) > self._limits.headers_bytes:
-                    limit = named("headers-bytes")
-                    raise Damaged(f"tar: extension headers at offset {self.position} have no end {limit}") from None
+                    raise _endless(self.position) from None
                 return
             if isinstance(header, Header):
                 self._carry = b""
@@ -204,7 +203,7 @@ def _read(view: memoryview, at: int, base: int, limits: Limits, short: int) -> H
     that end the archive. Raises _Short where the view ends too early.
     """
     pax: dict[str, str] = {}
-    name = link = ""
+    name, link, first = "", "", at
     while True:
         block = bytes(view[at : at + BLOCK])
         if len(block) < BLOCK:
@@ -235,6 +234,12 @@ def _read(view: memoryview, at: int, base: int, limits: Limits, short: int) -> H
         except ValueError:
             raise Damaged(f"tar: no valid header at offset {base + at}") from None
         at += BLOCK + padded(size)
+        if at - first > limits.headers_bytes:
+            raise _endless(base + first)
+
+
+def _endless(at: int) -> Damaged:
+    return Damaged(f"tar: extension headers at offset {at} have no end {named('headers-bytes')}")
 
 
 def _entry(view: memoryview, at: int, base: int, block: bytes, pax: dict[str, str], name: str, link: str) -> Header:

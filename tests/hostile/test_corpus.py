@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import signal
@@ -18,7 +17,7 @@ import pytest
 from tests.conftest import Cli
 from tests.hostile import archives, documents, inside, layers, names, registries
 from tests.hostile.case import Case
-from tests.hostile.wire import LOGIN, RUNNING
+from tests.hostile.wire import LOGIN, RUNNING, keep_logins
 
 CASES = (*archives.CASES, *documents.CASES, *layers.CASES, *inside.CASES, *names.CASES, *registries.CASES)
 LIMIT_S, LIMIT_MB = 60, 400
@@ -62,11 +61,7 @@ def audited(cli: Cli, case: Case) -> tuple[Ended, dict[str, Any] | None]:
     source = cli.folder / "input"
     source.mkdir()
     target = case.build(source)
-    login = base64.b64encode(":".join(LOGIN).encode()).decode()
-    config = {"auths": {registry.address: {"auth": login} for registry in RUNNING}}
-    folder = Path(cli.environment["DOCKER_CONFIG"])
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(config))
+    keep_logins(Path(cli.environment["DOCKER_CONFIG"]))
     outputs = [word for name in REPORTS for word in ("-o", name)]
     done = run(cli, *(case.command or ("scan", *outputs)), target)
     path = cli.folder / "report.json"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import socket
 import socketserver
@@ -10,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import repeat
+from pathlib import Path
 
 from tests.images import OCI, Built, digest
 
@@ -145,6 +148,14 @@ def serving(built: Built, **more: Callable[[Asked], Answer]) -> dict[str, Callab
         r"/v2/app/blobs/uploads": more.get("upload", lambda _: reply(b"{}", "404 Not Found")),
         r"/v2/app/blobs/": config_or_layer,
     }
+
+
+def keep_logins(folder: Path) -> None:
+    """Write a Docker config with a login for all that run."""
+    login = base64.b64encode(":".join(LOGIN).encode()).decode()
+    folder.mkdir(exist_ok=True)
+    auths = {registry.address: {"auth": login} for registry in RUNNING}
+    (folder / "config.json").write_text(json.dumps({"auths": auths}))
 
 
 def own_address() -> str:
