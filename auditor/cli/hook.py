@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +73,8 @@ def run(remote: tuple[str, ...], config_path: Path | None, strict: bool) -> int:
         return EXIT_CLEAN
     settings = load_settings(config_path, git.root(Path.cwd()))
     if not settings.images and not settings.dockerfiles:
-        options.warn(f"{settings.path or 'no .image-audit.yaml'}: names no images or dockerfiles, nothing to audit")
+        said = f"{settings.path} names neither images nor dockerfiles" if settings.path else "no .image-audit.yaml here"
+        options.warn(f"{said}: nothing to audit")
         return EXIT_CLEAN
     return _verdict(settings, _run(settings), strict=strict or settings.strict_hook)
 
@@ -84,7 +84,6 @@ def _run(settings: Settings) -> Result:
     from auditor.hook.run import run as audit_all
     from auditor.limits import within
     from auditor.pipeline import Request
-    from auditor.scan import Scanner
 
     baseline = effective.baseline(settings, None)
     request = Request(selection=options.selection(settings, {}, baseline))
@@ -93,7 +92,7 @@ def _run(settings: Settings) -> Result:
     with (
         within(effective.limits(settings)),
         progress(quiet=False, verbose=False) as shown,
-        closing(Scanner(rules, effective.jobs(None), shown, cache=cache)) as scanner,
+        effective.scanner(rules, None, options.warn, shown, cache=cache) as scanner,
         effective.layer_store(cache, options.warn) as store,
     ):
         result = audit_all(settings, scanner, request, store)
@@ -125,4 +124,7 @@ def _verdict(settings: Settings, result: Result, *, strict: bool) -> int:
     if parts:
         click.echo(message.stopped(parts), err=True)
         return EXIT_FOUND
-    return EXIT_FAILED if strict and (result.missing or unread) else EXIT_CLEAN
+    if strict and (result.missing or unread):
+        options.warn("the push is stopped, as strict says; SKIP=image-audit git push passes")
+        return EXIT_FAILED
+    return EXIT_CLEAN

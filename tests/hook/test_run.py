@@ -96,7 +96,8 @@ def test_an_image_that_is_not_built_yet_is_said_and_stops_only_under_strict(
     assert f"not audited: {NAME}/nope: the engine has no such image" in done.err
     assert repository.cli("hook", "run", "--strict", DOCKER_HOST=engine).status == 2
     config.write_text(f"images: [{NAME}/nope]\nhook: {{strict: true}}\n")
-    assert repository.cli("hook", "run", DOCKER_HOST=engine).status == 2
+    done = repository.cli("hook", "run", DOCKER_HOST=engine)
+    assert done.status == 2 and "the push is stopped, as strict says" in done.err
 
 
 def test_without_an_engine_no_push_is_stopped_unless_strict(repository: Repository) -> None:
@@ -143,7 +144,7 @@ def test_without_a_config_there_is_nothing_to_do(repository: Repository) -> None
     repository.cli("hook", "install")
     done = repository.push()
     assert done.returncode == 0
-    assert done.stderr == "image-audit: no .image-audit.yaml: names no images or dockerfiles, nothing to audit\n"
+    assert done.stderr == "image-audit: no .image-audit.yaml here: nothing to audit\n"
 
 
 def test_a_config_in_error_stops_the_push(repository: Repository) -> None:
