@@ -9,7 +9,7 @@ from typing import Any
 
 from auditor.advice.exported import export_command
 from auditor.images.source import Image
-from auditor.layers.stats import HiddenFiles, bytes_of, visible_bytes
+from auditor.layers.stats import HiddenFiles, bytes_without, visible_bytes
 from auditor.layers.trace import Trace
 from auditor.model import Finding, State, Version
 
@@ -71,7 +71,8 @@ def flatten_advice(
     if lowest is not None:
         minimal = sum(sizes[:lowest]) + visible_bytes(trace, lowest)
         plans.insert(0, Plan("minimal", count - lowest, lowest, minimal, shlex.join([*base, "--minimal", "-t", clean])))
-        excised = size_before - bytes_of(trace, holders)
+        gone = {layer: [version.entry for version in holders if version.layer == layer] for layer in leaking}
+        excised = sum(bytes_without(trace, n, size, gone[n]) if n in gone else size for n, size in enumerate(sizes))
         kept = count - len(leaking)
         plans.insert(0, Plan("excise", len(leaking), kept, excised, shlex.join([*base, "--excise", "-t", clean])))
     reasons = _reasons(findings, hidden, size_before)

@@ -31,7 +31,10 @@ PROGRAM = "image-audit"
 
 
 class _Terminated(BaseException):
-    """SIGTERM came. Like KeyboardInterrupt it passes every `except Exception`, so that temporary files are removed."""
+    """SIGTERM came, or the terminal went.
+
+    Like KeyboardInterrupt it passes every `except Exception`, so that temporary files are removed.
+    """
 
 
 class _Lazy(click.Group):
@@ -86,7 +89,9 @@ def main(arguments: list[str] | None = None) -> None:
     from auditor.errors import AuditError
     from auditor.memory import keep_off_disk
 
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _terminate)
     keep_off_disk()
     try:
         status = group.main(arguments, prog_name=PROGRAM, standalone_mode=False)
@@ -103,9 +108,9 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted")
         status = 128 + signal.SIGINT
-    except _Terminated:
+    except _Terminated as exc:
         _say("terminated")
-        status = 128 + signal.SIGTERM
+        status = 128 + int(exc.args[0])
     except BrokenPipeError:
         # The reader has what it wants; point stdout elsewhere so that the exit does not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -121,7 +126,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _terminate(number: int, frame: object) -> None:  # noqa: ARG001
-    raise _Terminated
+    raise _Terminated(number)
 
 
 def _fail(message: str) -> int:

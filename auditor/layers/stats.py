@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from auditor.codec.tar import BLOCK, padded
+from auditor.layers.listing import Listing
 from auditor.layers.trace import Trace
 from auditor.model import Kind, Version
 
@@ -80,13 +81,21 @@ def visible_bytes(trace: Trace, lowest: int = 0) -> int:
     """Estimate the tar that holds what is visible of the layers from `lowest` up, in bytes."""
     total = 2 * BLOCK
     for layer in range(lowest, len(trace.layers)):
-        listing = trace.layers[layer]
-        for entry, size in enumerate(listing.sizes):
+        for entry in range(len(trace.layers[layer])):
             if trace.hidden_in(layer, entry) is None:
-                total += BLOCK + padded(size)
+                total += _taken(trace.layers[layer], entry)
     return total
 
 
-def bytes_of(trace: Trace, versions: Sequence[Version]) -> int:
-    """Return what some entries take in their tars, headers included."""
-    return sum(BLOCK + padded(trace.layers[v.layer].sizes[v.entry]) for v in versions)
+def bytes_without(trace: Trace, layer: int, size: int, gone: Collection[int]) -> int:
+    """Estimate a layer's tar of `size` bytes without some entries, and without what its writer filled it up with."""
+    listing = trace.layers[layer]
+    end = listing.offsets[-1] + padded(listing.sizes[-1]) if len(listing) else 0
+    last = BLOCK * (2 + len(listing.whiteouts) + len(listing.opaque))  # whiteouts may stand after the last entry
+    return end + min(size - end, last) - sum(_taken(listing, entry) for entry in gone)
+
+
+def _taken(listing: Listing, entry: int) -> int:
+    """Return what an entry takes in its tar, all its headers included, and a whiteout that stands before it."""
+    start = listing.offsets[entry - 1] + padded(listing.sizes[entry - 1]) if entry else 0
+    return listing.offsets[entry] + padded(listing.sizes[entry]) - start

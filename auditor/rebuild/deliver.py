@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,8 @@ from auditor.rebuild.inputs import pushed_to
 from auditor.rebuild.output import encoded
 from auditor.rebuild.puts import Kept
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @contextmanager
 def beside(path: Path, *, force: bool) -> Iterator[Path]:
@@ -26,15 +29,22 @@ def beside(path: Path, *, force: bool) -> Iterator[Path]:
 
     Raises UsageError where `path` exists and is not to be replaced.
     """
-    if path.is_dir() or (path.exists() and not path.is_file()):
-        raise UsageError(f"{path}: is no plain file; -o wants one")
-    if path.exists() and not force:
+    if path.exists() and path.is_file() and not force:
         raise UsageError(f"{path}: exists; --force overwrites it")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path.parent}: no such folder")
+    writable(path, "-o")
     with _scratch(path.parent) as folder:
         yield folder / "image"
         (folder / "image").replace(path)
+
+
+def writable(path: Path, option: str) -> None:
+    """See that a file can be written, or replaced. Raises UsageError."""
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: is no plain file; {option} wants one")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path.parent}: no such folder")
+    with _scratch(path.parent):
+        pass
 
 
 @contextmanager
@@ -45,6 +55,11 @@ def _scratch(parent: Path | None) -> Iterator[Path]:
         raise UsageError(f"{parent}: can't be written: {exc.strerror}") from exc
     try:
         yield folder
+    except OSError as exc:
+        if exc.filename is None and exc.errno in _FULL:
+            place = parent or tempfile.gettempdir()
+            raise UsageError(f"{place}: can't be written: {exc.strerror}; nothing was left there") from exc
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

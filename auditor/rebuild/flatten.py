@@ -118,7 +118,8 @@ def plan(job: Job, audit: Audit) -> tuple[Output, ...]:
         case "excise":
             return excise(listings, audit.trace, gone)
         case "from" if not 0 <= job.lowest < count:
-            raise UsageError(f"--from {job.lowest}: {job.target} has the layers 0 to {count - 1}")
+            have = f"the layers 0 to {count - 1}" if count else "no layers"
+            raise UsageError(f"--from {job.lowest}: {job.target} has {have}")
         case "from" if lowest < job.lowest:
             raise UsageError(f"--from {job.lowest}: layer {lowest} of {job.target} leaks too; --minimal begins there")
         case "from":

@@ -198,7 +198,10 @@ def test_a_closed_pipe_is_silent(cli: Cli, archive: Path, command: str) -> None:
 
 
 class TestSignals:
-    @pytest.mark.parametrize(("number", "said"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+    @pytest.mark.parametrize(
+        ("number", "said"),
+        [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated"), (signal.SIGHUP, "terminated")],
+    )
     @pytest.mark.parametrize("command", ["scan large.tar -o report.json", "flatten large.tar -o flat.tar"])
     def test_it_says_so_and_leaves_nothing(
         self, cli: Cli, large: Path, command: str, number: signal.Signals, said: str
