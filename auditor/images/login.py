@@ -46,8 +46,9 @@ def stored_login(host: str) -> Login:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the SDK warns of what it then raises
             found = load_config().resolve_authconfig(None if host == DOCKER_HUB else host) or {}
-    except (DockerException, OSError, ValueError) as exc:
-        raise Unauthorized(f"{host}: the Docker config's credentials can't be read: {exc}") from exc
+    except (DockerException, OSError, ValueError, LookupError, TypeError) as exc:
+        said = str(exc).partition("{")[0]  # then comes what a helper printed, which may be the login
+        raise Unauthorized(f"{host}: the Docker config's credentials can't be read: {said}") from exc
     return Login(
         found.get("username") or found.get("Username") or "",
         found.get("password") or found.get("Password") or "",

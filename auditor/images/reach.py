@@ -128,7 +128,7 @@ class Guard:
         try:
             return urljoin(base, place)
         except ValueError:
-            raise Misled(f"registry {self._host}: leads to {place!r:.100}, which is no address") from None
+            raise Misled(f"registry {self._host}: leads to what is no address") from None
 
     def own(self, base: str, place: str) -> str:
         """Return the address of a place at the registry itself. Raises Misled where it is elsewhere."""
@@ -138,7 +138,7 @@ class Guard:
                 return url
         except ValueError:
             pass
-        raise Misled(f"registry {self._host}: its list goes on at {url!r:.100}, another host; see docs/security.md")
+        raise Misled(f"registry {self._host}: its list goes on at another host; see docs/security.md")
 
     def judge(self, url: str, base: str, does: str) -> None:
         """Raise Misled where the registry at the address `base` has no business to lead to another.
@@ -150,7 +150,7 @@ class Guard:
         except ValueError:
             scheme = host = ""
         if scheme not in ("http", "https") or not host:
-            raise Misled(f"registry {self._host}: {does} {url!r:.100}, which is no address")
+            raise Misled(f"registry {self._host}: {does} what is no address")
         if there == origin_of(base):
             return
         if scheme == "http" and base.startswith("https:"):

@@ -1,4 +1,4 @@
-"""Canaries: secrets and credentials made for one run, and whatever a program prints, writes or passes on of them."""
+"""Canaries: secrets and credentials made for one run, in every form in which a program may let them out."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import base64
 import json
 import os
 import sqlite3
-import subprocess
-import threading
 import urllib.parse
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 USER = "reader"
@@ -30,66 +27,6 @@ def forms(canary: str) -> frozenset[bytes]:
         inner = text[(shift * 8 + 5) // 6 : (shift + len(data)) * 8 // 6]
         found |= {inner, inner.translate(bytes.maketrans(b"+/", b"-_"))}
     return frozenset(found)
-
-
-@dataclass
-class Seen:
-    """What a process and its children were, by place: their command lines and the children's environment."""
-
-    texts: dict[str, bytes] = field(default_factory=dict)
-
-    def look(self, process: int) -> None:
-        """Take a look at a process and all that it started."""
-        for number in _family(process):
-            for name in ("cmdline", "environ"):
-                if name == "environ" and number == process:
-                    continue  # it is what the user gave
-                with suppress(OSError):  # it has ended, or nobody may look
-                    self.texts[f"/proc/{number}/{name}"] = Path(f"/proc/{number}/{name}").read_bytes()
-
-
-def _family(process: int) -> Iterator[int]:
-    waiting = [process]
-    while waiting:
-        one = waiting.pop()
-        yield one
-        for task in Path(f"/proc/{one}/task").glob("*/children"):
-            with suppress(OSError):
-                waiting += map(int, task.read_text().split())
-
-
-@dataclass(frozen=True)
-class Done:
-    """How a command ended, and what was seen of it."""
-
-    status: int
-    out: bytes
-    err: bytes
-    seen: Mapping[str, bytes]
-
-
-def watched(
-    command: Sequence[str], environment: Mapping[str, str], folder: Path, stdin: bytes = b"", timeout_s: float = 120
-) -> Done:
-    """Run a command where the umask forbids nothing, and look at its processes all the time."""
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=folder,
-        umask=0,
-    ) as process:  # fmt: skip
-        seen, over = Seen(), threading.Event()
-
-        def look() -> None:
-            while not over.wait(0.02):
-                seen.look(process.pid)
-
-        looking = threading.Thread(target=look)
-        looking.start()
-        try:
-            out, err = process.communicate(stdin, timeout=timeout_s)
-        finally:
-            over.set()
-            looking.join()
-    return Done(process.returncode, out, err, seen.texts)
 
 
 def written(folder: Path, but: frozenset[Path]) -> Iterator[tuple[str, bytes]]:

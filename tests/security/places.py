@@ -5,25 +5,29 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shlex
 import subprocess
-import sys
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from tests.conftest import Cli
 from tests.images import Built, file, image, layer, step, token, whiteout
-from tests.security.canaries import USER, Done, leaks, open_to_others, watched, written
+from tests.security.canaries import USER, leaks, open_to_others, written
+from tests.security.nursery import Done, Nursery
 from tests.unpack.test_archives import seven_zipped
 
-PASSWORD = f'c0rrect/horse "{token(501)[4:20]}" +&%é'
+HEART = token(501)[4:20]
+PASSWORD = f'c0rrect/horse "{HEART}" +&%é'
 PLACES = (
     "file", "deleted file", "zip", "7z", "package.json", "environment", "step", "comment", "label", "author",
     "Dockerfile", "context",
 )  # fmt: skip
 IN = {place: token(510 + number) for number, place in enumerate(PLACES)}
-CANARIES = {"password": PASSWORD, **IN}
+CANARIES = {"password": PASSWORD, "heart of the password": HEART, **IN}
+Meanwhile = Callable[[int], None]
 LOGIN = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
 OWN_RULE = """- id: own
@@ -65,32 +69,42 @@ def planted() -> Built:
 
 @dataclass(frozen=True)
 class Place:
-    """Where commands run: a repository with an image, a Dockerfile, a config and a login to a registry."""
+    """Where commands run: a repository with an image, a Dockerfile, a config and a login to a registry.
+
+    `inputs` are the files that hold canaries because they were put there, or asked for.
+    """
 
     cli: Cli
     temporary: Path
     inputs: frozenset[Path]
+    nursery: Nursery
 
-    def run(self, line: str, before: str = "", stdin: bytes = b"", limits: str = "") -> Done:
-        """Run a command; `before` is Python that runs before it in its process, `limits` are a shell's."""
-        program = ["-c", f"{before}\nimport sys\nfrom auditor.cli import main\nmain(sys.argv[1:])"]
-        command = [sys.executable, *(program if before else ["-m", "auditor"]), *line.split()]
-        if limits:
-            command = ["bash", "-c", f'{limits}; exec "$@"', "bash", *command]
-        return watched(command, self.cli.environment, self.cli.folder, stdin)
+    def run(self, line: str, before: str = "", stdin: bytes = b"", meanwhile: Meanwhile = lambda _: None) -> Done:
+        """Run a command; `before` is Python that runs before it in its process."""
+        return self.nursery.run(shlex.split(line), self.cli.environment, self.cli.folder, stdin, before, meanwhile)
 
     def check(self, *done: Done) -> None:
         """No canary stands anywhere, nothing is left in the temporary folder, nobody else may read what is kept."""
         top = self.cli.folder.parent
         texts = list(written(top, self.inputs))
         for one in done:
-            texts += [("standard output", one.out), ("standard error", one.err), *one.seen.items()]
-        assert leaks(iter(texts), CANARIES) == []
+            texts += [("standard output", one.out), ("standard error", one.err), ("a process", one.begun)]
+        assert leaks(iter(texts), CANARIES) == [], done
         assert not list(self.temporary.iterdir()), "something was left in the temporary folder"
         assert open_to_others(top) == []
 
+    def leaks(self, where: str, text: str) -> list[str]:
+        """Say which canaries stand in a text that was got elsewhere."""
+        return leaks(iter([(where, text.encode())]), CANARIES)
 
-def made(cli: Cli, tmp_path: Path) -> Place:
+    def log_in(self, *addresses: str, password: str = PASSWORD) -> None:
+        """Have `docker login` done at registries."""
+        auth = base64.b64encode(f"{USER}:{password}".encode()).decode()
+        path = Path(self.cli.environment["DOCKER_CONFIG"]) / "config.json"
+        path.write_text(json.dumps({"auths": {address: {"auth": auth} for address in addresses}}))
+
+
+def made(cli: Cli, tmp_path: Path, nursery: Nursery) -> Place:
     """Plant all canaries."""
     temporary, docker = tmp_path / "temporary", Path(cli.environment["DOCKER_CONFIG"])
     temporary.mkdir()
@@ -115,4 +129,4 @@ def made(cli: Cli, tmp_path: Path) -> Place:
     (cli.folder / "changed.tar").write_bytes(saved.replace(IN["file"].encode(), IN["file"][::-1].encode()))
     subprocess.run(["git", "init", "-q", "."], cwd=cli.folder, env=cli.environment, check=True)
     outputs = {cli.folder / name for name in ("a.tar", "cut.tar", "changed.tar", "flat.tar", "flat.oci")}
-    return Place(cli, temporary, frozenset({*inputs, *outputs}))
+    return Place(cli, temporary, frozenset({*inputs, *outputs}), nursery)

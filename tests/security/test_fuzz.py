@@ -59,6 +59,10 @@ def test_files_of_a_build_whose_names_are_no_text_are_shown(cli: Cli) -> None:
         assert done.status == 1 and done.err == "" and ".env" in done.out, done.err
 
 
+def test_a_heredoc_that_is_no_text_is_searched() -> None:
+    TARGETS["dockerfile"](b"FROM scratch\nCOPY <<EOF /a\n\xff\xd0\nEOF\n")
+
+
 @pytest.mark.parametrize("before", range(5))
 def test_a_redirect_to_what_is_no_text_is_said_wherever_it_comes(before: int) -> None:
     TARGETS["registry"](b"\0\0".join([b"200"] * before + [b"302\nLocation: \xff\n\n"]))
