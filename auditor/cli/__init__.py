@@ -99,8 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Exit as exc:
         status = exc.exit_code
     except click.UsageError as exc:
-        hint = f"; see `{exc.ctx.command_path} --help`" if exc.ctx else ""
-        status = _fail(exc.format_message().rstrip(".") + hint)
+        status = _misused(exc)
     except click.ClickException as exc:
         status = _fail(exc.format_message())
     except AuditError as exc:
@@ -127,6 +126,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _terminate(number: int, frame: object) -> None:  # noqa: ARG001
     raise _Terminated(number)
+
+
+def _misused(error: click.UsageError) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):  # its message is the help
+        click.echo(error.format_message(), err=True)
+        return EXIT_FAILED
+    hint = f"; see `{error.ctx.command_path} --help`" if error.ctx else ""
+    return _fail(error.format_message().rstrip(".") + hint)
 
 
 def _fail(message: str) -> int:

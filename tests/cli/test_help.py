@@ -11,6 +11,7 @@ import pytest
 
 from auditor.cli import PROGRAM, group
 from auditor.cli.examples import examples_of
+from tests.conftest import Cli
 
 WIDTH = 80
 ROOT = click.Context(group, info_name=PROGRAM, terminal_width=WIDTH, help_option_names=["-h", "--help"])
@@ -48,3 +49,10 @@ def test_each_example_is_taken_by_the_command_line(ctx: click.Context) -> None:
             assert name is not None and command is not None
             ctx = click.Context(command, info_name=name, parent=ctx)
         ctx.command.make_context(ctx.info_name, arguments, parent=ctx.parent)
+
+
+@pytest.mark.parametrize("command", [(), ("rules",), ("hook",)], ids=" ".join)
+def test_without_a_command_the_help_is_shown_as_it_is(cli: Cli, command: tuple[str, ...]) -> None:
+    done = cli(*command)
+    assert (done.status, done.out) == (2, "")
+    assert done.err == cli(*command, "--help").out
