@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, Unpack, cast
 
@@ -14,14 +13,13 @@ from auditor.baseline import Baseline
 from auditor.config import CONFIDENCES, FAIL_ON, Settings, load_settings
 from auditor.detect.rules import Ruleset
 from auditor.errors import UsageError
-from auditor.limits import BY_NAME, within
+from auditor.limits import BY_NAME, Limits, within
 from auditor.model import Finding, Severity, Skipped, State
 from auditor.pipeline import Audit, Request
 from auditor.pipeline import audit as audit_target
 from auditor.progress import Progress
 from auditor.records import Records
 from auditor.report.output import FORMATS, Shown, render
-from auditor.scan import Scanner
 from auditor.selection import Selection, fails
 
 PathText = str | os.PathLike[str]
@@ -89,6 +87,7 @@ class Report:
     notes: tuple[str, ...] = ()
     show_secrets: bool = False
     baseline: Baseline | None = None
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -119,7 +118,8 @@ class Report:
         """Return the report in a format of `image-audit scan --format`. Width, in columns, and color are of `table`."""
         if form not in FORMATS:
             raise UsageError(f"format {form!r}: want one of {', '.join(FORMATS)}")
-        return render(form, self.images, self.created, Shown(width, color, self.fail_on, self.show_secrets))
+        with within(self.limits):
+            return render(form, self.images, self.created, Shown(width, color, self.fail_on, self.show_secrets))
 
 
 def audit(*targets: PathText, **options: Unpack[Options]) -> Report:
@@ -154,6 +154,7 @@ def run(
             say(text)
 
     settings = load_settings(_path(options.get("config")))
+    limits = effective.limits(settings, _limits(options))
     fail_on = effective.severity(_one_of("fail_on", options.get("fail_on") or settings.fail_on, FAIL_ON))
     dockerfile = effective.dockerfile(_path(options.get("dockerfile")))
     cache = effective.cache(_path(options.get("cache_dir")))
@@ -167,8 +168,8 @@ def run(
     )
     whole, verify = options.get("show_secrets", False), options.get("verify", False)
     with (
-        within(effective.limits(settings, _limits(options))),
-        closing(Scanner(rules, effective.jobs(options.get("jobs")), progress, cache=cache)) as scanner,
+        within(limits),
+        effective.scanner(rules, options.get("jobs"), note, progress, cache=cache) as scanner,
         effective.layer_store(cache if options.get("cache", True) else None, note, options.get("cache_size")) as store,
     ):
         records = Records(scanner, store, whole=whole or verify)
@@ -176,7 +177,7 @@ def run(
     audits = effective.sourced(dockerfile, effective.held_against(baseline, settings, audits, note), note)
     if verify:
         audits = effective.verified(settings, audits, note)
-    return Report(tuple(audits), effective.now(), fail_on, tuple(notes), whole, baseline)
+    return Report(tuple(audits), effective.now(), fail_on, tuple(notes), whole, baseline, limits)
 
 
 def _ruleset(options: Options, settings: Settings, cache: Path | None) -> Ruleset:

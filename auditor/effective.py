@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from auditor.baseline import Baseline
     from auditor.dockerfile.model import Dockerfile
     from auditor.pipeline import Audit
+    from auditor.progress import Progress
+    from auditor.scan import Scanner
     from auditor.store.layers import LayerStore
 
 Say = Callable[[str], None]
@@ -152,6 +154,20 @@ def cache(folder: Path | None) -> Path:
     from auditor.store.folder import cache_folder
 
     return folder or cache_folder()
+
+
+@contextmanager
+def scanner(
+    rules: Ruleset, count: int | None, say: Say, progress: Progress | None = None, *, cache: Path | None = None
+) -> Iterator[Scanner]:
+    """Open a scanner with `count` threads, None: one a core; say so where it is a slow one."""
+    from auditor.detect.passes import IS_FAST, SLOW
+    from auditor.scan import Scanner
+
+    if not IS_FAST:
+        say(SLOW)
+    with closing(Scanner(rules, jobs(count), progress, cache=cache)) as opened:
+        yield opened
 
 
 @contextmanager

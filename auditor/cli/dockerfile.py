@@ -58,16 +58,14 @@ def command(file: Path, form: str, outputs: tuple[Path, ...], context: Path | No
     from auditor.dockerfile.parse import read
     from auditor.dockerfile.report import render
     from auditor.report.output import write_file
-    from auditor.scan import Scanner
 
     settings = load_settings(given["config_path"])
     forms = [(path, _format_of(path)) for path in outputs]
     only, without = frozenset(given["only_rules"]), frozenset((*settings.exclude.rules, *given["exclude_rules"]))
     parsed, files = read(file), open_context(file, context)
     rules = _detection(effective.ruleset(settings, given["extra_rules"]), only, without)
-    scanner = Scanner(rules, 1, cache=effective.cache(given["cache_dir"]))
-    problems = chosen(check(parsed, scanner, files), only & OWN, without)
-    scanner.close()
+    with effective.scanner(rules, 1, options.warn, cache=effective.cache(given["cache_dir"])) as scanner:
+        problems = chosen(check(parsed, scanner, files), only & OWN, without)
     if files.cut:
         options.warn(f"{file}: the context has more than {MAX_FILES} files; the rest was not looked at")
     for path, ending in forms:

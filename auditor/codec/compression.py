@@ -60,8 +60,10 @@ class _Counted(io.RawIOBase):
 def _opened(kind: str, stream: Any, memory: int) -> BinaryIO:
     match kind:
         case "gzip":
-            from isal import igzip
-
+            try:
+                from isal import igzip
+            except ImportError:  # it has no wheel for this machine
+                import gzip as igzip  # type: ignore[no-redef]
             return cast(BinaryIO, igzip.open(stream, "rb"))  # type: ignore[no-untyped-call]
         case "zstd":
             import zstandard

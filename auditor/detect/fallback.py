@@ -1,22 +1,24 @@
 """Expressions searched for in Python alone, where there is no Vectorscan for a machine: the same hits, more slowly.
 
-One regular expression finds the clues of all expressions (literals.py); at each, the expressions that own it are tried.
-Of the matches that begin at one place the first is a hit, where Vectorscan tells of every end: both lie within the
-bounds in which a match is confirmed.
+One regular expression finds the clues of all expressions (literals.py); around each, the expressions that own it are
+tried, and at no byte twice. Of the matches that begin at one byte the shortest is a hit. Vectorscan tells of every end;
+that one is enough, since it lies in all that `re` may confirm from there.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
 from auditor.detect.hits import CASELESS, MULTILINE, Hits, Row, kept_in
 from auditor.detect.literals import MAX_LENGTH, Clue, clue
+from auditor.detect.plugins import MAX_BLANKS
 from auditor.detect.prefilter import MAX_BACK, width_of
 
 MADE_BY = None
+_ENDLESS_BLANKS = re.compile(rb"(\[\\x09-\\x0d\\x20\]|\\x20)\)\{(\d),\}")
 _OWNERS = -1
 """The key of a node of the tree of clues that holds who owns the text up to there; the others are bytes."""
 
@@ -25,13 +27,15 @@ class _Expression:
     """One expression, compiled when it is tried for the first time."""
 
     def __init__(self, row: Row) -> None:
-        self.rule, self._text, flags = row
+        self.rule, text, flags = row
+        # As many as plugins see, whose expressions alone have such repeats: several in a row would backtrack for hours.
+        self._text = _ENDLESS_BLANKS.sub(rb"\1){\2,%d}" % MAX_BLANKS, text)
         self._flags = (re.IGNORECASE if flags & CASELESS else 0) | (re.MULTILINE if flags & MULTILINE else 0)
         self._by_line = bool(flags & MULTILINE)
 
     @cached_property
-    def clue(self) -> Clue:
-        """Where it may match."""
+    def clue(self) -> Clue | None:
+        """Where it may match; None: anywhere."""
         return clue(self._text, self._flags)
 
     @cached_property
@@ -42,33 +46,54 @@ class _Expression:
     def _width(self) -> int:
         return min(width_of(self._text, self._flags), MAX_BACK)
 
-    def ends(self, block: bytes, at: int) -> Iterable[int]:
-        """Yield where matches end whose clue stands at `at`."""
+    def starts(self, block: bytes, at: int) -> range:
+        """Return where matches may begin whose clue stands at `at`."""
         if self._by_line:
-            start, end = block.rfind(b"\n", 0, at) + 1, block.find(b"\n", at)
-            first, last, end = start, start, len(block) if end < 0 else end
-        else:
-            first, last = max(at - self.clue.high, 0), at - self.clue.low
-            end = last + self._width + 1  # what comes after decides whether a word ends there
-        while first <= last and (match := self._found(block, first, last, end)):
-            yield match.end()
-            first = match.start() + 1
+            start = block.rfind(b"\n", 0, at) + 1
+            return range(start, start + 1)
+        assert self.clue  # noqa: S101 - it stands there
+        return range(max(at - self.clue.high, 0), at - self.clue.low + 1)
 
-    def _found(self, block: bytes, first: int, last: int, end: int) -> re.Match[bytes] | None:
-        """Return the first match that begins from `first` to `last`, and ends at `end` at the latest."""
-        if first == last:
-            return self._pattern.match(block, first, end)
-        match = self._pattern.search(block, first, end)
-        return match if match and match.start() <= last else None
+    def all_starts(self, block: bytes) -> Iterator[int]:
+        """Yield where matches begin, without a clue."""
+        at = 0
+        while match := self._pattern.search(block, at):
+            yield match.start()
+            at = match.start() + 1
+
+    def end(self, block: bytes, start: int) -> int | None:
+        """Return where the shortest match that begins at `start` ends, None where there is none.
+
+        Greedy as the expression is, it gives its longest. No expression looks beyond its match, so that a text may be
+        cut to look for a shorter one.
+        """
+        if self._by_line:
+            line = self._pattern.match(block, start, _line_end(block, start))
+            return line.end() if line else None
+        match = self._pattern.match(block, start, start + self._width)
+        if match is None:
+            return None
+        low, high = start + 1, match.end()
+        while low < high:
+            middle = (low + high) // 2
+            shorter = self._pattern.match(block, start, middle)
+            low, high = (low, shorter.end()) if shorter else (middle + 1, high)
+        return high
+
+
+def _line_end(block: bytes, start: int) -> int:
+    end = block.find(b"\n", start)
+    return len(block) if end < 0 else end
 
 
 class Pass:
     """What vectorscan.Pass is. It holds the interpreter lock while it scans."""
 
     def __init__(self, expressions: Sequence[_Expression]) -> None:
+        self._clueless = [expression for expression in expressions if not expression.clue]
         self._tree: dict[int, Any] = {}
         for expression in expressions:
-            for text in expression.clue.texts:
+            for text in expression.clue.texts if expression.clue else ():
                 node = self._tree
                 for byte in text:
                     node = node.setdefault(byte, {})
@@ -77,22 +102,20 @@ class Pass:
 
     @classmethod
     def compiled(cls, rows: Sequence[Row]) -> Pass:
-        """Take expressions apart. Raises ValueError where one has no text to look for."""
+        """Take expressions apart."""
         return cls([_Expression(row) for row in rows])
 
     def scan(self, block: memoryview | bytes) -> Hits:
         """Return the hits in a block."""
         data = bytes(block)
-        folded = data.lower()
-        hits = {
+        ends = {
             (end, expression.rule)
-            for place in self._places.finditer(folded)
-            for expression in self._owners(folded, place.start())
-            for end in expression.ends(data, place.start())
+            for expression, start in self._tries(data)
+            if (end := expression.end(data, start)) is not None
         }
         found: Hits = []
         add = kept_in(found)
-        for end, rule in sorted(hits):
+        for end, rule in sorted(ends):
             add(rule, end)
         return found
 
@@ -100,7 +123,19 @@ class Pass:
         """Return nothing: it is quicker made than read."""
         return b""
 
-    def _owners(self, folded: bytes, at: int) -> Iterable[_Expression]:
+    def _tries(self, data: bytes) -> Iterator[tuple[_Expression, int]]:
+        """Yield what to try where, nothing twice: clues may lie close, or be all that a text is made of."""
+        folded, tried = data.lower(), dict[_Expression, int]()
+        for place in self._places.finditer(folded):
+            for expression in self._owners(folded, place.start()):
+                starts = expression.starts(data, place.start())
+                for start in range(max(starts.start, tried.get(expression, 0)), starts.stop):
+                    yield expression, start
+                tried[expression] = max(starts.stop, 0)
+        for expression in self._clueless:
+            yield from ((expression, start) for start in expression.all_starts(data))
+
+    def _owners(self, folded: bytes, at: int) -> Iterator[_Expression]:
         """Yield the expressions of which a clue stands at `at`."""
         node = self._tree
         for byte in folded[at : at + MAX_LENGTH]:

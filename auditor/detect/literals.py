@@ -10,14 +10,18 @@ import re._constants as op  # type: ignore[import-not-found]
 import re._parser as parser  # type: ignore[import-not-found]
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
+from string import ascii_lowercase
 from typing import Any
 
 from auditor.detect.prefilter import REPEATS, least, width
 
 MAX_LENGTH = 8
-_MAX_TEXTS = 48
+_MAX_TEXTS = 256
 _MAX_CHOICES = 4
 _NOTHING = frozenset({b""})
+_BLANK, _LETTER, _OTHER, _WORD = 1 / 8, 1 / 24, 1 / 64, 1 / 4096
+"""About how often a byte stands in text, and a word, whose letters go together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +33,26 @@ class Clue:
     high: int
 
     @property
-    def worth(self) -> tuple[int, bool, int, int]:
-        """The greater, the fewer places there are to try, and the less to try at each."""
-        length = min(map(len, self.texts))
-        return (min(length, 3), self.low == self.high, length, -len(self.texts))
+    def cost(self) -> float:
+        """About how many places there are to try, for each byte of a text."""
+        return sum(prod(map(_often, text)) + _WORD for text in self.texts) * (self.high - self.low + 1)
 
 
-def clue(expression: bytes, flags: int) -> Clue:
-    """Return the best clue. Raises ValueError where an expression has none."""
-    found = [one for one in _clues(list(parser.parse(expression, flags)), 0, 0) if b"" not in one.texts]
-    if not found:
-        raise ValueError("no text stands in every match of the pattern")
-    return max(found, key=lambda one: one.worth)
+def clue(expression: bytes, flags: int) -> Clue | None:
+    """Return the clue that is cheapest to follow, None where there is none."""
+    return min(_telling(list(parser.parse(expression, flags)), 0, 0), key=_cost, default=None)
+
+
+def _cost(clue: Clue) -> float:
+    return clue.cost
+
+
+def _often(byte: int) -> float:
+    return _BLANK if byte in b" \t\n" else _LETTER if byte in ascii_lowercase.encode() else _OTHER
+
+
+def _telling(items: Sequence[Any], low: int, high: int) -> Iterator[Clue]:
+    return (one for one in _clues(items, low, high) if b"" not in one.texts)
 
 
 def _clues(items: Sequence[Any], low: int, high: int) -> Iterator[Clue]:
@@ -65,15 +77,11 @@ def _inside(kind: Any, value: Any) -> Sequence[Any]:
 
 
 def _of_branches(branches: Sequence[Any], low: int, high: int) -> Iterator[Clue]:
-    best = []
-    for branch in branches:
-        found = [one for one in _clues(list(branch), low, high) if b"" not in one.texts]
-        if not found:
-            return
-        best.append(max(found, key=lambda one: one.worth))
-    texts = frozenset[bytes]().union(*(one.texts for one in best))
-    if len(texts) <= _MAX_TEXTS:
-        yield Clue(texts, min(one.low for one in best), max(one.high for one in best))
+    best = [min(_telling(list(branch), low, high), key=_cost, default=None) for branch in branches]
+    found = [one for one in best if one]
+    if len(found) == len(best):
+        texts = frozenset[bytes]().union(*(one.texts for one in found))
+        yield Clue(texts, min(one.low for one in found), max(one.high for one in found))
 
 
 def _beginnings(items: Sequence[Any]) -> tuple[frozenset[bytes], bool]:
@@ -82,10 +90,10 @@ def _beginnings(items: Sequence[Any]) -> tuple[frozenset[bytes], bool]:
     for kind, value in items:
         choices, whole = _choices(kind, value)
         longer = frozenset(text + choice for text in texts for choice in choices)
-        if len(longer) > _MAX_TEXTS or max(map(len, longer)) > MAX_LENGTH:
+        if len(longer) > _MAX_TEXTS:
             return texts, False
-        texts = longer
-        if not whole:
+        texts = frozenset(text[:MAX_LENGTH] for text in longer)
+        if not whole or texts != longer:
             return texts, False
     return texts, True
 

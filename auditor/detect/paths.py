@@ -14,8 +14,9 @@ from auditor.globs import Globs
 
 def path_rows(ruleset: Ruleset) -> list[Row]:
     """Return the globs of all rules that have `paths`, as expressions over lines of paths."""
+    # What is any byte but a slash to a glob would go on into the next path.
     return [
-        (number, expression.encode(), MULTILINE)
+        (number, expression.replace("[^", r"[^\n").encode(), MULTILINE)
         for number, rule in enumerate(ruleset.rules)
         for expression in Globs(rule.paths).expressions()
     ]

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _PREFIX = "detect-secrets-"
 _MAX_LINE = 1000
 """Characters of a line that a plugin sees: its own expressions backtrack on longer ones."""
+MAX_BLANKS = 40
+"""Blanks in a row that a plugin sees: it tries each split of them among several repeats."""
+_TOO_BLANK = re.compile(rf"\s{{{MAX_BLANKS + 1},}}")
 
 # rule suffix: module, class, provider, severity. What the plugin itself calls the secret is the rule's name.
 _PLUGINS = {
@@ -101,7 +104,7 @@ def _keyword_expressions() -> list[re.Pattern[str]]:
 def secrets_in_line(rule_id: str, line: str, path: str) -> list[str]:
     """Return the secrets that a plugin sees in a line and that the library's filters let stand, in their order."""
     plugin = _plugin(rule_id)
-    line = line[:_MAX_LINE]
+    line = _TOO_BLANK.sub("\0", line[:_MAX_LINE])
     secrets = plugin.analyze_line(filename=path, line=line, line_number=1)
     found = {secret.secret_value for secret in secrets if secret.secret_value}
     ordered = sorted(found, key=lambda text: (line.find(text), text))
