@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +48,7 @@ _OCI_ENDINGS = (".oci", ".oci.tar", ".oci-archive", ".oci-archive.tar")
     help="Of rewritten layers.  [default: gzip for OCI and registries, else none]",
 )  # fmt: skip
 @click.option("--level", type=click.IntRange(1, 19), help="Of the compression; gzip knows 1 to 9.")
-@click.option("--force", is_flag=True, help="Overwrite FILE; let NAME move away from the target itself.")
+@click.option("--force", is_flag=True, help="Overwrite FILE; let NAME or REF move away from the target itself.")
 @click.option("--proof", "proof_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the proof as JSON.")
 @click.option("--jobs", type=click.IntRange(1, 256), help="Threads that match and compress.  [default: one a core]")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
@@ -67,17 +66,17 @@ def command(target: str, **given: Any) -> None:
     from auditor.rebuild.after import after
     from auditor.report.output import write_file
     from auditor.report.proof import render_json, render_text
-    from auditor.scan import Scanner
 
     job = _job(target, given)
     settings = load_settings(None)
     pushed = _reference(given["push_to"])
+    _check_places(target, given)
     limits = effective.limits(settings, given["limits"])
     with within(limits), progress(quiet=given["quiet"], verbose=given["verbose"]) as shown:
         cache = effective.cache(None)
         rules = effective.ruleset(settings, cache=cache)
         with (
-            closing(Scanner(rules, effective.jobs(given["jobs"]), shown, cache=cache)) as scanner,
+            effective.scanner(rules, given["jobs"], options.warn, shown, cache=cache) as scanner,
             effective.layer_store(cache, options.warn) as store,
         ):
             images, written = _deliver(job, scanner, given, store)
@@ -161,8 +160,6 @@ def _deliver(
 
     if given["output"] is not None:
         output: Path = given["output"]
-        if deliver.is_target(job.target, output):
-            raise UsageError(f"{output}: is the target itself; choose another file")
         with deliver.beside(output, force=given["force"]) as path:
             images = flatten(job, scanner, path, store)
         form = "docker-archive" if job.docker else "oci-archive"
@@ -178,8 +175,6 @@ def _deliver(
                 f"{sent.present} there already"
             )
         (name,) = job.names or ()
-        if not given["force"] and deliver.full_name(given["tag"]) in _own_names(job.target):
-            raise UsageError(f"-t {given['tag']}: is the target itself; choose another name, or --force moves it")
         images = flatten(job, scanner, path, store)
         if len(images) > 1:
             have = ", ".join(str(image.made.platform) for image in images)
@@ -187,6 +182,22 @@ def _deliver(
         return images, f"{name} in the engine ({deliver.to_engine(path, name, images[0])})"
 
 
-def _own_names(target: str) -> tuple[str, ...]:
+def _check_places(target: str, given: dict[str, Any]) -> None:
+    """See, before any work, that nothing is to take the place of the target, and that the proof can be written."""
+    from auditor.errors import UsageError
+    from auditor.rebuild import deliver
+
+    output, proof = given["output"], given["proof_path"]
+    for path in (output, proof):
+        if path is not None and deliver.is_target(target, path):
+            raise UsageError(f"{path}: is the target itself; choose another file")
+    if proof is not None:
+        if output is not None and proof.absolute() == output.absolute():
+            raise UsageError(f"--proof {proof}: is the output itself; choose another file")
+        deliver.writable(proof, "--proof")
     name = target.removeprefix("docker-daemon:")
-    return (name, f"{name}:latest")
+    if given["tag"] and not given["force"] and deliver.full_name(given["tag"]) in (name, f"{name}:latest"):
+        raise UsageError(f"-t {given['tag']}: is the target itself; choose another name, or --force moves it")
+    tagged = target.startswith("docker://") and "@" not in target
+    if given["push_to"] and not given["force"] and tagged and _reference(target) == _reference(given["push_to"]):
+        raise UsageError(f"--push {given['push_to']}: is the target itself; choose another, or --force moves it")

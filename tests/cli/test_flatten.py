@@ -39,6 +39,9 @@ def test_one_place_to_write_to_and_one_way(cli: Cli, target: Path) -> None:
 def test_layers_that_are_not_there_or_too_high(cli: Cli, target: Path) -> None:
     refused(cli("flatten", target, "-o", "a", "--from", "3"), "--from 3", "has the layers 0 to 2")
     refused(cli("flatten", target, "-o", "a", "--from", "-1"), "--from -1", "has the layers 0 to 2")
+    none = image().docker_archive(cli.folder / "none.tar")
+    refused(cli("flatten", none, "-o", "a", "--from", "0"), "--from 0", "has no layers")
+    none.unlink()
     refused(cli("flatten", target, "-o", "a", "--from", "2"), "--from 2: layer 1", "leaks too", "--minimal")
     assert not list(cli.folder.iterdir())
 
@@ -50,9 +53,19 @@ def test_an_output_that_exists_or_is_the_target(cli: Cli, target: Path) -> None:
     refused(cli("flatten", target, "-o", target, "--force"), "is the target itself")
     refused(cli("flatten", target, "-o", "none/a"), "none: no such folder")
     refused(cli("flatten", target, "-o", cli.folder), "is no plain file")
+    refused(cli("flatten", "docker://a.example/b:1", "--push", "a.example/b:1"), "b:1: is the target itself", "--force")
     done = cli("flatten", target, "-o", "a", "--force")
     assert done.status == 0 and (cli.folder / "a").stat().st_size > 100
     assert [path.name for path in cli.folder.iterdir()] == ["a"]
+
+
+def test_the_proof_has_a_place_of_its_own(cli: Cli, target: Path) -> None:
+    """That is seen before: where the proof can't be written there is no output either."""
+    refused(cli("flatten", target, "-o", "a", "--proof", "none/p.json"), "none: no such folder")
+    refused(cli("flatten", target, "-o", "a", "--proof", "a"), "--proof a: is the output itself")
+    refused(cli("flatten", target, "-o", "a", "--proof", target), "is the target itself")
+    refused(cli("flatten", target, "-o", "a", "--proof", "/dev/null"), "is no plain file; --proof wants one")
+    assert not list(cli.folder.iterdir()) and cli("scan", target).status == 1
 
 
 def test_no_such_target_and_no_such_engine(cli: Cli, target: Path) -> None:
@@ -80,7 +93,8 @@ def test_a_full_disk_leaves_nothing(cli: Cli, tmp_path: Path) -> None:
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)),
     )
-    assert done.returncode == 2 and b"File too large" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert done.returncode == 2 and done.stderr.decode().startswith("image-audit: .: can't be written: File too large")
+    assert len(done.stderr.splitlines()) == 1
     assert not list(cli.folder.iterdir())
 
 
