@@ -90,6 +90,8 @@ class Confirmer:
     ) -> Iterator[Found]:
         """Look for a rule in the whole text: for the few files whose path calls for it."""
         rule, (pattern, _, _) = self._rules[number], self._compiled(number)
+        if rule.keywords and not _keyword_near(rule, text, 0, len(text)):
+            return  # nor would one stand near a match
         most = current().raw_hits
         for count, match in enumerate(islice(pattern.finditer(bytes(text)), most + 1)):
             if count == most:

@@ -62,10 +62,11 @@ _TEST = re.compile(
 @functools.lru_cache(4096)
 def place(path: str) -> Place:
     """Return what kind of file one at this path is."""
-    prose = _PROSE.search(path)
-    if _CACHE.search(path):
+    folder = path[: path.rfind("/") + 1]
+    if _is_fetched(folder):
         return Place.SAMPLES
-    if _PACKAGE.search(path):
+    prose = _PROSE.search(path)
+    if _is_installed(folder):
         return Place.SAMPLES if prose or _TEST.search(path) else Place.OTHERS
     if prose:
         return Place.OTHERS
@@ -89,8 +90,13 @@ _BOOKS = re.compile(
 
 
 @functools.lru_cache(1 << 14)
-def _is_of_packages(folder: str) -> bool:
-    return bool(_PACKAGE.search(folder) or _CACHE.search(folder))
+def _is_installed(folder: str) -> bool:
+    return bool(_PACKAGE.search(folder))
+
+
+@functools.lru_cache(1 << 14)
+def _is_fetched(folder: str) -> bool:
+    return bool(_CACHE.search(folder))
 
 
 @functools.lru_cache(1 << 10)
@@ -116,5 +122,5 @@ def is_foreign_source(path: str) -> bool:
     cut = path.rfind("/") + 1
     folder = path[:cut]
     if _is_source(path[max(path.rfind("."), cut) :]):
-        return _is_of_packages(folder) and not _is_coded_config(path[cut:])
+        return (_is_installed(folder) or _is_fetched(folder)) and not _is_coded_config(path[cut:])
     return _is_of_books(folder)
