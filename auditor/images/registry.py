@@ -39,7 +39,8 @@ def read_images(reference: Reference, origin: Origin, *, insecure: bool = False)
 
 def repositories(client: Client) -> Iterator[str]:
     """List the catalog, page by page. Raises NotFound or Unauthorized where the registry keeps none, Unreachable."""
-    yield from _listed(client, "_catalog?n=1000", _CATALOG, "repositories")
+    # Without n=: Docker's registry refuses one that is more than its own `catalog.maxentries`.
+    yield from _listed(client, "_catalog", _CATALOG, "repositories")
 
 
 class Repository:

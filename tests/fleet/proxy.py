@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import random
 import socket
 import threading
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 FAULTS = ("status 500", "busy", "slow down", "dropped", "cut", "corrupt")
 
@@ -20,6 +22,7 @@ class Proxy:
 
     `replaced` are answers of the proxy's own, by path; `retry_after` what a busy registry says of when to come again.
     With `uses`, a token is good for so many requests: then the registry sees them without it, as if it had expired.
+    `page` cuts lists of tags into pages of that many, which Docker's registry does not.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -28,6 +31,7 @@ class Proxy:
         self.ways: tuple[str, ...] = FAULTS
         self.uses = 0
         self.delay_s = 0.0
+        self.page = 0
         self.replaced: dict[str, bytes] = {}
         self.retry_after: Callable[[], str] = lambda: "0"
         self.reset()
@@ -141,6 +145,8 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             upstream.close()
         self.send_response(response.status)
+        if self.proxy.page and self.path.partition("?")[0].endswith("/tags/list"):
+            body = self._page(json.loads(body))
         for key, value in response.getheaders():
             if key.lower() not in ("connection", "transfer-encoding", "content-length", "date", "server"):
                 self.send_header(key, value)
@@ -157,6 +163,16 @@ class _Handler(BaseHTTPRequestHandler):
             body = body[:at] + bytes([body[at] ^ 0xFF]) + body[at + 1 :]
         self.proxy.bytes += len(body)
         self.wfile.write(body)
+
+    def _page(self, document: dict[str, Any]) -> bytes:
+        """Return the page of a list that the query asks for, and send where the next one is."""
+        path, _, query = self.path.partition("?")
+        last = parse_qs(query).get("last", [""])[0]
+        rest = [tag for tag in sorted(document["tags"]) if tag > last]
+        shown = rest[: self.proxy.page]
+        if shown != rest:
+            self.send_header("Link", f'<{path}?last={shown[-1]}>; rel="next"')
+        return json.dumps({**document, "tags": shown}).encode()
 
     def log_message(self, *_: object) -> None:
         pass

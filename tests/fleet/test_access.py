@@ -117,6 +117,7 @@ class TestTokens:
         scopes = [query["scope"][0] for query in tokens.asked]
         assert "registry:catalog:*" in scopes and len(set(scopes)) == 11
         assert len(scopes) > 11
+        assert cli(*SCAN, proxy.address, *JSON).json["layers"]["read"] == 0
 
 
 class TestCertificates:
@@ -126,6 +127,7 @@ class TestCertificates:
         done = cli(*SCAN, private[0], "--ca", private[2], *JSON)
         assert done.status == 1, done.err
         check(done.json, private[1])
+        assert cli(*SCAN, private[0], "--ca", private[2], *JSON).json["layers"]["read"] == 0
 
     def test_another_authority_is_not(self, cli: Cli, private: tuple[str, Content, Path], tmp_path: Path) -> None:
         other = make_certificates(tmp_path)

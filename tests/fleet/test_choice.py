@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,24 @@ import pytest
 from auditor.config import Exclude, Registry
 from auditor.errors import UsageError
 from tests.fleet.conftest import Sweeps
-from tests.fleet.planted import Content, Remote, application
+from tests.fleet.planted import Content, Remote, application, fill
+from tests.fleet.proxy import Proxy
 
 pytestmark = pytest.mark.registry
 Filled = tuple[str, Content]
+
+
+def test_lists_of_repositories_and_tags_are_read_to_their_last_page(
+    sweeps: Sweeps, start_registry: Callable[[str], str], proxy_to: Callable[[str], Proxy]
+) -> None:
+    address = start_registry("catalog: {maxentries: 3}\n")
+    content = fill(Remote(address), repositories=7, tags=3)
+    proxy = proxy_to(address)
+    proxy.page = 2
+    found = sweeps(proxy.address)
+    assert found["failed"] == []
+    assert {(item["repository"], item["digest"]) for item in found["images"]} == content.images
+    assert (proxy.asked["GET", "/v2/_catalog"], proxy.asked["GET", "/v2/team0/app0/tags/list"]) == (3, 2)
 
 
 def test_globs_choose_repositories_and_tags(sweeps: Sweeps, filled: Filled) -> None:
