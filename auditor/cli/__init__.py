@@ -104,9 +104,9 @@ def main(arguments: list[str] | None = None) -> None:
         status = _fail(exc.format_message())
     except AuditError as exc:
         status = _fail(str(exc))
-    except (KeyboardInterrupt, click.Abort):
-        _say("interrupted")
-        status = 128 + signal.SIGINT
+    except (KeyboardInterrupt, click.Abort) as exc:
+        # Click takes EOFError for Ctrl-D at one of its prompts. There are none, so it is a file that ends too early.
+        status = _broken(exc.__cause__) if isinstance(exc.__cause__, EOFError) else _interrupted()
     except _Terminated as exc:
         _say("terminated")
         status = 128 + int(exc.args[0])
@@ -117,15 +117,25 @@ def main(arguments: list[str] | None = None) -> None:
     except (OSError, MemoryError) as exc:
         status = _fail(f"{getattr(exc, 'filename', None) or 'system'}: {getattr(exc, 'strerror', None) or exc}")
     except Exception as exc:
-        # Python would exit with 1, which here means findings. A traceback could show what an image holds.
-        if os.environ.get("IMAGE_AUDIT_DEBUG"):
-            raise
-        status = _fail(f"internal error: {type(exc).__name__}; please report it, with IMAGE_AUDIT_DEBUG=1 set")
+        status = _broken(exc)
     sys.exit(status if isinstance(status, int) else 0)
 
 
 def _terminate(number: int, frame: object) -> None:  # noqa: ARG001
     raise _Terminated(number)
+
+
+def _interrupted() -> int:
+    _say("interrupted")
+    return 128 + signal.SIGINT
+
+
+def _broken(error: BaseException) -> int:
+    """Say that the program is at fault. Python would exit with 1, which here means findings."""
+    # A traceback could show what an image holds.
+    if os.environ.get("IMAGE_AUDIT_DEBUG"):
+        raise error
+    return _fail(f"internal error: {type(error).__name__}; please report it, with IMAGE_AUDIT_DEBUG=1 set")
 
 
 def _misused(error: click.UsageError) -> int:

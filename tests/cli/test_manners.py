@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from auditor import __version__
+from auditor import __version__, effective
+from auditor.cli import main
 from auditor.cli.manual import manual
 from auditor.cli.pages import page
 from auditor.detect.plugins import plugin_rules
@@ -195,6 +196,21 @@ def test_a_closed_pipe_is_silent(cli: Cli, archive: Path, command: str) -> None:
     line = f"{sys.executable} -m auditor {command} | head -c 1"
     done = subprocess.run(["sh", "-c", line], capture_output=True, env=cli.environment, cwd=cli.folder, check=False)
     assert (len(done.stdout), done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("error", [EOFError, ZeroDivisionError])
+def test_a_fault_of_the_program_is_exit_code_2_whatever_it_is(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error("of a file")
+
+    monkeypatch.setattr(effective, "layer_store", fail)
+    with pytest.raises(SystemExit, match="2"):
+        main(["cache", "info"])
+    assert (
+        capsys.readouterr().err.lstrip().startswith(f"image-audit: internal error: {error.__name__}; please report it")
+    )
 
 
 class TestSignals:
