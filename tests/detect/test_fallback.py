@@ -117,7 +117,7 @@ EXPRESSIONS = (
     rb"a[bc]{1,4}a",
     rb"(?:ab|a)(?:c|bcd)",
     rb"b(?:a|ba){1,3}c",
-    rb"\bab\B(?:c|)",
+    rb"\bab(?:c|)",
     rb"[abc]{3}",
 )
 
