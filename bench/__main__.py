@@ -68,7 +68,7 @@ def _table(console: Console, title: str, rows: Sequence[Row], floor: Row) -> Non
 
 
 def _scans(image: Path, folder: Path) -> list[Row]:
-    cache = str(folder / "cache")
+    cache = str(folder / "image-audit")  # where flatten, which has no option for it, looks with XDG_CACHE_HOME
     scan = [*OURS, "scan", str(image), "-q", "--cache-dir", cache]
 
     def forget() -> None:
@@ -102,6 +102,7 @@ def _rewrites(image: Path, folder: Path) -> list[Row]:
     rows = [
         Row("image-audit flatten", flatten, forget),
         Row("image-audit flatten --excise", [*flatten, "--excise"], forget),
+        Row("image-audit flatten --compress gzip", [*flatten, "--compress", "gzip"], forget),
     ]
     if shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0:
         loaded = subprocess.run(["docker", "load", "-i", str(image)], capture_output=True, text=True, check=True).stdout
@@ -124,8 +125,10 @@ def _measured(row: Row) -> Measure:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    _, _, usage = os.wait4(process.pid, 0)
-    process.returncode = 0
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if row.command[: len(OURS)] == OURS and process.returncode not in (0, 1):
+        raise SystemExit(f"{row.name}: failed, and is no figure")
     return time.perf_counter() - began, usage.ru_maxrss * 1024 / 1e6
 
 
