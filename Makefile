@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs docs-site bench bench-count bench-detect bench-fleet release lock clean fuzz
+.PHONY: help demo test lint docs docs-site bench bench-count bench-detect bench-fleet installs container release lock clean fuzz
 
 help:  ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -46,6 +46,12 @@ bench-detect: $(VENV)/installed  ## Planted secrets of every rule, way and place
 
 bench-fleet: $(VENV)/installed  ## Sweeps of a registry with 600 tags: time, requests, bytes
 	$(BIN)/python -m bench.fleet
+
+installs: $(VENV)/installed  ## The wheel under each Python that is here, pipx, uv: installed and run
+	BIN=$(BIN) .ci/install
+
+container: $(VENV)/installed  ## The container image: built on a base made here, run, audited
+	BIN=$(BIN) .ci/container
 
 release: $(VENV)/installed  ## Wheel, sdist and SBOM in dist/, checked
 	BIN=$(BIN) .ci/release

@@ -1,12 +1,13 @@
-"""The shape of the house: who may import whom, and that the errors are all drawn."""
+"""The shape of the house: who may import whom, how long a function may be, where tests lie, that errors are drawn."""
 
 from __future__ import annotations
 
 import ast
 import inspect
+import tomllib
 from pathlib import Path
 
-from auditor import errors
+from auditor import __version__, errors
 
 PACKAGE = Path(errors.__file__).parent
 # A module imports only from rooms above its own.
@@ -37,6 +38,11 @@ ROOMS = (
     ("hook",),
     ("cli", "__main__"),
 )
+LONGEST = 50
+"""Lines of a function."""
+ABOUT_ALL = ("bench", "browser", "docs", "hostile", "security", "transports")
+"""Folders of tests that are of no one room: the last reads images in every form."""
+ABOUT_THE_WHOLE = ("deploy", "house", "scan")
 FLOOR = {name: number for number, names in enumerate(ROOMS) for name in names}
 
 
@@ -57,6 +63,32 @@ def test_a_module_imports_only_from_rooms_above_it() -> None:
             continue
         for used in imports(path):
             assert FLOOR[used] <= FLOOR[room], f"{path.name} in {room} imports {used}"
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    long = [
+        f"{path.name}:{node.lineno}: {node.name}"
+        for folder in ("auditor", "tests", "bench", "fuzz", "docs")
+        for path in (PACKAGE.parent / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or node.lineno) - node.lineno >= LONGEST
+    ]
+    assert long == []
+
+
+def test_tests_lie_where_what_they_test_does() -> None:
+    tests = PACKAGE.parent / "tests"
+    rooms = {path.relative_to(tests).parts[0] for path in tests.glob("*/**/test_*.py")}
+    assert rooms <= {*FLOOR, *ABOUT_ALL}
+    modules = {path.stem.removeprefix("test_") for path in tests.glob("test_*.py")}
+    assert modules <= {*FLOOR, *ABOUT_THE_WHOLE}
+
+
+def test_the_version_stands_in_one_place_and_has_its_heading_in_the_changes() -> None:
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    assert "version" not in project and project["dynamic"] == ["version"]
+    assert f"## {__version__}" in (PACKAGE.parent / "CHANGELOG.md").read_text()
 
 
 def test_every_error_is_drawn_in_the_docstring_and_explained() -> None:

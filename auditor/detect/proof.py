@@ -45,10 +45,6 @@ class Prover:
         """Return the matches of all rules in a file of that text, at a path that this rule looks at."""
         return most_specific([item for engine in self._engines for item in engine.find(text.encode(), path_for(rule))])
 
-    def finds(self, rule: Rule, text: str) -> bool:
-        """Say whether a text is found as this rule, with the confidence that the rule states."""
-        return any(_is(found, rule) for found in self.find(rule, text))
-
     def problems(self, rule: Rule) -> Iterator[Problem]:
         """Yield each example that is not found as this rule, and each counterexample that is."""
         for key, templates in (("examples", rule.examples), ("counterexamples", rule.counterexamples)):
