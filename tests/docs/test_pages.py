@@ -14,6 +14,17 @@ from tests.docs.reader import Done
 from tests.docs.services import SERVICES, SETUPS, Names
 
 NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
+NOT_RUN = {
+    "README.md": ["continuous integration runs both", "asks a package index"],
+    "CONTRIBUTING.md": ["installs from the network; continuous integration runs them"],
+    "docs/comparison.md": ["takes minutes", "takes minutes"],
+    "docs/formats.md": ["talks to GitHub"],
+    "docs/index.md": ["installs from the network"],
+    "docs/registry.md": ["installs from the network"],
+    "docs/schedule.md": ["installs from the network, and starts services", "needs a cluster"],
+    "docs/targets.md": ["needs Podman's own storage", "needs the storage of these tools"],
+}
+"""All that the docs show and no test runs, and why."""
 
 
 def opened(name: str) -> Page:
@@ -52,3 +63,8 @@ def test_what_a_page_shows_of_files_is_valid(name: str) -> None:
                 check(block.language, block.text)
             except Exception as exc:
                 raise AssertionError(f"{name}:{block.line}: {type(exc).__name__}: {exc}") from exc
+
+
+def test_no_other_command_is_left_out() -> None:
+    reasons = {name: [one.marks["shown"] for one in opened(name).blocks if "shown" in one.marks] for name in NAMES}
+    assert {name: found for name, found in reasons.items() if found} == NOT_RUN
