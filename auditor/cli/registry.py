@@ -141,7 +141,7 @@ def _watched_sweep(registry: str | None, form: str, given: Mapping[str, Any], no
     """Sweep once for a watch, with all that follows; what the options name is read anew."""
     from auditor.fleet.logs import Steps, say
 
-    with sweeping.setup(registry, given) as setup:
+    with sweeping.setup(registry, given, patient=True) as setup:
         row = setup.run(Steps())
         for line in notifier.tell(setup.store, row):
             say("not notified", logging.WARNING, reason=line)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from auditor.progress import Progress
     from auditor.scan import Scanner
 
+_RESTART_S = 300  # of a database
 _EXTRA = ("sqlalchemy", "alembic", "cachetools", "apprise", "cronsim", "distributed", "prometheus_client")
 
 
@@ -113,21 +114,27 @@ def notifier(urls: Sequence[str]) -> Notifier:
 
 
 @contextmanager
-def setup(registry: str | None, given: Mapping[str, Any]) -> Iterator[Setup]:
-    """Check the options and open the store. Raises UsageError before anything costly is done."""
+def setup(registry: str | None, given: Mapping[str, Any], *, patient: bool = False) -> Iterator[Setup]:
+    """Check the options and open the store, `patient` with one that is away for a while.
+
+    Raises UsageError before anything costly is done.
+    """
     scope_and_more = _order(registry, given)
     order, settings, rules = scope_and_more
-    with within(effective.limits(settings, given["limits"])), opened_store(given["store_url"]) as store:
+    with (
+        within(effective.limits(settings, given["limits"])),
+        opened_store(given["store_url"], patient=patient) as store,
+    ):
         yield Setup(order, rules, given, store, effective.severity(given["fail_on"] or settings.fail_on))
 
 
 @contextmanager
-def opened_store(url: str | None) -> Iterator[Store]:
+def opened_store(url: str | None, *, patient: bool = False) -> Iterator[Store]:
     """Open the store, or say in one line what is missing for it."""
     require_extra()
     from auditor.fleet.store import Store
 
-    with closing(Store(url)) as store:
+    with closing(Store(url, opening_s=_RESTART_S) if patient else Store(url)) as store:
         yield store
 
 

@@ -3,14 +3,17 @@
     catalog ─► sweep ─► engine (layers to records) ─► audit ─► store ─► output, dashboard, notify
     tags, indexes       local threads, or Dask                 queries
 
-    schema.py, migrations/   the tables of the store, and how older ones become them
-    store.py                 opens it; runs a transaction again while the database is away
-    ledger.py                writes what a sweep sees
-    manifests.py             what is known of indexes and tags; records.py: of layers
-    queries.py               what is new, gone, shared: all that is shown comes from here (statements.py: its SQL)
-    engine.py                the `Engine` protocol: a layer in, its record out; local.py is the one of this machine
+    sweep.py                 the pipeline: read this first; order.py: what is asked for; layers.py: each layer once
     catalog.py               which repositories and tags a sweep looks at; survey.py: what they hold now
-    sweep.py                 the pipeline: read this first; layers.py: each layer once
+    candidates.py            a tag's manifest to images; recent.py: no document is fetched twice
+    engine.py                the `Engine` protocol: a layer in, its record out; local.py is the one of this machine
+    schema/, migrations/     the tables of the store, and how older ones become them
+    store.py                 opens it; runs a transaction again while the database is away
+    ledger.py, spans.py      write what a sweep sees, and what is gone; retention.py forgets
+    manifests.py             what is known of indexes and tags; records.py: of layers
+    lease.py                 one sweep and one watch of the same at a time
+    queries.py               what is new, gone, shared: all that is shown comes from here (statements.py: its SQL)
+    watch.py                 sweeps on a schedule.py, with health.py, metrics.py, logs.py and notify.py
     output.py                the table and the JSON
     dashboard/               the static site
 

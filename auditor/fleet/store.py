@@ -32,6 +32,7 @@ from sqlalchemy.exc import (
 
 from auditor.errors import StoreError, UsageError
 from auditor.fleet import schema
+from auditor.store.folder import home
 
 HEAD = "0002"
 """The newest migration."""
@@ -56,19 +57,20 @@ T = TypeVar("T")
 def default_url() -> str:
     """Return the URL of the store in the user's data folder: XDG base directory specification."""
     base = os.environ.get("XDG_DATA_HOME")
-    root = Path(base) if base and Path(base).is_absolute() else Path("~/.local/share").expanduser()
+    root = Path(base) if base and Path(base).is_absolute() else home() / ".local/share"
     return URL.create("sqlite", database=str(root / "image-audit" / _FILE)).render_as_string()
 
 
 class Store:
     """The store at a URL. Raises UsageError on a bad URL, StoreError where the database can't be used.
 
-    While the database is away a transaction waits, up to `patience_s`.
+    While the database is away a transaction waits, up to `patience_s`. Opening waits less long: whoever mistyped the
+    address wants to hear of it.
     """
 
-    def __init__(self, url: str | None = None, *, patience_s: float = 300) -> None:
+    def __init__(self, url: str | None = None, *, patience_s: float = 300, opening_s: float = 10) -> None:
         self.url = _parsed(url or default_url())
-        self._patience_s = patience_s
+        self._patience_s = min(opening_s, patience_s)
         self._engine = _engine(self.url)
         self._reads = self._engine.execution_options(reads=True)
         try:
@@ -77,6 +79,7 @@ class Store:
         except BaseException:
             self.close()
             raise
+        self._patience_s = patience_s
 
     def __str__(self) -> str:
         return self.url.render_as_string(hide_password=True)

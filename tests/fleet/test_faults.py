@@ -164,7 +164,7 @@ def test_a_store_that_stays_away_is_said(postgres: Postgres) -> None:
     url = postgres.new_database()
     address = url.replace(url.partition("127.0.0.1:")[2].partition("/")[0], "1")
     with pytest.raises(StoreError, match="store postgresql"):
-        Store(address, patience_s=0)
+        Store(address, opening_s=0)  # whatever the patience later on
 
 
 def test_a_full_disk_is_said_in_one_line_and_the_next_run_goes_on(cli: Cli, filled: Filled, tmp_path: Path) -> None:
