@@ -56,7 +56,7 @@ class Limits:
     image_members: int = _image(200_000, NUMBER, "members of an image's archive")
     texts: int = _image(200_000, NUMBER, "texts of a config, and of each attestation, that are searched")
     text_bytes: int = _image(1 << 20, BYTES, "one such text")
-    findings_image: int = _image(50_000, NUMBER, "findings of an image")
+    findings_image: int = _image(15_000, NUMBER, "findings of an image")
 
     header_bytes: int = _layer(1 << 20, BYTES, "one extension header of a tar: a long name, or pax records")
     headers_bytes: int = _layer(4 << 20, BYTES, "all headers of one entry of a tar")

@@ -105,9 +105,9 @@ _DEEP_TEXT = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
 
 CASES = (
     Case("an index that lists itself", of_itself(), 2, "digest is"),
-    Case("indexes ten deep", nested(10, 1), 2, "nested or filled beyond reason"),
+    Case("indexes ten deep", nested(10, 1), 2, "(limit index-depth)"),
     Case("indexes that list the next a thousand times", nested(4, 1000), 0),
-    Case("an index of 2,000 manifests", nested(1, 2000), 2, "nested or filled beyond reason"),
+    Case("an index of 2,000 manifests", nested(1, 2000), 2, "(limit manifests)"),
     Case("an index that lists nothing", rooted(), 2, "no platform"),
     Case("an index that is a list", index(b"[]"), 2, "want a JSON object"),
     Case("an index that is no JSON", index(b"{"), 2, "not JSON"),

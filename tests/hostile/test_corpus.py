@@ -15,11 +15,19 @@ from typing import Any
 import pytest
 
 from tests.conftest import Cli
-from tests.hostile import archives, documents, inside, layers, names, registries
+from tests.hostile import archives, crowds, documents, inside, layers, names, registries
 from tests.hostile.case import Case
 from tests.hostile.wire import LOGIN, RUNNING, keep_logins
 
-CASES = (*archives.CASES, *documents.CASES, *layers.CASES, *inside.CASES, *names.CASES, *registries.CASES)
+CASES = (
+    *archives.CASES,
+    *crowds.CASES,
+    *documents.CASES,
+    *layers.CASES,
+    *inside.CASES,
+    *names.CASES,
+    *registries.CASES,
+)
 LIMIT_S, LIMIT_MB = 60, 400
 MEASURE = str(Path(__file__).with_name("measure.py"))
 REPORTS = ("report.json", "report.html", "report.sarif", "report.md", "report.xml", "gl-secret-detection-report.json")
