@@ -137,41 +137,50 @@ class Walker:
 
         Blocks are given in order and without gaps. Raises Damaged on what is no tar header.
         """
-        end = base + len(block)
-        while not self.ended and self.position < end:
-            start, view = base, block
-            if self._carry:
-                start = base - len(self._carry)
-                view = memoryview(self._carry + bytes(block[: self._limits.headers_bytes]))
-            try:
-                header = _read(view, self.position - start, start, self._limits, self._short)
-            except _Short:
-                self._carry = bytes(view[self.position - start :])
-                if len(self._carry) > self._limits.headers_bytes:
-                    raise _endless(self.position) from None
-                return
-            if isinstance(header, Header):
-                self._carry = b""
-                self.position = header.offset + padded(header.size)
-                self._entries -= 1
-                self._paths_bytes -= getsizeof(header.path) + len(header.link)
-                if self._entries < 0 or self._paths_bytes < 0:
-                    raise self._too_many()
-                yield header
-            else:
-                # One zero block alone is skipped, as GNU tar does; two end the archive.
-                self.position, self.ended = header
-                # What follows it may have been carried along.
-                self._carry = b"" if self.ended else bytes(view[self.position - start : base - start])
+        self._check_count()
+        end, entries, paths_bytes = base + len(block), 0, 0
+        try:
+            while not self.ended and self.position < end:
+                start, view = base, block
+                if self._carry:
+                    start = base - len(self._carry)
+                    view = memoryview(self._carry + bytes(block[: self._limits.headers_bytes]))
+                try:
+                    header = _read(view, self.position - start, start, self._limits)
+                except _Short:
+                    self._carry = bytes(view[self.position - start :])
+                    if len(self._carry) > self._limits.headers_bytes:
+                        raise _endless(self.position) from None
+                    return
+                if isinstance(header, Header):
+                    self._carry = b""
+                    size = getsizeof(header.path) + len(header.link)
+                    if size > self._short:
+                        _check_paths(header, self.position, self._limits)
+                    self.position = header.offset + padded(header.size)
+                    entries += 1
+                    paths_bytes += size
+                    yield header
+                else:
+                    # One zero block alone is skipped, as GNU tar does; two end the archive.
+                    self.position, self.ended = header
+                    # What follows it may have been carried along.
+                    self._carry = b"" if self.ended else bytes(view[self.position - start : base - start])
+        finally:  # how many there are is looked at once a block, which holds so many at most
+            self._entries -= entries
+            self._paths_bytes -= paths_bytes
 
-    def _too_many(self) -> Damaged:
+    def _check_count(self) -> None:
+        """Raise Damaged where there were more entries, or paths, than there may be."""
         if self._entries < 0:
-            return Damaged(f"tar: more than {self._limits.entries} entries {named('entries')}")
-        most = self._limits.paths_bytes
-        return Damaged(f"tar: paths that take more than {most} bytes of memory {named('paths-bytes')}")
+            raise Damaged(f"tar: more than {self._limits.entries} entries {named('entries')}")
+        if self._paths_bytes < 0:
+            most = self._limits.paths_bytes
+            raise Damaged(f"tar: paths that take more than {most} bytes of memory {named('paths-bytes')}")
 
     def finish(self, size: int) -> None:
-        """Raise Damaged if a tar of `size` bytes ends within an entry."""
+        """Raise Damaged if a tar of `size` bytes ends within an entry, or had too many."""
+        self._check_count()
         if self.position > size or self._carry.strip(b"\0"):
             raise Damaged(f"tar: ends at byte {size}, within an entry that begins at or before byte {self.position}")
 
@@ -196,7 +205,7 @@ def is_header(block: bytes) -> bool:
     return True
 
 
-def _read(view: memoryview, at: int, base: int, limits: Limits, short: int) -> Header | tuple[int, bool]:
+def _read(view: memoryview, at: int, base: int, limits: Limits) -> Header | tuple[int, bool]:
     """Read one entry's headers at `view[at:]`, where `base` is the tar offset of `view[0]`.
 
     Returns a header; or where a zero block stands in its place, the offset behind it and whether it is one of the two
@@ -215,10 +224,7 @@ def _read(view: memoryview, at: int, base: int, limits: Limits, short: int) -> H
             _check(block)
             size = number(block[124:136])
             if block[156] not in _EXTENSIONS:
-                header = _entry(view, at, base, block, pax, name, link)
-                if len(header.path) > short or len(header.link) > short:
-                    _check_paths(header, base + at, limits)
-                return header
+                return _entry(view, at, base, block, pax, name, link)
             if size < 0:
                 raise ValueError
             if size > limits.header_bytes:  # Go's archive/tar, which engines use, refuses more than 1 MiB
