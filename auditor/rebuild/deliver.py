@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -90,7 +91,7 @@ def reachable(reference: Reference | None, *, insecure: bool) -> None:
 def is_target(target: str, output: Path) -> bool:
     """Whether a target is the very file that is to be written."""
     parsed = parse_target(target)
-    path = Path(parsed.value).expanduser()
+    path = Path(os.path.expanduser(parsed.value))  # noqa: PTH111 - the other fails where there is no such user
     if parsed.transport not in ("path", "docker-archive", "oci-archive") or not (path.exists() and output.exists()):
         return False
     return path.samefile(output)

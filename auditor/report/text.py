@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _CUT = "…"
+_COMMAND = re.compile(
+    r"(?<=#)#(?=\[|vso\[|teamcity\[)"
+    r"|(?<=:):(?=(?:error|warning|notice|debug|group|endgroup|echo|stop-commands|add-mask|add-path|add-matcher"
+    r"|remove-matcher|save-state|set-env|set-output)\b)",
+    re.IGNORECASE,
+)
+"""The second character of what a line of a log makes a command: of Azure Pipelines, TeamCity, GitHub Actions."""
 
 
 def printable(text: str) -> str:
-    """Escape what a terminal would act on: control and format characters, direction marks, lone surrogates."""
+    """Escape what a terminal would act on: control and format characters, direction marks, lone surrogates.
+
+    So is what a build server would take for a command in its log.
+    """
+    if "##" in text or "::" in text:
+        text = _COMMAND.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
     if text.isascii() and text.isprintable():
         return text
     return "".join(char if _harmless(char) else _escaped(char) for char in text)

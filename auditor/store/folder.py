@@ -14,8 +14,16 @@ _MAGIC = b"image-audit cache 1\n"
 def cache_folder() -> Path:
     """Return the user's cache folder for this program: XDG base directory specification."""
     base = os.environ.get("XDG_CACHE_HOME")
-    root = Path(base) if base and Path(base).is_absolute() else Path("~/.cache").expanduser()
+    root = Path(base) if base and Path(base).is_absolute() else home() / ".cache"
     return root / "image-audit"
+
+
+def home() -> Path:
+    """Return the user's home; `/`, as container engines say, where neither HOME nor the list of users has one."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
 
 
 def read_kept(path: Path) -> bytes | None:

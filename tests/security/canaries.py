@@ -9,7 +9,7 @@ import sqlite3
 import urllib.parse
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 USER = "reader"
@@ -36,7 +36,8 @@ def written(folder: Path, but: frozenset[Path]) -> Iterator[tuple[str, bytes]]:
             data = path.read_bytes()
             yield str(path), data
             if data.startswith(b"SQLite format 3\0"):
-                yield from ((f"{path}: {where}", value) for where, value in _values(path))
+                with suppress(sqlite3.DatabaseError):  # a test has damaged it: it is looked at as it stands
+                    yield from [(f"{path}: {where}", value) for where, value in _values(path)]
 
 
 def _values(path: Path) -> Iterator[tuple[str, bytes]]:

@@ -85,6 +85,7 @@ class Nursery:
                 status = int(self._socket.recv(64))
             except BaseException:
                 os.kill(number, signal.SIGKILL)
+                self._socket.recv(64)
                 raise
             return Done(status, *(text.result() for text in texts))
 

@@ -52,6 +52,7 @@ FAILURES = {
     "a wrong digest, recovered": "recover changed.tar /app/a.txt",
     "a wrong digest, flattened": "flatten changed.tar -o flat.tar -v",
     "no such file": "scan nothing.tar",
+    "no such user": "scan ~nobody-at-all/a.tar",
     "no engine": "scan docker-daemon:nothing -v",
     "no engine to load into": "flatten a.tar -t clean:1 -v",
     "a container of no engine": "scan container:nothing",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,10 +19,57 @@ from auditor.limits import Limits
 from auditor.unpack import isolated
 from tests.conftest import Cli
 from tests.images import story
+from tests.security.nursery import Done
+from tests.security.places import Place
 from tests.unpack.opened import opened
 from tests.unpack.test_archives import seven_zipped
 
 STORY, SECRET = story(77)
+JSON = "scan a.tar --format json"
+# Python that runs before a command. Without capabilities root is held to the modes of files, as everybody is.
+UNPRIVILEGED = "import ctypes\nctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)())"
+ALARM = (
+    "import os, signal\nsignal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), {number}))\n"
+    "signal.setitimer(signal.ITIMER_REAL, {after})"
+)
+JUMPS = (
+    "import itertools, time\nown, jumps = time.time, itertools.cycle([0, 4e8, -4e8])\n"
+    "time.time = lambda: own() + next(jumps)"
+)
+# The archive changes when its manifest was read, and its layers were not.
+CHANGED = """
+import auditor.images.archive as archive
+own = archive.read_images
+def read_images(*given, **more):
+    found = own(*given, **more)
+    with open("a.tar", "r+b") as out:
+        {0}
+    return found
+archive.read_images = read_images
+"""
+SHORT = (
+    "import resource\nhave = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+    "resource.setrlimit(resource.RLIMIT_AS, (have + {0}, have + {0}))"
+)
+
+ABORTED = 127  # by the C library, where there is no memory for a thread
+
+
+def limited(name: str, value: int) -> str:
+    """Python that sets a limit of the system."""
+    return f"import resource\nresource.setrlimit(resource.RLIMIT_{name}, ({value}, {value}))"
+
+
+@contextmanager
+def no_writing(top: Path) -> Iterator[None]:
+    """Take away the right to write to a folder and its files."""
+    paths = [top, *(path for path in top.rglob("*") if not path.is_symlink())]
+    modes = [(path, path.stat().st_mode) for path in paths]
+    for path, mode in modes:
+        path.chmod(mode & ~0o222)
+    yield
+    for path, mode in modes:
+        path.chmod(mode)
 
 
 @pytest.fixture
@@ -26,38 +77,153 @@ def archive(cli: Cli) -> Path:
     return STORY.docker_archive(cli.folder / "layer2.tar")
 
 
-def limited(cli: Cli, limits: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a command under limits of the shell."""
-    command = f'{limits}; exec "$@"'
-    return subprocess.run(
-        ["bash", "-c", command, "bash", sys.executable, "-m", "auditor", *map(str, arguments)],
-        capture_output=True, text=True, env=cli.environment, cwd=cli.folder, check=False, timeout=120,
-    )  # fmt: skip
+def one_line(done: Done) -> str:
+    """What a failure says: a line, and no traceback."""
+    lines = [line for line in done.err.decode().splitlines() if line.startswith("image-audit: ")]
+    assert done.status == 2 and done.out == b"" and len(lines) == 1 and b"Traceback" not in done.err, done
+    return lines[0]
 
 
-def test_a_full_disk_leaves_no_half_report(cli: Cli, archive: Path) -> None:
-    done = limited(cli, "trap '' XFSZ; ulimit -f 1", "scan", archive, "-q", "--no-cache", "-o", "report.html")
-    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "report.html" in done.stderr
-    assert not (cli.folder / "report.html").exists()
+def found(done: Done) -> object:
+    """What a scan into JSON found."""
+    assert done.status == 1, done
+    return json.loads(done.out)["findings"]
 
 
-def test_without_a_home_it_scans_all_the_same(cli: Cli, archive: Path) -> None:
-    cli.environment.pop("XDG_CACHE_HOME")
-    cli.environment["HOME"] = "/nonexistent"
-    assert cli("scan", archive, "-q").status == 1
+class TestDisk:
+    def test_a_full_disk_leaves_no_half_report(self, place: Place) -> None:
+        done = place.run("scan a.tar -q --no-cache -o report.html", limited("FSIZE", 1024))
+        assert "report.html" in one_line(done) and not (place.cli.folder / "report.html").exists()
+        place.check(done)
+
+    def test_a_disk_that_is_full_for_the_cache_alone_is_no_failure(self, place: Place) -> None:
+        want = place.run(f"{JSON} --rule github-pat")
+        done = place.run(f"{JSON} --rule github-pat --cache-dir none", limited("FSIZE", 0))
+        assert found(done) == found(want)
+        place.check(want, done)
+
+    def test_a_full_disk_behind_standard_output_is_one_line(self, place: Place) -> None:
+        done = place.run(JSON, "import os\nos.dup2(os.open('/dev/full', os.O_WRONLY), 1)")
+        assert "No space left" in one_line(done)
+        place.check(done)
+
+    def test_a_cache_that_may_not_be_written_to_is_read_or_left_alone(self, place: Place) -> None:
+        want = place.run(JSON)
+        with no_writing(Path(place.cli.environment["XDG_CACHE_HOME"]) / "image-audit"):
+            done = [place.run(JSON, UNPRIVILEGED), place.run("history a.tar", UNPRIVILEGED)]
+        assert found(done[0]) == found(want) and done[1].status == 0
+        place.check(want, *done)
+
+    @pytest.mark.parametrize("size", [0, 1, 100, 4096, 5000, 20000])
+    def test_a_cache_that_was_cut_is_made_anew(self, place: Place, size: int) -> None:
+        want = place.run(JSON)
+        (path,) = Path(place.cli.environment["XDG_CACHE_HOME"]).rglob("layers.sqlite")
+        with path.open("r+b") as file:
+            file.truncate(size)
+        done = [place.run(JSON), place.run(JSON)]
+        assert [found(one) for one in done] == [found(want)] * 2
+        place.check(want, *done)
+
+    @pytest.mark.parametrize("size", [1, 100, 4096, 9000])
+    def test_a_store_that_was_cut_is_one_line(self, place: Place, size: int) -> None:
+        store = "--store sqlite:///sweeps.sqlite"
+        assert b"no finished sweep" in place.run(f"registry report {store}").err
+        with (place.cli.folder / "sweeps.sqlite").open("r+b") as file:
+            file.truncate(size)
+        done = place.run(f"registry report {store}")
+        assert "sweeps.sqlite" in one_line(done)
+        place.check(done)
 
 
-def test_few_open_files_are_enough(cli: Cli, archive: Path) -> None:
-    assert limited(cli, "ulimit -n 32", "scan", archive, "-q").returncode == 1
+class TestPermission:
+    @pytest.mark.parametrize("home", ["/proc/none", "", None])
+    def test_without_a_home_it_scans_all_the_same(self, place: Place, home: str | None) -> None:
+        for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "DOCKER_CONFIG", "HOME"):
+            place.cli.environment.pop(name)
+        before = "import pwd\npwd.getpwuid = {}.__getitem__"  # nor is one in the list of users
+        if home is not None:
+            place.cli.environment["HOME"], before = home, ""
+        done = place.run("scan a.tar -q --rule github-pat", before + "\n" + UNPRIVILEGED)
+        assert done.status == 1 and not done.out and len(done.err.splitlines()) <= 1, done
+        place.check(done)
+
+    @pytest.mark.parametrize("name", ["a.tar", ".image-audit.yaml", "own.yaml"])
+    def test_what_may_not_be_read_is_named_in_one_line(self, place: Place, name: str) -> None:
+        path = place.cli.folder / name
+        path.chmod(0)
+        done = place.run("scan a.tar --rules own.yaml", UNPRIVILEGED)
+        path.chmod(0o600)
+        assert name in one_line(done)
+        place.check(done)
+
+    @pytest.mark.parametrize("line", ["scan a.tar -q -o out/r.json", "flatten a.tar -o out/f.tar"])
+    def test_a_folder_that_may_not_be_written_to_is_named_in_one_line(self, place: Place, line: str) -> None:
+        (place.cli.folder / "out").mkdir()
+        with no_writing(place.cli.folder / "out"):
+            done = place.run(line, UNPRIVILEGED)
+        assert "out" in one_line(done)
+        place.check(done)
 
 
-def test_too_little_memory_is_one_line(cli: Cli, archive: Path) -> None:
-    done = limited(cli, "ulimit -v 200000", "scan", archive, "-q", "--no-cache")
-    assert done.returncode in (1, 2) and "Traceback" not in done.stderr
+class TestSignals:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize(
+        "line", ["scan a.tar -q --no-cache -o r.html", "flatten a.tar -o flat.tar --force", "hook run"]
+    )
+    def test_at_any_moment_it_ends_and_leaves_nothing_half(
+        self, place: Place, line: str, number: signal.Signals
+    ) -> None:
+        """The moments are parts of the time that it takes undisturbed."""
+        began = time.monotonic()
+        whole = place.run(line)
+        took_s = time.monotonic() - began
+        written = sorted(place.cli.folder.iterdir())
+        for part in range(1, 9):
+            done = place.run(line, ALARM.format(number=int(number), after=took_s * part / 10))
+            # The last: after all is done Python gives signals back to the system, that of the alarm too.
+            assert done.status in (whole.status, 128 + number, -signal.SIGALRM) and b"Traceback" not in done.err, done
+            assert sorted(place.cli.folder.iterdir()) == written
+            place.check(done)
+
+
+@pytest.mark.parametrize("line", [JSON, "history a.tar --format json", "dockerfile Dockerfile --format json"])
+def test_a_clock_that_jumps_changes_nothing(place: Place, line: str) -> None:
+    want, done = place.run(line), [place.run(line, JUMPS), place.run(line, JUMPS), place.run(line)]
+    without = [{**json.loads(one.out), "created": None} for one in (want, *done)]
+    assert without[1:] == without[:1] * 3
+    place.check(want, *done)
+
+
+@pytest.mark.parametrize("line", ["scan a.tar -v", "flatten a.tar -o f.tar", "recover a.tar /clean.txt -o back.txt"])
+@pytest.mark.parametrize(
+    "change", ["out.truncate(2048)", "out.seek(out.read().index(b'nothing'))\n        out.write(b'N')"]
+)
+def test_a_file_that_changes_while_it_is_read_is_said(place: Place, line: str, change: str) -> None:
+    done = place.run(line, CHANGED.format(change))
+    assert "a.tar" in one_line(done)
+    assert not [path for path in place.cli.folder.iterdir() if path.name in ("f.tar", "back.txt")]
+    place.check(done)
+
+
+def test_few_open_files_are_enough(place: Place) -> None:
+    done = place.run("scan a.tar -q", limited("NOFILE", 32))
+    assert done.status == 1 and not done.err
+    place.check(done)
+
+
+@pytest.mark.parametrize("more", [1 << 20, 16 << 20, 64 << 20])
+def test_too_little_memory_is_one_line_or_none(place: Place, more: int) -> None:
+    """So many bytes beyond what the process has when it begins."""
+    done = place.run("scan a.tar -q --no-cache", SHORT.format(more))
+    assert done.status in (1, 2, ABORTED) and len(done.err.splitlines()) == (done.status != 1), done
+    place.check(done)
 
 
 def test_a_closed_standard_output_is_no_traceback(cli: Cli, archive: Path) -> None:
-    done = limited(cli, "exec >&-", "scan", archive)
+    done = subprocess.run(
+        ["bash", "-c", 'exec >&-; exec "$@"', "bash", sys.executable, "-m", "auditor", "scan", str(archive)],
+        capture_output=True, text=True, env=cli.environment, cwd=cli.folder, check=False, timeout=120,
+    )  # fmt: skip
     assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) <= 1
 
 
