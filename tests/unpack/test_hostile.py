@@ -100,7 +100,7 @@ def test_many_members_are_cut() -> None:
     for name, data in {"a.zip": zipped(many), "a.tar": layer(many), "a.cpio": cpio(many)}.items():
         found = opened(name, data, members=100)
         assert len(found.pieces) == 100
-        assert found.notes == ((name, "more than 100 members; the rest was left out"),)
+        assert found.notes == ((name, "more than 100 members; the rest was left out (limit members)"),)
     assert "members" in opened("a.zip", zipped(many), members=20).notes[0][1]
     assert "more than 100" in opened("a.7z", SEVEN_MANY, members=100).notes[0][1]
 
@@ -128,7 +128,7 @@ def test_notes_are_limited() -> None:
     data = layer({f"{number}.gz": b"\x1f\x8b\x08broken" for number in range(100)})
     found = opened("a.tar", data)
     assert len(found.notes) == Limits().notes
-    assert found.notes[-1] == ("a.tar", "more was skipped in it than is listed")
+    assert found.notes[-1] == ("a.tar", "more was skipped in it than is listed (limit notes)")
 
 
 def test_extension_headers_without_end_are_refused() -> None:
@@ -211,7 +211,7 @@ def test_a_delta_that_grows_without_bound_is_left_out() -> None:
     found = opened("a.pack", data)
     assert [p.data for p in found.pieces] == [base, b"hello"]
     assert [why for _, why in found.notes] == [
-        "1 git objects are too large and were left out",
+        f"1 git objects of more than {32 * MIB} bytes were left out (limit member-bytes)",
         "1 git deltas are broken",
     ]
 
@@ -327,5 +327,5 @@ def test_memory_outside_of_python_stays_small_too(tmp_path: Path) -> None:
     kibibytes, notes = map(int, done.stdout.split())
     assert kibibytes < 250 * 1024 and notes == 1
     assert opened("a.7z", SEVEN_LARGE).notes == (
-        ("a.7z", f"more than {64 * MIB} bytes in a 7z archive; the rest was left out"),
+        ("a.7z", f"more than {64 * MIB} bytes in a 7z archive; the rest was left out (limit member-bytes)"),
     )
