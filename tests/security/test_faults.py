@@ -151,7 +151,7 @@ class TestPermission:
     def test_what_may_not_be_read_is_named_in_one_line(self, place: Place, name: str) -> None:
         path = place.cli.folder / name
         path.chmod(0)
-        done = place.run("scan a.tar --rules own.yaml", UNPRIVILEGED)
+        done = place.run("scan a.tar --rules own.yaml --rule own", UNPRIVILEGED)
         path.chmod(0o600)
         assert name in one_line(done)
         place.check(done)
