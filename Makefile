@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs docs-site bench bench-count bench-detect bench-fleet installs container release lock clean fuzz
+.PHONY: help demo test lint docs docs-site bench bench-count bench-detect bench-fleet installs container release lock audit clean fuzz
 
 help:  ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -63,6 +63,10 @@ fuzz: $(VENV)/installed  ## Fuzz the parsers for MINUTES, 5 by default
 lock: $(VENV)/installed  ## Pin the newest versions that fit
 	$(BIN)/pip-compile --quiet --strip-extras --all-extras --all-build-deps --allow-unsafe --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --output-file requirements.lock --upgrade pyproject.toml
+
+audit: $(VENV)/installed  ## Known vulnerabilities of what the lock pins, as PyPI tells them
+	$(BIN)/pip install --quiet --disable-pip-version-check 'pip-audit>=2.9'
+	$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip
 
 clean:  ## Remove what the others made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
