@@ -11,6 +11,7 @@ import click
 
 from auditor import __version__
 from auditor.cli.examples import examples
+from auditor.cli.signals import Terminated, caught
 
 _COMMANDS = {
     "scan": "Audit images: which secrets can still be dug out of their layers, and how to get rid of them.",
@@ -28,13 +29,6 @@ _COMMANDS = {
 }
 EXIT_CLEAN, EXIT_FOUND, EXIT_FAILED = 0, 1, 2
 PROGRAM = "image-audit"
-
-
-class _Terminated(BaseException):
-    """SIGTERM came, or the terminal went.
-
-    Like KeyboardInterrupt it passes every `except Exception`, so that temporary files are removed.
-    """
 
 
 class _Lazy(click.Group):
@@ -86,12 +80,15 @@ def group() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 clean, 1 findings, 2 not audited, 130 and 143 interrupted."""
+    with caught():
+        status = _run(arguments)
+    sys.exit(status)
+
+
+def _run(arguments: list[str] | None) -> int:
     from auditor.errors import AuditError
     from auditor.memory import keep_off_disk
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
-            signal.signal(number, _terminate)
     keep_off_disk()
     try:
         status = group.main(arguments, prog_name=PROGRAM, standalone_mode=False)
@@ -107,7 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort) as exc:
         # Click takes EOFError for Ctrl-D at one of its prompts. There are none, so it is a file that ends too early.
         status = _broken(exc.__cause__) if isinstance(exc.__cause__, EOFError) else _interrupted()
-    except _Terminated as exc:
+    except Terminated as exc:
         _say("terminated")
         status = 128 + int(exc.args[0])
     except BrokenPipeError:
@@ -118,11 +115,7 @@ def main(arguments: list[str] | None = None) -> None:
         status = _fail(f"{getattr(exc, 'filename', None) or 'system'}: {getattr(exc, 'strerror', None) or exc}")
     except Exception as exc:
         status = _broken(exc)
-    sys.exit(status if isinstance(status, int) else 0)
-
-
-def _terminate(number: int, frame: object) -> None:  # noqa: ARG001
-    raise _Terminated(number)
+    return status if isinstance(status, int) else 0
 
 
 def _interrupted() -> int:

@@ -7,6 +7,7 @@ import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
 
 from auditor.detect.place import Place, place
@@ -212,7 +213,12 @@ def line_at(text: memoryview | bytes, start: int, end: int) -> str:
 
 def _keyword_near(rule: Rule, text: memoryview | bytes, start: int, end: int) -> bool:
     near = bytes(text[max(0, start - CONTEXT) : end + CONTEXT]).lower()
-    return any(word.lower().encode() in near for word in rule.keywords)
+    return any(map(near.__contains__, _lowered(rule.keywords)))
+
+
+@lru_cache(1024)
+def _lowered(words: tuple[str, ...]) -> tuple[bytes, ...]:
+    return tuple(word.lower().encode() for word in words)
 
 
 def mask(secret: str, rule: Rule) -> str:

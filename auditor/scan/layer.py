@@ -291,12 +291,12 @@ class LayerPass:
             return
         look = self._scanner.content and self._worth_a_look(window, entry, "/" + path)
         document = is_document(path) and self._quota.takes_database("/" + path, self._listing.sizes[entry])
-        content = self._content(window, entry) if look or document or self._quota.counts(entry) else None
+        content = self._content(window, entry) if look or document or entry in self._quota.counts else None
         if content is None:
             return
         if look:
             self._look_inside(entry, "/" + path, content)
-        elif self._quota.counts(entry):
+        elif entry in self._quota.counts:
             self._checksums[entry] = Checksums.of(content)
         if document:
             self._documents[entry] = isal_zlib.compress(kept(path, content.whole()), 1)
@@ -307,8 +307,10 @@ class LayerPass:
         if entry == self._refused:
             return False
         if self._scanner.inside.looks_packed(path, head):
-            whole = begin >= window.start and not self._scanner.inside.is_streamed(path, head)
-            return not whole or self._quota.takes_archive(path, self._listing.sizes[entry])
+            size = self._listing.sizes[entry]
+            if size <= self._quota.limits.archive_bytes or begin < window.start:
+                return True
+            return self._scanner.inside.is_streamed(path, head) or self._quota.takes_archive(path, size)
         return (
             self._listing.sizes[entry] <= MAX_STRETCHED and not is_foreign_source(path) and place(path) < Place.OTHERS
         )
@@ -319,7 +321,7 @@ class LayerPass:
         self._submit(entry, path, content, content.size)
 
     def _submit(self, entry: int, path: str, content: Held | Piped, waiting: int) -> None:
-        look = self._scanner.submit_look(entry, path, content, known=self._quota.counts(entry))
+        look = self._scanner.submit_look(entry, path, content, known=entry in self._quota.counts)
         self._looking.append((entry, path, waiting, look))
         self._looking_bytes += waiting
         while self._looking_bytes > MAX_LOOKING or len(self._looking) > MAX_LOOKS:

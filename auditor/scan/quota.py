@@ -9,23 +9,22 @@ _REST = "the rest was left out"
 
 
 class Quota:
-    """Counts what is kept of a layer. What is refused is noted in `skipped`, by absolute path, with the reason."""
+    """Counts what is kept of a layer. What is refused is noted in `skipped`, by absolute path, with the reason.
+
+    `counts` are the matches by file: those that have any.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.skipped: list[tuple[str | None, str]] = []
         self._matches, self._databases = 0, 0
-        self._counts: dict[int, int] = {}
+        self.counts: dict[int, int] = {}
         self._overrun: set[tuple[str | None, str]] = set()
-
-    def counts(self, entry: int) -> bool:
-        """Whether a file has matches."""
-        return entry in self._counts
 
     def takes_match(self, entry: int, path: str) -> bool:
         """Count a match; False beyond what is kept of a file, and of the layer, each of which is noted once."""
         of_file, of_layer = self.limits.findings_file, self.limits.findings_layer
-        count = self._counts[entry] = self._counts.get(entry, 0) + 1
+        count = self.counts[entry] = self.counts.get(entry, 0) + 1
         if count > of_file:
             if count == of_file + 1:
                 self.skipped.append((path, f"more than {of_file} findings; {_REST} {named('findings-file')}"))
