@@ -261,7 +261,8 @@ def test_reports_with_whole_secrets_are_for_the_user_alone(cli: Cli, archive: Pa
 def test_core_dumps_are_off(begin: str) -> None:
     """Neither as a file, which the limit forbids, nor through a pipe, which the kernel asks the other flag for."""
     code = (
-        "import ctypes, os, resource, signal\nresource.setrlimit(resource.RLIMIT_CORE, (-1, -1))\n"
+        "import ctypes, os, resource, signal\n"
+        "most = resource.getrlimit(resource.RLIMIT_CORE)[1]\nresource.setrlimit(resource.RLIMIT_CORE, (most, most))\n"
         f"{begin}\nassert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)\n"
         "assert ctypes.CDLL(None).prctl(3, 0, 0, 0, 0) == 0  # PR_GET_DUMPABLE\nos.kill(os.getpid(), signal.SIGSEGV)"
     )
