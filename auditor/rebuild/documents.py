@@ -82,7 +82,9 @@ def _index(value: Mapping[str, Any]) -> dict[str, Any]:
 def _docker_entry(made: Made) -> dict[str, Any]:
     config = f"sha256:{hashlib.sha256(made.config).hexdigest()}"
     layers = [_place(blob.digest) for blob in made.layers]
-    return {"Config": _place(config), "RepoTags": list(made.names), "Layers": layers}
+    # A layout may name an image by its tag alone, which Podman refuses here.
+    tags = [name for name in made.names if ":" in name]
+    return {"Config": _place(config), "RepoTags": tags, "Layers": layers}
 
 
 def are_platforms(images: Sequence[Made]) -> bool:
