@@ -187,12 +187,19 @@ def _rewritten(
     return carried(index, copies, audit.records, what)
 
 
+def _distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Return each name once: the engine's archives tell `app:1` as `docker.io/library/app:1` and as `1` too."""
+    short = dict.fromkeys(name.removeprefix("docker.io/library/").removeprefix("docker.io/") for name in names)
+    tags = {name.rpartition(":")[2] for name in short if ":" in name}
+    return tuple(name for name in short if "@" not in name and name not in tags)
+
+
 def _made(job: Job, scanner: Scanner, audit: Audit, outputs: Sequence[Output], blobs: Sequence[Blob]) -> Made:
     image, diff_ids = audit.image, [blob.diff_id for blob in blobs]
     config = rewritten_config(audit, outputs, diff_ids, job.drops, Masker(scanner, audit))
     dropped = (*_OF_A_NAME, *((_OF_THE_BASE,) if touches_base(audit, outputs) else ()))
     annotations = {key: value for key, value in image.annotations.items() if not key.startswith(dropped)}
-    own = () if image.transport == "container" else tuple(name for name in image.names if "@" not in name)
+    own = () if image.transport == "container" else _distinct(image.names)
     names = own if job.names is None else job.names
     return Made(config, tuple(blobs), names, image.config.platform, annotations)
 

@@ -219,7 +219,7 @@ def test_the_target_itself_is_not_overwritten_unasked(cli: Cli, engine: str, loa
 def test_skopeo_and_podman_read_the_archives(form: str, compress: str, cli: Cli, tmp_path: Path) -> None:
     require(shutil.which("skopeo") is not None and shutil.which("podman") is not None, "skopeo or podman")
     require(shutil.which("busybox") is not None, "busybox")
-    source, output = planted().docker_archive(tmp_path / "in.tar"), tmp_path / "out.tar"
+    source, output = planted().docker_save(tmp_path / "in.tar"), tmp_path / "out.tar"
     done = cli("flatten", source, "-o", output, "--excise", "--format", form, "--compress", compress)
     assert done.status == 0, done.err
     policy = tmp_path / "policy.json"
