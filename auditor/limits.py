@@ -62,6 +62,7 @@ class Limits:
     headers_bytes: int = _layer(4 << 20, BYTES, "all headers of one entry of a tar")
     path_length: int = _layer(4096, NUMBER, "characters of a path, or of a link's target")
     path_depth: int = _layer(1024, NUMBER, "folders within one another in a path")
+    link_steps: int = _layer(20_000_000, NUMBER, "steps along symbolic links among the parents of a layer's entries")
     entries: int = _layer(4_000_000, NUMBER, "entries of a layer, whiteouts too")
     paths_bytes: int = _layer(256 << 20, BYTES, "memory of all paths and links' targets of a layer, or of an archive")
     layer_bytes: int = _layer(256 << 30, BYTES, "a layer, stored or uncompressed")

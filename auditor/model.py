@@ -85,7 +85,11 @@ class State(StrEnum):
 
 
 class Kind(IntEnum):
-    """What a tar entry makes in the file system."""
+    """What a tar entry makes in the file system.
+
+    A WHITEOUT shows nothing: an overlay file system takes a character device 0:0 for one, and the bytes of a `.wh.`
+    file are never extracted.
+    """
 
     FILE = 0
     HARDLINK = 1
@@ -94,6 +98,7 @@ class Kind(IntEnum):
     BLOCK = 4
     DIR = 5
     FIFO = 6
+    WHITEOUT = 7
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ _MAX_HOLE = 1 << 20
 
 def real_size(header: Header) -> int:
     """Return the size that the file system shows, in bytes."""
-    for key in ("GNU.sparse.realsize", "GNU.sparse.size"):
-        if key in header.pax:
-            return int(header.pax[key])
-    return number(header.block[483:495]) if header.block[156:157] == b"S" else header.size
+    if header.block[156:157] == b"S":
+        return number(header.block[483:495])
+    size = header.pax.get("GNU.sparse.size") or header.pax.get("GNU.sparse.realsize")
+    return int(size) if size and header.sparse else header.size
 
 
 def expanded(header: Header, body: Iterable[bytes], extension: bytes = b"") -> Iterator[bytes]:
@@ -43,8 +43,8 @@ def _segments(header: Header, stream: _Bytes, extension: bytes) -> list[tuple[in
             )
             pairs = [(fields[at : at + 12], fields[at + 12 : at + 24]) for at in range(0, len(fields) - 23, 24)]
             return [(number(first), number(second)) for first, second in pairs if first.strip(b"\0 ")]
-        if "GNU.sparse.map" in header.pax:
-            numbers = [int(text) for text in header.pax["GNU.sparse.map"].split(",") if text]
+        if header.pax.get("GNU.sparse.major") != "1":
+            numbers = [int(text) for text in header.pax.get("GNU.sparse.map", "").split(",") if text]
             return list(zip(numbers[::2], numbers[1::2], strict=True))
         return _map_in_body(stream)
     except ValueError:

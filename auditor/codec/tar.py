@@ -1,4 +1,7 @@
-"""Tar headers: ustar, GNU long names and sparse files, pax. Sources: POSIX pax, GNU tar manual "Tar Internals".
+"""Tar headers: ustar, star, GNU long names and sparse files, pax.
+
+Where these contradict one another, a header means here what it means to Go's archive/tar, with which Docker and Podman
+extract layers. Sources: POSIX pax, GNU tar manual "Tar Internals", star(5), Go's archive/tar reader.
 
 The walk is lean because an image has a hundred thousand headers: what only some callers need (mode, owner, times,
 extended attributes) is parsed when asked for.
@@ -33,6 +36,9 @@ _KINDS = {
 }
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL, _SPARSE = b"LKxgS"
 _EXTENSIONS = frozenset((_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL))
+_USTAR, _GNU, _STAR_TRAILER = b"ustar\0", b"ustar  \0", b"tar\0"
+_STAR_PREFIX = 131
+_TEXTS = ("path", "linkpath", "uname", "gname")
 
 
 class Header(NamedTuple):
@@ -63,22 +69,22 @@ class Header(NamedTuple):
     @property
     def uid(self) -> int:
         """Owner; pax overrides the field."""
-        return int(self.pax["uid"]) if "uid" in self.pax else number(self.block[108:116])
+        return int(self.pax.get("uid") or number(self.block[108:116]))
 
     @property
     def gid(self) -> int:
         """Group; pax overrides the field."""
-        return int(self.pax["gid"]) if "gid" in self.pax else number(self.block[116:124])
+        return int(self.pax.get("gid") or number(self.block[116:124]))
 
     @property
     def mtime(self) -> float:
         """Modification time in seconds since 1970."""
-        return float(self.pax["mtime"]) if "mtime" in self.pax else float(number(self.block[136:148]))
+        return float(self.pax.get("mtime") or number(self.block[136:148]))
 
     @property
     def device(self) -> tuple[int, int]:
-        """Major and minor number; (0, 0) where the entry is no device."""
-        if self.kind not in (Kind.CHAR, Kind.BLOCK):
+        """Major and minor number; (0, 0) where the entry is no device, or its header is of a form without numbers."""
+        if self.kind not in (Kind.CHAR, Kind.BLOCK) or not is_extended(self.block):
             return (0, 0)
         return number(self.block[329:337]), number(self.block[337:345])
 
@@ -91,7 +97,7 @@ class Header(NamedTuple):
     @property
     def sparse(self) -> bool:
         """Whether the body holds only the file's data segments."""
-        return self.block[156] == _SPARSE or "GNU.sparse.major" in self.pax or "GNU.sparse.map" in self.pax
+        return self.block[156] == _SPARSE or is_pax_sparse(self.pax)
 
 
 def number(field: bytes) -> int:
@@ -101,8 +107,21 @@ def number(field: bytes) -> int:
         bits = 8 * len(field)
         # The first bit marks the form; the second is the sign of what remains.
         return (value & ((1 << (bits - 1)) - 1)) if not field[0] & 0x40 else value - (1 << bits)
-    text = field.partition(b"\0")[0].strip(b" ")
+    text = field.strip(b" \0").partition(b"\0")[0]
     return int(text, 8) if text else 0
+
+
+def is_extended(block: bytes) -> bool:
+    """Tell whether a header is of the ustar, star or GNU form: the older one has neither prefix nor device numbers."""
+    return block[257:263] == _USTAR or block[257:265] == _GNU
+
+
+def is_pax_sparse(pax: Mapping[str, str]) -> bool:
+    """Tell whether pax records make a sparse file, of the format 0.0, 0.1 or 1.0."""
+    major, minor = pax.get("GNU.sparse.major", ""), pax.get("GNU.sparse.minor", "")
+    if major or minor:
+        return (major, minor) in (("0", "0"), ("0", "1"), ("1", "0"))
+    return bool(pax.get("GNU.sparse.map"))
 
 
 def normalise(path: str) -> str:
@@ -236,7 +255,9 @@ def _read(view: memoryview, at: int, base: int, limits: Limits) -> Header | tupl
                 name = _text(body)
             elif block[156] == _LONG_LINK:
                 link = _text(body)
-            # Engines ignore global pax headers: they hold comments.
+            else:  # a global pax header is an entry of its own to engines: what stands before it is not of the next one
+                _pax(body)
+                pax, name, link = {}, "", ""
         except ValueError:
             raise Damaged(f"tar: no valid header at offset {base + at}") from None
         at += BLOCK + padded(size)
@@ -249,15 +270,17 @@ def _endless(at: int) -> Damaged:
 
 
 def _entry(view: memoryview, at: int, base: int, block: bytes, pax: dict[str, str], name: str, link: str) -> Header:
-    path = pax.get("GNU.sparse.name") or pax.get("path") or name or _ustar_name(block)
-    link = pax.get("linkpath") or link or _text(block[157:257]) if block[156] in b"12" else ""
+    path = name or pax.get("path") or _block_name(block)
+    link = link or pax.get("linkpath") or _text(block[157:257]) if block[156] in b"12" else ""
     kind = _KINDS.get(block[156], Kind.FILE)
-    if kind is Kind.FILE and path.endswith("/"):
+    if block[156] == 0 and path.endswith("/"):
         kind = Kind.DIR  # as the oldest tars write directories
     # Only files have a body, whatever the size field of the others says: POSIX, and Go's archive/tar.
-    size = (int(pax["size"]) if "size" in pax else number(block[124:136])) if kind is Kind.FILE else 0
+    size = int(pax.get("size") or number(block[124:136])) if kind is Kind.FILE else 0
     if not 0 <= size <= _MAX_ENTRY:
         raise ValueError
+    if pax.get("GNU.sparse.name") and is_pax_sparse(pax):
+        path = pax["GNU.sparse.name"]
     start = at + BLOCK
     if block[156] == _SPARSE and block[482]:
         while _take(view, start, BLOCK)[504]:
@@ -308,12 +331,31 @@ def _text(field: bytes) -> str:
     return field.partition(b"\0")[0].decode("utf-8", "surrogateescape")
 
 
-def _ustar_name(block: bytes) -> str:
-    name = _text(block[:100])
-    # GNU's old format keeps times where ustar keeps the prefix; its magic has a space for the zero byte.
-    if block[257:263] == b"ustar\0" and block[345]:
-        return f"{_text(block[345:500])}/{name}"
-    return name
+def _block_name(block: bytes) -> str:
+    name, prefix = _text(block[:100]), _prefix(block)
+    return f"{prefix}/{name}" if prefix else name
+
+
+def _prefix(block: bytes) -> str:
+    """Return the folder that a header keeps apart from its name; "" for none."""
+    if block[257:263] == _USTAR:
+        length = _STAR_PREFIX if block[508:512] == _STAR_TRAILER else 155
+        return _text(block[345 : 345 + length]) if block[345] else ""
+    if block[257:265] == _GNU and block[345] and not _has_gnu_times(block):
+        prefix = _text(block[345:500])  # a writer took GNU's form to have a prefix, too
+        return prefix if prefix.isascii() else ""
+    return ""
+
+
+def _has_gnu_times(block: bytes) -> bool:
+    """Tell whether the times of GNU's form, which lie where ustar has its prefix, are numbers."""
+    try:
+        for field in (block[345:357], block[357:369]):
+            if field[0]:
+                number(field)
+    except ValueError:
+        return False
+    return True
 
 
 def _pax(body: bytes) -> dict[str, str]:
@@ -329,6 +371,8 @@ def _pax(body: bytes) -> dict[str, str]:
         if not equals:
             raise ValueError
         name, text = key.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape")
+        if "\0" in (text if name in _TEXTS else name):
+            raise ValueError
         if name in ("GNU.sparse.offset", "GNU.sparse.numbytes"):
             sparse.append(text)  # format 0.0 repeats these two keys, a pair a segment
         records[name] = text

@@ -8,20 +8,25 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from auditor.codec.tar import Header
+from auditor.layers.resolve import PathResolver
 from auditor.model import Kind
 
 # OCI image spec, layer.md#whiteouts.
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
-AUFS_PREFIX = ".wh..wh."  # AUFS keeps its own files under this name; engines skip them
+_XATTR = "SCHILY.xattr."
+_OPAQUE_XATTR = _XATTR + "trusted.overlay.opaque"
+_OVERLAY_XATTRS = (_XATTR + "trusted.overlay.", _XATTR + "user.overlay.")
 
 
 @dataclass(slots=True)
 class Listing:
     """Entries in the order of the tar; column `i` of each belongs to entry `i`.
 
-    `sizes` are body bytes in the tar, `offsets` where bodies start in it; `links` holds the targets of links.
-    `whiteouts` are the paths that the layer removes from those below, `opaque` the folders that it empties.
+    `paths` are real paths: symbolic links of the layer among an entry's parents are followed, as engines do. `sizes`
+    are body bytes in the tar, `offsets` where bodies start in it; `links` holds the targets of links, of hard links as
+    real paths. `whiteouts` are the paths that the layer removes from those below, `opaque` the folders that it empties.
+    An entry of kind WHITEOUT is a whiteout that is a device, or has a body; the path is its own.
     """
 
     paths: list[str] = field(default_factory=list)
@@ -29,33 +34,60 @@ class Listing:
     sizes: array[int] = field(default_factory=lambda: array("q"))
     offsets: array[int] = field(default_factory=lambda: array("q"))
     links: dict[int, str] = field(default_factory=dict)
-    whiteouts: list[str] = field(default_factory=list)
+    whiteouts: dict[str, None] = field(default_factory=dict)
     opaque: list[str] = field(default_factory=list)
+    _resolver: PathResolver = field(default_factory=PathResolver, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def add(self, header: Header) -> None:
         """Append an entry, or note what it removes. How many there may be, the walker of the tar says."""
-        path = header.path
-        if WHITEOUT in path:
-            folder, _, name = path.rpartition("/")
-            if name == OPAQUE:
-                self.opaque.append(folder)
-                return
-            if name.startswith(AUFS_PREFIX):
-                return
-            if name.startswith(WHITEOUT):
-                self.whiteouts.append(f"{folder}/{name[4:]}" if folder else name[4:])
-                return
-        if not path and header.kind is not Kind.DIR:
+        path, kind, link = self._resolver.real(header.path), header.kind, header.link
+        if WHITEOUT in path and self._removes(path):
+            if header.size:  # never extracted, and still in the tar
+                self._append(path, Kind.WHITEOUT, header)
+            return
+        if not path and kind is not Kind.DIR:
             return  # nothing but a folder can be the root
-        if header.kind in (Kind.SYMLINK, Kind.HARDLINK):
-            self.links[len(self.paths)] = header.link
+        target = None
+        if kind is Kind.SYMLINK:
+            self.links[len(self.paths)] = target = link
+        elif kind is Kind.HARDLINK:
+            self.links[len(self.paths)] = link = self._resolver.real(link)
+            target = self._resolver.link_at(link)
+        if (kind is Kind.CHAR and header.device == (0, 0)) or (kind is Kind.HARDLINK and link in self.whiteouts):
+            kind = Kind.WHITEOUT
+            self.links.pop(len(self.paths), None)
+            self.whiteouts[path] = None
+        elif kind is Kind.DIR:
+            # A folder made where a whiteout stood is a new folder, through which those of lower layers show.
+            if path in self.whiteouts:
+                del self.whiteouts[path]
+            if header.pax.get(_OPAQUE_XATTR) == "y" and path:
+                self.opaque.append(path)
+        self._resolver.put(path, target, folder=kind is Kind.DIR)
+        self._append(path, kind, header)
+
+    def _append(self, path: str, kind: Kind, header: Header) -> None:
         self.paths.append(path)
-        self.kinds.append(header.kind)
+        self.kinds.append(kind)
         self.sizes.append(header.size)
         self.offsets.append(header.offset)
+
+    def _removes(self, path: str) -> bool:
+        """Note what a whiteout or an opaque whiteout removes; False where the path is neither."""
+        folder, _, name = path.rpartition("/")
+        if name == OPAQUE:
+            if folder:  # overlay file systems heed none at the root
+                self.opaque.append(folder)
+            return True
+        if not name.startswith(WHITEOUT):
+            return False
+        removed = name[len(WHITEOUT) :]
+        if removed not in ("", ".", ".."):  # engines refuse these
+            self.whiteouts[f"{folder}/{removed}" if folder else removed] = None
+        return True
 
     def become(self, other: Listing) -> None:
         """Take another listing's entries in place of one's own."""
@@ -78,6 +110,15 @@ def listing_of(headers: Iterable[Header]) -> Listing:
     for header in headers:
         listing.add(header)
     return listing
+
+
+def overlay_attributes(header: Header) -> tuple[str, ...]:
+    """Return the extended attributes of an entry that steer an overlay file system in a way not followed here."""
+    if not header.pax:
+        return ()
+    names = (key for key, value in header.pax.items() if key.startswith(_OVERLAY_XATTRS) and value)
+    followed = _OPAQUE_XATTR if header.pax.get(_OPAQUE_XATTR) == "y" else ""
+    return tuple(sorted(name.removeprefix(_XATTR) for name in names if name != followed))
 
 
 def plain_file(path: str, size: int) -> Listing:

@@ -123,10 +123,29 @@ class _Above:
     def add_layer(self, index: int, listing: Listing, hidden: array[int]) -> None:
         """Set `hidden` for a layer's entries, then let the layer act on those below."""
         self._inside_memo.clear()
+        replaced: list[tuple[dict[str, int], str, int | None]] = []
         for entry in range(len(listing) - 1, -1, -1):
-            path, folder = listing.paths[entry], listing.kinds[entry] == Kind.DIR
-            hidden[entry] = self._hidden_by(path, folder) if path else _NEVER
-            self._note(path, folder, index)
+            path, kind = listing.paths[entry], listing.kinds[entry]
+            if not path:
+                hidden[entry] = _NEVER
+                continue
+            if kind == Kind.WHITEOUT:
+                hidden[entry] = index  # shown by no engine
+                if path not in listing.whiteouts:  # the body of a marker
+                    continue
+                noted = self._removes  # a device, which takes the place of an entry before it in the tar
+            else:
+                noted = self._folders if kind == Kind.DIR else self._files
+                hidden[entry] = by = self._hidden_by(path, kind == Kind.DIR)
+                if by in (index, ~index):
+                    replaced.append((noted, path, noted.get(path)))
+            self._note(path, noted, index)
+        # What the layer itself replaced acts within the layer, and not on those below.
+        for noted, path, before in reversed(replaced):
+            if before is None:
+                del noted[path]
+            else:
+                noted[path] = before
         for path in listing.whiteouts:
             self._removes[path] = index
             self._imply_parents(path, index)
@@ -158,15 +177,10 @@ class _Above:
             self._inside_memo[path] = known
         return known
 
-    def _note(self, path: str, folder: bool, index: int) -> None:
-        if not path:
-            return
-        if folder:
-            self._folders[path] = index
-        else:
-            self._files[path] = index
-            if path in self._inside_memo:  # a name that was a folder later in this tar
-                self._inside_memo.clear()
+    def _note(self, path: str, kind: dict[str, int], index: int) -> None:
+        kind[path] = index
+        if kind is not self._folders and path in self._inside_memo:  # a name that was a folder later in this tar
+            self._inside_memo.clear()
         self._imply_parents(path, index)
 
     def _imply_parents(self, path: str, index: int) -> None:

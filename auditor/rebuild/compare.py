@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from auditor.findings import display
 from auditor.model import Kind, Version
 from auditor.rebuild.bodies import Pairs, differing
+from auditor.rebuild.disk import Inode
 from auditor.rebuild.headers import Meta
 from auditor.rebuild.puts import NONE, version_of
 from auditor.rebuild.side import Side
-from auditor.rebuild.tree import Node
 
 _NS = 1_000_000_000
 MAX_SHOWN = 20
@@ -59,43 +59,44 @@ def compare(
 
 
 class _Nodes:
-    """Walks both trees at once. `pairs` takes the bodies that must be equal."""
+    """Walks both file systems at once. `pairs` takes the bodies that must be equal."""
 
     def __init__(self, before: Side, after: Side, whole_seconds: bool, pairs: Pairs, result: Comparison) -> None:
         self._before, self._after, self._whole_seconds = before, after, whole_seconds
         self._pairs, self._result = pairs, result
-        self._partners: dict[int, object] = {}
-        self._back: dict[int, object] = {}
+        self._partners: dict[int, Inode] = {}
+        self._back: dict[int, Inode] = {}
 
     def walk(self) -> None:
         """Compare every path but the contents."""
-        stack = [("", self._before.tree.root, self._after.tree.root)]
+        stack = [("", self._before.root, self._after.root)]
         while stack:
             path, old, new = stack.pop()
-            self._compare(path, old, new)
+            self._compare(path, old.inode, new.inode)
             prefix = path + "/" if path else ""
-            was, now = old.children or {}, new.children or {}
+            was, now = old.children(), new.children()
             for name in sorted(was.keys() ^ now.keys()):
                 self._result.differs(prefix + name, f"is {'missing' if name in was else 'new'} in the output")
             for name in sorted(was.keys() & now.keys()):
                 self._result.paths += 1
-                if was[name].children or now[name].children:
+                if was[name].inode.children or now[name].inode.children or was[name].lower or now[name].lower:
                     stack.append((prefix + name, was[name], now[name]))
                 else:
-                    self._compare(prefix + name, was[name], now[name])
+                    self._compare(prefix + name, was[name].inode, now[name].inode)
 
-    def _compare(self, path: str, old: Node, new: Node) -> None:
+    def _compare(self, path: str, old: Inode, new: Inode) -> None:
         before, after, differs = self._before, self._after, self._result.differs
-        kind = before.kind(old)
-        if kind != after.kind(new):
-            differs(path, f"is {_name(after.kind(new))}, was {_name(kind)}")
+        if old.kind != new.kind:
+            differs(path, f"is {_name(new.kind)}, was {_name(old.kind)}")
             return
         if before.raw(old) != after.raw(new):
             self._compare_meta(path, before.meta(old), after.meta(new))
-        if kind in (Kind.SYMLINK, None) and before.link(old) != after.link(new):
+        if old.link != new.link:
             differs(path, "leads elsewhere")
-        if old.content and new.content and self._is_first(path, old, new):
-            self._pairs.add(old.content, new.content)
+        if old.kind is Kind.DIR or old.kind is None:
+            return
+        if old.made and new.made and self._is_first(path, old, new):
+            self._pairs.add(old.made, new.made)
 
     def _compare_meta(self, path: str, was: Meta, now: Meta) -> None:
         if self._whole_seconds:
@@ -104,16 +105,15 @@ class _Nodes:
             if getattr(was, name) != getattr(now, name):
                 self._result.differs(path, f"{name} is {getattr(now, name)!r:.80}, was {getattr(was, name)!r:.80}")
 
-    def _is_first(self, path: str, old: Node, new: Node) -> bool:
+    def _is_first(self, path: str, old: Inode, new: Inode) -> bool:
         """Whether this is the first name of its file; the further ones must lead to the same pair of files."""
-        if old.inode is None and new.inode is None:
+        if old.metas is None and new.metas is None:
             return True
-        was, now = old.inode or old, new.inode or new
-        partner, back = self._partners.get(id(was)), self._back.get(id(now))
+        partner, back = self._partners.get(id(old)), self._back.get(id(new))
         if partner is None and back is None:
-            self._partners[id(was)], self._back[id(now)] = now, was
+            self._partners[id(old)], self._back[id(new)] = new, old
             return True
-        if partner is not now or back is not was:
+        if partner is not new or back is not old:
             self._result.differs(path, "is linked to other names")
         return False
 

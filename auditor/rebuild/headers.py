@@ -5,13 +5,17 @@ Everything else in a rewritten layer is copied as it stands. Sources: POSIX pax,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from auditor.codec.tar import BLOCK, Header, number, padded
+from auditor.codec.tar import BLOCK, Header, is_extended, number, padded
+from auditor.model import Kind
 
-_OWN = ("uid", "gid", "uname", "gname", "mtime", "atime", "ctime")
+_NUMBERS = ("uid", "gid", "mtime")
+_TIMES = ("mtime", "atime", "ctime")
+_OWN = ("uid", "gid", "uname", "gname", *_TIMES)
 _XATTRS = ("SCHILY.xattr.", "LIBARCHIVE.xattr.")
+_CAPABILITY = "SCHILY.xattr.security.capability"
 _NAMES = ("path", "linkpath")
 _SPARSE_PAIRS = ("GNU.sparse.offset", "GNU.sparse.numbytes")
 _NS = 1_000_000_000
@@ -21,17 +25,17 @@ def raw_meta(header: Header) -> bytes:
     """Return the bytes that say mode, owner, time, device and extended attributes: equal bytes, equal metadata."""
     block = header.block
     fixed = block[100:124] + block[136:148]
-    if block[156] in b"34":
-        fixed += block[329:345]
+    if header.kind in (Kind.CHAR, Kind.BLOCK):
+        fixed += _record("device", "%d %d" % header.device)
     if header.pax:
-        keys = sorted(k for k in header.pax if k in ("uid", "gid", "mtime") or k.startswith(_XATTRS))
+        keys = sorted(k for k in header.pax if (k in _NUMBERS and header.pax[k]) or k.startswith(_XATTRS))
         fixed += b"".join(_record(key, header.pax[key]) for key in keys)
     return fixed
 
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """What `raw_meta` says: permission bits, owner and group, nanoseconds since 1970, device, extended attributes."""
+    """Permission bits, owner and group, nanoseconds since 1970, device, extended attributes."""
 
     mode: int
     uid: int
@@ -45,18 +49,33 @@ IMPLIED = Meta(0o755, 0, 0, 0)
 """A folder that no entry names, as Docker and containerd make it."""
 
 
-def parsed_meta(raw: bytes, *, device: bool) -> Meta:
+def parsed_meta(raw: bytes) -> Meta:
     """Parse what `raw_meta` returned."""
     numbers = [number(raw[a:b]) for a, b in ((0, 8), (8, 16), (16, 24), (24, 36))]
-    pax = dict(_records(raw[52 if device else 36 :]))
+    pax = dict(_records(raw[36:]))
+    major, minor = pax.get("device", "0 0").split()
     return Meta(
         numbers[0] & 0o7777,
         int(pax.get("uid", numbers[1])),
         int(pax.get("gid", numbers[2])),
         _nanoseconds(pax["mtime"]) if "mtime" in pax else numbers[3] * _NS,
-        (number(raw[36:44]), number(raw[44:52])) if device else (0, 0),
+        (int(major), int(minor)),
         {key: value for key, value in pax.items() if key.startswith(_XATTRS)},
     )
+
+
+def applied(metas: Sequence[Meta], *, symlink: bool = False) -> Meta:
+    """Return the metadata of a file to which an engine applied that of each of its names, in order.
+
+    Owner and mode are the last name's, and so is the time of all but symbolic links. Extended attributes add up; but
+    each change of owner takes a file its capabilities.
+    """
+    xattrs: dict[str, str] = {}
+    for meta in metas:
+        xattrs.pop(_CAPABILITY, None)
+        xattrs |= meta.xattrs
+    timed = metas[0] if symlink else metas[-1]
+    return replace(metas[-1], mtime_ns=timed.mtime_ns, device=metas[0].device, xattrs=xattrs)
 
 
 def _nanoseconds(text: str) -> int:
@@ -91,24 +110,37 @@ def stripped(group: bytes) -> bytes:
     return kept
 
 
-def moved(content: Header, path: str, meta: Header) -> bytes:
-    """Return the headers of a file under another name, or with the metadata that a link to it set."""
+def moved(content: Header, path: str, metas: Sequence[Header]) -> bytes:
+    """Return the headers of a file under another name, with the metadata that all of `metas` set, in order."""
     pax = {k: v for k, v in content.pax.items() if k not in (*_NAMES, *_OWN, *_SPARSE_PAIRS)}
-    pax |= {k: v for k, v in meta.pax.items() if k in _OWN or k.startswith(_XATTRS)}
+    pax = {k: v for k, v in pax.items() if not k.startswith(_XATTRS)} | _set_by(metas, content)
     if "GNU.sparse.name" in pax:
         pax["GNU.sparse.name"] = path
-    block = bytearray(content.block)
-    block[100:124], block[136:148] = meta.block[100:124], meta.block[136:148]
-    return _encoded(block, path, content.link, pax) + content.extension
+    return _encoded(_with_meta(content, metas), path, content.link, pax) + content.extension
 
 
-def linked(own: Header, target: str, meta: Header) -> bytes:
-    """Return a hard link's headers with another target, and its file's metadata."""
-    pax = {k: v for k, v in own.pax.items() if k not in (*_NAMES, *_OWN)}
-    pax |= {k: v for k, v in meta.pax.items() if k in _OWN}
-    block = bytearray(own.block)
-    block[100:124], block[136:148] = meta.block[100:124], meta.block[136:148]
-    return _encoded(block, own.path, target, pax)
+def linked(own: Header, path: str, target: str, metas: Sequence[Header]) -> bytes:
+    """Return a hard link's headers with other names, and its file's metadata."""
+    pax = {k: v for k, v in own.pax.items() if k not in (*_NAMES, *_OWN) and not k.startswith(_XATTRS)}
+    return _encoded(_with_meta(own, metas), path, target, pax | _set_by(metas, metas[0]))
+
+
+def _with_meta(header: Header, metas: Sequence[Header]) -> bytearray:
+    block, last = bytearray(header.block), metas[-1].block
+    timed = metas[0].block if metas[0].kind is Kind.SYMLINK else last
+    block[100:124], block[136:148] = last[100:124], timed[136:148]
+    return block
+
+
+def _set_by(metas: Sequence[Header], content: Header) -> dict[str, str]:
+    """Return the pax records of owner, times and extended attributes that some headers leave to their file."""
+    pax: dict[str, str] = {}
+    for meta in metas:
+        pax.pop(_CAPABILITY, None)
+        pax |= {k: v for k, v in meta.pax.items() if k.startswith(_XATTRS)}
+    timed = metas[0] if content.kind is Kind.SYMLINK else metas[-1]
+    pax |= {k: v for k, v in timed.pax.items() if k in _TIMES}
+    return pax | {k: v for k, v in metas[-1].pax.items() if k in _OWN and k not in _TIMES}
 
 
 def made(path: str, kind: bytes, mode: int) -> bytes:
@@ -128,8 +160,10 @@ def _encoded(block: bytearray, path: str, link: str, pax: Mapping[str, str]) -> 
         # The old format keeps its map where ustar keeps the prefix; long names come in a header of their own.
         before = _long_name(name) if len(name) > 100 else b""
     else:
+        if not is_extended(bytes(block)):  # the oldest form has no fields here
+            block[265:345] = bytes(80)
         block[257:265] = b"ustar\x0000"
-        block[345:500] = bytes(155)
+        block[345:512] = bytes(167)
         for key, value in (("path", name), ("linkpath", target)):
             if len(value) > 100 or not value.isascii():
                 records[key] = value.decode("utf-8", "surrogateescape")

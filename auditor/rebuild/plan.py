@@ -84,7 +84,7 @@ def _folders_and_files(
     for path, node in (("", tree.root), *tree.walk()):
         own = node.entry is not None and node.entry.layer >= lowest
         if node.children is not None:
-            if own or (path and id(node) not in below):
+            if own or (path and (node.layer >= lowest or id(node) not in below)):
                 folders[path] = Folder(path, node.entry)
             continue
         assert node.entry is not None  # noqa: S101 - only folders are implied
@@ -101,15 +101,14 @@ def _folders_and_files(
 def _names(inode: Inode, names: Sequence[tuple[Version, str]], lowest: int) -> Iterator[_Placed]:
     """Give a file's content its first name, and make the others links to that."""
     first, path = names[0]
-    content = inode.content
+    content, metas = inode.content, tuple(inode.metas)
     assert content is not None  # noqa: S101 - asked before
     if first.layer >= lowest:
         place = content if content.layer >= lowest else first
-        same = first == content == inode.meta
-        yield number_of(place), path, Copy(first) if same else File(path, content, inode.meta)
+        yield number_of(place), path, Copy(first) if metas == (first,) else File(path, content, metas)
     for entry, name in names[1:]:
         if entry.layer >= lowest:
-            yield number_of(entry), name, Link(entry, path, inode.meta)
+            yield number_of(entry), name, Link(entry, path, metas)
 
 
 def _marks(tree: Tree, below: Sequence[tuple[str, Node]]) -> Iterator[tuple[str, str]]:
@@ -136,11 +135,13 @@ def excise(listings: Sequence[Listing], trace: Trace, gone: set[Version]) -> tup
     """
     tree = Tree()
     outputs: list[Output] = []
-    dropped = _dropped(listings, trace, gone)
-    lost = {version for entries in dropped.values() for version in entries}
     targets = _targets(listings)
+    dropped = _dropped(listings, trace, gone, targets)
+    lost = {version for entries in dropped.values() for version in entries}
     for number, listing in enumerate(listings):
-        instead: dict[int, tuple[Put, ...]] = {v.entry: _covering(tree, v, listing) for v in dropped.get(number, ())}
+        instead: dict[int, tuple[Put, ...]] = {
+            v.entry: _covering(tree, v, listing, trace) for v in dropped.get(number, ())
+        }
         moved = _rehomed(number, listing, targets, lost, instead)
         outputs.append(Excised(number, {**instead, **moved}) if instead or moved else Kept(number))
         tree.apply(number, listing)
@@ -148,6 +149,7 @@ def excise(listings: Sequence[Listing], trace: Trace, gone: set[Version]) -> tup
 
 
 def _targets(listings: Sequence[Listing]) -> dict[Version, Version | None]:
+    """Return by hard link the entry that holds its bytes."""
     if not any(kind == Kind.HARDLINK for listing in listings for kind in set(listing.kinds)):
         return {}
     tree = Tree()
@@ -156,26 +158,38 @@ def _targets(listings: Sequence[Listing]) -> dict[Version, Version | None]:
     return tree.targets
 
 
-def _dropped(listings: Sequence[Listing], trace: Trace, gone: set[Version]) -> dict[int, set[Version]]:
+def _dropped(
+    listings: Sequence[Listing], trace: Trace, gone: set[Version], targets: Mapping[Version, Version | None]
+) -> dict[int, set[Version]]:
     """Return by layer the hidden names of the versions `gone`."""
     dropped: dict[int, set[Version]] = {}
-    names = {version: version for version in gone}
-    names |= {link: content for link, content in _targets(listings).items() if content in gone}
-    for version in names:
+    for version in (*gone, *(link for link, content in targets.items() if content in gone)):
         if trace.hidden_in(version.layer, version.entry) is not None:
             dropped.setdefault(version.layer, set()).add(version)
     return {number: found | _shadowed(number, listings[number], trace) for number, found in dropped.items()}
 
 
 def _shadowed(number: int, listing: Listing, trace: Trace) -> set[Version]:
-    return {Version(number, entry) for entry in range(len(listing)) if trace.hidden_in(number, entry) == number}
+    """Return the entries that their own layer replaces, but for links, through which others may have gone."""
+    stay = (Kind.WHITEOUT, Kind.SYMLINK)
+    return {
+        Version(number, entry)
+        for entry, kind in enumerate(listing.kinds)
+        if trace.hidden_in(number, entry) == number and kind not in stay
+    }
 
 
-def _covering(tree: Tree, version: Version, listing: Listing) -> tuple[Put, ...]:
-    """A file that takes the place of a lower folder hides what lies in that; without the file a whiteout must."""
-    path = listing.paths[version.entry]
+def _covering(tree: Tree, version: Version, listing: Listing, trace: Trace) -> tuple[Put, ...]:
+    """Return the whiteout that hides a lower folder in place of the file that did; none where there was none.
+
+    A whiteout with a body stays, without it.
+    """
+    path, kind = listing.paths[version.entry], listing.kinds[version.entry]
+    if kind == Kind.WHITEOUT:
+        return (Mark(path),)
     lower = tree.find(path)
-    if listing.kinds[version.entry] == Kind.DIR or lower is None or lower.children is None:
+    is_shadowed = trace.hidden_in(version.layer, version.entry) == version.layer
+    if kind == Kind.DIR or is_shadowed or lower is None or lower.children is None:
         return ()
     folder, _, name = path.rpartition("/")
     return (Mark(f"{folder}/{WHITEOUT}{name}" if folder else WHITEOUT + name),)
@@ -188,22 +202,28 @@ def _rehomed(
     lost: set[Version],
     instead: Mapping[int, tuple[Put, ...]],
 ) -> dict[int, tuple[Put, ...]]:
-    """Give content whose name goes to the first link of this layer that stays, and lead the others there."""
-    moved: dict[int, tuple[Put, ...]] = {}
-    homes: dict[Version, str] = {}
+    """Give a file of which a name goes to its first name of this layer that stays, and lead the others there.
+
+    The metadata of a file is what all its names set, so those that stay are written with that.
+    """
+    files: dict[Version, list[Version]] = {}
     for entry in sorted(listing.links):
         link = Version(number, entry)
-        content = targets.get(link)
-        if content not in lost or content is None or entry in instead:
+        if (content := targets.get(link)) is not None:
+            files.setdefault(content, []).append(link)
+    moved: dict[int, tuple[Put, ...]] = {}
+    for content, links in files.items():
+        if lost.isdisjoint((content, *links)):
             continue
-        path = listing.paths[entry]
-        if content not in homes and content.layer == number:
-            homes[content] = path
-            moved[content.entry] = (*instead.get(content.entry, ()), File(path, content, link))
-            moved[entry] = ()
-        elif content not in homes:
-            homes[content] = path
-            moved[entry] = (File(path, content, link),)
+        metas, own = (content, *links), content.layer == number
+        names = [name for name in (metas if own else links) if name.entry not in instead]
+        if not names:
+            continue
+        home = listing.paths[names[0].entry]
+        if own:
+            moved[content.entry] = (*instead.get(content.entry, ()), File(home, content, metas))
+            moved |= {names[0].entry: ()} if names[0] != content else {}
         else:
-            moved[entry] = (Link(link, homes[content], link),)
+            moved[names[0].entry] = (File(home, content, metas),)
+        moved |= {name.entry: (Link(name, home, metas),) for name in names[1:]}
     return moved

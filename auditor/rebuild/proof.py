@@ -16,11 +16,12 @@ from auditor.model import Digest, Finding, Skipped, State
 from auditor.pipeline import Audit, Request, audit_image
 from auditor.rebuild.compare import Comparison, compare
 from auditor.rebuild.config import Drops, stale_keys
+from auditor.rebuild.disk import overlaid
 from auditor.rebuild.documents import Made
 from auditor.rebuild.inputs import EVERYTHING
 from auditor.rebuild.puts import Kept, Output, kept_layers
 from auditor.rebuild.side import Side
-from auditor.rebuild.tree import uncollected, unpacked
+from auditor.rebuild.tree import uncollected
 from auditor.rebuild.validate import violations
 from auditor.rebuild.writer import Parts
 from auditor.records import Records
@@ -140,8 +141,7 @@ def _compare(written: Written, after: Audit) -> Comparison:
 
 
 def _side(parts: Parts, of: Audit) -> Side:
-    tree = unpacked([record.listing for record in of.records])
-    return Side(parts, tree, tuple(record.digest for record in of.records))
+    return Side(parts, overlaid(parts.disks), tuple(record.digest for record in of.records))
 
 
 def _layers_differ(before: Audit, outputs: Sequence[Output], after: Audit) -> list[str]:

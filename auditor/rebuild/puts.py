@@ -19,20 +19,20 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """The bytes of `content` under `path`, with the metadata of `meta`."""
+    """The bytes of `content` under `path`, with the metadata that the entries `metas` set, in order."""
 
     path: str
     content: Version
-    meta: Version
+    metas: tuple[Version, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The hard link `at`, leading to `target`, with the metadata of `meta`."""
+    """The hard link `at`, leading to `target`, with the metadata that the entries `metas` set, in order."""
 
     at: Version
     target: str
-    meta: Version
+    metas: tuple[Version, ...]
 
 
 @dataclass(frozen=True, slots=True)

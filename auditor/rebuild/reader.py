@@ -11,11 +11,12 @@ from typing import Any
 
 from auditor.codec.compression import compression_of, decompressed
 from auditor.codec.tar import Header, Walker, padded
-from auditor.errors import Damaged
+from auditor.errors import Damaged, ImageError
 from auditor.images.source import FileSlice, Layer, Passed
-from auditor.layers.listing import Listing
-from auditor.model import Kind
-from auditor.rebuild.headers import raw_meta, stripped
+from auditor.layers.listing import WHITEOUT, Listing, overlay_attributes
+from auditor.model import Kind, Version
+from auditor.rebuild.disk import Disk
+from auditor.rebuild.headers import moved, raw_meta, stripped
 
 _WINDOW = 1 << 18  # it stays in the processor's cache; and a block of a megabyte would be mapped anew each time
 _HEADERS = 1 << 16
@@ -26,7 +27,7 @@ class LayerReader:
 
     def __init__(self, layer: Layer, what: str) -> None:
         assert not isinstance(layer.content, Passed)  # noqa: S101 - the image was opened to be read again
-        self._content, self._what = layer.content, what
+        self._content, self.what = layer.content, what
         self._window = bytearray(_WINDOW)
         self._low = self._high = 0
         self._stream: Any = None
@@ -55,7 +56,7 @@ class LayerReader:
             if not self._low <= start < self._high:
                 self._fill(start)
                 if self._high == self._low:
-                    raise Damaged(f"{self._what}: ends at byte {start}, within an entry")
+                    raise Damaged(f"{self.what}: ends at byte {start}, within an entry")
             stop = min(end, self._high)
             yield memoryview(self._window)[start - self._low : stop - self._low]
             start = stop
@@ -116,7 +117,8 @@ class Headers:
     """What a listing leaves out of a layer's headers. Items of `starts` and `metas` belong to the listing's entries.
 
     `marks` are the ranges [start, end) of whiteouts and opaque markers; `folders` and `stored` hold the entries that
-    were wanted, and the sparse files. `unclean` are those with something among their headers that is not copied.
+    were wanted, and the sparse files. `unclean` are those with something among their headers that is not copied,
+    `renamed` those of which the tar names a path, or a hard link's target, by way of a symbolic link.
     """
 
     starts: array[int] = field(default_factory=lambda: array("q"))
@@ -125,10 +127,16 @@ class Headers:
     folders: dict[int, bytes] = field(default_factory=dict)
     stored: dict[int, Stored] = field(default_factory=dict)
     unclean: set[int] = field(default_factory=set)
+    renamed: set[int] = field(default_factory=set)
 
 
-def read_headers(reader: LayerReader, listing: Listing, wanted: Callable[[int], bool]) -> Headers:
-    """Walk the headers of a layer whose listing is known; bodies are skipped where the layer is not compressed."""
+def read_headers(
+    reader: LayerReader, listing: Listing, wanted: Callable[[int], bool], disk: Disk | None = None
+) -> Headers:
+    """Walk the headers of a layer whose listing is known; bodies are skipped where the layer is not compressed.
+
+    `disk` has them extracted. Raises ImageError where an attribute of an entry steers an overlay file system.
+    """
     headers, walker, known = Headers(), Walker(), dict[bytes, bytes]()
     at = start = entry = 0
     tail = b""
@@ -136,7 +144,12 @@ def read_headers(reader: LayerReader, listing: Listing, wanted: Callable[[int], 
         held, low = tail + block, at - len(tail)
         for header in walker.feed(memoryview(block), at):
             end = header.offset + padded(header.size)
-            if entry < len(listing) and listing.offsets[entry] == header.offset:
+            if attributes := overlay_attributes(header):
+                raise ImageError(f"{reader.what}: {header.path!r:.100} has the extended attribute {attributes[0]}")
+            listed = entry < len(listing) and listing.offsets[entry] == header.offset
+            if disk is not None:
+                disk.extract(header, Version(disk.number, entry) if listed else None)
+            if listed:
                 meta = raw_meta(header)
                 headers.starts.append(start)
                 headers.metas.append(known.setdefault(meta, meta))
@@ -144,21 +157,23 @@ def read_headers(reader: LayerReader, listing: Listing, wanted: Callable[[int], 
                 clean = stripped(group)
                 if len(clean) != len(group):
                     headers.unclean.add(entry)
-                if header.sparse or wanted(entry):
+                renamed = header.path != listing.paths[entry] or (
+                    header.kind is Kind.HARDLINK and header.link != listing.links.get(entry, header.link)
+                )
+                if renamed:
+                    headers.renamed.add(entry)
+                    clean = moved(header, listing.paths[entry], (header,)) if header.kind is Kind.DIR else clean
+                if header.sparse or renamed or wanted(entry):
                     if header.kind is Kind.DIR:
                         headers.folders[entry] = clean
                     else:
                         headers.stored[entry] = Stored(header, clean)
                 entry += 1
-            elif not _aufs(header.path):
+            elif header.path.rpartition("/")[2].startswith(WHITEOUT):
                 headers.marks.append((start, end))
             start = end
         tail = held[start - low :] if walker.waiting else b""
         at = at + len(block) if walker.waiting else walker.position
+    if disk is not None:
+        disk.finish()
     return headers
-
-
-def _aufs(path: str) -> bool:
-    """AUFS's own files, which engines skip; an opaque marker is none."""
-    name = path.rpartition("/")[2]
-    return (name.startswith(".wh..wh.") and name != ".wh..wh..opq") or ".wh." not in path

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from auditor.codec.tar import BLOCK, padded
+from auditor.codec.tar import BLOCK, Header, padded
 from auditor.images.source import Layer
 from auditor.layers.listing import Listing
 from auditor.model import Kind, Version
+from auditor.rebuild.disk import Disk
 from auditor.rebuild.headers import IMPLIED, linked, made, moved, stripped
 from auditor.rebuild.puts import Copy, Excised, File, Folder, Link, Mark, Merged, Put
 from auditor.rebuild.reader import Headers, LayerReader, read_headers
@@ -26,6 +27,8 @@ class Parts:
     layers: list[Layer]
     listings: list[Listing]
     headers: dict[int, Headers]
+    disks: list[Disk] = field(default_factory=list)
+    """The layers extracted, once their headers were read."""
 
     def reader(self, number: int) -> LayerReader:
         """Open one layer."""
@@ -35,8 +38,10 @@ class Parts:
         """Read the headers of all layers. With `whole` those of folders and of hard linked files are kept as such."""
         for number, listing in enumerate(self.listings):
             keep = _kept_whole(self.listings, number) if whole else set()
+            disk = Disk(number, tuple(self.disks))
             with self.reader(number) as reader:
-                self.headers[number] = read_headers(reader, listing, keep.__contains__)
+                self.headers[number] = read_headers(reader, listing, keep.__contains__, disk)
+            self.disks.append(disk)
 
     def start(self, at: Version) -> int:
         """Return where an entry's headers start in its tar."""
@@ -110,7 +115,10 @@ class _Writer:
     def joins(self, put: Put | _Raw) -> bool:
         """Take an entry that is copied as it stands into the run; False for any other."""
         at = put.at if isinstance(put, Copy) else put.meta if isinstance(put, Folder) else None
-        if at is None or at.entry in self._parts.headers[at.layer].unclean:
+        if at is None:
+            return False
+        headers = self._parts.headers[at.layer]
+        if at.entry in headers.unclean or at.entry in headers.renamed:
             return False
         listing, start = self._parts.listings[at.layer], self._parts.start(at)
         run = self._run
@@ -149,12 +157,11 @@ class _Writer:
         self.flush()
         match put:
             case Copy(at):
-                self._headers(at)
-                self._body(at)
-            case File(path, content, meta):
-                self._file(path, content, meta)
-            case Link(at, target, meta):
-                self._link(at, target, meta)
+                self._copy(at)
+            case File(path, content, metas):
+                self._file(path, content, metas)
+            case Link(at, target, metas):
+                self._link(at, target, metas)
             case Folder(path, meta):
                 self._write(self._folder(path, meta))
             case Mark(path):
@@ -169,6 +176,18 @@ class _Writer:
             self._number, self._reader = number, self._opened.enter_context(self._parts.reader(number))
         return self._reader
 
+    def _copy(self, at: Version) -> None:
+        listing = self._parts.listings[at.layer]
+        if at.entry not in self._parts.headers[at.layer].renamed:
+            self._headers(at)
+            self._body(at)
+        elif listing.kinds[at.entry] == Kind.DIR:
+            self._write(self._folder(listing.paths[at.entry], at))
+        elif listing.kinds[at.entry] == Kind.HARDLINK:
+            self._link(at, listing.links[at.entry], (at,))
+        else:
+            self._file(listing.paths[at.entry], at, (at,))
+
     def _headers(self, at: Version) -> None:
         start, end = self._parts.start(at), self._parts.listings[at.layer].offsets[at.entry]
         self._write(stripped(self._read(at.layer).exactly(start, end)))
@@ -181,21 +200,26 @@ class _Writer:
         if rest := padded(size) - size:
             self._write(_ZEROS[:rest])
 
-    def _file(self, path: str, content: Version, meta: Version) -> None:
+    def _file(self, path: str, content: Version, metas: Sequence[Version]) -> None:
+        headers = self._parts.headers[content.layer]
         stands = self._parts.listings[content.layer].paths[content.entry] == path
-        if stands and self._parts.meta(content) == self._parts.meta(meta):
+        if stands and set(metas) == {content} and content.entry not in headers.renamed:
             self._headers(content)
         else:
-            stored = self._parts.headers[content.layer].stored[content.entry].header
-            self._write(moved(stored, path, self._parts.headers[meta.layer].stored[meta.entry].header))
+            self._write(moved(headers.stored[content.entry].header, path, self._stored(metas)))
         self._body(content)
 
-    def _link(self, at: Version, target: str, meta: Version) -> None:
-        stored = self._parts.headers[at.layer].stored[at.entry]
-        if stored.header.link == target and self._parts.meta(at) == self._parts.meta(meta):
+    def _link(self, at: Version, target: str, metas: Sequence[Version]) -> None:
+        headers, path = self._parts.headers[at.layer], self._parts.listings[at.layer].paths[at.entry]
+        stored = headers.stored[at.entry]
+        alike = all(self._parts.meta(meta) == self._parts.meta(at) for meta in metas)
+        if alike and stored.header.link == target and at.entry not in headers.renamed:
             self._write(stored.group)
         else:
-            self._write(linked(stored.header, target, self._parts.headers[meta.layer].stored[meta.entry].header))
+            self._write(linked(stored.header, path, target, self._stored(metas)))
+
+    def _stored(self, metas: Sequence[Version]) -> list[Header]:
+        return [self._parts.headers[meta.layer].stored[meta.entry].header for meta in metas]
 
     def _folder(self, path: str, meta: Version | None) -> bytes:
         if meta is None:

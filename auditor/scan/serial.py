@@ -35,7 +35,7 @@ def dumped(record: LayerRecord) -> bytes:
         "decoded": record.decoded,
         "paths": listing.paths,
         "links": list(listing.links.items()),
-        "whiteouts": listing.whiteouts,
+        "whiteouts": list(listing.whiteouts),
         "opaque": listing.opaque,
         "matches": [_match_row(match) for match in record.matches],
         "skipped": record.skipped,
@@ -72,7 +72,7 @@ def _record(view: memoryview) -> LayerRecord:
         array("q", bytes(next(columns))),
         array("q", bytes(next(columns))),
         dict(header["links"]),
-        header["whiteouts"],
+        dict.fromkeys(header["whiteouts"]),
         header["opaque"],
     )
     rest = next(columns)

@@ -53,8 +53,47 @@ def test_an_opaque_folder_hides_what_lower_layers_put_there_and_not_its_own() ->
     assert fates(traced, "a/new") == [Visible()]
 
 
-def test_an_opaque_root_hides_everything_below() -> None:
-    assert fates(trace([file("a/b")], [opaque("")]), "a/b") == [Deleted(1)]
+def test_an_opaque_whiteout_at_the_root_hides_nothing() -> None:
+    """Overlay file systems read the attribute of folders below the root alone."""
+    assert fates(trace([file("a/b")], [opaque("")]), "a/b") == [Visible()]
+
+
+def test_a_folder_where_the_layer_had_a_whiteout_shows_the_lower_one() -> None:
+    below, above = [folder("d"), file("d/a")], [whiteout("d"), folder("d"), file("d/b")]
+    assert fates(trace(below, above), "d/a") == [Visible()]
+
+
+def test_what_a_layer_replaces_itself_does_not_act_on_lower_layers() -> None:
+    below, above = [folder("d"), file("d/a")], [file("d"), folder("d")]
+    assert fates(trace(below, above), "d/a") == [Visible()]
+
+
+def test_entries_go_through_the_links_of_their_own_layer() -> None:
+    traced = trace(
+        [folder("usr/bin"), symlink("bin", "usr/bin"), file("bin/t")],
+        [whiteout("usr/bin/t")],
+    )
+    assert fates(traced, "usr/bin/t") == [Deleted(1)] and not fates(traced, "bin/t")
+
+
+def test_a_link_of_a_lower_layer_is_replaced_by_the_folder_an_entry_implies() -> None:
+    traced = trace([folder("usr/bin"), symlink("bin", "usr/bin")], [file("bin/t")])
+    assert fates(traced, "bin") == [Overwritten(1)] and fates(traced, "bin/t") == [Visible()]
+
+
+def test_a_character_device_0_0_is_a_whiteout() -> None:
+    traced = trace([file("a"), file("d/b")], [Item("a", type=b"3"), Item("d", type=b"3")])
+    assert fates(traced, "a") == [Deleted(1), Deleted(1)] and fates(traced, "d/b") == [Deleted(1)]
+
+
+def test_the_attribute_of_an_opaque_folder_hides_the_lower_ones() -> None:
+    opaque_folder = folder("d", pax={"SCHILY.xattr.trusted.overlay.opaque": "y"})
+    assert fates(trace([file("d/a")], [opaque_folder, file("d/b")]), "d/a") == [Deleted(1)]
+
+
+def test_a_whiteout_with_a_body_holds_bytes_that_no_engine_shows() -> None:
+    traced = trace([file("a")], [Item(".wh.a", b"body")])
+    assert fates(traced, "a") == [Deleted(1)] and fates(traced, ".wh.a") == [Deleted(1)]
 
 
 def test_a_path_deleted_and_added_again_is_two_versions() -> None:
@@ -115,7 +154,7 @@ paths = st.lists(names, min_size=1, max_size=3).map("/".join)
 items = st.one_of(
     paths.map(file),
     paths.map(folder),
-    paths.map(lambda path: symlink(path, "x")),
+    paths.map(lambda path: Item(path, type=b"6")),
     paths.map(whiteout),
     paths.map(opaque),
 )

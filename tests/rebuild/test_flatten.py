@@ -331,10 +331,10 @@ def test_a_difference_or_a_leak_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
     """The proof's own test: whatever the plan does wrong, nothing is said to be proven."""
     built = image(
         layer(folder("d"), file("d/r", _TOKENS[0]), file("s", "s")),
-        layer(file("d/r", "new"), whiteout("s")),
+        layer(folder("d"), file("d/r", "new"), whiteout("s")),
     )
-    old, new = Copy(Version(0, 1)), Copy(Version(1, 0))
-    d, gone = Folder("d", Version(0, 0)), Copy(Version(0, 2))
+    old, new = Copy(Version(0, 1)), Copy(Version(1, 1))
+    d, gone = Folder("d", Version(1, 0)), Copy(Version(0, 2))
     for puts, message in (
         ((d,), "/d/r: is missing in the output"),
         ((d, new, gone), "/s: is new in the output"),

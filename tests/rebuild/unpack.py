@@ -18,35 +18,64 @@ class Refused(Exception):
 
 
 def unpacked(layers: Iterable[bytes]) -> Shown:
-    """Unpack whole tars over one another."""
+    """Unpack each tar by itself, and lay it over those before."""
     tree: Shown = {}
     for data in layers:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:", errors="surrogateescape") as tar:
             members = [(member, _body(tar, member)) for member in tar]
-        # A marker makes the folder that it stands in, also where a whiteout beside it removes that of lower layers.
-        for name in sorted((m.name.strip("/") for m, _ in members), key=lambda name: name.endswith(".wh..wh..opq")):
-            _hide(tree, name)
+        own: Shown = {}
+        gone: set[str] = set()
+        emptied: set[str] = set()
         for member, body in members:
-            name = member.name.strip("/")
-            if not name.rpartition("/")[2].startswith(".wh.") and name not in ("", "."):
-                _write(tree, name, member, body)
+            name = _real(own, member.name.strip("/"))
+            folder, _, base = name.rpartition("/")
+            if base == ".wh..wh..opq":
+                emptied |= {folder} if folder else set()
+            elif base.startswith(".wh."):
+                gone.add(f"{folder}/{base[4:]}" if folder else base[4:])
+            elif name not in ("", "."):
+                _write(own, tree, name, member, body)
+                gone -= {name} if member.isdir() else set()
+        for marker in [*gone, *(folder + "/x" for folder in emptied)]:
+            _parents(own, marker)
+        _lay(own, tree, gone, emptied)
     return tree
+
+
+def _real(own: Shown, name: str) -> str:
+    """Follow the symbolic links among a name's parents, which are relative here; in a loop none."""
+    folder, _, base = name.rpartition("/")
+    names, real, left = folder.split("/")[::-1] if folder else [], list[str](), 40
+    while names:
+        one = names.pop()
+        if one == "..":
+            real = real[:-1]
+            continue
+        link = own.get("/".join([*real, one]), {}).get("link")
+        if link is None:
+            real.append(one)
+        elif left:
+            names, left = names + link.split("/")[::-1], left - 1
+        else:
+            return name
+    return "/".join([*real, base])
+
+
+def _lay(own: Shown, tree: Shown, gone: set[str], emptied: set[str]) -> None:
+    """Change the tree to what an overlay of it and a layer shows."""
+    for path in [p for p in tree if any(p.startswith(folder + "/") for folder in emptied)]:
+        del tree[path]
+    for path in gone:
+        _drop(tree, path)
+    for path, node in own.items():
+        if not node["kind"] == tree.get(path, {"kind": ""})["kind"] == "folder":
+            _drop(tree, path)
+        tree[path] = node
 
 
 def _body(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     stream = tar.extractfile(member) if member.isreg() else None
     return stream.read() if stream else b""
-
-
-def _hide(tree: Shown, name: str) -> None:
-    folder, _, base = name.rpartition("/")
-    if base == ".wh..wh..opq":
-        _parents(tree, folder + "/x" if folder else "x")
-        for path in [p for p in tree if p.startswith(folder + "/") or not folder]:
-            del tree[path]
-    elif base.startswith(".wh."):
-        _parents(tree, name)
-        _drop(tree, f"{folder}/{base[4:]}" if folder else base[4:])
 
 
 def _drop(tree: Shown, victim: str) -> None:
@@ -61,15 +90,16 @@ def _parents(tree: Shown, name: str) -> None:
         tree.setdefault(parent, dict(IMPLIED))
 
 
-def _write(tree: Shown, name: str, member: tarfile.TarInfo, body: bytes) -> None:
+def _write(tree: Shown, below: Shown, name: str, member: tarfile.TarInfo, body: bytes) -> None:
     _parents(tree, name)
-    target = tree.get(member.linkname) if member.islnk() else None
+    link = _real(tree, member.linkname) if member.islnk() else ""
+    target = tree.get(link, below.get(link))
     if not (member.isdir() and tree.get(name, {"kind": ""})["kind"] == "folder"):
         _drop(tree, name)
     xattrs = {k: v for k, v in member.pax_headers.items() if k.startswith("SCHILY.xattr.")}
     shown: dict[str, Any] = {"mode": member.mode, "uid": member.uid, "gid": member.gid, "mtime": float(member.mtime)}
     if member.islnk():
-        if target is None or target["kind"] == "folder" or member.linkname == name:
+        if target is None or target["kind"] == "folder" or link == name:
             raise Refused
         target |= {**shown, "xattrs": {**target.get("xattrs", {}), **xattrs}}
         tree[name] = target

@@ -1,0 +1,1 @@
+"""Real engines as the referee of file trees."""
