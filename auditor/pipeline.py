@@ -57,6 +57,7 @@ class Audit:
 
     Items of `records`, `stats` and the trace belong to the layers of the image, index 0 the base; `step_layers` gives
     each step of `history` its layer. `ids` are those of all findings, shown or not; `baseline` is of the whole run.
+    `transient` tells that something was skipped which another run may read: the audit is used, and not kept.
     """
 
     image: Image
@@ -74,6 +75,7 @@ class Audit:
     ignored: tuple[Ignored, ...] = ()
     ids: frozenset[str] = frozenset()
     baseline: BaselineUse | None = None
+    transient: bool = False
 
     def step_of(self, layer: int) -> Step | None:
         """Return the step that made a layer, None where that is not known."""
@@ -100,7 +102,8 @@ def audit_image(image: Image, scanner: Scanner, request: Request, source: Record
     trace = Trace([record.listing for record in records], stacked=image.stacked)
     base = named_base(request.base, image) if request.base else found_base(image)
     steps = layers_of_steps(image.config.history, len(records))
-    stack = Stack(image, records, Packages(records), trace, steps, base.layers if base else 0)
+    packages = Packages(records)
+    stack = Stack(image, records, packages, trace, steps, base.layers if base else 0)
     collected = collect(stack, scanner, source.seal)
     shown, ignored = request.selection.apply(collected.findings, image)
     findings = tuple(_advised(stack, finding) for finding in shown)
@@ -117,9 +120,10 @@ def audit_image(image: Image, scanner: Scanner, request: Request, source: Record
         findings=findings,
         hidden=hidden,
         flatten=_flatten(stack, findings, hidden, collected.config),
-        skipped=(*image.skipped, *_skipped(records), *collected.skipped),
+        skipped=(*image.skipped, *_skipped(records), *packages.skipped, *collected.skipped),
         ignored=ignored,
         ids=frozenset(finding.id for finding in collected.findings),
+        transient=packages.transient or any(record.transient for record in records),
     )
 
 

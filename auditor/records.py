@@ -31,7 +31,10 @@ _SETTLED_S = 1.0
 
 
 class RecordStore(Protocol):
-    """Where records are kept; `key` seals their secrets. store/layers.py says what each method does."""
+    """Where records are kept; `key` seals their secrets. store/layers.py says what each method does.
+
+    What is kept is authentic: values that were not written with the key are as if nothing had been kept.
+    """
 
     key: bytes
 
@@ -43,12 +46,12 @@ class RecordStore(Protocol):
         """Keep a record."""
         ...
 
-    def blob(self, digest: Digest) -> Blob | None:
+    def blob(self, key: str) -> Blob | None:
         """Return what is known of a stored blob."""
         ...
 
-    def keep_blob(self, digest: Digest, blob: Blob) -> None:
-        """Keep what bytes of this digest unpack to."""
+    def keep_blob(self, key: str, blob: Blob) -> None:
+        """Keep what bytes of a digest unpack to."""
         ...
 
     def slice(self, identity: str) -> Digest | None:
@@ -128,13 +131,18 @@ class Records:
 
     def scan(self, stream: BinaryIO, what: str, algorithm: str = "sha256") -> LayerRecord:
         """Scan a layer's stored bytes to their end, and keep what was found. Raises Damaged, naming `what`."""
-        record = self._scanner.scan_layer(stream, what, algorithm)
-        matches = tuple(replace(match, secret=self.seal(match.secret)) for match in record.matches)
-        record = replace(record, matches=matches)
-        if self._store is not None:
-            self._store.keep_record(self.key_of(record.diff_id), dumped(record))
-            self._store.keep_blob(record.digest, Blob(record.size, record.diff_id))
+        record = self._scanner.scan_layer(stream, what, algorithm).sealed(self._key, keep=self._whole)
+        self.keep(record)
         return record
+
+    def keep(self, record: LayerRecord, data: bytes | None = None) -> None:
+        """Keep a record for later runs, unless it was made under a transient failure: they may find more.
+
+        `data` is what `dumped` makes of it, where that is at hand.
+        """
+        if self._store is not None and not record.transient:
+            self._store.keep_record(self.key_of(record.diff_id), data or dumped(record))
+            self._store.keep_blob(self.blob_key(record.digest), Blob(record.size, record.diff_id))
 
     def _from_store(self, layer: Layer) -> LayerRecord | None:
         """Return what is kept of a layer whose digest is known to be true."""
@@ -170,7 +178,7 @@ class Records:
 
     def _of_digest(self, digest: Digest | DiffID | None) -> LayerRecord | None:
         """Return the record of bytes with this digest, stored so."""
-        blob = self._store.blob(Digest(digest)) if self._store is not None and digest is not None else None
+        blob = self._store.blob(self.blob_key(digest)) if self._store is not None and digest is not None else None
         if blob is None or digest is None:
             return None
         assert self._store is not None  # noqa: S101 - or there were no blob
@@ -188,6 +196,11 @@ class Records:
         scanner = self._scanner
         limits = scanner.limits.differences(RECORDS)
         return f"{diff_id} {scanner.ruleset.digest} {made_by()} {scanner.content}{limits and f' {limits}'}"
+
+    @staticmethod
+    def blob_key(digest: Digest | DiffID) -> str:
+        """Return what is kept of a blob under: which bytes it unpacks to depends on the decoders too."""
+        return f"{digest} {made_by()}"
 
     def _keep_slice(self, content: FileSlice, identity: str, digest: Digest) -> None:
         """Keep a digest of a part of a file that lay still while it was read, and before."""
@@ -209,4 +222,6 @@ def _hashed(raw: HashingReader) -> Digest:
 def _identity(content: FileSlice) -> str:
     """Name a part of a file as it is now; a change of the file changes the name."""
     s = os.fstat(content.file.descriptor)
-    return f"{s.st_dev} {s.st_ino} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {content.offset} {content.size}"
+    return (
+        f"{s.st_dev} {s.st_ino} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {content.offset} {content.size} {made_by()}"
+    )

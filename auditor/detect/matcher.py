@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from auditor.data import code_digest
 from auditor.detect.hits import CASELESS, Hits, Row, joined_hits
 from auditor.detect.passes import MADE_BY, Pass, loaded
 from auditor.detect.paths import PathRules, path_rows
@@ -22,6 +21,7 @@ from auditor.detect.prefilter import Prefilter, prefilter
 from auditor.detect.rules import Rule, Ruleset
 from auditor.errors import RuleError
 from auditor.memory import give_back
+from auditor.store import keys
 from auditor.store.folder import keep, read_kept
 
 _TELLING = 2
@@ -75,8 +75,8 @@ def prefilters(rule: Rule) -> list[Prefilter]:
 
 
 def _key(ruleset: Ruleset) -> str:
-    """Name a compiled ruleset: it holds for one version of Vectorscan, of this program, and for one kind of CPU."""
-    made_by = f"{MADE_BY} {code_digest('detect')} {platform.machine()} {_cpu_flags()}"
+    """Name a compiled ruleset: it holds for one version of this program and its libraries, and for one kind of CPU."""
+    made_by = f"{MADE_BY} {keys.RULES.key} {platform.machine()} {_cpu_flags()}"
     return hashlib.sha256(f"{ruleset.digest} {made_by}".encode()).hexdigest()[:32]
 
 

@@ -8,10 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from auditor.data import code_digest, data_path
+from auditor.data import data_path
 from auditor.detect.probe import Condition, Probe
 from auditor.detect.rules import Rule, builtin_rules, rule_files
 from auditor.model import Confidence, Severity
+from auditor.store import keys
 from auditor.store.folder import keep, read_kept
 
 
@@ -19,8 +20,10 @@ def shipped_rules(cache: Path | None) -> tuple[Rule, ...]:
     """Return what `builtin_rules` does; `cache`, a folder, keeps it."""
     if cache is None:
         return builtin_rules()
-    content = b"".join(path.read_bytes() for path in rule_files(data_path("rules")))
-    key = hashlib.sha256(code_digest("detect").encode() + content).hexdigest()
+    state = hashlib.sha256(keys.RULES.key.encode())
+    for path in rule_files(data_path("rules")):
+        state.update(hashlib.sha256(path.read_bytes()).digest())
+    key = state.hexdigest()
     kept = cache / f"rules-{key[:32]}.json"
     data = read_kept(kept)
     if data is not None:

@@ -17,7 +17,7 @@ ends with an AuditError (its text says which layer) where a layer can't be read;
 from __future__ import annotations
 
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -94,5 +94,4 @@ def _read(task: Task, client: Client, scanner: Scanner, key: bytes) -> bytes:
         record = scanner.scan_layer(stream, what, task.digest.algorithm)
     if record.digest != task.digest:
         raise Damaged(f"{what}: the bytes that came have the digest {record.digest}")
-    matches = tuple(replace(match, secret=match.secret.sealed(key, keep=False)) for match in record.matches)
-    return dumped(replace(record, matches=matches))
+    return dumped(record.sealed(key, keep=False))

@@ -62,7 +62,7 @@ class Layers:
             raise asked
 
     def _has(self, digest: Digest) -> bool:
-        blob = self._kept.blob(digest)
+        blob = self._kept.blob(self._records.blob_key(digest))
         if blob is None or (self._fresh and not ledger.was_read(self._store, self._sweep, digest)):
             return False
         return self._kept.has_record(self._records.key_of(blob.diff_id))
@@ -74,6 +74,6 @@ class Layers:
             raise Damaged(f"layer {digest}: what the engine returned is {exc}") from exc
         if record.digest != digest:
             raise Damaged(f"layer {digest}: the engine returned {record.digest}")
-        self._kept.keep_record(self._records.key_of(record.diff_id), data)
+        self._records.keep(record, data)
         ledger.keep_read(self._store, self._sweep, digest, record.diff_id, record.size)
         self._records.hold(record)

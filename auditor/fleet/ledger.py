@@ -132,10 +132,13 @@ def finish(store: Store, sweep: Sweep, now: str, numbers: Mapping[str, int]) -> 
 
 
 def _keep_findings(connection: Connection, sweep: Sweep, image: int, audit: Audit) -> None:
-    """Bring the findings of an image up to date; what this audit did not find is gone from it."""
+    """Bring the findings of an image up to date; what this audit did not find is gone from it.
+
+    Nothing is gone by an audit that did not read everything for a transient cause.
+    """
     found = {finding.id for finding in audit.findings}
     own = select(t.finding.c.id, t.finding.c.finding).where(t.finding.c.image == image)
-    lost = [row.id for row in connection.execute(own) if row.finding not in found]
+    lost = [row.id for row in connection.execute(own) if row.finding not in found and not audit.transient]
     for chunk in chunks(lost):
         connection.execute(update(t.finding).where(t.finding.c.id.in_(chunk)).values(held=False))
     close(connection, sweep, t.finding, t.finding.c.id, lost)

@@ -9,15 +9,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 
 from auditor.config import Registry
-from auditor.data import code_digest
+from auditor.detect.passes import MADE_BY
 from auditor.fleet.candidates import Candidate
 from auditor.fleet.catalog import Choice, Scope
 from auditor.fleet.engine import Source
 from auditor.fleet.records import DEFAULT_BYTES
 from auditor.limits import AUDITS, current
 from auditor.selection import Selection
-
-_ROOMS = ("", "advice", "codec", "detect", "images", "layers", "provenance", "report", "scan", "unpack")
+from auditor.store import keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class AuditKeys:
 
     def __init__(self, order: Order, ruleset: str) -> None:
         self._order = order
-        self._shared = [ruleset, code_digest(*_ROOMS), order.base, current().differences(AUDITS)]
+        self._shared = [ruleset, keys.AUDITS.key, MADE_BY, order.base, current().differences(AUDITS)]
         self._selections: dict[str, tuple[dict[str, object], bool]] = {}
 
     def of(self, rules: Registry, candidate: Candidate) -> str:

@@ -11,6 +11,7 @@ from auditor.fleet import schema as t
 from auditor.fleet.store import Store, put
 from auditor.model import DiffID, Digest
 from auditor.store.layers import Blob
+from auditor.store.mac import SIZE, is_authentic, mac
 
 DEFAULT_BYTES = 8 << 30
 """Bytes of records that are kept; beyond it those go that were not used for longest."""
@@ -20,7 +21,10 @@ _CHECKS = 100  # while that many bytes come together: each adds up all records
 
 
 class StoredRecords:
-    """A `records.RecordStore`. It has no slices: a registry's layers lie in no file."""
+    """A `records.RecordStore`. It has no slices: a registry's layers lie in no file.
+
+    Before the data of each row stands its code (auditor/store/mac.py), so that damage is noticed.
+    """
 
     def __init__(self, store: Store, max_bytes: int = DEFAULT_BYTES) -> None:
         self.key = store.key
@@ -36,7 +40,8 @@ class StoredRecords:
         now = int(time.time())
         if row.used < now - _TOUCH_S:
             self._store.write(lambda c: c.execute(update(t.record).where(own).values(used=now)))
-        return bytes(row.data)
+        code, data = bytes(row.data[:SIZE]), bytes(row.data[SIZE:])
+        return data if is_authentic(self.key, code, key, data) else None
 
     def has_record(self, key: str) -> bool:
         """Whether `record` would return one."""
@@ -45,6 +50,7 @@ class StoredRecords:
 
     def keep_record(self, key: str, data: bytes) -> None:
         """Keep a record, and let others go where there are too many."""
+        data = mac(self.key, key, data) + data
         values = {"data": data, "size": len(data), "used": int(time.time())}
         self._store.write(lambda c: put(c, t.record, {"key": _hashed(key)}, values))
         self._unchecked += len(data)
@@ -52,16 +58,18 @@ class StoredRecords:
             self._shrink()
             self._unchecked = 0
 
-    def blob(self, digest: Digest) -> Blob | None:
-        """Return what is known of a stored blob."""
-        wanted = select(t.layer.c.size, t.layer.c.diff_id).where(t.layer.c.digest == digest)
-        row = self._store.read(lambda c: c.execute(wanted).first())
-        return None if row is None else Blob(row.size, DiffID(row.diff_id))
+    def blob(self, key: str) -> Blob | None:
+        """Return what is known of a stored blob, by its digest and the code that read it.
 
-    def keep_blob(self, digest: Digest, blob: Blob) -> None:
-        """Keep what bytes of this digest unpack to: both were hashed."""
-        values = {"size": blob.size, "diff_id": blob.diff_id}
-        self._store.write(lambda c: put(c, t.layer, {"digest": digest}, values))
+        The table of layers does not say which code read them.
+        """
+        data = self.record(f"blob {key}")
+        size, _, diff_id = (data or b"").decode().partition(" ")
+        return Blob(int(size), DiffID(diff_id)) if data else None
+
+    def keep_blob(self, key: str, blob: Blob) -> None:
+        """Keep what bytes of a digest unpack to: both were hashed."""
+        self.keep_record(f"blob {key}", f"{blob.size} {blob.diff_id}".encode())
 
     def slice(self, identity: str) -> Digest | None:  # noqa: ARG002
         """Nothing: see the class."""

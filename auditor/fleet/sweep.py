@@ -39,6 +39,7 @@ from auditor.records import Records
 from auditor.scan import Scanner
 
 _SURVEYS = 4  # repositories that are looked at ahead
+_TRANSIENT = "transient"  # is no key: the next sweep audits the image again
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -188,7 +189,8 @@ class Sweeper:
         selection = self._order.selection_for(job.survey.wanted.rules)
         request = Request(base=self._order.base, selection=selection)
         audit = audit_image(image, self._scanner, request, self._records)
-        ledger.keep_image(self._store, self._sweep, job.survey.number, job.key, job.candidate.leaf, audit)
+        key = _TRANSIENT if audit.transient else job.key
+        ledger.keep_image(self._store, self._sweep, job.survey.number, key, job.candidate.leaf, audit)
         self._seen[job.survey.number].append(str(image.digest))
 
     def _vanished(self, survey: Survey, candidate: Candidate) -> bool:

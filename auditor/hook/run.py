@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from auditor.config import Settings
+from auditor.detect.passes import MADE_BY
 from auditor.dockerfile.model import Problem
 from auditor.errors import NotFound, Unreachable
 from auditor.images import daemon
@@ -18,8 +19,8 @@ from auditor.model import Severity
 from auditor.pipeline import Audit, Request, audit
 from auditor.records import Records
 from auditor.scan import Scanner
-from auditor.scan.serial import made_by
 from auditor.selection import fails, fits
+from auditor.store import keys
 from auditor.store.layers import LayerStore
 
 _GLOB = frozenset("*?[")
@@ -68,7 +69,7 @@ def _key(target: str, settings: Settings, scanner: Scanner, request: Request) ->
         return None
     image = daemon.inspect(target.removeprefix(_ENGINE))
     shown = (settings.fail_on, request.selection.key, scanner.limits.differences(AUDITS))
-    parts = (image.id, sorted(image.names), scanner.ruleset.digest, made_by(), *shown)
+    parts = (image.id, sorted(image.names), scanner.ruleset.digest, keys.VERDICTS.key, MADE_BY, request.base, *shown)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

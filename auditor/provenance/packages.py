@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from auditor.model import Package
+from auditor.model import Package, Skipped
 from auditor.provenance import apk, dpkg, npm, python, rpm
 from auditor.scan.record import Checksums, LayerRecord
 
@@ -24,19 +24,28 @@ class Database(Protocol):
 
 
 class Packages:
-    """The databases that an image's layers hold, hidden ones too: a database removed later still tells the truth."""
+    """The databases that an image's layers hold, hidden ones too: a database removed later still tells the truth.
+
+    `skipped` are the databases that could not be read in full; `transient` tells that another run may read more.
+    """
 
     def __init__(self, records: Sequence[LayerRecord]) -> None:
+        self.skipped: list[Skipped] = []
+        self.transient = False
         self._databases: list[Database] = [
             dpkg.Database(),
             apk.Database(),
-            rpm.Database(),
+            rpm.Database(self._note),
             python.Database(),
             npm.Database(),
         ]
-        for record in records:
+        for self._layer, record in enumerate(records):
             for entry, packed in record.documents.items():
                 self._add(record.listing.paths[entry], zlib.decompress(packed))
+
+    def _note(self, where: str, reason: str, transient: bool) -> None:
+        self.skipped.append(Skipped(f"/{where}", self._layer, f"{reason}: the package of a file may be unknown"))
+        self.transient |= transient
 
     def _add(self, path: str, content: bytes) -> None:
         for database in self._databases:

@@ -11,7 +11,7 @@ from auditor.limits import Limits
 from auditor.model import Package
 from auditor.scan.record import Checksums
 from auditor.unpack import isolated
-from auditor.unpack.limits import Budget, Exhausted, Room
+from auditor.unpack.limits import Budget, Exhausted, Note, Room
 
 _NAME, _VERSION, _RELEASE, _DIGESTS = 1000, 1001, 1002, 1035
 _DIR_INDEXES, _BASE_NAMES, _DIR_NAMES, _ALGORITHM = 1116, 1117, 1118, 5011
@@ -24,19 +24,20 @@ _LIMITS = Limits(members=100_000, member_bytes=64 << 20)
 class Database:
     """Files of installed packages with their digests."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: Note) -> None:
+        self._note = note
         self._files: dict[str, tuple[str, str, str]] = {}
 
     def add(self, path: str, content: bytes) -> None:
         """Take an rpmdb.sqlite; of a broken one what can be read."""
         if not path.endswith("/rpmdb.sqlite") or len(content) < 100:
             return
-        budget = Budget(_LIMITS, path, len(content), lambda _, __: None)
+        budget = Budget(_LIMITS, path, len(content), self._note)
         try:
             for header in isolated.read(content, Room(budget, path, None), "rpmdb"):
                 self._add_package(header.body)
-        except Exhausted:
-            pass
+        except Exhausted as exc:
+            budget.skip(None, str(exc), transient=exc.transient)
 
     def _add_package(self, blob: Any) -> None:
         try:

@@ -75,6 +75,7 @@ def carried(index: LayerIndex, claims: array[int], records: Sequence[LayerRecord
         index.is_tar,
         checksums=dict(_moved("checksums", records, places)),
         documents=dict(_moved("documents", records, places)),
+        transient=any(records[layer].transient for layer in used),
     )
 
 

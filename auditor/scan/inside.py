@@ -23,6 +23,8 @@ HEAD = 512
 """Bytes of a file that tell whether it is packed."""
 MAX_STRETCHED = 1 << 20
 """Texts up to this size, in bytes, are searched for encoded stretches."""
+NOT_KEPT = "the next scan reads this layer again"
+"""What a line adds about a transient failure."""
 _GROUP = 256 << 10
 """Bytes of small pieces that are searched together."""
 
@@ -31,7 +33,8 @@ _GROUP = 256 << 10
 class Look:
     """What a file holds inside: how many pieces, the secrets in them, what was not read and why.
 
-    `packed` tells that the pieces are its content, and not stretches of it.
+    `packed` tells that the pieces are its content, and not stretches of it; `transient` that something was not read for
+    a cause that may not be there next time.
     """
 
     pieces: int
@@ -39,6 +42,7 @@ class Look:
     skipped: tuple[tuple[str, str], ...]
     checksums: Checksums | None
     packed: bool
+    transient: bool = False
 
 
 class Inside:
@@ -61,16 +65,23 @@ class Inside:
 
         Its checksums are given where it holds something, or is `known` to, and was held.
         """
-        skipped: list[tuple[str, str]] = []
+        skipped, transient = list[tuple[str, str]](), False
         matches: list[Match] = []
         count = 0
         overrun = dict[str, None]()
-        for group in _grouped(self._pieces(path, content, lambda where, reason: skipped.append((where, reason)))):
+
+        def note(where: str, reason: str, passes: bool) -> None:
+            nonlocal transient
+            transient = transient or passes
+            skipped.append((where, f"{reason}; {NOT_KEPT}" if passes else reason))
+
+        for group in _grouped(self._pieces(path, content, note)):
             count += sum(piece.window is None or piece.window.begin == 0 for piece in group)
             matches += self._matches(entry, path, group, overrun.setdefault)
         skipped += [(path, too_many(rule, self._scanner.limits)) for rule in overrun]
         checksums = Checksums.of(content) if isinstance(content, Held) and (matches or known) else None
-        return Look(count, tuple(matches), tuple(skipped), checksums, self.looks_packed(path, content.head(HEAD)))
+        packed = self.looks_packed(path, content.head(HEAD))
+        return Look(count, tuple(matches), tuple(skipped), checksums, packed, transient)
 
     def _pieces(self, path: str, content: Held | Piped, skipped: Note) -> Iterator[Piece]:
         """Yield what is packed in a file, and what is encoded in it or in that."""

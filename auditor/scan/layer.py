@@ -72,6 +72,7 @@ class LayerPass:
         self._words_since = True  # whether a file with words follows the last of these
         self._piped: Piped | None = None  # of a large archive that goes on: it is opened while it is read
         self._decoded = 0
+        self._transient = False
         self._repositories = Repositories()
         self._looking: deque[tuple[int, str, int, Future[Look]]] = deque()
         self._looking_bytes = 0
@@ -117,6 +118,7 @@ class LayerPass:
             decoded=self._decoded,
             checksums=self._checksums,
             documents=self._documents,
+            transient=self._transient,
         )
 
     def _list(self, window: Window) -> None:
@@ -332,6 +334,7 @@ class LayerPass:
         self._looking_bytes -= size
         seen = look.result()
         self._decoded += seen.pieces
+        self._transient |= seen.transient
         for where, reason in seen.skipped:
             self._quota.skipped.append((path if where in (path, "") else f"{path}!{where}", reason))
         found = [match for match in seen.matches if self._quota.takes_match(entry, path)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from auditor.layers.listing import Listing
@@ -52,6 +52,8 @@ class LayerRecord:
     """What a layer holds. `digest` and `size` are of the stored bytes; `skipped` gives paths and reasons.
 
     `checksums` are of files with matches; `documents` the zlib-compressed content of package databases, by entry.
+    `transient` tells that something was skipped for a cause that may not be there next time: the time was up, a process
+    or an allocation failed. Such a record is used, and not kept.
     """
 
     digest: Digest
@@ -65,3 +67,9 @@ class LayerRecord:
     decoded: int = 0
     checksums: Mapping[int, Checksums] = field(default_factory=dict)
     documents: Mapping[int, bytes] = field(default_factory=dict)
+    transient: bool = False
+
+    def sealed(self, key: bytes, *, keep: bool) -> Self:
+        """Return the record with an identity under `key` for each secret, whose text goes unless `keep` is set."""
+        matches = tuple(replace(match, secret=match.secret.sealed(key, keep=keep)) for match in self.matches)
+        return replace(self, matches=matches)

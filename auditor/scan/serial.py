@@ -7,16 +7,18 @@ which is why keys include `made_by`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from array import array
 from collections.abc import Iterator
 from typing import Any
 
-from auditor.data import code_digest
+from auditor.detect.passes import MADE_BY
 from auditor.layers.listing import Listing
 from auditor.model import Confidence, DiffID, Digest, Secret
 from auditor.scan.record import Checksums, LayerRecord, Match
+from auditor.store import keys
 
 _LENGTH = struct.Struct("<I")
 
@@ -40,6 +42,7 @@ def dumped(record: LayerRecord) -> bytes:
         "matches": [_match_row(match) for match in record.matches],
         "skipped": record.skipped,
         "checksums": [(entry, sums.md5, sums.sha1, sums.sha256) for entry, sums in record.checksums.items()],
+        "transient": record.transient,
         "documents": [(entry, len(data)) for entry, data in record.documents.items()],
     }
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -58,8 +61,8 @@ def loaded(data: bytes) -> LayerRecord:
 
 
 def made_by() -> str:
-    """Return a digest of the code that records come from: a changed detector finds other things."""
-    return code_digest("codec", "layers", "detect", "unpack", "scan")
+    """Return the key of all that makes records: code and libraries, and which of two engines matches."""
+    return hashlib.sha256(f"{keys.RECORDS.key} {MADE_BY}".encode()).hexdigest()
 
 
 def _record(view: memoryview) -> LayerRecord:
@@ -92,6 +95,7 @@ def _record(view: memoryview) -> LayerRecord:
         header["decoded"],
         {entry: Checksums(*sums) for entry, *sums in header["checksums"]},
         documents,
+        header["transient"] is True,
     )
 
 

@@ -1,8 +1,9 @@
 """The cache of layer records: one SQLite file in the cache folder, shared by all processes of one user.
 
-It says what a layer holds (by diff_id, ruleset and code), which diff_id a stored blob unpacks to, which digest a part
-of a file had that did not change since, and which images were clean. Each was written after the bytes were hashed.
-Secrets in records are sealed with a key that stands in this file and nowhere else.
+It says what a layer holds (by diff_id, ruleset and code), and facts: which diff_id a stored blob unpacks to, which
+digest a part of a file had that did not change since, which images were clean. All were written after the bytes were
+hashed.
+Secrets in records are sealed with the key of the cache folder, and each row carries a code under it.
 
 A cache is a help: one that can't be opened, written or believed is passed over, with one warning.
 """
@@ -10,7 +11,6 @@ A cache is a help: one that can't be opened, written or believed is passed over,
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import secrets
 import sqlite3
@@ -22,40 +22,35 @@ from pathlib import Path
 from typing import Any
 
 from auditor.model import DiffID, Digest
+from auditor.store.folder import check_owner, folder_key
+from auditor.store.mac import is_authentic, mac
 
 FILE_NAME = "layers.sqlite"
 DEFAULT_BYTES = 1 << 30
 """Bytes of records that are kept; beyond it those go that were not used for longest."""
 
-_VERSION = 1
+_VERSION = 2
 _BUSY_S = 60
 _TOUCH_S = 60  # a record that is used again within that time need not be marked
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS secret_key (
-    only INTEGER PRIMARY KEY CHECK (only = 1),
-    bytes BLOB NOT NULL CHECK (length(bytes) = 32)  -- seals the secrets of all records
-);
 CREATE TABLE IF NOT EXISTS record (
     key TEXT PRIMARY KEY,                           -- diff_id, digest of the rules, digest of the code
     data BLOB NOT NULL,
-    sum BLOB NOT NULL CHECK (length(sum) = 16),     -- BLAKE2b of data
+    code BLOB NOT NULL CHECK (length(code) = 32),   -- of key and data: see auditor/store/mac.py
     used INTEGER NOT NULL                           -- seconds since 1970
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS blob (
-    digest TEXT PRIMARY KEY,                        -- of the stored, perhaps compressed bytes, which were hashed
-    size INTEGER NOT NULL CHECK (size >= 0),
-    diff_id TEXT NOT NULL                           -- of what they unpack to, which was hashed as well
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS clean (
-    key TEXT PRIMARY KEY                            -- digest of an image's id, and of all that its verdict depends on
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS slice (
-    identity TEXT PRIMARY KEY,                      -- of a file, and the part of it: see auditor/records.py
-    digest TEXT NOT NULL,                           -- of the bytes there, which were hashed
-    used INTEGER NOT NULL
+CREATE TABLE IF NOT EXISTS fact (
+    key TEXT PRIMARY KEY,                           -- its kind, what it is about, and what it depends on
+    value TEXT NOT NULL,
+    code BLOB NOT NULL CHECK (length(code) = 32),   -- of key and value
+    used INTEGER NOT NULL                           -- when it was written
 ) WITHOUT ROWID;
 """
-_MAX_SLICES = 100_000
+_OLD = ("secret_key", "record", "blob", "clean", "slice")
+"""Tables of version 1. Their rows have no codes."""
+_MAX_FACTS = 200_000
+_FORGET_FACTS = "DELETE FROM fact WHERE key IN (SELECT key FROM fact ORDER BY used DESC LIMIT -1 OFFSET ?)"
+"""Those that were written longest ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +79,8 @@ class LayerStore:
         self._warn = warn
         self._database: sqlite3.Connection | None = None
         with self._guarded():
+            self.key = folder_key(folder)
             self._database = self._opened()
-            self.key = self._one("SELECT bytes FROM secret_key")
 
     def close(self) -> None:
         """Close the file."""
@@ -96,11 +91,11 @@ class LayerStore:
     def record(self, key: str) -> bytes | None:
         """Return a record, and mark it as used."""
         with self._guarded():
-            row = self._row("SELECT data, sum, used FROM record WHERE key = ?", key)
+            row = self._row("SELECT data, code, used FROM record WHERE key = ?", key)
             if row is None:
                 return None
-            data, checksum, used = row
-            if _sum(data) != checksum:
+            data, code, used = row
+            if not is_authentic(self.key, code, "record", key, data):
                 self._run("DELETE FROM record WHERE key = ?", key)
                 return None
             if used < time.time() - _TOUCH_S:
@@ -111,47 +106,54 @@ class LayerStore:
     def keep_record(self, key: str, data: bytes) -> None:
         """Keep a record, and let others go where there are too many."""
         with self._guarded():
-            self._run("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?)", key, data, _sum(data), int(time.time()))
+            code = mac(self.key, "record", key, data)
+            self._run("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?)", key, data, code, int(time.time()))
             self._shrink()
 
-    def blob(self, digest: Digest) -> Blob | None:
-        """Return what is known of a stored blob."""
-        with self._guarded():
-            row = self._row("SELECT size, diff_id FROM blob WHERE digest = ?", digest)
-            return Blob(row[0], DiffID(row[1])) if row else None
-        return None
+    def blob(self, key: str) -> Blob | None:
+        """Return what is known of a stored blob, by its digest and the code that read it."""
+        value = self._fact(f"blob {key}")
+        size, _, diff_id = (value or "").partition(" ")
+        return Blob(int(size), DiffID(diff_id)) if value else None
 
-    def keep_blob(self, digest: Digest, blob: Blob) -> None:
-        """Keep what bytes of this digest unpack to: both were hashed."""
-        with self._guarded():
-            self._run("INSERT OR REPLACE INTO blob VALUES (?, ?, ?)", digest, blob.size, blob.diff_id)
+    def keep_blob(self, key: str, blob: Blob) -> None:
+        """Keep what bytes of a digest unpack to: both were hashed."""
+        self._keep_fact(f"blob {key}", f"{blob.size} {blob.diff_id}")
 
     def slice(self, identity: str) -> Digest | None:
         """Return the digest that a part of a file had."""
-        with self._guarded():
-            row = self._row("SELECT digest FROM slice WHERE identity = ?", identity)
-            return Digest(row[0]) if row else None
-        return None
+        value = self._fact(f"slice {identity}")
+        return Digest(value) if value else None
 
     def keep_slice(self, identity: str, digest: Digest) -> None:
         """Keep the digest of a part of a file, which was hashed."""
-        with self._guarded():
-            self._run("INSERT OR REPLACE INTO slice VALUES (?, ?, ?)", identity, digest, int(time.time()))
-            self._run(
-                "DELETE FROM slice WHERE identity IN (SELECT identity FROM slice ORDER BY used DESC LIMIT -1 OFFSET ?)",
-                _MAX_SLICES,
-            )
+        self._keep_fact(f"slice {identity}", digest)
 
     def is_clean(self, key: str) -> bool:
-        """Whether an image was audited before, and held nothing that matters to whoever asked."""
-        with self._guarded():
-            return self._row("SELECT 1 FROM clean WHERE key = ?", key) is not None
-        return False
+        """Whether an image was audited before, and nothing in it stops the hook."""
+        return self._fact(f"clean {key}") is not None
 
     def keep_clean(self, key: str) -> None:
-        """Keep that an image holds nothing that matters."""
+        """Keep that nothing in an image stops the hook."""
+        self._keep_fact(f"clean {key}", "")
+
+    def _fact(self, key: str) -> str | None:
         with self._guarded():
-            self._run("INSERT OR IGNORE INTO clean VALUES (?)", key)
+            row = self._row("SELECT value, code FROM fact WHERE key = ?", key)
+            if row is None:
+                return None
+            value, code = row
+            if not is_authentic(self.key, code, "fact", key, value):
+                self._run("DELETE FROM fact WHERE key = ?", key)
+                return None
+            return str(value)
+        return None
+
+    def _keep_fact(self, key: str, value: str) -> None:
+        """Keep a fact."""
+        with self._guarded():
+            code = mac(self.key, "fact", key, value)
+            self._run("INSERT OR REPLACE INTO fact VALUES (?, ?, ?, ?)", key, value, code, int(time.time()))
 
     def usage(self) -> Usage:
         """Return how much is kept."""
@@ -162,9 +164,9 @@ class LayerStore:
     def clear(self) -> None:
         """Forget everything, the key included: what was sealed with it says nothing any more."""
         with self._guarded():
-            for table in ("record", "blob", "clean", "slice", "secret_key"):
+            folder_key(self.path.parent, new=True)
+            for table in ("record", "fact"):
                 self._run(f"DELETE FROM {table}")  # noqa: S608 - names of our own
-            self._run("INSERT INTO secret_key VALUES (1, ?)", secrets.token_bytes(32))
             self._run("VACUUM")
 
     def _shrink(self) -> None:
@@ -202,12 +204,14 @@ class LayerStore:
         database = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             (version,) = database.execute("PRAGMA user_version").fetchone()
-            if version not in (0, _VERSION):
+            if version == 1:
+                database.executescript("".join(f"DROP TABLE IF EXISTS {table};" for table in _OLD) + "VACUUM;")
+            elif version not in (0, _VERSION):
                 raise sqlite3.DatabaseError(f"of version {version}; this program writes {_VERSION}")
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
             database.executescript(_SCHEMA)
-            database.execute("INSERT OR IGNORE INTO secret_key VALUES (1, ?)", (secrets.token_bytes(32),))
+            database.execute(_FORGET_FACTS, (_MAX_FACTS,))
             database.execute(f"PRAGMA user_version = {_VERSION}")
         except sqlite3.Error:
             database.close()
@@ -215,12 +219,19 @@ class LayerStore:
         return database
 
     def _make_private(self) -> None:
-        """Make the file before SQLite does. One that is there is not opened: closing it would drop SQLite's locks."""
-        try:
+        """Make the file before SQLite does. One that is there is not opened: closing it would drop SQLite's locks.
+
+        Raises PermissionError where the file, or one that SQLite keeps beside it, is another user's.
+        """
+        with suppress(FileExistsError):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        except FileExistsError:
-            if self.path.is_symlink():
-                raise
+        for suffix in ("", "-wal", "-shm"):
+            path = self.path.with_name(FILE_NAME + suffix)
+            with suppress(FileNotFoundError):
+                status = path.lstat()
+                check_owner(path, status)
+                if status.st_mode & 0o077:
+                    path.chmod(0o600)
 
     def _run(self, statement: str, *values: Any) -> sqlite3.Cursor:
         if self._database is None:
@@ -229,9 +240,6 @@ class LayerStore:
 
     def _row(self, statement: str, *values: Any) -> Any:
         return self._run(statement, *values).fetchone()
-
-    def _one(self, statement: str) -> Any:
-        return self._row(statement)[0]
 
     def _guarded(self) -> _Guard:
         return _Guard(self)
@@ -259,7 +267,3 @@ class _Guard:
             self._store.give_up(exc)
             return True
         return False
-
-
-def _sum(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=16).digest()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from auditor.unpack.kinds import HEAD, kind_of
-from auditor.unpack.limits import Exhausted, Room
+from auditor.unpack.limits import Room
 from auditor.unpack.source import Part, Source, source_of
 
 _STEPS = 20_000  # of SQLite's machine between two looks at the clock: about a millisecond
@@ -99,7 +99,7 @@ def _cells(base: sqlite3.Connection, table: str, room: Room) -> Iterator[Part]:
                     yield Part(f"{table}/{identity}/{column}", value, shown=_shown(column, value))
     except sqlite3.Error as exc:
         if room.budget.late():
-            raise Exhausted(room.budget.too_late) from exc
+            raise room.budget.too_late() from exc
         _raise_of_memory(exc)
         room.skip(table, f"is a broken table: {exc}")
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from auditor.limits import named
 from auditor.unpack import delta
 from auditor.unpack.history import SHORT, History
-from auditor.unpack.limits import Room
+from auditor.unpack.limits import Room, is_transient
 from auditor.unpack.source import Part, Source, source_of
 
 _KINDS = {1: "commit", 2: "tree", 3: "blob", 4: "tag"}
@@ -123,7 +123,8 @@ class _Pack:
                     self.room.budget.tick()
                 at = self._entry(at)
         except (ValueError, IndexError, zlib.error) as exc:
-            self.room.skip(None, f"is a broken git pack from byte {at} on: {exc}")
+            reason = f"is a broken git pack from byte {at} on: {exc}"
+            self.room.skip(None, reason, transient=is_transient(exc))
 
     def objects(self, kinds: tuple[str, ...]) -> Iterator[tuple[str, str, bytes]]:
         """Yield kind, name and content of all objects of some kinds; a chain of deltas is of one kind."""

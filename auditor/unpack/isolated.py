@@ -41,7 +41,8 @@ def read(body: bytes | Source, room: Room, kind: str) -> Iterator[Part]:
     except _Died as exc:
         worker.kill()
         room.budget.tick()
-        room.skip(None, f"can't be read as {kind}: {exc}; its memory is limited {named('reader-memory')}")
+        reason = f"can't be read as {kind}: {exc}; its memory is limited {named('reader-memory')}"
+        room.skip(None, reason, transient=True)
     except BaseException:  # whoever asked has enough: what is still to come is nobody's
         worker.kill()
         raise
@@ -80,10 +81,10 @@ class _Worker:
                     room.budget.member()
                     room.budget.spend(size)
                     yield Part(name, content[:size], shown=content[size:] if shown else None)
-                case {"skipped": name, "reason": str(reason)}:
-                    room.skip(name if isinstance(name, str) else None, reason)
-                case {"exhausted": str(reason)}:
-                    raise Exhausted(reason)
+                case {"skipped": name, "reason": str(reason), "transient": bool(transient)}:
+                    room.skip(name if isinstance(name, str) else None, reason, transient=transient)
+                case {"exhausted": str(reason), "transient": bool(transient)}:
+                    raise Exhausted(reason, transient=transient)
                 case {"end": True}:
                     return
                 case _:
@@ -119,7 +120,7 @@ class _Worker:
             ready.register(self._out, selectors.EVENT_READ)
             while len(data) < count:
                 if not ready.select(room.budget.left_s() + _GRACE_S):
-                    raise Exhausted(room.budget.too_late)
+                    raise room.budget.too_late()
                 got = os.read(self._out.fileno(), min(count - len(data), 1 << 20))
                 if not got:
                     raise _Died(self._end())

@@ -8,12 +8,39 @@ from dataclasses import dataclass
 
 from auditor.limits import Limits, named
 
-Note = Callable[[str, str], None]
-"""Called with a member, or the path of the file itself, and why it was skipped."""
+Note = Callable[[str, str, bool], None]
+"""Called with a member, or the path of the file itself, why it was skipped, and whether the cause is transient."""
+
+_NO_MEMORY = (
+    "not enough memory", "out of memory", "sufficient memory", "cannot allocate", "allocation error", "error -4 while",
+)  # fmt: skip
+"""What decoders say where an allocation failed; zlib gives a number."""
 
 
 class Exhausted(Exception):
-    """A limit of the whole file is reached; nothing more of it is read."""
+    """A limit of the whole file is reached; nothing more of it is read.
+
+    It is transient where another run may read more of the same bytes: the limit of time.
+    """
+
+    def __init__(self, reason: str, *, transient: bool = False) -> None:
+        super().__init__(reason)
+        self.transient = transient
+
+
+def is_transient(exc: BaseException) -> bool:
+    """Whether an error comes from the state of the machine, and not from the bytes: no memory, process or file left.
+
+    Libraries wrap such an error in their own, or only mention it. An OSError without a number is a decoder's.
+    """
+    seen: BaseException | None = exc
+    while seen is not None:
+        if isinstance(seen, MemoryError) or (isinstance(seen, OSError) and seen.errno is not None):
+            return True
+        if any(words in str(seen).lower() for words in _NO_MEMORY):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 class Budget:
@@ -24,6 +51,7 @@ class Budget:
         self._path, self._size, self._note = path, max(size, 1), note
         self._deadline = time.monotonic() + (limits.file_time if time_s is None else time_s)
         self._spent = self._members = self._notes = 0
+        self._transient = False
 
     def spend(self, count: int) -> None:
         """Account for bytes that came out. Raises Exhausted."""
@@ -46,7 +74,7 @@ class Budget:
     def tick(self) -> None:
         """Raise Exhausted when the time is up."""
         if self.late():
-            raise Exhausted(self.too_late)
+            raise self.too_late()
 
     def late(self) -> bool:
         """Tell whether the time is up."""
@@ -56,18 +84,24 @@ class Budget:
         """Return the seconds that are left."""
         return max(self._deadline - time.monotonic(), 0)
 
-    @property
-    def too_late(self) -> str:
-        """What is said when the time is up."""
-        return f"takes more than {self.limits.file_time} s to open; the rest was left out {named('file-time')}"
+    def too_late(self) -> Exhausted:
+        """Return the error for a file whose time is up."""
+        reason = f"takes more than {self.limits.file_time} s to open; the rest was left out {named('file-time')}"
+        return Exhausted(reason, transient=True)
 
-    def skip(self, where: str | None, reason: str) -> None:
-        """Note what was skipped: a member, or without one the file itself."""
+    def skip(self, where: str | None, reason: str, *, transient: bool = False) -> None:
+        """Note what was skipped: a member, or without one the file itself.
+
+        What fails after the time is up may fail for that reason. The first transient failure is noted beyond the limit
+        of notes too, because the record depends on it.
+        """
+        transient = transient or self.late()
         self._notes += 1
-        if self._notes < self.limits.notes:
-            self._note(where or self._path, reason)
+        if self._notes < self.limits.notes or (transient and not self._transient):
+            self._note(where or self._path, reason, transient)
         elif self._notes == self.limits.notes:
-            self._note(self._path, f"more was skipped in it than is listed {named('notes')}")
+            self._note(self._path, f"more was skipped in it than is listed {named('notes')}", transient)
+        self._transient |= transient
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +125,9 @@ class Room:
             return self.member
         return name if self.member is None else f"{self.member}!{name}"
 
-    def skip(self, name: str | None, reason: str) -> None:
+    def skip(self, name: str | None, reason: str, *, transient: bool = False) -> None:
         """Note a member of this container as skipped, or the container."""
-        self.budget.skip(self.way(name), reason)
+        self.budget.skip(self.way(name), reason, transient=transient)
 
     def too_large(self, name: str | None, size: int) -> bool:
         """Tell, and note, that a member of `size` bytes is not read."""

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 
 from auditor.errors import Damaged
-from auditor.unpack.limits import Room
+from auditor.unpack.limits import Room, is_transient
 from auditor.unpack.source import Part, Source, source_of
 from auditor.unpack.streams import inflated
 
@@ -53,7 +53,7 @@ def rpm(body: bytes | Source, room: Room, _: str) -> Iterator[Part]:
     try:
         yield from cpio(inflated(source, room), room, "cpio")
     except Damaged as exc:
-        room.skip(None, str(exc))
+        room.skip(None, str(exc), transient=is_transient(exc))
 
 
 def cpio(body: bytes | Source, room: Room, _: str) -> Iterator[Part]:

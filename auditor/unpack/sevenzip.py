@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from auditor.limits import named
-from auditor.unpack.limits import Exhausted, Room
+from auditor.unpack.limits import Exhausted, Room, is_transient
 from auditor.unpack.source import Part, Source, source_of
 
 _KEPT = 2
@@ -39,7 +39,8 @@ def archive(body: bytes | Source, room: Room, _: str) -> Iterator[Part]:
     elif isinstance(problem, MemoryError):
         raise problem
     elif problem is not None:
-        room.skip(None, f"is a broken 7z archive: {type(problem).__name__}: {problem}")
+        reason = f"is a broken 7z archive: {type(problem).__name__}: {problem}"
+        room.skip(None, reason, transient=is_transient(problem))
 
 
 def _extract(data: bytes, room: Room, keeper: _Keeper) -> None:

@@ -10,7 +10,7 @@ from auditor.codec.compression import decompressed
 from auditor.errors import Damaged
 from auditor.limits import named
 from auditor.unpack.kinds import HEAD, STREAMED, kind_of
-from auditor.unpack.limits import Room
+from auditor.unpack.limits import Room, is_transient
 from auditor.unpack.source import Part, Raw, Source, source_of
 
 _STEP = 256 << 10
@@ -22,7 +22,7 @@ def compressed(body: bytes | Source, room: Room, kind: str) -> Iterator[Part]:
     try:
         head = inner.peek(HEAD)
     except Damaged as exc:
-        room.skip(None, str(exc))
+        room.skip(None, str(exc), transient=is_transient(exc))
         return
     held = kind_of(inner_name(room.name), head)
     if held is None or held in STREAMED:
@@ -54,7 +54,7 @@ def whole(source: Source, room: Room) -> bytes:
             pieces.append(piece)
             size += len(piece)
     except Damaged as exc:
-        room.skip(None, str(exc))
+        room.skip(None, str(exc), transient=is_transient(exc))
     if size > limit:
         room.skip(None, f"goes on beyond {limit} bytes; the rest was left out {named('member-bytes')}")
     return b"".join(pieces)[:limit]

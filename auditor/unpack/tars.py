@@ -9,7 +9,7 @@ from auditor.errors import Damaged
 from auditor.layers.windows import WINDOW
 from auditor.model import Kind
 from auditor.unpack.kinds import HEAD, STREAMED, kind_of
-from auditor.unpack.limits import Room
+from auditor.unpack.limits import Room, is_transient
 from auditor.unpack.source import Part, Source, source_of
 
 _WINDOW = 64 << 10
@@ -20,7 +20,7 @@ def tar(body: bytes | Source, room: Room, _: str) -> Iterator[Part]:
     try:
         yield from _Tar(source_of(body), room).files()
     except Damaged as exc:
-        room.skip(None, str(exc))
+        room.skip(None, str(exc), transient=is_transient(exc))
 
 
 class _Tar:

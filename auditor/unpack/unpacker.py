@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from auditor.limits import Limits, current, named
 from auditor.unpack import encoded, git, isolated, packages, streams, strings, tars, zips
 from auditor.unpack.kinds import HEAD, STREAMED, kind_of
-from auditor.unpack.limits import Budget, Exhausted, Note, Room
+from auditor.unpack.limits import Budget, Exhausted, Note, Room, is_transient
 from auditor.unpack.source import Part, Source
 from auditor.unpack.windows import Window, windows
 
@@ -55,7 +55,7 @@ class Unpacker:
         try:
             yield from self._pieces(data, Room(budget, path, None), (), 0)
         except Exhausted as exc:
-            budget.skip(None, str(exc))
+            budget.skip(None, str(exc), transient=exc.transient)
 
     def stretches(self, text: bytes, skipped: Note) -> Iterator[Piece]:
         """Yield what is encoded in a text: base64, hex, percent signs, escapes; containers in base64 are opened."""
@@ -70,7 +70,7 @@ class Unpacker:
                     )
                 yield piece
         except Exhausted as exc:
-            budget.skip(None, str(exc))
+            budget.skip(None, str(exc), transient=exc.transient)
 
     def _stretches(self, text: bytes, room: Room, decoded: tuple[str, ...], depth: int) -> Iterator[Piece]:
         for found in encoded.stretches(text):
@@ -89,7 +89,7 @@ class Unpacker:
 
     def member_of(self, path: str, data: bytes, member: str) -> bytes | None:
         """Return a member as it is stored, by the way in that a `Piece` gives; None where there is none."""
-        budget = Budget(self.limits, path, len(data), lambda _, __: None)
+        budget = Budget(self.limits, path, len(data), lambda *_: None)
         try:
             return self._find(data, Room(budget, path, None), member, 0)
         except Exhausted:
@@ -154,7 +154,7 @@ def _parts(kind: str, body: bytes | Source, room: Room) -> Iterator[Part]:
     except Exhausted:
         raise
     except Exception as exc:  # each library has errors of its own, and hostile bytes reach all of them
-        room.skip(None, f"can't be read as {kind}: {type(exc).__name__}: {exc}")
+        room.skip(None, f"can't be read as {kind}: {type(exc).__name__}: {exc}", transient=is_transient(exc))
 
 
 _READERS: dict[str, Reader] = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from auditor.errors import Damaged
 from auditor.layers.windows import AHEAD, OVERLAP, WINDOW
 from auditor.unpack.kinds import HEAD
-from auditor.unpack.limits import Exhausted, Room
+from auditor.unpack.limits import Exhausted, Room, is_transient
 from auditor.unpack.source import Source
 
 _STEP = 256 << 10
@@ -46,7 +46,7 @@ def windows(source: Source, room: Room) -> Iterator[Window]:
     if isinstance(end.reason, Exhausted):
         raise end.reason
     if end.reason is not None:
-        room.skip(None, str(end.reason))
+        room.skip(None, str(end.reason), transient=is_transient(end.reason))
 
 
 @dataclass(slots=True)

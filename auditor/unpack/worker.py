@@ -11,7 +11,7 @@ from auditor.limits import Limits, named
 from auditor.memory import keep_off_disk
 from auditor.unpack import database, sevenzip
 from auditor.unpack.isolated import LENGTHS, send
-from auditor.unpack.limits import Budget, Exhausted, Room
+from auditor.unpack.limits import Budget, Exhausted, Room, is_transient
 from auditor.unpack.source import Part
 
 _MAX_FILES = 32
@@ -47,8 +47,8 @@ def limit(memory: int) -> None:
 
 
 def _open(asked: dict[str, Any], data: bytes, out: IO[bytes]) -> None:
-    def skip(where: str, reason: str) -> None:
-        send(out, {"skipped": None if where == "" else where, "reason": reason})
+    def skip(where: str, reason: str, transient: bool) -> None:
+        send(out, {"skipped": where or None, "reason": reason, "transient": transient})
 
     room = Room(Budget(Limits(**asked["limits"]), "", len(data), skip, asked["time_s"]), asked["name"], None)
     try:
@@ -58,12 +58,13 @@ def _open(asked: dict[str, Any], data: bytes, out: IO[bytes]) -> None:
             said = {"part": part.name, "size": len(body), "shown": part.shown is not None}
             send(out, said, body + (part.shown or b""))
     except Exhausted as exc:
-        send(out, {"exhausted": str(exc)})
-    except MemoryError:
-        limit = named("reader-memory")
-        send(out, {"skipped": None, "reason": f"can't be read as {asked['kind']}: it takes too much memory {limit}"})
+        send(out, {"exhausted": str(exc), "transient": exc.transient})
+    except MemoryError:  # how much is left depends on the files that this process opened before
+        reason = f"can't be read as {asked['kind']}: it takes too much memory {named('reader-memory')}"
+        room.skip(None, reason, transient=True)
     except Exception as exc:  # each library has errors of its own, and hostile bytes reach all of them
-        send(out, {"skipped": None, "reason": f"can't be read as {asked['kind']}: {type(exc).__name__}: {exc}"})
+        reason = f"can't be read as {asked['kind']}: {type(exc).__name__}: {exc}"
+        room.skip(None, reason, transient=is_transient(exc))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from auditor.limits import Limits, named
-from auditor.unpack.limits import Room
+from auditor.unpack.limits import Room, is_transient
 from auditor.unpack.source import Part, Source, source_of
 from auditor.unpack.streams import inflate_raw
 
@@ -65,7 +65,7 @@ def _member(data: memoryview, entry: zipfile.ZipInfo, room: Room) -> bytes | Non
     try:
         got = expand(_stored(data, entry), entry.file_size)
     except (ValueError, EOFError, OSError, struct.error, zlib.error, lzma.LZMAError, MemoryError) as exc:
-        room.skip(entry.filename, f"is broken: {exc}")
+        room.skip(entry.filename, f"is broken: {exc}", transient=is_transient(exc))
         return None
     room.budget.spend(len(got))
     return got

@@ -128,7 +128,7 @@ def test_credentials_show_nothing_of_what_they_hold() -> None:
     [
         ("import auditor; auditor.__version__ = '0.0.1'", "has image-audit 0.0.1, not "),
         ("import sys; sys.modules['auditor.fleet'] = None", "can't run image-audit ("),
-        ("import auditor.data as d; d.code_digest = lambda *_: 'f' * 64", "has code ffffffffffff, not "),
+        ("import auditor.fleet.engine as e; e.made_by = lambda: 'f' * 64", "has code ffffffffffff, not "),
     ],
     ids=["version", "missing", "code"],
 )

@@ -25,7 +25,7 @@ class Opened:
 def opened(path: str, data: bytes, **limits: int) -> Opened:
     notes: list[tuple[str, str]] = []
     unpacker = Unpacker(Limits(**limits))
-    pieces = tuple(unpacker.unpack(path, data, lambda where, why: notes.append((where, why))))
+    pieces = tuple(unpacker.unpack(path, data, lambda where, why, _: notes.append((where, why))))
     return Opened(pieces, tuple(notes))
 
 
@@ -33,5 +33,5 @@ def decoded(text: bytes | str, **limits: int) -> Opened:
     notes: list[tuple[str, str]] = []
     unpacker = Unpacker(Limits(**limits))
     data = text.encode() if isinstance(text, str) else text
-    pieces = tuple(unpacker.stretches(data, lambda where, why: notes.append((where, why))))
+    pieces = tuple(unpacker.stretches(data, lambda where, why, _: notes.append((where, why))))
     return Opened(pieces, tuple(notes))
