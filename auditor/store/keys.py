@@ -50,7 +50,7 @@ class Maker:
 
 @functools.cache
 def _key(maker: Maker) -> str:
-    state = hashlib.sha256(repr([runtime(), *map(_version, maker.libraries)]).encode())
+    state = hashlib.sha256(repr([runtime(), *map(version_of, maker.libraries)]).encode())
     for path in maker.files():
         state.update(_of_file(path))
     return state.hexdigest()
@@ -63,7 +63,7 @@ def _of_file(path: Path) -> bytes:
     return hashlib.sha256(len(name).to_bytes(8, "big") + name + path.read_bytes()).digest()
 
 
-def _version(library: str) -> str:
+def version_of(library: str) -> str:
     """Return the version of a distribution, an empty text where it is not installed."""
     try:  # metadata.version parses the readme too: 10 ms for all
         found = _VERSION.search(Distribution.from_name(library).read_text("METADATA") or "")
