@@ -9,20 +9,22 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
 
 from auditor.errors import Damaged
+from auditor.model import DiffID, Digest
 from auditor.pipeline import Request, audit
 from auditor.records import Records
 from auditor.report import document
 from auditor.scan import LayerRecord, Scanner
 from auditor.scan.serial import dumped, loaded
-from auditor.store.layers import LayerStore
+from auditor.store.layers import Blob, LayerStore
 from tests.conftest import Cli
-from tests.images import Built, file, image, layer, token, whiteout
+from tests.images import Built, digest, file, image, layer, token, whiteout
 
 CREATED = "2026-01-01T00:00:00Z"
 
@@ -160,6 +162,42 @@ def test_a_record_is_what_it_was_after_a_round_trip(scanner: Scanner) -> None:
 def test_what_is_no_record_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="no layer record"):
         loaded(data)
+
+
+@pytest.mark.parametrize("transient", [False, True])
+def test_a_dump_tells_whether_a_record_may_be_kept(scanner: Scanner, transient: bool) -> None:
+    import io
+
+    record = replace(Records(scanner).scan(io.BytesIO(planted().layers[0]), "layer"), transient=transient)
+    assert loaded(dumped(record)).transient is transient
+
+
+def test_what_a_blob_unpacks_to_is_not_believed_of_other_code(
+    tmp_path: Path, scanner: Scanner, store: LayerStore, scans: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a decoder that was mended would have a layer's record be that of the part which the old one read."""
+    base, top = planted().layers
+    path = image(base).oci_archive(tmp_path / "a.tar")
+    records = Records(scanner, store)
+    with monkeypatch.context() as old:
+        old.setattr("auditor.records.made_by", lambda: "old code")
+        store.keep_blob(records.blob_key(Digest(digest(base))), Blob(len(base), DiffID(digest(top))))
+    report(str(image(top).oci_archive(tmp_path / "b.tar")), scanner, records)
+    assert len(report(str(path), scanner, records)["findings"]) == 1
+    assert len(scans) == 2
+
+
+def test_a_slice_is_not_believed_of_other_code(
+    tmp_path: Path, scanner: Scanner, store: LayerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = list[str]()
+    monkeypatch.setattr(store, "keep_slice", lambda identity, _: kept.append(identity))
+    path = settled(planted().oci_archive(tmp_path / "a.tar"))
+    monkeypatch.setattr("auditor.records._SETTLED_S", -1e9)
+    for code in ("old", "new"):
+        monkeypatch.setattr("auditor.records.made_by", lambda code=code: code)
+        report(path, scanner, Records(scanner, store))
+    assert len(set(kept)) == len(kept) == 4
 
 
 def test_a_record_with_an_open_secret_is_not_written(scanner: Scanner) -> None:

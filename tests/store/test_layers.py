@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sqlite3
 import stat
 import subprocess
@@ -14,7 +15,10 @@ from pathlib import Path
 import pytest
 
 from auditor.model import DiffID, Digest
+from auditor.store import folder, layers
+from auditor.store.folder import KEY_NAME, keep, read_kept
 from auditor.store.layers import FILE_NAME, Blob, LayerStore
+from auditor.store.mac import mac
 
 DIGEST = Digest("sha256:" + "a" * 64)
 BLOB = Blob(10, DiffID("sha256:" + "b" * 64))
@@ -94,6 +98,144 @@ def test_a_record_that_was_tampered_with_is_not_believed(store: LayerStore) -> N
     with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
         other.execute("UPDATE record SET data = 'x'")
     assert store.record("key") is None
+
+
+FORGERIES = {
+    "another value with a checksum": "UPDATE record SET data = 'x', code = zeroblob(32)",
+    "the code of a stranger": "UPDATE record SET data = :data, code = :code WHERE key = 'key'",
+    "a record under another key": "UPDATE record SET (data, code) = (SELECT data, code FROM record WHERE key = 'b')",
+    "a new record": "INSERT OR REPLACE INTO record VALUES ('key', :data, :code, 0)",
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_record_is_believed_only_where_it_was_written_with_the_key(store: LayerStore, forgery: str) -> None:
+    store.keep_record("key", b"data")
+    store.keep_record("b", b"clean")
+    values = {"data": b"clean", "code": mac(b"of a stranger", "record", "key", b"clean")}
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        other.execute(FORGERIES[forgery], values if ":data" in FORGERIES[forgery] else {})
+    assert store.record("key") is None
+
+
+def test_facts_are_believed_only_where_they_were_written_with_the_key(store: LayerStore) -> None:
+    store.keep_blob(DIGEST, BLOB)
+    store.keep_slice("here", DIGEST)
+    store.keep_clean("image")
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        other.execute("INSERT INTO fact SELECT 'clean other', value, code, used FROM fact WHERE key = 'clean image'")
+        other.execute("UPDATE fact SET value = replace(value, 'b', 'c')")
+    assert store.blob(DIGEST) is None and not store.is_clean("other") and store.is_clean("image")
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        other.execute("UPDATE fact SET value = :digest WHERE key = 'slice here'", {"digest": "sha256:" + "0" * 64})
+    assert store.slice("here") is None
+
+
+def test_the_key_lies_beside_the_records_and_only_the_user_may_read_it(store: LayerStore) -> None:
+    key = store.path.with_name(KEY_NAME)
+    store.keep_record("record", b"data")
+    assert key.read_bytes() == store.key and stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert all(store.key not in path.read_bytes() for path in store.path.parent.glob("layers*"))
+
+
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_all_files_are_private_whatever_the_umask(tmp_path: Path, opened: Open, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        store = opened(tmp_path / "cache")
+        store.keep_record("key", b"data")
+        keep(tmp_path / "cache" / "rules-1.json", b"[]")
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "cache").iterdir()}
+    assert set(modes.values()) == {0o600} and len(modes) >= 4, modes
+
+
+def test_a_database_that_others_may_read_is_closed_to_them(tmp_path: Path, opened: Open, said: Said) -> None:
+    opened(tmp_path).keep_record("key", b"data")
+    (tmp_path / FILE_NAME).chmod(0o666)
+    assert opened(tmp_path).record("key") == b"data" and said == []
+    assert stat.S_IMODE((tmp_path / FILE_NAME).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666], ids=oct)
+def test_a_key_that_others_may_read_is_replaced_and_nothing_under_it_believed(
+    tmp_path: Path, opened: Open, said: Said, mode: int
+) -> None:
+    store = opened(tmp_path)
+    store.keep_record("key", b"data")
+    (tmp_path / KEY_NAME).chmod(mode)
+    again = opened(tmp_path)
+    assert again.key != store.key and again.record("key") is None and said == []
+    assert stat.S_IMODE((tmp_path / KEY_NAME).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", [KEY_NAME, FILE_NAME, f"{FILE_NAME}-wal"])
+def test_a_cache_with_a_file_of_another_user_is_not_used(
+    tmp_path: Path, opened: Open, said: Said, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    store = opened(tmp_path)
+    store.keep_record("key", b"data")
+    own = os.geteuid()
+    check = folder.check_owner
+
+    def of_another(path: Path, status: os.stat_result) -> None:
+        monkeypatch.setattr("os.geteuid", lambda: own + (path.name == name))
+        check(path, status)
+
+    for module in (folder, layers):
+        monkeypatch.setattr(module, "check_owner", of_another)
+    again = opened(tmp_path)
+    assert again.record("key") is None and len(said) == 1 and f"{name} belongs to another user" in said[0]
+
+
+@pytest.mark.parametrize("name", [KEY_NAME, FILE_NAME])
+def test_a_link_is_not_followed(tmp_path: Path, opened: Open, said: Said, name: str) -> None:
+    (tmp_path / "elsewhere").write_bytes(b"precious")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / name).symlink_to(tmp_path / "elsewhere")
+    store = opened(tmp_path / "cache")
+    store.keep_record("key", b"data")
+    assert store.record("key") is None and len(said) == 1
+    assert (tmp_path / "elsewhere").read_bytes() == b"precious"
+
+
+def test_a_file_with_a_second_name_is_not_made_a_key(tmp_path: Path, opened: Open, said: Said) -> None:
+    (tmp_path / "precious").write_bytes(b"precious")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / KEY_NAME).hardlink_to(tmp_path / "precious")
+    assert opened(tmp_path / "cache").record("key") is None and len(said) == 1
+    assert (tmp_path / "precious").read_bytes() == b"precious"
+
+
+def test_a_file_of_rules_holds_under_its_own_name_alone(tmp_path: Path) -> None:
+    keep(tmp_path / "rules-old.json", b"[]")
+    (tmp_path / "rules-old.json").rename(tmp_path / "rules-new.json")
+    assert read_kept(tmp_path / "rules-new.json") is None
+
+
+def test_a_cache_of_the_first_version_is_emptied_without_a_word(tmp_path: Path, opened: Open, said: Said) -> None:
+    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as old:
+        old.execute("CREATE TABLE record (key TEXT, data BLOB, sum BLOB, used INTEGER)")
+        old.execute("CREATE TABLE secret_key (only INTEGER, bytes BLOB)")
+        old.execute("INSERT INTO record VALUES ('key', 'data', 'sum', 0)")
+        old.execute("PRAGMA user_version = 1")
+    store = opened(tmp_path)
+    assert store.record("key") is None
+    store.keep_record("key", b"data")
+    assert opened(tmp_path).record("key") == b"data" and said == []
+
+
+def test_facts_written_longest_ago_go_first(tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "_MAX_FACTS", 2)
+    store, now = opened(tmp_path), 1_000_000.0
+    monkeypatch.setattr("auditor.store.layers.time.time", lambda: now)
+    for name in ("old", "middle", "new"):
+        store.keep_clean(name)
+        now += 1
+    store.close()
+    again = opened(tmp_path)
+    assert [again.is_clean(name) for name in ("old", "middle", "new")] == [False, True, True]
 
 
 @pytest.mark.parametrize("content", [b"no database at all", b"SQLite format 3\0" + bytes(2000)], ids=["text", "zeros"])
