@@ -8,7 +8,6 @@ read          the task
 
 from __future__ import annotations
 
-import platform
 import sys
 import tempfile
 import threading
@@ -27,29 +26,33 @@ from auditor.limits import current, within
 from auditor.memory import keep_off_disk
 from auditor.scan import Scanner
 from auditor.store.folder import cache_folder
+from auditor.store.keys import RECORDS
 
 
 @dataclass(frozen=True, slots=True)
 class Versions:
     """What must be the same on both sides, or records would differ."""
 
-    python: str
     image_audit: str
     code: str
     rules: str
     byteorder: str
+    libraries: tuple[tuple[str, str], ...]
 
     @classmethod
     def of(cls, ruleset: Ruleset) -> Versions:
         """Return those of this process, and what it takes the rules for."""
         own = Rules.of(Ruleset(ruleset.rules))  # the digest that comes along would be taken on trust
-        python = ".".join(platform.python_version_tuple()[:2])
-        return cls(python, __version__, own.code[:12], own.ruleset[:19], sys.byteorder)
+        return cls(__version__, own.code[:12], own.ruleset[:19], sys.byteorder, RECORDS.versions)
 
     def differences(self, wanted: Versions) -> str:
         """Say in which way this is not as `wanted`; an empty text where it is."""
-        pairs = ((field.name, getattr(self, field.name), getattr(wanted, field.name)) for field in fields(self))
-        return ", ".join(f"{name.replace('_', '-')} {own}, not {other}" for name, own, other in pairs if own != other)
+        pairs = zip(self._named(), wanted._named(), strict=False)
+        return ", ".join(f"{name} {own}, not {other}" for (name, own), (_, other) in pairs if own != other)
+
+    def _named(self) -> list[tuple[str, str]]:
+        single = [(field.name.replace("_", "-"), getattr(self, field.name)) for field in fields(self)[:-1]]
+        return [*single, *self.libraries]
 
 
 @dataclass(frozen=True, slots=True, repr=False)

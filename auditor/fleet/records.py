@@ -23,7 +23,7 @@ _CHECKS = 100  # while that many bytes come together: each adds up all records
 class StoredRecords:
     """A `records.RecordStore`. It has no slices: a registry's layers lie in no file.
 
-    Before the data of each row stands its code (auditor/store/mac.py), so that damage is noticed.
+    The data of each row begins with its MAC (auditor/store/mac.py), so that damage is noticed.
     """
 
     def __init__(self, store: Store, max_bytes: int = DEFAULT_BYTES) -> None:
@@ -40,8 +40,8 @@ class StoredRecords:
         now = int(time.time())
         if row.used < now - _TOUCH_S:
             self._store.write(lambda c: c.execute(update(t.record).where(own).values(used=now)))
-        code, data = bytes(row.data[:SIZE]), bytes(row.data[SIZE:])
-        return data if is_authentic(self.key, code, key, data) else None
+        tag, data = bytes(row.data[:SIZE]), bytes(row.data[SIZE:])
+        return data if is_authentic(self.key, tag, key, data) else None
 
     def has_record(self, key: str) -> bool:
         """Whether `record` would return one."""

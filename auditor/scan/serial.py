@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import sys
 from array import array
 from collections.abc import Iterator
 from typing import Any
@@ -61,8 +62,8 @@ def loaded(data: bytes) -> LayerRecord:
 
 
 def made_by() -> str:
-    """Return the key of all that makes records: code and libraries, and which of two engines matches."""
-    return hashlib.sha256(f"{keys.RECORDS.key} {MADE_BY}".encode()).hexdigest()
+    """Return the key of what makes records: code, libraries, the engine that matches, and the order of bytes."""
+    return hashlib.sha256(f"{keys.RECORDS.key} {MADE_BY} {sys.byteorder}".encode()).hexdigest()
 
 
 def _record(view: memoryview) -> LayerRecord:

@@ -40,6 +40,17 @@ class Maker:
         """The same text for the same code and data, Python, and versions of libraries."""
         return _key(self)
 
+    @property
+    def versions(self) -> tuple[tuple[str, str], ...]:
+        """Names and versions of Python, of the libraries that its own modules read images with, and of all others."""
+        python = ".".join(map(str, sys.version_info))
+        own = (
+            (sys.implementation.name, python),
+            ("sqlite", sqlite3.sqlite_version),
+            ("zlib", zlib.ZLIB_RUNTIME_VERSION),
+        )
+        return (*own, *((library, version_of(library)) for library in self.libraries))
+
     def files(self) -> Iterator[Path]:
         """Yield the files of the modules in a fixed order, data files too."""
         for name in self.modules:
@@ -50,7 +61,7 @@ class Maker:
 
 @functools.cache
 def _key(maker: Maker) -> str:
-    state = hashlib.sha256(repr([runtime(), *map(version_of, maker.libraries)]).encode())
+    state = hashlib.sha256(repr(maker.versions).encode())
     for path in maker.files():
         state.update(_of_file(path))
     return state.hexdigest()
@@ -70,12 +81,6 @@ def version_of(library: str) -> str:
         return found[1] if found else Distribution.from_name(library).version
     except PackageNotFoundError:
         return ""
-
-
-def runtime() -> tuple[str, ...]:
-    """Return the versions of Python and of the libraries that its own modules read images with."""
-    python = f"{sys.implementation.name} {'.'.join(map(str, sys.version_info))}"
-    return python, sys.byteorder, sqlite3.sqlite_version, zlib.ZLIB_RUNTIME_VERSION
 
 
 _COMMON = ("__init__.py", "data.py", "errors.py", "globs.py", "limits.py", "memory.py", "model.py", "store")

@@ -3,7 +3,7 @@
 It says what a layer holds (by diff_id, ruleset and code), and facts: which diff_id a stored blob unpacks to, which
 digest a part of a file had that did not change since, which images were clean. All were written after the bytes were
 hashed.
-Secrets in records are sealed with the key of the cache folder, and each row carries a code under it.
+Secrets in records are sealed with the key of the cache folder, and each row carries a MAC under it.
 
 A cache is a help: one that can't be opened, written or believed is passed over, with one warning.
 """
@@ -36,18 +36,18 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS record (
     key TEXT PRIMARY KEY,                           -- diff_id, digest of the rules, digest of the code
     data BLOB NOT NULL,
-    code BLOB NOT NULL CHECK (length(code) = 32),   -- of key and data: see auditor/store/mac.py
+    tag BLOB NOT NULL CHECK (length(tag) = 32),     -- MAC of key and data: auditor/store/mac.py
     used INTEGER NOT NULL                           -- seconds since 1970
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS fact (
     key TEXT PRIMARY KEY,                           -- its kind, what it is about, and what it depends on
     value TEXT NOT NULL,
-    code BLOB NOT NULL CHECK (length(code) = 32),   -- of key and value
+    tag BLOB NOT NULL CHECK (length(tag) = 32),     -- MAC of key and value
     used INTEGER NOT NULL                           -- when it was written
 ) WITHOUT ROWID;
 """
 _OLD = ("secret_key", "record", "blob", "clean", "slice")
-"""Tables of version 1. Their rows have no codes."""
+"""Tables of version 1. Their rows have no MAC."""
 _MAX_FACTS = 200_000
 _FORGET_FACTS = "DELETE FROM fact WHERE key IN (SELECT key FROM fact ORDER BY used DESC LIMIT -1 OFFSET ?)"
 """Those that were written longest ago."""
@@ -91,11 +91,11 @@ class LayerStore:
     def record(self, key: str) -> bytes | None:
         """Return a record, and mark it as used."""
         with self._guarded():
-            row = self._row("SELECT data, code, used FROM record WHERE key = ?", key)
+            row = self._row("SELECT data, tag, used FROM record WHERE key = ?", key)
             if row is None:
                 return None
-            data, code, used = row
-            if not is_authentic(self.key, code, "record", key, data):
+            data, tag, used = row
+            if not is_authentic(self.key, tag, "record", key, data):
                 self._run("DELETE FROM record WHERE key = ?", key)
                 return None
             if used < time.time() - _TOUCH_S:
@@ -106,8 +106,8 @@ class LayerStore:
     def keep_record(self, key: str, data: bytes) -> None:
         """Keep a record, and let others go where there are too many."""
         with self._guarded():
-            code = mac(self.key, "record", key, data)
-            self._run("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?)", key, data, code, int(time.time()))
+            tag = mac(self.key, "record", key, data)
+            self._run("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?)", key, data, tag, int(time.time()))
             self._shrink()
 
     def blob(self, key: str) -> Blob | None:
@@ -139,11 +139,11 @@ class LayerStore:
 
     def _fact(self, key: str) -> str | None:
         with self._guarded():
-            row = self._row("SELECT value, code FROM fact WHERE key = ?", key)
+            row = self._row("SELECT value, tag FROM fact WHERE key = ?", key)
             if row is None:
                 return None
-            value, code = row
-            if not is_authentic(self.key, code, "fact", key, value):
+            value, tag = row
+            if not is_authentic(self.key, tag, "fact", key, value):
                 self._run("DELETE FROM fact WHERE key = ?", key)
                 return None
             return str(value)
@@ -152,8 +152,8 @@ class LayerStore:
     def _keep_fact(self, key: str, value: str) -> None:
         """Keep a fact."""
         with self._guarded():
-            code = mac(self.key, "fact", key, value)
-            self._run("INSERT OR REPLACE INTO fact VALUES (?, ?, ?, ?)", key, value, code, int(time.time()))
+            tag = mac(self.key, "fact", key, value)
+            self._run("INSERT OR REPLACE INTO fact VALUES (?, ?, ?, ?)", key, value, tag, int(time.time()))
 
     def usage(self) -> Usage:
         """Return how much is kept."""

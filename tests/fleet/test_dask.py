@@ -129,8 +129,9 @@ def test_credentials_show_nothing_of_what_they_hold() -> None:
         ("import auditor; auditor.__version__ = '0.0.1'", "has image-audit 0.0.1, not "),
         ("import sys; sys.modules['auditor.fleet'] = None", "can't run image-audit ("),
         ("import auditor.fleet.engine as e; e.made_by = lambda: 'f' * 64", "has code ffffffffffff, not "),
+        ("from auditor.store import keys; keys.version_of = lambda _: '0.0.1'", ", hyperscan 0.0.1, not "),
     ],
-    ids=["version", "missing", "code"],
+    ids=["version", "missing", "code", "libraries"],
 )
 def test_a_worker_that_is_not_as_it_must_be_says_why(
     sweeps: Sweeps, cluster: Cluster, prelude: str, reason: str
@@ -177,9 +178,9 @@ def test_where_no_scheduler_can_be_reached_one_line_says_so(
 
 
 def test_differences_are_named() -> None:
-    here = Versions("3.12", "0.2.0", "a" * 12, "sha256:" + "b" * 12, "little")
-    there = Versions("3.11", "0.2.0", "c" * 12, "sha256:" + "b" * 12, "little")
-    assert there.differences(here) == f"python 3.11, not 3.12, code {'c' * 12}, not {'a' * 12}"
+    here = Versions("0.2.0", "a" * 12, "sha256:" + "b" * 12, "little", (("cpython", "3.12"), ("py7zr", "1")))
+    there = Versions("0.2.0", "c" * 12, "sha256:" + "b" * 12, "little", (("cpython", "3.11"), ("py7zr", "1")))
+    assert there.differences(here) == f"code {'c' * 12}, not {'a' * 12}, cpython 3.11, not 3.12"
     assert here.differences(here) == ""
 
 

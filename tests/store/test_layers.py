@@ -101,10 +101,10 @@ def test_a_record_that_was_tampered_with_is_not_believed(store: LayerStore) -> N
 
 
 FORGERIES = {
-    "another value with a checksum": "UPDATE record SET data = 'x', code = zeroblob(32)",
-    "the code of a stranger": "UPDATE record SET data = :data, code = :code WHERE key = 'key'",
-    "a record under another key": "UPDATE record SET (data, code) = (SELECT data, code FROM record WHERE key = 'b')",
-    "a new record": "INSERT OR REPLACE INTO record VALUES ('key', :data, :code, 0)",
+    "another value with a checksum": "UPDATE record SET data = 'x', tag = zeroblob(32)",
+    "a MAC under another key": "UPDATE record SET data = :data, tag = :tag WHERE key = 'key'",
+    "a record under another key": "UPDATE record SET (data, tag) = (SELECT data, tag FROM record WHERE key = 'b')",
+    "a new record": "INSERT OR REPLACE INTO record VALUES ('key', :data, :tag, 0)",
 }
 
 
@@ -112,7 +112,7 @@ FORGERIES = {
 def test_a_record_is_believed_only_where_it_was_written_with_the_key(store: LayerStore, forgery: str) -> None:
     store.keep_record("key", b"data")
     store.keep_record("b", b"clean")
-    values = {"data": b"clean", "code": mac(b"of a stranger", "record", "key", b"clean")}
+    values = {"data": b"clean", "tag": mac(b"of a stranger", "record", "key", b"clean")}
     with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
         other.execute(FORGERIES[forgery], values if ":data" in FORGERIES[forgery] else {})
     assert store.record("key") is None
@@ -123,7 +123,7 @@ def test_facts_are_believed_only_where_they_were_written_with_the_key(store: Lay
     store.keep_slice("here", DIGEST)
     store.keep_clean("image")
     with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
-        other.execute("INSERT INTO fact SELECT 'clean other', value, code, used FROM fact WHERE key = 'clean image'")
+        other.execute("INSERT INTO fact SELECT 'clean other', value, tag, used FROM fact WHERE key = 'clean image'")
         other.execute("UPDATE fact SET value = replace(value, 'b', 'c')")
     assert store.blob(DIGEST) is None and not store.is_clean("other") and store.is_clean("image")
     with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
