@@ -79,7 +79,7 @@ class Listing:
         """Note what a whiteout or an opaque whiteout removes; False where the path is neither."""
         folder, _, name = path.rpartition("/")
         if name == OPAQUE:
-            if folder:  # overlay file systems heed none at the root
+            if folder and folder not in self.whiteouts:  # overlay file systems heed none at the root
                 self.opaque.append(folder)
             return True
         if not name.startswith(WHITEOUT):

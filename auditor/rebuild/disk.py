@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from auditor.codec.tar import Header
 from auditor.model import Kind, Version
 
+SETGID = 0o2000
+IMPLIED_MODE = 0o755
+"""A folder that no entry names, as Docker and containerd make it."""
 _MAX_LINKS = 40
 _PREFIX, _OPAQUE = ".wh.", ".wh..wh..opq"
 _OPAQUE_XATTR = "SCHILY.xattr.trusted.overlay.opaque"
@@ -25,7 +28,7 @@ class Inode:
 
     `made` is the entry that made it, None for a folder that was only implied. `metas` are the entries that set its
     owner, mode and extended attributes, in order, where these are not `made` alone; `timed` the one that set its time
-    where that is not the last of them.
+    where that is not the last of them. `setgid` is the bit of a folder that folders made in it take over.
     """
 
     kind: Kind | None
@@ -35,6 +38,7 @@ class Inode:
     metas: list[Version] | None = None
     timed: Version | None = None
     opaque: bool = False
+    setgid: bool = False
 
     @property
     def applied(self) -> Sequence[Version]:
@@ -94,6 +98,7 @@ class Disk:
     root: Inode = field(default_factory=_folder)
     _timed: dict[str, Version] = field(default_factory=dict)  # by path the folders whose times are set at the end
     _last: tuple[str, Inode] | None = None  # the folder of the entry before
+    has_setgid: bool = False
 
     def extract(self, header: Header, at: Version | None) -> None:
         """Extract an entry; `at` is None for one that makes nothing of its own, as a whiteout."""
@@ -118,8 +123,8 @@ class Disk:
         """Set the times of folders, as engines do once everything is extracted."""
         for path, at in self._timed.items():
             inode = self._find(path, follow=True)
-            if inode is not None and inode.applied[-1:] != [at]:
-                inode.timed = at
+            if inode is not None:
+                inode.timed = None if inode.applied[-1:] == [at] else at
         self._timed.clear()
         self._last = None
 
@@ -143,6 +148,8 @@ class Disk:
                 self._last = None if old is not None else self._last
                 old = parent.children[name] = _folder(at)
             old.opaque = old.opaque or header.pax.get(_OPAQUE_XATTR) == "y"
+            old.setgid = bool(header.mode & SETGID)
+            self.has_setgid = self.has_setgid or old.setgid
             return
         self._timed.pop(header.path, None)  # engines refuse two entries of one name
         self._last = None if old is not None or kind is Kind.SYMLINK else self._last
@@ -207,7 +214,7 @@ class Disk:
             if make and (child is None or child.children is None):
                 covers = child is not None and child.kind is Kind.WHITEOUT
                 child = children[name] = _folder()
-                child.opaque = covers
+                child.opaque, child.setgid = covers, stack[-1].setgid
             if child is None:
                 return None
             stack = [*stack, child]
@@ -218,6 +225,23 @@ def overlaid(disks: Sequence[Disk]) -> Shown:
     """Return the root that an overlay of layers shows, lowest first."""
     roots = [disk.root for disk in reversed(disks)]
     return Shown(roots[0], tuple(roots[1:])) if roots else Shown(_folder())
+
+
+def unusual_folders(disks: Sequence[Disk]) -> dict[str, int]:
+    """Return the modes of implied folders that a layer of all files would not imply, or not with the usual mode.
+
+    A folder takes the bit of the folder in which it is made, and that may have got it from another layer.
+    """
+    shown = walked(overlaid(disks)) if any(disk.has_setgid for disk in disks) else ()
+    bits = {"": False}
+    unusual = {}
+    for path, one in shown:
+        if one.inode.children is None:
+            continue
+        bits[path] = one.inode.setgid
+        if not one.inode.applied and (one.inode.setgid or bits[path.rpartition("/")[0]]):
+            unusual[path] = IMPLIED_MODE | SETGID * one.inode.setgid
+    return unusual
 
 
 def walked(root: Shown) -> Iterator[tuple[str, Shown]]:

@@ -16,6 +16,7 @@ from auditor.layers.index import index_layer
 from auditor.layers.listing import Listing
 from auditor.model import Kind, Version
 from auditor.pipeline import Audit
+from auditor.rebuild.disk import unusual_folders
 from auditor.rebuild.plan import merge
 from auditor.rebuild.puts import Copy, File, Folder, Link, Mark, Merged, Put
 from auditor.rebuild.reader import LayerReader, read_headers
@@ -37,7 +38,7 @@ def exported(audit: Audit, parts: Parts) -> Merged:
     number = len(parts.layers)
     with layer.content.open() as stream:  # type: ignore[union-attr]
         listing = index_layer(stream, f"{audit.image.target}: its export").listing
-    mine = merge([record.listing for record in audit.records], 0)[0]
+    mine = merge([record.listing for record in audit.records], 0, unusual_folders(parts.disks))[0]
     assert isinstance(mine, Merged)  # noqa: S101
     parts.layers.append(layer)
     parts.listings.append(listing)
@@ -77,5 +78,5 @@ def _path(put: Put, listings: list[Listing]) -> str:
     match put:
         case Copy(at) | Link(at, _, _):
             return listings[at.layer].paths[at.entry]
-        case File(path, _, _) | Folder(path, _) | Mark(path):
+        case File(path, _, _) | Folder(path, _, _) | Mark(path):
             return path

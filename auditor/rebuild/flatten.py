@@ -23,6 +23,7 @@ from auditor.model import State, Version
 from auditor.pipeline import Audit
 from auditor.rebuild.carry import carried, sources
 from auditor.rebuild.config import Drops, Masker, rewritten_config, touches_base
+from auditor.rebuild.disk import unusual_folders
 from auditor.rebuild.documents import Made, are_platforms, write_documents
 from auditor.rebuild.export import exported
 from auditor.rebuild.inputs import read_inputs
@@ -81,9 +82,9 @@ def flatten(job: Job, scanner: Scanner, path: Path, store: LayerStore | None = N
     audits = read_inputs(job.target, scanner, records, job.platform, insecure=job.insecure, host=job.host)
     give_back()
     with uncollected():
-        plans = [plan(job, audit) for audit in audits]
-        give_back()
         parts = [_parts(audit) for audit in audits]
+        plans = [plan(job, audit, part) for audit, part in zip(audits, parts, strict=True)]
+        give_back()
     if job.export:
         plans = [(exported(audit, part),) for audit, part in zip(audits, parts, strict=True)]
     archive = Archive(path)
@@ -109,11 +110,12 @@ def flatten(job: Job, scanner: Scanner, path: Path, store: LayerStore | None = N
     ]
 
 
-def plan(job: Job, audit: Audit) -> tuple[Output, ...]:
+def plan(job: Job, audit: Audit, parts: Parts) -> tuple[Output, ...]:
     """Say what becomes of each layer. Raises UsageError where --from names no layer, or one too high."""
     listings = [record.listing for record in audit.records]
     count, gone = len(listings), leaking(audit)
     lowest = min((version.layer for version in gone), default=count)
+    unusual = unusual_folders(parts.disks)
     match job.way:
         case "excise":
             return excise(listings, audit.trace, gone)
@@ -123,11 +125,11 @@ def plan(job: Job, audit: Audit) -> tuple[Output, ...]:
         case "from" if lowest < job.lowest:
             raise UsageError(f"--from {job.lowest}: layer {lowest} of {job.target} leaks too; --minimal begins there")
         case "from":
-            return merge(listings, job.lowest)
+            return merge(listings, job.lowest, unusual)
         case "minimal":
-            return merge(listings, lowest) if gone else tuple(Kept(number) for number in range(count))
+            return merge(listings, lowest, unusual) if gone else tuple(Kept(number) for number in range(count))
         case _:
-            return merge(listings, 0) if count else ()
+            return merge(listings, 0, unusual) if count else ()
 
 
 def leaking(audit: Audit) -> set[Version]:

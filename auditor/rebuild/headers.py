@@ -26,7 +26,7 @@ def raw_meta(header: Header) -> bytes:
     block = header.block
     fixed = block[100:124] + block[136:148]
     if header.kind in (Kind.CHAR, Kind.BLOCK):
-        fixed += _record("device", "%d %d" % header.device)
+        fixed += _record("device", " ".join(map(str, header.device)))
     if header.pax:
         keys = sorted(k for k in header.pax if (k in _NUMBERS and header.pax[k]) or k.startswith(_XATTRS))
         fixed += b"".join(_record(key, header.pax[key]) for key in keys)
@@ -43,10 +43,6 @@ class Meta:
     mtime_ns: int
     device: tuple[int, int] = (0, 0)
     xattrs: Mapping[str, str] = field(default_factory=dict)
-
-
-IMPLIED = Meta(0o755, 0, 0, 0)
-"""A folder that no entry names, as Docker and containerd make it."""
 
 
 def parsed_meta(raw: bytes) -> Meta:
@@ -93,7 +89,10 @@ def _records(body: bytes) -> Iterator[tuple[str, str]]:
 
 
 def stripped(group: bytes) -> bytes:
-    """Return an entry's headers without zero blocks and global pax headers, which mean nothing to engines."""
+    """Return an entry's headers without zero blocks, global pax headers, and what stands before such a header.
+
+    None of it is of the entry to an engine.
+    """
     if len(group) == BLOCK:
         return group
     kept, at = b"", 0
@@ -106,6 +105,8 @@ def stripped(group: bytes) -> bytes:
             return kept + group[at:]  # the entry itself, with what a sparse one has behind it
         if block[156] in b"xLK":
             kept += group[at:end]
+        elif block[156] == ord("g"):
+            kept = b""
         at = end
     return kept
 

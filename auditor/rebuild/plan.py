@@ -7,8 +7,9 @@ leaves out entries of some.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from operator import itemgetter
+from types import MappingProxyType
 
 from auditor.layers.listing import OPAQUE, WHITEOUT, Listing
 from auditor.layers.trace import Trace
@@ -33,8 +34,13 @@ from auditor.rebuild.tree import Inode, Node, Tree
 _LAST = Version(1 << 20, 0)
 
 
-def merge(listings: Sequence[Listing], lowest: int) -> tuple[Output, ...]:
-    """Plan one layer out of those from `lowest` up; those below are kept."""
+def merge(
+    listings: Sequence[Listing], lowest: int, unusual: Mapping[str, int] = MappingProxyType({})
+) -> tuple[Output, ...]:
+    """Plan one layer out of those from `lowest` up; those below are kept.
+
+    `unusual` are the modes of implied folders that have to be written, as `disk.unusual_folders` has them.
+    """
     tree = Tree()
     for number in range(lowest):
         tree.apply(number, listings[number])
@@ -42,16 +48,27 @@ def merge(listings: Sequence[Listing], lowest: int) -> tuple[Output, ...]:
     for number in range(lowest, len(listings)):
         tree.apply(number, listings[number])
     kept = tuple(Kept(number) for number in range(lowest))
-    return (*kept, Merged(lowest, Puts(_ordered(tree, below, lowest, listings), listings)))
+    return (*kept, Merged(lowest, Puts(_ordered(tree, below, lowest, listings, unusual), listings)))
 
 
 _Placed = tuple[int, str, "Put | None"]
 """The number of the version in whose place an entry is written, its path, and what it is; None for the entry itself."""
 
 
-def _ordered(tree: Tree, below: Sequence[tuple[str, Node]], lowest: int, listings: Sequence[Listing]) -> Iterator[Put]:
+def _ordered(
+    tree: Tree,
+    below: Sequence[tuple[str, Node]],
+    lowest: int,
+    listings: Sequence[Listing],
+    unusual: Mapping[str, int],
+) -> Iterator[Put]:
     """Yield the entries of the merged layer: marks first, then in the order of the input, folders before content."""
     folders, placed = _folders_and_files(tree, {id(node) for _, node in below}, lowest, listings)
+    marks = list(_marks(tree, below))
+    for path, mode in unusual.items():
+        if path in folders and folders[path].meta is None:
+            folders[path] = Folder(path, None, mode)
+    _drop_implied(folders, unusual, [*(path for _, path, _ in placed), *(mark for mark, _ in marks)])
     done: set[str] = set()
 
     def parents(path: str) -> Iterator[Put]:
@@ -64,7 +81,7 @@ def _ordered(tree: Tree, below: Sequence[tuple[str, Node]], lowest: int, listing
             if name in folders:
                 yield folders.pop(name)
 
-    for mark, folder in _marks(tree, below):
+    for mark, folder in marks:
         yield from parents(folder)
         yield Mark(mark)
     placed += [(number_of(put.meta or _LAST), path, put) for path, put in folders.items()]
@@ -73,6 +90,28 @@ def _ordered(tree: Tree, below: Sequence[tuple[str, Node]], lowest: int, listing
         yield from parents(path if isinstance(put, Folder) else path.rpartition("/")[0])
         if not isinstance(put, Folder):
             yield put or Copy(version_of(number))
+
+
+def _drop_implied(folders: dict[str, Folder], unusual: Collection[str], paths: Sequence[str]) -> None:
+    """Drop the folders that no entry of the input names, where what is written implies them again."""
+    implied = [path for path, folder in folders.items() if folder.meta is None]
+    if not implied:
+        return
+    named = set[str]()
+    for path in (*paths, *(path for path, folder in folders.items() if folder.meta is not None)):
+        _name_parents(path, named)
+    for path in reversed(implied):  # what a folder holds comes after it
+        if path in named and path not in unusual:
+            del folders[path]
+        else:
+            _name_parents(path, named)
+
+
+def _name_parents(path: str, named: set[str]) -> None:
+    parent = path.rpartition("/")[0]
+    while parent and parent not in named:
+        named.add(parent)
+        parent = parent.rpartition("/")[0]
 
 
 def _folders_and_files(
@@ -189,7 +228,7 @@ def _covering(tree: Tree, version: Version, listing: Listing, trace: Trace) -> t
         return (Mark(path),)
     lower = tree.find(path)
     is_shadowed = trace.hidden_in(version.layer, version.entry) == version.layer
-    if kind == Kind.DIR or is_shadowed or lower is None or lower.children is None:
+    if kind == Kind.DIR or is_shadowed or path in listing.whiteouts or lower is None or lower.children is None:
         return ()
     folder, _, name = path.rpartition("/")
     return (Mark(f"{folder}/{WHITEOUT}{name}" if folder else WHITEOUT + name),)

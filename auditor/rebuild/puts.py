@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from auditor.layers.listing import Listing
 from auditor.model import Version
+from auditor.rebuild.disk import IMPLIED_MODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,11 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder as its last entry says; where none does, as engines make it."""
+    """A folder as its last entry says; where none does, as engines make it, with `mode`."""
 
     path: str
     meta: Version | None
+    mode: int = IMPLIED_MODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class Puts:
             match put:
                 case Copy(at):
                     self._codes.append(number_of(at) * 2)
-                case Folder(path, Version() as meta) if path == listings[meta.layer].paths[meta.entry]:
+                case Folder(path, Version() as meta, _) if path == listings[meta.layer].paths[meta.entry]:
                     self._codes.append(number_of(meta) * 2 + 1)
                 case _:
                     self._others.append(put)

@@ -14,6 +14,7 @@ from auditor.codec.tar import Header, Walker, padded
 from auditor.errors import Damaged, ImageError
 from auditor.images.source import FileSlice, Layer, Passed
 from auditor.layers.listing import WHITEOUT, Listing, overlay_attributes
+from auditor.layers.resolve import PathResolver
 from auditor.model import Kind, Version
 from auditor.rebuild.disk import Disk
 from auditor.rebuild.headers import moved, raw_meta, stripped
@@ -116,18 +117,21 @@ class Stored:
 class Headers:
     """What a listing leaves out of a layer's headers. Items of `starts` and `metas` belong to the listing's entries.
 
-    `marks` are the ranges [start, end) of whiteouts and opaque markers; `folders` and `stored` hold the entries that
+    `marks` are the ranges [start, end) of whiteouts and opaque markers, with the real path of those that the tar names
+    by way of a symbolic link; `folders` and `stored` hold the entries that
     were wanted, and the sparse files. `unclean` are those with something among their headers that is not copied,
-    `renamed` those of which the tar names a path, or a hard link's target, by way of a symbolic link.
+    `renamed` those of which the tar names a path, or a hard link's target, by way of a symbolic link. `twice` are the
+    folders that the tar names several times, by way of links; `folders` has each with what all so far set.
     """
 
     starts: array[int] = field(default_factory=lambda: array("q"))
     metas: list[bytes] = field(default_factory=list)
-    marks: list[tuple[int, int]] = field(default_factory=list)
+    marks: list[tuple[int, int, str | None]] = field(default_factory=list)
     folders: dict[int, bytes] = field(default_factory=dict)
     stored: dict[int, Stored] = field(default_factory=dict)
     unclean: set[int] = field(default_factory=set)
     renamed: set[int] = field(default_factory=set)
+    twice: set[int] = field(default_factory=set)
 
 
 def read_headers(
@@ -137,43 +141,94 @@ def read_headers(
 
     `disk` has them extracted. Raises ImageError where an attribute of an entry steers an overlay file system.
     """
-    headers, walker, known = Headers(), Walker(), dict[bytes, bytes]()
-    at = start = entry = 0
+    collector, walker = _Collector(reader.what, listing, wanted, disk), Walker()
+    at = start = 0
     tail = b""
     while not walker.ended and (block := reader.some(at, _HEADERS)):
         held, low = tail + block, at - len(tail)
         for header in walker.feed(memoryview(block), at):
-            end = header.offset + padded(header.size)
-            if attributes := overlay_attributes(header):
-                raise ImageError(f"{reader.what}: {header.path!r:.100} has the extended attribute {attributes[0]}")
-            listed = entry < len(listing) and listing.offsets[entry] == header.offset
-            if disk is not None:
-                disk.extract(header, Version(disk.number, entry) if listed else None)
-            if listed:
-                meta = raw_meta(header)
-                headers.starts.append(start)
-                headers.metas.append(known.setdefault(meta, meta))
-                group = held[start - low : header.offset - low]
-                clean = stripped(group)
-                if len(clean) != len(group):
-                    headers.unclean.add(entry)
-                renamed = header.path != listing.paths[entry] or (
-                    header.kind is Kind.HARDLINK and header.link != listing.links.get(entry, header.link)
-                )
-                if renamed:
-                    headers.renamed.add(entry)
-                    clean = moved(header, listing.paths[entry], (header,)) if header.kind is Kind.DIR else clean
-                if header.sparse or renamed or wanted(entry):
-                    if header.kind is Kind.DIR:
-                        headers.folders[entry] = clean
-                    else:
-                        headers.stored[entry] = Stored(header, clean)
-                entry += 1
-            elif header.path.rpartition("/")[2].startswith(WHITEOUT):
-                headers.marks.append((start, end))
-            start = end
+            collector.add(header, start, held[start - low : header.offset - low])
+            start = header.offset + padded(header.size)
         tail = held[start - low :] if walker.waiting else b""
         at = at + len(block) if walker.waiting else walker.position
     if disk is not None:
         disk.finish()
-    return headers
+    return collector.headers
+
+
+class _Collector:
+    """Sorts the headers of a layer, which come in the order of its tar."""
+
+    def __init__(self, what: str, listing: Listing, wanted: Callable[[int], bool], disk: Disk | None) -> None:
+        self.headers = Headers()
+        self._what, self._listing, self._wanted, self._disk = what, listing, wanted, disk
+        self._entry = 0
+        self._metas: dict[bytes, bytes] = {}  # equal ones are kept once
+        self._again = _folders_named_again(listing)
+        has_markers = listing.whiteouts or listing.opaque
+        self._links = PathResolver() if has_markers and Kind.SYMLINK in listing.kinds else None
+
+    def add(self, header: Header, start: int, group: bytes) -> None:
+        """Take the header whose bytes, with those of its extensions, are `group`, from `start` on."""
+        if attributes := overlay_attributes(header):
+            raise ImageError(f"{self._what}: {header.path!r:.100} has the extended attribute {attributes[0]}")
+        listing, entry = self._listing, self._entry
+        listed = entry < len(listing) and listing.offsets[entry] == header.offset
+        if self._disk is not None:
+            self._disk.extract(header, Version(self._disk.number, entry) if listed else None)
+        if not listed:
+            self._add_mark(header, start)
+            return
+        self._entry += 1
+        if self._links is not None:
+            self._follow(header, entry, self._links)
+        meta = raw_meta(header)
+        self.headers.starts.append(start)
+        self.headers.metas.append(self._metas.setdefault(meta, meta))
+        clean = stripped(group)
+        if len(clean) != len(group):
+            self.headers.unclean.add(entry)
+        self._keep(header, entry, clean)
+
+    def _add_mark(self, header: Header, start: int) -> None:
+        if header.path.rpartition("/")[2].startswith(WHITEOUT):
+            real = header.path if self._links is None else self._links.real(header.path)
+            self.headers.marks.append((start, header.offset, real if real != header.path else None))
+
+    def _follow(self, header: Header, entry: int, links: PathResolver) -> None:
+        target = self._listing.links.get(entry)
+        if header.kind is Kind.HARDLINK and target is not None:
+            target = links.link_at(target)
+        links.put(self._listing.paths[entry], target, folder=header.kind is Kind.DIR)
+
+    def _keep(self, header: Header, entry: int, clean: bytes) -> None:
+        """Keep what is wanted of an entry, and what has to be written in another way than it stands."""
+        headers, path, link = self.headers, self._listing.paths[entry], self._listing.links.get(entry)
+        same = self._again.get(path) if header.kind is Kind.DIR else None
+        if same is not None:
+            same.append(header)
+            headers.twice.add(entry)
+        is_relinked = header.kind is Kind.HARDLINK and link not in (None, header.link)
+        if same is not None or is_relinked or header.path != path:
+            headers.renamed.add(entry)
+        if header.kind is Kind.DIR:
+            if entry in headers.renamed:
+                headers.folders[entry] = moved(header, path, same or (header,))
+            elif self._wanted(entry):
+                headers.folders[entry] = clean
+        elif header.sparse or entry in headers.renamed or self._wanted(entry):
+            headers.stored[entry] = Stored(header, clean)
+
+
+def _folders_named_again(listing: Listing) -> dict[str, list[Header]]:
+    """Return an empty list for each folder that several entries of a layer make, which takes a symbolic link."""
+    if Kind.SYMLINK not in listing.kinds:
+        return {}
+    seen: set[str] = set()
+    again: dict[str, list[Header]] = {}
+    for path, kind in zip(listing.paths, listing.kinds, strict=True):
+        if kind == Kind.DIR:
+            if path in seen:
+                again[path] = []
+            seen.add(path)
+    return again

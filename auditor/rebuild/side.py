@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from auditor.model import Digest, Kind, Version
-from auditor.rebuild.disk import Inode, Shown
-from auditor.rebuild.headers import IMPLIED, Meta, applied, parsed_meta
+from auditor.rebuild.disk import IMPLIED_MODE, SETGID, Inode, Shown
+from auditor.rebuild.headers import Meta, applied, parsed_meta
 from auditor.rebuild.writer import Parts
 
 
@@ -26,7 +26,7 @@ class Side:
         """Return the metadata that the file system shows."""
         metas = [parsed_meta(self.parts.meta(at)) for at in inode.applied]
         if not metas:
-            return IMPLIED
+            return Meta(IMPLIED_MODE | SETGID * inode.setgid, 0, 0, 0)
         meta = applied(metas, symlink=inode.kind is Kind.SYMLINK)
         timed = parsed_meta(self.parts.meta(inode.timed)) if inode.timed is not None else meta
         return replace(meta, mtime_ns=timed.mtime_ns)

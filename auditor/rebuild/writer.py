@@ -11,7 +11,7 @@ from auditor.images.source import Layer
 from auditor.layers.listing import Listing
 from auditor.model import Kind, Version
 from auditor.rebuild.disk import Disk
-from auditor.rebuild.headers import IMPLIED, linked, made, moved, stripped
+from auditor.rebuild.headers import linked, made, moved, stripped
 from auditor.rebuild.puts import Copy, Excised, File, Folder, Link, Mark, Merged, Put
 from auditor.rebuild.reader import Headers, LayerReader, read_headers
 
@@ -80,6 +80,11 @@ class _Raw:
     end: int
 
 
+def _mark(number: int, start: int, end: int, real: str | None) -> Mark | _Raw:
+    """Return a whiteout of a layer; one that went through a link goes where it led, which may have lost its target."""
+    return _Raw(number, start, end) if real is None else Mark(real)
+
+
 @dataclass(slots=True)
 class _Run:
     """Entries that lie side by side in a layer: the bytes [start, end), with the places where padding begins."""
@@ -103,14 +108,14 @@ class _Writer:
             yield from plan.puts
             return
         number, headers = plan.number, self._parts.headers[plan.number]
-        marks = iter([*headers.marks, (1 << 62, 0)])
-        mark = next(marks)
+        marks = iter(headers.marks)
+        mark = next(marks, None)
         for entry, start in enumerate(headers.starts):
-            while mark[0] < start:
-                yield _Raw(number, *mark)
-                mark = next(marks)
+            while mark is not None and mark[0] < start:
+                yield _mark(number, *mark)
+                mark = next(marks, None)
             yield from plan.instead.get(entry, (Copy(Version(number, entry)),))
-        yield from (_Raw(number, *rest) for rest in (mark, *marks) if rest[1])
+        yield from (_mark(number, *rest) for rest in (mark, *marks) if rest is not None)
 
     def joins(self, put: Put | _Raw) -> bool:
         """Take an entry that is copied as it stands into the run; False for any other."""
@@ -162,8 +167,10 @@ class _Writer:
                 self._file(path, content, metas)
             case Link(at, target, metas):
                 self._link(at, target, metas)
-            case Folder(path, meta):
-                self._write(self._folder(path, meta))
+            case Folder(path, meta, mode):
+                self._write(
+                    made(path, b"5", mode) if meta is None else self._parts.headers[meta.layer].folders[meta.entry]
+                )
             case Mark(path):
                 self._write(made(path, b"0", 0))
             case _Raw(layer, start, end):
@@ -181,8 +188,10 @@ class _Writer:
         if at.entry not in self._parts.headers[at.layer].renamed:
             self._headers(at)
             self._body(at)
+        elif at.entry in self._parts.headers[at.layer].twice:  # an engine refuses two entries of one name
+            self._headers(at)
         elif listing.kinds[at.entry] == Kind.DIR:
-            self._write(self._folder(listing.paths[at.entry], at))
+            self._write(self._parts.headers[at.layer].folders[at.entry])
         elif listing.kinds[at.entry] == Kind.HARDLINK:
             self._link(at, listing.links[at.entry], (at,))
         else:
@@ -220,8 +229,3 @@ class _Writer:
 
     def _stored(self, metas: Sequence[Version]) -> list[Header]:
         return [self._parts.headers[meta.layer].stored[meta.entry].header for meta in metas]
-
-    def _folder(self, path: str, meta: Version | None) -> bytes:
-        if meta is None:
-            return made(path, b"5", IMPLIED.mode)
-        return self._parts.headers[meta.layer].folders[meta.entry]

@@ -11,7 +11,7 @@ import stat
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,10 +79,15 @@ class Engine:
         self._client = docker.from_env(timeout=600)
         self._loaded: list[str] = []
 
+    def driver(self) -> str:
+        """Return the name of the storage driver. Raises DockerException where no engine answers."""
+        return str(self._client.info()["Driver"])
+
     def close(self) -> None:
         """Remove the images that were loaded."""
         for name in self._loaded:
-            with_suppressed(lambda name=name: self._client.images.remove(name, force=True))
+            with suppress(docker.errors.APIError):  # it was refused
+                self._client.images.remove(name, force=True)
         self._client.close()
 
     def load(self, data: bytes, names: Sequence[str]) -> None:
@@ -100,14 +105,6 @@ class Engine:
         lower = [data["UpperDir"], *(data.get("LowerDir") or "").split(":")]
         with mounted([folder for folder in lower if folder]) as root:
             return read_tree(root)
-
-
-def with_suppressed(action: Any) -> None:
-    """Do what may fail because it is done already."""
-    try:
-        action()
-    except docker.errors.APIError:
-        pass
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -61,10 +61,10 @@ def header(entry: Entry, size: int | None = None) -> bytes:
     return bytes(block)
 
 
-def pax(records: Mapping[str, str], type: bytes = b"x") -> bytes:
+def pax(records: Mapping[str, str], kind: bytes = b"x") -> bytes:
     """Return a pax header (`g` for a global one) with its records."""
     body = b"".join(record(key, value) for key, value in records.items())
-    return header(Entry(b"PaxHeaders/x", type), len(body)) + padded(body)
+    return header(Entry(b"PaxHeaders/x", kind), len(body)) + padded(body)
 
 
 def record(key: str, value: str) -> bytes:
@@ -76,10 +76,10 @@ def record(key: str, value: str) -> bytes:
     return str(length).encode() + rest
 
 
-def gnu_long(text: bytes, type: bytes = b"L") -> bytes:
+def gnu_long(text: bytes, kind: bytes = b"L") -> bytes:
     """Return a GNU long name (`L`) or long link (`K`) header."""
     body = text + b"\0"
-    return header(Entry(b"././@LongLink", type, form="gnu"), len(body)) + padded(body)
+    return header(Entry(b"././@LongLink", kind, form="gnu"), len(body)) + padded(body)
 
 
 def tar(*entries: Entry | bytes) -> bytes:
