@@ -11,7 +11,8 @@ AuditError                 one line for the user; the command line ends with exi
 │   └── NotFound           no such image, tag, platform or container
 ├── Unreachable            no engine or registry answers there
 │   ├── Unauthorized       it answers, and wants other credentials
-│   └── Misled             it leads where a registry has no business to
+│   ├── Misled             it leads where a registry has no business to
+│   └── Temporary          a failure that may pass: a broken connection, 429, 503
 ├── EngineError            the Dask cluster does not answer, or its workers are not as they must be
 ├── StoreError             the store of a registry's sweeps can't be opened, read or written
 ├── RecoverError           no such file in any layer, or several and none named
@@ -70,6 +71,14 @@ class Unauthorized(Unreachable):
 
 class Misled(Unreachable):
     """The registry leads where it has no business to: to another host with a login, into the user's own network."""
+
+
+class Temporary(Unreachable):
+    """A failure that may pass. `wait_s` is how long the server asks to wait before the next try; 0 if it does not."""
+
+    def __init__(self, message: str, wait_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
 
 
 class EngineError(AuditError):

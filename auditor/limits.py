@@ -94,6 +94,7 @@ class Limits:
 
     registry_time: int = _registry(60, SECONDS, "until a registry's answer begins, and then for each further MiB of it")
     registry_wait: int = _registry(120, SECONDS, "that a registry may ask us to wait before a request is sent again")
+    registry_retry: int = _registry(300, SECONDS, "from a request's first failure to its last try")
     registry_headers: int = _registry(256 << 10, BYTES, "headers of an answer")
     registry_error: int = _registry(64 << 10, BYTES, "the body of an error, or of a token server's answer")
     registry_redirects: int = _registry(10, NUMBER, "redirects of a request")

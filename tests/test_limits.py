@@ -140,6 +140,7 @@ REACH = {
     "reader-memory": Reach(1 << 20, holding("a.db", _LARGE)),
     "registry-time": Reach(1, attacks.pulled(manifest=lambda _: attacks.trickled())),
     "registry-wait": Reach(1, attacks.pulled(manifest=lambda _: reply(b"{}", "503 Busy", "Retry-After: 9999"))),
+    "registry-retry": Reach(1, attacks.pulled(manifest=lambda _: reply(b"{}", "503 Busy", "Retry-After: 2"))),
     "registry-headers": Reach(2000, attacks.pulled(
         manifest=lambda _: endless(b"HTTP/1.1 100 Continue\r\n\r\n"))),
     "registry-error": Reach(20, attacks.pulled(manifest=lambda _: reply(endless(), "418 No"))),

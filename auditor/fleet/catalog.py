@@ -14,7 +14,6 @@ from pathlib import Path
 
 from auditor.config import Registry
 from auditor.errors import NotFound, Unauthorized, UsageError
-from auditor.fleet.patience import patient
 from auditor.images.client import Client
 from auditor.images.reference import DOCKER_HUB, Reference, is_repository, parse_reference
 from auditor.images.registry import repositories
@@ -124,7 +123,7 @@ def _add(versions: dict[str, list[str] | None], reference: Reference) -> None:
 
 def _catalog(client: Client, scope: Scope) -> list[str]:
     try:
-        return patient(lambda: [name for name in repositories(client) if is_repository(name)], attempts=2)
+        return [name for name in repositories(client) if is_repository(name)]
     except (NotFound, Unauthorized) as exc:
         if scope.prefix:
             return [scope.prefix]  # which may be a repository, as on Docker Hub

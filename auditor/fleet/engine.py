@@ -7,7 +7,7 @@ in the store, and asks for no layer that the store has; an engine only reads.
     Task        a layer of a repository of the registry that is swept
     Source      the registry, and how to speak to it; credentials are found by whoever asks it (`docker login`)
     Rules       what a worker must have the same as the sweep, or it must say why not
-    read_layer  fetches, verifies and scans; tries again what may go better
+    read_layer  fetches, verifies and scans: one logical request, with one retry budget
     Engine      submit(task) -> Future of the record as `scan.serial.dumped` writes it, secrets sealed under a key
 
 An engine is made with a Source, a Ruleset and the key that seals (`store.key`, which never goes into a log). A future
@@ -23,10 +23,10 @@ from typing import Protocol
 
 from auditor.detect.rules import Ruleset
 from auditor.errors import Damaged
-from auditor.fleet.patience import patient
 from auditor.images.client import Client
 from auditor.images.login import Login
 from auditor.images.registry import Repository
+from auditor.images.retry import RetryBudget
 from auditor.model import Digest
 from auditor.scan import Scanner
 from auditor.scan.serial import dumped, made_by
@@ -85,12 +85,13 @@ def read_layer(task: Task, client: Client, scanner: Scanner, key: bytes) -> byte
 
     Raises Damaged, NotFound, Unauthorized or Unreachable, naming the layer.
     """
-    return patient(lambda: _read(task, client, scanner, key))
+    budget = client.budget()
+    return budget.run(lambda: _read(task, client, scanner, key, budget))
 
 
-def _read(task: Task, client: Client, scanner: Scanner, key: bytes) -> bytes:
+def _read(task: Task, client: Client, scanner: Scanner, key: bytes, budget: RetryBudget) -> bytes:
     what = f"{client.host}/{task.repository}@{task.digest}"
-    with Repository(client, task.repository).open_blob(task.digest, task.size) as stream:
+    with Repository(client, task.repository).open_blob(task.digest, task.size, budget) as stream:
         record = scanner.scan_layer(stream, what, task.digest.algorithm)
     if record.digest != task.digest:
         raise Damaged(f"{what}: the bytes that came have the digest {record.digest}")

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from auditor.errors import AuditError, ImageError, NotFound, StoreError, Unauthorized, Unreachable
 from auditor.fleet.candidates import Candidate, grouped, parts_of
 from auditor.fleet.catalog import Wanted, newest, tags_wanted
+from auditor.fleet.concurrency import ConcurrencyLimit
 from auditor.fleet.ledger import audited, repository_id
 from auditor.fleet.manifests import Leaf, keep_manifest, known_leaves, known_tags, known_times
-from auditor.fleet.patience import Turns
 from auditor.fleet.store import Store
 from auditor.images.reference import Reference
 from auditor.images.registry import Repository
@@ -60,7 +60,7 @@ class Surveyor:
         open_repository: Callable[[str], Repository],
         pool: Executor,
         platform: str | None,
-        ask: Turns,
+        ask: ConcurrencyLimit,
     ) -> None:
         self._store, self._open, self._pool, self._platform, self._ask = store, open_repository, pool, platform, ask
         self._unanswered = 0

@@ -20,11 +20,11 @@ from auditor.errors import AuditError, EngineError, NotFound, StoreError
 from auditor.fleet import ledger, queries, spans
 from auditor.fleet.candidates import Candidate, read_image
 from auditor.fleet.catalog import chosen
+from auditor.fleet.concurrency import ConcurrencyLimit
 from auditor.fleet.engine import Engine
 from auditor.fleet.layers import Layers
 from auditor.fleet.lease import Lease, held, sweep_lease
 from auditor.fleet.order import AuditKeys, Order
-from auditor.fleet.patience import Turns
 from auditor.fleet.recent import Documents, SharingRepository, recent_records
 from auditor.fleet.records import StoredRecords
 from auditor.fleet.spans import Sighting
@@ -73,7 +73,7 @@ class Sweeper:
 
     def __init__(self, store: Store, scanner: Scanner, engine: Engine, order: Order, client: Client) -> None:
         self._store, self._scanner, self._engine, self._order, self._client = store, scanner, engine, order, client
-        self._ask = Turns(order.parallel)
+        self._ask = ConcurrencyLimit(order.parallel)
         self._documents = Documents()
         self._kept = StoredRecords(store, order.record_bytes)
         self._records = Records(scanner, self._kept, known=recent_records())

@@ -86,7 +86,7 @@ class Door:
             raise Unauthorized(f"{self.host}: sends logins to {realm!r:.100}, which is no https address")
         query = {"service": fields.get("service", ""), "scope": fields.get("scope") or scope}
         status, body, said = self._asked(realm, query, login)
-        if status >= 500 or status == 429:
+        if status >= 500:
             raise Unreachable(f"{self.host}: its token server answers {said}")
         token = _token_of(body) if status == 200 else None
         if token is None:

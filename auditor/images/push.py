@@ -36,12 +36,29 @@ class Pusher:
 
     def check(self) -> None:
         """See that we may push: an upload is begun, and given up. Raises Unauthorized, Unreachable."""
+        self._client.budget().run(self._check)
+
+    def blob(self, digest: Digest, content: FileSlice | bytes, *, mount: bool = False) -> None:
+        """See that the registry has a blob; with `mount` it may come from `origin`. Raises Unreachable."""
+        self._client.budget().run(lambda: self._blob(digest, content, mount=mount))
+
+    def manifest(self, document: bytes, version: str) -> None:
+        """Store a manifest or an index under its tag or digest. Raises Unreachable."""
+        kind = json.loads(document)["mediaType"]
+        path = f"manifests/{version}"
+        # A login may be asked for: that is settled by the requests before this one.
+        response = self._client.budget().run(
+            lambda: self._client.call("PUT", f"{self._name}/{path}", self._scope, document, Content_Type=kind)
+        )
+        self._expect(response, 201, path)
+
+    def _check(self) -> None:
         started = self._call("POST", "blobs/uploads/")
         self._expect(started, 202, "an upload")
         self._client.call("DELETE", self._place(started), self._scope)
 
-    def blob(self, digest: Digest, content: FileSlice | bytes, *, mount: bool = False) -> None:
-        """See that the registry has a blob; with `mount` it may come from `origin`. Raises Unreachable."""
+    def _blob(self, digest: Digest, content: FileSlice | bytes, *, mount: bool) -> None:
+        """Try once: an upload that broke off is begun again, since how much of it arrived is not known."""
         if self._call("HEAD", f"blobs/{digest}").status == 200:
             self.sent.present += 1
             return
@@ -61,14 +78,6 @@ class Pusher:
         self._expect(self._client.call("PUT", where, self._scope, body, **kind), 201, f"blob {digest}")
         self.sent.uploaded += 1
         self.sent.bytes += size
-
-    def manifest(self, document: bytes, version: str) -> None:
-        """Store a manifest or an index under its tag or digest. Raises Unreachable."""
-        kind = json.loads(document)["mediaType"]
-        path = f"manifests/{version}"
-        # A body is read once and a login may be asked for: that is settled by the requests before this one.
-        response = self._client.call("PUT", f"{self._name}/{path}", self._scope, document, Content_Type=kind)
-        self._expect(response, 201, path)
 
     def _call(self, method: str, path: str) -> Answer:
         return self._client.call(method, f"{self._name}/{path}", self._scope)

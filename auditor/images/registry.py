@@ -18,6 +18,7 @@ from auditor.images.client import Client
 from auditor.images.documents import parse_object
 from auditor.images.manifest import ACCEPT, Descriptor, Origin
 from auditor.images.reference import Reference
+from auditor.images.retry import RetryBudget
 from auditor.images.source import Image
 from auditor.limits import current, named
 from auditor.model import Digest
@@ -53,24 +54,18 @@ class Repository:
 
     def resolve(self, reference: Reference) -> Descriptor:
         """Fetch the manifest that a tag or digest names. Raises NotFound, Damaged."""
+        budget = self.client.budget()
         try:
-            data, headers = self._document(f"manifests/{reference.version}", ACCEPT)
+            return budget.run(lambda: self._resolved(reference, budget))
         except NotFound as exc:
             raise NotFound(f"docker://{reference}: no such image ({exc})") from None
-        media_type = headers.get("Content-Type", "").partition(";")[0].strip()
-        # Of Docker's schema 1 the digest stated is not that of the bytes, which hold their signature.
-        stated = _digest(headers.get("Docker-Content-Digest", "")) if media_type in _KINDS else None
-        verified_document(data, reference.digest or stated, f"docker://{reference}")
-        digest = reference.digest or stated or sha256(data)
-        self._known[digest] = data
-        return Descriptor(media_type, digest, len(data), {}, None)
 
-    def look_up(self, tag: str) -> Digest | None:
-        """Return the digest that a tag names, without its manifest; None where the registry doesn't say.
+    def look_up(self, version: str) -> Digest | None:
+        """Return the digest that a tag or digest names, without its manifest; None where the registry doesn't say.
 
         Raises NotFound, Unauthorized, Unreachable.
         """
-        headers = self.client.head(f"{self.name}/manifests/{tag}", self._scope, accept=ACCEPT)
+        headers = self.client.head(f"{self.name}/manifests/{version}", self._scope, accept=ACCEPT)
         return _digest(headers.get("Docker-Content-Digest", ""))
 
     def document(self, descriptor: Descriptor) -> bytes:
@@ -79,8 +74,8 @@ class Repository:
         if data is None:
             is_manifest = descriptor.media_type in _KINDS
             path = f"{'manifests' if is_manifest else 'blobs'}/{descriptor.digest}"
-            data, _ = self._document(path, ACCEPT if is_manifest else "*/*")
-            verified_document(data, descriptor.digest, f"{self.client.host}/{self.name}: {path}")
+            accept, budget = ACCEPT if is_manifest else "*/*", self.client.budget()
+            data = budget.run(lambda: self._verified(path, accept, descriptor.digest, budget))
             self._known[descriptor.digest] = data
         return data
 
@@ -93,12 +88,31 @@ class Repository:
         names = _listed(self.client, f"{self.name}/tags/list?n=1000", self._scope, "tags")
         return [name for name in names if _TAG.fullmatch(name)]
 
-    def open_blob(self, digest: Digest, size: int | None) -> BinaryIO:
-        """Stream one blob as it is stored; one that is not as long as its manifest states is Damaged."""
-        return io.BufferedReader(self.client.open(f"{self.name}/blobs/{digest}", self._scope, size=size), 1 << 16)
+    def open_blob(self, digest: Digest, size: int | None, budget: RetryBudget | None = None) -> BinaryIO:
+        """Stream one blob as it is stored; one that is not as long as its manifest states is Damaged.
 
-    def _document(self, path: str, accept: str) -> tuple[bytes, Mapping[str, str]]:
-        return self.client.document(f"{self.name}/{path}", self._scope, accept=accept)
+        `budget` is that of the logical request which the blob is a part of.
+        """
+        path = f"{self.name}/blobs/{digest}"
+        return io.BufferedReader(self.client.open(path, self._scope, size=size, budget=budget), 1 << 16)
+
+    def _resolved(self, reference: Reference, budget: RetryBudget) -> Descriptor:
+        data, headers = self._document(f"manifests/{reference.version}", ACCEPT, budget)
+        media_type = headers.get("Content-Type", "").partition(";")[0].strip()
+        # Of Docker's schema 1 the digest stated is not that of the bytes, which hold their signature.
+        stated = _digest(headers.get("Docker-Content-Digest", "")) if media_type in _KINDS else None
+        verified_document(data, reference.digest or stated, f"docker://{reference}")
+        digest = reference.digest or stated or sha256(data)
+        self._known[digest] = data
+        return Descriptor(media_type, digest, len(data), {}, None)
+
+    def _verified(self, path: str, accept: str, digest: Digest, budget: RetryBudget) -> bytes:
+        data, _ = self._document(path, accept, budget)
+        verified_document(data, digest, f"{self.client.host}/{self.name}: {path}")
+        return data
+
+    def _document(self, path: str, accept: str, budget: RetryBudget) -> tuple[bytes, Mapping[str, str]]:
+        return self.client.document(f"{self.name}/{path}", self._scope, accept=accept, budget=budget)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,27 +9,31 @@ from __future__ import annotations
 import http.client
 import io
 import socket
-import threading
+import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 from urllib3.poolmanager import ProxyManager
-from urllib3.util import Retry
 
-from auditor.errors import Damaged, Unreachable
-from auditor.images.login import reason
+from auditor import __version__
+from auditor.errors import Damaged, Temporary
+from auditor.images.login import keep_header, reason
+from auditor.images.reach import Guard
+from auditor.images.retry import RetryBudget
 from auditor.limits import Limits, named
 
 _CONNECTIONS = 64
 _PIECE = 1 << 20
 _FRAMED = 16  # bytes of chunks' framing and trailers that may come with a byte, on the average of a piece
-_REPEATED = (429, 500, 502, 503, 504)
 
 Peer = Callable[[socket.socket], None]
 """Told of each connection to a server, before anything is sent; raises AuditError where it may not be used."""
@@ -63,8 +67,8 @@ class _Paced(io.RawIOBase):
             raise Damaged(f"{self._what}: an answer has more around its content than it may {named(self._limit)}")
         return got
 
-    def _too_slow(self) -> Unreachable:
-        return Unreachable(f"{self._what}: answers too slowly, or not at all {named('registry-time')}")
+    def _too_slow(self) -> Temporary:
+        return Temporary(f"{self._what}: answers too slowly, or not at all {named('registry-time')}")
 
     def close(self) -> None:
         self._raw.close()
@@ -90,11 +94,19 @@ class _Answer(http.client.HTTPResponse):
         self._paced.allow(self._limits.registry_time, _FRAMED * _PIECE, "registry-headers")
 
 
-def _pools(limits: Limits, peer: Peer | None) -> dict[str, Any]:
+def _pools(limits: Limits, peer: Peer | None, rate: AbstractContextManager[object]) -> dict[str, Any]:
     """Return the pools of connections that an adapter uses, by scheme."""
 
     class Judged:
         host: str
+        sock: socket.socket | None
+        connect: Callable[[], None]
+
+        def request(self, *arguments: Any, **more: Any) -> None:
+            if self.sock is None:
+                self.connect()  # before the turn: it may take long
+            with rate:
+                super().request(*arguments, **more)  # type: ignore[misc]
 
         def response_class(self, *arguments: Any, **more: Any) -> _Answer:
             return _Answer(limits, self.host, *arguments, **more)
@@ -119,75 +131,88 @@ def _pools(limits: Limits, peer: Peer | None) -> dict[str, Any]:
 
 
 class Adapter(HTTPAdapter):
-    """Sends at most `rate` requests a second, tries again what a server puts off, and holds answers to limits.
+    """Holds answers to limits. Each request is sent once, within the context `rate`.
 
-    Where nobody has answered yet it is not tried again to connect: of a server that is down one hears at once.
     Of a proxy `peer` is not told: what lies behind it, it alone knows.
     """
 
-    def __init__(self, limits: Limits, peer: Peer, rate: float | None) -> None:
-        self._limits, self._peer = limits, peer
-        self._gap_s = 1 / rate if rate else 0.0
-        self._lock = threading.Lock()
-        self._next = 0.0
-        self._patient = _patience(limits.registry_wait)(
-            total=4, backoff_factor=0.5, status_forcelist=_REPEATED, raise_on_status=False
-        )
-        super().__init__(max_retries=self._patient.new(connect=0, other=0), pool_maxsize=_CONNECTIONS)
+    def __init__(self, limits: Limits, peer: Peer, rate: AbstractContextManager[object]) -> None:
+        self._limits, self._peer, self._rate = limits, peer, rate
+        super().__init__(pool_maxsize=_CONNECTIONS)
 
     def init_poolmanager(self, *arguments: Any, **more: Any) -> None:
         """Make the pools of requests without a proxy."""
         super().init_poolmanager(*arguments, **more)
-        self.poolmanager.pool_classes_by_scheme = _pools(self._limits, self._peer)
+        self.poolmanager.pool_classes_by_scheme = _pools(self._limits, self._peer, self._rate)
 
     def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
         """Make the pools of requests through a proxy."""
         manager = super().proxy_manager_for(proxy, **more)
         if type(manager) is ProxyManager:
-            manager.pool_classes_by_scheme = _pools(self._limits, None)
+            manager.pool_classes_by_scheme = _pools(self._limits, None, self._rate)
         return manager
 
-    def send(self, *arguments: Any, **more: Any) -> requests.Response:
-        """Send a request, when it is its turn."""
-        if self._gap_s:
-            with self._lock:
-                now = time.monotonic()
-                at = max(self._next, now)
-                self._next = at + self._gap_s
-            time.sleep(at - now)
-        response = super().send(*arguments, **more)
-        self.max_retries = self._patient
-        return response
+
+def session(server: str, limits: Limits, guard: Guard, rate: AbstractContextManager[object]) -> requests.Session:
+    """Return a session that keeps no cookies; what goes to the registry itself has connections of its own."""
+    session = requests.Session()
+    session.headers["User-Agent"] = f"image-audit/{__version__}"
+    session.auth = keep_header
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    home, abroad = Adapter(limits, guard.met, rate), Adapter(limits, guard.met_elsewhere, rate)
+    for scheme in ("https://", "http://"):
+        session.mount(f"{scheme}{server}/", home)
+        session.mount(scheme, abroad)
+    return session
 
 
-def asked_to_wait(headers: Mapping[str, str]) -> float:
-    """Return the seconds that `Retry-After` asks for; 0 where it says nothing that can be understood."""
-    try:
-        return float(Retry().parse_retry_after(headers.get("Retry-After", "0")))
-    except (HTTPError, ValueError, OverflowError):
-        return 0.0
+def may_pass(exc: Exception, *, answered: bool) -> bool:
+    """Whether another try may do better. Where the server never `answered`, a refused connection is final."""
+    if isinstance(exc, ValueError):
+        return False  # an address or a header that makes no sense
+    causes = list(_causes(exc))
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+        return False
+    refused = any(isinstance(cause, NewConnectionError | ConnectTimeoutError | ssl.SSLError) for cause in causes)
+    return answered or not refused
 
 
-def _patience(longest_s: int) -> type[Retry]:
-    class Patience(Retry):
-        def get_retry_after(self, response: Any) -> float | None:
-            wanted = super().get_retry_after(response)
-            return None if wanted is None else min(wanted, longest_s)
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what led to it: requests and urllib3 wrap one in the other."""
+    seen: BaseException | None = exc
+    while seen is not None:
+        yield seen
+        seen = seen.__context__
 
-    return Patience
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """How a body that broke off goes on: `rest` opens its content from an offset, within the budget of the request."""
+
+    budget: RetryBudget
+    rest: Callable[[int], requests.Response]
 
 
 class Body(io.RawIOBase):
     """The body of an answer as it came over the wire: whatever Content-Encoding says, nothing is decoded.
 
-    `check` is called before each read, and may raise. Reads raise Unreachable where it comes too slowly or breaks off,
-    and `too_long` after `most` bytes.
+    `check` is called before each read, and may raise. Reads raise Temporary where it comes too slowly or breaks off and
+    can't be resumed, and `too_long` after `most` bytes.
     """
 
     def __init__(
-        self, response: requests.Response, what: str, most: int, too_long: Exception, check: Callable[[], None]
+        self,
+        response: requests.Response,
+        what: str,
+        most: int,
+        too_long: Exception,
+        check: Callable[[], None],
+        resume: Resume | None = None,
     ) -> None:
         self._response, self._what, self._most, self._too_long, self._check = response, what, most, too_long, check
+        self._resume = resume
+        self._broken = False
         self._size = self._marked = 0
 
     def readable(self) -> bool:
@@ -196,25 +221,61 @@ class Body(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Read what comes next."""
-        self._check()
-        try:
-            got = int(self._response.raw.readinto(buffer))
-        except (HTTPError, OSError, ValueError) as exc:
-            raise Unreachable(f"{self._what} breaks off: {reason(exc)}") from exc
-        self._size += got
-        if self._size > self._most:
-            raise self._too_long
-        if self._size - self._marked >= _PIECE:
-            self._marked = self._size
-            answer = self._response.raw._original_response  # as requests itself comes by it
-            if isinstance(answer, _Answer):
-                answer.next_piece()
-        return got
+        if self._resume is None:
+            return self._read(buffer)
+        return self._resume.budget.run(lambda: self._read(buffer))
 
     def close(self) -> None:
         """Let the connection go: where not all was read it is ended."""
         self._response.close()
         super().close()
+
+    def _read(self, buffer: memoryview) -> int:
+        self._check()
+        if self._broken and self._resume is not None:
+            self._response = self._resume.rest(self._size)
+            self._broken = False
+            if self._response.status_code == 200:  # a server that knows no ranges
+                self._read_past(self._size)
+        got = self._receive(buffer)
+        self._count(got)
+        return got
+
+    def _receive(self, buffer: memoryview) -> int:
+        try:
+            return int(self._response.raw.readinto(buffer))
+        except Temporary:
+            self._break()
+            raise
+        except (HTTPError, OSError, ValueError) as exc:
+            self._break()
+            raise Temporary(f"{self._what} breaks off: {reason(exc)}") from exc
+
+    def _read_past(self, count: int) -> None:
+        buffer = memoryview(bytearray(1 << 16))
+        while count:
+            self._check()
+            got = self._receive(buffer[:count])
+            if not got:
+                self._break()
+                raise Temporary(f"{self._what} breaks off, and is shorter than before")
+            count -= got
+
+    def _break(self) -> None:
+        self._response.close()
+        self._broken = True
+
+    def _count(self, got: int) -> None:
+        self._size += got
+        if self._size > self._most:
+            raise self._too_long
+        if got and self._resume is not None:
+            self._resume.budget.progressed()
+        if self._size - self._marked >= _PIECE:
+            self._marked = self._size
+            answer = self._response.raw._original_response  # as requests itself comes by it
+            if isinstance(answer, _Answer):
+                answer.next_piece()
 
 
 def read_at_most(body: Body) -> bytes:

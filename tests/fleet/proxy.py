@@ -14,11 +14,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
 
+_MOST = 4
 FAULTS = ("status 500", "busy", "slow down", "dropped", "cut", "corrupt")
 
 
 class Proxy:
     """Forwards GET and HEAD. `faults` is the share of requests that fail, in turn by each of `ways`.
+
+    Of one request so many fail as a client bears: _MOST at most, and damaged bytes once.
 
     `replaced` are answers of the proxy's own, by path; `retry_after` what a busy registry says of when to come again.
     With `uses`, a token is good for so many requests: then the registry sees them without it, as if it had expired.
@@ -49,6 +52,7 @@ class Proxy:
         """Forget what was counted."""
         self.asked: Counter[tuple[str, str]] = Counter()
         self.failed: Counter[str] = Counter()
+        self._failed: dict[tuple[str, str], list[str]] = {}
         self.bytes = 0
         self._random = random.Random(1)
         self._lock = threading.Lock()
@@ -88,6 +92,10 @@ class Proxy:
             if path == "/v2/" or self._random.random() >= self.faults:
                 return None
             way = self._random.choice(self.ways)
+            before = self._failed.setdefault((method, path), [])
+            if len(before) >= _MOST or (way == "corrupt" and way in before):
+                return None
+            before.append(way)
             self.failed[way] += 1
             return way
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import email.utils
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from urllib3.util import Retry
 
 from auditor.errors import Unreachable
 from auditor.fleet import survey
-from auditor.fleet.patience import patient
 from auditor.images.client import Client
+from auditor.images.retry import TRIES, Clock
 from tests.conftest import Cli, free_port
 from tests.fleet.conftest import Sweeps
 from tests.fleet.planted import Content, Remote, application
@@ -25,15 +25,13 @@ pytestmark = pytest.mark.registry
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """The pauses that were made between two attempts; nobody waits for them."""
+    """The pauses that were made between two tries; nobody waits for them."""
     made: list[float] = []
 
-    def sleep(self: Retry, response: object = None) -> None:
-        wanted = self.get_retry_after(response) if response is not None else None  # type: ignore[arg-type]
-        made.append(self.get_backoff_time() if wanted is None else wanted)
+    def sleep(_: Clock, seconds: float, stopped: threading.Event) -> None:
+        made.append(seconds)
 
-    monkeypatch.setattr(Retry, "sleep", sleep)
-    monkeypatch.setitem(patient.__kwdefaults__ or {}, "sleep", made.append)
+    monkeypatch.setattr(Clock, "sleep", sleep)
     yield made
 
 
@@ -68,7 +66,7 @@ def test_one_that_goes_away_in_the_middle_is_waited_for_and_then_given_up(
     monkeypatch.setattr(proxy, "fault", fault)
     with pytest.raises(Unreachable, match="the sweep ends here, and goes on there when it is run again"):
         sweeps(proxy.address)
-    assert len(pauses) > 3 * 4
+    assert len(pauses) >= 3 * (TRIES - 1)
     monkeypatch.setattr(proxy, "fault", count)
     assert len(sweeps(proxy.address)["images"]) == 40
 

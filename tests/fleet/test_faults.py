@@ -15,16 +15,16 @@ from typing import Any
 
 import pytest
 
-from auditor.errors import StoreError, Unreachable
-from auditor.fleet import patience
-from auditor.fleet.patience import patient
+from auditor.errors import StoreError
 from auditor.fleet.store import Store
+from auditor.images.retry import TRIES, Clock
 from auditor.scan import Scanner
 from tests.conftest import Cli
 from tests.fleet.conftest import Postgres, Sweeps, without_times
 from tests.fleet.planted import Content, Remote, application
 from tests.fleet.proxy import FAULTS, Proxy
 from tests.images import OCI, descriptor, token
+from tests.transports.clock import VirtualClock
 
 pytestmark = pytest.mark.registry
 Filled = tuple[str, Content]
@@ -135,12 +135,43 @@ def test_a_registry_that_does_not_answer_ends_the_sweep_with_one_line(cli: Cli) 
     assert done.status == 2 and "does not answer" in done.err and len(done.err.splitlines()) == 1
 
 
-def test_the_rate_is_kept(sweeps: Sweeps, filled: Filled, proxy_to: Callable[[str], Proxy]) -> None:
+@pytest.fixture
+def virtual_clock(monkeypatch: pytest.MonkeyPatch) -> VirtualClock:
+    """The clock of all clients."""
+    clock = VirtualClock()
+    for name in ("now", "date", "sleep"):
+        monkeypatch.setattr(Clock, name, staticmethod(getattr(clock, name)))
+    return clock
+
+
+def test_the_rate_is_kept(
+    sweeps: Sweeps, filled: Filled, proxy_to: Callable[[str], Proxy], virtual_clock: VirtualClock
+) -> None:
     proxy = proxy_to(filled[0])
-    began = time.monotonic()
-    sweeps(proxy.address, rate=100, repos=("team1/*",))
+    proxy.faults = 0.15
+    sweeps(proxy.address, rate=10, repos=("team1/*",))
     asked = sum(proxy.asked.values())
-    assert asked > 40 and (time.monotonic() - began) >= (asked - 1) / 100
+    assert asked > 40 and virtual_clock.now() >= (asked - 1) / 10
+
+
+@pytest.mark.parametrize("way", ["busy", "slow down", "status 500", "dropped", "cut"])
+@pytest.mark.parametrize("what", ["manifests", "blobs", "tags"])
+def test_a_lasting_fault_is_asked_a_few_times_an_object(
+    sweeps: Sweeps, address: str, proxy_to: Callable[[str], Proxy], virtual_clock: VirtualClock, way: str, what: str
+) -> None:
+    Remote(address).push("team/app", "1", application(0, "app", token(1)))
+    proxy = proxy_to(address)
+    count = proxy.fault
+
+    def fault(method: str, path: str) -> str | None:
+        count(method, path)
+        return way if f"/{what}/" in path else None
+
+    proxy.fault = fault  # type: ignore[method-assign]
+    found = sweeps(proxy.address)
+    assert [item["reference"].partition(":")[0] for item in found["failed"]] == ["team/app"]
+    asked = {key: number for key, number in proxy.asked.items() if f"/{what}/" in key[1]}
+    assert asked and max(asked.values()) == TRIES
 
 
 def test_a_store_that_is_away_for_a_while_is_waited_for(
@@ -182,17 +213,3 @@ def test_a_full_disk_is_said_in_one_line_and_the_next_run_goes_on(cli: Cli, fill
     assert done.stderr.decode().count("\n") == 1 and b"full.sqlite" in done.stderr
     again = cli(*SCAN, filled[0], "--store", url, "--format", "json")
     assert again.status == 1 and len(again.json["images"]) == 40 and again.json["failed"] == []
-
-
-def test_patience_ends_and_grows() -> None:
-    slept: list[float] = []
-    count = 0
-
-    def attempt() -> None:
-        nonlocal count
-        count += 1
-        raise Unreachable("away")
-
-    with pytest.raises(Unreachable):
-        patient(attempt, sleep=slept.append)
-    assert count == patience.ATTEMPTS and slept[-1] > slept[0]
