@@ -50,9 +50,6 @@ def scan(registry: str | None, form: str, **given: Any) -> int:
         sweeping.check_report(given["report_dir"])
         with progress(quiet=given["quiet"], verbose=given["verbose"]) as bar:
             sweep = setup.run(bar)
-        if not sweep.counts["images"] and not sweep.counts["failed"]:
-            fitting = f" that fits {sweep.choice}" if sweep.choice else ""
-            options.warn(f"{sweep.registry} showed no image{fitting}: nothing was audited")
         for line in notifier.tell(setup.store, sweep):
             options.warn(line)
         sweeping.write_report(setup.store, sweep, given["report_dir"])
@@ -134,7 +131,7 @@ def report(registry: str | None, form: str, report_dir: Path | None, store_url: 
         sweep = _last_sweep(store, registry)
         sweeping.write_report(store, sweep, report_dir)
         _show(store, sweep, form, paged=report_dir is not None, quiet=quiet)
-    return EXIT_CLEAN
+        return _told_nothing(sweep)
 
 
 def _watched_sweep(registry: str | None, form: str, given: Mapping[str, Any], notifier: Notifier) -> SweepRow:
@@ -185,11 +182,20 @@ def _last_sweep(store: Store, registry: str | None) -> SweepRow:
 def _status(sweep: SweepRow, fail_on: Severity | None, *, strict: bool) -> int:
     from auditor.model import Severity
 
-    if failed := sweep.counts["failed"]:
+    counts = sweep.counts
+    bad = fail_on is not None and any(counts[one] for one in Severity if one.rank >= fail_on.rank)
+    if sweep.nothing_audited and (counts["failed"] or not bad):  # else withdrawn images alone hold something
+        return _told_nothing(sweep)
+    if failed := counts["failed"]:
         options.warn(f"{failed} of the registry's references were not audited, see `failed`")
         if strict:
             return EXIT_FAILED
-    if fail_on is None:
-        return EXIT_CLEAN
-    bad = sum(sweep.counts[severity] for severity in Severity if severity.rank >= fail_on.rank)
     return EXIT_FOUND if bad else EXIT_CLEAN
+
+
+def _told_nothing(sweep: SweepRow) -> int:
+    """Say why nothing was audited, and return the exit code; EXIT_CLEAN where something was."""
+    if sweep.nothing_audited is None:
+        return EXIT_CLEAN
+    options.warn(sweep.nothing_audited)
+    return EXIT_FAILED

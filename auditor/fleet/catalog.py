@@ -42,6 +42,12 @@ class Wanted:
     versions: tuple[str, ...] | None
     rules: Registry
 
+    def is_about(self, tags: Sequence[str]) -> bool:
+        """Whether an image that these tags named is wanted; one that had none is where all are."""
+        if self.versions is not None:
+            return any(tag in self.versions for tag in tags)
+        return bool(tags_wanted(tags, self.rules)) or not (tags or self.rules.tags)
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from auditor.fleet import schema as t
 from auditor.fleet.manifests import Leaf, chunks, made, put_manifest
-from auditor.fleet.spans import Sweep, close, put_seen
+from auditor.fleet.spans import Sweep, put_seen
 from auditor.fleet.store import Store, put
 from auditor.images.manifest import Descriptor
 from auditor.model import Finding
@@ -125,23 +125,23 @@ def finish(store: Store, sweep: Sweep, now: str, numbers: Mapping[str, int]) -> 
         own = select(t.sweep.c.registry, t.sweep.c.scope).where(t.sweep.c.id == sweep.id).subquery()
         same = select(t.sweep.c.id).join(own, (t.sweep.c.registry == own.c.registry) & (t.sweep.c.scope == own.c.scope))
         before = list(connection.execute(same.where(t.sweep.c.id < sweep.id)).scalars())
-        for seen in (t.seen_image, t.seen_tag):
+        for seen in (t.seen_image, t.seen_tag, t.withdrawn):
             connection.execute(delete(seen).where(seen.c.sweep.in_(before)))
 
     store.write(work)
 
 
 def _keep_findings(connection: Connection, sweep: Sweep, image: int, audit: Audit) -> None:
-    """Bring the findings of an image up to date; what this audit did not find is gone from it.
+    """Bring the findings of an image up to date.
 
-    Nothing is gone by an audit that did not read everything for a transient cause.
+    One that this audit does not report (other rules, another baseline) is not held any more. It is not gone: the image
+    is the same. An audit that did not read everything, for a transient cause, takes nothing back.
     """
     found = {finding.id for finding in audit.findings}
     own = select(t.finding.c.id, t.finding.c.finding).where(t.finding.c.image == image)
     lost = [row.id for row in connection.execute(own) if row.finding not in found and not audit.transient]
     for chunk in chunks(lost):
         connection.execute(update(t.finding).where(t.finding.c.id.in_(chunk)).values(held=False))
-    close(connection, sweep, t.finding, t.finding.c.id, lost)
     for finding in audit.findings:
         values = {**_finding_row(audit, finding), "held": True}
         put_seen(connection, sweep, t.finding, {"image": image, "finding": finding.id}, values)

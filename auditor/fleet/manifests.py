@@ -70,6 +70,13 @@ def made(image: Image) -> str | None:
     return created if isinstance(created, str) else None
 
 
+def platform_of(text: str | None) -> Platform | None:
+    """Return the platform that a column holds."""
+    os, _, rest = (text or "").partition("/")
+    architecture, _, variant = rest.partition("/")
+    return Platform(os, architecture, variant) if text else None
+
+
 def keep_manifest(store: Store, digest: str, leaves: Sequence[Leaf], created: str | None) -> None:
     """Keep what a manifest consists of, and when its first image was made. Annotations are not kept."""
     store.write(lambda c: put_manifest(c, digest, leaves, created))
@@ -89,10 +96,8 @@ def _leaf(row: Any) -> Leaf:
         "vnd.docker.reference.type": "attestation-manifest",
         "vnd.docker.reference.digest": row.subject,
     }  # fmt: skip
-    os, _, rest = (row.platform or "").partition("/")
-    architecture, _, variant = rest.partition("/")
-    platform = Platform(os, architecture, variant) if row.platform else None
-    return Leaf(Descriptor(row.media_type, Digest(row.digest), row.size, annotations, platform), row.subject)
+    descriptor = Descriptor(row.media_type, Digest(row.digest), row.size, annotations, platform_of(row.platform))
+    return Leaf(descriptor, row.subject)
 
 
 def _leaf_row(manifest: str, position: int, leaf: Leaf) -> dict[str, Any]:

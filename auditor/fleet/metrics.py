@@ -30,7 +30,8 @@ class Metrics:
         self._new = self._counter("new_findings", "Findings that were new in their repository.")
         self._images = self._gauge("images", "Images of the last sweep, one a platform.")
         self._unique = self._gauge("layers", "Different layers of those images.")
-        self._findings = self._gauge("findings", "Findings of the last sweep.", "severity")
+        self._findings = self._gauge("findings", "Findings of the last sweep, withdrawn images included.", "severity")
+        self._withdrawn = self._gauge("withdrawn_images", "Images without a tag that are not known to be deleted.")
         self._failures = self._gauge("failures", "References that the last sweep could not audit.")
         self._duration = self._gauge("sweep_duration_seconds", "How long the last sweep took.")
         self._sweeping = self._gauge("sweeping", "1 during a sweep.")
@@ -58,7 +59,12 @@ class Metrics:
 
     def show(self, sweep: SweepRow) -> None:
         """Show what a sweep found, this one's or one of an earlier run."""
-        for gauge, key in ((self._images, "images"), (self._unique, "layers_unique"), (self._failures, "failed")):
+        for gauge, key in (
+            (self._images, "images"),
+            (self._withdrawn, "withdrawn"),
+            (self._unique, "layers_unique"),
+            (self._failures, "failed"),
+        ):
             gauge.labels(self.registry).set(sweep.counts[key])
         for severity in Severity:
             self._findings.labels(self.registry, severity.value).set(sweep.counts[severity])

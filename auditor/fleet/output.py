@@ -13,7 +13,7 @@ from rich.text import Text
 
 from auditor.data import data_path
 from auditor.fleet import queries
-from auditor.fleet.rows import ImageRow, SweepRow
+from auditor.fleet.rows import ImageRow, SweepRow, WithdrawnRow
 from auditor.fleet.store import Store
 from auditor.model import Severity
 from auditor.report.text import plural, printable, shortened, size
@@ -21,6 +21,8 @@ from auditor.report.text import plural, printable, shortened, size
 SCHEMA = "image-audit-sweep/1"
 _STYLES = {"critical": "bold white on red", "high": "bold red", "medium": "yellow", "low": "cyan"}
 _MAX_SHOWN = 20
+PULLABLE = {True: "can still be pulled", False: "deleted", None: "may still be pulled: the registry did not say"}
+"""The answers about a withdrawn image, for people."""
 
 
 def sweep_schema() -> dict[str, Any]:
@@ -49,6 +51,7 @@ def document(store: Store, sweep: SweepRow, page: Callable[[ImageRow], str | Non
             {"secret_id": item.secret, "rule": item.rule, "images": list(item.images)}
             for item in queries.shared_secrets(store, sweep.id)
         ],
+        "withdrawn": [_withdrawn_image(row) for row in queries.withdrawn(store, sweep.id)],
         "failed": [
             {"reference": reference, "reason": reason} for reference, reason in queries.failures(store, sweep.id)
         ],
@@ -69,8 +72,18 @@ def _image(row: ImageRow, page: str | None) -> dict[str, Any]:
     }
 
 
+def _withdrawn_image(row: WithdrawnRow) -> dict[str, Any]:
+    return {
+        "repository": row.image.repository,
+        "digest": row.image.digest,
+        "tags": list(row.tags),
+        "pullable": row.pullable,
+        "by_severity": row.image.by_severity,
+    }
+
+
 def render(store: Store, sweep: SweepRow, *, width: int = 80, color: bool = False) -> str:
-    """Return a sweep as text of at most `width` columns: images with findings, what they share, what failed."""
+    """Return a sweep as text of at most `width` columns: images with findings, withdrawn ones, failures."""
     out = io.StringIO()
     console = Console(
         file=out, width=width, force_terminal=color, no_color=not color, highlight=False, legacy_windows=False
@@ -95,8 +108,9 @@ def _parts(store: Store, sweep: SweepRow) -> list[RenderableType]:
     if rows:
         parts.append(_images(rows))
     parts += _shared(store, sweep.id)
+    parts += _withdrawn(store, sweep.id)
     parts += _failed(store, sweep.id)
-    parts.append(_summary(counts))
+    parts.append(_summary(sweep))
     return parts
 
 
@@ -146,6 +160,21 @@ def _shared(store: Store, sweep: int) -> list[RenderableType]:
     return [lines]
 
 
+def _withdrawn(store: Store, sweep: int) -> list[RenderableType]:
+    found = [row for row in queries.withdrawn(store, sweep) if row.image.by_severity]
+    if not found:
+        return []
+    lines = Text("\nWithdrawn: no tag names these images any more", style="bold")
+    for row in found[:_MAX_SHOWN]:
+        tags = f" (was {printable(', '.join(row.tags[:3]))})" if row.tags else ""
+        counts = ", ".join(f"{number} {severity}" for severity, number in row.image.by_severity.items())
+        name = f"{printable(row.image.repository)}@{row.image.digest}"
+        lines.append(f"\n  {name}{tags}: {counts}; {PULLABLE[row.pullable]}", style="not bold")
+    if len(found) > _MAX_SHOWN:
+        lines.append(f"\n  and {len(found) - _MAX_SHOWN} more", style="not bold dim")
+    return [lines]
+
+
 def _failed(store: Store, sweep: int) -> list[RenderableType]:
     failed = queries.failures(store, sweep)
     if not failed:
@@ -158,8 +187,13 @@ def _failed(store: Store, sweep: int) -> list[RenderableType]:
     return [lines]
 
 
-def _summary(counts: dict[str, int]) -> Text:
+def _summary(sweep: SweepRow) -> Text:
+    counts = sweep.counts
+    if sweep.nothing_audited and not counts["withdrawn"]:
+        return Text("\nnothing was audited", style="bold")
     found = ", ".join(f"{counts[severity]} {severity}" for severity in Severity if counts[severity])
     text = Text("\n" + (f"{plural(counts['secrets'], 'secret')}: {found}" if found else "no findings"), style="bold")
     text.append(f"; {counts['new']} new, {counts['gone']} gone since the last sweep", style="not bold")
+    if counts["withdrawn"]:
+        text.append(f"; {plural(counts['withdrawn'], 'withdrawn image')} not deleted", style="not bold")
     return text

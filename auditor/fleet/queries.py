@@ -4,7 +4,8 @@
     last_sweep(store, registry)         the newest that finished, of all of the registry where there is one
     alike(store, sweep)                 those that compare with a sweep: the trends
     images(store, sweep)                with tags, counts by severity and state, new and gone
-    findings(store, sweep)              with first and last seen, and the image that holds each
+    withdrawn(store, sweep)             images that no tag names any more, and whether they can be pulled
+    findings(store, sweep)              of both, but for deleted images; with first and last seen
     new_findings, gone_findings         one a repository and finding id
     shared_secrets(store, sweep)        secrets that more than one image holds
     leaking_layers(store, sweep)        which tags and images still hold the layer that brought a secret in, since when
@@ -12,8 +13,8 @@
     failures(store, sweep)              what was not audited
     report(store, image)                the JSON report of one image, masked
 
-New is what no image of its repository held before, as far as sweeps have looked. Gone is what one held: the sweep
-looked for it, and no image of the repository holds it any more. A tag's images are those of all platforms of what it
+New is what no image of its repository held before, as far as sweeps have looked. Gone is what one held whose digest is
+deleted by now, where no other image of the repository holds it. A tag's images are those of all platforms of what it
 names. Images and findings are known of the newest sweep of each kind (same registry, same options), counts of all.
 """
 
@@ -28,9 +29,19 @@ from typing import Any
 from sqlalchemy import Select, and_, func, select
 
 from auditor.fleet import schema as t
-from auditor.fleet.rows import FindingRow, ImageRow, LeakingLayer, SharedSecret, SweepRow, finding_row, sweep_row
+from auditor.fleet.rows import (
+    FindingRow,
+    ImageRow,
+    LeakingLayer,
+    SharedSecret,
+    SweepRow,
+    WithdrawnRow,
+    finding_row,
+    sweep_row,
+)
 from auditor.fleet.statements import (
     findings_where,
+    gone_in,
     held_by_seen,
     ids_after,
     ids_before,
@@ -38,7 +49,7 @@ from auditor.fleet.statements import (
     repositories_of,
     seen_images,
     seen_tags,
-    tags_before,
+    withdrawn_images,
 )
 from auditor.fleet.store import Store
 from auditor.model import Severity, State
@@ -66,33 +77,35 @@ def alike(store: Store, sweep: SweepRow) -> list[SweepRow]:
 def images(store: Store, sweep: int) -> list[ImageRow]:
     """Return the images that a sweep saw."""
     tags = _tags(store, sweep)
-    rows = findings(store, sweep)
+    held = _by_image(findings(store, sweep))
     new, gone = new_findings(store, sweep), gone_findings(store, sweep)
     fresh = {(row.repository, row.id) for row in new}
     lost = _lost(store, sweep, {(row.repository, row.id) for row in gone})
-    held: dict[int, list[FindingRow]] = {}
-    for row in rows:
-        held.setdefault(row.image, []).append(row)
-    seen = [
-        ImageRow(
-            row.id,
-            row.repository,
-            row.digest,
-            row.platform,
-            tags.get(row.id, ()),
-            _counted(Severity, [finding.severity for finding in held.get(row.id, ())]),
-            _counted(State, [finding.state for finding in held.get(row.id, ())]),
-            sum((finding.repository, finding.id) in fresh for finding in held.get(row.id, ())),
-            len(set().union(*(lost.get((row.repository, tag, row.platform), ()) for tag in tags.get(row.id, ())))),
-            row.first_seen,
-        )
-        for row in _all(store, seen_images(sweep))
-    ]
+    seen = []
+    for row in _all(store, seen_images(sweep)):
+        own, names = held.get(row.id, []), tags.get(row.id, ())
+        gone_ids = set().union(*(lost.get((row.repository, tag, row.platform), ()) for tag in names))
+        seen.append(_image(row, names, own, sum((one.repository, one.id) in fresh for one in own), len(gone_ids)))
     return sorted(seen, key=lambda image: (image.repository, image.tags, image.platform or "", image.digest))
 
 
+def withdrawn(store: Store, sweep: int) -> list[WithdrawnRow]:
+    """Return the images that no tag named any more, those that can be pulled or may be before deleted ones."""
+    rows = _all(store, withdrawn_images(sweep))
+    own = select(t.withdrawn.c.image).where(t.withdrawn.c.sweep == sweep)
+    held = _by_image(_findings(store, and_(t.finding.c.image.in_(own), t.finding.c.held.is_(True)))) if rows else {}
+    found = [
+        WithdrawnRow(_image(row, (), held.get(row.id, []), 0, 0), tuple(json.loads(row.tags)), row.pullable)
+        for row in rows
+    ]
+    return sorted(found, key=lambda one: (one.is_deleted, one.image.repository, one.tags, one.image.digest))
+
+
 def findings(store: Store, sweep: int) -> list[FindingRow]:
-    """Return what the images that a sweep saw hold, the most severe first within an image."""
+    """Return what can be pulled: findings of the images that a sweep saw, and of withdrawn ones that are not deleted.
+
+    The most severe come first within an image.
+    """
     return _findings(store, held_by_seen(sweep))
 
 
@@ -105,7 +118,7 @@ def new_findings(store: Store, sweep: int) -> list[FindingRow]:
 
 def gone_findings(store: Store, sweep: int) -> list[FindingRow]:
     """Return the findings that repositories held before, and do not any more: each id once."""
-    rows = _findings(store, t.finding.c.gone_in == sweep)
+    rows = _findings(store, gone_in(sweep))
     there = {(row.name, row.finding) for row in _all(store, ids_after(sweep))} if rows else set()
     return _each_once(row for row in rows if (row.repository, row.id) not in there)
 
@@ -201,6 +214,7 @@ def numbers(store: Store, sweep: int) -> dict[str, int]:
         "new": len(new_findings(store, sweep)),
         "gone": len(gone_findings(store, sweep)),
         "failed": len(failures(store, sweep)),
+        "withdrawn": sum(not row.is_deleted for row in withdrawn(store, sweep)),
         **layer_numbers(store, sweep),
     }
 
@@ -225,11 +239,29 @@ def _tags(store: Store, sweep: int) -> dict[int, tuple[str, ...]]:
 
 
 def _lost(store: Store, sweep: int, gone: set[tuple[str, str]]) -> dict[tuple[str, str, str | None], set[str]]:
-    """Return the gone findings by the repository, tag and platform that held them before."""
+    """Return the gone findings by repository, tag and platform: of the tags that last named their images."""
     found: dict[tuple[str, str, str | None], set[str]] = {}
-    for row in _all(store, tags_before(sweep)) if gone else ():
-        if (row.repository, row.finding) in gone:
-            found.setdefault((row.repository, row.name, row.platform), set()).add(row.finding)
+    deleted = [row for row in withdrawn(store, sweep) if row.is_deleted] if gone else []
+    held = _by_image(_findings(store, gone_in(sweep))) if deleted else {}
+    for row in deleted:
+        own = {one.id for one in held.get(row.image.id, ()) if (one.repository, one.id) in gone}
+        for tag in row.tags:
+            found.setdefault((row.image.repository, tag, row.image.platform), set()).update(own)
+    return found
+
+
+def _image(row: Any, tags: tuple[str, ...], held: Sequence[FindingRow], new: int, gone: int) -> ImageRow:
+    severities = _counted(Severity, [finding.severity for finding in held])
+    states = _counted(State, [finding.state for finding in held])
+    return ImageRow(
+        row.id, row.repository, row.digest, row.platform, tags, severities, states, new, gone, row.first_seen
+    )
+
+
+def _by_image(rows: Sequence[FindingRow]) -> dict[int, list[FindingRow]]:
+    found: dict[int, list[FindingRow]] = {}
+    for row in rows:
+        found.setdefault(row.image, []).append(row)
     return found
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, func, or_, select
+from typing import Any
+
+from sqlalchemy import Connection, Select, delete, func, or_, select
 
 from auditor.fleet import lease
 from auditor.fleet import schema as t
@@ -20,8 +22,9 @@ def forget(store: Store, before: str) -> int:
         alive = lease.names(connection)
         old = _old(connection, before, alive)
         for chunk in chunks(old):
-            for table in (t.finding, t.tag, t.image):
+            for table in (t.finding, t.image):
                 connection.execute(delete(table).where(table.c.last_seen.in_(chunk)))
+            connection.execute(delete(t.tag).where(t.tag.c.last_seen.in_(chunk), t.tag.c.manifest.not_in(_kept())))
             connection.execute(delete(t.sweep).where(t.sweep.c.id.in_(chunk)))
         if old and not any(lease.is_sweep(name) for name in alive):  # whose images would come a moment later
             _forget_orphans(connection, max(old))
@@ -41,6 +44,11 @@ def _old(connection: Connection, before: str, alive: set[str]) -> list[int]:
         for row in connection.execute(old)
         if row.finished is not None or lease.sweep_lease(row.registry, row.scope) not in alive
     ]
+
+
+def _kept() -> Select[Any]:
+    """Select the manifests that led to images which are kept: a withdrawn image is told with its last tags."""
+    return select(t.leaf.c.manifest).join(t.image, t.image.c.digest == t.leaf.c.digest)
 
 
 def _forget_orphans(connection: Connection, last: int) -> None:

@@ -20,6 +20,22 @@ class SweepRow:
     counts: dict[str, int]
     choice: str | None = None
 
+    @property
+    def nothing_audited(self) -> str | None:
+        """Why no image was audited, and what to do, in one line; None where one was."""
+        if self.counts["images"]:
+            return None
+        if failed := self.counts["failed"]:
+            return (
+                f"{self.registry}: nothing was audited: each of its {failed} references failed; "
+                "see the reasons under `failed`, and scan again"
+            )
+        fitting = f" fits {self.choice}" if self.choice else " is there"
+        return (
+            f"{self.registry}: nothing was audited: no repository with a tag{fitting}; "
+            "check the name and the globs, or list references with --from FILE"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class FindingRow:
@@ -69,6 +85,23 @@ class ImageRow:
     def name(self) -> str:
         """`repository@digest`."""
         return f"{self.repository}@{self.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawnRow:
+    """An image that no tag names any more. `tags` are the last ones that did.
+
+    `pullable` is whether its digest can be pulled, None where that could not be asked.
+    """
+
+    image: ImageRow
+    tags: tuple[str, ...]
+    pullable: bool | None
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the registry says that it has the digest no more."""
+        return self.pullable is False
 
 
 @dataclass(frozen=True, slots=True)

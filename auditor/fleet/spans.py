@@ -1,7 +1,8 @@
-"""What is there and what is gone: tags, images and findings, as a sweep sees them.
+"""Presence intervals of tags, images and findings, as a sweep sees them.
 
-A sweep may look at a part of a registry. What it did not look at stays as it is; gone is what it looked for and did
-not find. schema/ says how the columns tell that.
+A sweep may look at a part of a registry. What it did not look at stays as it is. A tag is gone where the sweep looked
+and did not find it. An image without a tag is withdrawn (withdrawn.py); with its findings it is gone once its digest is
+deleted. schema/ describes the columns.
 """
 
 from __future__ import annotations
@@ -50,17 +51,15 @@ class Sighting:
 
 
 def see(store: Store, sweep: Sweep, repository: int, seen: Sighting) -> None:
-    """Note what a repository holds now, and what it held and does not any more. It is one transaction."""
+    """Note which tags and images a repository has now, and which tags it has no more. It is one transaction."""
 
     def work(connection: Connection) -> None:
-        tags, moved = _see_tags(connection, sweep, repository, seen)
+        tags = _see_tags(connection, sweep, repository, seen)
         own = select(t.image.c.id, t.image.c.digest).where(t.image.c.repository == repository)
         wanted = set(seen.images)
         images = [row.id for row in connection.execute(own) if row.digest in wanted]
         extend(connection, sweep, t.image, t.image.c.id, images)
         extend(connection, sweep, t.finding, t.finding.c.image, images, t.finding.c.held.is_(True))
-        if seen.complete and (moved or sweep.resumed):
-            _close_images(connection, sweep, repository)
         _note(connection, sweep, repository, t.seen_tag, t.tag, tags)
         _note(connection, sweep, repository, t.seen_image, t.image, images)
 
@@ -101,14 +100,17 @@ def close(connection: Connection, sweep: Sweep, table: Any, column: Any, keys: S
 
 
 def known_repositories(store: Store, host: str) -> list[str]:
-    """Return the repositories of a registry that had a tag when they were last looked at."""
-    held = select(t.tag.c.repository).where(t.tag.c.gone_in.is_(None))
-    wanted = select(t.repository.c.name).where(t.repository.c.host == host, t.repository.c.id.in_(held))
+    """Return the repositories of a registry that had a tag, or an image, when they were last looked at."""
+    tagged = select(t.tag.c.repository).where(t.tag.c.gone_in.is_(None))
+    held = select(t.image.c.repository).where(t.image.c.gone_in.is_(None))
+    wanted = select(t.repository.c.name).where(
+        t.repository.c.host == host, or_(t.repository.c.id.in_(tagged), t.repository.c.id.in_(held))
+    )
     return list(store.read(lambda c: c.execute(wanted).scalars().all()))
 
 
-def _see_tags(connection: Connection, sweep: Sweep, repository: int, seen: Sighting) -> tuple[list[int], bool]:
-    """Bring the tags up to date; return the rows of those that are shown, and whether one is gone."""
+def _see_tags(connection: Connection, sweep: Sweep, repository: int, seen: Sighting) -> list[int]:
+    """Bring the tags up to date; return the rows of those that are shown."""
     tags = {name[:_TAG]: manifest for name, manifest in seen.tags.items()}
     shown = {name[:_TAG] for name in seen.shown}
     own = select(t.tag.c.id, t.tag.c.name, t.tag.c.manifest, t.tag.c.gone_in).where(t.tag.c.repository == repository)
@@ -122,34 +124,18 @@ def _see_tags(connection: Connection, sweep: Sweep, repository: int, seen: Sight
     ]
     if made:
         connection.execute(insert(t.tag), made)
-    gone: list[int] = []
     if seen.complete:
         there = [row for row in rows if row.gone_in is None and same.get(row.name) != row.id]
         gone = [row.id for row in there if _is_gone(row.name, tags, seen.listed)]
         close(connection, sweep, t.tag, t.tag.c.id, gone)
     if made:
         same = {row.name: row.id for row in connection.execute(own) if tags.get(row.name) == row.manifest}
-    return [number for name, number in same.items() if name in shown], bool(gone)
+    return [number for name, number in same.items() if name in shown]
 
 
 def _is_gone(name: str, tags: Mapping[str, str], listed: Collection[str] | None) -> bool:
     """Whether a tag moved to what `tags` says, or was deleted."""
     return name in tags or (listed is not None and ":" not in name and name not in listed)
-
-
-def _close_images(connection: Connection, sweep: Sweep, repository: int) -> None:
-    """Note that the images are gone to which no tag leads any more."""
-    led_to = (
-        select(t.leaf.c.digest)
-        .join(t.tag, t.tag.c.manifest == t.leaf.c.manifest)
-        .where(t.tag.c.repository == repository, t.tag.c.gone_in.is_(None))
-    )
-    alone = select(t.image.c.id).where(
-        t.image.c.repository == repository, t.image.c.gone_in.is_(None), t.image.c.digest.not_in(led_to)
-    )
-    gone = list(connection.execute(alone).scalars())
-    close(connection, sweep, t.image, t.image.c.id, gone)
-    close(connection, sweep, t.finding, t.finding.c.image, gone)
 
 
 def _note(connection: Connection, sweep: Sweep, repository: int, seen: Any, table: Any, rows: Sequence[int]) -> None:

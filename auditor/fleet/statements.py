@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, and_, or_, select
+from sqlalchemy import CompoundSelect, Select, and_, or_, select
 
 from auditor.fleet import schema as t
 
@@ -14,19 +14,30 @@ def images_of(sweep: int) -> Select[Any]:
     return select(t.seen_image.c.image).where(t.seen_image.c.sweep == sweep)
 
 
+def pullable_images(sweep: int) -> CompoundSelect[Any]:
+    """The numbers of the images that a sweep saw, and of those withdrawn ones that are not known to be deleted."""
+    withdrawn = select(t.withdrawn.c.image).where(t.withdrawn.c.sweep == sweep, t.withdrawn.c.pullable.is_not(False))
+    return images_of(sweep).union(withdrawn)
+
+
+def withdrawn_images(sweep: int) -> Select[Any]:
+    """The images that no tag named any more when a sweep looked for them."""
+    return (
+        _images()
+        .add_columns(t.withdrawn.c.tags, t.withdrawn.c.pullable)
+        .join(t.withdrawn, t.withdrawn.c.image == t.image.c.id)
+        .where(t.withdrawn.c.sweep == sweep)
+    )
+
+
 def repositories_of(sweep: int) -> Select[Any]:
     """The numbers of the repositories that hold them."""
-    return select(t.image.c.repository).where(t.image.c.id.in_(images_of(sweep)))
+    return select(t.image.c.repository).where(t.image.c.id.in_(pullable_images(sweep)))
 
 
 def seen_images(sweep: int) -> Select[Any]:
     """The images that a sweep saw."""
-    return (
-        select(t.image.c.id, t.repository.c.name.label("repository"), t.image.c.digest, t.image.c.platform,
-               t.image.c.first_seen)
-        .join(t.repository, t.repository.c.id == t.image.c.repository)
-        .where(t.image.c.id.in_(images_of(sweep)))
-    )  # fmt: skip
+    return _images().where(t.image.c.id.in_(images_of(sweep)))
 
 
 def findings_where(condition: Any) -> Select[Any]:
@@ -42,8 +53,13 @@ def findings_where(condition: Any) -> Select[Any]:
 
 
 def held_by_seen(sweep: int) -> Any:
-    """Whether a finding is in an image that a sweep saw."""
-    return and_(t.finding.c.image.in_(images_of(sweep)), t.finding.c.held.is_(True))
+    """Whether a finding is in an image that a sweep saw, or in a withdrawn one that is not known to be deleted."""
+    return and_(t.finding.c.image.in_(pullable_images(sweep)), t.finding.c.held.is_(True))
+
+
+def gone_in(sweep: int) -> Any:
+    """Whether a finding was in an image that a sweep found to be deleted."""
+    return and_(t.finding.c.gone_in == sweep, t.finding.c.held.is_(True))
 
 
 def ids_before(sweep: int) -> Select[Any]:
@@ -52,7 +68,7 @@ def ids_before(sweep: int) -> Select[Any]:
     What only sweeps have seen that never ended was told to nobody, and does not count.
     """
     untold = select(t.sweep.c.id).where(t.sweep.c.finished.is_(None))
-    there = and_(_there_before(t.finding, sweep), t.finding.c.since.not_in(untold))
+    there = and_(_there_before(sweep), t.finding.c.since.not_in(untold))
     return _ids().where(t.repository.c.id.in_(repositories_of(sweep)), there)
 
 
@@ -69,17 +85,16 @@ def seen_tags(sweep: int) -> Select[Any]:
     return _tagged(t.tag.c.id.in_(own), t.image.c.id.in_(images_of(sweep)))
 
 
-def tags_before(sweep: int) -> Select[Any]:
-    """The tags that were there before, with the findings of theirs that went."""
-    return (
-        _tagged(_there_before(t.tag, sweep), t.finding.c.gone_in == sweep)
-        .join(t.finding, t.finding.c.image == t.image.c.id)
-        .add_columns(t.finding.c.finding)
-    )
+def _there_before(sweep: int) -> Any:
+    own = t.finding.c
+    return and_(own.since < sweep, or_(own.gone_in.is_(None), own.gone_in >= sweep))
 
 
-def _there_before(table: Any, sweep: int) -> Any:
-    return and_(table.c.since < sweep, or_(table.c.gone_in.is_(None), table.c.gone_in >= sweep))
+def _images() -> Select[Any]:
+    return select(
+        t.image.c.id, t.repository.c.name.label("repository"), t.image.c.digest, t.image.c.platform,
+        t.image.c.first_seen,
+    ).join(t.repository, t.repository.c.id == t.image.c.repository)  # fmt: skip
 
 
 def _ids() -> Select[Any]:

@@ -34,7 +34,7 @@ from auditor.errors import StoreError, UsageError
 from auditor.fleet import schema
 from auditor.store.folder import home
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration."""
 
 _FILE = "registry.sqlite"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from auditor.errors import AuditError, ImageError, NotFound, StoreError, Unauthorized, Unreachable
 from auditor.fleet.candidates import Candidate, grouped, parts_of
@@ -21,7 +22,8 @@ from auditor.images.reference import Reference
 from auditor.images.registry import Repository
 from auditor.model import Digest
 
-_MAX_UNANSWERED = 20  # repositories and tags in a row
+_MAX_UNANSWERED = 20  # repositories, tags and digests in a row
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -83,6 +85,20 @@ class Surveyor:
         self._resolve(found, versions)
         found.audited = audited(self._store, found.number)
         return found
+
+    def pullable(self, repository: Repository, digests: Iterable[str]) -> dict[str, bool | None]:
+        """Ask by HEAD which manifests can be pulled by their digest; None where that could not be asked."""
+        answers: dict[str, bool | None] = {}
+        for digest, outcome in self._each(lambda text: self._ask(lambda: repository.look_up(text)), digests):
+            if isinstance(outcome, NotFound):
+                answers[digest] = False
+            elif isinstance(outcome, AuditError):
+                self._hear(outcome)
+                answers[digest] = None
+            else:
+                self._unanswered = 0
+                answers[digest] = True
+        return answers
 
     def _versions(self, found: Survey) -> list[str]:
         wanted = found.wanted
@@ -153,7 +169,7 @@ class Surveyor:
         if self._unanswered >= _MAX_UNANSWERED:  # or each of thousands would be waited for
             raise Unreachable(f"{error}; the sweep ends here, and goes on there when it is run again")
 
-    def _each(self, work: Callable[[str], Digest], items: Iterable[str]) -> Iterable[tuple[str, Digest | AuditError]]:
+    def _each(self, work: Callable[[str], T], items: Iterable[str]) -> Iterable[tuple[str, T | AuditError]]:
         started = [(item, self._pool.submit(work, item)) for item in items]
         for item, future in started:
             try:

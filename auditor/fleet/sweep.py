@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from auditor.errors import AuditError, EngineError, NotFound, StoreError
-from auditor.fleet import ledger, queries, spans
+from auditor.fleet import ledger, queries, spans, withdrawn
 from auditor.fleet.candidates import Candidate, read_image
 from auditor.fleet.catalog import chosen
 from auditor.fleet.concurrency import ConcurrencyLimit
@@ -30,7 +30,9 @@ from auditor.fleet.records import StoredRecords
 from auditor.fleet.spans import Sighting
 from auditor.fleet.store import Store
 from auditor.fleet.survey import Survey, Surveyor
+from auditor.fleet.withdrawn import Withdrawn
 from auditor.images.client import Client
+from auditor.images.manifest import platform_matches
 from auditor.images.registry import Repository
 from auditor.images.source import Image
 from auditor.limits import adopt, current
@@ -107,9 +109,9 @@ class Sweeper:
                 for count, name in ((_SURVEYS, "survey"), (order.parallel, "ask"), (order.parallel, "open"))
             )
             stack.callback(self._client.stop)
-            surveyor = Surveyor(self._store, self._repository, requests, order.platform, self._ask)
+            self._surveyor = Surveyor(self._store, self._repository, requests, order.platform, self._ask)
             wanted = chosen(self._client, order.scope, order.choice, known)
-            jobs = self._jobs(ahead(surveys, surveyor.survey, wanted, _SURVEYS))
+            jobs = self._jobs(ahead(surveys, self._surveyor.survey, wanted, _SURVEYS))
             for step in self._reading(ahead(images, self._opened, jobs, 2 * order.parallel)):
                 lease.check()
                 if isinstance(step, _End):
@@ -182,8 +184,20 @@ class Sweeper:
             survey.roots, survey.shown, self._seen.pop(survey.number), survey.listed, complete=not survey.failed
         )
         spans.see(self._store, self._sweep, survey.number, seen)
+        self._withdraw(survey, seen)
         if survey.failed:
             ledger.keep_failures(self._store, self._sweep, survey.failed)
+
+    def _withdraw(self, survey: Survey, seen: Sighting) -> None:
+        """Note which images no tag names any more, and whether they can be pulled."""
+        found = withdrawn.candidates(self._store, self._sweep, survey.number, seen.images)
+        answers = self._surveyor.pullable(survey.repository, [image.digest for image in found])
+        pullable = {image: answers[image.digest] for image in found}
+        shown = [image for image in found if survey.wanted.is_about(image.tags) and self._is_of_platform(image)]
+        withdrawn.keep(self._store, self._sweep, survey.number, pullable, shown, complete=seen.complete)
+
+    def _is_of_platform(self, image: Withdrawn) -> bool:
+        return image.platform is None or platform_matches(self._order.platform, image.platform)
 
     def _audit(self, job: _Job, image: Image) -> None:
         selection = self._order.selection_for(job.survey.wanted.rules)

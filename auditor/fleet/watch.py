@@ -37,7 +37,7 @@ class Stopped(BaseException):
 class Watch:
     """What is done, and when: `sweep` sweeps once, with all that follows.
 
-    A sweep is good unless it could not be made, or under `strict`, something in it was not audited.
+    A sweep is good unless it could not be made, nothing was audited in it, or, under `strict`, not everything was.
     """
 
     schedule: Schedule
@@ -99,6 +99,8 @@ class Watch:
         say("sweep ended", level, seconds=round(duration_s, 1), **row.counts)
 
     def _why_bad(self, row: SweepRow) -> str | None:
+        if row.nothing_audited:
+            return row.nothing_audited
         failed = row.counts["failed"]
         return f"{failed} references were not audited" if failed and self.strict else None
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from auditor.fleet import ledger, queries, spans
+from auditor.fleet import ledger, queries, spans, withdrawn
 from auditor.fleet.records import StoredRecords
 from auditor.fleet.rows import SweepRow
 from auditor.fleet.spans import Sighting
@@ -35,8 +35,15 @@ class Stored:
     _audits: dict[tuple[str, int], Audit] = field(default_factory=dict)
 
     def sweep(
-        self, day: str, content: Content, *, failed: Sequence[tuple[str, str]] = (), registry: str = REGISTRY
+        self,
+        day: str,
+        content: Content,
+        *,
+        failed: Sequence[tuple[str, str]] = (),
+        registry: str = REGISTRY,
+        pullable: bool | None = False,
     ) -> SweepRow:
+        """Keep a sweep; `pullable` is what the registry says of the images that no tag names any more."""
         started = f"{day}T05:00:00Z"
         sweep = ledger.begin(self.store, registry, "0" * 64, self.scanner.ruleset.digest, started)
         for repository, tagged in content.items():
@@ -49,6 +56,9 @@ class Stored:
                 ledger.keep_image(self.store, sweep, number, "key", leaf, audit)
                 tags[tag or digest] = digest
             spans.see(self.store, sweep, number, Sighting(tags, tags, set(tags.values()), tags))
+            found = withdrawn.candidates(self.store, sweep, number, set(tags.values()))
+            answers = dict.fromkeys(found, pullable)
+            withdrawn.keep(self.store, sweep, number, answers, found, complete=True)
         ledger.keep_failures(self.store, sweep, failed)
         ledger.finish(self.store, sweep, f"{day}T05:10:00Z", queries.numbers(self.store, sweep.id))
         return next(row for row in queries.sweeps(self.store) if row.id == sweep.id)

@@ -68,13 +68,13 @@ class TestParts:
 
     def test_a_moved_tag_is_looked_at_where_it_is_wanted(self, sweeps_in: Sweeps, address: str, remote: Remote) -> None:
         sweeps_in(address)
+        before = remote.push("team/app", "1", application(0, "one", token(1)))
         remote.push("team/app", "1", application(0, "other", token(9)))
-        sweeps_in(address, tags=("2",))
-        assert changes(sweeps_in) == (0, 0)
-        sweeps_in(address, tags=("1",))
-        assert changes(sweeps_in) == (1, 1)
-        sweeps_in(address)
-        assert changes(sweeps_in) == (0, 0)
+        assert sweeps_in(address, tags=("2",))["withdrawn"] == [] and changes(sweeps_in) == (0, 0)
+        assert len(sweeps_in(address, tags=("1",))["withdrawn"]) == 1 and changes(sweeps_in) == (1, 0)
+        remote.delete("team/app", before["digest"])
+        assert len(sweeps_in(address, tags=("1",))["withdrawn"]) == 1 and changes(sweeps_in) == (0, 1)
+        assert sweeps_in(address)["withdrawn"] == [] and changes(sweeps_in) == (0, 0)
 
     def test_an_image_that_is_no_longer_among_the_newest_keeps_its_findings(self, sweeps: Sweeps, address: str) -> None:
         remote = Remote(address)
@@ -126,6 +126,10 @@ class TestFailures:
         assert [item["reference"] for item in found["failed"]] == ["team/app:1"] and changes(sweeps_in) == (0, 0)
         remote.push("team/app", "1", application(0, "fixed", None))
         sweeps_in(address)
+        assert changes(sweeps_in) == (0, 0)
+        before = remote.push("team/app", "old", application(0, "one", token(1)))
+        remote.delete("team/app", before["digest"])
+        sweeps_in(address)
         assert changes(sweeps_in) == (0, 1)
 
     def test_a_repository_that_the_catalog_does_not_list_any_more_is_looked_for(
@@ -162,7 +166,9 @@ def test_what_comes_back_is_new_again_and_known_since_it_was_first_seen(
     sweeps_in: Sweeps, address: str, remote: Remote
 ) -> None:
     sweeps_in(address)
+    before = remote.push("team/web", "1", application(0, "web", token(3)))
     remote.push("team/web", "1", application(0, "clean", None))
+    remote.delete("team/web", before["digest"])
     sweeps_in(address)
     assert changes(sweeps_in) == (0, 1)
     remote.push("team/web", "1", application(0, "web", token(3)))

@@ -199,7 +199,7 @@ def test_a_registry_without_findings_or_images_has_its_pages(stored: Stored, tmp
     for day, content in (("2026-11-23", {"a": {"1": service("a")}}), ("2026-11-24", {})):
         dashboard.write(stored.store, stored.sweep(day, content), tmp_path / "site", CREATED)
         text = (tmp_path / "site" / "index.html").read_text()
-        assert ("No secrets found" if content else "No images") in text
+        assert ("No secrets found" if content else "No images: nothing was audited") in text
         assert "No layer brings a secret in" in (tmp_path / "site" / "layers.html").read_text()
 
 

@@ -84,11 +84,12 @@ def test_what_is_new_and_what_is_gone_is_told_once(sweeps: Sweeps, address: str)
     remote.push("team/app", "1", application(0, "app", token(1)))
     remote.push("team/app", "latest", application(0, "app", token(1)))
     assert [item["new"] for item in sweeps(address)["images"]] == [1]
-    remote.push("team/app", "latest", application(0, "app2", token(2)))
+    leaking = remote.push("team/app", "latest", application(0, "app2", token(2)))
     second = {item["tags"][0]: item for item in sweeps(address)["images"]}
     assert (second["1"]["new"], second["latest"]["new"], second["latest"]["gone"]) == (0, 1, 0)
     assert [row.masked for row in queries.new_findings(sweeps.store, 2)] == [f"ghp_****{token(2)[-4:]}"]
     remote.push("team/app", "latest", application(0, "app3", None))
+    remote.delete("team/app", leaking["digest"])
     third = {item["tags"][0]: item for item in sweeps(address)["images"]}
     assert (third["latest"]["new"], third["latest"]["gone"]) == (0, 1)
     fourth = sweeps(address)

@@ -19,6 +19,7 @@ Cell = str | int | None
 def tables(fleet: Fleet, steps: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield path and text of each table. `steps` are what made the layers, by digest."""
     yield table("images"), _images(fleet)
+    yield table("withdrawn"), _withdrawn(fleet)
     yield table("findings"), _findings(fleet)
     yield table("secrets"), _secrets(fleet)
     yield table("layers"), _layers(fleet, steps)
@@ -39,6 +40,22 @@ def _images(fleet: Fleet) -> str:
                 image.new, image.gone, image.first_seen, fleet.pages[image.id],
             )
             for image in fleet.images
+        ),
+    )  # fmt: skip
+
+
+def _withdrawn(fleet: Fleet) -> str:
+    return _csv(
+        ("repository", "tags", "digest", "platform", "pullable", *Severity, *State, "first_seen", "report"),
+        (
+            (
+                row.image.repository, " ".join(row.tags), row.image.digest, row.image.platform,
+                {True: "yes", False: "no", None: "unknown"}[row.pullable],
+                *(row.image.by_severity.get(kind, 0) for kind in Severity),
+                *(row.image.by_state.get(kind, 0) for kind in State),
+                row.image.first_seen, fleet.pages.get(row.image.id),
+            )
+            for row in fleet.withdrawn
         ),
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ import re
 from auditor.fleet.rows import ImageRow
 
 OVERVIEW, SECRETS, LAYERS, SWEEPS = "index.html", "secrets.html", "layers.html", "sweeps.html"
-TABLES = ("images", "findings", "secrets", "layers", "changes", "sweeps", "failed")
+TABLES = ("images", "withdrawn", "findings", "secrets", "layers", "changes", "sweeps", "failed")
 
 _OURS = re.compile(r"(?:(?:images|secrets|csv)/)?[a-z0-9][a-z0-9-]*\.(?:html|csv)")
 _LEGIBLE = 60  # characters of a repository's name; the digest after it tells names apart

@@ -12,6 +12,7 @@ from auditor.fleet import queries
 from auditor.fleet.dashboard import charts, export
 from auditor.fleet.dashboard.names import LAYERS, OVERVIEW, SECRETS, SWEEPS, TABLES, table
 from auditor.fleet.dashboard.view import Fleet, SecretView, age_days
+from auditor.fleet.output import PULLABLE
 from auditor.fleet.store import Store
 from auditor.model import Severity, State
 from auditor.report.html import render_page
@@ -73,11 +74,13 @@ def _images(store: Store, fleet: Fleet, learnt: _Learnt) -> Pages:
     for view in fleet.secrets:
         for place in view.places:
             held.setdefault(place.image.id, {})[place.finding.id] = view
-    for image in fleet.images:
+    withdrawn = {row.image.id: row for row in fleet.withdrawn}
+    for image in fleet.pullable:
         report = queries.report(store, image.id)
         own = held.get(image.id, {})
         learnt.learn(report, own)
         values = {"root": "../", "fleet": fleet, "row": image, "elsewhere": own}
+        values["withdrawn"] = withdrawn.get(image.id)
         yield fleet.pages[image.id], render_page([report], "fleet-image.html", styles=("fleet.css",), **values)
 
 
@@ -88,6 +91,7 @@ def _overview(fleet: Fleet) -> dict[str, Any]:
     return {
         "severities": _boxes(Severity, (image.by_severity for image in fleet.images)),
         "states": _boxes(State, (image.by_state for image in fleet.images)),
+        "pullable": PULLABLE,
     }
 
 
@@ -107,7 +111,7 @@ def _layers(fleet: Fleet) -> dict[str, Any]:
     return {
         "severities": _boxes(Severity, ([layer.severity] for layer in fleet.layers)),
         "secrets": {layer: list(views.values()) for layer, views in secrets.items()},
-        "pages": {image.name: fleet.pages[image.id] for image in fleet.images},
+        "pages": {image.name: fleet.pages[image.id] for image in fleet.pullable},
         "age_days": age_days,
     }
 

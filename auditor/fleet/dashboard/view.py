@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from auditor.fleet import queries
 from auditor.fleet.dashboard.names import image_page, secret_page
-from auditor.fleet.rows import FindingRow, ImageRow, LeakingLayer, SweepRow
+from auditor.fleet.rows import FindingRow, ImageRow, LeakingLayer, SweepRow, WithdrawnRow
 from auditor.fleet.store import Store
 from auditor.model import Severity, State
 
@@ -70,12 +70,13 @@ class Age:
 class Fleet:
     """A registry as a sweep saw it; `sweeps` are those that compare with it, oldest first.
 
-    `pages` are the images' by their number in the store.
+    `pages` are those of the images, by their number in the store; a withdrawn image has one unless it is deleted.
     """
 
     sweep: SweepRow
     sweeps: tuple[SweepRow, ...]
     images: tuple[ImageRow, ...]
+    withdrawn: tuple[WithdrawnRow, ...]
     pages: dict[int, str]
     by_severity: dict[str, int]
     by_state: dict[str, int]
@@ -88,6 +89,11 @@ class Fleet:
     repositories: dict[str, int]
 
     @property
+    def pullable(self) -> tuple[ImageRow, ...]:
+        """The images with a page: withdrawn ones that are not deleted come last."""
+        return (*self.images, *(row.image for row in self.withdrawn if not row.is_deleted))
+
+    @property
     def findings(self) -> int:
         """How many places hold a secret, over all images."""
         return sum(self.by_severity.values())
@@ -96,22 +102,25 @@ class Fleet:
 def fleet(store: Store, sweep: SweepRow) -> Fleet:
     """Ask the store for all that the site shows."""
     images = queries.images(store, sweep.id)
+    withdrawn = queries.withdrawn(store, sweep.id)
+    pullable = [*images, *(row.image for row in withdrawn if not row.is_deleted)]
     findings = queries.findings(store, sweep.id)
     known = queries.first_seen(store, sweep.id)
     return Fleet(
         sweep=sweep,
         sweeps=tuple(queries.alike(store, sweep)),
         images=tuple(images),
-        pages={image.id: image_page(image) for image in images},
+        withdrawn=tuple(withdrawn),
+        pages={image.id: image_page(image) for image in pullable},
         by_severity=_counted(Severity, (row.severity for row in findings)),
         by_state=_counted(State, (row.state for row in findings)),
-        secrets=_secrets(sweep, images, findings, known),
+        secrets=_secrets(sweep, pullable, findings, known),
         layers=tuple(queries.leaking_layers(store, sweep.id)),
         new=_worst_first(queries.new_findings(store, sweep.id)),
         gone=_worst_first(queries.gone_findings(store, sweep.id)),
         failed=tuple(queries.failures(store, sweep.id)),
         ages=_ages(sweep, findings, known),
-        repositories={name: number for number, name in enumerate(sorted({image.repository for image in images}))},
+        repositories={name: number for number, name in enumerate(sorted({image.repository for image in pullable}))},
     )
 
 

@@ -30,13 +30,15 @@ def number() -> Column[int]:
     return Column("id", Integer, primary_key=True, comment="given by the store")
 
 
-def span() -> tuple[Column[Any] | CheckConstraint, ...]:
+def span(
+    gone: str = "sweep that found it deleted; null while it may be pulled",
+) -> tuple[Column[Any] | CheckConstraint, ...]:
     """Return the columns that say when a row was there: see the package."""
     return (
         Column("first_seen", TIME, nullable=False, comment="start of the first sweep that saw it"),
         Column("since", Integer, nullable=False, comment="sweep from which on it was there without a gap"),
         Column("last_seen", Integer, nullable=False, comment="last sweep that saw it"),
-        Column("gone_in", Integer, comment="sweep that looked and did not find it any more; null while it is there"),
+        Column("gone_in", Integer, comment=gone),
         CheckConstraint("since <= last_seen", "span"),
         CheckConstraint("since <= gone_in", "gone"),
     )

@@ -64,7 +64,7 @@ tag = Table(
     Column(
         "manifest", ForeignKey("manifest.digest"), nullable=False, comment="what it named; a moved tag has two rows"
     ),
-    *span(),
+    *span("sweep that looked and did not find it any more; null while it is there"),
     UniqueConstraint("repository", "name", "manifest"),
 )
 Index("ix_tag_gone_in", tag.c.repository, tag.c.gone_in)

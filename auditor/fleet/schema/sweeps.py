@@ -1,9 +1,10 @@
-"""The sweeps: what they counted, saw and could not audit; who is at one now; and the key that seals secrets."""
+"""The sweeps: their counts, what they saw and could not audit; leases; and the key that seals secrets."""
 
 from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -56,6 +57,13 @@ sweep = Table(
     Column("layers_unique", Integer, nullable=False, server_default="0", comment="different layers of all images"),
     Column("layers_read", Integer, nullable=False, server_default="0", comment="layers that were downloaded"),
     Column("bytes_read", BigInteger, nullable=False, server_default="0", comment="their size as stored"),
+    Column(
+        "withdrawn",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="images that no tag names any more, and that are not known to be deleted",
+    ),
     CheckConstraint("finished IS NULL OR finished >= started", "order"),
 )
 Index("ix_sweep_registry", sweep.c.registry, sweep.c.finished)
@@ -83,6 +91,16 @@ seen_tag = Table(
     Column("tag", ForeignKey("tag.id", ondelete="CASCADE"), primary_key=True, comment="what it saw"),
 )
 Index("ix_seen_tag_tag", seen_tag.c.tag)
+
+withdrawn = Table(
+    "withdrawn",
+    metadata,
+    Column("sweep", ForeignKey("sweep.id", ondelete="CASCADE"), primary_key=True, comment="that looked for it"),
+    Column("image", ForeignKey("image.id", ondelete="CASCADE"), primary_key=True, comment="that no tag names any more"),
+    Column("pullable", Boolean, comment="what a HEAD of its digest said; null: not answered"),
+    Column("tags", Text, nullable=False, comment="the last tags that named it, as a JSON list"),
+)
+Index("ix_withdrawn_image", withdrawn.c.image)
 
 lease = Table(
     "lease",
