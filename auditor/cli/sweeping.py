@@ -6,7 +6,7 @@ import datetime
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2s
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from auditor.limits import within
 if TYPE_CHECKING:
     from auditor.baseline import Baseline
     from auditor.detect.rules import Ruleset
-    from auditor.fleet.engine import Engine, Source
+    from auditor.fleet.engine import Engine
     from auditor.fleet.lease import Lease
     from auditor.fleet.notify import Notifier
     from auditor.fleet.order import Order
@@ -70,13 +70,13 @@ class Setup:
         from auditor.fleet.sweep import Sweeper
 
         cache = effective.cache(self.given["cache_dir"])
-        client = _source(self.given, self.order).client()
+        client = self.order.source.client()
         client.reach()  # of a registry that is down one hears at once: rules may take a while to compile
         with (
             effective.scanner(self.rules, self.given["jobs"], options.warn, progress, cache=cache) as scanner,
-            closing(_engine(self.given, self.order, self.store, scanner, client)) as engine,
+            _engine(self.given, self.order, self.store, scanner, client) as (engine, own),
         ):
-            number = Sweeper(self.store, scanner, engine, self.order, client).run()
+            number = Sweeper(self.store, scanner, engine, self.order, own).run()
         if self.given["keep"] is not None:
             retention.forget(self.store, _stamp(datetime.datetime.now(datetime.UTC) - self.given["keep"]))
         return next(row for row in queries.sweeps(self.store, str(self.order.scope)) if row.id == number)
@@ -179,25 +179,26 @@ def _order(registry: str | None, given: Mapping[str, Any]) -> tuple[Order, Setti
     return order, settings, rules
 
 
-def _source(given: Mapping[str, Any], order: Order) -> Source:
-    """Return how each side speaks to the registry: with Dask, half of --rate is the sweep's and half the workers'."""
-    source = order.source
-    return replace(source, rate=source.rate / 2) if source.rate and given["engine"] == "dask" else source
-
-
-def _engine(given: Mapping[str, Any], order: Order, store: Store, scanner: Scanner, client: Client) -> Engine:
-    """Return what reads the layers; `client` is that of the sweep itself."""
+@contextmanager
+def _engine(
+    given: Mapping[str, Any], order: Order, store: Store, scanner: Scanner, client: Client
+) -> Iterator[tuple[Engine, Client]]:
+    """Give what reads the layers, and the sweep's own client: another one where workers share its rate limit."""
     if given["engine"] == "local":
         from auditor.fleet.local import LocalEngine
 
-        return LocalEngine(client, scanner, store.key, order.parallel)
+        with closing(LocalEngine(client, scanner, store.key, order.parallel)) as local:
+            yield local, client
+        return
     from auditor.fleet.dask_engine import DaskEngine
 
-    return DaskEngine(
-        given["scheduler"], _source(given, order), scanner.ruleset, store.key,
+    engine = DaskEngine(
+        given["scheduler"], order.source, scanner.ruleset, store.key,
         name=blake2s(order.scope_digest.encode(), key=store.key, digest_size=8).hexdigest(),
         parallel=order.parallel, progress=scanner.progress,
     )  # fmt: skip
+    with closing(engine):
+        yield engine, order.source.client(rate=engine.rate) if engine.rate else client
 
 
 def _stamp(time: datetime.datetime) -> str:

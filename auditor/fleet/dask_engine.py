@@ -16,7 +16,6 @@ import threading
 import warnings
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from concurrent.futures import Future as Answer
-from dataclasses import replace
 from typing import Any
 
 from distributed import Client, Future, KilledWorker, Security
@@ -24,6 +23,7 @@ from distributed.comm.core import connect
 
 from auditor.detect.rules import Ruleset
 from auditor.errors import AuditError, EngineError, Unreachable
+from auditor.fleet.dask_rate import ClusterRate
 from auditor.fleet.dask_worker import Credentials, Session, Versions, read
 from auditor.fleet.engine import Source, Task
 from auditor.images.login import stored_login
@@ -36,8 +36,9 @@ _MAX_NAMED = 3
 class DaskEngine:
     """Reads `parallel` layers at a time on the workers of a cluster.
 
-    `name` is the same for every run of one sweep: what a killed one left with the workers is replaced. Raises
-    EngineError where no scheduler answers, no worker is there, or one is not as it must be.
+    `name` is the same for every run of one sweep: what a killed one left with the workers is replaced. `rate` is the
+    rate limit that the sweep's own client must share with the workers, None where there is none. Raises EngineError
+    where no scheduler answers, no worker is there, or one is not as it must be.
     """
 
     def __init__(
@@ -57,9 +58,9 @@ class DaskEngine:
         self._lock = threading.Lock()
         self._client = _connected(address)
         try:
-            workers = self._checked(ruleset)
-            own = replace(source, rate=source.rate / workers if source.rate else None)
-            self._client.register_plugin(Session(own, ruleset), name=self._session)
+            self._check(ruleset)
+            self.rate = ClusterRate(source.host, source.rate, self._client) if source.rate else None
+            self._client.register_plugin(Session(source, ruleset), name=self._session)
         except BaseException:
             self._client.close(timeout=1)
             raise
@@ -82,8 +83,8 @@ class DaskEngine:
         self._client.close(timeout=5)
         self._pool.shutdown()
 
-    def _checked(self, ruleset: Ruleset) -> int:
-        """Return how many workers there are, each of which has what it must."""
+    def _check(self, ruleset: Ruleset) -> None:
+        """Raise EngineError where no worker is there, or one is not as it must be."""
         try:
             self._client.wait_for_workers(1, timeout=_WORKER_S)
         except TimeoutError:
@@ -98,7 +99,6 @@ class DaskEngine:
         if bad:
             more = f"; and {len(bad) - _MAX_NAMED} more workers" if len(bad) > _MAX_NAMED else ""
             raise EngineError(f"{'; '.join(bad[:_MAX_NAMED])}{more}: install the same image-audit there as here")
-        return len(answers)
 
     def _read(self, task: Task) -> bytes:
         what = f"layer {task.repository}@{task.digest}"

@@ -19,6 +19,7 @@ from distributed import Worker, WorkerPlugin, get_worker
 from auditor import __version__
 from auditor.detect.rules import Ruleset
 from auditor.errors import Unreachable
+from auditor.fleet.dask_rate import ClusterRate
 from auditor.fleet.engine import Rules, Source, Task, read_layer
 from auditor.images.client import Client
 from auditor.images.login import Login
@@ -81,6 +82,7 @@ class Session(WorkerPlugin):
         """Make what the tasks share. A worker that is not as it must be says so in the tasks that it is given."""
         keep_off_disk()
         self._address = worker.address
+        self._rate = ClusterRate(self._source.host, self._source.rate, worker) if self._source.rate else None
         self._unfit = Versions.of(self._ruleset).differences(self._wanted)
         self._folder = tempfile.TemporaryDirectory(prefix="image-audit-")
         with within(self._limits):
@@ -109,7 +111,7 @@ class Session(WorkerPlugin):
             file.write_bytes(self._certificates)
             source = replace(source, ca=file)
         with within(self._limits):
-            return source.client(login)
+            return source.client(login, self._rate)
 
 
 def read(session: str, task: Task, credentials: Credentials) -> bytes:

@@ -17,6 +17,7 @@ ends with an AuditError (its text says which layer) where a layer can't be read;
 from __future__ import annotations
 
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -50,9 +51,12 @@ class Source:
     ca: Path | None = None
     rate: float | None = None
 
-    def client(self, login: Login | None = None) -> Client:
-        """Return a client, with the login given or the one stored here; threads may share it."""
-        return Client(self.host, insecure=self.insecure, ca=self.ca, rate=self.rate, login=login)
+    def client(self, login: Login | None = None, rate: AbstractContextManager[object] | None = None) -> Client:
+        """Return a client, with the login given or the one stored here; threads may share it.
+
+        `rate` is a rate limit that other processes share.
+        """
+        return Client(self.host, insecure=self.insecure, ca=self.ca, rate=rate or self.rate, login=login)
 
 
 @dataclass(frozen=True, slots=True)

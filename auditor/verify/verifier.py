@@ -11,6 +11,7 @@ from typing import Any
 
 from auditor.detect.probe import Probe, Verdict
 from auditor.detect.rules import Rule
+from auditor.images.retry import RETRIED, asked_to_wait
 from auditor.model import Finding, Secret
 from auditor.verify.client import Answer, send
 from auditor.verify.message import message
@@ -25,7 +26,8 @@ class Verifier:
     """Asks once about each secret, however often it is found and in how many images, and remembers the verdict.
 
     `timeout_s` bounds a request as a whole, from the connection to the last byte; `pause_s` is waited before the one
-    second try that an overloaded provider (429 or 5xx) gets, if it names no time itself.
+    second try that an overloaded provider gets, if it names no time itself. Where it names a longer one than
+    _MAX_PAUSE_S there is no second try.
     """
 
     def __init__(self, *, timeout_s: float = 10.0, pause_s: float = 1.0) -> None:
@@ -51,14 +53,13 @@ class Verifier:
             return Verdict.UNKNOWN
         answer = send(filled, timeout_s=self._timeout_s, reads=probe.reads_document)
         verdict = _judged(probe, answer)
-        if answer and verdict is Verdict.UNKNOWN and (answer.status == 429 or answer.status >= 500):
-            time.sleep(self._pause(answer))
+        if answer and verdict is Verdict.UNKNOWN and answer.status in RETRIED:
+            pause_s = asked_to_wait(answer.retry_after, time.time()) or self._pause_s
+            if pause_s > _MAX_PAUSE_S:
+                return verdict
+            time.sleep(pause_s)
             verdict = _judged(probe, send(filled, timeout_s=self._timeout_s, reads=probe.reads_document))
         return verdict
-
-    def _pause(self, answer: Answer) -> float:
-        told = answer.retry_after or ""
-        return min(float(told), _MAX_PAUSE_S) if told.isascii() and told.isdecimal() else self._pause_s
 
 
 def verified(findings: Iterable[Finding], rules: Mapping[str, Rule], verifier: Verifier) -> tuple[Finding, ...]:

@@ -112,6 +112,27 @@ def test_the_command_sweeps_with_workers_that_have_the_login_and_show_it_nowhere
     assert not [word for word in ("p4ss-of-the-test", basic(), secret) if word in said]
 
 
+def test_the_rate_is_that_of_the_sweep_and_all_workers_together(
+    sweeps: Sweeps, cluster: Cluster, address: str, proxy_to: Callable[[str], Proxy]
+) -> None:
+    """It takes at least as long as the rate says: the workers that join later do not add to it."""
+    remote = Remote(address)
+    for number in range(8):
+        remote.push("team/app", str(number), application(number, f"app{number}", None))
+    cluster.add_worker()
+    cluster.wait_for(1)
+    proxy = proxy_to(address)
+    order = sweeps.order(proxy.address, rate=8)
+    with closing(engine_of(sweeps, cluster, order.source)) as engine:
+        cluster.add_worker(), cluster.add_worker()
+        cluster.wait_for(3)
+        began = time.monotonic()
+        Sweeper(sweeps.store, sweeps.scanner, engine, order, order.source.client(rate=engine.rate)).run()
+        took_s = time.monotonic() - began
+    asked = sum(proxy.asked.values())
+    assert asked > 30 and took_s >= (asked - 1) / 8
+
+
 def basic() -> str:
     import base64
 

@@ -67,6 +67,7 @@ class TestSweeps:
         first, second = notifier.tell(sweeps.store, sweep(sweeps, address))
         assert first == "--notify, URL 1 (JSON) did not take the message of 1 new secret"
         assert second.startswith("--notify, URL 2 (JSON) did not take") and "token-in" not in second
+        assert receiver.refused == 3, "tries of one message"
         receiver.status = 200
         (only,) = notifier.tell(sweeps.store, sweep(sweeps, address))
         assert "URL 2" in only and [item["title"] for item in receiver.messages] == [

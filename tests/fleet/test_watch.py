@@ -71,9 +71,10 @@ def row(**counts: int) -> SweepRow:
         "bytes_read",
         "new",
         "failed",
+        "withdrawn",
     )
     return SweepRow(1, "registry.example.com", "2026-11-24T12:00:00Z", "2026-11-24T12:01:00Z",
-                    {**dict.fromkeys(names, 0), **counts})  # fmt: skip
+                    {**dict.fromkeys(names, 0), "images": 1, **counts})  # fmt: skip
 
 
 def numbers(text: str) -> dict[str, float]:
@@ -165,6 +166,15 @@ def test_under_strict_a_sweep_that_could_not_audit_all_is_not_good() -> None:
     assert shown["findings critical"] == 2 and str(shown["last_good_sweep_age_seconds"]) == "nan"
     watch.once()
     assert json.loads(watch.pages()["/healthz"]()[2])["reason"] == "3 references were not audited"
+
+
+@pytest.mark.parametrize("failed", [0, 3])
+def test_a_sweep_that_audited_nothing_is_not_good(failed: int) -> None:
+    watch = Clock().watch("* * * * *", lambda: row(images=0, failed=failed))
+    watch.once()
+    status, _, body = watch.pages()["/healthz"]()
+    assert status == 503 and "nothing was audited" in json.loads(body)["reason"]
+    assert numbers(watch.pages()["/metrics"]()[2].decode())["sweeps_total failed"] == 1
 
 
 def test_what_an_earlier_run_found_is_shown_from_the_start() -> None:

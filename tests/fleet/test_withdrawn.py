@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,6 @@ from auditor.fleet.metrics import Metrics
 from auditor.fleet.notify import news
 from auditor.fleet.output import render, sweep_schema
 from auditor.fleet.rows import SweepRow
-from auditor.fleet.store import Store
 from auditor.images.retry import Clock
 from tests.conftest import Cli
 from tests.fleet.conftest import Sweeps
@@ -328,21 +325,3 @@ class TestExitCode:
         done = cli(*SCAN, address, "--from", tmp_path / "list", "--format", "json", "--fail-on", "never")
         assert done.status == 2 and len(done.json["failed"]) == 2
         assert "each of its 2 references failed" in done.err and done.err.count("\n") == 1
-
-    def test_a_watch_says_that_its_sweep_is_not_good(self) -> None:
-        from auditor.fleet.watch import Watch
-
-        counts = dict.fromkeys(("images", "failed", "withdrawn"), 0)
-        assert "nothing was audited" in str(Watch._why_bad(SimpleWatch(), SweepRow(1, "r", "", "", counts)))  # type: ignore[arg-type]
-
-
-class SimpleWatch:
-    strict = False
-
-
-def test_an_older_store_asks_anew_for_what_it_took_as_gone(url: str) -> None:
-    from tests.fleet.test_store import old_store
-
-    old_store(url)
-    with closing(Store(url)) as opened:
-        assert json.dumps([one.counts["withdrawn"] for one in queries.sweeps(opened)]) == "[0, 0, 0]"

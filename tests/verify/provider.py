@@ -20,6 +20,7 @@ class Provider:
     live: set[str] = field(default_factory=set)
     requests: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
     failures: int = 0
+    later: str = "0"
     running: int = 0
     most: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -85,6 +86,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.say(429 if here.failures >= 0 else 200, {}, **{"Retry-After": "0"})
             case "/unwell":
                 self.say(503, {})
+            case "/later":
+                self.say(429, {}, **{"Retry-After": here.later})
             case "/silent":
                 here.ends.wait(20)
             case "/busy":

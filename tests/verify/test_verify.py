@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.utils
 import logging
 import socket
 import ssl
@@ -113,6 +114,12 @@ def test_an_overloaded_provider_is_asked_a_second_time_and_not_a_third(here: Pro
     here.failures = 1
     assert verdict(here.rule("/overloaded")) == "active" and len(here.requests) == 2
     assert verdict(here.rule("/unwell")) == "unknown" and len(here.requests) == 4
+
+
+@pytest.mark.parametrize("later", ["3600", email.utils.formatdate(4e9, usegmt=True)], ids=["seconds", "date"])
+def test_a_provider_that_wants_to_be_asked_much_later_is_not_asked_again(here: Provider, later: str) -> None:
+    here.later = later
+    assert verdict(here.rule("/later")) == "unknown" and len(here.requests) == 1
 
 
 @pytest.mark.parametrize("path", ["/silent", "/drip"])
