@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from auditor.errors import AuditError
+from auditor.errors import AuditError, ImageError
 from auditor.images import daemon
 from auditor.images.manifest import Origin
 from auditor.images.reference import Reference, parse_reference
@@ -107,7 +107,7 @@ def _in_registry(host: str, repository: str, leaks: _Leaks, insecure: bool) -> I
         reference = Reference(host, repository, tag, None)
         try:
             found: tuple[Image, ...] = registry.read_images(reference, Origin(tag, "docker", None), insecure=insecure)
-        except AuditError:  # a tag that is no image, or is gone by now
+        except ImageError:  # a tag that is no image, or is gone by now
             continue
         if any(leaks.hold(image.id, [layer.diff_id for layer in image.layers]) for image in found):
             yield Holder("registry", str(reference), shlex.join(["skopeo", "delete", f"docker://{reference}"]))
