@@ -7,9 +7,10 @@
     catalog.py               which repositories and tags a sweep looks at; survey.py: what they hold now
     candidates.py            a tag's manifest to images; recent.py: no document is fetched twice
     engine.py                the `Engine` protocol: a layer in, its record out; local.py is the one of this machine
+    concurrency.py           how many requests at a time; images/retry.py: retries, and the rate
     schema/, migrations/     the tables of the store, and how older ones become them
     store.py                 opens it; runs a transaction again while the database is away
-    ledger.py, spans.py      write what a sweep sees, and what is gone; retention.py forgets
+    ledger.py, spans.py      write what a sweep sees; withdrawn.py: images without a tag, and what is gone; retention.py
     manifests.py             what is known of indexes and tags; records.py: of layers
     lease.py                 one sweep and one watch of the same at a time
     queries.py               what is new, gone, shared: all that is shown comes from here (statements.py: its SQL)
