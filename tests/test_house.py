@@ -40,7 +40,7 @@ ROOMS = (
 )
 LONGEST = 50
 """Lines of a function."""
-ABOUT_ALL = ("bench", "browser", "docs", "hostile", "security", "transports")
+ABOUT_ALL = ("bench", "browser", "docs", "engines", "hostile", "security", "transports")
 """Folders of tests that are of no one room: the last reads images in every form."""
 ABOUT_THE_WHOLE = ("deploy", "house", "scan")
 FLOOR = {name: number for number, names in enumerate(ROOMS) for name in names}

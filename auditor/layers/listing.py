@@ -16,7 +16,11 @@ WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
 _XATTR = "SCHILY.xattr."
 _OPAQUE_XATTR = _XATTR + "trusted.overlay.opaque"
-_OVERLAY_XATTRS = (_XATTR + "trusted.overlay.", _XATTR + "user.overlay.")
+_STEERING = tuple(
+    f"{space}.overlay.{name}"
+    for space in ("trusted", "user")
+    for name in ("opaque", "redirect", "metacopy", "whiteout")
+)
 
 
 @dataclass(slots=True)
@@ -89,6 +93,10 @@ class Listing:
             self.whiteouts[f"{folder}/{removed}" if folder else removed] = None
         return True
 
+    def real(self, path: str) -> str:
+        """Return where a path leads by the symbolic links that the layer has at its end, its own name kept."""
+        return self._resolver.real(path)
+
     def become(self, other: Listing) -> None:
         """Take another listing's entries in place of one's own."""
         self.paths[:], self.kinds[:] = other.paths, other.kinds
@@ -113,12 +121,15 @@ def listing_of(headers: Iterable[Header]) -> Listing:
 
 
 def overlay_attributes(header: Header) -> tuple[str, ...]:
-    """Return the extended attributes of an entry that steer an overlay file system in a way not followed here."""
+    """Return the extended attributes by which an overlay file system would show other files, and that are not followed.
+
+    Those are redirected folders, files that keep their data elsewhere, and the attributes of mounts for unprivileged
+    users. Source: overlayfs in the Linux kernel's documentation.
+    """
     if not header.pax:
         return ()
-    names = (key for key, value in header.pax.items() if key.startswith(_OVERLAY_XATTRS) and value)
-    followed = _OPAQUE_XATTR if header.pax.get(_OPAQUE_XATTR) == "y" else ""
-    return tuple(sorted(name.removeprefix(_XATTR) for name in names if name != followed))
+    names = [name for name in _STEERING if header.pax.get(_XATTR + name)]
+    return tuple(name for name in names if _XATTR + name != _OPAQUE_XATTR or header.pax[_OPAQUE_XATTR] != "y")
 
 
 def plain_file(path: str, size: int) -> Listing:

@@ -71,7 +71,9 @@ class Trace:
             if target is None:
                 return None
             version, seen = target, seen + 1
-        return version if self.layers[version.layer].kinds[version.entry] == Kind.FILE else None
+        listing = self.layers[version.layer]
+        has_body = listing.kinds[version.entry] == Kind.FILE or listing.sizes[version.entry]
+        return version if has_body else None
 
     def _lookup(self, path: str, link: Version) -> Version | None:
         entries = self._targets(link.layer).get(path, ())

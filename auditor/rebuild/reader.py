@@ -12,6 +12,7 @@ from typing import Any
 from auditor.codec.compression import compression_of, decompressed
 from auditor.codec.tar import Header, Walker, padded
 from auditor.errors import Damaged, ImageError
+from auditor.findings import display
 from auditor.images.source import FileSlice, Layer, Passed
 from auditor.layers.listing import WHITEOUT, Listing, overlay_attributes
 from auditor.layers.resolve import PathResolver
@@ -171,7 +172,8 @@ class _Collector:
     def add(self, header: Header, start: int, group: bytes) -> None:
         """Take the header whose bytes, with those of its extensions, are `group`, from `start` on."""
         if attributes := overlay_attributes(header):
-            raise ImageError(f"{self._what}: {header.path!r:.100} has the extended attribute {attributes[0]}")
+            where = f"{self._what}: {display(header.path):.100} has the extended attribute {attributes[0]}"
+            raise ImageError(f"{where}, by which an engine may show other files; it is not flattened")
         listing, entry = self._listing, self._entry
         listed = entry < len(listing) and listing.offsets[entry] == header.offset
         if self._disk is not None:

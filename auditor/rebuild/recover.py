@@ -56,10 +56,12 @@ class History:
         found = []
         for layer, index in enumerate(self._indexes):
             nth = 0
+            # The user may name a file by way of a link of its layer, as the tar does.
+            wanted = {*self._wanted, index.listing.real(normalise(self._path))}
             for entry, own in enumerate(index.listing.paths):
-                if own in self._wanted or display(own) == display(self._path.lstrip("/")):
+                if own in wanted or display(own) == display(self._path.lstrip("/")):
                     nth += 1
-                    if index.listing.kinds[entry] in _HOLDERS:
+                    if index.listing.kinds[entry] in _HOLDERS or index.listing.sizes[entry]:
                         found.append(self._recoverable(layer, entry, nth))
         if not found:
             raise RecoverError(

@@ -22,7 +22,7 @@ from auditor.codec.tar import BLOCK, Header, Walker, is_header
 from auditor.codec.verify import HashingReader
 from auditor.detect.place import Place, is_foreign_source, place
 from auditor.errors import Damaged
-from auditor.layers.listing import Listing, plain_file
+from auditor.layers.listing import Listing, overlay_attributes, plain_file
 from auditor.layers.windows import Window, WindowReader
 from auditor.limits import named
 from auditor.model import DiffID, Digest
@@ -135,6 +135,8 @@ class LayerPass:
         first = len(self._listing)
         for header in self._walker.feed(fresh, window.fresh):
             self._listing.add(header)
+            if header.pax and (attributes := overlay_attributes(header)):
+                self._quota.steered("/" + header.path, attributes)
             if header.size:
                 self._note_wordless(window, header)
         for at, rules in self._scanner.path_rules.of(self._listing.paths[first:]).items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from auditor.detect.hits import too_many
 from auditor.limits import Limits, named
 
@@ -20,6 +22,7 @@ class Quota:
         self._matches, self._databases = 0, 0
         self.counts: dict[int, int] = {}
         self._overrun: set[tuple[str | None, str]] = set()
+        self._steered = 0
 
     def takes_match(self, entry: int, path: str) -> bool:
         """Count a match; False beyond what is kept of a file, and of the layer, each of which is noted once."""
@@ -56,6 +59,15 @@ class Quota:
                 (path, f"an archive of {size} bytes; {most} are opened at most {named('archive-bytes')}")
             )
         return size <= most
+
+    def steered(self, path: str, attributes: Sequence[str]) -> None:
+        """Note an entry whose extended attributes have an overlay file system show other files; a few are named."""
+        self._steered += 1
+        if self._steered <= self.limits.notes:
+            reason = f"has the extended attribute {', '.join(attributes)}: an engine may show other files here"
+            self.skipped.append((path, reason))
+        elif self._steered == self.limits.notes + 1:
+            self.skipped.append((None, "more entries have extended attributes by which an engine shows other files"))
 
     def overrun(self, path: str | None, rule: str) -> None:
         """Note, once a file, that a rule, named by its id, hits so often that not all is looked at."""

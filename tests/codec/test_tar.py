@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.codec.tar import Header, Walker, normalise
+from auditor.codec.tar import Header, Walker, normalise, number
 from auditor.errors import Damaged
 from auditor.model import Kind
+from tests.engines.rawtar import Entry, gnu_long, pax, tar
 from tests.images import Item, file, folder, hardlink, layer, symlink
 
 
@@ -208,3 +209,72 @@ def test_every_entry_is_what_tarfile_reads(items: list[Item], form: int, step: i
         ]
     found = walk(data, step)
     assert [(h.path, h.size, h.mode, h.uid, h.link, h.offset) for h in found] == want
+
+
+# --- headers that contradict one another: as Go's archive/tar reads them ---------------------------------------------
+
+
+def only(*entries: Entry | bytes) -> Header:
+    (found,) = walk(tar(*entries))
+    return found
+
+
+def test_a_file_whose_name_ends_in_a_slash_is_a_file_with_its_body() -> None:
+    found = only(Entry(b"a/b/", data=b"body"))
+    assert (found.path, found.kind, found.size) == ("a/b", Kind.FILE, 4)
+
+
+def test_only_the_oldest_type_makes_a_folder_of_a_name_with_a_slash() -> None:
+    assert only(Entry(b"d/", b"\0")).kind is Kind.DIR
+    assert only(Entry(b"d", b"\0")).kind is Kind.FILE
+
+
+@pytest.mark.parametrize("pax_first", [True, False])
+def test_a_gnu_long_name_beats_a_pax_path(pax_first: bool) -> None:
+    headers = [pax({"path": "of-pax", "linkpath": "of-pax"}), gnu_long(b"of-gnu") + gnu_long(b"to", b"K")]
+    before = b"".join(headers if pax_first else headers[::-1])
+    found = only(Entry(b"x", b"2", link=b"y", before=before))
+    assert (found.path, found.link) == ("of-gnu", "to")
+
+
+def test_a_global_header_drops_what_stands_before_it() -> None:
+    dropped = pax({"path": "dropped", "uid": "7"}) + gnu_long(b"dropped")
+    found = only(Entry(b"x", before=dropped + pax({"comment": "c"}, b"g")))
+    assert (found.path, found.uid) == ("x", 0)
+
+
+def test_of_two_pax_headers_the_second_counts_alone() -> None:
+    found = only(Entry(b"x", before=pax({"path": "p", "uid": "7"}) + pax({"gid": "8"})))
+    assert (found.path, found.uid, found.gid) == ("x", 0, 8)
+
+
+def test_an_empty_pax_value_leaves_the_field() -> None:
+    found = only(Entry(b"x", data=b"body", uid=5, before=pax({"path": "", "uid": "", "size": "", "mtime": ""})))
+    assert (found.path, found.uid, found.size, found.mtime) == ("x", 5, 4, 1_700_000_000)
+
+
+def test_a_star_prefix_has_131_bytes_and_a_ustar_prefix_155() -> None:
+    prefix = b"p/" + b"q" * 120
+    assert only(Entry(b"n", form="star", prefix=prefix)).path == prefix.decode() + "/n"
+    assert only(Entry(b"n", prefix=b"p/" + b"q" * 150)).path == "p/" + "q" * 150 + "/n"
+
+
+def test_a_header_of_the_oldest_form_has_neither_prefix_nor_device() -> None:
+    assert only(Entry(b"n", form="v7", prefix=b"p")).path == "n"
+    assert only(Entry(b"n", b"3", form="v7", device=(1, 3))).device == (0, 0)
+
+
+def test_a_number_after_zero_bytes_is_read() -> None:
+    assert number(b"\0\0" + b"0000644\0") == 0o644
+
+
+def test_a_path_of_a_sparse_file_counts_only_where_the_file_is_sparse() -> None:
+    unknown = {"GNU.sparse.name": "sparse", "GNU.sparse.major": "9", "GNU.sparse.minor": "9"}
+    assert only(Entry(b"x", before=pax(unknown))).path == "x"
+    known = {"GNU.sparse.name": "sparse", "GNU.sparse.map": "0,0", "GNU.sparse.size": "0"}
+    assert only(Entry(b"x", before=gnu_long(b"long") + pax(known))).path == "sparse"
+
+
+def test_a_zero_byte_in_a_pax_path_is_refused() -> None:
+    with pytest.raises(Damaged):
+        walk(tar(Entry(b"x", before=pax({"path": "a\0b"}))))

@@ -15,7 +15,7 @@ from functools import partial
 import zstandard
 
 from tests.hostile.case import END, Case, archive, base256, entry, header, image_of, made, pax
-from tests.images import file, gzipped, hardlink, image, layer, symlink, zstd
+from tests.images import file, folder, gzipped, hardlink, image, layer, symlink, zstd
 
 GIB = 1 << 30
 _GOOD = layer({"a.txt": "hello\n" * 200})
@@ -146,7 +146,7 @@ CASES = (
     Case("a hard link to nothing", archive(linked(hardlink("other.tar", "nothing"))), 2, "lacks other.tar"),
     Case("a layer outside", archive(saved_bytes(manifest=with_layers("/etc/passwd"))), 2, "lacks etc/passwd"),
     Case("a layer upward", archive(saved_bytes(manifest=with_layers("../../etc/passwd"))), 2, "lacks etc/passwd"),
-    Case("a manifest that is a folder", archive(layer(file("manifest.json/", b""))), 2, "not an image"),
+    Case("a manifest that is a folder", archive(layer(folder("manifest.json"))), 2, "not an image"),
     Case("200,001 members", made(_many_members), 2, "(limit image-members)", 250),
     Case("documents without end", made(_many_documents), 2, "(limit json-total)", 350),
     Case("gzip that is cut", archive(gzipped(SAVED)[:-50]), 2, "gzip data is broken"),
