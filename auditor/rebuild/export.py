@@ -22,10 +22,10 @@ from auditor.rebuild.puts import Copy, File, Folder, Link, Mark, Merged, Put
 from auditor.rebuild.reader import LayerReader, read_headers
 from auditor.rebuild.writer import Parts
 
-# What moby's daemon/initlayer makes in every container.
-_ENGINES = frozenset(
+ENGINE_FILES = frozenset(
     (".dockerenv", "dev/console", "etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf", "dev/pts", "dev/shm")
 )
+"""Files that an engine makes in every container. Source: moby daemon/initlayer."""
 _CHUNK = 1 << 20
 
 
@@ -66,7 +66,7 @@ def _fetched(audit: Audit) -> Layer:
 def _puts(mine: Merged, parts: Parts, number: int) -> list[Put]:
     """Take folders, and what the engine put its own files over, from the layers; all other files from the export."""
     listing = parts.listings[number]
-    files = {p for entry, p in enumerate(listing.paths) if listing.kinds[entry] != Kind.DIR and p not in _ENGINES}
+    files = {p for entry, p in enumerate(listing.paths) if listing.kinds[entry] != Kind.DIR and p not in ENGINE_FILES}
     own = [(put, _path(put, parts.listings)) for put in mine.puts]
     wanted = {path for put, path in own if not isinstance(put, Folder)}
     copies = [Copy(Version(number, e)) for e, path in enumerate(listing.paths) if path in files and path in wanted]
