@@ -40,7 +40,7 @@ class Model:
         for item in items:
             folder, _, name = item.path.rpartition("/")
             if name == ".wh..wh..opq":
-                emptied |= {folder} if folder else set()
+                emptied |= {folder} if folder and folder not in gone else set()
                 writes.append(-1)
             elif name.startswith(".wh."):
                 gone.add(f"{folder}/{name[4:]}" if folder else name[4:])

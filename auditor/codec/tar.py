@@ -38,7 +38,6 @@ _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL, _SPARSE = b"LKxgS"
 _EXTENSIONS = frozenset((_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL))
 _USTAR, _GNU, _STAR_TRAILER = b"ustar\0", b"ustar  \0", b"tar\0"
 _STAR_PREFIX = 131
-_TEXTS = ("path", "linkpath", "uname", "gname")
 
 
 class Header(NamedTuple):
@@ -371,8 +370,6 @@ def _pax(body: bytes) -> dict[str, str]:
         if not equals:
             raise ValueError
         name, text = key.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape")
-        if "\0" in (text if name in _TEXTS else name):
-            raise ValueError
         if name in ("GNU.sparse.offset", "GNU.sparse.numbytes"):
             sparse.append(text)  # format 0.0 repeats these two keys, a pair a segment
         records[name] = text

@@ -30,7 +30,7 @@ class Listing:
     `paths` are real paths: symbolic links of the layer among an entry's parents are followed, as engines do. `sizes`
     are body bytes in the tar, `offsets` where bodies start in it; `links` holds the targets of links, of hard links as
     real paths. `whiteouts` are the paths that the layer removes from those below, `opaque` the folders that it empties.
-    An entry of kind WHITEOUT is a whiteout that is a device, or has a body; the path is its own.
+    An entry of kind WHITEOUT is a whiteout that is a device, or a body that is never extracted; the path is its own.
     """
 
     paths: list[str] = field(default_factory=list)
@@ -52,8 +52,10 @@ class Listing:
             if header.size:  # never extracted, and still in the tar
                 self._append(path, Kind.WHITEOUT, header)
             return
-        if not path and kind is not Kind.DIR:
-            return  # nothing but a folder can be the root
+        if not path and kind is not Kind.DIR:  # nothing but a folder can be the root: engines pass it over
+            if header.size:
+                self._append(path, Kind.WHITEOUT, header)
+            return
         target = None
         if kind is Kind.SYMLINK:
             self.links[len(self.paths)] = target = link

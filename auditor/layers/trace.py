@@ -128,12 +128,12 @@ class _Above:
         replaced: list[tuple[dict[str, int], str, int | None]] = []
         for entry in range(len(listing) - 1, -1, -1):
             path, kind = listing.paths[entry], listing.kinds[entry]
-            if not path:
+            if not path and kind == Kind.DIR:
                 hidden[entry] = _NEVER
                 continue
             if kind == Kind.WHITEOUT:
                 hidden[entry] = index  # shown by no engine
-                if path not in listing.whiteouts:  # the body of a marker
+                if path not in listing.whiteouts:  # a body alone
                     continue
                 noted = self._removes  # a device, which takes the place of an entry before it in the tar
             else:

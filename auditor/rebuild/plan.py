@@ -121,7 +121,8 @@ def _folders_and_files(
     folders, files = dict[str, Folder](), list[_Placed]()
     names: dict[int, tuple[Inode, list[tuple[Version, str]]]] = {}
     for path, node in (("", tree.root), *tree.walk()):
-        own = node.entry is not None and node.entry.layer >= lowest
+        # Of the root an overlay shows what the top layer says.
+        own = node.entry is not None and node.entry.layer >= (lowest if path else len(listings) - 1)
         if node.children is not None:
             if own or (path and (node.layer >= lowest or id(node) not in below)):
                 folders[path] = Folder(path, node.entry)
@@ -225,7 +226,7 @@ def _covering(tree: Tree, version: Version, listing: Listing, trace: Trace) -> t
     """
     path, kind = listing.paths[version.entry], listing.kinds[version.entry]
     if kind == Kind.WHITEOUT:
-        return (Mark(path),)
+        return (Mark(path),) if path.rpartition("/")[2].startswith(WHITEOUT) else ()
     lower = tree.find(path)
     is_shadowed = trace.hidden_in(version.layer, version.entry) == version.layer
     if kind == Kind.DIR or is_shadowed or path in listing.whiteouts or lower is None or lower.children is None:

@@ -1,7 +1,8 @@
 """What an engine shows of two images: the proof's check by a program that shares nothing with this one.
 
-`docker export` writes the file system that a container would see. It cuts times to seconds; the times of folders are
-those of the load where no entry of a layer names them, and are left out. So are the files that the engine makes in every container.
+`docker export` writes the file system that a container would see. It cuts times to seconds. The times of folders are
+left out, for those that no entry of a layer names have that of the load; so are the files that the engine makes in
+every container.
 """
 
 from __future__ import annotations

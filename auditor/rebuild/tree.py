@@ -144,7 +144,7 @@ class _Layer:
         for entry, path in enumerate(self._listing.paths):
             if path:
                 self._put(Version(self._number, entry), path)
-            else:
+            elif self._listing.kinds[entry] == Kind.DIR:
                 self._root.entry = Version(self._number, entry)
         for path in self._listing.opaque:
             if not self._is_blocked(path):

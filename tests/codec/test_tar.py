@@ -273,8 +273,3 @@ def test_a_path_of_a_sparse_file_counts_only_where_the_file_is_sparse() -> None:
     assert only(Entry(b"x", before=pax(unknown))).path == "x"
     known = {"GNU.sparse.name": "sparse", "GNU.sparse.map": "0,0", "GNU.sparse.size": "0"}
     assert only(Entry(b"x", before=gnu_long(b"long") + pax(known))).path == "sparse"
-
-
-def test_a_zero_byte_in_a_pax_path_is_refused() -> None:
-    with pytest.raises(Damaged):
-        walk(tar(Entry(b"x", before=pax({"path": "a\0b"}))))

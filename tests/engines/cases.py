@@ -139,6 +139,9 @@ _STACKS: dict[str, Sequence[Sequence[Entry | bytes]]] = {
     ],
     "dressed-whiteouts": [[file("a"), folder("d"), file("d/b")], [mark("./.wh.a"), mark("/d//x/../.wh.b")]],
     "dots-through-a-link": [[*_USR, link("b", "usr/bin"), file("b/../t")]],
+    "the-root-by-its-name": [[folder("/", mode=0o700, uid=5), file("t")], [file("u"), mark(".wh.t")]],
+    "the-root-of-the-top": [[file("t")], [folder("/", mode=0o700, uid=5), file("u"), mark(".wh.t")]],
+    "a-file-of-no-name": [[file("./"), file("t")], [mark(".wh.t")]],
     "the-root-itself": [[folder("./", mode=0o700, uid=5), file("t")]],
     "names-that-are-not-utf-8": [[Entry(b"caf\xe9", data=_SECRET), Entry(b"d\xff/x", data=_SECRET)]],
     # Whiteouts.

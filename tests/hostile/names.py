@@ -48,7 +48,7 @@ HOSTILE_NAMES = image(
 CASES = (
     Case("names that act", lambda folder: str(HOSTILE_NAMES.docker_archive(folder / "image.tar")), 1, "", 200),
     Case("a name with a zero byte", image_of(layer(file("x", token(1), pax={"path": "a\0b"}))), 1),
-    Case("a name of nothing", image_of(layer(file("x", token(1), pax={"path": "/"}))), 2, "no valid header"),
+    Case("a name of nothing", image_of(layer(file("x", token(1), pax={"path": "/"}))), 1),
     Case(
         "a name of a megabyte", image_of(layer(file("x", "x", pax={"path": "n" * 1_000_000}))), 2, "(limit path-length)"
     ),

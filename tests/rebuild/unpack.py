@@ -30,7 +30,7 @@ def unpacked(layers: Iterable[bytes]) -> Shown:
             name = _real(own, member.name.strip("/"))
             folder, _, base = name.rpartition("/")
             if base == ".wh..wh..opq":
-                emptied |= {folder} if folder else set()
+                emptied |= {folder} if folder and folder not in gone else set()
             elif base.startswith(".wh."):
                 gone.add(f"{folder}/{base[4:]}" if folder else base[4:])
             elif name not in ("", "."):
