@@ -6,28 +6,28 @@ import base64
 import re
 from collections.abc import Callable
 
+from auditor.detect.key_forms import OPENSSH, is_der_key, is_openssh_key
+
 _ARMOUR = re.compile(r"-----(BEGIN|END) ([A-Z0-9 ]{0,40})-----")
 _HEADER = re.compile(r"^(?:Proc-Type|DEK-Info|Comment|Version|Hash|Charset):.*$", re.MULTILINE)
-# What a programming language puts around a line of a longer text: `  "MIIE..." +`
-_QUOTES = re.compile(r"^[ \t\r]*(?:\+?[ \t]*[\"'])?|(?:[\"'][ \t]*[+,;.]?)?[ \t\r]*$")
-_OPENSSH = b"openssh-key-v1\0"
+_OPENING_QUOTE = re.compile(r"\+?[ \t]*[\"']")
 
 
 def private_key(text: str) -> bool | None:
-    """A key loads, or is well-formed and encrypted. None where it is clipped or unknown; False for a dummy."""
+    """A key has the form of its kind, or is encrypted. None where it is clipped or unknown; False for a dummy."""
     _, body = _dearmour(text)
     if "-----END" not in text:
         return None
     if body is None or len(body) < 40 or len(set(body)) < 20:
         return False
-    if body.startswith(_OPENSSH):
-        return True if b"none" not in body[:23] or _loads_openssh(body) else None
+    if body.startswith(OPENSSH):
+        return True if b"none" not in body[:23] or is_openssh_key(body) else None
     if "ENCRYPTED" in text:
         return True if "Proc-Type" in text or body[0] == 0x30 else None
     # PKCS#1, PKCS#8 and SEC1 are each one DER SEQUENCE, of at least 128 bytes but for the shortest kinds: X.690, 8.1.3.
     if body[0] == 0x30 and body[1] in (0x81, 0x82) and _der_length(body) != len(body):
         return False
-    return True if body[0] == 0x30 and _loads_der(body) else None
+    return True if body[0] == 0x30 and is_der_key(body) else None
 
 
 def _der_length(body: bytes) -> int:
@@ -81,7 +81,7 @@ def _dearmour(text: str) -> tuple[str, bytes | None]:
     plain = text.replace("\\r", "").replace("\\n", "\n").replace("\\", "")
     armour = _ARMOUR.search(plain)
     inner = _ARMOUR.sub("", plain)
-    lines = [_QUOTES.sub("", line) for line in _HEADER.sub("", inner).split("\n")]
+    lines = [_unquoted(line) for line in _HEADER.sub("", inner).split("\n")]
     # A line that starts with `=` is OpenPGP's checksum: RFC 9580, 6.1.
     body = "".join(line for line in lines if line.strip("\"'+,;. ") and not line.startswith("=")).rstrip("=")
     if not armour or len(body) % 4 == 1 or re.search(r"[^A-Za-z0-9+/]", body):
@@ -89,36 +89,13 @@ def _dearmour(text: str) -> tuple[str, bytes | None]:
     return armour[2], base64.b64decode(body + "=" * (-len(body) % 4))
 
 
-def _loads_der(body: bytes) -> bool:
-    """Say whether a library loads the key. A kind that it does not know counts as loaded: the structure holds."""
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.serialization import load_der_private_key
-
-    try:
-        load_der_private_key(body, None)
-    except UnsupportedAlgorithm:
-        return True
-    except (ValueError, TypeError):
-        return False
-    return True
-
-
-def _loads_openssh(body: bytes) -> bool:
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.serialization import load_ssh_private_key
-
-    if b"ssh-dss" in body[:120]:  # The library warns that it will forget this kind.
-        return True
-    armour = (
-        b"-----BEGIN OPENSSH PRIVATE KEY-----\n" + base64.encodebytes(body) + b"-----END OPENSSH PRIVATE KEY-----\n"
-    )
-    try:
-        load_ssh_private_key(armour, None)
-    except UnsupportedAlgorithm:
-        return True
-    except (ValueError, TypeError):
-        return False
-    return True
+def _unquoted(line: str) -> str:
+    """Remove what a programming language puts around a line of a longer text: `  "MIIE..." +`."""
+    line = line.strip(" \t\r")
+    opening = _OPENING_QUOTE.match(line)
+    line = line[opening.end() :] if opening else line
+    before = (line[:-1] if line[-1:] in ("+", ",", ";", ".") else line).rstrip(" \t")
+    return before[:-1] if before.endswith(('"', "'")) else line
 
 
 CHECKS: dict[str, Callable[[str], bool | None]] = {
