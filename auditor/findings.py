@@ -157,6 +157,7 @@ def _in_files(
         path = stack.records[holding.version.layer].listing.paths[holding.version.entry]
         held.setdefault((path, holding.match.member, holding.match.secret), []).append(holding)
     rules = ruleset.by_id
+    stack.packages.read(path for path, _, _ in held)
     for (path, _, _), own in held.items():
         for run in _runs(stack.trace, sorted(own, key=lambda h: (h.version.layer, h.version.entry))):
             yield _file_finding(stack, history, rules, path, run)

@@ -234,11 +234,16 @@ def mask(secret: str, rule: Rule) -> str:
 
 def most_specific(found: Sequence[Found]) -> list[Found]:
     """Of matches that overlap keep the most specific one; the result is in the order of the text."""
-    kept: list[Found] = []
+    kept: list[Found] = []  # in the order of the text, none overlaps another
     for item in sorted(found, key=_weight, reverse=True):
-        if all(item.end <= other.start or other.end <= item.start for other in kept):
-            kept.append(item)
-    return sorted(kept, key=lambda f: (f.start, f.end, f.rule.id))
+        at = bisect_right(kept, item.start, key=_start)
+        if (at == 0 or kept[at - 1].end <= item.start) and (at == len(kept) or item.end <= kept[at].start):
+            kept.insert(at, item)
+    return kept
+
+
+def _start(found: Found) -> int:
+    return found.start
 
 
 def _weight(found: Found) -> tuple[object, ...]:

@@ -57,7 +57,7 @@ def is_openssh_key(data: bytes) -> bool:
 
 
 def _items(data: bytes) -> list[_Item]:
-    """Split DER values that follow one another. Raises ValueError or IndexError on anything else: X.690, 8.1 and 10.1."""
+    """Split DER values that follow one another: X.690, 8.1 and 10.1. Raises ValueError or IndexError on other data."""
     items: list[_Item] = []
     at = 0
     while at < len(data):

@@ -17,6 +17,7 @@ class Place(IntEnum):
     SAMPLES = 4
 
 
+_MAX_NAME = 255
 _SECRET_FILES = re.compile(
     r"(?i)(?:^|/)(?:\.env(?:rc|\.[\w.-]+)?|[\w.-]+\.env|[._]?netrc|\.pgpass|\.my(?:login)?\.cnf|\.git-credentials|"
     r"\.npmrc|\.pypirc|\.dockercfg|\.s3cfg|\.boto|[\w.-]*credentials?[\w.-]*|[\w.-]*secrets?[\w.-]*|"
@@ -61,8 +62,10 @@ _TEST = re.compile(
 
 @functools.lru_cache(4096)
 def place(path: str) -> Place:
-    """Return what kind of file one at this path is."""
-    folder = path[: path.rfind("/") + 1]
+    """Return what kind of file one at this path is. Of a name longer than any file system takes the end counts."""
+    cut = path.rfind("/") + 1
+    folder = path[:cut]
+    path = folder + path[cut:][-_MAX_NAME:]
     if _is_fetched(folder):
         return Place.SAMPLES
     prose = _PROSE.search(path)

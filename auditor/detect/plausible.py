@@ -32,7 +32,8 @@ def implausible(secret: str, line: str, path: str) -> str | None:
 
 _PLACEHOLDER = re.compile(
     r"(?i)^(?:<.*>|\[.*\]|\(.*\)|\{.*\}|%.*%|@[\w.-]+@|__.*__|your.*|"
-    r"(?:my|the|an?|some|insert|enter|put|replace|add|fill|type|use|set|paste|provide|specify)[ _.-](?:[a-z]+[ _.-]?)+|"
+    r"(?:my|the|an?|some|insert|enter|put|replace|add|fill|type|use|set|paste|provide|specify)[ _.-]"
+    r"[a-z](?:[ _.-]?[a-z])*[ _.-]?|"  # each character in one way: a repeat of a repeat takes exponential time
     r".*(?:change[ _.-]?(?:me|this|it)(?![a-z])|replace[ _.-]?(?:me|this|with)|(?:goes|is)[ _.-]here|[ _.-]here$|"
     r"redacted|place-?holder|example|dummy|sample|foobar|lorem|fixme|not[ _.-]?set|x{5,}|\*{3,}|\.{3}|…|"
     r"deadbeef|cafebabe|"
@@ -77,6 +78,7 @@ _DATE = re.compile(
 _INTEGRITY = re.compile(
     r'(?i)"?(?:integrity|resolved|checksum|digest|sha(?:1|256|512)|md5|etag|commit|revision|gitHead|_?shasum|fingerprint)"?\s*[:=]'
 )
+_HASH_OR_KEY = re.compile(r"[0-9A-Fa-f]{32,128}|[\w+/=-]{40,}")
 _NO_KEY = re.compile(
     r"(?:(?<![A-Za-z])|(?=[A-Z]))(?i:next|prev|page|paging|pagination|continuation|csrf|xsrf|request|change|client|sync|"
     r"cancel|action|idempotency|start(?:ing)?|end|previous|resume|cursor|task|marker|lock|ownership|site|verification|stop|"
@@ -90,6 +92,8 @@ _IDENTIFIER = re.compile(r"^[a-z]{1,12}(?:_[a-z]{1,12})+$|^[A-Z]+(?:_[A-Z]+)+$")
 _CODE_CHARS = re.compile(r"[(){};]|=>|&&|\|\||==|\+=|->|::|\\x|\\u|\.\w+\.|\[")
 _CONTROL = re.compile(r"[^\x20-\x7e\xa0-\ufffc\t\r\n\f]")
 _MARKUP = re.compile(r"</?[a-z]|&[a-z]+;|&#[0-9x]")
+_MAX_HOST = 256
+"""Characters of an address that are looked at on each side of a password: a name of the DNS has 253 at most."""
 _EXAMPLE_HOST = re.compile(
     r"(?i)^(?:[\w.-]*\.)?(?:example(?:\.\w+)?|host(?:name)?|server|domain|your[\w.-]*|my[\w-]*(?:host|server|domain|proxy)[\w.-]*|"
     r"foo|bar|test|site|some[\w-]*|proxy(?:host|server)?|a|b|h|x)(?:[:/?#\s\"'`,;)\]}<>]|\.(?:com|org|net|test|invalid|local(?:host)?)\b|$)"
@@ -139,7 +143,7 @@ def _structured(secret: str, _: str) -> bool:
 
 
 def _hash_line(secret: str, line: str) -> bool:
-    return bool(_INTEGRITY.search(line)) and bool(re.fullmatch(r"[0-9A-Fa-f]{32,128}|[\w+/=-]{40,}", secret))
+    return bool(_HASH_OR_KEY.fullmatch(secret)) and bool(_INTEGRITY.search(line))
 
 
 def _text_around(secret: str, line: str) -> str:
@@ -210,8 +214,9 @@ def _example_address(secret: str, line: str) -> bool:
     at = line.find(secret + "@")
     if at < 1 or line[at - 1] != ":":
         return False
-    host = line[at + len(secret) + 1 :]
-    user = re.split(r"[/\s]", line[: at - 1])[-1].lower()
+    begin = at + len(secret) + 1
+    host = line[begin : begin + _MAX_HOST]
+    user = re.split(r"[/\s]", line[max(0, at - 1 - _MAX_HOST) : at - 1])[-1].lower()
     shown = user in ("user", "username", "login", "name", "usr", "foo", "alice", "bob", "joe", "john", "me", "u", "a")
     return bool(_EXAMPLE_HOST.match(host)) or (shown and not looks_random(secret) and _words_only(secret, line))
 

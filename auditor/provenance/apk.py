@@ -4,49 +4,53 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 
 from auditor.model import Package
+from auditor.provenance.wanted import Wanted, decode, encode
 from auditor.scan.record import Checksums
 
 
 class Database:
-    """Files of installed packages with their SHA-1, as base64 after `Q1`."""
+    """Wanted files of installed packages with their SHA-1, as base64 after `Q1`."""
 
-    def __init__(self) -> None:
-        self._files: dict[str, tuple[str, str, str]] = {}
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._files: dict[bytes, tuple[str, str, str]] = {}
 
     def add(self, path: str, content: bytes) -> None:
         """Take an installed database: records of `KEY:value` lines, a folder line before its files."""
         if not path.endswith("apk/db/installed"):
             return
-        package = version = folder = name = ""
-        for line in content.decode("utf-8", "surrogateescape").splitlines():
-            key, value = line[:2], line[2:]
-            if key == "P:":
-                package, version, folder = value, "", ""
-            elif key == "V:":
+        package = version = folder = name = b""
+        for line in io.BytesIO(content):
+            key, value = line[:2], line[2:].rstrip(b"\r\n")
+            if key == b"P:":
+                package, version, folder, name = value, b"", b"", b""
+            elif key == b"V:":
                 version = value
-            elif key == "F:":
-                folder = value
-            elif key == "R:":
-                name = f"{folder}/{value}" if folder else value
-                self._files[name] = (package, version, "")
-            elif key == "Z:" and name:
-                self._files[name] = (package, version, _hex(value))
-                name = ""
+            elif key == b"F:":
+                folder, name = value, b""
+            elif key == b"R:":
+                name = (folder + b"/" + value if folder else value) if self._wanted.holds(folder, value) else b""
+                if name:
+                    self._files[name] = (decode(package), decode(version), "")
+            elif key == b"Z:" and name:
+                self._files[name] = (decode(package), decode(version), _hex(value))
+                name = b""
 
     def package_of(self, path: str, checksums: Checksums | None) -> Package | None:
         """Return the package that lists the file."""
-        found = self._files.get(path)
+        found = self._files.get(encode(path))
         if found is None:
             return None
         package, version, sha1 = found
         return Package("apk", package, version, checksums.sha1 == sha1 if checksums and sha1 else None)
 
 
-def _hex(value: str) -> str:
+def _hex(value: bytes) -> str:
     """Return `Q1` and base64 as hexadecimal digits; nothing for another kind of checksum."""
     try:
-        return base64.b64decode(value.removeprefix("Q1"), validate=True).hex() if value.startswith("Q1") else ""
+        return base64.b64decode(value.removeprefix(b"Q1"), validate=True).hex() if value.startswith(b"Q1") else ""
     except (binascii.Error, ValueError):
         return ""

@@ -2,57 +2,85 @@
 
 from __future__ import annotations
 
+import io
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from auditor.model import Package
+from auditor.provenance.wanted import Wanted, decode, encode
 from auditor.scan.record import Checksums
+
+_DIGITS = 32
+_MD5 = re.compile(rb"[0-9a-f]{32}")
+
+
+@dataclass(slots=True)
+class _Claims:
+    """The packages that list one file: the first, and each by the sum that it gives."""
+
+    first: str
+    by_sum: dict[bytes, str] = field(default_factory=dict)
 
 
 class Database:
-    """Sums by package, and versions."""
+    """Sums of wanted files by package, and versions of packages."""
 
-    def __init__(self) -> None:
-        self._sums: list[tuple[str, bytes]] = []
-        self._status: list[bytes] = []
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._sums: dict[bytes, _Claims] = {}
+        self._conffiles: dict[bytes, tuple[str, bytes]] = {}
+        self._versions: dict[str, str] = {}
 
     def add(self, path: str, content: bytes) -> None:
         """Take md5sums (also those of distroless images, in status.d) and status files."""
         name = path.rpartition("/")[2]
         if name.endswith(".md5sums"):
-            self._sums.append((name.removesuffix(".md5sums").partition(":")[0], b"\n" + content))
+            self._add_sums(name.removesuffix(".md5sums").partition(":")[0], content)
         elif path.endswith("/dpkg/status") or "/dpkg/status.d/" in path:
-            self._status.append(b"\n\n" + content)
+            self._add_status(content)
 
     def package_of(self, path: str, checksums: Checksums | None) -> Package | None:
-        """Return the package whose list names the file."""
-        encoded = path.encode("utf-8", "surrogateescape")
-        best: Package | None = None
-        for name, sums in self._sums:
-            at = sums.find(b"  " + encoded + b"\n")
-            if at >= 32:
-                same = checksums.md5.encode() == sums[at - 32 : at] if checksums else None
-                found = Package("dpkg", name, self._version(name), same)
-                if same:
-                    return found
-                best = best or found
-        return best or self._conffile(encoded, checksums)
+        """Return the package whose list names the file, of several the one whose sum it has."""
+        encoded = encode(path)
+        md5 = checksums.md5.encode() if checksums else b""
+        claims = self._sums.get(encoded)
+        if claims is not None:
+            name = claims.by_sum.get(md5, claims.first)
+            return Package("dpkg", name, self._versions.get(name, ""), md5 in claims.by_sum if md5 else None)
+        if encoded not in self._conffiles:
+            return None
+        name, own = self._conffiles[encoded]
+        return Package("dpkg", name, self._versions.get(name, ""), md5 == own if md5 else None)
 
-    def _conffile(self, path: bytes, checksums: Checksums | None) -> Package | None:
-        for status in self._status:
-            match = re.search(rb"\n /%b ([0-9a-f]{32})" % re.escape(path), status)
-            if match:
-                begin = status.rfind(b"\nPackage: ", 0, match.start())
-                name = status[begin + 10 : status.find(b"\n", begin + 1)].decode("utf-8", "replace")
-                same = checksums.md5.encode() == match[1] if checksums else None
-                return Package("dpkg", name, self._version(name), same)
-        return None
+    def _add_sums(self, package: str, content: bytes) -> None:
+        """Take lines of 32 digits, two blanks and a path."""
+        for line in io.BytesIO(content):
+            path = line[_DIGITS + 2 :].rstrip(b"\n")
+            if path in self._wanted.paths and line[_DIGITS : _DIGITS + 2] == b"  ":
+                self._sums.setdefault(path, _Claims(package)).by_sum.setdefault(line[:_DIGITS], package)
 
-    def _version(self, name: str) -> str:
-        for status in self._status:
-            begin = status.find(f"\nPackage: {name}\n".encode())
-            if begin >= 0:
-                end = status.find(b"\n\n", begin + 1)
-                match = re.search(rb"\nVersion: ([^\n]+)", status[begin : end if end > 0 else None])
-                if match:
-                    return match[1].decode("utf-8", "replace")
-        return ""
+    def _add_status(self, content: bytes) -> None:
+        """Take paragraphs of `Package: NAME`, `Version: VERSION` and, below `Conffiles:`, ` /PATH MD5`."""
+        package = ""
+        for key, value in _fields(content):
+            if key == b"Package":
+                package = decode(value)
+            elif key == b"Version" and package:
+                self._versions.setdefault(package, decode(value))
+            elif key == b"" and package:
+                path, _, md5 = value.partition(b" ")
+                if path in self._wanted.paths and _MD5.match(md5):
+                    self._conffiles.setdefault(path, (package, md5[:_DIGITS]))
+
+
+def _fields(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield keys and values; with an empty key what follows the slash of a line ` /PATH MD5`."""
+    for line in io.BytesIO(content):
+        if line.startswith(b" /"):
+            yield b"", line[2:].rstrip(b"\n")
+        elif line.startswith((b"Package: ", b"Version: ")):
+            key, _, value = line.partition(b": ")
+            yield key, value.rstrip(b"\n")
+        elif line == b"\n":
+            yield b"Package", b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from auditor.model import Package
+from auditor.provenance.wanted import Wanted
 from auditor.scan.record import Checksums
 
 _VERSION = re.compile(rb'"version"\s*:\s*"([^"\\]{1,100})"')
@@ -13,7 +14,7 @@ _VERSION = re.compile(rb'"version"\s*:\s*"([^"\\]{1,100})"')
 class Database:
     """Versions by the folder of the package."""
 
-    def __init__(self) -> None:
+    def __init__(self, _: Wanted) -> None:
         self._versions: dict[str, str] = {}
 
     def add(self, path: str, content: bytes) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from auditor.model import Package, Skipped
 from auditor.provenance import apk, dpkg, npm, python, rpm
+from auditor.provenance.wanted import Wanted
 from auditor.scan.record import Checksums, LayerRecord
 
 
@@ -26,20 +27,27 @@ class Database(Protocol):
 class Packages:
     """The databases that an image's layers hold, hidden ones too: a database removed later still tells the truth.
 
-    `skipped` are the databases that could not be read in full; `transient` tells that another run may read more.
+    They are read for certain files; of any other file nothing is known. `skipped` are the databases that could not be
+    read in full; `transient` tells that another run may read more.
     """
 
     def __init__(self, records: Sequence[LayerRecord]) -> None:
         self.skipped: list[Skipped] = []
         self.transient = False
-        self._databases: list[Database] = [
-            dpkg.Database(),
-            apk.Database(),
-            rpm.Database(self._note),
-            python.Database(),
-            npm.Database(),
-        ]
-        for self._layer, record in enumerate(records):
+        self._records = records
+        self._databases: tuple[Database, ...] = ()
+
+    def read(self, paths: Iterable[str]) -> None:
+        """Read the databases for the files at relative paths, each once and from front to back."""
+        wanted = Wanted.of(name for path in paths for name in _all_names(path))
+        self._databases = (
+            dpkg.Database(wanted),
+            apk.Database(wanted),
+            rpm.Database(wanted, self._note),
+            python.Database(wanted),
+            npm.Database(wanted),
+        )
+        for self._layer, record in enumerate(self._records if wanted.paths else ()):
             for entry, packed in record.documents.items():
                 self._add(record.listing.paths[entry], zlib.decompress(packed))
 
@@ -60,6 +68,15 @@ class Packages:
             if (found := database.package_of(name, checksums)) is not None
         ]
         return max(claims, key=lambda package: (package.unmodified is True, package.unmodified is None), default=None)
+
+
+def _all_names(path: str) -> Iterator[str]:
+    """Yield the names that a database may know a file by, and those of the source of a compiled one."""
+    for name in names_of(path):
+        yield name
+        source = python.source_of(name)
+        if source is not None:
+            yield source
 
 
 def names_of(path: str) -> Iterable[str]:

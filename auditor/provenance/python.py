@@ -3,63 +3,64 @@
 from __future__ import annotations
 
 import base64
-import posixpath
+import io
 import re
 
 from auditor.model import Package
+from auditor.provenance.wanted import Wanted, decode, encode
 from auditor.scan.record import Checksums
 
-_COMPILED = re.compile(r"(?:(?P<folder>.*)/)?__pycache__/(?P<name>[^/]+?)\.[^/.]+(?:\.opt-\d)?\.pyc")
+_COMPILED = re.compile(r"((?:.*/)?)__pycache__/([^/]+?)\.[^/.]+(?:\.opt-\d)?\.pyc")
+
+
+def source_of(path: str) -> str | None:
+    """Return the source of a compiled file in `__pycache__`, None for any other file."""
+    match = _COMPILED.fullmatch(path)
+    return f"{match[1]}{match[2]}.py" if match else None
 
 
 class Database:
-    """RECORD files by the folder that their paths are relative to."""
+    """Wanted files and sources with the hash that a RECORD gives them, of several the one of the innermost folder."""
 
-    def __init__(self) -> None:
-        self._records: dict[str, list[tuple[str, str, bytes]]] = {}
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._files: dict[bytes, tuple[int, str, str, str]] = {}
 
     def add(self, path: str, content: bytes) -> None:
-        """Take a RECORD."""
-        folder, _, name = path.rpartition("/")
-        if name != "RECORD" or not folder.endswith(".dist-info"):
+        """Take a RECORD: lines of a path relative to the folder above `.dist-info`, a hash and a size."""
+        above, _, name = path.rpartition("/")
+        if name != "RECORD" or not above.endswith(".dist-info"):
             return
-        site, _, info = folder.rpartition("/")
+        site, _, info = above.rpartition("/")
         package, _, version = info.removesuffix(".dist-info").partition("-")
-        self._records.setdefault(site, []).append((package, version, b"\n" + content.replace(b"\r\n", b"\n")))
+        for line in io.BytesIO(content):
+            listed, digest = _row(line)
+            below, _, base = listed.rpartition(b"/")
+            if base not in self._wanted.folders:  # as most are: no path is joined for these
+                continue
+            file = b"/".join(part for part in (encode(site), below, base) if part)
+            if file in self._wanted.paths and self._files.get(file, (-1,))[0] < len(site):
+                self._files[file] = len(site), package, version, decode(digest)
 
     def package_of(self, path: str, checksums: Checksums | None) -> Package | None:
         """Return the package whose RECORD lists the file. A compiled file counts as its source does."""
-        site = posixpath.dirname(path)
-        while site and site not in self._records:
-            site = posixpath.dirname(site)
-        for package, version, record in self._records.get(site, ()):
-            relative = posixpath.relpath(path, site)
-            digest = _listed(record, relative)
-            if digest is not None:
-                return Package("pypi", package, version, _same(digest, checksums))
-            source = _source(relative)
-            if source is not None and _listed(record, source) is not None:
-                return Package("pypi", package, version, True)
-        return None
+        own = self._files.get(encode(path))
+        if own is not None:
+            return Package("pypi", own[1], own[2], _same(own[3], checksums))
+        source = source_of(path)
+        found = self._files.get(encode(source)) if source else None
+        return Package("pypi", found[1], found[2], True) if found else None
 
 
-def _listed(record: bytes, path: str) -> str | None:
-    """Return the hash that a RECORD gives a path, "" where it gives none, None where it does not list it."""
-    wanted = path.encode("utf-8", "surrogateescape")
-    for start in (b"\n" + wanted + b",", b'\n"' + wanted.replace(b'"', b'""') + b'",'):
-        at = record.find(start)
-        if at >= 0:
-            rest = record[at + len(start) : at + len(start) + 200].partition(b"\n")[0]
-            return rest.partition(b",")[0].decode("ascii", "replace")
-    return None
+def _row(line: bytes) -> tuple[bytes, bytes]:
+    """Return path and hash of a line of CSV, in which a path with a comma or a quote is quoted."""
+    path, _, rest = line.rpartition(b",")[0].rpartition(b",")
+    if path[:1] == b'"' and path[-1:] == b'"':
+        path = path[1:-1].replace(b'""', b'"')
+    return path, rest
 
 
 def _same(digest: str, checksums: Checksums | None) -> bool | None:
     if checksums is None or not digest.startswith("sha256="):
         return None
     return base64.urlsafe_b64encode(bytes.fromhex(checksums.sha256)).decode().rstrip("=") == digest[7:].rstrip("=")
-
-
-def _source(path: str) -> str | None:
-    match = _COMPILED.fullmatch(path)
-    return posixpath.join(match["folder"] or "", match["name"] + ".py") if match else None
