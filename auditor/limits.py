@@ -72,6 +72,8 @@ class Limits:
     decoder_memory: int = _layer(128 << 20, BYTES, "memory of a decoder of zstd or xz")
     raw_hits: int = _layer(20_000, NUMBER, "raw hits of a rule in a block of 8 MiB that are all looked at")
     findings_layer: int = _layer(10_000, NUMBER, "findings of a layer")
+    unpacked_layer_free: int = _layer(4 << 30, BYTES, "that may come out of all files of a layer, however small it is")
+    unpacked_layer: int = _layer(20, FOLD, "growth of a layer, its files opened, beyond unpacked-layer-free")
     databases_bytes: int = _layer(256 << 20, BYTES, "all package databases of a layer")
 
     archive_bytes: int = _file(64 << 20, BYTES, "an archive that must be had as a whole to be opened")

@@ -33,11 +33,12 @@ _GROUP = 256 << 10
 class Look:
     """What a file holds inside: how many pieces, the secrets in them, what was not read and why.
 
-    `packed` tells that the pieces are its content, and not stretches of it; `transient` that something was not read for
-    a cause that may not be there next time.
+    `size` is that of all pieces, in bytes; `packed` tells that they are its content, and not stretches of it;
+    `transient` that something was not read for a cause that may not be there next time.
     """
 
     pieces: int
+    size: int
     matches: tuple[Match, ...]
     skipped: tuple[tuple[str, str], ...]
     checksums: Checksums | None
@@ -67,7 +68,7 @@ class Inside:
         """
         skipped, transient = list[tuple[str, str]](), False
         matches: list[Match] = []
-        count = 0
+        count = size = 0
         overrun = dict[str, None]()
 
         def note(where: str, reason: str, passes: bool) -> None:
@@ -77,11 +78,12 @@ class Inside:
 
         for group in _grouped(self._pieces(path, content, note)):
             count += sum(piece.window is None or piece.window.begin == 0 for piece in group)
+            size += sum(len(piece.data) for piece in group)
             matches += self._matches(entry, path, group, overrun.setdefault)
         skipped += [(path, too_many(rule, self._scanner.limits)) for rule in overrun]
         checksums = Checksums.of(content) if isinstance(content, Held) and (matches or known) else None
         packed = self.looks_packed(path, content.head(HEAD))
-        return Look(count, tuple(matches), tuple(skipped), checksums, packed, transient)
+        return Look(count, size, tuple(matches), tuple(skipped), checksums, packed, transient)
 
     def _pieces(self, path: str, content: Held | Piped, skipped: Note) -> Iterator[Piece]:
         """Yield what is packed in a file, and what is encoded in it or in that."""
@@ -108,11 +110,10 @@ class Inside:
             for piece in group
         ]
         for piece, text, found in zip(group, texts, self._scanner.scan_texts(texts, overrun), strict=True):
-            for one in found:
-                line = text.line(one.start) if piece.line is None else piece.line
+            for one, line in zip(found, text.lines(one.start for one in found), strict=True):
                 yield Match(
-                    entry, one.rule.id, one.secret, line, text.offset(one.start), one.check, one.confidence,
-                    piece.member, piece.decoded,
+                    entry, one.rule.id, one.secret, line if piece.line is None else piece.line, text.offset(one.start),
+                    one.check, one.confidence, piece.member, piece.decoded,
                 )  # fmt: skip
 
 

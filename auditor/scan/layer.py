@@ -59,7 +59,8 @@ class LayerPass:
         self._walker: Walker | None = None
         self._hash = hashlib.sha256()
         self._size = 0
-        self._matches: list[Match] = []
+        self._matches: list[Match | None] = []
+        self._outside: dict[int, list[int]] = {}  # by entry: where matches in a file as it stands are among these
         self._quota = Quota(scanner.limits)
         self._refused = -1  # the last archive that goes on, and is too large to be opened
         self._checksums: dict[int, Checksums] = {}
@@ -112,7 +113,7 @@ class LayerPass:
             diff_id,
             self._size,
             self._listing,
-            tuple(self._repositories.named(self._matches, self._listing.paths)),
+            tuple(self._repositories.named([match for match in self._matches if match], self._listing.paths)),
             tuple(self._quota.skipped),
             self._walker is not None,
             decoded=self._decoded,
@@ -241,6 +242,7 @@ class LayerPass:
                 return
             place = shift + found.start
             line = self._lines.line(window, entry, place)
+            self._outside.setdefault(entry, []).append(len(self._matches))
             self._matches.append(
                 Match(entry, found.rule.id, found.secret, line, place - begin, found.check, found.confidence)
             )
@@ -257,7 +259,8 @@ class LayerPass:
     def _begin(self, entry: int, path: str, head: bytes, size: int) -> None:
         """Decide what to do with a file that goes on in the next window."""
         packed = self._scanner.content and self._scanner.inside.looks_packed(path, head)
-        if packed and size > MAX_WAITING and self._scanner.inside.is_streamed(path, head):
+        streamed = packed and size > MAX_WAITING and self._scanner.inside.is_streamed(path, head)
+        if streamed and self._quota.takes_look(self._size):
             self._piped = Piped(head, size)
             self._submit(entry, "/" + path, self._piped, MAX_WAITING)
             return
@@ -310,9 +313,13 @@ class LayerPass:
         head = self._head(window, begin) if begin >= window.start else self._held.head(HEAD) if self._held else b""
         if entry == self._refused:
             return False
+        return self._holds_more(path, head, entry, begin < window.start) and self._quota.takes_look(self._size)
+
+    def _holds_more(self, path: str, head: bytes, entry: int, was_held: bool) -> bool:
+        """Whether something may be packed or encoded in a file that is had as a whole, or is a stream."""
         if self._scanner.inside.looks_packed(path, head):
             size = self._listing.sizes[entry]
-            if size <= self._quota.limits.archive_bytes or begin < window.start:
+            if size <= self._quota.limits.archive_bytes or was_held:
                 return True
             return self._scanner.inside.is_streamed(path, head) or self._quota.takes_archive(path, size)
         return (
@@ -337,13 +344,16 @@ class LayerPass:
         seen = look.result()
         self._decoded += seen.pieces
         self._transient |= seen.transient
+        self._quota.unpacked += seen.size
         for where, reason in seen.skipped:
             self._quota.skipped.append((path if where in (path, "") else f"{path}!{where}", reason))
         found = [match for match in seen.matches if self._quota.takes_match(entry, path)]
         # What is stored as it stands was seen from outside too: its place inside says more.
         within = {match.secret for match in found} if seen.packed else set()
-        if within:
-            self._matches = [m for m in self._matches if m.entry != entry or m.secret not in within]
+        for at in self._outside.pop(entry, ()):
+            match = self._matches[at]
+            if match and match.secret in within:
+                self._matches[at] = None
         self._matches += found
         if seen.checksums is not None:
             self._checksums[entry] = seen.checksums

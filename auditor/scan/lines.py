@@ -21,6 +21,7 @@ class LineCounter:
         self._entry = -1  # the file that goes on
         self._upto = 0  # the place in the tar up to which its newlines are counted
         self._count: int | None = 0  # None where it is binary
+        self._last = (-1, 0, 0)  # the entry and the place that were asked for last, and the newlines before it
 
     def line(self, window: Window, entry: int, place: int) -> int | None:
         """Return the line, from 1, of a place in the tar that a window holds; None in binary data."""
@@ -31,7 +32,11 @@ class LineCounter:
             begin, before = self._upto, self._count
         elif self._binary(window, entry):
             return None
-        return before + window.buffer.count(b"\n", max(begin - window.start, 0), place - window.start) + 1
+        if self._last[0] == entry and max(begin, window.start) <= self._last[1] <= place:  # matches come in order
+            _, begin, before = self._last
+        before += window.buffer.count(b"\n", max(begin - window.start, 0), place - window.start)
+        self._last = entry, place, before
+        return before + 1
 
     def count_on(self, window: Window, entry: int) -> None:
         """Count the newlines of the file that goes on (-1 for none), up to where the next window's bytes begin."""

@@ -13,7 +13,7 @@ _REST = "the rest was left out"
 class Quota:
     """Counts what is kept of a layer. What is refused is noted in `skipped`, by absolute path, with the reason.
 
-    `counts` are the matches by file: those that have any.
+    `counts` are the matches by file: those that have any. `unpacked` are the bytes that came out of files.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -21,6 +21,8 @@ class Quota:
         self.skipped: list[tuple[str | None, str]] = []
         self._matches, self._databases = 0, 0
         self.counts: dict[int, int] = {}
+        self.unpacked = 0
+        self._closed = False
         self._overrun: set[tuple[str | None, str]] = set()
         self._steered = 0
 
@@ -68,6 +70,22 @@ class Quota:
             self.skipped.append((path, reason))
         elif self._steered == self.limits.notes + 1:
             self.skipped.append((None, "more entries have extended attributes by which an engine shows other files"))
+
+    def takes_look(self, read: int) -> bool:
+        """Whether one more file may be opened of a layer of which `read` bytes were read; False is noted once.
+
+        A file of a kilobyte may hold megabytes, and one after another is within its own limits.
+        """
+        free, fold = self.limits.unpacked_layer_free, self.limits.unpacked_layer
+        if self.unpacked <= max(free, fold * read):
+            return True
+        if not self._closed:
+            self._closed = True
+            reason = (
+                f"what is packed in its files has more than {self.unpacked} bytes; {_REST} {named('unpacked-layer')}"
+            )
+            self.skipped.append((None, reason))
+        return False
 
     def overrun(self, path: str | None, rule: str) -> None:
         """Note, once a file, that a rule, named by its id, hits so often that not all is looked at."""

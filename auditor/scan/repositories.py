@@ -10,18 +10,25 @@ from auditor.scan.record import Match
 from auditor.unpack import git
 from auditor.unpack.history import History
 
+_MOST = 256 << 20
+"""Bytes of the commits and trees of all repositories of a layer; what comes later names no blob."""
+
 
 class Repositories:
     """The histories of a layer's repositories, by the folder of their objects."""
 
     def __init__(self) -> None:
         self._histories: dict[str, History] = {}
+        self._held = 0
 
     def remember(self, path: str, content: Held) -> None:
         """Take a loose object, by its path; any other file is passed over."""
         if git.object_name(path) is not None:
-            folder = path.rpartition("/objects/")[0]
-            git.remember(self._histories.setdefault(folder, History()), path, content.whole())
+            history = self._histories.setdefault(path.rpartition("/objects/")[0], History())
+            if self._held < _MOST:
+                self._held -= history.held
+                git.remember(history, path, content.whole())
+                self._held += history.held
 
     def named(self, matches: Sequence[Match], paths: Sequence[str]) -> list[Match]:
         """Return matches with the commit and path of the blobs that they stand in, where a commit tells."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from auditor.detect.place import is_foreign_source
@@ -23,10 +24,15 @@ class Text:
         """Whether words say nothing in it."""
         return is_foreign_source(self.path) or (len(self.data) >= MIN_WORDLESS and is_wordless(self._head[:HEAD]))
 
-    def line(self, place: int) -> int | None:
-        """Return the line, from 1, of a place in `data`; None in binary data."""
+    def lines(self, places: Iterable[int]) -> Iterator[int | None]:
+        """Yield the line, from 1, of each of some rising places in `data`; None in binary data."""
         before = self.window.newlines if self.window else (None if is_binary(self.data) else 0)
-        return None if before is None else before + self.data.count(b"\n", 0, place) + 1
+        at = 0
+        for place in places:
+            if before is not None:
+                before += self.data.count(b"\n", at, place)
+                at = place
+            yield None if before is None else before + 1
 
     def offset(self, place: int) -> int:
         """Return where a place in `data` is in the file, in bytes."""

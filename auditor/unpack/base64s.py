@@ -9,7 +9,6 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 
 from auditor.unpack.kinds import HEAD, kind_of
 
@@ -27,6 +26,9 @@ _KEY = rb"MI[IGH]|MC4C|MHcC|MF8C"
 _LIKELY = re.compile(rb"%s|%s|%s|%s" % (_PACKED, _KEY, _ASCII, _WIDE))
 _HEX = re.compile(rb"(?:0x)?((?:[2-7][0-9a-fA-F]|0[9aAdD]){16,})(?![A-Za-z0-9+/])")
 _SPAN = re.compile(rb"[A-Za-z0-9+/_-]+={0,2}")
+_LINE = re.compile(rb"\r?\n[ \t]*([A-Za-z0-9+/]+)")
+_PADDING = re.compile(rb"={0,2}")
+_LAST = re.compile(rb"={0,2}(?=[\s\"',]|$)")
 _BEFORE = re.compile(rb"[\w.-]{2,60}[\"']?[ \t]{0,3}(?:[:=]|=>|:=)[ \t]{0,3}[\"']?$")
 _SECRET = re.compile(rb"kind[\"']?\s{0,3}:\s{0,3}[\"']?Secret\b")
 _SHORT = re.compile(
@@ -70,22 +72,27 @@ def printable(data: bytes) -> bool:
 def _decoded(text: bytes, at: int, end: int) -> tuple[int, bytes]:
     """Decode the base64 that starts at a place, line after line of the same length; return its end too."""
     width = end - at
-    match = _SPAN.match(text, at)
     if _MIN_WRAP <= width <= _MAX_WRAP and text[end : end + 1] in (b"\n", b"\r"):
-        match = _wrapped(width).match(text, at) or match
-    if match is None:
-        return end, b""
-    digits = b"".join(match[0].split()).rstrip(b"=").replace(b"-", b"+").replace(b"_", b"/")
+        end = _wrapped(text, end, width)
+    elif span := _SPAN.match(text, at):
+        end = span.end()
+    digits = b"".join(text[at:end].split()).rstrip(b"=").replace(b"-", b"+").replace(b"_", b"/")
     if len(digits) % 4 == 1:
         digits = digits[:-1]
-    return match.end(), binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
+    return end, binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
 
 
-@lru_cache(64)
-def _wrapped(width: int) -> re.Pattern[bytes]:
-    line = rb"[A-Za-z0-9+/]"
-    full, last = line + b"{%d}" % width, line + b"{1,%d}={0,2}" % width
-    return re.compile(full + rb"(?:\r?\n[ \t]*" + full + rb")*(?:\r?\n[ \t]*" + last + rb"(?=[\s\"',]|$))?={0,2}")
+def _wrapped(text: bytes, end: int, width: int) -> int:
+    """Return where the lines of one width end that go on at a line end; the last may be shorter."""
+    while line := _LINE.match(text, end):
+        size = len(line[1])
+        if size < width and (last := _LAST.match(text, line.end())):
+            return last.end()
+        if size != width:
+            break
+        end = line.end()
+    padding = _PADDING.match(text, end)
+    return padding.end() if padding else end
 
 
 def _judged(text: bytes, at: int, decoded: bytes, start: bytes) -> bytes | None:

@@ -93,9 +93,11 @@ def _cells(base: sqlite3.Connection, table: str, room: Room) -> Iterator[Part]:
         for number, row in enumerate(rows, 1):
             identity = row[0] if isinstance(row[0], int) else number
             for column, value in zip(columns, row[1:], strict=False):
-                if isinstance(value, bytes) and len(value) >= _MIN_CELL and _worthwhile(column, value):
+                if not isinstance(value, bytes) or len(value) < _MIN_CELL:
+                    continue
+                room.budget.spend(len(value))  # cells may share pages, so that a small file has large ones
+                if _worthwhile(column, value):
                     room.budget.member()
-                    room.budget.spend(len(value))
                     yield Part(f"{table}/{identity}/{column}", value, shown=_shown(column, value))
     except sqlite3.Error as exc:
         if room.budget.late():

@@ -22,7 +22,8 @@ class History:
 
     _commits: list[tuple[int, str, str]] = field(default_factory=list)  # minus the time in seconds, name, tree
     _trees: dict[str, bytes] = field(default_factory=dict)
-    _held: int = 0
+    held: int = 0
+    """Bytes of the commits and trees."""
     full: bool = False
     """Whether something did not fit; some paths may then be missing."""
 
@@ -30,10 +31,10 @@ class History:
         """Take a commit or a tree, by its name in hex; anything else is ignored."""
         if kind not in ("commit", "tree"):
             return
-        if self._held > _HELD:
+        if self.held > _HELD:
             self.full = True
             return
-        self._held += len(data) if kind == "tree" else 200
+        self.held += len(data) if kind == "tree" else 200
         if kind == "tree":
             self._trees[name] = data
         elif tree := _TREE.match(data):
@@ -44,9 +45,15 @@ class History:
         """Return, by name in hex, each blob's place in the newest commit that has it: `commit 1a2b3c…:config/.env`."""
         found: dict[str, str] = {}
         seen: set[str] = set()
+        held = 0
         for _, commit, root in sorted(self._commits):
             for name, path in self._walk(root, seen):
-                found.setdefault(name, f"commit {commit[:SHORT]}:{path}")
+                if name not in found:
+                    found[name] = f"commit {commit[:SHORT]}:{path}"
+                    held += len(path) + 100
+                if held > _HELD:
+                    self.full = True
+                    return found
         return found
 
     def _walk(self, root: str, seen: set[str]) -> Iterator[tuple[str, str]]:

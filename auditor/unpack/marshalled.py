@@ -6,7 +6,9 @@ Source: CPython, Python/marshal.c; opcodes of Lib/opcode.py.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+
+from auditor.unpack.limits import Budget
 
 _MAX_DEPTH = 200
 _REF = 0x80
@@ -23,10 +25,10 @@ Value = bytes | tuple["Value", ...] | None
 
 
 class Reader:
-    """Collects lines from one `.pyc`. `tick` is called now and then, and may raise to stop."""
+    """Lines from one `.pyc`. They count in the budget, as one long constant may stand in many of them."""
 
-    def __init__(self, data: bytes, tick: Callable[[], None]) -> None:
-        self._data, self._tick = data, tick
+    def __init__(self, data: bytes, budget: Budget) -> None:
+        self._data, self._budget = data, budget
         self._magic = int.from_bytes(data[:2], "little")
         self._at = 16 if self._magic >= 3390 else 12
         self._refs: list[Value] = []
@@ -34,7 +36,7 @@ class Reader:
         self.lines: list[bytes] = []
 
     def read(self) -> None:
-        """Read to the end. Raises ValueError, IndexError or struct.error on what is no marshal data."""
+        """Read to the end. Raises Exhausted, or ValueError, IndexError or struct.error on what is no marshal data."""
         self._value(0)
 
     def _value(self, depth: int) -> Value:
@@ -42,7 +44,7 @@ class Reader:
         self._at += 1
         self._objects += 1
         if self._objects % 4096 == 0:
-            self._tick()
+            self._budget.tick()
         if depth > _MAX_DEPTH:
             raise ValueError("it nests too deeply")
         slot = len(self._refs)
@@ -129,19 +131,25 @@ class Reader:
     def _report(self, code: Value, constants: Value, names: Value, local: Value) -> None:
         if not (isinstance(code, bytes) and isinstance(constants, tuple)):
             return
-        self.lines += [text for text in constants if isinstance(text, bytes) and text]
+        for text in constants:
+            if isinstance(text, bytes) and text:
+                self._add(text)
         if isinstance(names, tuple) and isinstance(local, tuple) and self._magic < _SINCE_3_14:
-            self.lines += _assigned(code, constants, names, local, self._magic >= _SINCE_3_13)
+            for line in _assigned(code, constants, names, local, self._magic >= _SINCE_3_13):
+                self._add(line)
+
+    def _add(self, line: bytes) -> None:
+        self._budget.spend(len(line))
+        self.lines.append(line)
 
 
 def _assigned(
     code: bytes, constants: Sequence[Value], names: Sequence[Value], local: Sequence[Value], renumbered: bool
-) -> list[bytes]:
-    """Return `name = "constant"` for what is stored right after it was loaded, keyword arguments and dicts too."""
+) -> Iterator[bytes]:
+    """Yield `name = "constant"` for what is stored right after it was loaded, keyword arguments and dicts too."""
     load, extend, passed = (83, 71, 85) if renumbered else (100, 144, 124)  # LOAD_CONST, EXTENDED_ARG, LOAD_FAST
     globally, locally = ((114, 113, 108), 110) if renumbered else ((90, 97, 95), 125)  # STORE_NAME, _GLOBAL, _ATTR
     stores = {**dict.fromkeys(globally, names), locally: local}
-    lines: list[bytes] = []
     loaded: list[Value] = []
     more = 0
     for op, low in zip(code[::2], code[1::2], strict=False):
@@ -149,25 +157,24 @@ def _assigned(
         if op == extend:
             more = number & 0xFFFFFF
         elif op in (load, _KEYWORDS) and number < len(constants):
-            loaded = _with_keys(lines, loaded, constants[number])
+            yield from _with_keys(loaded, constants[number])
+            loaded = [*loaded[-63:], constants[number]]
         elif op != passed:  # `self.name = "constant"` loads `self` in between
             if op in stores and loaded and number < len(stores[op]):
-                _line(lines, stores[op][number], loaded[-1])
+                yield from _line(stores[op][number], loaded[-1])
             loaded = []
-    return lines
 
 
 _KEYWORDS = 172  # KW_NAMES of 3.11 and 3.12
 
 
-def _with_keys(lines: list[bytes], loaded: list[Value], value: Value) -> list[Value]:
-    """Note a loaded constant; a tuple of names after as many constants is that of a dict or a call."""
+def _with_keys(loaded: list[Value], value: Value) -> Iterator[bytes]:
+    """Yield the lines of a tuple of names that is loaded after as many constants: it is that of a dict or a call."""
     if isinstance(value, tuple) and 0 < len(value) <= len(loaded):
         for key, own in zip(value, loaded[-len(value) :], strict=True):
-            _line(lines, key, own)
-    return [*loaded[-63:], value]
+            yield from _line(key, own)
 
 
-def _line(lines: list[bytes], name: Value, value: Value) -> None:
+def _line(name: Value, value: Value) -> Iterator[bytes]:
     if isinstance(name, bytes) and isinstance(value, bytes) and name and value:
-        lines.append(b'%s = "%s"' % (name, value))
+        yield b'%s = "%s"' % (name, value)

@@ -75,7 +75,13 @@ def utf16(body: bytes | Source, room: Room, kind: str) -> Iterator[Part]:
 
 def inflate_raw(data: memoryview, size: int, wbits: int) -> bytes:
     """Return at most `size` bytes of deflated data. Raises zlib.error."""
-    return zlib.decompressobj(wbits).decompress(data, size)
+    engine, pieces, left = zlib.decompressobj(wbits), list[bytes](), size
+    for at in range(0, len(data), _STEP):  # in steps: zlib copies what it is given and does not need
+        pieces.append(engine.decompress(data[at : at + _STEP], left))
+        left -= len(pieces[-1])
+        if engine.eof or left <= 0:
+            break
+    return b"".join(pieces)
 
 
 def inner_name(name: str) -> str:

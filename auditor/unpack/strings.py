@@ -10,7 +10,7 @@ import re
 import struct
 from collections.abc import Iterator
 
-from auditor.unpack.limits import Room
+from auditor.unpack.limits import Exhausted, Room
 from auditor.unpack.marshalled import Reader
 from auditor.unpack.source import Part, Source, source_of
 
@@ -26,14 +26,18 @@ _BOTH_LOADED = re.compile(_LOAD + _LOAD + rb"[\xb6-\xb9]", re.S)  # `setProperty
 def pyc(body: bytes | Source, room: Room, kind: str) -> Iterator[Part]:
     """Yield the strings of compiled Python, 3.6 and later, as one text."""
     data = source_of(body).read(room.limits.member_bytes)
-    reader = Reader(data, room.budget.tick)
+    reader, exhausted = Reader(data, room.budget), None
     try:
         reader.read()
     except (ValueError, IndexError, struct.error) as exc:
         room.skip(None, f"is compiled Python that can't be read: {exc}")
+    except Exhausted as exc:
+        exhausted = exc
     text = b"\n".join(reader.lines)
     if text:
         yield Part(None, text, kind)
+    if exhausted:
+        raise exhausted
 
 
 def java(body: bytes | Source, room: Room, kind: str) -> Iterator[Part]:
@@ -42,13 +46,20 @@ def java(body: bytes | Source, room: Room, kind: str) -> Iterator[Part]:
     if not _TELLING.search(data):
         yield Part(None, data, kind)
         return
-    pool = _Pool(data)
+    pool, lines, exhausted = _Pool(data), list[bytes](), None
     try:
         pool.read()
-        lines = [*pool.texts.values(), *pool.assigned()]
+        lines += pool.texts.values()
+        for line in pool.assigned():  # one long constant may be assigned over and over
+            room.budget.spend(len(line))
+            lines.append(line)
     except (IndexError, struct.error, KeyError):
         lines = [*pool.texts.values(), data]
+    except Exhausted as exc:
+        exhausted = exc
     yield Part(None, b"\n".join(lines), kind)
+    if exhausted:
+        raise exhausted
 
 
 class _Pool:

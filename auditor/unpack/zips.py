@@ -27,6 +27,7 @@ _OPENED = 3
 """Times the limit of members that a directory may have for the first of them to be read."""
 _MAX_LZMA_DICTIONARY = 64 << 20
 _ZSTD = 93
+_STEP = 64 << 10
 
 
 def archive(body: bytes | Source, room: Room, _: str) -> Iterator[Part]:
@@ -92,7 +93,7 @@ def _deflate(data: memoryview, size: int) -> bytes:
 
 
 def _bzip2(data: memoryview, size: int) -> bytes:
-    return bz2.BZ2Decompressor().decompress(data, size)
+    return _decoded(bz2.BZ2Decompressor(), data, size)
 
 
 def _lzma(data: memoryview, size: int) -> bytes:
@@ -103,7 +104,17 @@ def _lzma(data: memoryview, size: int) -> bytes:
         raise ValueError("LZMA properties out of range")
     options = {"id": lzma.FILTER_LZMA1, "dict_size": max(dictionary, 4096), "lc": packed % 9}
     options |= {"lp": packed // 9 % 5, "pb": packed // 45}
-    return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[options]).decompress(data[9:], size)
+    return _decoded(lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[options]), data[9:], size)
+
+
+def _decoded(engine: bz2.BZ2Decompressor | lzma.LZMADecompressor, data: memoryview, size: int) -> bytes:
+    """Return at most `size` bytes. Data is given in steps: a decoder copies all that it is given."""
+    pieces, left, at = list[bytes](), size, 0
+    while left > 0 and not engine.eof and (at < len(data) or not engine.needs_input):
+        step = data[at : at + _STEP] if engine.needs_input else b""
+        pieces.append(engine.decompress(step, left))
+        at, left = at + len(step), left - len(pieces[-1])
+    return b"".join(pieces)
 
 
 def _zstd(limits: Limits, data: memoryview, size: int) -> bytes:
