@@ -91,6 +91,7 @@ class Reach:
 
 
 _ZIP = zipped({"a.txt": b"hello\n" * 99, "b.txt": b"hello\n" * 99})
+_ZIPS = image_of(layer({f"{n}.zip": zipped({"zeros": bytes(100_000)}) for n in range(99)}))
 _ZEROS = stored(gzipped(layer({"zeros": bytes(1 << 20)})))
 _LARGE = database("CREATE TABLE t (a)", f"INSERT INTO t VALUES ('{'x' * 9_000_000}')")
 _LABELS = saved(image(SECRET, config={"Labels": {"a": "hello hello", "b": "hello hello"}}))
@@ -122,6 +123,8 @@ REACH = {
     "decoder-memory": Reach(1000, xz),
     "raw-hits": Reach(3, image_of(SECRET)),
     "findings-layer": Reach(1, image_of(SECRET)),
+    "unpacked-layer-free": Reach(9, _ZIPS, {"unpacked-layer": 1}, "unpacked-layer"),
+    "unpacked-layer": Reach(1, _ZIPS, {"unpacked-layer-free": 9}),
     "databases-bytes": Reach(9, _STATUS),
     "archive-bytes": Reach(9, holding("a.zip", _ZIP)),
     "database-bytes": Reach(9, _STATUS),

@@ -81,9 +81,7 @@ class Quota:
             return True
         if not self._closed:
             self._closed = True
-            reason = (
-                f"what is packed in its files has more than {self.unpacked} bytes; {_REST} {named('unpacked-layer')}"
-            )
+            reason = f"its files hold more than {self.unpacked} bytes, opened; {_REST} {named('unpacked-layer')}"
             self.skipped.append((None, reason))
         return False
 
