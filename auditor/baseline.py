@@ -82,7 +82,7 @@ class Baseline:
 
     def use(self, audits: Sequence[Audit], today: datetime.date) -> BaselineUse:
         """Say what became of its entries in a run: which have expired, and which silence what is there no more."""
-        gone = {entry.id for entry in self.entries if _gone(entry, audits)}
+        gone = _gone(self.entries, audits)
         return BaselineUse(
             str(self.path),
             tuple(entry.id for entry in self.entries if entry.has_expired(today) and entry.id not in gone),
@@ -98,7 +98,8 @@ class Baseline:
         old = {entry.id: entry for entry in self.entries}
         before = {**{entry.id: entry for entry in known}, **old}
         now = dict(_entries(audits, today))
-        entries = {key: entry for key, entry in old.items() if not _gone(entry, audits)}
+        gone = _gone(self.entries, audits)
+        entries = {key: entry for key, entry in old.items() if key not in gone}
         for key, entry in now.items():
             entries[key] = _merged(before[key], entry) if key in before else entry
         new = len(now.keys() - old.keys())
@@ -166,13 +167,15 @@ def _plain(entry: Entry) -> dict[str, Any]:
 
 def _entries(audits: Sequence[Audit], today: datetime.date) -> Iterator[tuple[str, Entry]]:
     """Yield an entry for each finding that is shown, or that a baseline silences; one for several images."""
-    found = dict[str, Entry]()
+    found, images = dict[str, Entry](), dict[str, set[str]]()
     for audit in audits:
+        name = name_of(audit.image)
         silenced = (item.finding for item in audit.ignored if item.by is By.BASELINE)
         for finding in (*audit.findings, *silenced):
-            entry = _entry(finding, name_of(audit.image), today)
-            found[entry.id] = _merged(found[entry.id], entry) if entry.id in found else entry
-    yield from found.items()
+            found[finding.id] = _entry(finding, name, today)
+            images.setdefault(finding.id, set()).add(printable(name))
+    for key, entry in found.items():
+        yield key, replace(entry, images=tuple(sorted(images[key])))
 
 
 def _entry(finding: Finding, image: str, today: datetime.date) -> Entry:
@@ -185,14 +188,19 @@ def _merged(old: Entry, new: Entry) -> Entry:
     return replace(new, images=images, added=old.added, reason=old.reason, expires=old.expires)
 
 
-def _gone(entry: Entry, audits: Sequence[Audit]) -> bool:
-    """Whether images that held its finding were audited, with its rule, and hold it no more."""
-    looked = [
-        audit
-        for audit in audits
-        if entry.rule in audit.ruleset.by_id and (not entry.images or printable(name_of(audit.image)) in entry.images)
-    ]
-    return bool(looked) and not any(entry.id in audit.ids for audit in audits)
+def _gone(entries: Iterable[Entry], audits: Sequence[Audit]) -> set[str]:
+    """Return the ids of entries whose images were audited, with their rule, and hold them no more."""
+    rules: dict[str, set[str]] = {}
+    for audit in audits:
+        rules.setdefault(printable(name_of(audit.image)), set()).update(audit.ruleset.by_id)
+    every = set[str]().union(*rules.values())
+    ids = frozenset[str]().union(*(audit.ids for audit in audits))
+    return {
+        entry.id
+        for entry in entries
+        if entry.id not in ids
+        and (any(entry.rule in rules.get(image, ()) for image in entry.images) if entry.images else entry.rule in every)
+    }
 
 
 def name_of(image: Image) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 
 from auditor.detect.confirm import Found
 from auditor.detect.hits import too_many
+from auditor.detect.masking import Masker
 from auditor.detect.metadata import Text, texts
 from auditor.detect.place import Place, place
 from auditor.detect.rules import Rule, Ruleset
@@ -38,11 +40,12 @@ T = TypeVar("T")
 _SAMPLES = re.compile(
     r"(?:^|/)(?:tests?|testing|__tests__|testdata|test-data|fixtures?|specs?|examples?|samples?|demos?|docs?|man)/"
 )
+_SETTING = re.compile(r" ([^ =]+)=")
 _INDEX = re.compile(r"\[\d+\]$")
 _NUMBER = re.compile(r"\[\d+\]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stack:
     """An image with what its layers hold: all that findings are made of."""
 
@@ -52,6 +55,12 @@ class Stack:
     trace: Trace
     step_layers: Sequence[int | None]
     base_layers: int
+
+    @functools.cached_property
+    def last_base_step(self) -> int:
+        """The last step that made a layer of the base, -1 where none did."""
+        made = (at for at, layer in enumerate(self.step_layers) if layer is not None and layer < self.base_layers)
+        return max(made, default=-1)
 
 
 @dataclass(slots=True)
@@ -272,6 +281,7 @@ def _in_metadata(
     stack: Stack, history: Sequence[Step], found: Iterable[tuple[Text, list[Found]]], seal: Callable[[Secret], Secret]
 ) -> Iterator[Finding]:
     seen: set[tuple[str, Secret]] = set()
+    settings = _settings(history)
     for text, items in found:
         for item in sorted(items, key=lambda f: f.rule.specificity, reverse=True):
             # `Cmd` and `Cmd[1]`, and a legacy `container_config`, say the same once more.
@@ -279,12 +289,14 @@ def _in_metadata(
             key = (place.replace("container_config.", "config."), item.secret)
             if key not in seen:
                 seen.add(key)
-                yield _metadata_finding(stack, history, text, replace(item, secret=seal(item.secret)))
+                yield _metadata_finding(stack, history, settings, text, replace(item, secret=seal(item.secret)))
 
 
-def _metadata_finding(stack: Stack, history: Sequence[Step], text: Text, item: Found) -> Finding:
+def _metadata_finding(
+    stack: Stack, history: Sequence[Step], settings: Mapping[tuple[str, str], int], text: Text, item: Found
+) -> Finding:
     rule = item.rule
-    step = text.step if text.step is not None else _setting_step(text, history)
+    step = text.step if text.step is not None else _setting_step(text, settings)
     layer = stack.step_layers[step] if step is not None else None
     return Finding(
         # Without its numbers, which shift with each step or variable that a build adds before it.
@@ -308,28 +320,28 @@ def _metadata_finding(stack: Stack, history: Sequence[Step], text: Text, item: F
     )
 
 
-def _setting_step(text: Text, history: Sequence[Step]) -> int | None:
+def _settings(history: Sequence[Step]) -> dict[tuple[str, str], int]:
+    """Return the last step that sets a name, by ENV or LABEL and the last word of the name."""
+    return {
+        (instruction, name): at
+        for at, step in enumerate(history)
+        for instruction in ("ENV", "LABEL")
+        if instruction in (step.created_by or "")
+        for name in _SETTING.findall(step.created_by or "")
+    }
+
+
+def _setting_step(text: Text, settings: Mapping[tuple[str, str], int]) -> int | None:
     """Return the last step that sets an environment variable or a label, None where none says so."""
     kind, _, rest = text.where.removeprefix("config.").partition(".")
     if kind.startswith("Env["):
-        instruction, name = "ENV", text.value.partition("=")[0]
-    elif kind == "Labels":
-        instruction, name = "LABEL", rest
-    else:
-        return None
-    return next(
-        (
-            at
-            for at in reversed(range(len(history)))
-            if instruction in (history[at].created_by or "") and f" {name}=" in (history[at].created_by or "")
-        ),
-        None,
-    )
+        return settings.get(("ENV", text.value.partition("=")[0].rpartition(" ")[2]))
+    return settings.get(("LABEL", rest.rpartition(" ")[2])) if kind == "Labels" else None
 
 
 def _step_inherited(stack: Stack, step: int) -> bool:
     """A step is the base's where a layer of the base is made by it or by a later step."""
-    return any(layer is not None and layer < stack.base_layers for layer in stack.step_layers[step:])
+    return step <= stack.last_base_step
 
 
 def _masked_history(history: Sequence[Step], found: Iterable[tuple[Text, list[Found]]]) -> tuple[Step, ...]:
@@ -353,24 +365,21 @@ def _masked_history(history: Sequence[Step], found: Iterable[tuple[Text, list[Fo
 
 def _masked_config(config: Any, secrets: Iterable[Secret]) -> dict[str, Any]:
     """Return a config's own keys with every secret of the metadata masked, wherever it stands."""
-    longest_first = sorted(secrets, key=lambda secret: -len(secret.reveal()))
+    masker = Masker(secrets)
 
     def masked(value: Any) -> Any:
         if isinstance(value, list):
             return [masked(item) for item in value]
-        if isinstance(value, str):
-            for secret in longest_first:
-                value = value.replace(secret.reveal(), secret.masked)
-        return value
+        return masker.masked(value) if isinstance(value, str) else value
 
     return {key: masked(value) for key, value in config.items()} if isinstance(config, dict) else {}
 
 
 def masked_text(value: str, items: Iterable[Found]) -> str:
     """Replace every secret in a text by its mask."""
-    data, result, at = value.encode("utf-8", "surrogateescape"), b"", 0
+    data, pieces, at = value.encode("utf-8", "surrogateescape"), list[bytes](), 0
     for item in sorted(items, key=lambda f: f.start):
         if item.start >= at:
-            result += data[at : item.start] + item.secret.masked.encode()
+            pieces += (data[at : item.start], item.secret.masked.encode())
             at = item.end
-    return (result + data[at:]).decode("utf-8", "surrogateescape")
+    return b"".join((*pieces, data[at:])).decode("utf-8", "surrogateescape")

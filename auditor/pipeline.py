@@ -25,7 +25,7 @@ from auditor.layers.index import LayerIndex
 from auditor.layers.listing import plain_file
 from auditor.layers.stats import HiddenFiles, LayerStats, hidden_files, layer_stats
 from auditor.layers.trace import Trace
-from auditor.model import Finding, Skipped, State, Step
+from auditor.model import Finding, Skipped, State, Step, Version
 from auditor.provenance import Packages
 from auditor.records import Records
 from auditor.scan import LayerRecord, Scanner
@@ -106,7 +106,8 @@ def audit_image(image: Image, scanner: Scanner, request: Request, source: Record
     stack = Stack(image, records, packages, trace, steps, base.layers if base else 0)
     collected = collect(stack, scanner, source.seal)
     shown, ignored = request.selection.apply(collected.findings, image)
-    findings = tuple(_advised(stack, finding) for finding in shown)
+    nth = _nth_entries(stack, shown)
+    findings = tuple(_advised(stack, finding, nth) for finding in shown)
     hidden = hidden_files(trace)
     return Audit(
         image=image,
@@ -153,19 +154,31 @@ def _skipped(records: Sequence[LayerRecord]) -> list[Skipped]:
     return [Skipped(path, layer, why) for layer, record in enumerate(records) for path, why in record.skipped]
 
 
-def _advised(stack: Stack, finding: Finding) -> Finding:
+def _advised(stack: Stack, finding: Finding, nth: Mapping[str, int]) -> Finding:
     target = stack.image.target
-    recover = recover_command(target, finding, _nth(stack, finding))
+    recover = recover_command(target, finding, nth.get(finding.id))
     return replace(finding, recover=recover, advice=advice(target, finding))
 
 
-def _nth(stack: Stack, finding: Finding) -> int | None:
-    """Return which of several entries of one path in a layer holds a finding that a later one of them overwrites."""
-    if finding.hidden_in is None or finding.hidden_in != finding.added_in:
-        return None
-    layer, entry = finding.held_by[0].layer, finding.held_by[0].entry
-    paths = stack.records[layer].listing.paths
-    return paths[: entry + 1].count(paths[entry])
+def _nth_entries(stack: Stack, findings: Sequence[Finding]) -> dict[str, int]:
+    """Return which of several entries of one path in a layer holds a finding that a later one of them overwrites.
+
+    By the finding's id. Each layer is counted once for all of its findings.
+    """
+    hidden = [f for f in findings if f.hidden_in is not None and f.hidden_in == f.added_in]
+    entries: dict[int, set[int]] = {}
+    for finding in hidden:
+        entries.setdefault(finding.held_by[0].layer, set()).add(finding.held_by[0].entry)
+    nth: dict[Version, int] = {}
+    for layer, wanted in entries.items():
+        paths = stack.records[layer].listing.paths
+        counts = dict.fromkeys((paths[entry] for entry in wanted), 0)
+        for entry in range(max(wanted) + 1):
+            if paths[entry] in counts:
+                counts[paths[entry]] += 1
+            if entry in wanted:
+                nth[Version(layer, entry)] = counts[paths[entry]]
+    return {finding.id: nth[finding.held_by[0]] for finding in hidden}
 
 
 def _flatten(

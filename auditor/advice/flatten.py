@@ -71,7 +71,9 @@ def flatten_advice(
     if lowest is not None:
         minimal = sum(sizes[:lowest]) + visible_bytes(trace, lowest)
         plans.insert(0, Plan("minimal", count - lowest, lowest, minimal, shlex.join([*base, "--minimal", "-t", clean])))
-        gone = {layer: [version.entry for version in holders if version.layer == layer] for layer in leaking}
+        gone: dict[int, list[int]] = {layer: [] for layer in leaking}
+        for version in holders:
+            gone[version.layer].append(version.entry)
         excised = sum(bytes_without(trace, n, size, gone[n]) if n in gone else size for n, size in enumerate(sizes))
         kept = count - len(leaking)
         plans.insert(0, Plan("excise", len(leaking), kept, excised, shlex.join([*base, "--excise", "-t", clean])))
