@@ -86,19 +86,26 @@ def _plugin(rule_id: str) -> BasePlugin:
 def plugin_patterns(rule_id: str) -> list[tuple[str, int]]:
     """Return the expressions, with their `re` flags, that must match before a plugin is asked."""
     plugin: Any = _plugin(rule_id)
-    expressions = _keyword_expressions() if rule_id == _PREFIX + "keyword" else plugin.denylist
-    return [(expression.pattern, expression.flags & re.IGNORECASE) for expression in expressions]
+    if rule_id == _PREFIX + "keyword":
+        return _keyword_patterns()
+    return [(expression.pattern, expression.flags & re.IGNORECASE) for expression in plugin.denylist]
 
 
-def _keyword_expressions() -> list[re.Pattern[str]]:
-    """The keyword plugin's expressions that begin with the keyword; the others begin with any quoted text."""
+def _keyword_patterns() -> list[tuple[str, int]]:
+    """The keyword plugin's expressions that begin with the keyword; the others begin with any quoted text.
+
+    They end with the first character of the secret, a word's: as a whole they would match at each character up to the
+    next quote.
+    """
     from detect_secrets.plugins import keyword
 
-    return [
+    expressions = (
         keyword.FOLLOWED_BY_COLON_QUOTES_REQUIRED_REGEX,
         keyword.FOLLOWED_BY_EQUAL_SIGNS_QUOTES_REQUIRED_REGEX,
         keyword.FOLLOWED_BY_ARROW_FUNCTION_SIGN_QUOTES_REQUIRED_REGEX,
-    ]
+    )
+    begins = (expression.pattern.partition(f"({keyword.SECRET})")[0] for expression in expressions)
+    return [(begin + r"[\w\x80-\xff]", re.IGNORECASE) for begin in begins]
 
 
 def secrets_in_line(rule_id: str, line: str, path: str) -> list[str]:

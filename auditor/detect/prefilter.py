@@ -144,22 +144,25 @@ class _Emitter:
     def __init__(self, dotall: bool) -> None:
         self._dot = rb"[\x00-\xff]" if dotall else rb"[^\n]"
 
-    def tail(self, items: Sequence[Any]) -> bytes:
-        """Emit a sequence that ends the expression, cut to what every match must begin with."""
+    def tail(self, items: Sequence[Any], before: int = 0) -> bytes:
+        """Emit a sequence that ends the expression, cut to what every match must begin with.
+
+        At least so many bytes stand `before` it. A gap that is not cut would be a hit at each of its bytes.
+        """
         for at, (kind, value) in enumerate(items):
             wide_gap = (
                 kind in REPEATS
                 and _reach(value) > _WIDE_GAP
                 and self._is_wide(value[2])
-                and least(items[:at]) >= _SELECTIVE
+                and before + least(items[:at]) >= _SELECTIVE
             )
             if wide_gap or kind in (op.GROUPREF, op.GROUPREF_EXISTS):
                 minimum = items[at : at + 1] if wide_gap and value[0] else []
-                return self.tail([*items[:at], *self._once(minimum)])
+                return self.tail([*items[:at], *self._once(minimum)], before)
         body = list(items)
         while body:
             *front, last = body
-            emitted = self._last(last)
+            emitted = self._last(last, before + least(front))
             if emitted:
                 return self._sequence(front) + emitted
             body = front
@@ -177,7 +180,7 @@ class _Emitter:
             return value[0][0] is op.NEGATE or any(v in _NOT_CATEGORIES for _, v in value if not isinstance(v, tuple))
         return kind in (op.ANY, op.NOT_LITERAL, op.BRANCH, op.SUBPATTERN)
 
-    def _last(self, item: Any) -> bytes:
+    def _last(self, item: Any, before: int) -> bytes:
         kind, value = item
         if kind in (op.AT, op.ASSERT, op.ASSERT_NOT):
             return b""
@@ -185,13 +188,13 @@ class _Emitter:
             low, _, inner = value
             if low == 0:
                 return b""
-            return self.tail(inner) if low == 1 else b"(?:%b){%d}" % (self._sequence(inner), low)
+            return self.tail(inner, before) if low == 1 else b"(?:%b){%d}" % (self._sequence(inner), low)
         if kind is op.SUBPATTERN:
-            return self._scoped(value, self.tail(value[3]))
+            return self._scoped(value, self.tail(value[3], before))
         if kind is op.ATOMIC_GROUP:
-            return self.tail(value)
+            return self.tail(value, before)
         if kind is op.BRANCH:
-            branches = [self.tail(branch) for branch in value[1]]
+            branches = [self.tail(branch, before) for branch in value[1]]
             return b"(?:" + b"|".join(branches) + b")" if all(branches) else b""
         return self._item(item)
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import sqlite3
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -61,29 +62,39 @@ def pypi(path: str, data: bytes) -> dict[str, bytes]:
 
 
 def rpm(path: str, data: bytes) -> dict[str, bytes]:
-    folder, _, name = path.rpartition("/")
+    return {path: data, "var/lib/rpm/rpmdb.sqlite": rpm_database([[path]])}
+
+
+def rpm_database(packages: Sequence[Sequence[str]]) -> bytes:
+    """A database of packages by the paths of their files, each of which is KEY."""
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB)")
+    connection.executemany("INSERT INTO Packages VALUES (?, ?)", enumerate(map(rpm_header, packages), 1))
+    connection.commit()
+    content = connection.serialize()
+    connection.close()
+    return content
+
+
+def rpm_header(paths: Sequence[str]) -> bytes:
+    """The header of a package as the database holds it."""
+    count = len(paths)
     tags: list[tuple[int, int, int, bytes]] = [
         (1000, 6, 1, b"acme\0"),
         (1001, 6, 1, b"1.2\0"),
         (1002, 6, 1, b"3\0"),
-        (1035, 8, 1, hashlib.sha256(KEY).hexdigest().encode() + b"\0"),
-        (1116, 4, 1, struct.pack(">I", 0)),
-        (1117, 8, 1, name.encode() + b"\0"),
-        (1118, 8, 1, f"/{folder}/\0".encode()),
+        (1035, 8, count, (hashlib.sha256(KEY).hexdigest().encode() + b"\0") * count),
+        (1116, 4, count, b"".join(struct.pack(">I", at) for at in range(count))),
+        (1117, 8, count, b"".join(path.rpartition("/")[2].encode() + b"\0" for path in paths)),
+        (1118, 8, count, b"".join(f"/{path.rpartition('/')[0]}/".encode() + b"\0" for path in paths)),
         (5011, 4, 1, struct.pack(">I", 8)),
     ]
     index, body = b"", b""
-    for tag, kind, count, value in tags:
+    for tag, kind, items, value in tags:
         body += bytes(-len(body) % 4)
-        index += struct.pack(">IIII", tag, kind, len(body), count)
+        index += struct.pack(">IIII", tag, kind, len(body), items)
         body += value
-    connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB)")
-    connection.execute("INSERT INTO Packages VALUES (1, ?)", (struct.pack(">II", len(tags), len(body)) + index + body,))
-    connection.commit()
-    content = connection.serialize()
-    connection.close()
-    return {path: data, "var/lib/rpm/rpmdb.sqlite": content}
+    return struct.pack(">II", len(tags), len(body)) + index + body
 
 
 def audited(files: dict[str, bytes], tmp_path: Path, scanner: Scanner) -> tuple[Finding, ...]:
