@@ -19,13 +19,12 @@ from typing import Any
 _PER_CALL = 4096
 _ALL_OF_IT = frozenset(("translate", "replace", "split", "splitlines", "lower", "upper", "decode", "encode", "hex"))
 LINEAR = frozenset((
-    "", "builtins", "re", "_sre", "math", "time", "_struct", "binascii", "zlib", "_bz2", "_lzma", "_io", "_hashlib",
-    "_md5", "_sha1", "_sha2", "_blake2", "itertools", "_operator", "_functools", "_bisect", "_collections", "_heapq",
-    "_json", "json", "_random", "_codecs", "_weakref", "_thread", "_queue", "threading", "posix", "select", "sys",
-    "signal", "gc", "errno", "_signal", "array", "_sqlite3", "sqlite3", "fcntl", "resource", "_posixsubprocess", "string",
-    "_string", "isal.isal_zlib", "isal.igzip_lib", "hyperscan", "_hyperscan", "hyperscan._ext", "zstandard.backend_c",
-    "zstandard", "unicodedata", "_contextvars", "_imp", "marshal", "_warnings", "types", "atexit", "_abc", "_stat",
-    "_datetime", "datetime", "_socket", "_uuid", "_opcode", "ctypes", "_ctypes", "_locale", "collections", "gzip", "isal.igzip", "hashlib", "_hmac",
+    "", "builtins", "re", "_sre", "math", "time", "_struct", "binascii", "zlib", "_bz2", "_lzma", "_io", "io", "_hashlib",
+    "_md5", "_sha1", "_sha2", "itertools", "_operator", "_functools", "functools", "_bisect", "collections", "_collections",
+    "_heapq", "_json", "_random", "_codecs", "_weakref", "_thread", "_queue", "threading", "posix", "select", "sys",
+    "_signal", "gc", "array", "_imp", "_warnings", "_abc", "_stat", "_datetime", "datetime", "_contextvars", "gzip",
+    "isal.igzip", "isal.isal_zlib", "isal.igzip_lib", "hyperscan", "hyperscan._hs_ext", "zstandard.backend_c", "fcntl",
+    "_posixsubprocess", "subprocess", "sqlite3", "unicodedata", "_hmac", "hashlib",
 ))  # fmt: skip
 """Modules in C whose functions take at most linear time."""
 
@@ -67,7 +66,7 @@ def counted(run: Callable[[], object]) -> Work:
         run()
     finally:
         sys.setprofile(None)
-        threading.setprofile(None)  # type: ignore[arg-type]
+        threading.setprofile(None)
     return Work(counts["calls"], counts["units"], tuple(sorted(unknown)))
 
 

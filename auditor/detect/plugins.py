@@ -22,8 +22,9 @@ _PREFIX = "detect-secrets-"
 _MAX_LINE = 1000
 """Characters of a line that a plugin sees: its own expressions backtrack on longer ones."""
 MAX_BLANKS = 40
-"""Blanks in a row that a plugin sees: it tries each split of them among several repeats."""
-_TOO_BLANK = re.compile(rf"\s{{{MAX_BLANKS + 1},}}")
+"""Blanks in a row over which the Python matcher follows an expression."""
+_BLANKS = re.compile(r"(\s{8})\s+")
+"""Of blanks in a row a plugin sees eight: it tries each split of them among three repeats."""
 
 # rule suffix: module, class, provider, severity. What the plugin itself calls the secret is the rule's name.
 _PLUGINS = {
@@ -111,7 +112,7 @@ def _keyword_patterns() -> list[tuple[str, int]]:
 def secrets_in_line(rule_id: str, line: str, path: str) -> list[str]:
     """Return the secrets that a plugin sees in a line and that the library's filters let stand, in their order."""
     plugin: Any = _plugin(rule_id)
-    line = _TOO_BLANK.sub("\0", line[:_MAX_LINE])
+    line = _BLANKS.sub(r"\1", line[:_MAX_LINE])
     if rule_id == _PREFIX + "keyword":
         found = set(plugin.analyze_string(line, denylist_regex_to_group=_keyword_table(path)))
     else:
@@ -136,7 +137,7 @@ def _bounded(expression: re.Pattern[str]) -> re.Pattern[str]:
     As it is, a line of 1,000 characters that repeats a keyword takes a second: the rest of the word behind a keyword,
     and what may come before it, are tried at each length. What follows never needs a part of the word.
     """
-    text = expression.pattern.replace(r"\w*(", r"\w{0,64}(").replace(r")\w*", r")\w*+")
+    text = expression.pattern.replace(r")\w*", r")\w*+").replace(r"\w*(", r"\w{0,64}(")
     return re.compile(text, expression.flags)
 
 

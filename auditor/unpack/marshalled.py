@@ -25,7 +25,7 @@ Value = bytes | tuple["Value", ...] | None
 
 
 class Reader:
-    """Lines from one `.pyc`. They count in the budget, as one long constant may stand in many of them."""
+    """Lines from one `.pyc`, each once. They count in the budget, as one long constant may stand in many of them."""
 
     def __init__(self, data: bytes, budget: Budget) -> None:
         self._data, self._budget = data, budget
@@ -33,7 +33,7 @@ class Reader:
         self._at = 16 if self._magic >= 3390 else 12
         self._refs: list[Value] = []
         self._objects = 0
-        self.lines: list[bytes] = []
+        self.lines: dict[bytes, None] = {}
 
     def read(self) -> None:
         """Read to the end. Raises Exhausted, or ValueError, IndexError or struct.error on what is no marshal data."""
@@ -139,8 +139,9 @@ class Reader:
                 self._add(line)
 
     def _add(self, line: bytes) -> None:
-        self._budget.spend(len(line))
-        self.lines.append(line)
+        if line not in self.lines:
+            self._budget.spend(len(line))
+            self.lines[line] = None
 
 
 def _assigned(

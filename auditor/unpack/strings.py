@@ -46,15 +46,17 @@ def java(body: bytes | Source, room: Room, kind: str) -> Iterator[Part]:
     if not _TELLING.search(data):
         yield Part(None, data, kind)
         return
-    pool, lines, exhausted = _Pool(data), list[bytes](), None
+    pool, exhausted = _Pool(data), None
+    lines: dict[bytes, None] = {}  # each once: a long constant may be assigned over and over
     try:
         pool.read()
-        lines += pool.texts.values()
-        for line in pool.assigned():  # one long constant may be assigned over and over
-            room.budget.spend(len(line))
-            lines.append(line)
+        lines = dict.fromkeys(pool.texts.values())
+        for line in pool.assigned():
+            if line not in lines:
+                room.budget.spend(len(line))
+                lines[line] = None
     except (IndexError, struct.error, KeyError):
-        lines = [*pool.texts.values(), data]
+        lines = dict.fromkeys((*pool.texts.values(), data))
     except Exhausted as exc:
         exhausted = exc
     yield Part(None, b"\n".join(lines), kind)

@@ -95,9 +95,10 @@ def tokens(count: int) -> Files:
     """JSON Web Tokens as long as the rule takes them."""
     chance, files = random.Random(2), {}
     for n in range(count):
-        head = base64.urlsafe_b64encode(b'{"alg":"HS256","kid":"%s"}' % chance.randbytes(300).hex().encode()).rstrip(b"=")
-        body = base64.urlsafe_b64encode(b'{"sub":"%s"}' % chance.randbytes(1400).hex().encode()).rstrip(b"=")
-        files[f"srv/{n}.txt"] = b"%s.%s.%s\n" % (head, body, base64.urlsafe_b64encode(chance.randbytes(64))) * 5
+        head = b'{"alg":"HS256","kid":"%s"}' % chance.randbytes(300).hex().encode()
+        body = b'{"sub":"%s"}' % chance.randbytes(1400).hex().encode()
+        parts = (base64.urlsafe_b64encode(part).rstrip(b"=") for part in (head, body, chance.randbytes(64)))
+        files[f"srv/{n}.txt"] = (b".".join(parts) + b"\n") * 5
     return files
 
 
@@ -153,7 +154,7 @@ def rpm(count: int) -> Files:
 def classes(count: int) -> Files:
     """Small classes by the thousand, in a jar and beside it."""
     files = {f"srv/C{n}.class": java_class([b"password", password(n).encode()], 1) for n in range(count)}
-    return {**files, "srv/app.jar": zipped({name: data for name, data in files.items()})}
+    return {**files, "srv/app.jar": zipped(files)}
 
 
 def java_class(texts: list[bytes], assigned: int) -> bytes:
@@ -192,7 +193,7 @@ def one_constant_in_many_places(count: int) -> Files:
 
 
 _BAIT = {
-    "keyword": b'apikey' + b"apwd" * 200 + b' = "x"',
+    "keyword": b"apikey" + b"apwd" * 200 + b' = "x"',
     "keyword-quotes": b'pwd = "abc"; ' + b"pwd'" * 200,
     "blanks": b'pwd = "abcdef1234"' + (b" " * 40 + b"a") * 20,
     "reference": b'secret = "abcdef1234" ' + b"=a(" * 300,
@@ -265,10 +266,10 @@ CASES = (
     Case("keystores", 20, keystores),
     Case("deep certificates in chains", 5, certificates),
     Case("huge JSON Web Tokens", 20, tokens),
-    Case("packages of dpkg", 200, dpkg),
-    Case("packages of dpkg that claim every file", 200, dpkg_claims),
+    Case("packages of dpkg", 400, dpkg),
+    Case("packages of dpkg that claim every file", 400, dpkg_claims),
     Case("packages of apk", 200, apk),
-    Case("packages of PyPI", 200, pypi),
+    Case("packages of PyPI", 400, pypi),
     Case("packages of npm", 200, npm),
     Case("packages of rpm", 200, rpm),
     Case("classes", 500, classes),
