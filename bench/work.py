@@ -19,12 +19,13 @@ from typing import Any
 _PER_CALL = 4096
 _ALL_OF_IT = frozenset(("translate", "replace", "split", "splitlines", "lower", "upper", "decode", "encode", "hex"))
 LINEAR = frozenset((
-    "", "builtins", "re", "_sre", "math", "time", "_struct", "binascii", "zlib", "_bz2", "_lzma", "_io", "io", "_hashlib",
-    "_md5", "_sha1", "_sha2", "itertools", "_operator", "_functools", "functools", "_bisect", "collections", "_collections",
-    "_heapq", "_json", "_random", "_codecs", "_weakref", "_thread", "_queue", "threading", "posix", "select", "sys",
-    "_signal", "gc", "array", "_imp", "_warnings", "_abc", "_stat", "_datetime", "datetime", "_contextvars", "gzip",
-    "isal.igzip", "isal.isal_zlib", "isal.igzip_lib", "hyperscan", "hyperscan._hs_ext", "zstandard.backend_c", "fcntl",
-    "_posixsubprocess", "subprocess", "sqlite3", "unicodedata", "_hmac", "hashlib",
+    "", "builtins", "re", "_sre", "math", "time", "_struct", "binascii", "zlib", "_bz2", "_lzma", "_io", "io",
+    "_hashlib", "_md5", "_sha1", "_sha2", "itertools", "_operator", "_functools", "functools", "_bisect",
+    "collections", "_collections", "_heapq", "_json", "_random", "_codecs", "_weakref", "_thread", "_queue",
+    "threading", "posix", "select", "sys", "_signal", "gc", "array", "_imp", "_warnings", "_abc", "_stat",
+    "_datetime", "datetime", "_contextvars", "gzip", "isal.igzip", "isal.isal_zlib", "isal.igzip_lib",
+    "hyperscan", "hyperscan._hs_ext", "zstandard.backend_c", "fcntl", "_posixsubprocess", "subprocess",
+    "sqlite3", "unicodedata", "_hmac", "hashlib", "_ctypes",
 ))  # fmt: skip
 """Modules in C whose functions take at most linear time."""
 

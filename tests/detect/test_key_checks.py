@@ -10,6 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from auditor.detect.examples import fill
 from auditor.detect.key_checks import base64_secret, basic_login, pgp_private_key, private_key
+from auditor.detect.key_forms import is_der_key
+from bench.work import counted
+from tests.hostile import key_material as made
 
 KEYS: dict[str, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey] = {
     "rsa": rsa.generate_private_key(65537, 2048),
@@ -53,6 +56,60 @@ def test_a_clipped_key_and_an_unknown_one_stay_unjudged() -> None:
 )
 def test_a_dummy_fails(body: str) -> None:
     assert private_key(f"-----BEGIN RSA PRIVATE KEY-----\n{body}\n-----END RSA PRIVATE KEY-----") is False
+
+
+LARGE = {
+    "rsa": ("RSA PRIVATE KEY", made.rsa(16384)),
+    "rsa in pkcs8": ("PRIVATE KEY", made.rsa_pkcs8(16384)),
+    "dsa": ("DSA PRIVATE KEY", made.dsa(16384)),
+    "dsa in pkcs8": ("PRIVATE KEY", made.dsa_pkcs8(16384)),
+    "dh": ("PRIVATE KEY", made.dh_pkcs8(16384)),
+    "ec": ("EC PRIVATE KEY", made.ec()),
+    "ec in pkcs8": ("PRIVATE KEY", made.ec_pkcs8()),
+    "ed25519": ("PRIVATE KEY", made.ed25519()),
+    "openssh": ("OPENSSH PRIVATE KEY", made.openssh(16384)),
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_a_key_is_read_by_its_form_and_never_loaded(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def loaded(*_: object, **__: object) -> None:
+        pytest.fail("a key was loaded: its numbers may take seconds")
+
+    for name in ("load_der_private_key", "load_pem_private_key", "load_ssh_private_key"):
+        monkeypatch.setattr(form, name, loaded)
+    label, key = LARGE[kind]
+    assert private_key(made.pem(label, key).decode()) is True
+    assert private_key(made.pem(label, key[:-9] + b"another.!").decode()) is (True if kind in PLAIN_TAIL else None)
+
+
+PLAIN_TAIL = ("rsa", "rsa in pkcs8", "dsa", "dsa in pkcs8", "dh", "ec", "ec in pkcs8", "ed25519")
+"""Kinds whose last bytes are those of a number, of which any will do."""
+
+
+def test_an_rsa_modulus_is_the_product_of_its_primes() -> None:
+    n, *rest = made.rsa_numbers(1024, 1)
+    good, bad = (made.sequence(made.integer(0), *map(made.integer, (modulus, *rest))) for modulus in (n, n + 2))
+    assert is_der_key(good) and not is_der_key(bad)
+    assert not is_der_key(made.sequence(made.integer(0), *map(made.integer, (n, *rest[:-1], 0))))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"0", b"0\x80", b"0\x84\xff\xff\xff\xff", b"0\x89" + bytes(20), made.sequence(), made.rsa(1024) * 2,
+     made.sequence(*[made.integer(1)] * 1000), made.pkcs8(made.sequence(), b"x"), made.pkcs8(b"", made.rsa(512)),
+     made.pkcs8(made.sequence(made.oid(made.ED25519)), b"\4\4abcd"), made.sequence(made.integer(2), made.tlv(4, b"x"))],
+)  # fmt: skip
+def test_what_has_not_the_form_of_a_key_is_none(data: bytes) -> None:
+    assert not is_der_key(data)
+
+
+def test_a_key_between_long_blanks_is_read_once() -> None:
+    text = made.pem("PRIVATE KEY", made.ec_pkcs8()).decode()
+    blank = " " * 8000
+    work = counted(lambda: private_key(text.replace("\n", f"{blank}\n{blank}")))
+    assert private_key(text.replace("\n", f"{blank}\n{blank}")) is True
+    assert work.total < 2000
 
 
 def test_an_openpgp_secret_key_packet_passes() -> None:

@@ -110,4 +110,6 @@ def test_a_secret_is_found_however_many_blanks_stand_before_it() -> None:
     rules = {rule.id for rule in plugin_rules()}
     assert "detect-secrets-keyword" in rules
     for blanks in (1, 7, 9, 41, 300):
-        assert secrets_in_line("detect-secrets-keyword", f"password ={' ' * blanks}'f7Kq2Zp9'", "/app/a.py") == ["f7Kq2Zp9"]
+        assert secrets_in_line("detect-secrets-keyword", f"password ={' ' * blanks}'f7Kq2Zp9'", "/app/a.py") == [
+            "f7Kq2Zp9"
+        ]

@@ -1,0 +1,57 @@
+"""Newlines before many matches are counted once, and not for each match from the beginning."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+
+from auditor.layers.listing import Listing, plain_file
+from auditor.layers.windows import WindowReader
+from auditor.scan.lines import LineCounter
+from auditor.scan.text import Text
+
+LINES = b"word\n" * 2000
+looked: list[int] = []
+"""Bytes that each count looked at."""
+
+
+class Counted(bytes):
+    def count(self, newline: bytes, start: int, end: int) -> int:  # type: ignore[override]
+        looked.append(end - start)
+        return bytes(self[start:end]).count(newline)
+
+
+class CountedBuffer(bytearray):
+    def count(self, newline: bytes, start: int, end: int) -> int:  # type: ignore[override]
+        looked.append(end - start)
+        return bytes(self[start:end]).count(newline)
+
+
+@pytest.fixture(autouse=True)
+def nothing_looked_at() -> None:
+    looked.clear()
+
+
+def test_of_a_member() -> None:
+    lines = Text(Counted(LINES), "").lines(range(0, len(LINES), 5))
+    assert list(lines) == list(range(1, 2001))
+    assert sum(looked) <= len(LINES)
+
+
+def test_of_a_file_in_a_window() -> None:
+    listing = Listing()
+    listing.become(plain_file("a", len(LINES)))
+    (read,) = WindowReader(io.BytesIO(LINES), 2)
+    window, counter = replace(read, buffer=CountedBuffer(read.buffer)), LineCounter(listing)
+    assert [counter.line(window, 0, place) for place in range(0, len(LINES), 5)] == list(range(1, 2001))
+    assert sum(looked) <= len(LINES)
+
+
+def test_places_that_do_not_rise_are_counted_too() -> None:
+    listing = Listing()
+    listing.become(plain_file("a", len(LINES)))
+    (window,) = WindowReader(io.BytesIO(LINES), 2)
+    counter = LineCounter(listing)
+    assert [counter.line(window, 0, place) for place in (50, 10, 10, 9999)] == [11, 3, 3, 2000]
