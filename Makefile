@@ -40,6 +40,7 @@ bench: $(VENV)/installed  ## Speed and memory, as a table
 
 bench-count: $(VENV)/installed  ## What a scan costs, counted; keeps the figures that the tests compare with
 	$(BIN)/python -m bench.count --write
+	$(BIN)/python -m tests.hostile.test_work --write
 
 bench-detect: $(VENV)/installed  ## Planted secrets of every rule, way and place: found, placed, decoys
 	$(BIN)/python -m bench.detect
