@@ -34,7 +34,7 @@ class Packages:
     def __init__(self, records: Sequence[LayerRecord]) -> None:
         self.skipped: list[Skipped] = []
         self.transient = False
-        self._records = records
+        self._records, self._layer = records, 0
         self._databases: tuple[Database, ...] = ()
 
     def read(self, paths: Iterable[str]) -> None:
@@ -47,7 +47,8 @@ class Packages:
             python.Database(wanted),
             npm.Database(wanted),
         )
-        for self._layer, record in enumerate(self._records if wanted.paths else ()):
+        for layer, record in enumerate(self._records if wanted.paths else ()):
+            self._layer = layer
             for entry, packed in record.documents.items():
                 self._add(record.listing.paths[entry], zlib.decompress(packed))
 

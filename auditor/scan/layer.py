@@ -311,15 +311,12 @@ class LayerPass:
     def _worth_a_look(self, window: Window, entry: int, path: str) -> bool:
         begin = self._listing.offsets[entry]
         head = self._head(window, begin) if begin >= window.start else self._held.head(HEAD) if self._held else b""
-        if entry == self._refused:
+        free = self._quota.limits.unpacked_layer_free  # looked at first: this is asked for each file
+        if entry == self._refused or (self._quota.unpacked > free and not self._quota.takes_look(self._size)):
             return False
-        return self._holds_more(path, head, entry, begin < window.start) and self._quota.takes_look(self._size)
-
-    def _holds_more(self, path: str, head: bytes, entry: int, was_held: bool) -> bool:
-        """Whether something may be packed or encoded in a file that is had as a whole, or is a stream."""
         if self._scanner.inside.looks_packed(path, head):
             size = self._listing.sizes[entry]
-            if size <= self._quota.limits.archive_bytes or was_held:
+            if size <= self._quota.limits.archive_bytes or begin < window.start:
                 return True
             return self._scanner.inside.is_streamed(path, head) or self._quota.takes_archive(path, size)
         return (

@@ -21,8 +21,7 @@ class Quota:
         self.skipped: list[tuple[str | None, str]] = []
         self._matches, self._databases = 0, 0
         self.counts: dict[int, int] = {}
-        self.unpacked = 0
-        self._closed = False
+        self.unpacked, self._told = 0, False
         self._overrun: set[tuple[str | None, str]] = set()
         self._steered = 0
 
@@ -72,15 +71,14 @@ class Quota:
             self.skipped.append((None, "more entries have extended attributes by which an engine shows other files"))
 
     def takes_look(self, read: int) -> bool:
-        """Whether one more file may be opened of a layer of which `read` bytes were read; False is noted once.
+        """Whether one more file may be opened of a layer of which `read` bytes were read; the first refusal is noted.
 
         A file of a kilobyte may hold megabytes, and one after another is within its own limits.
         """
-        free, fold = self.limits.unpacked_layer_free, self.limits.unpacked_layer
-        if self.unpacked <= max(free, fold * read):
+        if self.unpacked <= max(self.limits.unpacked_layer_free, self.limits.unpacked_layer * read):
             return True
-        if not self._closed:
-            self._closed = True
+        if not self._told:
+            self._told = True
             reason = f"its files hold more than {self.unpacked} bytes, opened; {_REST} {named('unpacked-layer')}"
             self.skipped.append((None, reason))
         return False
