@@ -13,7 +13,8 @@ from auditor.codec.tar import Header, Walker
 from auditor.errors import Damaged, ImageError
 from auditor.images import manifest
 from auditor.images.archive import layout_roots, sha256
-from auditor.images.manifest import Descriptor, Origin
+from auditor.images.descriptors import Descriptor, parse_config
+from auditor.images.manifest import Origin
 from auditor.images.source import Passed
 from auditor.limits import Limits
 from auditor.unpack import Unpacker
@@ -81,11 +82,11 @@ def manifests(data: bytes) -> None:
     """Follow an index to manifests and configs, separated by zero bytes, whatever they say."""
     documents = data.split(b"\0")
     try:
-        manifest.parse_config(documents[-1], "config")
+        parse_config(documents[-1], "config")
     except ImageError:
         pass
     try:
-        roots = layout_roots(documents[0], "fuzzed", None)
+        roots = layout_roots(documents[0], "fuzzed", None).descriptors
         manifest.images(_Lenient(documents), roots or [Descriptor("", sha256(data), 1, {}, None)], _ORIGIN)
     except ImageError:
         pass

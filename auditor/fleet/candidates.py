@@ -9,7 +9,8 @@ from auditor.errors import NotFound
 from auditor.fleet.manifests import Leaf, known_leaves, known_times, made
 from auditor.fleet.store import Store
 from auditor.images import manifest
-from auditor.images.manifest import Descriptor, Origin, platform_matches
+from auditor.images.descriptors import Descriptor, platform_matches
+from auditor.images.manifest import Origin
 from auditor.images.registry import Repository
 from auditor.images.source import Image
 from auditor.model import Digest, Platform

@@ -14,7 +14,7 @@ from auditor.fleet import schema as t
 from auditor.fleet.manifests import Leaf, chunks, made, put_manifest
 from auditor.fleet.spans import Sweep, put_seen
 from auditor.fleet.store import Store, put
-from auditor.images.manifest import Descriptor
+from auditor.images.descriptors import Descriptor
 from auditor.model import Finding
 from auditor.pipeline import Audit
 from auditor.report.document import report

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, insert, select
 
 from auditor.fleet import schema as t
 from auditor.fleet.store import Store, put
-from auditor.images.manifest import Descriptor
+from auditor.images.descriptors import Descriptor
 from auditor.images.source import Image
 from auditor.model import Digest, Platform
 from auditor.report.text import printable

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from cachetools import LRUCache
 
 from auditor.images.client import Client
-from auditor.images.manifest import Descriptor
+from auditor.images.descriptors import Descriptor
 from auditor.images.registry import Repository
 from auditor.model import Digest
 from auditor.scan import LayerRecord

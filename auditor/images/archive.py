@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import io
 import os
-import posixpath
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,31 +20,21 @@ from auditor.codec.tar import BLOCK, Header, Walker, is_header, normalise, padde
 from auditor.codec.verify import verified_document
 from auditor.errors import Damaged, ImageError, NotAnImage, NotFound
 from auditor.images import manifest
-from auditor.images.documents import Tally, parse_json, parse_object
-from auditor.images.manifest import Descriptor, Origin
+from auditor.images.descriptors import Descriptor, parse_config, parse_descriptors, platform_matches, strings
+from auditor.images.documents import Tally, folded, parse_json, parse_object, spelled
+from auditor.images.manifest import Origin
+from auditor.images.members import Held, Member, Members
 from auditor.images.source import Content, FileSlice, HeldFile, Image, Layer, Passed
 from auditor.limits import current, named
-from auditor.model import Digest, Kind
+from auditor.model import Digest, Kind, Skipped
 
 Visit = Callable[[BinaryIO, str, Digest | None], Any]
 """Reads a layer's stored bytes to their end and returns what it made of them; it is given their name for errors, and
 the digest that their place in the archive claims them to have."""
 
 _CHUNK = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A document kept in memory."""
-
-    data: bytes
-
-    def open(self) -> BinaryIO:
-        """Return a stream over the bytes."""
-        return io.BytesIO(self.data)
-
-
-Member = Held | FileSlice | Passed
+_ENTRY = folded("Config", "RepoTags", "Layers", "Parent", "LayerSources")
+_INDEX = folded("manifests", "annotations")
 
 
 def read_images(file: HeldFile, origin: Origin, tag: str | None, visit: Visit | None) -> tuple[Image, ...]:
@@ -77,9 +66,9 @@ def _spooled(stream: BinaryIO) -> HeldFile:
         return HeldFile(os.dup(spool.fileno()))
 
 
-def _index(file: HeldFile, what: str) -> dict[str, Member]:
-    """List a tar's members as slices, following links between members."""
-    walker, members, links = Walker(), dict[str, Member](), dict[str, str]()
+def _index(file: HeldFile, what: str) -> Members:
+    """List a tar's members as slices."""
+    walker, members = Walker(), Members(what)
     size, at = file.size, 0
     first = os.pread(file.descriptor, BLOCK, 0)
     _require_tar(first, what)
@@ -90,19 +79,17 @@ def _index(file: HeldFile, what: str) -> dict[str, Member]:
         for header in _headers(walker, block, at, what):
             if header.offset + header.size > size:
                 raise Damaged(f"{what}: cut off in member {header.path!r:.200}, at byte {size}")
-            if header.kind is Kind.FILE:
-                _add(members, header, FileSlice(file, header.offset, header.size), what)
-            _note_link(links, header, what)
+            members.add(header, FileSlice(file, header.offset, header.size))
         at = at + len(block) if walker.waiting else walker.position
     _finish(walker, size, what)
-    return _linked(members, links)
+    return members
 
 
-def _pass(stream: BinaryIO, what: str, visit: Visit) -> dict[str, Member]:
-    members, links, kept, limits = dict[str, Member](), dict[str, str](), 0, current()
+def _pass(stream: BinaryIO, what: str, visit: Visit) -> Members:
+    members, kept, limits = Members(what), 0, current()
     for header, body in walk_stream(stream, what):
-        _note_link(links, header, what)
         if header.kind is not Kind.FILE:
+            members.add(header, None)
             continue
         reader = io.BufferedReader(body, 1 << 16)
         if header.size <= limits.json_bytes and reader.peek(1)[:1] in (b"{", b"[", b""):
@@ -110,10 +97,10 @@ def _pass(stream: BinaryIO, what: str, visit: Visit) -> dict[str, Member]:
             kept += len(data)
             if kept > limits.json_total:
                 raise Damaged(f"{what}: more than {limits.json_total} bytes of JSON documents {named('json-total')}")
-            _add(members, header, Held(data), what)
+            members.add(header, Held(data))
         else:
-            _add(members, header, Passed(visit(reader, f"{what}: {header.path}", _claimed(header.path))), what)
-    return _linked(members, links)
+            members.add(header, Passed(visit(reader, f"{what}: {header.path}", _claimed(header.path))))
+    return members
 
 
 def walk_stream(stream: BinaryIO, what: str) -> Iterator[tuple[Header, io.RawIOBase]]:
@@ -181,70 +168,50 @@ def _require_tar(block: bytes, what: str) -> None:
         raise NotAnImage(f"{what}: not an image: neither a tar archive nor an OCI layout folder")
 
 
-def _add(members: dict[str, Member], header: Header, member: Member, what: str) -> None:
-    _check_count(members, what)
-    members[header.path] = member
+def images_of(members: Members, origin: Origin, tag: str | None) -> tuple[Image, ...]:
+    """Make images of an archive's members: all that index.json and manifest.json name, for engines read one or other.
 
-
-def _check_count(found: Mapping[str, object], what: str) -> None:
-    most = current().image_members
-    if len(found) >= most:
-        raise Damaged(f"{what}: more than {most} members {named('image-members')}")
-
-
-def _note_link(links: dict[str, str], header: Header, what: str) -> None:
-    if header.kind in (Kind.SYMLINK, Kind.HARDLINK):
-        _check_count(links, what)
-    if header.kind is Kind.SYMLINK:
-        links[header.path] = normalise(posixpath.join(posixpath.dirname(header.path), header.link))
-    elif header.kind is Kind.HARDLINK:
-        links[header.path] = header.link
-
-
-def _linked(members: dict[str, Member], links: Mapping[str, str]) -> dict[str, Member]:
-    """Give every link the member it leads to; one that leads nowhere is left out."""
-    for path in links:
-        target, hops = path, 0
-        while target in links and hops < 10:
-            target, hops = links[target], hops + 1
-        if target in members:
-            members.setdefault(path, members[target])
-    return members
-
-
-def images_of(members: Mapping[str, Member], origin: Origin, tag: str | None) -> tuple[Image, ...]:
-    """Make images of an archive's members: by index.json where it has one, else by manifest.json; both must agree."""
+    Where one of the two can't be used, what it may have held is skipped.
+    """
     archive = _Archive(members, origin.target)
-    found: list[Image] = []
-    if "index.json" in members:
-        try:
-            found += archive.oci_images(origin, tag)
-        except NotFound:
-            if "manifest.json" not in members:
-                raise
-    if "manifest.json" in members:
-        listed = {image.id: image for image in archive.docker_images(origin, tag if not found else None)}
-        found = [
-            replace(image, names=tuple(dict.fromkeys((*listed[image.id].names, *image.names))))
-            if image.id in listed
-            else image
-            for image in found
-        ]
-        known = {image.id for image in found}
-        found += [image for image in listed.values() if image.id not in known and not (tag and known)]
-    if not found and ("manifest.json" in members or "index.json" in members):
-        raise NotFound(f"{origin.target}: holds no image{f' named {tag}' if tag else ''}{archive.names()}")
-    if not found:
+    has_index, has_manifest = (members.get(name) is not None for name in ("index.json", "manifest.json"))
+    if not (has_index or has_manifest):
         raise NotAnImage(
             f"{origin.target}: a tar, but not an image: no manifest.json or index.json; docker save writes one"
         )
-    return tuple(found)
+    wrong: list[ImageError] = []
+    found = list(_tried(lambda: archive.oci_images(origin, tag), wrong)) if has_index else []
+    own = _tried(lambda: archive.docker_images(origin, tag if not found else None), wrong) if has_manifest else []
+    listed = {image.id: image for image in own}
+    found = [
+        replace(image, names=tuple(dict.fromkeys((*listed[image.id].names, *image.names))))
+        if image.id in listed
+        else image
+        for image in found
+    ]
+    known = {image.id for image in found}
+    found += [image for image in listed.values() if image.id not in known and not (tag and known)]
+    damage = [error for error in wrong if not isinstance(error, NotFound)]
+    if not found:
+        none = NotFound(f"{origin.target}: holds no image{f' named {tag}' if tag else ''}{archive.names()}")
+        raise next(iter((*damage, *reversed(wrong))), none)
+    skipped = tuple(Skipped(None, None, str(error)) for error in damage)
+    return tuple(replace(image, skipped=(*image.skipped, *skipped)) for image in found)
+
+
+def _tried(read: Callable[[], Sequence[Image]], wrong: list[ImageError]) -> Sequence[Image]:
+    """Return what is read; an error is kept, and gives nothing."""
+    try:
+        return read()
+    except ImageError as exc:
+        wrong.append(exc)
+        return ()
 
 
 class _Archive:
     """The manifest.Store of an archive's members."""
 
-    def __init__(self, members: Mapping[str, Member], what: str) -> None:
+    def __init__(self, members: Members, what: str) -> None:
         self._members, self._what, self._tally = members, what, Tally(what)
 
     def document(self, descriptor: Descriptor) -> bytes:
@@ -255,10 +222,10 @@ class _Archive:
         return self._member(_blob_path(descriptor.digest))
 
     def _member(self, path: str) -> Member:
-        try:
-            return self._members[path]
-        except KeyError:
-            raise NotFound(f"{self._what}: the archive lacks {path}") from None
+        member = self._members.get(path)
+        if member is None:
+            raise NotFound(f"{self._what}: the archive lacks {path}")
+        return member
 
     def _bytes(self, path: str) -> bytes:
         member = self._member(normalise(path))
@@ -270,32 +237,36 @@ class _Archive:
             return stream.read()
 
     def oci_images(self, origin: Origin, tag: str | None) -> tuple[Image, ...]:
-        return manifest.images(self, layout_roots(self._bytes("index.json"), origin.target, tag), origin)
+        roots = layout_roots(self._bytes("index.json"), origin.target, tag)
+        return manifest.images(self, roots.descriptors, origin, roots.annotations, roots.skipped)
 
     def docker_images(self, origin: Origin, tag: str | None) -> list[Image]:
         every = [self._docker_image(entry, origin) for entry in self._entries()]
         named = [image for image in every if tag is None or any(names_match(name, tag) for name in image.names)]
-        wanted = [image for image in named if manifest.platform_matches(origin.platform, image.config.platform)]
+        wanted = [image for image in named if platform_matches(origin.platform, image.config.platform)]
         if named and not wanted:
             have = ", ".join(dict.fromkeys(str(image.config.platform) for image in named))
             raise NotFound(f"{origin.target}: no platform {origin.platform}; it has {have}")
         return wanted
 
     def names(self) -> str:
-        names = [name for entry in self._entries() for name in entry.get("RepoTags") or []]
+        try:
+            names = [str(name) for entry in self._entries() for name in entry.get("RepoTags") or []]
+        except ImageError:
+            return ""
         return f"; it has {', '.join(names[:10])}" if names else ""
 
     def _entries(self) -> list[dict[str, Any]]:
         """Return what manifest.json lists. Raises Damaged."""
-        if "manifest.json" not in self._members:
+        if self._members.get("manifest.json") is None:
             return []
         what = f"{self._what}: manifest.json"
-        entries = parse_json(self._bytes("manifest.json"), what)
+        entries = parse_json(self._bytes("manifest.json"), what, first=True)  # Docker reads no further
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise Damaged(f"{what}: want a list of objects")
         if len(entries) > current().manifests:
             raise Damaged(f"{what}: lists {len(entries)} images {named('manifests')}")
-        return entries
+        return [spelled(entry, _ENTRY, what) for entry in entries]
 
     def _docker_image(self, entry: dict[str, Any], origin: Origin) -> Image:
         what = f"{self._what}: manifest.json"
@@ -305,7 +276,7 @@ class _Archive:
         if len(paths) > current().layers:
             raise Damaged(f"{what}: {len(paths)} layers {named('layers')}")
         data = self._tally.take(self._bytes(str(config_path)), parsed=True)
-        config = manifest.parse_config(data, f"{self._what}: {config_path}")
+        config = parse_config(data, f"{self._what}: {config_path}")
         if len(config.diff_ids) != len(paths):
             raise Damaged(f"{what}: {len(paths)} layers, but the config names {len(config.diff_ids)}")
         layers = [
@@ -335,16 +306,30 @@ def sha256(data: bytes) -> Digest:
     return Digest(f"sha256:{hashlib.sha256(data).hexdigest()}")
 
 
-def layout_roots(index: bytes, what: str, tag: str | None) -> list[Descriptor]:
-    """Return the descriptors of an index.json that a tag names; all of them without one. Raises NotFound."""
-    document = parse_object(index, f"{what}: index.json")
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """An index.json: the descriptors that are wanted, its annotations, and what of it is malformed."""
+
+    descriptors: list[Descriptor]
+    annotations: Mapping[str, str]
+    skipped: tuple[Skipped, ...]
+
+
+def layout_roots(index: bytes, what: str, tag: str | None) -> Roots:
+    """Read an index.json, of which a tag chooses. Raises NotFound, Damaged."""
+    document = spelled(parse_object(index, f"{what}: index.json"), _INDEX, what)
     entries = document.get("manifests")
-    if not isinstance(entries, list):
+    if entries is not None and not isinstance(entries, list):
         raise Damaged(f"{what}: index.json lists no manifests")
-    parsed = [manifest.parse_descriptor(item, f"{what}: index.json") for item in entries]
+    skipped: list[Skipped] = []
+    parsed = parse_descriptors(entries or (), f"{what}: index.json", skipped)
+    return Roots(_tagged(parsed, what, tag), strings(document.get("annotations")), tuple(skipped))
+
+
+def _tagged(parsed: list[Descriptor], what: str, tag: str | None) -> list[Descriptor]:
     if tag is None:
         return parsed
-    keys = (manifest.REF_NAME, "io.containerd.image.name")
+    keys = (manifest.REF_NAME, manifest.CONTAINERD_NAME)
     chosen = [d for d in parsed if any(key in d.annotations and names_match(d.annotations[key], tag) for key in keys)]
     if not chosen:
         have = sorted({d.annotations[key] for d in parsed for key in keys if key in d.annotations})

@@ -1,10 +1,14 @@
-"""JSON documents of an image, which may be hostile: how large, how deep, how many values."""
+"""JSON documents of an image, which may be hostile: how large, how deep, how many values.
+
+Engines are written in Go, whose decoder takes a key in any case (`LAYERS`) and the last of several that are equal so.
+`spelled` reads keys like that; a key that stands twice with two values is refused, for readers disagree on it.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from auditor.errors import Damaged
@@ -13,15 +17,15 @@ from auditor.limits import current, named
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def parse_json(data: bytes, what: str) -> Any:
-    """Parse one document. Raises Damaged on bad JSON, and on too much of it in any way."""
+def parse_json(data: bytes, what: str, *, first: bool = False) -> Any:
+    """Parse one document, with `first` the first of several. Raises Damaged on bad JSON, and on too much of it."""
     limits = current()
     if len(data) > limits.json_bytes:
         raise Damaged(f"{what}: {len(data)} bytes are no sensible JSON document {named('json-bytes')}")
     if values(data) > limits.json_values:
         raise Damaged(f"{what}: more than {limits.json_values} values in a JSON document {named('json-values')}")
     try:
-        value = _loads(data)
+        value = _loads(data, first=first)
     except RecursionError:
         raise Damaged(f"{what}: JSON nested beyond all reason {named('json-depth')}") from None
     except ValueError as exc:
@@ -39,12 +43,42 @@ def values(data: bytes) -> int:
     return sum(map(data.count, (b",", b"[", b"{")))
 
 
-def _loads(data: bytes) -> Any:
+def _loads(data: bytes, *, first: bool) -> Any:
     r"""Parse JSON; half a surrogate, which `\ud800` alone makes, is no character and becomes a question mark."""
-    value = json.loads(data.decode(json.detect_encoding(data)))
+    text = data.decode(json.detect_encoding(data), "replace" if first else "strict")
+    value = _DECODER.raw_decode(text.lstrip())[0] if first else _DECODER.decode(text)
     if _SURROGATE.search(data):
         value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     return value
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object. Raises ValueError where a key has two values."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        for key, item in pairs:
+            if item != value[key]:
+                raise ValueError(f"the key {key!r:.100} stands twice, with two values")
+    return value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
+def spelled(value: Mapping[str, Any], names: Mapping[str, str], what: str) -> dict[str, Any]:
+    """Return an object with its keys as `names` spells them, by their folded form. Raises Damaged where two collide."""
+    found: dict[str, Any] = {}
+    for key, item in value.items():
+        name = names.get(key.casefold(), key)
+        if name in found and found[name] != item:
+            raise Damaged(f"{what}: the key {name!r:.100} stands twice, in another case")
+        found[name] = item
+    return found
+
+
+def folded(*names: str) -> dict[str, str]:
+    """Return names by their folded form, for `spelled`."""
+    return {name.casefold(): name for name in names}
 
 
 def _is_deeper(value: Any, most: int) -> bool:

@@ -8,7 +8,8 @@ from auditor.codec.verify import verified_document
 from auditor.errors import Damaged, NotAnImage, NotFound
 from auditor.images import manifest
 from auditor.images.archive import layout_roots, require_regular
-from auditor.images.manifest import Descriptor, Origin
+from auditor.images.descriptors import Descriptor
+from auditor.images.manifest import Origin
 from auditor.images.source import FileSlice, HeldFile, Image
 from auditor.limits import current, named
 
@@ -19,7 +20,7 @@ def read_images(folder: Path, origin: Origin, tag: str | None) -> tuple[Image, .
     if not index.is_file():
         raise NotAnImage(f"{folder}: a folder, but no OCI layout: it has no index.json")
     roots = layout_roots(_read(index), origin.target, tag)
-    return manifest.images(_Folder(folder), roots, origin)
+    return manifest.images(_Folder(folder), roots.descriptors, origin, roots.annotations, roots.skipped)
 
 
 def _read(path: Path) -> bytes:

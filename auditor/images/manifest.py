@@ -1,20 +1,30 @@
-"""Manifests, indexes and configs: JSON documents to images.
+"""Manifests and indexes to images. An index is walked to every platform; one code serves folders, archives, registries.
 
-Sources: OCI image spec v1.1 (manifest.md, image-index.md, config.md), Docker image manifest v2 schema 2, BuildKit's
-attestation-storage.md. An index is walked to every platform; one code serves folders, archives and registries.
+What an engine pulls is an image: Docker and Podman go by a config's content more than by its media type, and so does
+this module. Sources: OCI image spec v1.1 (manifest.md, image-index.md), Docker image manifest v2 schema 2, BuildKit's
+attestation-storage.md, and what Docker 26 and Podman 5 were seen to pull.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from auditor.errors import Damaged, ImageError, NotFound
-from auditor.images.documents import Documents, Tally, parse_json, parse_object, quiet_json
-from auditor.images.source import Content, Image, Layer, Passed
+from auditor.images.descriptors import (
+    Descriptor,
+    parse_config,
+    parse_descriptor,
+    parse_descriptors,
+    platform_matches,
+    strings,
+)
+from auditor.images.documents import Documents, Tally, folded, parse_json, parse_object, quiet_json, spelled
+from auditor.images.source import Content, Image, Layer, Listed, Passed
 from auditor.limits import current, named
-from auditor.model import Config, DiffID, Digest, Platform, Skipped, Step
+from auditor.model import Config, DiffID, Digest, Platform, Skipped
 
 _INDEXES = (
     "application/vnd.oci.image.index.v1+json",
@@ -26,24 +36,15 @@ _MANIFESTS = (
 )
 ACCEPT = ", ".join(_INDEXES + _MANIFESTS)
 REF_NAME = "org.opencontainers.image.ref.name"
+CONTAINERD_NAME = "io.containerd.image.name"
 _TITLE = "org.opencontainers.image.title"
 _CACHE_CONFIG = "application/vnd.buildkit.cacheconfig.v0"
-
-
-@dataclass(frozen=True, slots=True)
-class Descriptor:
-    """A pointer to a blob: what it is, its digest and its size in bytes."""
-
-    media_type: str
-    digest: Digest
-    size: int | None
-    annotations: Mapping[str, str]
-    platform: Platform | None
-
-    @property
-    def is_attestation(self) -> bool:
-        """Whether BuildKit hung an attestation manifest here."""
-        return self.annotations.get("vnd.docker.reference.type") == "attestation-manifest"
+_IMAGE_CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
+_MANIFEST = folded(
+    "schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "blobs", "fsLayers", "annotations",
+    "subject",
+)  # fmt: skip
+_LISTED_KEYS = ("annotations", "platform", "artifactType")
 
 
 class Store(Protocol):
@@ -58,74 +59,6 @@ class Store(Protocol):
         ...
 
 
-def parse_descriptor(value: Any, what: str) -> Descriptor:
-    """Parse a descriptor. Raises Damaged where its digest or size is malformed."""
-    if not isinstance(value, dict):
-        raise Damaged(f"{what}: a descriptor is no JSON object")
-    size = value.get("size")
-    if size is not None and (not isinstance(size, int) or size < 0):
-        raise Damaged(f"{what}: a descriptor's size is {size!r:.40}")
-    try:
-        digest = Digest(value.get("digest", ""))
-    except ImageError as exc:
-        raise Damaged(f"{what}: {exc}") from None
-    return Descriptor(
-        str(value.get("mediaType", "")),
-        digest,
-        size,
-        _strings(value.get("annotations")),
-        _platform(value.get("platform")),
-    )
-
-
-def parse_config(data: bytes, what: str) -> Config:
-    """Parse an image config. Raises Damaged where its layers or history are malformed."""
-    raw = parse_object(data, what)
-    rootfs = raw.get("rootfs") or {}
-    diff_ids = rootfs.get("diff_ids") or [] if isinstance(rootfs, dict) else []
-    history = raw.get("history") or []
-    if not isinstance(diff_ids, list) or not isinstance(history, list):
-        raise Damaged(f"{what}: rootfs.diff_ids and history must be lists")
-    try:
-        parsed = tuple(DiffID(item) for item in diff_ids)
-    except ImageError as exc:
-        raise Damaged(f"{what}: rootfs.diff_ids: {exc}") from None
-    return Config(_platform(raw), parsed, tuple(_step(item) for item in history if isinstance(item, dict)), raw)
-
-
-def _step(item: dict[str, Any]) -> Step:
-    return Step(
-        _optional(item.get("created")),
-        _optional(item.get("created_by")),
-        str(item.get("comment") or ""),
-        bool(item.get("empty_layer", False)),
-    )
-
-
-def _optional(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _strings(value: Any) -> dict[str, str]:
-    return {str(k): v for k, v in value.items() if isinstance(v, str)} if isinstance(value, dict) else {}
-
-
-def _platform(value: Any) -> Platform | None:
-    if not isinstance(value, dict) or not isinstance(value.get("os"), str) or not value["os"]:
-        return None
-    return Platform(value["os"], str(value.get("architecture") or ""), str(value.get("variant") or ""))
-
-
-def platform_matches(wanted: str | None, have: Platform | None) -> bool:
-    """Tell whether `linux/arm64` or `linux/arm/v7` names this platform; a wanted part left out matches any."""
-    if wanted is None:
-        return True
-    if have is None:
-        return False
-    parts = wanted.split("/")
-    return list((have.os, have.architecture, have.variant)[: len(parts)]) == parts
-
-
 @dataclass(frozen=True, slots=True)
 class Origin:
     """What all images of one target share."""
@@ -135,36 +68,96 @@ class Origin:
     platform: str | None
 
 
-def images(store: Store, roots: Sequence[Descriptor], origin: Origin) -> tuple[Image, ...]:
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """The way from a root to a manifest: the root's descriptor, the digest of the outermost index, what indexes say."""
+
+    root: Descriptor
+    index: Digest | None = None
+    above: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def below(self, digest: Digest, document: Mapping[str, Any]) -> Trail:
+        """Return the way on through an index; what an inner index says wins."""
+        annotations = {**self.above.get("annotations", {}), **strings(document.get("annotations"))}
+        more = {"annotations": annotations} if annotations else {}
+        kind = document.get("artifactType")
+        kept = {"artifactType": kind} if isinstance(kind, str) else {}
+        return Trail(self.root, self.index or digest, {**self.above, **kept, **more})
+
+
+@dataclass(frozen=True, slots=True)
+class Top:
+    """What index.json says: its own annotations, and those of its descriptors, by the digest that they name."""
+
+    annotations: Mapping[str, str]
+    roots: Mapping[Digest, tuple[Mapping[str, str], ...]]
+
+    @classmethod
+    def of(cls, roots: Sequence[Descriptor], annotations: Mapping[str, str]) -> Top:
+        """Collect the annotations of descriptors: one image may have several names."""
+        found: dict[Digest, list[Mapping[str, str]]] = {}
+        for root in roots:
+            found.setdefault(root.digest, []).append(root.annotations)
+        return cls(annotations, {digest: tuple(notes) for digest, notes in found.items()})
+
+
+@dataclass(slots=True)
+class _Found:
+    """A manifest, and every way that leads to it."""
+
+    descriptor: Descriptor
+    ways: list[tuple[Descriptor, Trail]]
+
+    def wanted(self, platform: str | None) -> bool:
+        """Whether some index lists it for the platform; one that no index gives a platform may be for any."""
+        return any(own.platform is None or platform_matches(platform, own.platform) for own, _ in self.ways)
+
+    def listed(self, top: Top) -> tuple[Listed, ...]:
+        """Return how indexes list it; a manifest that index.json lists several times has one way from there."""
+        found: dict[tuple[object, ...], Listed] = {}
+        for own, trail in self.ways:
+            roots = top.roots.get(trail.root.digest, ())
+            entry = {key: own.raw[key] for key in _LISTED_KEYS if own.raw.get(key)}
+            key = (trail.root.digest, str(entry) if trail.index else "")
+            found.setdefault(key, Listed(entry, roots, trail.index, trail.above, top.annotations))
+        return tuple(found.values())
+
+
+def images(
+    store: Store,
+    roots: Sequence[Descriptor],
+    origin: Origin,
+    layout: Mapping[str, str] | None = None,
+    skipped: Sequence[Skipped] = (),
+) -> tuple[Image, ...]:
     """Follow descriptors down to every image of the wanted platform, attestations joined to what they attest.
 
-    Raises NotFound where no platform matches, Damaged on broken documents.
+    `layout` are the annotations of index.json, `skipped` what of it can't be used. Raises NotFound where no platform
+    matches, Damaged on broken documents.
     """
     found: list[Image] = []
     attestations: dict[str, list[bytes]] = {}
-    missing: list[Skipped] = []
+    missing = list(skipped)
     platforms: list[str] = []
-    seen, most, tally = set[Digest](), current().manifests, Tally(origin.target)
-    for descriptor, names in leaves(store, roots):
-        if descriptor.digest in seen:
-            continue
-        seen.add(descriptor.digest)
-        if len(seen) > most:
-            raise Damaged(f"{origin.target}: more than {most} manifests {named('manifests')}")
+    tally, top = Tally(origin.target), Top.of(roots, layout or {})
+    gathered = _gathered(store, roots, origin, missing)
+    for leaf in gathered:
+        descriptor = leaf.descriptor
         if descriptor.is_attestation:
-            subject = descriptor.annotations.get("vnd.docker.reference.digest", "")
-            attestations.setdefault(subject, []).extend(_statements(store, descriptor, tally))
-            continue
-        if descriptor.platform is not None:
-            platforms.append(str(descriptor.platform))
-        if descriptor.platform is None or platform_matches(origin.platform, descriptor.platform):
+            statements = _statements(store, descriptor, tally)
+            if statements is not None:
+                subject = descriptor.annotations.get("vnd.docker.reference.digest", "")
+                attestations.setdefault(subject, []).extend(statements)
+                continue
+        platforms += [str(own.platform) for own, _ in leaf.ways if own.platform is not None]
+        if leaf.wanted(origin.platform):
             try:
-                found.append(_image(store, descriptor, names, origin, tally))
+                found.append(_image(store, leaf, origin, tally, top))
             except NotFound as exc:
-                if descriptor.platform is None:
+                if descriptor.platform is None and len(gathered) == 1:
                     raise
-                missing.append(Skipped(None, None, f"platform {descriptor.platform}: {exc}"))
-    wanted = [image for image in found if platform_matches(origin.platform, image.config.platform) or not image.stacked]
+                missing.append(Skipped(None, None, f"platform {descriptor.platform or 'unknown'}: {exc}"))
+    wanted = [image for image in found if _is_for(image, origin.platform) or not image.stacked]
     if not wanted:
         platforms += [str(image.config.platform) for image in found]
         have = ", ".join(dict.fromkeys(platforms)) or "none"
@@ -180,91 +173,173 @@ def images(store: Store, roots: Sequence[Descriptor], origin: Origin) -> tuple[I
     )
 
 
+def _gathered(store: Store, roots: Sequence[Descriptor], origin: Origin, skipped: list[Skipped]) -> list[_Found]:
+    """Return each manifest once, with all ways to it. Raises Damaged where there are too many."""
+    found: dict[Digest, _Found] = {}
+    for descriptor, trail in leaves(store, roots, skipped=skipped):
+        found.setdefault(descriptor.digest, _Found(descriptor, [])).ways.append((descriptor, trail))
+        if len(found) > current().manifests:
+            raise Damaged(f"{origin.target}: more than {current().manifests} manifests {named('manifests')}")
+    return list(found.values())
+
+
+def _is_for(image: Image, platform: str | None) -> bool:
+    """Whether an image is for a platform: an index's word counts, for engines pull by it; else the config's."""
+    return any(item.entry.get("platform") for item in image.listed) or platform_matches(platform, image.config.platform)
+
+
 def _numbered(statements: list[bytes]) -> dict[str, bytes]:
     return {f"attestation[{index}]": statement for index, statement in enumerate(statements)}
+
+
+def _names(listed: Sequence[Listed]) -> tuple[str, ...]:
+    """Return the names that index.json, or else an index, gives an image."""
+    found: dict[str, None] = {}
+    for item in listed:
+        own = strings(item.entry.get("annotations"))
+        named_roots = [root for root in item.roots if root.keys() & {CONTAINERD_NAME, REF_NAME}]
+        for notes in named_roots or [own]:
+            found.update((notes[key], None) for key in (CONTAINERD_NAME, REF_NAME) if key in notes)
+    return tuple(found)
 
 
 def leaves(
     store: Store,
     roots: Sequence[Descriptor],
     depth: int = 0,
-    names: tuple[str, ...] = (),
+    trail: Trail | None = None,
     seen: set[Digest] | None = None,
-) -> Iterator[tuple[Descriptor, tuple[str, ...]]]:
-    """Walk indexes to manifests, in order; yield each with the names that index.json gives it.
+    skipped: list[Skipped] | None = None,
+) -> Iterator[tuple[Descriptor, Trail]]:
+    """Walk indexes to manifests, in order; yield each with its way.
 
-    An index that was `seen` is not entered again: four levels of a thousand entries would have no end.
+    An index that was `seen` is not entered again: four levels of a thousand entries would have no end. Malformed
+    entries are added to `skipped`; where that is None they raise Damaged.
     """
     seen = set() if seen is None else seen
     for descriptor in roots:
-        own = names or tuple(
-            descriptor.annotations[key]
-            for key in ("io.containerd.image.name", REF_NAME)
-            if key in descriptor.annotations
-        )
+        own = trail or Trail(descriptor)
         what = f"index {descriptor.digest}"
         if descriptor.media_type in _MANIFESTS:
             yield descriptor, own
             continue
         if descriptor.digest in seen:
             continue
-        document = parse_object(store.document(descriptor), what)
+        try:
+            document = spelled(parse_object(_listed_document(store, descriptor, trail), what), _MANIFEST, what)
+        except NotFound:
+            yield descriptor, own  # the caller finds out again, and knows what else there is
+            continue
         children = document.get("manifests")
-        if not isinstance(children, list) or "layers" in document:
+        layers = document.get("layers")
+        if not isinstance(children, list) or layers is not None:
             yield descriptor, own
+        if not isinstance(children, list) or (not children and layers is not None):
             continue
         if depth >= current().index_depth:
             raise Damaged(f"{what}: more than {depth} indexes within one another {named('index-depth')}")
         if len(children) > current().manifests:
             raise Damaged(f"{what}: lists {len(children)} manifests {named('manifests')}")
         seen.add(descriptor.digest)
-        parsed = [parse_descriptor(child, what) for child in children]
-        if any(child.media_type == _CACHE_CONFIG for child in parsed):
-            yield descriptor, own  # BuildKit's cache: an index whose "manifests" are layers
+        parsed = parse_descriptors(children, what, skipped)
+        if _is_cache(parsed):
+            yield descriptor, own  # an index whose "manifests" are layers
         else:
-            yield from leaves(store, parsed, depth + 1, own, seen)
+            below = own.below(descriptor.digest, document)
+            yield from leaves(store, parsed, depth + 1, below, seen, skipped)
 
 
-def _image(store: Store, descriptor: Descriptor, names: tuple[str, ...], origin: Origin, tally: Tally) -> Image:
+def _listed_document(store: Store, descriptor: Descriptor, trail: Trail | None) -> bytes:
+    """Return a document. What an index lists under another media type a registry may have as a manifest all the same.
+
+    Docker and Podman pull it.
+    """
+    if trail is not None and descriptor.media_type not in (*_INDEXES, *_MANIFESTS):
+        try:
+            return store.document(replace(descriptor, media_type=_MANIFESTS[0]))
+        except NotFound:
+            pass
+    return store.document(descriptor)
+
+
+def _is_cache(children: Sequence[Descriptor]) -> bool:
+    """Whether an index is a BuildKit cache: layers and their config, and no manifest among them."""
+    types = {child.media_type for child in children}
+    return _CACHE_CONFIG in types and types.isdisjoint((*_INDEXES, *_MANIFESTS))
+
+
+def _image(store: Store, leaf: _Found, origin: Origin, tally: Tally, top: Top) -> Image:
+    descriptor = leaf.descriptor
     what = f"{origin.target}: manifest {descriptor.digest}"
-    manifest = parse_object(store.document(descriptor), what)
-    if manifest.get("schemaVersion") == 1:
+    manifest = spelled(parse_object(store.document(descriptor), what), _MANIFEST, what)
+    if manifest.get("schemaVersion") == 1 and "layers" not in manifest:
         raise ImageError(f"{what}: Docker's schema 1, obsolete since 2017; pull and push it with a current engine")
     layers, config = _children(manifest, what)
     if len(layers) > current().layers:
         raise Damaged(f"{what}: {len(layers)} layers {named('layers')}")
-    annotations = {**descriptor.annotations, **_strings(manifest.get("annotations"))}
-    document = tally.take(store.document(config), parsed=True) if config and config.size != 0 else b"{}"
-    if config and _is_image_config(config, document):
+    annotations = {**descriptor.annotations, **strings(manifest.get("annotations"))}
+    listed = leaf.listed(top)
+    common: dict[str, Any] = {
+        "names": _names(listed),
+        "annotations": annotations,
+        "manifest": {key: value for key, value in manifest.items() if key not in ("config", "layers")},
+        "listed": listed,
+    }
+    around = _around(listed, layers, annotations)
+    document = tally.take(store.document(config), parsed=True) if config else b"{}"
+    if config and _is_image_config(config, document, len(layers)):
         parsed = parse_config(document, f"{origin.target}: config {config.digest}")
-        if len(parsed.diff_ids) != len(layers):
-            raise Damaged(f"{what}: {len(layers)} layers, but the config names {len(parsed.diff_ids)}")
+        diff_ids: Sequence[DiffID | None] = parsed.diff_ids or [None] * len(layers)  # Podman asks for none
+        if len(diff_ids) != len(layers):
+            raise Damaged(f"{what}: {len(layers)} layers, but the config names {len(diff_ids)}")
         made = tuple(
-            Layer(store.content(layer), diff_id, layer.digest, layer.size)
-            for layer, diff_id in zip(layers, parsed.diff_ids, strict=True)
+            Layer(store.content(layer), diff_id, layer.digest, layer.size, annotations=layer.annotations)
+            for layer, diff_id in zip(layers, diff_ids, strict=True)
         )
+        parsed = replace(parsed, platform=_told(parsed.platform, descriptor.platform))
         return Image(
-            origin.target,
-            origin.transport,
-            config.digest,
-            descriptor.digest,
-            parsed,
-            made,
-            names,
-            annotations,
-        )
+            origin.target, origin.transport, config.digest, descriptor.digest, parsed, made,
+            documents=Documents(around), **common,
+        )  # fmt: skip
+    is_json = quiet_json(document) is not None
+    plain = [_blob(store, config)] if config and not is_json else []  # a config that is no JSON is searched as a file
     return Image(
         origin.target,
         origin.transport,
         config.digest if config else None,
         descriptor.digest,
         Config(descriptor.platform, (), (), {}),
-        tuple(_blob(store, layer) for layer in layers),
-        names,
-        annotations,
-        Documents({"config": document} if quiet_json(document) else {}),
+        (*(_blob(store, layer) for layer in layers), *plain),
+        documents=Documents({**({"config": document} if is_json and document != b"{}" else {}), **around}),
         stacked=False,
+        **common,
     )
+
+
+def _told(own: Platform | None, listed: Platform | None) -> Platform | None:
+    """Return an image's platform: the config's, completed by the index, which alone tells ARM's variants in most."""
+    if listed is None or listed.os == "unknown":
+        return own
+    if own is None:
+        return listed
+    same = (own.os, own.architecture) == (listed.os, listed.architecture)
+    return listed if same and listed.variant else own
+
+
+def _around(listed: Sequence[Listed], layers: Sequence[Descriptor], known: Mapping[str, str]) -> dict[str, bytes]:
+    """Return the texts around an image that are in neither its manifest nor its config, by the names reports use."""
+    entries = [strings(item.entry.get("annotations")) for item in listed[1:]]
+    roots = [dict(root) for item in listed if item.index is not None for root in item.roots]
+    outer = [note for note in (*entries, *roots) if note and not note.items() <= known.items()]
+    above = {
+        key: value for item in listed for key, value in {**item.layout, **item.above.get("annotations", {})}.items()
+    }
+    index = {**({"annotations": above} if above else {}), **({"manifests": outer} if outer else {})}
+    notes = [layer.annotations for layer in layers]
+    found = {"index": index} if index else {}
+    if any(notes):
+        found["manifest"] = {"layers": notes}
+    return {name: json.dumps(value).encode() for name, value in found.items()}
 
 
 def _blob(store: Store, layer: Descriptor) -> Layer:
@@ -275,7 +350,7 @@ def _blob(store: Store, layer: Descriptor) -> Layer:
 
 def _children(manifest: dict[str, Any], what: str) -> tuple[list[Descriptor], Descriptor | None]:
     """Return a manifest's layers and config; BuildKit's cache index keeps both among its `manifests`."""
-    listed = manifest.get("layers", manifest.get("manifests", manifest.get("blobs", [])))
+    listed: Any = next((manifest[key] for key in ("layers", "manifests", "blobs") if manifest.get(key) is not None), [])
     if not isinstance(listed, list):
         raise Damaged(f"{what}: layers must be a list")
     layers = [parse_descriptor(item, what) for item in listed]
@@ -286,26 +361,39 @@ def _children(manifest: dict[str, Any], what: str) -> tuple[list[Descriptor], De
     return layers, config
 
 
-def _is_image_config(config: Descriptor, document: bytes) -> bool:
-    """The media type says so, or the content does: some tools write `application/json`."""
-    if config.media_type in (
-        "application/vnd.oci.image.config.v1+json",
-        "application/vnd.docker.container.image.v1+json",
-    ):
-        value = quiet_json(document)
-        return isinstance(value, dict) and isinstance(value.get("rootfs"), dict)
-    value = quiet_json(document) if config.media_type in ("", "application/json") else None
-    return isinstance(value, dict) and isinstance(value.get("rootfs"), dict)
+def _is_image_config(config: Descriptor, document: bytes, layers: int) -> bool:
+    """Whether a config makes its manifest an image: where the media type says so, it needs layers to name.
+
+    Under any other media type it needs as many as the manifest has: Docker pulls `application/octet-stream`,
+    `text/html` and many more, Podman any of Docker's manifest.
+    """
+    value = quiet_json(document)
+    if not isinstance(value, dict):
+        return False
+    rootfs = next((item for key, item in value.items() if key.casefold() == "rootfs"), None)
+    if not isinstance(rootfs, dict):
+        return False
+    if config.media_type in _IMAGE_CONFIGS:
+        return True
+    diff_ids = next((item for key, item in rootfs.items() if key.casefold() == "diff_ids"), None)
+    return isinstance(diff_ids, list) and len(diff_ids) == layers
 
 
-def _statements(store: Store, descriptor: Descriptor, tally: Tally) -> list[bytes]:
-    """Return the in-toto statements of an attestation manifest. Raises Damaged where one is no JSON."""
+def _statements(store: Store, descriptor: Descriptor, tally: Tally) -> list[bytes] | None:
+    """Return the in-toto statements of an attestation manifest; None where its layers are no JSON, but an image's."""
     what = f"attestation {descriptor.digest}"
-    layers, _ = _children(parse_object(store.document(descriptor), what), what)
+    document = spelled(parse_object(store.document(descriptor), what), _MANIFEST, what)
+    layers, _ = _children(document, what)
     if len(layers) > current().layers:
         raise Damaged(f"{what}: {len(layers)} layers {named('layers')}")
     statements = []
     for layer in layers:
-        statements.append(tally.take(store.document(layer)))
-        parse_json(statements[-1], f"attestation {layer.digest}")
+        try:
+            data = store.document(layer)
+        except Damaged:
+            return None
+        if data.lstrip()[:1] not in (b"{", b"["):
+            return None
+        statements.append(tally.take(data))
+        parse_json(data, f"attestation {layer.digest}")
     return statements

@@ -15,8 +15,9 @@ from auditor.errors import Damaged, ImageError, NotFound
 from auditor.images import manifest
 from auditor.images.archive import sha256
 from auditor.images.client import Client
+from auditor.images.descriptors import Descriptor
 from auditor.images.documents import parse_object
-from auditor.images.manifest import ACCEPT, Descriptor, Origin
+from auditor.images.manifest import ACCEPT, Origin
 from auditor.images.reference import Reference
 from auditor.images.retry import RetryBudget
 from auditor.images.source import Image

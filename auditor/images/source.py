@@ -101,7 +101,7 @@ class Layer:
     """One file system layer; of an artifact, one blob.
 
     `digest` and `size` are of the stored bytes, `diff_id` of the uncompressed tar; None where nothing states them.
-    `title` names a blob that is a plain file.
+    `title` names a blob that is a plain file. `annotations` are those of the layer's descriptor.
     """
 
     content: Content | Passed
@@ -109,6 +109,23 @@ class Layer:
     digest: Digest | None
     size: int | None
     title: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One place in indexes that lists an image, and tells what its manifest does not.
+
+    `entry` is its descriptor: annotations, platform, artifactType. `roots` are the annotations of the descriptors of
+    index.json that lead to it. `index` is the outermost index between, None where there is none, and `above` the
+    annotations and the artifactType of all such. `layout` are the annotations of index.json.
+    """
+
+    entry: Mapping[str, Any]
+    roots: tuple[Mapping[str, str], ...]
+    index: Digest | None
+    above: Mapping[str, Any]
+    layout: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +133,8 @@ class Image:
     """An image of one platform, or an artifact (`stacked` is false: its blobs don't lie on one another).
 
     `id` is the digest of the config, `digest` that of the manifest. `documents` are further JSON texts that travel
-    with the image (attestations, an artifact's config) by the name that a report gives them.
+    with the image (attestations, an artifact's config) by the name that a report gives them. `annotations` are those
+    of the manifest and of its descriptor, `manifest` is the manifest without config and layers.
     """
 
     target: str
@@ -130,3 +148,5 @@ class Image:
     documents: Documents = field(default_factory=Documents, repr=False)
     stacked: bool = True
     skipped: tuple[Skipped, ...] = ()
+    manifest: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    listed: tuple[Listed, ...] = field(default=(), repr=False)

@@ -11,7 +11,7 @@ from auditor.fleet.records import StoredRecords
 from auditor.fleet.rows import SweepRow
 from auditor.fleet.spans import Sighting
 from auditor.fleet.store import Store
-from auditor.images.manifest import Descriptor
+from auditor.images.descriptors import Descriptor
 from auditor.images.resolve import open_target
 from auditor.model import Digest
 from auditor.pipeline import Audit, Request, audit_image

@@ -1,0 +1,106 @@
+"""Members of an archive, at the paths where an engine's extraction puts them."""
+
+from __future__ import annotations
+
+import io
+import posixpath
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from auditor.codec.tar import Header, normalise
+from auditor.errors import Damaged
+from auditor.images.source import FileSlice, Passed
+from auditor.limits import current, named
+from auditor.model import Kind
+
+_MAX_HOPS = 40
+"""Symbolic links that one path may lead through, as in Linux."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A document kept in memory."""
+
+    data: bytes
+
+    def open(self) -> BinaryIO:
+        """Return a stream over the bytes."""
+        return io.BytesIO(self.data)
+
+
+Member = Held | FileSlice | Passed
+
+
+class Members:
+    """Files by path. Docker unpacks an archive before it reads it, so links count as in a folder."""
+
+    def __init__(self, what: str) -> None:
+        """`what` names the archive in errors."""
+        self._what = what
+        self._files: dict[str, Member] = {}
+        self._links: dict[str, str] = {}
+
+    def add(self, header: Header, member: Member | None) -> None:
+        """Add an entry; `member` is the content of a file. Raises Damaged where there are too many."""
+        most = current().image_members
+        if max(len(self._files), len(self._links)) >= most:
+            raise Damaged(f"{self._what}: more than {most} members {named('image-members')}")
+        path = self._resolved(header.path, final=False)
+        if path is None:
+            return
+        match header.kind:
+            case Kind.FILE if member is not None:
+                self._links.pop(path, None)
+                self._files[path] = member
+            case Kind.SYMLINK:
+                self._files.pop(path, None)
+                self._links[path] = header.link
+            case Kind.HARDLINK:
+                self._link(path, header.link)
+            case Kind.DIR:
+                self._links.pop(path, None)
+            case _:
+                pass
+
+    def get(self, path: str) -> Member | None:
+        """Return the file that a path leads to; None where it leads to none."""
+        place = self._resolved(path, final=True)
+        return None if place is None else self._files.get(place)
+
+    def _link(self, path: str, target: str) -> None:
+        """Give a path the file of another one; where that comes later, follow it as a symbolic link."""
+        place = self._resolved(target, final=False)
+        if place == path or place is None:
+            return
+        self._files.pop(path, None)
+        self._links.pop(path, None)
+        if place in self._files:
+            self._files[path] = self._files[place]
+        else:
+            self._links[path] = self._links.get(place, "/" + place)
+
+    def _resolved(self, path: str, *, final: bool) -> str | None:
+        """Return a path without links in its folders, with `final` none in its name; None where they lead nowhere.
+
+        `..` and an absolute target stay below the archive's root.
+        """
+        ahead, done, hops = normalise(path).split("/")[::-1], "", 0
+        while ahead:
+            part = ahead.pop()
+            if part in ("", "."):
+                continue
+            if part == "..":
+                done = posixpath.dirname(done)
+                continue
+            here = f"{done}/{part}" if done else part
+            target = self._links.get(here) if ahead or final else None
+            if target is None:
+                done = here
+                continue
+            hops += 1
+            if hops > _MAX_HOPS:
+                return None
+            if target.startswith("/"):
+                done = ""
+            ahead += target.split("/")[::-1]
+        return done
