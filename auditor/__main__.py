@@ -1,6 +1,29 @@
-"""`python -m auditor`."""
+"""The program, as `python -m auditor` and as `image-audit`.
 
-from auditor.cli import main
+Signals are taken before all else is imported, which takes a while: one that comes meanwhile ends the run in one line.
+"""
+
+import os
+import signal
+from types import FrameType
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    os.write(2, b"image-audit: interrupted\n" if number == signal.SIGINT else b"image-audit: terminated\n")
+    os._exit(128 + number)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    for number in ENDING:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _end)
+    from auditor.cli import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

@@ -12,7 +12,7 @@ from auditor import __version__, errors
 PACKAGE = Path(errors.__file__).parent
 # A module imports only from rooms above its own.
 ROOMS = (
-    ("errors", "data", "progress", "memory", "limits"),
+    ("errors", "data", "progress", "memory", "limits", "workfiles"),
     ("model",),
     ("globs",),
     ("codec",),

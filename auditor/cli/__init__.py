@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ import click
 
 from auditor import __version__
 from auditor.cli.examples import examples
-from auditor.cli.signals import Terminated, caught
+from auditor.cli.signals import Signals, Terminated
 
 _COMMANDS = {
     "scan": "Audit images: which secrets can still be dug out of their layers, and how to get rid of them.",
@@ -80,8 +81,18 @@ def group() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 clean, 1 findings, 2 not audited, 130 and 143 interrupted."""
-    with caught():
+    signals = Signals()
+    try:
+        signals.arm()
         status = _run(arguments)
+        signals.disarm()
+    except (KeyboardInterrupt, Terminated) as exc:
+        status = _ended(exc)
+    finally:
+        signals.restore()
+    if signals.raised:
+        _flush()
+        os._exit(status)  # without waiting for threads, which may still be at work
     sys.exit(status)
 
 
@@ -101,12 +112,9 @@ def _run(arguments: list[str] | None) -> int:
         status = _fail(exc.format_message())
     except AuditError as exc:
         status = _fail(str(exc))
-    except (KeyboardInterrupt, click.Abort) as exc:
+    except click.Abort as exc:
         # Click takes EOFError for Ctrl-D at one of its prompts. There are none, so it is a file that ends too early.
-        status = _broken(exc.__cause__) if isinstance(exc.__cause__, EOFError) else _interrupted()
-    except Terminated as exc:
-        _say("terminated")
-        status = 128 + int(exc.args[0])
+        status = _broken(exc.__cause__) if isinstance(exc.__cause__, EOFError) else _ended(KeyboardInterrupt())
     except BrokenPipeError:
         # The reader has what it wants; point stdout elsewhere so that the exit does not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -118,9 +126,17 @@ def _run(arguments: list[str] | None) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _interrupted() -> int:
-    _say("interrupted")
-    return 128 + signal.SIGINT
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+
+
+def _ended(error: KeyboardInterrupt | Terminated) -> int:
+    """Say which signal ended the run."""
+    number = error.args[0] if isinstance(error, Terminated) else signal.SIGINT
+    _say("interrupted" if number == signal.SIGINT else "terminated")
+    return 128 + int(number)
 
 
 def _broken(error: BaseException) -> int:

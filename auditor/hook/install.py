@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import tempfile
 from pathlib import Path
 
 from auditor.errors import UsageError
+from auditor.workfiles import work_folder
 
 NAME = "pre-push"
 BEFORE = "pre-push.before-image-audit"
@@ -92,15 +92,10 @@ def script(python: str) -> str:
 def _write(hook: Path, before: Path | None) -> None:
     """Write beside and rename, so that at no time half a hook is there; a hook in its place is renamed to `before`."""
     hook.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=hook.parent, prefix=f".{NAME}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as out:
-            out.write(script(sys.executable))
+    with work_folder(hook.parent) as folder:
+        temporary = folder / NAME
+        temporary.write_text(script(sys.executable), encoding="utf-8", errors="surrogateescape")
         temporary.chmod(0o755)
         if before is not None:
             hook.rename(before)
         temporary.replace(hook)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -15,7 +15,7 @@ from auditor.images import daemon
 from auditor.images.push import Pusher, Sent, push
 from auditor.images.reference import Reference, parse_reference, parse_target
 from auditor.images.source import FileSlice
-from auditor.rebuild.documents import OCI, index_of, manifest_of
+from auditor.rebuild.documents import index_of, manifest_of
 from auditor.rebuild.flatten import Flattened
 from auditor.rebuild.inputs import pushed_to
 from auditor.rebuild.output import encoded
@@ -119,8 +119,8 @@ def to_registry(images: Sequence[Flattened], reference: Reference, *, insecure: 
             assert isinstance(layer.content, FileSlice)  # noqa: S101 - read from the archive just written
             layers.append((blob.digest, layer.content, isinstance(output, Kept)))
         ready.append((encoded(manifest_of(image.made)), image.made.config, layers))
-    several = index_of([image.made for image in images]) if len(images) > 1 else None
-    index = encoded({"schemaVersion": 2, "mediaType": OCI + "index.v1+json", **several}) if several else None
+    document = index_of([image.made for image in images])
+    index = None if document is None else encoded(document)
     return push(reference, ready, index, insecure=insecure, origin=origin)
 
 

@@ -1,5 +1,6 @@
 """The documents of a written archive: manifests, indexes, and manifest.json for `docker load`.
 
+Images that one index listed are listed by one again, each with the platform and the annotations that it had there.
 Sources: OCI image spec, image-layout.md, manifest.md and image-index.md; Docker image spec v1.2.
 """
 
@@ -10,69 +11,152 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from auditor.images.manifest import REF_NAME
+from auditor.images.manifest import CONTAINERD_NAME, REF_NAME
+from auditor.images.source import Listed
 from auditor.model import Digest, Platform
+from auditor.rebuild.around import NAMES, Around
 from auditor.rebuild.output import Archive, Blob, encoded
 
 OCI = "application/vnd.oci.image."
 _INDEX = OCI + "index.v1+json"
+_UNLISTED = Listed({}, (), None, {}, {})
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """One image of the output: its config's bytes, its layers, its names and what else its manifest says."""
+    """One image of the output: its config's bytes, its layers, its names and what else is said of it.
+
+    With `renamed` the names replace those that index.json gave it.
+    """
 
     config: bytes = field(repr=False)
     layers: tuple[Blob, ...]
     names: tuple[str, ...]
     platform: Platform | None
-    annotations: Mapping[str, str] = field(default_factory=dict, repr=False)
+    around: Around = field(default_factory=Around)
+    renamed: bool = False
+
+    @property
+    def listed(self) -> tuple[Listed, ...]:
+        """How indexes list the image: at least once."""
+        return self.around.listed or (_UNLISTED,)
+
+
+@dataclass(slots=True)
+class _Root:
+    """A descriptor of index.json, as often as it has annotations, and the index that it names, if it names one."""
+
+    descriptor: dict[str, Any]
+    notes: list[dict[str, str]]
+    index: dict[str, Any] | None = None
 
 
 def manifest_of(made: Made) -> dict[str, Any]:
     """Return an image's manifest."""
+    notes = made.around.layers or ({},) * len(made.layers)
     layers = [
         {
             "mediaType": OCI + "layer.v1.tar" + (f"+{blob.kind}" if blob.kind else ""),
             "digest": str(blob.digest),
             "size": blob.size,
+            **({"annotations": dict(own)} if own else {}),
         }
-        for blob in made.layers
+        for blob, own in zip(made.layers, notes, strict=True)
     ]
     digest = f"sha256:{hashlib.sha256(made.config).hexdigest()}"
     config = {"mediaType": OCI + "config.v1+json", "digest": digest, "size": len(made.config)}
-    document = {"schemaVersion": 2, "mediaType": OCI + "manifest.v1+json", "config": config, "layers": layers}
-    return {**document, "annotations": dict(made.annotations)} if made.annotations else document
+    kind = {key: value for key, value in made.around.manifest.items() if key == "artifactType"}
+    more = {key: value for key, value in made.around.manifest.items() if key != "artifactType"}
+    return {
+        "schemaVersion": 2, "mediaType": OCI + "manifest.v1+json", **kind, "config": config, "layers": layers, **more,
+    }  # fmt: skip
 
 
-def write_documents(archive: Archive, images: Sequence[Made], *, docker: bool) -> Digest:
-    """Write configs, manifests and indexes over layers that are stored. Return the digest of the topmost document."""
+def write_documents(archive: Archive, images: Sequence[Made], *, docker: bool) -> None:
+    """Write configs, manifests and indexes over layers that are stored."""
     for made in images:
         archive.document(made.config)
         archive.document(manifest_of(made))
-    index = index_of(images)
-    if are_platforms(images):
-        index = {"manifests": [{"mediaType": _INDEX, **archive.document(_index(index))}]}
-    names = [made.names for made in images][: len(index["manifests"])]
-    pairs = zip(index["manifests"], names, strict=True)
-    listed = [{**root, **named} for root, own in pairs for named in _references(own)]
-    archive.member("index.json", encoded(_index({"manifests": listed})))
+    listed = []
+    for root in _roots(images):
+        if root.index is not None:
+            archive.document(root.index)
+        listed += [{**root.descriptor, **({"annotations": notes} if notes else {})} for notes in root.notes]
+    layout = {key: value for made in images for item in made.listed for key, value in item.layout.items()}
+    more = {"annotations": layout} if layout else {}
+    archive.member("index.json", encoded(_index({"manifests": listed, **more})))
     archive.member("oci-layout", encoded({"imageLayoutVersion": "1.0.0"}))
     if docker:
         archive.member("manifest.json", encoded([_docker_entry(made) for made in images]))
     archive.end()
-    return Digest(index["manifests"][0]["digest"])
 
 
-def index_of(images: Sequence[Made]) -> dict[str, Any]:
-    """Return the `manifests` of an index of some images, with their platforms."""
-    roots = []
+def several(images: Sequence[Made]) -> bool:
+    """Whether some name stands for images of several platforms, which no docker-archive can hold."""
+    return any(len((root.index or {}).get("manifests", ())) > 1 for root in _roots(images))
+
+
+def index_of(images: Sequence[Made]) -> dict[str, Any] | None:
+    """Return the index under which images are pushed; None for an image that no index listed."""
+    roots = _roots(images)
+    if len(roots) == 1:
+        return roots[0].index
+    entries = [root.index["manifests"] if root.index is not None else [root.descriptor] for root in roots]
+    return _index({"manifests": [entry for some in entries for entry in some]})
+
+
+def _roots(images: Sequence[Made]) -> list[_Root]:
+    """Return what index.json lists, in the order of the images."""
+    roots: dict[str, _Root] = {}
+    merged = are_platforms(images)
     for made in images:
-        data = encoded(manifest_of(made))
-        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        root = {"mediaType": OCI + "manifest.v1+json", "digest": digest, "size": len(data)}
-        roots.append({**root, **_platform(made.platform)})
-    return {"manifests": roots}
+        for item in made.listed:
+            descriptor = _descriptor(made, item)
+            if item.index is None and not merged:
+                key = str(descriptor["digest"])
+                roots.setdefault(key, _Root(descriptor, _notes(made, item)))
+                continue
+            key = str(item.index)
+            if key not in roots:
+                roots[key] = _Root({}, _notes(made, item), _index({"manifests": [], **item.above}))
+            if item.entry.get("annotations") and item.index is not None:
+                descriptor["annotations"] = item.entry["annotations"]
+            index = roots[key].index
+            if index is not None and descriptor not in index["manifests"]:
+                index["manifests"].append(descriptor)
+    for root in roots.values():
+        if root.index is not None:
+            root.descriptor = _pointer(encoded(root.index), _INDEX)
+    return list(roots.values())
+
+
+def _descriptor(made: Made, item: Listed) -> dict[str, Any]:
+    """Return the descriptor of an image's manifest, with the platform that an index told, else its config's."""
+    descriptor = _pointer(encoded(manifest_of(made)), OCI + "manifest.v1+json")
+    platform = item.entry.get("platform") or _platform(made.platform)
+    kind = item.entry.get("artifactType")
+    return {
+        **descriptor,
+        **({"artifactType": kind} if kind else {}),
+        **({"platform": platform} if platform else {}),
+    }
+
+
+def _pointer(data: bytes, media_type: str) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": f"sha256:{hashlib.sha256(data).hexdigest()}", "size": len(data)}
+
+
+def _notes(made: Made, item: Listed) -> list[dict[str, str]]:
+    """Return the annotations of the root's descriptors: those it had, or with the names that it is to have."""
+    had = [dict(notes) for notes in item.roots] or [{}]
+    if not made.renamed and any(notes.keys() & set(NAMES) for notes in had):
+        return had
+    rest = {key: value for key, value in had[0].items() if key not in NAMES}
+    return [{**rest, CONTAINERD_NAME: name, REF_NAME: _tag(name)} for name in made.names] or [rest]
+
+
+def _tag(name: str) -> str:
+    return name.rpartition(":")[2] if ":" in name.rpartition("/")[2] else name
 
 
 def _index(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,22 +172,19 @@ def _docker_entry(made: Made) -> dict[str, Any]:
 
 
 def are_platforms(images: Sequence[Made]) -> bool:
-    """Whether these are one image for several platforms, and not several images."""
+    """Whether images that no index lists are one image for several platforms, and not several images."""
+    if any(item.index is not None for made in images for item in made.listed):
+        return False
     one_name = len({made.names for made in images}) == 1
     return len(images) > 1 and one_name and len({made.platform for made in images}) == len(images)
-
-
-def _references(names: Sequence[str]) -> list[dict[str, Any]]:
-    tags = [(name, name.rpartition(":")[2] if ":" in name.rpartition("/")[2] else name) for name in names]
-    return [{"annotations": {"io.containerd.image.name": name, REF_NAME: tag}} for name, tag in tags] or [{}]
 
 
 def _platform(platform: Platform | None) -> dict[str, Any]:
     if platform is None:
         return {}
     value = {"architecture": platform.architecture, "os": platform.os}
-    return {"platform": {**value, "variant": platform.variant} if platform.variant else value}
+    return {**value, "variant": platform.variant} if platform.variant else value
 
 
-def _place(digest: str) -> str:
+def _place(digest: str | Digest) -> str:
     return "blobs/" + digest.replace(":", "/")

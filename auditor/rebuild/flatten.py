@@ -15,16 +15,17 @@ from functools import partial
 from pathlib import Path
 
 from auditor.errors import UsageError
-from auditor.images.manifest import REF_NAME
+from auditor.images.archive import sha256
 from auditor.images.source import FileSlice
 from auditor.layers.index import index_layer
 from auditor.memory import give_back
 from auditor.model import State, Version
 from auditor.pipeline import Audit
+from auditor.rebuild.around import around
 from auditor.rebuild.carry import carried, sources
-from auditor.rebuild.config import Drops, Masker, rewritten_config, touches_base
+from auditor.rebuild.config import Drops, Masker, rewritten_config
 from auditor.rebuild.disk import unusual_folders
-from auditor.rebuild.documents import Made, are_platforms, write_documents
+from auditor.rebuild.documents import Made, several, write_documents
 from auditor.rebuild.export import exported
 from auditor.rebuild.inputs import read_inputs
 from auditor.rebuild.output import Archive, Blob, Compression
@@ -38,8 +39,6 @@ from auditor.scan import LayerRecord, Scanner
 from auditor.store.layers import LayerStore
 
 FULL, EXCISE, MINIMAL, FROM = "full", "excise", "minimal", "from"
-_OF_A_NAME = (REF_NAME, "io.containerd.image.name", "vnd.docker.reference.", "containerd.io/distribution.source.")
-_OF_THE_BASE = "org.opencontainers.image.base."
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ def flatten(job: Job, scanner: Scanner, path: Path, store: LayerStore | None = N
     Raises FlattenError where the proof fails, and all that reading raises; the file is the caller's to remove then.
     """
     records = Records(scanner, store, whole=True)  # secrets whole, to mask them in the history
-    audits = read_inputs(job.target, scanner, records, job.platform, insecure=job.insecure, host=job.host)
+    audits, left_out = read_inputs(job.target, scanner, records, job.platform, insecure=job.insecure, host=job.host)
     give_back()
     with uncollected():
         parts = [_parts(audit) for audit in audits]
@@ -93,7 +92,7 @@ def flatten(job: Job, scanner: Scanner, path: Path, store: LayerStore | None = N
             _write(job, archive, (scanner, records), planned) for planned in zip(audits, plans, parts, strict=True)
         ]
         images = [image.made for image in written]
-        if job.docker and are_platforms(images):
+        if job.docker and several(images):
             have = ", ".join(str(made.platform) for made in images)
             raise UsageError(
                 f"{job.target}: a docker-archive holds one platform; want --format oci-archive, or --platform: {have}"
@@ -103,7 +102,7 @@ def flatten(job: Job, scanner: Scanner, path: Path, store: LayerStore | None = N
     finally:
         archive.close()
     scanner.progress.say("proving")
-    proofs = prove(path, scanner, records, written, job.drops, hashed)
+    proofs = prove(path, scanner, records, written, job.drops, hashed, left_out)
     return [
         Flattened(image.before, tuple(image.outputs), image.made, after, proof)
         for image, (after, proof) in zip(written, proofs, strict=True)
@@ -199,11 +198,10 @@ def _distinct(names: Sequence[str]) -> tuple[str, ...]:
 def _made(job: Job, scanner: Scanner, audit: Audit, outputs: Sequence[Output], blobs: Sequence[Blob]) -> Made:
     image, diff_ids = audit.image, [blob.diff_id for blob in blobs]
     config = rewritten_config(audit, outputs, diff_ids, job.drops, Masker(scanner, audit))
-    dropped = (*_OF_A_NAME, *((_OF_THE_BASE,) if touches_base(audit, outputs) else ()))
-    annotations = {key: value for key, value in image.annotations.items() if not key.startswith(dropped)}
     own = () if image.transport == "container" else _distinct(image.names)
     names = own if job.names is None else job.names
-    return Made(config, tuple(blobs), names, image.config.platform, annotations)
+    said = around(audit, outputs, sha256(config))
+    return Made(config, tuple(blobs), names, image.config.platform, said, job.names is not None)
 
 
 def _kept(archive: Archive, audit: Audit, number: int) -> tuple[Blob, LayerRecord]:

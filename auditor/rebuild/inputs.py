@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +22,8 @@ from auditor.scan import Scanner
 from auditor.selection import Selection
 
 EVERYTHING = Selection(min_confidence=Confidence.LOW)
+SIGNATURE_TAG = re.compile(r"sha256-[0-9a-f]{64}(\.[a-z]+)?")
+"""Tags of what refers to a digest: cosign's `.sig`, `.att` and `.sbom`; without an ending the referrers of OCI."""
 _CHUNK = 1 << 20
 
 
@@ -32,8 +35,10 @@ def read_inputs(
     *,
     insecure: bool,
     host: str | None = None,
-) -> list[Audit]:
-    """Audit every image of a target, findings of low confidence too.
+) -> tuple[list[Audit], tuple[str, ...]]:
+    """Audit every image of a target, findings of low confidence too; and name the artifacts that lie beside them.
+
+    Those are signatures, attestations and the like, which refer to digests that are no more.
 
     `host` is the registry that the result goes to: layers of an engine's image that lie there already are taken from
     there, in the compressed form that need not be sent again. Raises UsageError for what is no image of stacked
@@ -41,6 +46,9 @@ def read_inputs(
     """
     held: dict[Digest, Layer] = {}
     opened = open_target(target, platform=platform, insecure=insecure)
+    kept = [image for image in opened if not _refers(image)]
+    left_out = tuple(_artifact(image) for image in opened if _refers(image)) if kept else ()
+    opened = tuple(kept) or opened
     if host is not None:
         opened = tuple(_as_pushed(image, host, insecure) for image in opened)
     images = [_on_disk(image, held) for image in opened]
@@ -50,7 +58,18 @@ def read_inputs(
         for number, record in enumerate(audit.records):
             if not record.is_tar:
                 raise ImageError(f"{target}: layer {number} is no tar; it can't be rewritten")
-    return audits
+    return audits, left_out
+
+
+def _refers(image: Image) -> bool:
+    """Whether an image is an artifact, or what cosign keeps beside images: its configs are an image's, its tags not."""
+    return not image.stacked or any(SIGNATURE_TAG.fullmatch(name.rpartition(":")[2]) for name in image.names)
+
+
+def _artifact(image: Image) -> str:
+    kind = image.manifest.get("artifactType")
+    name = next(iter(image.names), None) or image.digest
+    return f"{name}{f' ({kind})' if isinstance(kind, str) else ''}, an artifact beside the image, of the old digests"
 
 
 def pushed_to(image: Image, host: str) -> Iterator[Reference]:

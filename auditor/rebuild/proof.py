@@ -72,10 +72,12 @@ def prove(
     written: Sequence[Written],
     drops: Drops,
     hashed: Collection[Digest],
+    left_out: tuple[str, ...] = (),
 ) -> list[tuple[Audit, Proof]]:
     """Read an archive back and prove each of its images. Raises FlattenError, naming what does not hold.
 
     `hashed` are the digests of the layers as they stand in the file, whose `records` are held; all else is hashed here.
+    `left_out` are artifacts that are not in the output.
     """
     _hold("the archive", violations(path, hashed))
     images = open_target(f"oci-archive:{path}")
@@ -86,15 +88,16 @@ def prove(
         after = afters.get(sha256(image.made.config))
         if after is None:
             raise FlattenError(f"{image.before.image.target}: the output lacks the image that was written")
-        proofs.append((after, _prove_image(image, after, drops)))
+        proofs.append((after, _prove_image(image, after, drops, left_out)))
     return proofs
 
 
-def _prove_image(written: Written, after: Audit, drops: Drops) -> Proof:
+def _prove_image(written: Written, after: Audit, drops: Drops, left_out: tuple[str, ...]) -> Proof:
     before, outputs = written.before, written.outputs
     what = before.image.target
     _hold(what, _layers_differ(before, outputs, after))
     _hold(what, _config_differs(before, outputs, after, drops))
+    _hold(what, _listing_differs(before, after))
     left = [finding for finding in after.findings if is_hidden(finding)]
     _hold(what, [f"a secret is still hidden: {finding.name} in {finding.path or finding.where}" for finding in left])
     compared = _compare(written, after)
@@ -111,7 +114,7 @@ def _prove_image(written: Written, after: Audit, drops: Drops) -> Proof:
         hidden_files_after=after.hidden.count,
         removed=tuple(finding for finding in before.findings if is_hidden(finding)),
         remaining=after.findings,
-        dropped=_dropped(before, outputs, drops),
+        dropped=(*_dropped(written, drops), *left_out),
         skipped=after.skipped,
     )
 
@@ -182,11 +185,19 @@ def _without(value: Any, key: str, drops: Drops) -> Any:
     return value
 
 
-def _dropped(before: Audit, outputs: Sequence[Output], drops: Drops) -> tuple[str, ...]:
+def _listing_differs(before: Audit, after: Audit) -> list[str]:
+    """An index lists the output for the platforms for which one listed the input, each with all that it told."""
+    had, has = ([item.entry.get("platform") for item in audit.image.listed] for audit in (before, after))
+    return [f"the index lost the platform {platform}" for platform in had if platform and platform not in has]
+
+
+def _dropped(written: Written, drops: Drops) -> tuple[str, ...]:
+    before = written.before
     attestations = [name for name in before.image.documents if name.startswith("attestation[")]
     return (
         *(f"ENV {name}" for name in drops.env),
         *(f"LABEL {name}" for name in drops.labels),
-        *(f"the config's {key}" for key in stale_keys(before.image.config.raw, outputs)),
+        *(f"the config's {key}" for key in stale_keys(before.image.config.raw, written.outputs)),
+        *written.made.around.dropped,
         *([f"{len(attestations)} attestation(s), which would not match any more"] if attestations else []),
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from auditor import workfiles
 from auditor.errors import UsageError
 from auditor.model import Severity
 from auditor.pipeline import Audit
@@ -79,16 +79,8 @@ def whole(path: Path, mode: int) -> Iterator[IO[bytes]]:
     if path.exists() and not path.is_file():
         raise UsageError(f"{path}: is no plain file; -o wants one")
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
-            temporary = Path(out.name)
-            try:
-                yield out
-                out.flush()
-                temporary.chmod(mode)
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+        with workfiles.whole(path, mode) as out:
+            yield out
     except OSError as exc:
         raise UsageError(f"{path}: can't be written: {exc.strerror}") from exc
 

@@ -12,9 +12,10 @@ import hashlib
 import os
 import secrets
 import stat
-import tempfile
 from pathlib import Path
 from typing import IO
+
+from auditor.workfiles import whole
 
 KEY_NAME = "key"
 _KEY_BYTES = 32
@@ -85,15 +86,8 @@ def keep(path: Path, payload: bytes) -> None:
     """Write a cache file; a cache that can't be written is no error."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as out:
-            temporary = Path(out.name)
-            try:
-                out.write(_MAGIC + _sum(path.name, payload) + payload)
-                out.close()
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+        with whole(path, 0o600) as out:
+            out.write(_MAGIC + _sum(path.name, payload) + payload)
 
 
 def _sum(name: str, payload: bytes) -> bytes:
