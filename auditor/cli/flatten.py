@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from auditor import effective
-from auditor.cli import completion, options
+from auditor.cli import EXIT_CLEAN, EXIT_FOUND, completion, options
 from auditor.cli.examples import examples
+from auditor.config import FAIL_ON
 
 if TYPE_CHECKING:
+    from auditor.config import Settings
+    from auditor.images.reference import Reference
     from auditor.rebuild.flatten import Flattened, Job
+    from auditor.report.proof import Verdict
     from auditor.scan import Scanner
     from auditor.store.layers import LayerStore
 
@@ -48,14 +54,18 @@ _OCI_ENDINGS = (".oci", ".oci.tar", ".oci-archive", ".oci-archive.tar")
     help="Of rewritten layers.  [default: gzip for OCI and registries, else none]",
 )  # fmt: skip
 @click.option("--level", type=click.IntRange(1, 19), help="Of the compression; gzip knows 1 to 9.")
-@click.option("--force", is_flag=True, help="Overwrite FILE; let NAME or REF move away from the target itself.")
+@click.option(
+    "--fail-on", type=click.Choice(FAIL_ON), default=None,
+    help="Exit with 1 where a secret at least that severe is still visible.  [default: high]",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Overwrite FILE; move NAME or REF from the image that has it.")
 @click.option("--proof", "proof_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the proof as JSON.")
 @click.option("--jobs", type=click.IntRange(1, 256), help="Threads that match and compress.  [default: one a core]")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 @click.option("-v", "--verbose", is_flag=True, help="Say on standard error what is done.")
 @options.limit_option
 @options.platform_option
-def command(target: str, **given: Any) -> None:
+def command(target: str, **given: Any) -> int:
     """Make an image without its hidden files: by default one layer, and proven to show the same files.
 
     The default squashes all layers; --minimal and --from keep the lower ones, --excise all that do not leak.
@@ -63,28 +73,32 @@ def command(target: str, **given: Any) -> None:
     from auditor.cli.progress import progress
     from auditor.config import load_settings
     from auditor.limits import within
-    from auditor.rebuild.after import after
-    from auditor.report.output import write_file
-    from auditor.report.proof import render_json, render_text
 
     job = _job(target, given)
     settings = load_settings(None)
-    pushed = _reference(given["push_to"])
     _check_places(target, given)
     limits = effective.limits(settings, given["limits"])
     with within(limits), progress(quiet=given["quiet"], verbose=given["verbose"]) as shown:
         cache = effective.cache(None)
         rules = effective.ruleset(settings, cache=cache)
+        judge = _judge(settings, given["fail_on"])
         with (
             effective.scanner(rules, given["jobs"], options.warn, shown, cache=cache) as scanner,
             effective.layer_store(cache, options.warn) as store,
         ):
-            images, written = _deliver(job, scanner, given, store)
-        rest = after(images, pushed, insecure=given["insecure"])
-    if given["proof_path"]:
-        write_file(given["proof_path"], render_json(images, job.way, written, rest))
-    if not given["quiet"]:
-        sys.stdout.write(render_text(images, written, rest))
+            text, verdict = _deliver(job, scanner, given, store, judge)
+    sys.stdout.write(verdict.line if given["quiet"] else text)
+    return EXIT_CLEAN if verdict.clean else EXIT_FOUND
+
+
+def _judge(settings: Settings, fail_on: str | None) -> Callable[[Sequence[Flattened]], Verdict]:
+    """Return what judges the output as a scan of it would, by the config file's selection and baseline."""
+    from auditor.report.proof import judged
+
+    baseline = effective.baseline(settings, None)
+    selection = effective.selection(settings, baseline)
+    level = effective.severity(fail_on or settings.fail_on)
+    return lambda images: judged(images, selection, level)
 
 
 def _job(target: str, given: dict[str, Any]) -> Job:
@@ -151,35 +165,51 @@ def _reference(text: str | None) -> Any:
 
 
 def _deliver(
-    job: Job, scanner: Scanner, given: dict[str, Any], store: LayerStore | None
-) -> tuple[list[Flattened], str]:
-    """Flatten to where the user wants it; return what was made, and a line on where it is."""
+    job: Job, scanner: Scanner, given: dict[str, Any], store: LayerStore | None, judge: Callable[..., Verdict]
+) -> tuple[str, Verdict]:
+    """Flatten to where the user wants it, the proof too, or to nowhere; return what to print, and the verdict."""
     from auditor.errors import UsageError
     from auditor.rebuild import deliver
+    from auditor.rebuild.after import After, after
     from auditor.rebuild.flatten import flatten
+    from auditor.report.proof import render_json, render_text
 
-    if given["output"] is not None:
-        output: Path = given["output"]
-        with deliver.beside(output, force=given["force"]) as path:
-            images = flatten(job, scanner, path, store)
-        form = "docker-archive" if job.docker else "oci-archive"
-        return images, f"{output} ({form}, {', '.join(str(i.after.image.id) for i in images)})"
-    deliver.reachable(_reference(given["push_to"]), insecure=job.insecure)
-    with deliver.scratch_file() as path:
-        if given["push_to"] is not None:
-            reference = _reference(given["push_to"])
-            images = flatten(job, scanner, path, store)
-            sent = deliver.to_registry(images, reference, insecure=job.insecure)
-            return images, (
-                f"{reference}: {sent.uploaded} blobs uploaded ({sent.bytes} bytes), {sent.mounted} mounted, "
-                f"{sent.present} there already"
-            )
-        (name,) = job.names or ()
-        images = flatten(job, scanner, path, store)
-        if len(images) > 1:
+    output, reference = given["output"], _reference(given["push_to"])
+    if output is None:
+        deliver.reachable(reference, insecure=job.insecure)
+        if not given["force"]:
+            tag = None if given["tag"] is None else deliver.full_name(given["tag"])
+            deliver.unused(tag, reference, insecure=job.insecure)
+    with deliver.places(output, given["proof_path"], force=given["force"]) as places:
+        images = flatten(job, scanner, places.image, store)
+        if given["tag"] is not None and len(images) > 1:
             have = ", ".join(str(image.made.platform) for image in images)
             raise UsageError(f"{job.target}: several images, and -t names one; choose with --platform: {have}")
-        return images, f"{name} in the engine ({deliver.to_engine(path, name, images[0])})"
+        verdict = judge(images)
+        places.reserve(render_json(images, job.way, "", After((), (), ()), verdict))
+        written = _written(job, images, places.image, output, reference)
+        rest = after(images, reference, insecure=job.insecure)
+        places.write_proof(render_json(images, job.way, written, rest, verdict))
+    return render_text(images, written, rest, verdict), verdict
+
+
+def _written(
+    job: Job, images: Sequence[Flattened], path: Path, output: Path | None, reference: Reference | None
+) -> str:
+    """Bring the result to the engine or the registry; return a line on where it is, or will be."""
+    from auditor.rebuild import deliver
+
+    if output is not None:
+        form = "docker-archive" if job.docker else "oci-archive"
+        return f"{output} ({form}, {', '.join(str(image.after.image.id) for image in images)})"
+    if reference is not None:
+        sent = deliver.to_registry(images, reference, insecure=job.insecure)
+        return (
+            f"{reference}: {sent.uploaded} blobs uploaded ({sent.bytes} bytes), {sent.mounted} mounted, "
+            f"{sent.present} there already"
+        )
+    (name,) = job.names or ()
+    return f"{name} in the engine ({deliver.to_engine(path, name, images[0])})"
 
 
 def _check_places(target: str, given: dict[str, Any]) -> None:
@@ -192,7 +222,7 @@ def _check_places(target: str, given: dict[str, Any]) -> None:
         if path is not None and deliver.is_target(target, path):
             raise UsageError(f"{path}: is the target itself; choose another file")
     if proof is not None:
-        if output is not None and proof.absolute() == output.absolute():
+        if output is not None and os.path.realpath(proof) == os.path.realpath(output):
             raise UsageError(f"--proof {proof}: is the output itself; choose another file")
         deliver.writable(proof, "--proof")
     name = target.removeprefix("docker-daemon:")

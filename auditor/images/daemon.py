@@ -187,6 +187,16 @@ def load(path: Path) -> None:
                 raise Unreachable(f"the engine does not load {path.name}: {line['error']}")
 
 
+def rename(image_id: str | None, name: str) -> None:
+    """Have a name lead to an image, or to none where no ID is given. Raises NotFound, Unreachable."""
+    with engine() as client:
+        if image_id is None:
+            client.api.remove_image(name)
+        else:
+            repository, _, tag = name.rpartition(":")
+            client.api.tag(image_id, repository, tag)
+
+
 @contextmanager
 def exported(name: str) -> Iterator[BinaryIO]:
     """Give what `docker export` writes of a container that never runs. Raises NotFound, Unreachable."""

@@ -15,8 +15,8 @@ from auditor.errors import Damaged, ImageError, NotFound
 from auditor.images import manifest
 from auditor.images.archive import sha256
 from auditor.images.client import Client
-from auditor.images.descriptors import Descriptor
-from auditor.images.documents import parse_object
+from auditor.images.descriptors import Descriptor, parse_descriptor
+from auditor.images.documents import folded, parse_object, spelled
 from auditor.images.manifest import ACCEPT, Origin
 from auditor.images.reference import Reference
 from auditor.images.retry import RetryBudget
@@ -89,6 +89,17 @@ class Repository:
         names = _listed(self.client, f"{self.name}/tags/list?n=1000", self._scope, "tags")
         return [name for name in names if _TAG.fullmatch(name)]
 
+    def referrers(self, digest: Digest) -> list[Referrer]:
+        """List what refers to a manifest; nothing where the registry does not say. Raises Unreachable, Damaged."""
+        what = f"{self.client.host}/{self.name}: referrers of {digest}"
+        try:
+            data, _ = self._document(f"referrers/{digest}", ACCEPT, RetryBudget())
+        except NotFound:
+            return []
+        entries = spelled(parse_object(data, what), folded("manifests"), what).get("manifests")
+        found = [parse_descriptor(entry, what) for entry in (entries if isinstance(entries, list) else ())]
+        return [Referrer(item.digest, str(item.raw.get("artifactType") or item.media_type)) for item in found]
+
     def open_blob(self, digest: Digest, size: int | None, budget: RetryBudget | None = None) -> BinaryIO:
         """Stream one blob as it is stored; one that is not as long as its manifest states is Damaged.
 
@@ -114,6 +125,14 @@ class Repository:
 
     def _document(self, path: str, accept: str, budget: RetryBudget) -> tuple[bytes, Mapping[str, str]]:
         return self.client.document(f"{self.name}/{path}", self._scope, accept=accept, budget=budget)
+
+
+@dataclass(frozen=True, slots=True)
+class Referrer:
+    """A manifest that refers to another one; `kind` is its artifactType, else its media type."""
+
+    digest: Digest
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)

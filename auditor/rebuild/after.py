@@ -13,7 +13,7 @@ from auditor.images.reference import Reference, parse_reference
 from auditor.images.source import Image
 from auditor.model import Confidence, DiffID, Digest
 from auditor.rebuild.flatten import Flattened, leaking
-from auditor.rebuild.inputs import pushed_to
+from auditor.rebuild.inputs import SIGNATURE_TAG, pushed_to
 from auditor.rebuild.proof import is_hidden
 
 _MAX_TAGS = 500
@@ -43,10 +43,10 @@ def after(images: Sequence[Flattened], pushed: Reference | None, *, insecure: bo
     findings = [f for image in images for f in (*image.proof.removed, *image.proof.remaining)]
     sure = [finding for finding in findings if finding.confidence is not Confidence.LOW]
     rotate = tuple(dict.fromkeys(f"{f.name} {f.secret.masked}" + (f" at {f.revoke}" if f.revoke else "") for f in sure))
+    holders, notes = list[Holder](), list[str](_signatures(images, insecure))
     if not any(image.proof.removed for image in images):
-        return After(rotate, (), ())
+        return After(rotate, (), tuple(notes))
     leaks = _Leaks.of(images)
-    holders, notes = list[Holder](), list[str]()
     try:
         holders += _in_engine(leaks)
     except AuditError as exc:
@@ -60,6 +60,30 @@ def after(images: Sequence[Flattened], pushed: Reference | None, *, insecure: bo
         notes.append("After a deletion the registry keeps the bytes until its garbage collection runs.")
     notes.append("The build cache may hold the leaking layers too: docker builder prune")
     return After(rotate, tuple(holders), tuple(notes))
+
+
+def _signatures(images: Sequence[Flattened], insecure: bool) -> Iterator[str]:
+    """Name what refers to the old digests in the registry that they came from: signatures, attestations, SBOMs."""
+    from auditor.images import client, registry
+
+    wanted: dict[tuple[str, str], dict[str, None]] = {}
+    for image in images:
+        source = image.before.image
+        if source.transport == "docker":
+            reference = parse_reference(source.target.removeprefix("docker://"))
+            old = [source.digest, *(item.index for item in source.listed)]
+            wanted.setdefault((reference.host, reference.repository), {}).update((d, None) for d in old if d)
+    for (host, name), digests in wanted.items():
+        repository = registry.Repository(client.Client(host, insecure=insecure), name)
+        try:
+            tags = [tag for tag in repository.tags() if SIGNATURE_TAG.fullmatch(tag)]
+            for digest in digests:
+                found = [tag for tag in tags if tag.partition(".")[0] == digest.replace(":", "-")]
+                found += [f"{item.digest} ({item.kind})" for item in repository.referrers(Digest(digest))]
+                for item in found:
+                    yield f"{host}/{name}: {item} refers to the old digest {digest}, and not to the result"
+        except AuditError as exc:
+            yield f"{host}/{name} was not asked what refers to the old digest, as signatures do: {exc}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from auditor.errors import FlattenError, UsageError
+from auditor.errors import AuditError, FlattenError, NotFound, Unauthorized, UsageError
 from auditor.images import daemon
 from auditor.images.push import Pusher, Sent, push
 from auditor.images.reference import Reference, parse_reference, parse_target
@@ -20,56 +20,116 @@ from auditor.rebuild.flatten import Flattened
 from auditor.rebuild.inputs import pushed_to
 from auditor.rebuild.output import encoded
 from auditor.rebuild.puts import Kept
+from auditor.workfiles import work_folder
 
+_SPARE = 1 << 20
+"""Bytes more than the draft of a proof that are reserved for it."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-@contextmanager
-def beside(path: Path, *, force: bool) -> Iterator[Path]:
-    """Give a name in the same folder; what is written there takes the place of `path` unless something fails.
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a run writes: the archive, and the proof where one is wanted. Both are put in their places in the end."""
 
-    Raises UsageError where `path` exists and is not to be replaced.
+    image: Path
+    proof: Path | None
+
+    def reserve(self, draft: str) -> None:
+        """Take the room for a proof like this one, so that it can be written whatever is done until then."""
+        if self.proof is not None:
+            with self.proof.open("wb") as out:
+                os.posix_fallocate(out.fileno(), 0, len(draft.encode()) + _SPARE)
+
+    def write_proof(self, text: str) -> None:
+        """Write the proof, where one is wanted."""
+        if self.proof is not None:
+            with self.proof.open("r+b" if self.proof.exists() else "wb") as out:
+                out.write(text.encode())
+                out.truncate()
+
+
+@contextmanager
+def places(output: Path | None, proof: Path | None, *, force: bool) -> Iterator[Places]:
+    """Give names to write to; in the end all take the places of `output` and `proof`, or none does.
+
+    Without an output the archive is temporary. Raises UsageError where one can't be written, before any work, or where
+    the output exists and is not to be replaced.
     """
-    if path.exists() and path.is_file() and not force:
-        raise UsageError(f"{path}: exists; --force overwrites it")
-    writable(path, "-o")
-    with _scratch(path.parent) as folder:
-        yield folder / "image"
-        (folder / "image").replace(path)
+    if output is not None and output.is_file() and not force:
+        raise UsageError(f"{output}: exists; --force overwrites it")
+    for path, option in ((output, "-o"), (proof, "--proof")):
+        if path is not None:
+            writable(path, option)
+    with ExitStack() as stack:
+        folder = stack.enter_context(_scratch(None if output is None else output.parent))
+        beside = None if proof is None else stack.enter_context(_scratch(proof.parent)) / "proof"
+        given = Places(folder / "image", beside)
+        yield given
+        moves = [(beside, proof)] if beside is not None and proof is not None else []
+        if beside is not None:
+            beside.chmod(0o666 & ~_umask())
+        _place([*moves, *([(given.image, output)] if output is not None else [])])
+
+
+def _place(moves: Sequence[tuple[Path, Path]]) -> None:
+    """Rename files to their places, all or none. Raises UsageError."""
+    done: list[tuple[Path, Path]] = []
+    try:
+        for source, path in moves:
+            before = source.with_name(f"{source.name}.before")
+            if os.path.lexists(path):
+                with suppress(OSError):  # a file system without hard links
+                    os.link(path, before, follow_symlinks=False)
+            done.append((path, before))
+            source.replace(path)
+    except BaseException as exc:
+        for path, before in reversed(done):
+            if os.path.lexists(before):
+                before.replace(path)
+            elif path != done[-1][0]:
+                path.unlink(missing_ok=True)
+        if isinstance(exc, OSError):
+            raise UsageError(f"{done[-1][0]}: can't be written: {exc.strerror}; nothing was left there") from exc
+        raise
 
 
 def writable(path: Path, option: str) -> None:
-    """See that a file can be written, or replaced. Raises UsageError."""
-    if path.exists() and not path.is_file():
-        raise UsageError(f"{path}: is no plain file; {option} wants one")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path.parent}: no such folder")
+    """See that a file can be written, or replaced, under this very name. Raises UsageError."""
+    try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path}: is no plain file; {option} wants one")
+        if not path.parent.is_dir():
+            raise UsageError(f"{path.parent}: no such folder")
+        if not os.path.lexists(path):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            path.unlink()
+    except OSError as exc:
+        raise UsageError(f"{path}: can't be written: {exc.strerror}") from exc
     with _scratch(path.parent):
         pass
 
 
 @contextmanager
 def _scratch(parent: Path | None) -> Iterator[Path]:
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=".image-audit-", dir=parent))
-    except OSError as exc:
-        raise UsageError(f"{parent}: can't be written: {exc.strerror}") from exc
-    try:
-        yield folder
-    except OSError as exc:
-        if exc.filename is None and exc.errno in _FULL:
-            place = parent or tempfile.gettempdir()
-            raise UsageError(f"{place}: can't be written: {exc.strerror}; nothing was left there") from exc
-        raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    """Make a work folder. Raises UsageError where it can't be made, or is full."""
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(work_folder(parent))
+        except OSError as exc:
+            raise UsageError(f"{parent}: can't be written: {exc.strerror}") from exc
+        try:
+            yield folder
+        except OSError as exc:
+            if exc.filename is None and exc.errno in _FULL:
+                place = parent or tempfile.gettempdir()
+                raise UsageError(f"{place}: can't be written: {exc.strerror}; nothing was left there") from exc
+            raise
 
 
-@contextmanager
-def scratch_file() -> Iterator[Path]:
-    """Give a name for a file that is gone afterwards."""
-    with _scratch(None) as folder:
-        yield folder / "image"
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def full_name(name: str) -> str:
@@ -97,15 +157,41 @@ def is_target(target: str, output: Path) -> bool:
     return path.samefile(output)
 
 
+def unused(tag: str | None, push_to: Reference | None, *, insecure: bool) -> None:
+    """See that neither the engine nor the registry has an image under the name of the result.
+
+    Raises UsageError where one has, Unreachable.
+    """
+    if tag is not None:
+        with suppress(NotFound):
+            daemon.inspect(tag)
+            raise UsageError(f"-t {tag}: the engine has an image of that name; choose another, or --force moves it")
+    if push_to is not None:
+        from auditor.images import client, registry
+
+        repository = registry.Repository(client.Client(push_to.host, insecure=insecure), push_to.repository)
+        with suppress(NotFound, Unauthorized):  # some hide from who may pull what there is not
+            repository.look_up(push_to.version)
+            raise UsageError(f"--push {push_to}: is there already; choose another tag, or --force moves it")
+
+
 def to_engine(path: Path, name: str, made: Flattened) -> str:
     """Load the archive, and see that the engine has what was proven. Return the image's ID.
 
-    Raises Unreachable, FlattenError.
+    Where that fails, or is broken off, the name leads to what it led to before. Raises Unreachable, FlattenError.
     """
-    daemon.load(path)
-    image = daemon.inspect(name)
-    if image.diff_ids != tuple(blob.diff_id for blob in made.made.layers):
-        raise FlattenError(f"{name}: the engine has other layers than were loaded; `docker rmi {name}`")
+    before = None
+    with suppress(NotFound):
+        before = daemon.inspect(name).id
+    try:
+        daemon.load(path)
+        image = daemon.inspect(name)
+        if image.diff_ids != tuple(blob.diff_id for blob in made.made.layers):
+            raise FlattenError(f"{name}: the engine has other layers than were loaded; nothing was left there")
+    except BaseException:
+        with suppress(AuditError):
+            daemon.rename(before, name)
+        raise
     return image.id
 
 

@@ -4,20 +4,42 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from auditor.model import Finding
+from auditor.model import Finding, Severity
 from auditor.rebuild.after import After
 from auditor.rebuild.flatten import Flattened
 from auditor.report.text import plural, printable, size
+from auditor.selection import Selection, failing
 
 SCHEMA = "image-audit-proof/1"
 _MAX_LISTED = 20
 
 
-def render_text(images: Sequence[Flattened], written: str, rest: After) -> str:
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a scan of the output says: how many secrets it shows, and whether none is as severe as `fail_on`."""
+
+    secrets: int
+    clean: bool
+    fail_on: Severity | None
+
+    @property
+    def line(self) -> str:
+        """The first line of output where the result is not clean; else nothing."""
+        return "" if self.clean else f"NOT CLEAN: {self.secrets} secrets remain in visible files or metadata\n"
+
+
+def judged(images: Sequence[Flattened], selection: Selection, fail_on: Severity | None) -> Verdict:
+    """Judge what is left in images as a scan with this selection does."""
+    left = [finding for image in images for finding in selection.apply(image.after.findings, image.after.image)[0]]
+    return Verdict(len({finding.secret for finding in left}), not failing(left, fail_on), fail_on)
+
+
+def render_text(images: Sequence[Flattened], written: str, rest: After, verdict: Verdict) -> str:
     """Return the lines for a terminal."""
-    lines: list[str] = []
+    lines = [verdict.line.rstrip()] if verdict.line else []
     for image in images:
         lines += _image(image)
     lines.append(f"written: {written}")
@@ -59,12 +81,17 @@ def _listed(heading: str, items: Sequence[str]) -> list[str]:
     return [heading, *(f"  {item}" for item in items[:_MAX_LISTED]), *more]
 
 
-def render_json(images: Sequence[Flattened], method: str, written: str, rest: After) -> str:
+def render_json(images: Sequence[Flattened], method: str, written: str, rest: After, verdict: Verdict) -> str:
     """Return the proof as a document; docs/flatten.md describes it."""
     document = {
         "schema": SCHEMA,
         "method": method,
         "written": written,
+        "verdict": {
+            "clean": verdict.clean,
+            "secrets": verdict.secrets,
+            "fail_on": None if verdict.fail_on is None else str(verdict.fail_on),
+        },
         "images": [_document(image) for image in images],
         "rotate": list(rest.rotate),
         "holders": [{"place": h.place, "name": h.name, "command": h.command} for h in rest.holders],

@@ -74,7 +74,7 @@ def test_at_any_call_it_ends_and_leaves_nothing(place: Place, line: str) -> None
     for name in ("flat.oci", "flat.tar", "proof.json", "r.html", "r.json", "back.txt", ".git/hooks/pre-push"):
         (place.cli.folder / name).unlink(missing_ok=True)
     before = files(place)
-    for at, wanted in enumerate(points(whole, 24)):
+    for at, wanted in enumerate(points(whole, 12)):
         number = NUMBERS[at % len(NUMBERS)]
         done = counted(place, line, wanted, number)
         assert done.status == 128 + number, (wanted, done)
@@ -89,7 +89,7 @@ def test_between_a_lock_and_its_keeper_it_does_not_hang(place: Place, line: str)
     whole = counted(place, line, locks=True)
     for name in ("flat.oci", "proof.json", "r.html", "r.json"):
         (place.cli.folder / name).unlink(missing_ok=True)
-    for wanted in points(whole, 40):
+    for wanted in points(whole, 20):
         done = counted(place, line, wanted, signal.SIGTERM, locks=True)
         assert done.status == 128 + signal.SIGTERM and b"Traceback" not in done.err, (wanted, done)
 
