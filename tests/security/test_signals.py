@@ -23,7 +23,7 @@ LINES = (
     "flatten a.tar -o flat.oci --compress gzip --proof proof.json",
     "flatten a.tar -o flat.tar --force --minimal",
     "scan a.tar -q --no-cache -o r.html -o r.json",
-    "scan a.tar -q --cache-dir fresh",
+    "scan a.tar -q --cache-dir fresh --rule github-pat --rule github-app-token",
     "recover a.tar /gone.txt -o back.txt --force",
     "hook install",
     "hook run",
@@ -31,7 +31,7 @@ LINES = (
 # Counts what the main thread calls; at one of these events it sends itself a signal. A run that hangs ends with 1.
 COUNTED = """
 import atexit, faulthandler, os, signal, sys
-faulthandler.dump_traceback_later(60, exit=True)
+faulthandler.dump_traceback_later(240, exit=True)
 seen, wanted, number, locks = 0, {wanted}, {number}, {locks}
 def profile(frame, event, argument):
     global seen
