@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cli
-from tests.images import file, image, layer, story
+from auditor.errors import UsageError
+from auditor.rebuild.deliver import _place
+from tests.conftest import Cli, docker
+from tests.images import file, image, layer, story, token, whiteout, with_names
 
 
 @pytest.fixture
@@ -109,3 +112,166 @@ def test_nothing_hidden_is_said_and_no_failure(cli: Cli, tmp_path: Path) -> None
     source = image(layer({"a": "x"})).docker_archive(tmp_path / "clean.tar")
     done = cli("flatten", source, "-o", "a.tar", "--excise")
     assert done.status == 0 and "nothing hidden was found in it" in done.out and "1 kept byte for byte" in done.out
+
+
+class TestVerdict:
+    """What is still visible decides over the exit code, as in a scan of the output."""
+
+    @pytest.fixture
+    def visible(self, tmp_path: Path) -> Path:
+        """Seven secrets in visible files and the config, two of them twice, and one that is hidden."""
+        secrets = [token(700 + number) for number in range(8)]
+        files = {f"f{number}": f"x {secret}\n" for number, secret in enumerate(secrets[:5])}
+        built = image(
+            layer({**files, "again": secrets[0], "hidden": secrets[7]}),
+            layer(whiteout("hidden")),
+            config={"Env": [f"A={secrets[5]}", f"B={secrets[1]}"], "Labels": {"l": secrets[6]}},
+        )
+        return built.docker_archive(tmp_path / "visible.tar")
+
+    @pytest.mark.parametrize("way", [(), ("--excise",), ("--minimal",)], ids=" ".join)
+    def test_what_is_visible_is_not_clean(self, cli: Cli, visible: Path, way: tuple[str, ...]) -> None:
+        done = cli("flatten", visible, "-o", "a.tar", "--proof", "p.json", *way)
+        assert done.status == 1 and not done.err
+        assert done.out.splitlines()[0] == "NOT CLEAN: 7 secrets remain in visible files or metadata"
+        scan = cli("scan", "a.tar", "--format", "json")
+        assert scan.status == 1 and len({finding["secret_id"] for finding in scan.json["findings"]}) == 7
+        proof = json.loads((cli.folder / "p.json").read_text())
+        assert proof["verdict"] == {"clean": False, "secrets": 7, "fail_on": "high"}
+
+    def test_quiet_it_says_so_all_the_same(self, cli: Cli, visible: Path) -> None:
+        done = cli("flatten", visible, "-o", "a.tar", "-q")
+        assert (done.status, done.out) == (1, "NOT CLEAN: 7 secrets remain in visible files or metadata\n")
+
+    @pytest.mark.parametrize(("level", "status"), [("never", 0), ("critical", 1), ("low", 1)])
+    def test_the_level_that_fails_is_chosen(self, cli: Cli, visible: Path, level: str, status: int) -> None:
+        done = cli("flatten", visible, "-o", "a.tar", "--fail-on", level)
+        assert done.status == status == cli("scan", "a.tar", "-q", "--fail-on", level).status
+        assert done.out.startswith("NOT CLEAN: 7 ") is bool(status) and "Still there" in done.out
+
+    def test_the_config_file_chooses_it_too_and_what_counts(self, cli: Cli, visible: Path) -> None:
+        for text, count in (
+            ("fail_on: never\n", None),
+            ("exclude: {paths: [/f0, /again]}\n", 6),
+            ("ignore:\n- {path: /f2, reason: known}\n", 6),
+            ("min_confidence: low\n", 7),
+        ):
+            (cli.folder / ".image-audit.yaml").write_text(text)
+            done = cli("flatten", visible, "-o", "a.tar", "--force")
+            assert done.status == (count is not None) == cli("scan", "a.tar", "-q").status, text
+            assert (f"NOT CLEAN: {count} secrets" in done.out) is (count is not None), text
+
+    def test_what_is_clean_says_nothing(self, cli: Cli, target: Path) -> None:
+        done = cli("flatten", target, "-o", "a.tar", "--proof", "p.json")
+        assert done.status == 0 and "NOT CLEAN" not in done.out
+        assert json.loads((cli.folder / "p.json").read_text())["verdict"]["clean"]
+
+
+class TestProof:
+    """The proof and the output are there together, or neither is."""
+
+    LONG = "p" * 300
+
+    @pytest.mark.parametrize("proof", [LONG, "link", "folder", "/proc/p.json", "/dev/full", "none/p.json", "a"])
+    def test_where_the_proof_cannot_be_there_is_no_output(self, cli: Cli, target: Path, proof: str) -> None:
+        (cli.folder / "folder").mkdir()
+        (cli.folder / "link").symlink_to("nowhere/p.json")
+        before = set(cli.folder.iterdir())
+        done = cli("flatten", target, "-o", "a", "--proof", proof)
+        if proof == "link":  # it is replaced by the proof, as every file is
+            assert done.status == 0 and (cli.folder / "link").is_file()
+            return
+        refused(done, Path(proof).parent.name if proof.startswith("none") else Path(proof).name[:100])
+        assert set(cli.folder.iterdir()) == before
+
+    def test_it_is_seen_before_any_work(self, cli: Cli) -> None:
+        refused(cli("flatten", "no-such.tar", "-o", "a", "--proof", self.LONG), "File name too long")
+
+    def test_a_disk_that_fills_up_leaves_neither(self, cli: Cli, target: Path) -> None:
+        for function in ("os.posix_fallocate", "auditor.workfiles.Path.replace"):
+            code = (
+                "import errno, os, pathlib, sys, auditor.workfiles\n"
+                "def full(*_, **__):\n    raise OSError(errno.ENOSPC, 'No space left on device')\n"
+                f"{function} = full\n"
+                "from auditor.cli import main\nmain(sys.argv[1:])"
+            )
+            done = subprocess.run(
+                [sys.executable, "-c", code, "flatten", str(target), "-o", "a", "--proof", "p"],
+                cwd=cli.folder, env=cli.environment, capture_output=True, check=False,
+            )  # fmt: skip
+            assert done.returncode == 2 and b"No space left" in done.stderr, done
+            assert not list(cli.folder.iterdir())
+
+    def test_what_stood_there_comes_back(self, tmp_path: Path) -> None:
+        names = "one", "two", "three"
+        work = tmp_path / "work"
+        work.mkdir()
+        for name in names:
+            (work / name).write_text("new")
+        (tmp_path / "one").write_text("old")
+        (tmp_path / "three").mkdir()
+        with pytest.raises(UsageError, match="three: can't be written"):
+            _place([(work / name, tmp_path / name) for name in names])
+        assert (tmp_path / "one").read_text() == "old" and not (tmp_path / "two").exists()
+        (tmp_path / "three").rmdir()
+        for name in names:
+            (work / name).write_text("new")
+        _place([(work / name, tmp_path / name) for name in names])
+        assert [(tmp_path / name).read_text() for name in names] == ["new"] * 3
+
+
+class TestNames:
+    """A name that stands for another image is moved only when told, be it a file's, an engine's or a registry's."""
+
+    @pytest.mark.engine
+    @pytest.mark.xdist_group("engine")
+    def test_of_the_engine(self, cli: Cli, target: Path, engine: str, tmp_path: Path) -> None:
+        name = f"image-audit-names-{os.getpid()}:1"
+        docker("load", "-i", str(with_names(image(layer({"a": "x"})), name).docker_archive(tmp_path / "other.tar")))
+        try:
+            had = docker("image", "inspect", "-f", "{{.Id}}", name)
+            done = cli("flatten", target, "-t", name, "--proof", "p.json", DOCKER_HOST=engine)
+            refused(done, f"-t {name}: the engine has an image of that name", "--force")
+            assert docker("image", "inspect", "-f", "{{.Id}}", name) == had and not list(cli.folder.iterdir())
+            done = cli("flatten", target, "-t", name, "--force", DOCKER_HOST=engine)
+            assert done.status == 0 and docker("image", "inspect", "-f", "{{.Id}}", name) != had
+            docker("rmi", had)
+        finally:
+            docker("rmi", name)
+
+    @pytest.mark.engine
+    @pytest.mark.xdist_group("engine")
+    @pytest.mark.parametrize("there", [True, False])
+    def test_of_the_engine_comes_back_where_loading_fails(
+        self, cli: Cli, target: Path, engine: str, tmp_path: Path, there: bool
+    ) -> None:
+        name = f"image-audit-back-{os.getpid()}:1"
+        if there:
+            docker("load", "-i", str(with_names(image(layer({"a": "y"})), name).docker_archive(tmp_path / "o.tar")))
+        code = (
+            "import sys\nfrom auditor.images import daemon\nown = daemon.inspect\nfrom dataclasses import replace\n"
+            "loaded, load = [], daemon.load\ndef spoilt(name):\n    image = own(name)\n"
+            "    return replace(image, diff_ids=()) if loaded else image\n"
+            "daemon.load = lambda path: (load(path), loaded.append(1))\ndaemon.inspect = spoilt\n"
+            "from auditor.cli import main\nmain(sys.argv[1:])"
+        )
+        before = docker("images", "-q", "--no-trunc", name)
+        done = subprocess.run(
+            [sys.executable, "-c", code, "flatten", str(target), "-t", name, "--force", "--proof", "p.json"],
+            cwd=cli.folder, env={**cli.environment, "DOCKER_HOST": engine}, capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 2 and b"the engine has other layers" in done.stderr, done
+        assert docker("images", "-q", "--no-trunc", name) == before and bool(before) is there
+        assert not list(cli.folder.iterdir())
+        if there:
+            docker("rmi", name)
+
+    @pytest.mark.registry
+    def test_of_a_registry(self, cli: Cli, target: Path, registry: str) -> None:
+        name = f"{registry}/names/{os.getpid()}:1"
+        assert cli("flatten", target, "--push", name).status == 0
+        refused(
+            cli("flatten", target, "--push", name, "--proof", "p.json"), f"--push {name}: is there already", "--force"
+        )
+        assert not list(cli.folder.iterdir())
+        assert cli("flatten", target, "--push", name, "--force").status == 0
