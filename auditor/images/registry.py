@@ -93,7 +93,8 @@ class Repository:
         """List what refers to a manifest; nothing where the registry does not say. Raises Unreachable, Damaged."""
         what = f"{self.client.host}/{self.name}: referrers of {digest}"
         try:
-            data, _ = self._document(f"referrers/{digest}", ACCEPT, RetryBudget())
+            path, budget = f"referrers/{digest}", self.client.budget()
+            data, _ = budget.run(lambda: self._document(path, ACCEPT, budget))
         except NotFound:
             return []
         entries = spelled(parse_object(data, what), folded("manifests"), what).get("manifests")
