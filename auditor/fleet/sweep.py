@@ -32,7 +32,7 @@ from auditor.fleet.store import Store
 from auditor.fleet.survey import Survey, Surveyor
 from auditor.fleet.withdrawn import Withdrawn
 from auditor.images.client import Client
-from auditor.images.manifest import platform_matches
+from auditor.images.descriptors import platform_matches
 from auditor.images.registry import Repository
 from auditor.images.source import Image
 from auditor.limits import adopt, current

@@ -93,8 +93,7 @@ class Repository:
         """List what refers to a manifest; nothing where the registry does not say. Raises Unreachable, Damaged."""
         what = f"{self.client.host}/{self.name}: referrers of {digest}"
         try:
-            path, budget = f"referrers/{digest}", self.client.budget()
-            data, _ = budget.run(lambda: self._document(path, ACCEPT, budget))
+            data, _ = self._document(f"referrers/{digest}", ACCEPT, self.client.budget())
         except NotFound:
             return []
         entries = spelled(parse_object(data, what), folded("manifests"), what).get("manifests")
