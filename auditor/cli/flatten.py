@@ -187,14 +187,19 @@ def _deliver(
             raise UsageError(f"{job.target}: several images, and -t names one; choose with --platform: {have}")
         verdict = judge(images)
         places.reserve(render_json(images, job.way, "", After((), (), ()), verdict))
-        written = _written(job, images, places.image, output, reference)
+        written = _written(job, images, places.image, output, reference, scanner.progress.say)
         rest = after(images, reference, insecure=job.insecure)
         places.write_proof(render_json(images, job.way, written, rest, verdict))
     return render_text(images, written, rest, verdict), verdict
 
 
 def _written(
-    job: Job, images: Sequence[Flattened], path: Path, output: Path | None, reference: Reference | None
+    job: Job,
+    images: Sequence[Flattened],
+    path: Path,
+    output: Path | None,
+    reference: Reference | None,
+    say: Callable[[str], None],
 ) -> str:
     """Bring the result to the engine or the registry; return a line on where it is, or will be."""
     from auditor.rebuild import deliver
@@ -209,7 +214,7 @@ def _written(
             f"{sent.present} there already"
         )
     (name,) = job.names or ()
-    return f"{name} in the engine ({deliver.to_engine(path, name, images[0])})"
+    return f"{name} in the engine ({deliver.to_engine(path, name, images[0], say)})"
 
 
 def _check_places(target: str, given: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from auditor.rebuild.flatten import Flattened
 from auditor.rebuild.inputs import pushed_to
 from auditor.rebuild.output import encoded
 from auditor.rebuild.puts import Kept
+from auditor.rebuild.shown import compare_shown
 from auditor.workfiles import work_folder
 
 _SPARE = 1 << 20
@@ -175,12 +176,13 @@ def unused(tag: str | None, push_to: Reference | None, *, insecure: bool) -> Non
             raise UsageError(f"--push {push_to}: is there already; choose another tag, or --force moves it")
 
 
-def to_engine(path: Path, name: str, made: Flattened) -> str:
+def to_engine(path: Path, name: str, made: Flattened, say: Callable[[str], None]) -> str:
     """Load the archive, and see that the engine has what was proven. Return the image's ID.
 
-    Where that fails, or is broken off, the name leads to what it led to before. Raises Unreachable, FlattenError.
+    Where the target is the engine's too, it is asked what it shows of both: `say` is told before that. Where one of
+    these fails, or is broken off, the name leads to what it led to before. Raises Unreachable, FlattenError.
     """
-    before = None
+    before, source = None, _engine_id(made)
     with suppress(NotFound):
         before = daemon.inspect(name).id
     try:
@@ -188,11 +190,33 @@ def to_engine(path: Path, name: str, made: Flattened) -> str:
         image = daemon.inspect(name)
         if image.diff_ids != tuple(blob.diff_id for blob in made.made.layers):
             raise FlattenError(f"{name}: the engine has other layers than were loaded; nothing was left there")
+        if source is not None:
+            say("comparing what the engine shows")
+            _same_shown(source, image.id, name)
     except BaseException:
         with suppress(AuditError):
             daemon.rename(before, name)
         raise
     return image.id
+
+
+def _engine_id(made: Flattened) -> str | None:
+    """Return the ID of the image that was flattened; None where the engine does not have it, or not any more."""
+    image = made.before.image
+    if image.transport != "docker-daemon":
+        return None
+    with suppress(NotFound):
+        found = daemon.inspect(image.target.removeprefix("docker-daemon:"))
+        if found.diff_ids == tuple(record.diff_id for record in made.before.records):
+            return found.id
+    return None
+
+
+def _same_shown(source: str, made: str, name: str) -> None:
+    compared = compare_shown(source, made)
+    if compared.count:
+        more = f", and {compared.count - 1} more" if compared.count > 1 else ""
+        raise FlattenError(f"{name}: {compared.differences[0]}{more}; nothing was left there")
 
 
 def to_registry(images: Sequence[Flattened], reference: Reference, *, insecure: bool) -> Sent:
