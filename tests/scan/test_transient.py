@@ -158,7 +158,9 @@ def test_a_transient_failure_is_said_and_the_next_run_finds_the_secret(
     assert len(scans) == 2  # the third is from the cache
 
 
-@pytest.mark.parametrize("data", [b"PK\x03\x04" + bytes(100), zipped({"a": b"x" * 9})[:-30]])
+@pytest.mark.parametrize(
+    "data", [b"PK\x03\x04" + bytes(100), zipped({"a": b"x" * 9})[:-30]], ids=["damaged", "cut off"]
+)
 def test_what_the_bytes_alone_decide_is_kept(
     tmp_path: Path, scanner: Scanner, store: LayerStore, scans: list[str], data: bytes
 ) -> None:
