@@ -38,7 +38,7 @@ from tests.hostile.documents import deep, nested
 from tests.hostile.inside import database
 from tests.hostile.layers import stored_with_diff_id
 from tests.hostile.wire import RUNNING, endless, keep_logins, redirect, reply
-from tests.images import file, gzipped, image, layer, step, token
+from tests.images import file, gzipped, image, layer, step, symlink, token
 from tests.unpack.test_hostile import packed
 
 NAMES = [limit.name for limit in TABLE]
@@ -114,6 +114,7 @@ REACH = {
     "headers-bytes": Reach(1024, image_of(layer(file("a", b"a", pax={"comment": "c" * 2000})))),
     "path-length": Reach(90, image_of(layer({"n" * 99: "a"}))),
     "path-depth": Reach(3, image_of(layer({"a/b/c/d": "a"}))),
+    "link-steps": Reach(1, image_of(layer(symlink("a", "b/c"), file("a/x", b"x")))),
     "entries": Reach(4, image_of(layer({str(number): b"a" for number in range(9)}))),
     "paths-bytes": Reach(1000, image_of(layer({str(number): b"a" for number in range(99)}))),
     "layer-bytes": Reach(2000, image_of(SECRET)),

@@ -22,16 +22,24 @@ class PathResolver:
         self._folders: dict[str, str] = {}  # real path of each folder asked for
         self._walked: set[str] = set()  # real folders that the paths in `_folders` lead through
         self._above: set[str] = set()  # folders that hold a link, directly or below
-        limits = current()
-        self._steps = self._most = limits.link_steps
+        self._limits = current()
+        self._steps, self._memory = self._limits.link_steps, self._limits.paths_bytes  # that are left
+        self._last = ""  # the folder of the path before
 
     def real(self, path: str) -> str:
         """Return the path that an entry makes: links among its parents followed, its own name kept.
 
         Where the links form a loop no engine extracts the layer, and the path is returned as it is. Raises Damaged
-        where the links of a layer cost more steps than the limit `link-steps`.
+        where the links of a layer cost more steps than the limit `link-steps`, or its folders, each of which has a name
+        for every one above it, more memory than `paths-bytes`.
         """
         folder, slash, name = path.rpartition("/")
+        if folder != self._last:
+            self._last = folder
+            self._memory -= (folder.count("/") + 1) * (len(folder) // 2 + 64)
+            if self._memory < 0:
+                most = self._limits.paths_bytes
+                raise Damaged(f"tar: folders that take more than {most} bytes of memory {named('paths-bytes')}")
         if not slash or not self._links:
             return path
         found = self._folders.get(folder)
@@ -100,4 +108,4 @@ class PathResolver:
     def _spend(self, steps: int) -> None:
         self._steps -= steps
         if self._steps < 0:
-            raise Damaged(f"tar: more than {self._most} steps along symbolic links {named('link-steps')}")
+            raise Damaged(f"tar: more than {self._limits.link_steps} steps along symbolic links {named('link-steps')}")

@@ -8,6 +8,7 @@ and hides all that lies below it. Of two entries of one path in one tar the earl
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from auditor.layers.listing import Listing
@@ -23,6 +24,7 @@ class Trace:
         """Trace layers that lie on one another; with `stacked` false each by itself, as an artifact's blobs."""
         self.layers = layers
         self._by_path: list[dict[str, list[int]]] | None = None
+        self._contents: dict[Version, Version | None] = {}  # of hard links
         # For each entry the layer that hides it, _NEVER while it is visible; ~layer where that one holds the path anew.
         self._hidden = [array("i", bytes(4 * len(layer))) for layer in layers]
         above = _Above()
@@ -65,26 +67,31 @@ class Trace:
 
         None where it leads nowhere or to no file.
         """
-        seen = 0
-        while self.layers[version.layer].kinds[version.entry] == Kind.HARDLINK and seen < 64:
-            target = self._lookup(self.layers[version.layer].links[version.entry], version)
-            if target is None:
-                return None
-            version, seen = target, seen + 1
-        listing = self.layers[version.layer]
-        has_body = listing.kinds[version.entry] == Kind.FILE or listing.sizes[version.entry]
-        return version if has_body else None
+        links: list[Version] = []
+        at: Version | None = version
+        # Each link leads to an entry before it: this ends.
+        while at is not None and at not in self._contents and self.layers[at.layer].kinds[at.entry] == Kind.HARDLINK:
+            links.append(at)
+            at = self._lookup(self.layers[at.layer].links[at.entry], at)
+        content = None if at is None else self._contents.get(at, at)
+        for link in links:
+            self._contents[link] = content
+        if content is None:
+            return None
+        listing = self.layers[content.layer]
+        has_body = listing.kinds[content.entry] == Kind.FILE or listing.sizes[content.entry]
+        return content if has_body else None
 
     def _lookup(self, path: str, link: Version) -> Version | None:
-        entries = self._targets(link.layer).get(path, ())
-        earlier = [entry for entry in entries if entry < link.entry]
+        entries = self._targets(link.layer).get(path, [])
+        earlier = bisect_left(entries, link.entry)
         if earlier:
-            return Version(link.layer, earlier[-1])
+            return Version(link.layer, entries[earlier - 1])
         for layer in range(link.layer - 1, -1, -1):
-            for entry in reversed(self._targets(layer).get(path, ())):
-                hidden = self.hidden_in(layer, entry)
+            if entries := self._targets(layer).get(path, []):
+                hidden = self.hidden_in(layer, entries[-1])  # the layer itself hides those before
                 if hidden is None or hidden >= link.layer:
-                    return Version(layer, entry)
+                    return Version(layer, entries[-1])
         return None
 
     def _targets(self, layer: int) -> dict[str, list[int]]:

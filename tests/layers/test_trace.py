@@ -149,6 +149,11 @@ def test_a_hard_link_to_nothing_or_to_itself_leads_nowhere() -> None:
     assert traced.content(Version(0, 2)) is None
 
 
+def test_a_chain_of_hard_links_leads_to_its_file_however_long_it_is() -> None:
+    traced = trace([file("f0", "x"), *(hardlink(f"f{n + 1}", f"f{n}") for n in range(500))])
+    assert {traced.content(Version(0, entry)) for entry in (500, 3, 499, 0)} == {Version(0, 0)}
+
+
 names = st.sampled_from(["a", "b", "c"])
 paths = st.lists(names, min_size=1, max_size=3).map("/".join)
 items = st.one_of(
