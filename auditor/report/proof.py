@@ -54,12 +54,13 @@ def render_text(images: Sequence[Flattened], written: str, rest: After, verdict:
 def _image(image: Flattened) -> list[str]:
     proof, before = image.proof, image.before.image
     platform = f" ({before.config.platform})" if before.config.platform else ""
+    proven = "proven in part" if proof.skipped else "proven"
     lines = [
         f"{before.target}{platform}: {plural(proof.layers_before, 'layer')} -> {proof.layers_after}, "
         f"{proof.layers_kept} kept byte for byte; {size(proof.size_before)} -> {size(proof.size_after)}, "
         f"{size(max(proof.size_before - proof.size_after, 0))} saved",
-        f"proven: {plural(proof.paths, 'path')} compared, 0 differences; {plural(len(proof.removed), 'hidden secret')} "
-        f"removed, 0 left; {plural(proof.hidden_files_before, 'hidden file')} before, {proof.hidden_files_after} now; "
+        f"{proven}: {plural(proof.paths, 'path')} compared, 0 differences; "
+        f"{plural(len(proof.removed), 'hidden secret')} removed, 0 left; {plural(proof.hidden_files_before, 'hidden file')} before, {proof.hidden_files_after} now; "
         "config the same, digests, sizes and JSON checked",
     ]
     if not proof.removed:

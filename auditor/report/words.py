@@ -54,6 +54,9 @@ def summary(audit: Audit) -> str:
     files = sum(1 for record in audit.records for _ in record.listing.files())
     read = f"{plural(files, 'file')} in {plural(len(audit.records), 'layer')} read"
     if not audit.findings:
+        if audit.skipped:
+            unread = plural(len(audit.skipped), "item")
+            return f"Not read in full: {unread} skipped. No secrets found in the rest; {read}.{_ignored(audit)}"
         return f"No secrets found. {read}.{_ignored(audit)}"
     found = [finding.severity for finding in audit.findings]
     counts = ", ".join(f"{found.count(severity)} {severity}" for severity in Severity if severity in found)

@@ -17,7 +17,7 @@ import xmlschema
 
 from auditor.model import Severity, Skipped, Source, State
 from auditor.pipeline import Audit, Request, audit
-from auditor.report import document, gitlab, junit, markdown, sarif
+from auditor.report import document, gitlab, html, junit, markdown, sarif, table
 from auditor.scan import Scanner
 from tests.images import image, layer, token
 from tests.report.samples import IMAGES, hostile, nothing, one
@@ -128,6 +128,22 @@ class TestGitlab:
         GITLAB.validate(report)
         (message,) = report["scan"]["messages"]
         assert message["level"] == "warn" and message["value"].endswith("not read: big in layer 1: too large")
+
+
+_CALLED_CLEAN = re.compile(r"no secrets(?: found)?(?! (?:found )?in (?:what was read|the rest))", re.IGNORECASE)
+
+
+@pytest.mark.parametrize("name", ["table", "markdown", "junit", "html"])
+def test_what_was_not_read_is_not_called_clean(name: str, tmp_path: Path, scanner: Scanner) -> None:
+    read = audited(nothing()[0], tmp_path, scanner)
+    unread = replace(read, skipped=(Skipped("/big", 0, "too large"),))
+    render: Callable[..., str] = {**RENDER, "table": table.render, "html": lambda audits: html.render(audits, CREATED)}[
+        name
+    ]
+    more = () if name in ("table", "html") else (CREATED,)
+    assert _CALLED_CLEAN.search(render([read], *more))
+    assert not _CALLED_CLEAN.search(render([unread], *more))
+    assert not _CALLED_CLEAN.search(render([unread, unread], *more))
 
 
 class TestJunit:
