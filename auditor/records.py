@@ -106,6 +106,8 @@ class Records:
             for number, layer in enumerate(image.layers)
             if layer.digest is not None and not isinstance(layer.content, FileSlice | Passed)
         }
+        if remote:
+            self._scanner.prepare()
         with ThreadPoolExecutor(_DOWNLOADS, "fetch", adopt, (self._scanner.limits,)) as pool:
             futures = [pool.submit(self.of, layer, what) for layer, what in remote.values()]
             try:

@@ -13,7 +13,7 @@ from itertools import islice
 from auditor.detect.place import Place, place
 from auditor.detect.placeholder import is_placeholder
 from auditor.detect.plausible import entropy, implausible
-from auditor.detect.plugins import secrets_in_line
+from auditor.detect.plugins import load_plugins, secrets_in_line
 from auditor.detect.prefilter import prefilter
 from auditor.detect.rules import CHECKS, Rule, Ruleset
 from auditor.limits import current
@@ -33,6 +33,16 @@ Overrun = Callable[[str], None]
 
 def unheard(_: str) -> None:
     """Be an Overrun to which it does not matter."""
+
+
+def prepare() -> None:
+    """Import the libraries that confirm matches, in this thread: worker threads then find them imported.
+
+    They are slow to import, and an audit whose layers are all cached needs none of them.
+    """
+    import cryptography.hazmat.primitives.serialization  # noqa: F401
+
+    load_plugins()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from docker.auth import load_config
+from docker.errors import DockerException
+
 from auditor.errors import Unauthorized, Unreachable
 from auditor.images.reference import DOCKER_HUB
 
@@ -39,9 +42,6 @@ class Login:
 
 def stored_login(host: str) -> Login:
     """Return the login of the Docker config or its credential helper. Raises Unauthorized where it can't be read."""
-    from docker.auth import load_config
-    from docker.errors import DockerException
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the SDK warns of what it then raises

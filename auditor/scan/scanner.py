@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 
 from auditor.codec.compression import compression_of, decompressed
 from auditor.codec.verify import HashingReader
-from auditor.detect.confirm import Confirmer, Found, Overrun, unheard
+from auditor.detect.confirm import Confirmer, Found, Overrun, prepare, unheard
 from auditor.detect.hits import Hits, joined_hits, thinned
 from auditor.detect.matcher import Matcher
 from auditor.detect.rules import Ruleset
@@ -54,6 +54,11 @@ class Scanner:
         self._pool = ThreadPoolExecutor(max(1, jobs), "match", adopt, (self.limits,))
         self._hasher = ThreadPoolExecutor(1, "hash")
         self._looker = ThreadPoolExecutor(max(1, jobs), "look", adopt, (self.limits,))
+
+    def prepare(self) -> None:
+        """Import the libraries that threads need. Call it before a thread calls `scan_layer`."""
+        if self.content:
+            prepare()
 
     def close(self) -> None:
         """End the threads. What waits for one is dropped: after an interruption nobody wants it."""
@@ -101,6 +106,7 @@ class Scanner:
 
         `algorithm` is that of the record's digest.
         """
+        self.prepare()
         with within(self.limits):
             return self._scanned(stream, what, algorithm)
 

@@ -15,6 +15,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import zstandard
+
 from auditor.limits import Limits, named
 from auditor.unpack.limits import Room, is_transient
 from auditor.unpack.source import Part, Source, source_of
@@ -107,8 +109,6 @@ def _lzma(data: memoryview, size: int) -> bytes:
 
 
 def _zstd(limits: Limits, data: memoryview, size: int) -> bytes:
-    import zstandard
-
     reader = zstandard.ZstdDecompressor(max_window_size=limits.decoder_memory).stream_reader(data)
     try:
         return bytes(reader.read(size))
