@@ -8,15 +8,17 @@ Read this file first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 from auditor.advice.flatten import FlattenAdvice, flatten_advice
 from auditor.advice.remedy import advice, recover_command
 from auditor.detect.rules import Ruleset
-from auditor.errors import Damaged
+from auditor.errors import AuditError, Damaged, reason, without_logins
 from auditor.findings import Stack, collect
+from auditor.images.archive import Visit
 from auditor.images.base import Base, found_base, named_base
 from auditor.images.resolve import open_target
 from auditor.images.source import Image, Layer, Passed
@@ -25,7 +27,7 @@ from auditor.layers.index import LayerIndex
 from auditor.layers.listing import plain_file
 from auditor.layers.stats import HiddenFiles, LayerStats, hidden_files, layer_stats
 from auditor.layers.trace import Trace
-from auditor.model import Finding, Skipped, State, Step
+from auditor.model import Digest, Finding, Skipped, State, Step
 from auditor.provenance import Packages
 from auditor.records import Records
 from auditor.scan import LayerRecord, Scanner
@@ -83,16 +85,79 @@ class Audit:
         return None if step is None else self.history[step]
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A target, or one image of it, that was not audited, and why. `reason` names the platform of one of several."""
+
+    target: str
+    reason: str
+    error: Exception = field(compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return self.reason if self.reason.startswith(self.target) else f"{self.target}: {self.reason}"
+
+
 def audit(target: str, scanner: Scanner, request: Request, records: Records | None = None) -> list[Audit]:
     """Audit every image that a target names. Raises AuditError where one can't be read in full.
 
     `records` may serve several targets: a layer that they share is read once.
     """
-    source = records or Records(scanner)
-    images = open_target(target, platform=request.platform, visit=source.visit, insecure=request.insecure)
+    audits = []
+    for result in audit_each(target, scanner, request, records or Records(scanner)):
+        if isinstance(result, Failure):
+            raise result.error
+        audits.append(result)
+    return audits
+
+
+def audit_each(target: str, scanner: Scanner, request: Request, records: Records) -> Iterator[Audit | Failure]:
+    """Audit the images that a target names. One that fails, while it is opened or read, holds up no other."""
+    failures = list[Failure]()
+
+    def note(name: str, error: Exception) -> None:
+        if os.environ.get("IMAGE_AUDIT_DEBUG") and not isinstance(error, AuditError):
+            raise error
+        failures.append(Failure(without_logins(target), f"{name}: {reason(error)}" if name else reason(error), error))
+
+    try:
+        images = open_target(
+            target, platform=request.platform, visit=_visit(records), insecure=request.insecure, failed=note
+        )
+    except Exception as exc:
+        note("", exc)
+        images = ()
     unread = {id(layer): layer.size or 0 for i in images for layer in i.layers if not isinstance(layer.content, Passed)}
     scanner.progress.expect(sum(unread.values()))
-    return [audit_image(image, scanner, request, source) for image in images]
+    for image in images:
+        try:
+            yield audit_image(image, scanner, request, records)
+        except Exception as exc:
+            note(_name(image) if len(images) > 1 else "", exc)
+    yield from failures
+
+
+def _name(image: Image) -> str:
+    """Tell an image from the others of its target."""
+    return str(image.config.platform or next(iter(image.names), image.id))
+
+
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """A layer that can be read only once, and was damaged: the images that are made of it fail, and no other."""
+
+    error: Damaged
+
+
+def _visit(records: Records) -> Visit:
+    def visit(stream: BinaryIO, what: str, claimed: Digest | None) -> LayerRecord | _Unread:
+        try:
+            return records.visit(stream, what, claimed)
+        except Damaged as exc:
+            while stream.read(1 << 20):  # the archive goes on behind it
+                pass
+            return _Unread(exc)
+
+    return visit
 
 
 def audit_image(image: Image, scanner: Scanner, request: Request, source: Records) -> Audit:
@@ -131,6 +196,8 @@ def _record(image: Image, number: int, source: Records) -> LayerRecord:
     """Return what a layer holds; its digests hold."""
     layer = image.layers[number]
     what = f"{image.target}: layer {number}"
+    if isinstance(layer.content, Passed) and isinstance(layer.content.record, _Unread):
+        raise layer.content.record.error
     record = source.of(layer, what)
     check(layer, record, what)
     if not record.is_tar:

@@ -6,11 +6,11 @@ attestation-storage.md. An index is walked to every platform; one code serves fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from auditor.errors import Damaged, ImageError, NotFound
+from auditor.errors import Damaged, ImageError, NotFound, Unreachable
 from auditor.images.documents import Documents, Tally, parse_json, parse_object, quiet_json
 from auditor.images.source import Content, Image, Layer, Passed
 from auditor.limits import current, named
@@ -126,13 +126,25 @@ def platform_matches(wanted: str | None, have: Platform | None) -> bool:
     return list((have.os, have.architecture, have.variant)[: len(parts)]) == parts
 
 
+Failed = Callable[[str, Exception], None]
+"""Told which image of several, by its platform or name, can't be opened, and why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What all images of one target share."""
+    """What all images of one target share. Without `failed` one that can't be opened fails them all."""
 
     target: str
     transport: str
     platform: str | None
+    failed: Failed | None = None
+
+    def tell(self, failures: Sequence[tuple[str, Exception]], *, alone: bool) -> None:
+        """Tell of images that can't be opened. Raises the first error where nobody is told, or no image is left."""
+        for name, error in failures:
+            if self.failed is None or alone:
+                raise error
+            self.failed(name, error)
 
 
 def images(store: Store, roots: Sequence[Descriptor], origin: Origin) -> tuple[Image, ...]:
@@ -143,6 +155,7 @@ def images(store: Store, roots: Sequence[Descriptor], origin: Origin) -> tuple[I
     found: list[Image] = []
     attestations: dict[str, list[bytes]] = {}
     missing: list[Skipped] = []
+    failures: list[tuple[str, Exception]] = []
     platforms: list[str] = []
     seen, most, tally = set[Digest](), current().manifests, Tally(origin.target)
     for descriptor, names in leaves(store, roots):
@@ -160,10 +173,12 @@ def images(store: Store, roots: Sequence[Descriptor], origin: Origin) -> tuple[I
         if descriptor.platform is None or platform_matches(origin.platform, descriptor.platform):
             try:
                 found.append(_image(store, descriptor, names, origin, tally))
-            except NotFound as exc:
-                if descriptor.platform is None:
-                    raise
-                missing.append(Skipped(None, None, f"platform {descriptor.platform}: {exc}"))
+            except (ImageError, Unreachable) as exc:
+                if isinstance(exc, NotFound) and descriptor.platform is not None:
+                    missing.append(Skipped(None, None, f"platform {descriptor.platform}: {exc}"))
+                else:
+                    failures.append((str(descriptor.platform or descriptor.digest), exc))
+    origin.tell(failures, alone=not found)
     wanted = [image for image in found if platform_matches(origin.platform, image.config.platform) or not image.stacked]
     if not wanted:
         platforms += [str(image.config.platform) for image in found]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from auditor.limits import current
 from auditor.model import Finding, Severity
-from auditor.pipeline import Audit
+from auditor.pipeline import Audit, Failure
 from auditor.report.text import instruction, plural, printable, shortened
 from auditor.selection import By
 
@@ -24,6 +24,11 @@ def place(finding: Finding) -> str:
     line = f":{finding.line}" if finding.line else ""
     decoded = f" ({', '.join(finding.decoded)})" if finding.decoded else ""
     return shortened(printable(path), MAX_PATH) + line + printable(decoded)
+
+
+def not_audited(failure: Failure) -> str:
+    """Return which target was not audited, and why."""
+    return printable(f"not audited: {failure}")
 
 
 def step(created_by: str | None) -> str:
