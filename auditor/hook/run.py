@@ -11,8 +11,9 @@ from pathlib import Path
 from auditor.config import Settings
 from auditor.detect.passes import MADE_BY
 from auditor.dockerfile.model import Problem
-from auditor.errors import AuditError, NotFound, Unreachable
+from auditor.errors import AuditError, EngineUnusable, NotFound, Unreachable
 from auditor.images import daemon
+from auditor.images.engine import engine
 from auditor.images.reference import ARCHIVE_ENDINGS, TRANSPORTS
 from auditor.limits import AUDITS
 from auditor.model import Severity
@@ -49,7 +50,7 @@ def run(settings: Settings, scanner: Scanner, request: Request, store: LayerStor
     missing = list[str]()
     failed = list[str]()
     images = list[tuple[str, Audit]]()
-    for name, target in _targets(settings, missing):
+    for name, target in _targets(settings, missing, failed):
         try:
             key = _key(target, settings, scanner, request) if store else None
         except NotFound as exc:
@@ -87,17 +88,18 @@ def _key(target: str, settings: Settings, scanner: Scanner, request: Request) ->
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def _targets(settings: Settings, missing: list[str]) -> Iterable[tuple[str, str]]:
+def _targets(settings: Settings, missing: list[str], failed: list[str]) -> Iterable[tuple[str, str]]:
     """Return names and targets. A bare name is the engine's alone: a push does not wait for a registry."""
     bare = [text for text in settings.images if not _is_target(text)]
     found = dict.fromkeys((text, text) for text in settings.images if _is_target(text))
     if bare:
         try:
             tags = daemon.tags() if any(_GLOB & set(text) for text in bare) else ()
-            with daemon.engine():
+            with engine():
                 found |= dict.fromkeys((name, _ENGINE + name) for name in _expanded(bare, tags, missing))
         except Unreachable as exc:
-            missing.append(f"{', '.join(bare)}: {exc}")
+            unusable = isinstance(exc, EngineUnusable)
+            (failed if unusable else missing).append(f"{', '.join(bare)}: {exc}")
     excluded = settings.exclude.images
     return [pair for pair in found if not any(fits([pair[0]], pattern) for pattern in excluded)]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from auditor.codec.compression import decompressed
-from auditor.errors import ImageError, NotFound, Unreachable
+from auditor.errors import EngineUnusable, ImageError, NotFound, Unreachable
 from auditor.images import archive, layout
 from auditor.images.archive import Visit
 from auditor.images.manifest import Failed, Origin
@@ -81,11 +81,13 @@ def _from_registry(name: str, origin: Origin, insecure: bool) -> tuple[Image, ..
 
 
 def _from_name(text: str, origin: Callable[[str], Origin], visit: Visit | None, insecure: bool) -> tuple[Image, ...]:
-    """Ask the engine first, then the registry; where both fail, say so of both."""
+    """Ask the engine, and the registry where there is none or it lacks the image; where both fail, say so of both."""
     from auditor.images import daemon
 
     try:
         return daemon.read_images(text, origin("docker-daemon"), visit)
+    except EngineUnusable as exc:
+        raise EngineUnusable(f"{exc}; docker://{text} asks the registry") from exc
     except (NotFound, Unreachable) as exc:
         first = exc
     try:
