@@ -12,9 +12,8 @@ AuditError                 one line for the user; the command line ends with exi
 ├── Unreachable            no engine or registry answers there
 │   ├── Unauthorized       it answers, and wants other credentials
 │   ├── Misled             it leads where a registry has no business to
-│   └── Temporary          a failure that may pass: a broken connection, 429, 503
 │   ├── EngineUnusable     an engine is there, and refuses: no permission, other TLS, no sensible answer
-│   └── Misled             it leads where a registry has no business to
+│   └── Temporary          a failure that may pass: a broken connection, 429, 503
 ├── EngineError            the Dask cluster does not answer, or its workers are not as they must be
 ├── StoreError             the store of a registry's sweeps can't be opened, read or written
 ├── RecoverError           no such file in any layer, or several and none named

@@ -9,7 +9,7 @@ Read this file first.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
@@ -17,7 +17,8 @@ from auditor.advice.flatten import FlattenAdvice, flatten_advice
 from auditor.advice.remedy import advice, recover_command
 from auditor.detect.rules import Ruleset
 from auditor.errors import AuditError, Damaged, reason, without_logins
-from auditor.findings import Stack, collect
+from auditor.findings import Stack, collect, display
+from auditor.globs import MASK, fits_masked
 from auditor.images.archive import Visit
 from auditor.images.base import Base, found_base, named_base
 from auditor.images.resolve import open_target
@@ -27,10 +28,11 @@ from auditor.layers.index import LayerIndex
 from auditor.layers.listing import plain_file
 from auditor.layers.stats import HiddenFiles, LayerStats, hidden_files, layer_stats
 from auditor.layers.trace import Trace
-from auditor.model import Digest, Finding, Skipped, State, Step
+from auditor.model import Digest, Finding, Platform, Skipped, Step
 from auditor.provenance import Packages
 from auditor.records import Records
 from auditor.scan import LayerRecord, Scanner
+from auditor.scan.masker import TextMasker
 from auditor.selection import Ignored, Selection
 
 
@@ -58,8 +60,9 @@ class Audit:
     """All that the audit of one image found. Secrets in texts are masked.
 
     Items of `records`, `stats` and the trace belong to the layers of the image, index 0 the base; `step_layers` gives
-    each step of `history` its layer. `ids` are those of all findings, shown or not; `baseline` is of the whole run.
-    `transient` tells that something was skipped which another run may read: the audit is used, and not kept.
+    each step of `history` its layer. `hidden_paths` are those of `hidden.largest`, as they are shown. `ids` are those
+    of all findings, shown or not; `baseline` is of the whole run. `transient` tells that something was skipped which
+    another run may read: the audit is used, and not kept.
     """
 
     image: Image
@@ -72,6 +75,7 @@ class Audit:
     step_layers: tuple[int | None, ...]
     findings: tuple[Finding, ...]
     hidden: HiddenFiles
+    hidden_paths: tuple[str, ...]
     flatten: FlattenAdvice
     skipped: tuple[Skipped, ...]
     ignored: tuple[Ignored, ...] = ()
@@ -112,12 +116,13 @@ def audit(target: str, scanner: Scanner, request: Request, records: Records | No
 
 def audit_each(target: str, scanner: Scanner, request: Request, records: Records) -> Iterator[Audit | Failure]:
     """Audit the images that a target names. One that fails, while it is opened or read, holds up no other."""
-    failures = list[Failure]()
+    failures, shown = list[Failure](), TextMasker(scanner)
 
     def note(name: str, error: Exception) -> None:
         if os.environ.get("IMAGE_AUDIT_DEBUG") and not isinstance(error, AuditError):
             raise error
-        failures.append(Failure(without_logins(target), f"{name}: {reason(error)}" if name else reason(error), error))
+        told = f"{name}: {reason(error)}" if name else reason(error)
+        failures.append(Failure(shown(without_logins(target)), shown(told), error))
 
     try:
         images = open_target(
@@ -171,12 +176,13 @@ def audit_image(image: Image, scanner: Scanner, request: Request, source: Record
     stack = Stack(image, records, packages, trace, steps, base.layers if base else 0)
     collected = collect(stack, scanner, source.seal)
     shown, ignored = request.selection.apply(collected.findings, image)
-    findings = tuple(_advised(stack, finding) for finding in shown)
+    image = _shown_image(image, collected.shown)
+    findings = tuple(_advised(stack, image.target, finding) for finding in shown)
     hidden = hidden_files(trace)
     return Audit(
         image=image,
         ruleset=scanner.ruleset,
-        base=base,
+        base=base and replace(base, name=collected.shown(base.name)),
         records=records,
         trace=trace,
         stats=layer_stats(trace),
@@ -184,8 +190,14 @@ def audit_image(image: Image, scanner: Scanner, request: Request, source: Record
         step_layers=steps,
         findings=findings,
         hidden=hidden,
-        flatten=_flatten(stack, findings, hidden, collected.config),
-        skipped=(*image.skipped, *_skipped(records), *packages.skipped, *collected.skipped),
+        hidden_paths=tuple(
+            collected.shown(display(records[version.layer].listing.paths[version.entry])) for version in hidden.largest
+        ),
+        flatten=_flatten(stack, image, findings, hidden, collected.config),
+        skipped=tuple(
+            replace(item, path=item.path and collected.shown(item.path), reason=collected.shown(item.reason))
+            for item in (*image.skipped, *_skipped(records), *packages.skipped, *collected.skipped)
+        ),
         ignored=ignored,
         ids=frozenset(finding.id for finding in collected.findings),
         transient=packages.transient or any(record.transient for record in records),
@@ -220,14 +232,30 @@ def _skipped(records: Sequence[LayerRecord]) -> list[Skipped]:
     return [Skipped(path, layer, why) for layer, record in enumerate(records) for path, why in record.skipped]
 
 
-def _advised(stack: Stack, finding: Finding) -> Finding:
-    target = stack.image.target
+def _shown_image(image: Image, shown: Callable[[str], str]) -> Image:
+    """Mask the secrets in what an image is called. Its config and its documents are left: they are not shown."""
+    platform = image.config.platform
+    if platform is not None:
+        platform = Platform(shown(platform.os), shown(platform.architecture), shown(platform.variant))
+    return replace(
+        image,
+        target=shown(without_logins(image.target)),
+        names=tuple(map(shown, image.names)),
+        config=replace(image.config, platform=platform),
+    )
+
+
+def _advised(stack: Stack, target: str, finding: Finding) -> Finding:
     recover = recover_command(target, finding, _nth(stack, finding))
     return replace(finding, recover=recover, advice=advice(target, finding))
 
 
 def _nth(stack: Stack, finding: Finding) -> int | None:
     """Return which of several entries of one path in a layer holds a finding that a later one of them overwrites."""
+    if finding.path is None:
+        return None
+    if MASK in finding.path:
+        return _nth_masked(stack, finding)
     if finding.hidden_in is None or finding.hidden_in != finding.added_in:
         return None
     layer, entry = finding.held_by[0].layer, finding.held_by[0].entry
@@ -235,11 +263,17 @@ def _nth(stack: Stack, finding: Finding) -> int | None:
     return paths[: entry + 1].count(paths[entry])
 
 
+def _nth_masked(stack: Stack, finding: Finding) -> int | None:
+    """Return which of several entries of a layer that a masked path may stand for holds a finding."""
+    path, (layer, entry) = finding.path or "", (finding.held_by[0].layer, finding.held_by[0].entry)
+    own = [at for at, name in enumerate(stack.records[layer].listing.paths) if fits_masked(path, display(name))]
+    return own.index(entry) + 1 if len(own) > 1 and entry in own else None
+
+
 def _flatten(
-    stack: Stack, findings: Sequence[Finding], hidden: HiddenFiles, config: Mapping[str, Any]
+    stack: Stack, image: Image, findings: Sequence[Finding], hidden: HiddenFiles, config: Mapping[str, Any]
 ) -> FlattenAdvice:
-    gone = {version for f in findings if f.state in (State.DELETED, State.OVERWRITTEN) for version in f.held_by}
-    image = stack.image
+    gone = {version for finding in findings if finding.is_hidden for version in finding.held_by}
     return flatten_advice(
         image,
         stack.trace,

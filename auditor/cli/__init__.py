@@ -147,7 +147,7 @@ def _fail(message: str) -> int:
 
 
 def _say(message: str) -> None:
-    from auditor.errors import without_logins
+    from auditor.detect.line import masked_line
     from auditor.report.text import printable
 
-    click.echo(f"{PROGRAM}: " + printable(without_logins(" ".join(message.split()))), err=True)
+    click.echo(f"{PROGRAM}: " + printable(masked_line(" ".join(message.split()))), err=True)

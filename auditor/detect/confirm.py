@@ -234,7 +234,7 @@ def _lowered(words: tuple[str, ...]) -> tuple[bytes, ...]:
 def mask(secret: str, rule: Rule) -> str:
     """Show a provider's prefix and the last four characters, of anything else at most two characters."""
     if secret.startswith("-----BEGIN"):
-        return secret.partition("\n")[0].partition("\\n")[0][:60] + "****"
+        return secret[: secret.find("-----", len("-----BEGIN")) + 5][:60] + "****"
     prefix = max((word for word in rule.keywords if secret.startswith(word)), key=len, default="")
     hidden = len(secret) - len(prefix)
     if prefix and not rule.generic and hidden >= 16:

@@ -6,6 +6,7 @@ attestation-storage.md. An index is walked to every platform; one code serves fo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -158,6 +159,7 @@ def images(store: Store, roots: Sequence[Descriptor], origin: Origin) -> tuple[I
     failures: list[tuple[str, Exception]] = []
     platforms: list[str] = []
     seen, most, tally = set[Digest](), current().manifests, Tally(origin.target)
+    store = noted = _Noted(store)
     for descriptor, names in leaves(store, roots):
         if descriptor.digest in seen:
             continue
@@ -188,11 +190,40 @@ def images(store: Store, roots: Sequence[Descriptor], origin: Origin) -> tuple[I
     return tuple(
         replace(
             image,
-            documents=image.documents.joined(_numbered(attestations.get(image.digest or "", []))),
+            documents=image.documents.joined(
+                {**_numbered(attestations.get(image.digest or "", [])), **noted.annotations()}
+            ),
             skipped=(*image.skipped, *missing),
         )
         for image in wanted
     )
+
+
+class _Noted:
+    """A store that notes the indexes that are read: their annotations are texts of each image below."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._documents: dict[Digest, bytes] = {}
+
+    def document(self, descriptor: Descriptor) -> bytes:
+        data = self._store.document(descriptor)
+        if b'"annotations"' in data and b'"manifests"' in data:
+            self._documents[descriptor.digest] = data
+        return data
+
+    def content(self, descriptor: Descriptor) -> Content | Passed:
+        return self._store.content(descriptor)
+
+    def annotations(self) -> dict[str, bytes]:
+        """Return the annotations of indexes as documents."""
+        parsed = [quiet_json(data) for data in self._documents.values()]
+        found = [one["annotations"] for one in parsed if isinstance(one, dict) and _is_index(one)]
+        return {f"index[{at}]": json.dumps({"annotations": one}).encode() for at, one in enumerate(found)}
+
+
+def _is_index(document: dict[str, Any]) -> bool:
+    return isinstance(document.get("manifests"), list) and isinstance(document.get("annotations"), dict)
 
 
 def _numbered(statements: list[bytes]) -> dict[str, bytes]:
@@ -248,7 +279,10 @@ def _image(store: Store, descriptor: Descriptor, names: tuple[str, ...], origin:
     layers, config = _children(manifest, what)
     if len(layers) > current().layers:
         raise Damaged(f"{what}: {len(layers)} layers {named('layers')}")
-    annotations = {**descriptor.annotations, **_strings(manifest.get("annotations"))}
+    own = _strings(manifest.get("annotations"))
+    annotations = {**descriptor.annotations, **own}
+    other = {key: text for key, text in descriptor.annotations.items() if own.get(key, text) != text}
+    documents = {"descriptor": json.dumps({"annotations": other}).encode()} if other else {}
     document = tally.take(store.document(config), parsed=True) if config and config.size != 0 else b"{}"
     if config and _is_image_config(config, document):
         parsed = parse_config(document, f"{origin.target}: config {config.digest}")
@@ -267,6 +301,7 @@ def _image(store: Store, descriptor: Descriptor, names: tuple[str, ...], origin:
             made,
             names,
             annotations,
+            Documents(documents),
         )
     return Image(
         origin.target,
@@ -277,7 +312,7 @@ def _image(store: Store, descriptor: Descriptor, names: tuple[str, ...], origin:
         tuple(_blob(store, layer) for layer in layers),
         names,
         annotations,
-        Documents({"config": document} if quiet_json(document) else {}),
+        Documents({**documents, **({"config": document} if quiet_json(document) else {})}),
         stacked=False,
     )
 

@@ -19,7 +19,7 @@ from auditor.images.manifest import REF_NAME
 from auditor.images.source import FileSlice
 from auditor.layers.index import index_layer
 from auditor.memory import give_back
-from auditor.model import State, Version
+from auditor.model import Version
 from auditor.pipeline import Audit
 from auditor.rebuild.carry import carried, sources
 from auditor.rebuild.config import Drops, Masker, rewritten_config, touches_base
@@ -134,8 +134,7 @@ def plan(job: Job, audit: Audit, parts: Parts) -> tuple[Output, ...]:
 
 def leaking(audit: Audit) -> set[Version]:
     """Return the file versions that hold what is deleted or overwritten."""
-    hidden = (State.DELETED, State.OVERWRITTEN)
-    return {version for finding in audit.findings if finding.state in hidden for version in finding.held_by}
+    return {version for finding in audit.findings if finding.is_hidden for version in finding.held_by}
 
 
 def _parts(audit: Audit) -> Parts:

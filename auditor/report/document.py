@@ -10,7 +10,6 @@ from typing import Any
 
 from auditor import __version__
 from auditor.advice.flatten import FlattenAdvice
-from auditor.findings import display
 from auditor.model import Finding, Severity, State, Version
 from auditor.pipeline import Audit, Failure
 from auditor.selection import By
@@ -137,15 +136,15 @@ def _flatten(advice: FlattenAdvice) -> dict[str, Any]:
 
 
 def _hidden_files(audit: Audit) -> dict[str, Any]:
-    hidden = audit.hidden
-    return {"count": hidden.count, "bytes": hidden.bytes, "largest": [_hidden(audit, v) for v in hidden.largest]}
+    hidden, shown = audit.hidden, zip(audit.hidden.largest, audit.hidden_paths, strict=True)
+    return {"count": hidden.count, "bytes": hidden.bytes, "largest": [_hidden(audit, *one) for one in shown]}
 
 
-def _hidden(audit: Audit, version: Version) -> dict[str, Any]:
+def _hidden(audit: Audit, version: Version, path: str) -> dict[str, Any]:
     listing = audit.records[version.layer].listing
     by, anew = audit.trace.hidden_by(version.layer, version.entry)
     return {
-        "path": display(listing.paths[version.entry]),
+        "path": path,
         "size": listing.sizes[version.entry],
         "added_in": version.layer,
         "hidden_in": by,

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.rule import Rule
 from rich.text import Text
 
-from auditor.model import Finding, State
+from auditor.model import Finding
 from auditor.pipeline import Audit, Failure
 from auditor.report.terminal import SEVERITY_STYLES, lines, printed, wrapped
 from auditor.report.text import plural, printable, size
@@ -75,7 +75,7 @@ def _body(finding: Finding, width: int, show_secrets: bool) -> Iterator[Text]:
     yield from wrapped(Text(place(finding), style="cyan"), width)
     for line in fate(finding):
         yield from wrapped(Text(line), width)
-    if finding.recover and finding.state in (State.DELETED, State.OVERWRITTEN):
+    if finding.recover and finding.is_hidden:
         yield Text(f"still recoverable: {printable(finding.recover)}", style="magenta")
 
 

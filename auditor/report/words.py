@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from auditor.limits import current
-from auditor.model import Finding, Severity
+from auditor.model import Finding, Severity, State
 from auditor.pipeline import Audit, Failure
 from auditor.report.text import instruction, plural, printable, shortened
 from auditor.selection import By
@@ -45,7 +45,8 @@ def fate(finding: Finding) -> list[str]:
     elif finding.added_by:
         lines.append(f"set{base}{_by(finding.added_by)}")
     if finding.hidden_in is not None:
-        lines.append(f"{finding.state} in layer {finding.hidden_in}{_by(finding.hidden_by)}")
+        hidden = "hidden" if finding.state is State.METADATA else finding.state
+        lines.append(f"{hidden} in layer {finding.hidden_in}{_by(finding.hidden_by)}")
     return lines
 
 

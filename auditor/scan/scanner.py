@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -16,12 +16,14 @@ from auditor.detect.hits import Hits, joined_hits, thinned
 from auditor.detect.matcher import Matcher
 from auditor.detect.rules import Ruleset
 from auditor.errors import Damaged
+from auditor.layers.listing import Listing
 from auditor.limits import adopt, current, within
 from auditor.memory import return_large_blocks
 from auditor.progress import Progress, Silent
 from auditor.scan.held import Held, Piped
 from auditor.scan.inside import Inside, Look
 from auditor.scan.layer import LayerPass
+from auditor.scan.names import Name, secrets_in_lines, secrets_in_names
 from auditor.scan.record import LayerRecord
 from auditor.scan.text import Text
 
@@ -88,6 +90,21 @@ class Scanner:
             self._confirm(text, hits[at], rules.get(at, ()), overrun) if hits[at] or at in rules else []
             for at, text in enumerate(texts)
         ]
+
+    def scan_names(self, listing: Listing) -> Iterator[tuple[Name, Found]]:
+        """Yield the secrets in the names and other header texts of a layer."""
+        return secrets_in_names(listing, self._matcher.hits, self._confirm_line)
+
+    def scan_lines(self, lines: Sequence[str]) -> Iterator[tuple[int, Found]]:
+        """Yield the secrets in many short texts, with the number of each text."""
+        return secrets_in_lines(lines, self._matcher.hits, self._confirm_line)
+
+    def _confirm_line(self, text: bytes, hits: Hits) -> list[Found]:
+        return self._confirmer.confirm(text, hits, "")
+
+    def names_secrets(self, listing: Listing) -> bool:
+        """Whether a secret stands in a layer's names."""
+        return next(self.scan_names(listing), None) is not None
 
     def tell_of(self, hits: Iterable[tuple[int, int]], overrun: Overrun) -> None:
         """Tell of the rules that have so many hits in one search that not all were kept."""
