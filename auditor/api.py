@@ -15,11 +15,11 @@ from auditor.detect.rules import Ruleset
 from auditor.errors import UsageError
 from auditor.limits import BY_NAME, Limits, within
 from auditor.model import Finding, Severity, Skipped, State
-from auditor.pipeline import Audit, Request
-from auditor.pipeline import audit as audit_target
+from auditor.pipeline import Audit, Failure, Request, audit_each
 from auditor.progress import Progress
 from auditor.records import Records
 from auditor.report.output import FORMATS, Shown, render
+from auditor.scan import Scanner
 from auditor.selection import Selection, fails
 
 PathText = str | os.PathLike[str]
@@ -78,7 +78,8 @@ class Options(TypedDict, total=False):
 class Report:
     """What an audit found, image by image in the order of the targets and their platforms.
 
-    `created` is RFC 3339 in UTC. `notes` are what the command line says on standard error, a line each.
+    `created` is RFC 3339 in UTC. `notes` are what the command line says on standard error, a line each. `failures` are
+    the targets, and the platforms of a target, that could not be audited.
     """
 
     images: tuple[Audit, ...]
@@ -87,6 +88,7 @@ class Report:
     notes: tuple[str, ...] = ()
     show_secrets: bool = False
     baseline: Baseline | None = None
+    failures: tuple[Failure, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -101,14 +103,14 @@ class Report:
 
     @property
     def failed(self) -> bool:
-        """Whether a finding is at or above `fail_on`: `image-audit scan` would exit with 1."""
-        return fails(self.findings, self.fail_on)
+        """Whether a finding is at or above `fail_on` (exit code 1), or a target was not audited (exit code 2)."""
+        return bool(self.failures) or fails(self.findings, self.fail_on)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON report as plain values. docs/report.md describes it."""
         from auditor.report.document import document
 
-        return document(self.images, self.created, show_secrets=self.show_secrets)
+        return document(self.images, self.created, failures=self.failures, show_secrets=self.show_secrets)
 
     def to_json(self) -> str:
         """Return the JSON report."""
@@ -118,17 +120,19 @@ class Report:
         """Return the report in a format of `image-audit scan --format`. Width, in columns, and color are of `table`."""
         if form not in FORMATS:
             raise UsageError(f"format {form!r}: want one of {', '.join(FORMATS)}")
+        shown = Shown(width, color, self.fail_on, self.show_secrets, self.failures)
         with within(self.limits):
-            return render(form, self.images, self.created, Shown(width, color, self.fail_on, self.show_secrets))
+            return render(form, self.images, self.created, shown)
 
 
 def audit(*targets: PathText, **options: Unpack[Options]) -> Report:
     """Audit images: which secrets can still be dug out of their layers, who added them, who hid them.
 
     A target is what `image-audit scan` takes: an image's name, a path, `docker://HOST/REPO:TAG`, … `Options` lists the
-    keywords. Raises AuditError, whose message is one line for the user: UsageError on an option that makes no sense,
-    NotFound, Unreachable, Unauthorized, NotAnImage or Damaged where a target can't be read, ConfigError and RuleError
-    for files that are wrong.
+    keywords. Of several targets, or several platforms of one, those that can't be read stand in `Report.failures`, and
+    the others are audited. Raises AuditError, whose message is one line for the user: UsageError on an option that
+    makes no sense, ConfigError and RuleError for files that are wrong; and where a single target can't be read at all
+    NotFound, Unreachable, Unauthorized, NotAnImage, Damaged or UsageError.
     """
     for name in options.keys() - Options.__annotations__.keys():
         raise TypeError(f"audit() has no option {name!r}; there are {', '.join(Options.__annotations__)}")
@@ -173,11 +177,27 @@ def run(
         effective.layer_store(cache if options.get("cache", True) else None, note, options.get("cache_size")) as store,
     ):
         records = Records(scanner, store, whole=whole or verify)
-        audits = [one for target in targets for one in audit_target(os.fspath(target), scanner, request, records)]
+        audits, failures = _audited(tuple(targets), scanner, request, records)
     audits = effective.sourced(dockerfile, effective.held_against(baseline, settings, audits, note), note)
     if verify:
         audits = effective.verified(settings, audits, note)
-    return Report(tuple(audits), effective.now(), fail_on, tuple(notes), whole, baseline, limits)
+    return Report(tuple(audits), effective.now(), fail_on, tuple(notes), whole, baseline, failures, limits)
+
+
+def _audited(
+    targets: Sequence[PathText], scanner: Scanner, request: Request, records: Records
+) -> tuple[list[Audit], tuple[Failure, ...]]:
+    """Audit all targets. Raises what the only one fails with."""
+    audits, failures = list[Audit](), list[Failure]()
+    for target in targets:
+        for result in audit_each(os.fspath(target), scanner, request, records):
+            if isinstance(result, Failure):
+                failures.append(result)
+            else:
+                audits.append(result)
+    if len(targets) == 1 and failures and not audits:
+        raise failures[0].error
+    return audits, tuple(failures)
 
 
 def _ruleset(options: Options, settings: Settings, cache: Path | None) -> Ruleset:

@@ -12,6 +12,7 @@ AuditError                 one line for the user; the command line ends with exi
 ├── Unreachable            no engine or registry answers there
 │   ├── Unauthorized       it answers, and wants other credentials
 │   ├── Misled             it leads where a registry has no business to
+│   ├── EngineUnusable     an engine is there, and refuses: no permission, other TLS, no sensible answer
 │   └── Temporary          a failure that may pass: a broken connection, 429, 503
 ├── EngineError            the Dask cluster does not answer, or its workers are not as they must be
 ├── StoreError             the store of a registry's sweeps can't be opened, read or written
@@ -21,12 +22,45 @@ AuditError                 one line for the user; the command line ends with exi
 The message says what is wrong, where, and what to do, in one line; the command line prints it as it stands.
 """
 
+from __future__ import annotations
+
+import re
+
+_LOGINS = (
+    # Up to the last @ before the path: a password may hold one.
+    re.compile(r"(?<=://)[^\s/@'\"]*(?:@[^\s/@'\"]*)*@(?=[^\s/@])"),
+    # A password with a slash: what stands before the last @, unless it is a port and a path.
+    re.compile(r"(?<=://)[^\s/:@'\"]*:(?!\d{1,5}(?:[/?#\s]|$))[^\s'\"]*@(?!sha\d)"),
+    # Without a scheme, before a host that a path follows: user:password@host/name.
+    re.compile(r"(?<![\w./@:-])[\w.+%-]+:(?!//)[^\s/@'\"]+@(?!sha\d)(?=[\w.-]+(?::\d+)?/)"),
+)
+
+
+def without_logins(text: str) -> str:
+    """Mask the logins of the URLs in a text: `http://****@host/`."""
+    if "@" in text:
+        for login in _LOGINS:
+            text = login.sub("****@", text)
+    return text
+
+
+def reason(error: BaseException) -> str:
+    """Return in one line why something failed; of an error that nobody foresaw only its class."""
+    match error:
+        case AuditError():
+            return str(error)
+        case OSError() | MemoryError():
+            place, cause = getattr(error, "filename", None), getattr(error, "strerror", None)
+            return without_logins(f"{place or 'system'}: {cause or error or 'out of memory'}")
+        case _:  # its text could show what an image holds
+            return f"internal error: {type(error).__name__}; please report it, with IMAGE_AUDIT_DEBUG=1 set"
+
 
 class AuditError(Exception):
-    """Base of all errors that the user is meant to read."""
+    """Base of all errors that the user is meant to read. No login of a URL stands in its text."""
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().split())
+        return without_logins(" ".join(super().__str__().split()))
 
 
 class UsageError(AuditError):
@@ -67,6 +101,10 @@ class Unreachable(AuditError):
 
 class Unauthorized(Unreachable):
     """The registry or engine wants other credentials."""
+
+
+class EngineUnusable(Unreachable):
+    """An engine is there, and can't be used: it grants no permission, wants other TLS, or gives no sensible answer."""
 
 
 class Misled(Unreachable):

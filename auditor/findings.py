@@ -15,6 +15,7 @@ from auditor.detect.masking import Masker
 from auditor.detect.metadata import Text, texts
 from auditor.detect.place import Place, place
 from auditor.detect.rules import Rule, Ruleset
+from auditor.headers import HeaderSecret, in_headers
 from auditor.images.source import Image
 from auditor.layers.history import step_of_layer
 from auditor.layers.trace import Trace
@@ -34,6 +35,7 @@ from auditor.model import (
 )  # fmt: skip
 from auditor.provenance import Packages
 from auditor.scan import LayerRecord, Match, Scanner
+from auditor.scan.masker import TextMasker, masked_text
 
 T = TypeVar("T")
 
@@ -65,36 +67,41 @@ class Stack:
 
 @dataclass(slots=True)
 class Collected:
-    """Findings in the report's order, and the history and the config with their secrets masked."""
+    """Findings in the report's order, and the history and the config with their secrets masked.
+
+    `shown` masks the secrets of any other text of the image.
+    """
 
     findings: list[Finding] = field(default_factory=list)
     history: tuple[Step, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
+    shown: Callable[[str], str] = str
 
 
 def collect(stack: Stack, scanner: Scanner, seal: Callable[[Secret], Secret]) -> Collected:
     """Make the findings of an image, those of low confidence too. `seal` is what made the records' secrets equal."""
     image, skipped, overrun = stack.image, list[Skipped](), dict[str, None]()
-
-    unsearched = set[str]()
+    shown, unsearched = TextMasker(scanner), set[str]()
 
     def note(where: str, reason: str) -> None:
         skipped.append(Skipped(None, None, f"{where}: {reason}"))
         unsearched.add(where.partition(".")[0])
 
-    metadata = texts(image.config, image.annotations, image.documents, note)
+    metadata = texts(image.config, image.annotations, image.documents, note, names=image.names, mask=shown)
     found = [(text, items) for text in metadata if (items := scanner.scan_text(_spoken(text), overrun.setdefault))]
     skipped += [Skipped(None, None, f"metadata: {too_many(rule, scanner.limits)}") for rule in overrun]
-    history = _masked_history(stack.image.config.history, found)
+    history = _masked_history(stack.image.config.history, found, shown)
+    headers = in_headers(stack.records, stack.trace, scanner, seal, lambda text: shown(_escaped(text)), skipped.append)
     everything = [
-        *_in_files(stack, _some(_holdings(stack), skipped), history, scanner.ruleset),
+        *_in_files(stack, _some(_holdings(stack), skipped), history, scanner.ruleset, shown),
         *_some(_in_metadata(stack, history, found, seal), skipped),
+        *(_header_finding(stack, history, secret) for secret in _some(headers, skipped)),
     ]
     everything.sort(key=_order)
     secrets = {item.secret for _, items in found for item in items}
-    config = {} if "config" in unsearched else _masked_config(image.config.raw.get("config"), secrets)
-    return Collected(_numbered(everything), history, config, skipped)
+    config = {} if "config" in unsearched else _masked_config(image.config.raw.get("config"), secrets, shown)
+    return Collected(_numbered(everything), history, config, skipped, shown)
 
 
 def _some(items: Iterable[T], skipped: list[Skipped]) -> Iterator[T]:
@@ -143,7 +150,11 @@ def finding_id(rule: str, place: str, member: str | None, secret: Secret) -> str
 
 def display(path: str) -> str:
     """Return a path as it is shown: absolute, bytes that are not UTF-8 escaped."""
-    return "/" + path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "/" + _escaped(path)
+
+
+def _escaped(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -159,7 +170,11 @@ class _Holding:
 
 
 def _in_files(
-    stack: Stack, holdings: Iterable[_Holding], history: Sequence[Step], ruleset: Ruleset
+    stack: Stack,
+    holdings: Iterable[_Holding],
+    history: Sequence[Step],
+    ruleset: Ruleset,
+    shown: Callable[[str], str],
 ) -> Iterator[Finding]:
     held: dict[tuple[str, str | None, Secret], list[_Holding]] = {}
     for holding in holdings:
@@ -169,7 +184,20 @@ def _in_files(
     stack.packages.read(path for path, _, _ in held)
     for (path, _, _), own in held.items():
         for run in _runs(stack.trace, sorted(own, key=lambda h: (h.version.layer, h.version.entry))):
-            yield _file_finding(stack, history, rules, path, run)
+            yield _shown(_file_finding(stack, history, rules, path, run), shown)
+
+
+def _shown(finding: Finding, shown: Callable[[str], str]) -> Finding:
+    """Mask the secrets in the names that lead to a finding."""
+    package = finding.package
+    path, member = shown(finding.path or ""), finding.member and shown(finding.member)
+    return replace(
+        finding,
+        id=finding_id(finding.rule, path, member, finding.secret),
+        path=path,
+        member=member,
+        package=package and replace(package, name=shown(package.name), version=shown(package.version)),
+    )
 
 
 def _holdings(stack: Stack) -> Iterator[_Holding]:
@@ -331,6 +359,33 @@ def _settings(history: Sequence[Step]) -> dict[tuple[str, str], int]:
     }
 
 
+def _header_finding(stack: Stack, history: Sequence[Step], secret: HeaderSecret) -> Finding:
+    rule, item = secret.found.rule, secret.found
+    return Finding(
+        id=finding_id(rule.id, _NUMBER.sub("[]", secret.where), None, secret.secret),
+        rule=rule.id,
+        name=rule.name,
+        provider=rule.provider,
+        detector=rule.detector,
+        severity=rule.severity,
+        confidence=item.confidence if rule.is_token else provenance_confidence(item.confidence, secret.path, None),
+        state=State.METADATA,
+        path=None,
+        where=secret.where,
+        entry_path=display(secret.path),
+        added_in=secret.added_in,
+        added_by=_step_text(stack, history, secret.added_in),
+        hidden_in=secret.hidden_in,
+        hidden_by=None if secret.hidden_in is None else _step_text(stack, history, secret.hidden_in),
+        inherited=secret.added_in < stack.base_layers,
+        secret=secret.secret,
+        secret_id="",
+        held_by=secret.held_by,
+        check=item.check,
+        revoke=rule.revoke,
+    )
+
+
 def _setting_step(text: Text, settings: Mapping[tuple[str, str], int]) -> int | None:
     """Return the last step that sets an environment variable or a label, None where none says so."""
     kind, _, rest = text.where.removeprefix("config.").partition(".")
@@ -344,42 +399,41 @@ def _step_inherited(stack: Stack, step: int) -> bool:
     return step <= stack.last_base_step
 
 
-def _masked_history(history: Sequence[Step], found: Iterable[tuple[Text, list[Found]]]) -> tuple[Step, ...]:
+def _masked_history(
+    history: Sequence[Step], found: Iterable[tuple[Text, list[Found]]], shown: Callable[[str], str]
+) -> tuple[Step, ...]:
     """Mask every secret in the history's texts, those of low confidence too. What was not searched is not shown."""
     most = current().text_bytes
     masked = [
-        replace(step, created_by=step.created_by and step.created_by[:most], comment=step.comment[:most])
+        replace(
+            step,
+            created=step.created and shown(step.created[:most]),
+            created_by=step.created_by and step.created_by[:most],
+            comment=step.comment[:most],
+        )
         for step in history
     ]
     for text, items in found:
         if text.step is None or text.step >= len(masked) or not items:
             continue
-        shown = masked_text(text.value, items)
+        masked_value = masked_text(text.value, items)
         match text.where.rpartition(".")[2]:
             case "created_by":
-                masked[text.step] = replace(masked[text.step], created_by=shown)
+                masked[text.step] = replace(masked[text.step], created_by=masked_value)
             case "comment":
-                masked[text.step] = replace(masked[text.step], comment=shown)
+                masked[text.step] = replace(masked[text.step], comment=masked_value)
     return tuple(masked)
 
 
-def _masked_config(config: Any, secrets: Iterable[Secret]) -> dict[str, Any]:
+def _masked_config(config: Any, secrets: Iterable[Secret], shown: Callable[[str], str]) -> dict[str, Any]:
     """Return a config's own keys with every secret of the metadata masked, wherever it stands."""
     masker = Masker(secrets)
 
     def masked(value: Any) -> Any:
         if isinstance(value, list):
             return [masked(item) for item in value]
+        if isinstance(value, dict):  # of ports, volumes and labels the keys are what is shown
+            return {shown(key): masked(item) for key, item in value.items()}
         return masker.masked(value) if isinstance(value, str) else value
 
-    return {key: masked(value) for key, value in config.items()} if isinstance(config, dict) else {}
-
-
-def masked_text(value: str, items: Iterable[Found]) -> str:
-    """Replace every secret in a text by its mask."""
-    data, pieces, at = value.encode("utf-8", "surrogateescape"), list[bytes](), 0
-    for item in sorted(items, key=lambda f: f.start):
-        if item.start >= at:
-            pieces += (data[at : item.start], item.secret.masked.encode())
-            at = item.end
-    return b"".join((*pieces, data[at:])).decode("utf-8", "surrogateescape")
+    return masked(config) if isinstance(config, dict) else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import pathspec
@@ -22,3 +23,14 @@ class Globs:
         """Return a regular expression for each glob."""
         found = [getattr(pattern, "regex", None) for pattern in self._spec.patterns]
         return [regex.pattern for regex in found if regex is not None]
+
+
+MASK = "****"
+"""Stands in a shown text for the middle of a secret, or for all of it."""
+
+
+def fits_masked(shown: str, text: str) -> bool:
+    """Whether a text may be the one that was shown, its secrets masked."""
+    if MASK not in shown:
+        return text == shown
+    return re.fullmatch(".+".join(map(re.escape, shown.split(MASK))), text, re.DOTALL) is not None

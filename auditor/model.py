@@ -264,7 +264,7 @@ class Finding:
     """One secret at one place of an image, with what became of it. docs/report.md describes the fields.
 
     Exactly one of `path` and `where` is set: a file, or a place in the metadata. `held_by` are the file versions whose
-    bytes hold it, lowest first.
+    bytes hold it, lowest first, or the entries whose header does; of those `entry_path` is the path, for globs.
     """
 
     id: str
@@ -280,6 +280,7 @@ class Finding:
     secret: Secret
     secret_id: str
     held_by: tuple[Version, ...] = ()
+    entry_path: str | None = None
     member: str | None = None
     decoded: tuple[str, ...] = ()
     line: int | None = None
@@ -301,5 +302,12 @@ class Finding:
             raise ValueError("a finding stands in a file or in the metadata")
         if (self.state is State.METADATA) != (self.path is None):
             raise ValueError("a finding's state does not fit its place")
-        if (self.hidden_in is None) != (self.state in (State.PRESENT, State.METADATA)):
+        if self.state is not State.METADATA and (self.hidden_in is None) != (self.state is State.PRESENT):
             raise ValueError("a hidden finding names the layer that hides it, and no other does")
+        if self.state is State.METADATA and self.hidden_in is not None and self.entry_path is None:
+            raise ValueError("only what stands in an entry's header is hidden with the entry")
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether the final image does not show it, though a layer still holds it."""
+        return self.hidden_in is not None

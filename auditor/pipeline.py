@@ -8,15 +8,18 @@ Read this file first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 from auditor.advice.flatten import FlattenAdvice, flatten_advice
 from auditor.advice.remedy import advice, recover_command
 from auditor.detect.rules import Ruleset
-from auditor.errors import Damaged
-from auditor.findings import Stack, collect
+from auditor.errors import AuditError, Damaged, reason, without_logins
+from auditor.findings import Stack, collect, display
+from auditor.globs import MASK, fits_masked
+from auditor.images.archive import Visit
 from auditor.images.base import Base, found_base, named_base
 from auditor.images.resolve import open_target
 from auditor.images.source import Image, Layer, Passed
@@ -25,10 +28,11 @@ from auditor.layers.index import LayerIndex
 from auditor.layers.listing import plain_file
 from auditor.layers.stats import HiddenFiles, LayerStats, hidden_files, layer_stats
 from auditor.layers.trace import Trace
-from auditor.model import Finding, Skipped, State, Step, Version
+from auditor.model import Digest, Finding, Platform, Skipped, Step, Version
 from auditor.provenance import Packages
 from auditor.records import Records
 from auditor.scan import LayerRecord, Scanner
+from auditor.scan.masker import TextMasker
 from auditor.selection import Ignored, Selection
 
 
@@ -56,8 +60,9 @@ class Audit:
     """All that the audit of one image found. Secrets in texts are masked.
 
     Items of `records`, `stats` and the trace belong to the layers of the image, index 0 the base; `step_layers` gives
-    each step of `history` its layer. `ids` are those of all findings, shown or not; `baseline` is of the whole run.
-    `transient` tells that something was skipped which another run may read: the audit is used, and not kept.
+    each step of `history` its layer. `hidden_paths` are those of `hidden.largest`, as they are shown. `ids` are those
+    of all findings, shown or not; `baseline` is of the whole run. `transient` tells that something was skipped which
+    another run may read: the audit is used, and not kept.
     """
 
     image: Image
@@ -70,6 +75,7 @@ class Audit:
     step_layers: tuple[int | None, ...]
     findings: tuple[Finding, ...]
     hidden: HiddenFiles
+    hidden_paths: tuple[str, ...]
     flatten: FlattenAdvice
     skipped: tuple[Skipped, ...]
     ignored: tuple[Ignored, ...] = ()
@@ -83,16 +89,80 @@ class Audit:
         return None if step is None else self.history[step]
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A target, or one image of it, that was not audited, and why. `reason` names the platform of one of several."""
+
+    target: str
+    reason: str
+    error: Exception = field(compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return self.reason if self.reason.startswith(self.target) else f"{self.target}: {self.reason}"
+
+
 def audit(target: str, scanner: Scanner, request: Request, records: Records | None = None) -> list[Audit]:
     """Audit every image that a target names. Raises AuditError where one can't be read in full.
 
     `records` may serve several targets: a layer that they share is read once.
     """
-    source = records or Records(scanner)
-    images = open_target(target, platform=request.platform, visit=source.visit, insecure=request.insecure)
+    audits = []
+    for result in audit_each(target, scanner, request, records or Records(scanner)):
+        if isinstance(result, Failure):
+            raise result.error
+        audits.append(result)
+    return audits
+
+
+def audit_each(target: str, scanner: Scanner, request: Request, records: Records) -> Iterator[Audit | Failure]:
+    """Audit the images that a target names. One that fails, while it is opened or read, holds up no other."""
+    failures, shown = list[Failure](), TextMasker(scanner)
+
+    def note(name: str, error: Exception) -> None:
+        if os.environ.get("IMAGE_AUDIT_DEBUG") and not isinstance(error, AuditError):
+            raise error
+        told = f"{name}: {reason(error)}" if name else reason(error)
+        failures.append(Failure(shown(without_logins(target)), shown(told), error))
+
+    try:
+        images = open_target(
+            target, platform=request.platform, visit=_visit(records), insecure=request.insecure, failed=note
+        )
+    except Exception as exc:
+        note("", exc)
+        images = ()
     unread = {id(layer): layer.size or 0 for i in images for layer in i.layers if not isinstance(layer.content, Passed)}
     scanner.progress.expect(sum(unread.values()))
-    return [audit_image(image, scanner, request, source) for image in images]
+    for image in images:
+        try:
+            yield audit_image(image, scanner, request, records)
+        except Exception as exc:
+            note(_name(image) if len(images) > 1 else "", exc)
+    yield from failures
+
+
+def _name(image: Image) -> str:
+    """Tell an image from the others of its target."""
+    return str(image.config.platform or next(iter(image.names), image.id))
+
+
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """A layer that can be read only once, and was damaged: the images that are made of it fail, and no other."""
+
+    error: Damaged
+
+
+def _visit(records: Records) -> Visit:
+    def visit(stream: BinaryIO, what: str, claimed: Digest | None) -> LayerRecord | _Unread:
+        try:
+            return records.visit(stream, what, claimed)
+        except Damaged as exc:
+            while stream.read(1 << 20):  # the archive goes on behind it
+                pass
+            return _Unread(exc)
+
+    return visit
 
 
 def audit_image(image: Image, scanner: Scanner, request: Request, source: Records) -> Audit:
@@ -106,13 +176,14 @@ def audit_image(image: Image, scanner: Scanner, request: Request, source: Record
     stack = Stack(image, records, packages, trace, steps, base.layers if base else 0)
     collected = collect(stack, scanner, source.seal)
     shown, ignored = request.selection.apply(collected.findings, image)
+    image = _shown_image(image, collected.shown)
     nth = _nth_entries(stack, shown)
-    findings = tuple(_advised(stack, finding, nth) for finding in shown)
+    findings = tuple(_advised(stack, image.target, finding, nth) for finding in shown)
     hidden = hidden_files(trace)
     return Audit(
         image=image,
         ruleset=scanner.ruleset,
-        base=base,
+        base=base and replace(base, name=collected.shown(base.name)),
         records=records,
         trace=trace,
         stats=layer_stats(trace),
@@ -120,8 +191,14 @@ def audit_image(image: Image, scanner: Scanner, request: Request, source: Record
         step_layers=steps,
         findings=findings,
         hidden=hidden,
-        flatten=_flatten(stack, findings, hidden, collected.config),
-        skipped=(*image.skipped, *_skipped(records), *packages.skipped, *collected.skipped),
+        hidden_paths=tuple(
+            collected.shown(display(records[version.layer].listing.paths[version.entry])) for version in hidden.largest
+        ),
+        flatten=_flatten(stack, image, findings, hidden, collected.config),
+        skipped=tuple(
+            replace(item, path=item.path and collected.shown(item.path), reason=collected.shown(item.reason))
+            for item in (*image.skipped, *_skipped(records), *packages.skipped, *collected.skipped)
+        ),
         ignored=ignored,
         ids=frozenset(finding.id for finding in collected.findings),
         transient=packages.transient or any(record.transient for record in records),
@@ -132,6 +209,8 @@ def _record(image: Image, number: int, source: Records) -> LayerRecord:
     """Return what a layer holds; its digests hold."""
     layer = image.layers[number]
     what = f"{image.target}: layer {number}"
+    if isinstance(layer.content, Passed) and isinstance(layer.content.record, _Unread):
+        raise layer.content.record.error
     record = source.of(layer, what)
     check(layer, record, what)
     if not record.is_tar:
@@ -154,9 +233,22 @@ def _skipped(records: Sequence[LayerRecord]) -> list[Skipped]:
     return [Skipped(path, layer, why) for layer, record in enumerate(records) for path, why in record.skipped]
 
 
-def _advised(stack: Stack, finding: Finding, nth: Mapping[str, int]) -> Finding:
-    target = stack.image.target
-    recover = recover_command(target, finding, nth.get(finding.id))
+def _shown_image(image: Image, shown: Callable[[str], str]) -> Image:
+    """Mask the secrets in what an image is called. Its config and its documents are left: they are not shown."""
+    platform = image.config.platform
+    if platform is not None:
+        platform = Platform(shown(platform.os), shown(platform.architecture), shown(platform.variant))
+    return replace(
+        image,
+        target=shown(without_logins(image.target)),
+        names=tuple(map(shown, image.names)),
+        config=replace(image.config, platform=platform),
+    )
+
+
+def _advised(stack: Stack, target: str, finding: Finding, nth: Mapping[str, int]) -> Finding:
+    masked = finding.path is not None and MASK in finding.path
+    recover = recover_command(target, finding, _nth_masked(stack, finding) if masked else nth.get(finding.id))
     return replace(finding, recover=recover, advice=advice(target, finding))
 
 
@@ -165,7 +257,7 @@ def _nth_entries(stack: Stack, findings: Sequence[Finding]) -> dict[str, int]:
 
     By the finding's id. Each layer is counted once for all of its findings.
     """
-    hidden = [f for f in findings if f.hidden_in is not None and f.hidden_in == f.added_in]
+    hidden = [f for f in findings if f.path is not None and f.hidden_in is not None and f.hidden_in == f.added_in]
     entries: dict[int, set[int]] = {}
     for finding in hidden:
         entries.setdefault(finding.held_by[0].layer, set()).add(finding.held_by[0].entry)
@@ -181,11 +273,17 @@ def _nth_entries(stack: Stack, findings: Sequence[Finding]) -> dict[str, int]:
     return {finding.id: nth[finding.held_by[0]] for finding in hidden}
 
 
+def _nth_masked(stack: Stack, finding: Finding) -> int | None:
+    """Return which of several entries of a layer that a masked path may stand for holds a finding."""
+    path, (layer, entry) = finding.path or "", (finding.held_by[0].layer, finding.held_by[0].entry)
+    own = [at for at, name in enumerate(stack.records[layer].listing.paths) if fits_masked(path, display(name))]
+    return own.index(entry) + 1 if len(own) > 1 and entry in own else None
+
+
 def _flatten(
-    stack: Stack, findings: Sequence[Finding], hidden: HiddenFiles, config: Mapping[str, Any]
+    stack: Stack, image: Image, findings: Sequence[Finding], hidden: HiddenFiles, config: Mapping[str, Any]
 ) -> FlattenAdvice:
-    gone = {version for f in findings if f.state in (State.DELETED, State.OVERWRITTEN) for version in f.held_by}
-    image = stack.image
+    gone = {version for finding in findings if finding.is_hidden for version in finding.held_by}
     return flatten_advice(
         image,
         stack.trace,

@@ -106,6 +106,8 @@ class Records:
             for number, layer in enumerate(image.layers)
             if layer.digest is not None and not isinstance(layer.content, FileSlice | Passed)
         }
+        if remote:
+            self._scanner.prepare()
         with ThreadPoolExecutor(_DOWNLOADS, "fetch", adopt, (self._scanner.limits,)) as pool:
             futures = [pool.submit(self.of, layer, what) for layer, what in remote.values()]
             try:
@@ -138,9 +140,10 @@ class Records:
     def keep(self, record: LayerRecord, data: bytes | None = None) -> None:
         """Keep a record for later runs, unless it was made under a transient failure: they may find more.
 
-        `data` is what `dumped` makes of it, where that is at hand.
+        Nor is one with a secret in the name of a file, for a record holds names whole. `data` is what `dumped` makes of
+        it, where that is at hand.
         """
-        if self._store is not None and not record.transient:
+        if self._store is not None and not record.transient and not self._scanner.names_secrets(record.listing):
             self._store.keep_record(self.key_of(record.diff_id), data or dumped(record))
             self._store.keep_blob(self.blob_key(record.digest), Blob(record.size, record.diff_id))
 

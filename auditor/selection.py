@@ -111,7 +111,8 @@ class Selection:
 
 
 def _inside(finding: Finding, globs: Globs) -> bool:
-    return finding.path is not None and globs.match(finding.path)
+    path = finding.path if finding.path is not None else finding.entry_path
+    return path is not None and globs.match(path)
 
 
 def fails(findings: Iterable[Finding], fail_on: Severity | None) -> bool:

@@ -24,7 +24,7 @@ ROOMS = (
     ("scan",),
     ("records",),
     ("provenance",),
-    ("findings", "selection", "verify"),
+    ("headers", "findings", "selection", "verify"),
     ("advice",),
     ("pipeline",),
     ("rebuild",),

@@ -55,12 +55,12 @@ def _changes(config: Mapping[str, Any]) -> list[str]:
         if isinstance(config.get(key), list):
             changes.append(f"{instruction} {json.dumps(config[key])}")
     for key, instruction in (("WorkingDir", "WORKDIR"), ("User", "USER"), ("StopSignal", "STOPSIGNAL")):
-        if isinstance(config.get(key), str) and config[key]:
+        if isinstance(config.get(key), str) and config[key] and "****" not in config[key]:
             changes.append(f"{instruction} {config[key]}")
     env = config.get("Env")
     # A masked variable would come back masked: it is left out.
     changes += [f"ENV {text}" for text in env if isinstance(text, str) and "****" not in text] if env else []
     for key, instruction in (("ExposedPorts", "EXPOSE"), ("Volumes", "VOLUME")):
         value = config.get(key)
-        changes += [f"{instruction} {text}" for text in value] if isinstance(value, dict) else []
+        changes += [f"{instruction} {text}" for text in value if "****" not in text] if isinstance(value, dict) else []
     return changes

@@ -11,7 +11,7 @@ from auditor.advice.exported import export_command
 from auditor.images.source import Image
 from auditor.layers.stats import HiddenFiles, bytes_without, visible_bytes
 from auditor.layers.trace import Trace
-from auditor.model import Finding, State, Version
+from auditor.model import Finding, Version
 
 _WORTH_BYTES = 50 << 20
 _WORTH_SHARE = 0.10
@@ -94,7 +94,7 @@ def flatten_advice(
 
 def _reasons(findings: Sequence[Finding], hidden: HiddenFiles, size: int) -> tuple[str, ...]:
     reasons = []
-    leaks = sum(finding.state in (State.DELETED, State.OVERWRITTEN) for finding in findings)
+    leaks = sum(finding.is_hidden for finding in findings)
     if leaks:
         secrets = "1 secret that is" if leaks == 1 else f"{leaks} secrets that are"
         reasons.append(f"{secrets} deleted or overwritten can still be dug out of a lower layer")

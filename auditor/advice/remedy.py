@@ -25,7 +25,9 @@ def advice(target: str, finding: Finding) -> tuple[str, ...]:
     """Return what to do, most urgent first."""
     where = f" at {finding.revoke}" if finding.revoke else ""
     steps = [f"Revoke or rotate it{where}: whoever has the image has it."]
-    if finding.state in (State.DELETED, State.OVERWRITTEN):
+    if finding.entry_path is not None:
+        steps += _in_header(target, finding)
+    elif finding.state in (State.DELETED, State.OVERWRITTEN):
         steps += _hidden(target, finding)
     elif finding.state is State.PRESENT:
         steps.append(
@@ -46,6 +48,14 @@ def _hidden(target: str, finding: Finding) -> list[str]:
         f"image ({shlex.join(['image-audit', 'flatten', target])} -t NAME), or rebuild it without the step.",
         "In the Dockerfile use RUN --mount=type=secret, or a build stage that the final image does not copy it from.",
     ]
+
+
+def _in_header(target: str, finding: Finding) -> list[str]:
+    steps = [f"It is part of {finding.where}, which the layer's tar holds: name it otherwise where the build makes it."]
+    if finding.is_hidden:
+        flatten = shlex.join(["image-audit", "flatten", target])
+        steps.append(f"Layer {finding.hidden_in} only hides the entry: flatten the image ({flatten} -t NAME).")
+    return steps
 
 
 def _metadata(finding: Finding) -> str:

@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str] | None) -> int:
-    from auditor.errors import AuditError
+    from auditor.errors import AuditError, reason
     from auditor.memory import keep_off_disk
 
     keep_off_disk()
@@ -120,7 +120,7 @@ def _run(arguments: list[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 128 + signal.SIGPIPE
     except (OSError, MemoryError) as exc:
-        status = _fail(f"{getattr(exc, 'filename', None) or 'system'}: {getattr(exc, 'strerror', None) or exc}")
+        status = _fail(reason(exc))
     except Exception as exc:
         status = _broken(exc)
     return status if isinstance(status, int) else 0
@@ -144,7 +144,9 @@ def _broken(error: BaseException) -> int:
     # A traceback could show what an image holds.
     if os.environ.get("IMAGE_AUDIT_DEBUG"):
         raise error
-    return _fail(f"internal error: {type(error).__name__}; please report it, with IMAGE_AUDIT_DEBUG=1 set")
+    from auditor.errors import reason
+
+    return _fail(reason(error))
 
 
 def _misused(error: click.UsageError) -> int:
@@ -161,6 +163,7 @@ def _fail(message: str) -> int:
 
 
 def _say(message: str) -> None:
+    from auditor.detect.line import masked_line
     from auditor.report.text import printable
 
-    click.echo(f"{PROGRAM}: " + printable(" ".join(message.split())), err=True)
+    click.echo(f"{PROGRAM}: " + printable(masked_line(" ".join(message.split()))), err=True)

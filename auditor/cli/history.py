@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from auditor import effective
-from auditor.cli import completion, options
+from auditor.cli import EXIT_CLEAN, EXIT_FAILED, completion, options
 from auditor.cli.examples import examples
 
 
@@ -22,7 +22,7 @@ from auditor.cli.examples import examples
 @options.cache_size_option
 @options.limit_option
 @options.platform_option
-def command(target: str, form: str, **given: Any) -> None:
+def command(target: str, form: str, **given: Any) -> int:
     """Show every step of an image as `docker history` does, secrets masked, and what each layer adds and wastes.
 
     HIDDEN is the content of a layer's files that later layers delete or overwrite: it is still in the image.
@@ -30,7 +30,7 @@ def command(target: str, form: str, **given: Any) -> None:
     from auditor.cli.progress import progress
     from auditor.config import Settings, load_settings
     from auditor.limits import within
-    from auditor.pipeline import Request, audit
+    from auditor.pipeline import Audit, Failure, Request, audit_each
     from auditor.records import Records
     from auditor.report import history
     from auditor.scan import Scanner
@@ -44,9 +44,16 @@ def command(target: str, form: str, **given: Any) -> None:
             effective.layer_store(None if given["no_cache"] else cache, options.warn, given["cache_size"]) as store,
         ):
             request = Request(given["platform"], given["base"], given["insecure"])
-            audits = audit(target, scanner, request, Records(scanner, store))
+            results = list(audit_each(target, scanner, request, Records(scanner, store)))
+    audits = [result for result in results if isinstance(result, Audit)]
+    failures = [result for result in results if isinstance(result, Failure)]
+    if not audits and failures:
+        raise failures[0].error
+    for failure in failures:
+        options.warn(str(failure))
     width = shutil.get_terminal_size((80, 24)).columns
     with within(limits):
         table = history.render(audits, width=width, color=options.color())
     text = history.render_json(audits) if form == "json" else table
     click.echo(text, nl=False)
+    return EXIT_FAILED if failures else EXIT_CLEAN

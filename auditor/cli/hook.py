@@ -116,13 +116,17 @@ def _verdict(settings: Settings, result: Result, *, strict: bool) -> int:
         for path, problems in result.dockerfiles
         if (bad := [p for p in problems if fail_on and p.severity.rank >= fail_on.rank])
     ]
-    for text in result.missing:
+    for text in (*result.missing, *result.failed):
         options.warn(f"not audited: {text}")
     unread = [name for name, audit in result.images if audit.skipped]
     for name in unread if strict else ():
         options.warn(f"not read in full: `image-audit scan {name}` says what and why")
     if parts:
         click.echo(message.stopped(parts), err=True)
+    if result.failed:
+        options.warn("the push is stopped, as not all could be audited; SKIP=image-audit git push passes")
+        return EXIT_FAILED
+    if parts:
         return EXIT_FOUND
     if strict and (result.missing or unread):
         options.warn("the push is stopped, as strict says; SKIP=image-audit git push passes")

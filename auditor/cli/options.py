@@ -165,9 +165,10 @@ def selection(settings: Settings, given: Mapping[str, Any], baseline: Baseline |
 
 def warn(message: str) -> None:
     """Say on standard error what the user should know."""
+    from auditor.detect.line import masked_line
     from auditor.report.text import printable
 
-    click.echo(f"image-audit: {printable(message)}", err=True)
+    click.echo(f"image-audit: {printable(masked_line(message))}", err=True)
 
 
 def states(text: str | None) -> frozenset[State]:

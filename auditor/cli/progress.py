@@ -15,9 +15,10 @@ class _Told(Silent):
     """Under --verbose: the steps, a line each."""
 
     def say(self, message: str) -> None:
+        from auditor.detect.line import masked_line
         from auditor.report.text import printable
 
-        click.echo(printable(message), err=True)
+        click.echo(printable(masked_line(message)), err=True)
 
 
 @contextmanager
@@ -59,7 +60,8 @@ class _Shown:
         self._bar.update(self._task, advance=count)
 
     def say(self, message: str) -> None:
+        from auditor.detect.line import masked_line
         from auditor.report.text import printable
 
         if self._verbose:
-            self._bar.console.print(printable(message), markup=False, highlight=False)
+            self._bar.console.print(printable(masked_line(message)), markup=False, highlight=False)

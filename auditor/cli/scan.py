@@ -59,12 +59,16 @@ def command(targets: tuple[str, ...], outputs: tuple[Path, ...], **given: Any) -
     files = [(path, format_of(path)) for path in outputs]
     with progress(quiet=given["quiet"], verbose=given["verbose"]) as bar:
         report = run(targets, _options(given), bar, options.warn, given["write_baseline"])
+    for failure in report.failures:
+        options.warn(str(failure))
     for path, form in files:
         write_file(path, report.render(form), private=given["show_secrets"])
     form = given["form"] or "table"
     if not (given["quiet"] and form == "table"):
         width = shutil.get_terminal_size((80, 24)).columns
         click.echo(report.render(form, width=width, color=options.color()), nl=False)
+    if report.failures:
+        return EXIT_FAILED
     if given["strict"] and report.skipped:
         click.echo("image-audit: not everything was read, see `skipped` in the report", err=True)
         return EXIT_FAILED

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import bz2
 import io
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+import lzma
+import zlib
+from typing import Any, BinaryIO, cast
+
+import zstandard
 
 from auditor.errors import Damaged
 from auditor.limits import Limits, current, named
 
-if TYPE_CHECKING:
-    import lzma
+try:
+    from isal import igzip
+except ImportError:  # it has no wheel for this machine
+    import gzip as igzip  # type: ignore[no-redef]
 
 _MAGIC = {
     b"\x1f\x8b\x08": "gzip",
@@ -60,21 +67,13 @@ class _Counted(io.RawIOBase):
 def _opened(kind: str, stream: Any, memory: int) -> BinaryIO:
     match kind:
         case "gzip":
-            try:
-                from isal import igzip
-            except ImportError:  # it has no wheel for this machine
-                import gzip as igzip  # type: ignore[no-redef]
             return cast(BinaryIO, igzip.open(stream, "rb"))  # type: ignore[no-untyped-call]
         case "zstd":
-            import zstandard
-
             context = zstandard.ZstdDecompressor(max_window_size=memory)
             return cast(BinaryIO, context.stream_reader(stream, read_across_frames=True, closefd=False))
         case "xz":
             return io.BufferedReader(_Xz(stream, memory), 1 << 16)
         case _:
-            import bz2
-
             return cast(BinaryIO, bz2.BZ2File(stream))
 
 
@@ -86,8 +85,6 @@ class _Xz(io.RawIOBase):
         self._decoder = self._new()
 
     def _new(self) -> lzma.LZMADecompressor:
-        import lzma
-
         return lzma.LZMADecompressor(lzma.FORMAT_XZ, self._memory)
 
     def readable(self) -> bool:
@@ -124,8 +121,6 @@ class _Guarded(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        import zlib
-
         try:
             got: int = self._inner.readinto(buffer)  # type: ignore[attr-defined]
         except Damaged:
@@ -133,7 +128,7 @@ class _Guarded(io.RawIOBase):
         except (OSError, EOFError, zlib.error) as exc:
             raise self._broken(exc) from exc
         except Exception as exc:
-            # zstandard, isal and lzma each have an error class of their own; importing all costs start-up time.
+            # zstandard, isal and lzma each have an error class of their own.
             if type(exc).__module__.split(".")[0] not in ("zstandard", "isal", "igzip_lib", "_lzma", "lzma"):
                 raise
             raise self._broken(exc) from exc

@@ -59,6 +59,8 @@ class Header(NamedTuple):
     pax: Mapping[str, str]
     extension: bytes = b""
     """The old GNU format's further header blocks of a sparse file."""
+    comments: Mapping[str, str] = {}
+    """Records of global pax headers before the entry, which engines ignore."""
 
     @property
     def mode(self) -> int:
@@ -230,6 +232,7 @@ def _read(view: memoryview, at: int, base: int, limits: Limits) -> Header | tupl
     that end the archive. Raises _Short where the view ends too early.
     """
     pax: dict[str, str] = {}
+    comments: dict[str, str] = {}
     name, link, first = "", "", at
     while True:
         block = bytes(view[at : at + BLOCK])
@@ -242,7 +245,8 @@ def _read(view: memoryview, at: int, base: int, limits: Limits) -> Header | tupl
             _check(block)
             size = number(block[124:136])
             if block[156] not in _EXTENSIONS:
-                return _entry(view, at, base, block, pax, name, link)
+                entry = _entry(view, at, base, block, pax, name, link)
+                return entry._replace(comments=comments) if comments else entry
             if size < 0:
                 raise ValueError
             if size > limits.header_bytes:  # Go's archive/tar, which engines use, refuses more than 1 MiB
@@ -255,7 +259,7 @@ def _read(view: memoryview, at: int, base: int, limits: Limits) -> Header | tupl
             elif block[156] == _LONG_LINK:
                 link = _text(body)
             else:  # a global pax header is an entry of its own to engines: what stands before it is not of the next one
-                _pax(body)
+                comments |= _pax(body)
                 pax, name, link = {}, "", ""
         except ValueError:
             raise Damaged(f"tar: no valid header at offset {base + at}") from None

@@ -13,7 +13,7 @@ from itertools import islice
 from auditor.detect.place import Place, place
 from auditor.detect.placeholder import is_placeholder
 from auditor.detect.plausible import entropy, implausible
-from auditor.detect.plugins import secrets_in_line
+from auditor.detect.plugins import load_plugins, secrets_in_line
 from auditor.detect.prefilter import prefilter
 from auditor.detect.rules import CHECKS, Rule, Ruleset
 from auditor.limits import current
@@ -33,6 +33,16 @@ Overrun = Callable[[str], None]
 
 def unheard(_: str) -> None:
     """Be an Overrun to which it does not matter."""
+
+
+def prepare() -> None:
+    """Import the libraries that confirm matches, in this thread: worker threads then find them imported.
+
+    They are slow to import, and an audit whose layers are all cached needs none of them.
+    """
+    import cryptography.hazmat.primitives.serialization  # noqa: F401
+
+    load_plugins()
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +234,7 @@ def _lowered(words: tuple[str, ...]) -> tuple[bytes, ...]:
 def mask(secret: str, rule: Rule) -> str:
     """Show a provider's prefix and the last four characters, of anything else at most two characters."""
     if secret.startswith("-----BEGIN"):
-        return secret.partition("\n")[0].partition("\\n")[0][:60] + "****"
+        return secret[: secret.find("-----", len("-----BEGIN")) + 5][:60] + "****"
     prefix = max((word for word in rule.keywords if secret.startswith(word)), key=len, default="")
     hidden = len(secret) - len(prefix)
     if prefix and not rule.generic and hidden >= 16:

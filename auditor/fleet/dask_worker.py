@@ -87,6 +87,7 @@ class Session(WorkerPlugin):
         self._folder = tempfile.TemporaryDirectory(prefix="image-audit-")
         with within(self._limits):
             self._scanner = Scanner(self._ruleset, worker.state.nthreads, cache=cache_folder())
+        self._scanner.prepare()
         self._lock = threading.Lock()
         self._client: Client | None = None
 

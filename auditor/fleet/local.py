@@ -13,6 +13,7 @@ class LocalEngine:
     """Reads `parallel` layers at a time. The client, which the sweep shares, and the scanner are the caller's."""
 
     def __init__(self, client: Client, scanner: Scanner, key: bytes, parallel: int) -> None:
+        scanner.prepare()
         self._client, self._scanner, self._key = client, scanner, key
         self._pool = ThreadPoolExecutor(parallel, "layer")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from auditor.detect.line import masked_line
 from auditor.fleet import schema as t
 from auditor.fleet.store import Store, put
 from auditor.images.descriptors import Descriptor
@@ -108,6 +109,6 @@ def _leaf_row(manifest: str, position: int, leaf: Leaf) -> dict[str, Any]:
         "digest": own.digest,
         "media_type": printable(own.media_type)[:255],
         "size": own.size,
-        "platform": None if own.platform is None else printable(str(own.platform))[:128],
+        "platform": None if own.platform is None else masked_line(printable(str(own.platform)))[:128],
         "subject": leaf.subject,
     }

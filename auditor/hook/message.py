@@ -8,7 +8,7 @@ from pathlib import Path
 
 from auditor.dockerfile.model import Problem
 from auditor.images.reference import is_id, parse_target
-from auditor.model import Finding, State
+from auditor.model import Finding
 from auditor.pipeline import Audit
 from auditor.report.text import plural, printable
 from auditor.report.words import fate, place
@@ -66,7 +66,7 @@ def command(name: str, audit: Audit, *, several: bool) -> str:
 
 def _flattens(finding: Finding) -> bool:
     """Whether flattening removes it: what is hidden in a file, and what only the history tells."""
-    return finding.state in (State.DELETED, State.OVERWRITTEN) or (finding.where or "").startswith("history[")
+    return finding.is_hidden or (finding.where or "").startswith("history[")
 
 
 def stopped(parts: Iterable[Sequence[str]]) -> str:

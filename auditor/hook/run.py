@@ -11,12 +11,13 @@ from pathlib import Path
 from auditor.config import Settings
 from auditor.detect.passes import MADE_BY
 from auditor.dockerfile.model import Problem
-from auditor.errors import NotFound, Unreachable
+from auditor.errors import AuditError, EngineUnusable, NotFound, Unreachable
 from auditor.images import daemon
+from auditor.images.engine import engine
 from auditor.images.reference import ARCHIVE_ENDINGS, TRANSPORTS
 from auditor.limits import AUDITS
 from auditor.model import Severity
-from auditor.pipeline import Audit, Request, audit
+from auditor.pipeline import Audit, Failure, Request, audit_each
 from auditor.records import Records
 from auditor.scan import Scanner
 from auditor.selection import fails, fits
@@ -29,33 +30,47 @@ _ENGINE = "docker-daemon:"
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was audited: images by the name the user gives them, Dockerfiles by path, and what is not there to audit."""
+    """What was audited: images by the name the user gives them, Dockerfiles by path, and what is not there to audit.
+
+    `failed` are lines on what is there and can't be read.
+    """
 
     images: tuple[tuple[str, Audit], ...]
     dockerfiles: tuple[tuple[Path, tuple[Problem, ...]], ...]
     missing: tuple[str, ...]
+    failed: tuple[str, ...] = ()
 
 
 def run(settings: Settings, scanner: Scanner, request: Request, store: LayerStore | None) -> Result:
-    """Audit all that the config names. Raises AuditError for what is there and can't be read.
+    """Audit all that the config names. What can't be read holds up nothing else.
 
     An image of the engine that was clean under the same settings, rules and code is not read again: its id tells.
     """
     records = Records(scanner, store)
     missing = list[str]()
+    failed = list[str]()
     images = list[tuple[str, Audit]]()
-    for name, target in _targets(settings, missing):
+    for name, target in _targets(settings, missing, failed):
         try:
             key = _key(target, settings, scanner, request) if store else None
-            if store and key and store.is_clean(key):
-                continue
-            found = audit(target, scanner, request, records)
-            images += [(name, result) for result in found]
-            if store and key and all(_is_clean(result, settings) for result in found):
-                store.keep_clean(key)
         except NotFound as exc:
             missing.append(str(exc))
-    return Result(tuple(images), tuple(_dockerfiles(settings, scanner)), tuple(missing))
+            continue
+        except AuditError as exc:
+            failed.append(f"{name}: {exc}")
+            continue
+        if store and key and store.is_clean(key):
+            continue
+        results = list(audit_each(target, scanner, request, records))
+        found = [result for result in results if isinstance(result, Audit)]
+        failures = [result for result in results if isinstance(result, Failure)]
+        images += [(name, result) for result in found]
+        absent = not found and all(isinstance(failure.error, NotFound) for failure in failures)
+        (missing if absent else failed).extend(str(failure) for failure in failures)
+        if store and key and not failures and all(_is_clean(result, settings) for result in found):
+            store.keep_clean(key)
+    dockerfiles = tuple(_dockerfiles(settings, scanner, failed))
+    return Result(tuple(images), dockerfiles, tuple(missing), tuple(failed))
 
 
 def _is_clean(audit: Audit, settings: Settings) -> bool:
@@ -73,17 +88,18 @@ def _key(target: str, settings: Settings, scanner: Scanner, request: Request) ->
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def _targets(settings: Settings, missing: list[str]) -> Iterable[tuple[str, str]]:
+def _targets(settings: Settings, missing: list[str], failed: list[str]) -> Iterable[tuple[str, str]]:
     """Return names and targets. A bare name is the engine's alone: a push does not wait for a registry."""
     bare = [text for text in settings.images if not _is_target(text)]
     found = dict.fromkeys((text, text) for text in settings.images if _is_target(text))
     if bare:
         try:
             tags = daemon.tags() if any(_GLOB & set(text) for text in bare) else ()
-            with daemon.engine():
+            with engine():
                 found |= dict.fromkeys((name, _ENGINE + name) for name in _expanded(bare, tags, missing))
         except Unreachable as exc:
-            missing.append(f"{', '.join(bare)}: {exc}")
+            unusable = isinstance(exc, EngineUnusable)
+            (failed if unusable else missing).append(f"{', '.join(bare)}: {exc}")
     excluded = settings.exclude.images
     return [pair for pair in found if not any(fits([pair[0]], pattern) for pattern in excluded)]
 
@@ -102,8 +118,13 @@ def _expanded(names: Sequence[str], tags: Sequence[str], missing: list[str]) -> 
         yield from fitting
 
 
-def _dockerfiles(settings: Settings, scanner: Scanner) -> Iterable[tuple[Path, tuple[Problem, ...]]]:
+def _dockerfiles(settings: Settings, scanner: Scanner, failed: list[str]) -> Iterable[tuple[Path, tuple[Problem, ...]]]:
     from auditor.dockerfile.check import check_file, chosen
 
     for path in settings.dockerfiles:
-        yield path, chosen(check_file(path, scanner), (), settings.exclude.rules)
+        try:
+            problems = chosen(check_file(path, scanner), (), settings.exclude.rules)
+        except AuditError as exc:
+            failed.append(str(exc))
+            continue
+        yield path, problems

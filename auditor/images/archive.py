@@ -241,7 +241,13 @@ class _Archive:
         return manifest.images(self, roots.descriptors, origin, roots.annotations, roots.skipped)
 
     def docker_images(self, origin: Origin, tag: str | None) -> list[Image]:
-        every = [self._docker_image(entry, origin) for entry in self._entries()]
+        every, failures = list[Image](), list[tuple[str, Exception]]()
+        for number, entry in enumerate(self._entries()):
+            try:
+                every.append(self._docker_image(entry, origin))
+            except ImageError as exc:
+                failures.append((f"image {number}", exc))
+        origin.tell(failures, alone=not every)
         named = [image for image in every if tag is None or any(names_match(name, tag) for name in image.names)]
         wanted = [image for image in named if platform_matches(origin.platform, image.config.platform)]
         if named and not wanted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from auditor.errors import AuditError, ImageError, NotFound, Unreachable, UsageError
+from auditor.errors import AuditError, EngineUnusable, ImageError, NotFound, Unreachable, UsageError
 from auditor.images.manifest import Origin
 from auditor.images.reference import parse_reference, parse_target
 from auditor.images.resolve import open_target
@@ -44,8 +44,8 @@ def _diff_ids(name: str) -> list[tuple[DiffID, ...]]:
     if target.transport in ("docker-daemon", "name"):
         try:
             return [daemon.inspect(target.value).diff_ids]
-        except (NotFound, Unreachable):
-            if target.transport == "docker-daemon":
+        except (NotFound, Unreachable) as exc:
+            if target.transport == "docker-daemon" or isinstance(exc, EngineUnusable):
                 raise
             name = f"docker://{target.value}"
     return [image.config.diff_ids for image in open_target(name)]

@@ -19,6 +19,7 @@ from auditor.codec.compression import decompressed
 from auditor.errors import Damaged, ImageError, NotFound, Unreachable
 from auditor.images import archive
 from auditor.images.archive import Visit
+from auditor.images.engine import engine
 from auditor.images.manifest import Origin
 from auditor.images.source import Image, Layer, Passed
 from auditor.model import DiffID, Step
@@ -26,52 +27,8 @@ from auditor.model import DiffID, Step
 if TYPE_CHECKING:
     from docker import DockerClient
 
-_TIMEOUT_S = 120
 _CHUNK = 1 << 21
 _MODIFIED, _ADDED, _DELETED = 0, 1, 2  # the kinds of GET /containers/ID/changes
-
-
-@contextmanager
-def engine() -> Iterator[DockerClient]:
-    """Connect to the engine that DOCKER_HOST or the current Docker context names. Raises Unreachable."""
-    import docker
-    import requests
-    from docker.errors import DockerException
-
-    try:
-        client = docker.from_env(timeout=_TIMEOUT_S, **_context())
-    except (DockerException, OSError, ValueError) as exc:
-        raise Unreachable(f"no Docker engine: {_cause(exc)}; start it, set DOCKER_HOST, or name an archive") from exc
-    try:
-        client.ping()
-        yield client
-    except (requests.RequestException, DockerException) as exc:
-        if isinstance(exc, docker.errors.NotFound):
-            raise NotFound(f"the engine says: {exc.explanation or exc}") from exc
-        raise Unreachable(f"the Docker engine at {client.api.base_url} fails: {_cause(exc)}") from exc
-    finally:
-        client.close()
-
-
-def _context() -> dict[str, Any]:
-    """Return the address of the current Docker context, which the SDK leaves aside."""
-    import os
-
-    from docker.context import ContextAPI
-
-    if os.environ.get("DOCKER_HOST"):
-        return {}
-    current = ContextAPI.get_current_context()
-    if current is None or current.Name == "default" or not current.Host:
-        return {}
-    return {"environment": {**os.environ, "DOCKER_HOST": current.Host}}
-
-
-def _cause(exc: BaseException) -> str:
-    """Return the innermost reason, without the library's wrapping."""
-    while exc.__context__ is not None:
-        exc = exc.__context__
-    return getattr(exc, "strerror", None) or str(exc)
 
 
 def read_images(name: str, origin: Origin, visit: Visit | None) -> tuple[Image, ...]:

@@ -8,10 +8,16 @@ from __future__ import annotations
 import base64
 import json
 import re
+import subprocess
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from docker.auth import AuthConfig
+from docker.credentials import Store
+from docker.credentials.errors import CredentialsNotFound, StoreError
+from docker.errors import DockerException
 
 from auditor.errors import Unauthorized, Unreachable
 from auditor.images.reference import DOCKER_HUB
@@ -39,21 +45,39 @@ class Login:
 
 def stored_login(host: str) -> Login:
     """Return the login of the Docker config or its credential helper. Raises Unauthorized where it can't be read."""
-    from docker.auth import load_config
-    from docker.errors import DockerException
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the SDK warns of what it then raises
-            found = load_config().resolve_authconfig(None if host == DOCKER_HUB else host) or {}
+            found = _Config.load_config(None, None).resolve_authconfig(None if host == DOCKER_HUB else host) or {}
     except (DockerException, OSError, ValueError, LookupError, TypeError) as exc:
-        said = str(exc).partition("{")[0]  # then comes what a helper printed, which may be the login
-        raise Unauthorized(f"{host}: the Docker config's credentials can't be read: {said}") from exc
+        raise Unauthorized(f"{host}: the Docker config's credentials can't be read: {exc}") from exc
     return Login(
         found.get("username") or found.get("Username") or "",
         found.get("password") or found.get("Password") or "",
         found.get("identitytoken") or found.get("IdentityToken") or "",
     )
+
+
+class _Config(AuthConfig):
+    """The Docker config, with helpers that repeat nothing."""
+
+    def _get_store_instance(self, name: str) -> Store:
+        return _Helper(name)
+
+
+class _Helper(Store):
+    """A credential helper. What it prints while it fails may be the login: neither stream of it is shown."""
+
+    def _execute(self, subcmd: str, data_input: bytes | None) -> bytes:
+        try:
+            done = subprocess.run([self.program, subcmd], input=data_input, capture_output=True, check=False)
+        except OSError as exc:
+            raise StoreError(f"{self.program}: {exc.strerror}") from None
+        if b"credentials not found in native keychain" in done.stdout:
+            raise CredentialsNotFound(self.program)
+        if done.returncode:
+            raise StoreError(f"{self.program} ends with status {done.returncode}; run it by hand to see why")
+        return done.stdout
 
 
 Ask = Callable[..., tuple[int, bytes, str]]

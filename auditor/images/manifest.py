@@ -8,11 +8,11 @@ attestation-storage.md, and what Docker 26 and Podman 5 were seen to pull.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from auditor.errors import Damaged, ImageError, NotFound
+from auditor.errors import Damaged, ImageError, NotFound, Unreachable
 from auditor.images.descriptors import (
     Descriptor,
     parse_config,
@@ -59,13 +59,25 @@ class Store(Protocol):
         ...
 
 
+Failed = Callable[[str, Exception], None]
+"""Told which image of several, by its platform or name, can't be opened, and why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What all images of one target share."""
+    """What all images of one target share. Without `failed` one that can't be opened fails them all."""
 
     target: str
     transport: str
     platform: str | None
+    failed: Failed | None = None
+
+    def tell(self, failures: Sequence[tuple[str, Exception]], *, alone: bool) -> None:
+        """Tell of images that can't be opened. Raises the first error where nobody is told, or no image is left."""
+        for name, error in failures:
+            if self.failed is None or alone:
+                raise error
+            self.failed(name, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +150,7 @@ def images(
     found: list[Image] = []
     attestations: dict[str, list[bytes]] = {}
     missing = list(skipped)
+    failures: list[tuple[str, Exception]] = []
     platforms: list[str] = []
     tally, top = Tally(origin.target), Top.of(roots, layout or {})
     gathered = _gathered(store, roots, origin, missing)
@@ -153,10 +166,14 @@ def images(
         if leaf.wanted(origin.platform):
             try:
                 found.append(_image(store, leaf, origin, tally, top))
-            except NotFound as exc:
-                if descriptor.platform is None and len(gathered) == 1:
+            except (ImageError, Unreachable) as exc:
+                if not isinstance(exc, NotFound):
+                    failures.append((str(descriptor.platform or descriptor.digest), exc))
+                elif descriptor.platform is None and len(gathered) == 1:
                     raise
-                missing.append(Skipped(None, None, f"platform {descriptor.platform or 'unknown'}: {exc}"))
+                else:
+                    missing.append(Skipped(None, None, f"platform {descriptor.platform or 'unknown'}: {exc}"))
+    origin.tell(failures, alone=not found)
     wanted = [image for image in found if _is_for(image, origin.platform) or not image.stacked]
     if not wanted:
         platforms += [str(image.config.platform) for image in found]
@@ -277,7 +294,8 @@ def _image(store: Store, leaf: _Found, origin: Origin, tally: Tally, top: Top) -
     layers, config = _children(manifest, what)
     if len(layers) > current().layers:
         raise Damaged(f"{what}: {len(layers)} layers {named('layers')}")
-    annotations = {**descriptor.annotations, **strings(manifest.get("annotations"))}
+    own = strings(manifest.get("annotations"))
+    annotations = {**descriptor.annotations, **own}
     listed = leaf.listed(top)
     common: dict[str, Any] = {
         "names": _names(listed),
@@ -286,7 +304,9 @@ def _image(store: Store, leaf: _Found, origin: Origin, tally: Tally, top: Top) -
         "listed": listed,
     }
     around = _around(listed, layers, annotations)
-    document = tally.take(store.document(config), parsed=True) if config else b"{}"
+    if other := {key: text for key, text in descriptor.annotations.items() if own.get(key, text) != text}:
+        around["descriptor"] = json.dumps({"annotations": other}).encode()
+    document = tally.take(store.document(config), parsed=True) if config and config.size != 0 else b"{}"
     if config and _is_image_config(config, document, len(layers)):
         parsed = parse_config(document, f"{origin.target}: config {config.digest}")
         diff_ids: Sequence[DiffID | None] = parsed.diff_ids or [None] * len(layers)  # Podman asks for none

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from auditor.codec.tar import Header
 from auditor.layers.resolve import PathResolver
+from auditor.layers.texts import HeaderTexts
 from auditor.model import Kind
 
 # OCI image spec, layer.md#whiteouts.
@@ -31,6 +32,7 @@ class Listing:
     are body bytes in the tar, `offsets` where bodies start in it; `links` holds the targets of links, of hard links as
     real paths. `whiteouts` are the paths that the layer removes from those below, `opaque` the folders that it empties.
     An entry of kind WHITEOUT is a whiteout that is a device, or a body that is never extracted; the path is its own.
+    `texts` are further texts of the headers.
     """
 
     paths: list[str] = field(default_factory=list)
@@ -40,6 +42,7 @@ class Listing:
     links: dict[int, str] = field(default_factory=dict)
     whiteouts: dict[str, None] = field(default_factory=dict)
     opaque: list[str] = field(default_factory=list)
+    texts: HeaderTexts = field(default_factory=HeaderTexts, compare=False, repr=False)
     _resolver: PathResolver = field(default_factory=PathResolver, compare=False, repr=False)
 
     def __len__(self) -> int:
@@ -47,6 +50,11 @@ class Listing:
 
     def add(self, header: Header) -> None:
         """Append an entry, or note what it removes. How many there may be, the walker of the tar says."""
+        before = len(self.paths)
+        self._add(header)
+        self.texts.note(header, before if len(self.paths) > before else None, linked=before in self.links)
+
+    def _add(self, header: Header) -> None:
         path, kind, link = self._resolver.real(header.path), header.kind, header.link
         if WHITEOUT in path and self._removes(path):
             if header.size:  # never extracted, and still in the tar

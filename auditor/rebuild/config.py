@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from auditor.errors import UsageError
-from auditor.findings import masked_text
 from auditor.images.archive import sha256
 from auditor.limits import current
 from auditor.model import DiffID
 from auditor.pipeline import Audit
 from auditor.rebuild.puts import Excised, Kept, Merged, Output, kept_layers
 from auditor.scan import Scanner
+from auditor.scan.masker import masked_text
 
 CREATED_BY = "image-audit flatten"
 _ROUNDS = 5

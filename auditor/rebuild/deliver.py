@@ -12,6 +12,7 @@ from pathlib import Path
 
 from auditor.errors import AuditError, FlattenError, NotFound, Unauthorized, UsageError
 from auditor.images import daemon
+from auditor.images.engine import engine
 from auditor.images.push import Pusher, Sent, push
 from auditor.images.reference import Reference, parse_reference, parse_target
 from auditor.images.source import FileSlice
@@ -144,7 +145,7 @@ def full_name(name: str) -> str:
 def reachable(reference: Reference | None, *, insecure: bool) -> None:
     """See that the registry, or the engine where None is given, answers and knows us. Raises Unreachable."""
     if reference is None:
-        with daemon.engine():
+        with engine():
             return
     Pusher(reference, insecure=insecure).check()
 

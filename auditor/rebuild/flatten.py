@@ -19,7 +19,7 @@ from auditor.images.archive import sha256
 from auditor.images.source import FileSlice
 from auditor.layers.index import index_layer
 from auditor.memory import give_back
-from auditor.model import State, Version
+from auditor.model import Version
 from auditor.pipeline import Audit
 from auditor.rebuild.around import around
 from auditor.rebuild.carry import carried, sources
@@ -133,8 +133,7 @@ def plan(job: Job, audit: Audit, parts: Parts) -> tuple[Output, ...]:
 
 def leaking(audit: Audit) -> set[Version]:
     """Return the file versions that hold what is deleted or overwritten."""
-    hidden = (State.DELETED, State.OVERWRITTEN)
-    return {version for finding in audit.findings if finding.state in hidden for version in finding.held_by}
+    return {version for finding in audit.findings if finding.is_hidden for version in finding.held_by}
 
 
 def _parts(audit: Audit) -> Parts:

@@ -12,7 +12,7 @@ from auditor.errors import FlattenError
 from auditor.images.archive import sha256
 from auditor.images.resolve import open_target
 from auditor.memory import give_back
-from auditor.model import Digest, Finding, Skipped, State
+from auditor.model import Digest, Finding, Skipped
 from auditor.pipeline import Audit, Request, audit_image
 from auditor.rebuild.compare import Comparison, compare
 from auditor.rebuild.config import Drops, stale_keys
@@ -27,7 +27,6 @@ from auditor.rebuild.writer import Parts
 from auditor.records import Records
 from auditor.scan import Scanner
 
-_HIDDEN = (State.DELETED, State.OVERWRITTEN)
 _REWRITTEN = ("history", "rootfs", "author", "comment", "config", "container_config")
 
 
@@ -122,7 +121,7 @@ def _prove_image(written: Written, after: Audit, drops: Drops, left_out: tuple[s
 def is_hidden(finding: Finding) -> bool:
     """Whether a finding is one that flattening removes: deleted, overwritten, or in the history's texts."""
     where = finding.where or ""
-    return finding.state in _HIDDEN or where.startswith(("history[", "author", "comment", "container_config.Cmd"))
+    return finding.is_hidden or where.startswith(("history[", "author", "comment", "container_config.Cmd"))
 
 
 def _hold(what: str, wrong: Sequence[str], count: int | None = None) -> None:

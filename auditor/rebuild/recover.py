@@ -9,6 +9,7 @@ from auditor.codec.sparse import expanded, real_size
 from auditor.codec.tar import Header, normalise
 from auditor.errors import RecoverError
 from auditor.findings import display
+from auditor.globs import fits_masked
 from auditor.images.source import Image, Layer, Passed
 from auditor.layers.index import LayerIndex, content_of, index_layer
 from auditor.layers.listing import plain_file
@@ -36,6 +37,7 @@ class History:
         """Index all layers, verified. Raises Damaged."""
         self._image, self._path = image, path
         self._wanted = {path, normalise(path)}
+        self._shown = display(normalise(path))
         self._indexes = [self._index(number, layer) for number, layer in enumerate(image.layers)]
         self._trace = Trace([index.listing for index in self._indexes], stacked=image.stacked)
 
@@ -59,7 +61,7 @@ class History:
             # The user may name a file by way of a link of its layer, as the tar does.
             wanted = {*self._wanted, index.listing.real(normalise(self._path))}
             for entry, own in enumerate(index.listing.paths):
-                if own in wanted or display(own) == display(self._path.lstrip("/")):
+                if own in wanted or fits_masked(self._shown, display(own)):
                     nth += 1
                     if index.listing.kinds[entry] in _HOLDERS or index.listing.sizes[entry]:
                         found.append(self._recoverable(layer, entry, nth))

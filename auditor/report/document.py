@@ -10,23 +10,30 @@ from typing import Any
 
 from auditor import __version__
 from auditor.advice.flatten import FlattenAdvice
-from auditor.findings import display
 from auditor.model import Finding, Severity, State, Version
-from auditor.pipeline import Audit
+from auditor.pipeline import Audit, Failure
 from auditor.selection import By
 
 SCHEMA = "image-audit/1"
 
 
-def render(audits: Sequence[Audit], created: str, *, show_secrets: bool = False) -> str:
+def render(
+    audits: Sequence[Audit], created: str, *, failures: Sequence[Failure] = (), show_secrets: bool = False
+) -> str:
     """Return the report as JSON text: one object, or several under `reports`."""
-    return json.dumps(document(audits, created, show_secrets=show_secrets), indent=2, ensure_ascii=True) + "\n"
+    made = document(audits, created, failures=failures, show_secrets=show_secrets)
+    return json.dumps(made, indent=2, ensure_ascii=True) + "\n"
 
 
-def document(audits: Sequence[Audit], created: str, *, show_secrets: bool = False) -> dict[str, Any]:
+def document(
+    audits: Sequence[Audit], created: str, *, failures: Sequence[Failure] = (), show_secrets: bool = False
+) -> dict[str, Any]:
     """Return the report as plain values. `created` is RFC 3339 in UTC."""
     reports = [report(audit, created, show_secrets=show_secrets) for audit in audits]
-    return reports[0] if len(reports) == 1 else {"schema": SCHEMA, "reports": reports}
+    if len(reports) == 1 and not failures:
+        return reports[0]
+    failed = [{"target": failure.target, "reason": failure.reason} for failure in failures]
+    return {"schema": SCHEMA, "reports": reports, "failed": failed}
 
 
 def report(audit: Audit, created: str, *, show_secrets: bool = False) -> dict[str, Any]:
@@ -129,15 +136,15 @@ def _flatten(advice: FlattenAdvice) -> dict[str, Any]:
 
 
 def _hidden_files(audit: Audit) -> dict[str, Any]:
-    hidden = audit.hidden
-    return {"count": hidden.count, "bytes": hidden.bytes, "largest": [_hidden(audit, v) for v in hidden.largest]}
+    hidden, shown = audit.hidden, zip(audit.hidden.largest, audit.hidden_paths, strict=True)
+    return {"count": hidden.count, "bytes": hidden.bytes, "largest": [_hidden(audit, *one) for one in shown]}
 
 
-def _hidden(audit: Audit, version: Version) -> dict[str, Any]:
+def _hidden(audit: Audit, version: Version, path: str) -> dict[str, Any]:
     listing = audit.records[version.layer].listing
     by, anew = audit.trace.hidden_by(version.layer, version.entry)
     return {
-        "path": display(listing.paths[version.entry]),
+        "path": path,
         "size": listing.sizes[version.entry],
         "added_in": version.layer,
         "hidden_in": by,

@@ -9,10 +9,10 @@ from typing import Any
 
 from auditor import __version__
 from auditor.model import Finding
-from auditor.pipeline import Audit
+from auditor.pipeline import Audit, Failure
 from auditor.report.markdown import escaped
 from auditor.report.text import printable, shortened
-from auditor.report.words import fate, image_name, place, shown_secret, step
+from auditor.report.words import fate, image_name, not_audited, place, shown_secret, step
 
 SCHEMA_VERSION = "15.2.1"
 _NAMESPACE = uuid.UUID("9a0b1a64-6f2b-5d0e-9f43-0d6f3a5c7e11")
@@ -26,7 +26,9 @@ _MAX_TEXT = 4000
 _MAX_MESSAGES = 1000
 
 
-def render(audits: Sequence[Audit], created: str, *, show_secrets: bool = False) -> str:
+def render(
+    audits: Sequence[Audit], created: str, *, failures: Sequence[Failure] = (), show_secrets: bool = False
+) -> str:
     """Return the report as JSON text. `created` is RFC 3339 in UTC."""
     time = created.removesuffix("Z")
     tool = {"id": "image-audit", "name": "image-audit", "version": __version__, "vendor": {"name": "image-audit"}}
@@ -38,8 +40,11 @@ def render(audits: Sequence[Audit], created: str, *, show_secrets: bool = False)
             "type": "secret_detection",
             "start_time": time,
             "end_time": time,
-            "status": "success",
-            "messages": [message for audit in audits for message in _messages(audit)],
+            "status": "failure" if failures else "success",
+            "messages": [
+                *({"level": "fatal", "value": shortened(not_audited(failure), _MAX_TEXT)} for failure in failures),
+                *(message for audit in audits for message in _messages(audit)),
+            ],
         },
         "vulnerabilities": [
             _vulnerability(audit, finding, show_secrets) for audit in audits for finding in audit.findings

@@ -1,7 +1,7 @@
 """JUnit XML, as Jenkins and GitLab read it: a test suite an image, a test case a finding.
 
 What would fail the run (--fail-on) is a failure, what is less severe is skipped; an image without findings is one test
-that passes.
+that passes. A target that was not audited is a test suite with one error.
 """
 
 from __future__ import annotations
@@ -10,21 +10,29 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from auditor.model import Finding, Severity
-from auditor.pipeline import Audit
-from auditor.report.text import printable
-from auditor.report.words import fate, image_name, place, shown_secret, summary
+from auditor.pipeline import Audit, Failure
+from auditor.report.text import printable, shortened
+from auditor.report.words import MAX_PATH, fate, image_name, not_audited, place, shown_secret, summary
 from auditor.selection import fails
 
 
 def render(
-    audits: Sequence[Audit], created: str, *, fail_on: Severity | None = Severity.HIGH, show_secrets: bool = False
+    audits: Sequence[Audit],
+    created: str,
+    *,
+    failures: Sequence[Failure] = (),
+    fail_on: Severity | None = Severity.HIGH,
+    show_secrets: bool = False,
 ) -> str:
     """Return the report as XML text. `created` is RFC 3339 in UTC; None for `fail_on` fails nothing."""
     failed = [sum(fails([finding], fail_on) for finding in audit.findings) for audit in audits]
-    total = sum(max(len(audit.findings), 1) for audit in audits)
-    root = ET.Element("testsuites", name="image-audit", tests=str(total), failures=str(sum(failed)), errors="0")
+    total = sum(max(len(audit.findings), 1) for audit in audits) + len(failures)
+    counts = {"tests": str(total), "failures": str(sum(failed)), "errors": str(len(failures))}
+    root = ET.Element("testsuites", {"name": "image-audit", **counts})
     for audit, count in zip(audits, failed, strict=True):
         _suite(root, audit, count, created, fail_on, show_secrets)
+    for failure in failures:
+        _failed_suite(root, failure, created)
     ET.indent(root)
     # A string is built whole, so that its declaration can name the encoding it is written in.
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
@@ -51,6 +59,16 @@ def _suite(
     if audit.skipped:
         lines = (f"not read: {item.path or 'image'}, layer {item.layer}: {item.reason}" for item in audit.skipped)
         ET.SubElement(suite, "system-err").text = "\n".join(printable(line) for line in lines)
+
+
+def _failed_suite(root: ET.Element, failure: Failure, created: str) -> None:
+    name = shortened(printable(failure.target), MAX_PATH)
+    suite = ET.SubElement(
+        root, "testsuite", name=name, tests="1", failures="0", errors="1", skipped="0",
+        timestamp=created.removesuffix("Z"),
+    )  # fmt: skip
+    case = ET.SubElement(suite, "testcase", classname=name, name="not audited")
+    ET.SubElement(case, "error", type="not-audited", message=printable(failure.reason)).text = not_audited(failure)
 
 
 def _properties(audit: Audit) -> dict[str, str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from auditor.model import Finding
-from auditor.pipeline import Audit
+from auditor.pipeline import Audit, Failure
 from auditor.report.text import plural, printable, shortened
 from auditor.report.words import image_name, place, shown_secret, step, summary
 
@@ -19,7 +19,7 @@ _LEAST = 2000
 _KEPT_FREE = 400
 """Bytes of it for the lines that say what was cut."""
 
-_MAX_TARGET = 200
+_MAX_TARGET, _MAX_REASON = 200, 1000
 
 _MARKS = {"critical": "🔴", "high": "🟠", "medium": "🟡", "low": "🔵"}
 _HEAD = ["| Severity | Secret | Place | State | Added by | Hidden by |", "|---|---|---|---|---|---|"]
@@ -30,10 +30,16 @@ _MARKUP = re.compile(r"[\\`*_{}\[\]<>|~$&]|:(?=\S)|(?<=www)\.", re.IGNORECASE)
 """What is markup anywhere in a line; a colon or `www.` begins a link or an emoji."""
 
 
-def render(audits: Sequence[Audit], created: str, *, show_secrets: bool = False) -> str:  # noqa: ARG001
+def render(
+    audits: Sequence[Audit],
+    created: str,  # noqa: ARG001
+    *,
+    failures: Sequence[Failure] = (),
+    show_secrets: bool = False,
+) -> str:
     """Return the comment. The time stands in none: a comment has its own."""
-    room = MAX_BYTES - _LEAST
-    parts: list[str] = []
+    parts = _failed(failures)
+    room = MAX_BYTES - _LEAST - _size(parts)
     for number, audit in enumerate(audits):
         left = len(audits) - number
         if room < _LEAST:
@@ -43,6 +49,20 @@ def render(audits: Sequence[Audit], created: str, *, show_secrets: bool = False)
         room -= len(part.encode())
         parts.append(part)
     return "".join(parts)
+
+
+def _failed(failures: Sequence[Failure]) -> list[str]:
+    """Return the part on the targets that were not audited, which comes first."""
+    if not failures:
+        return []
+    lines = [
+        f"- {code(shortened(printable(failure.target), _MAX_TARGET))}: "
+        f"{escaped(shortened(printable(failure.reason), _MAX_REASON))}"
+        for failure in failures
+    ]
+    kept, more = _fit(lines, MAX_BYTES // 4)
+    rest = [f"- and {more} more"] if more else []
+    return ["\n".join([f"### image-audit: {plural(len(failures), 'image')} not audited", "", *kept, *rest, "", ""])]
 
 
 def escaped(text: str) -> str:

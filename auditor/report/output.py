@@ -13,7 +13,7 @@ from typing import IO
 from auditor import workfiles
 from auditor.errors import UsageError
 from auditor.model import Severity
-from auditor.pipeline import Audit
+from auditor.pipeline import Audit, Failure
 
 FORMATS = ("table", "json", "html", "sarif", "markdown", "gitlab", "junit")
 _ENDINGS = {
@@ -31,12 +31,16 @@ _GITLAB = "gl-secret-detection-report.json"
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """How a report is shown: `width` and `color` of the table, the severity that fails, whether secrets are whole."""
+    """How a report is shown: `width` and `color` of the table, the severity that fails, whether secrets are whole.
+
+    `failures` are the targets that were not audited.
+    """
 
     width: int = 100
     color: bool = False
     fail_on: Severity | None = Severity.HIGH
     show_secrets: bool = False
+    failures: Sequence[Failure] = ()
 
 
 def format_of(path: Path) -> str:
@@ -54,13 +58,17 @@ def render(form: str, audits: Sequence[Audit], created: str, shown: Shown) -> st
     if form == "table":
         from auditor.report import table
 
-        return table.render(audits, width=shown.width, color=shown.color, show_secrets=shown.show_secrets)
+        return table.render(
+            audits, failures=shown.failures, width=shown.width, color=shown.color, show_secrets=shown.show_secrets
+        )
     if form == "junit":
         from auditor.report import junit
 
-        return junit.render(audits, created, fail_on=shown.fail_on, show_secrets=shown.show_secrets)
+        return junit.render(
+            audits, created, failures=shown.failures, fail_on=shown.fail_on, show_secrets=shown.show_secrets
+        )
     module = importlib.import_module("auditor.report." + {"json": "document"}.get(form, form))
-    text: str = module.render(audits, created, show_secrets=shown.show_secrets)
+    text: str = module.render(audits, created, failures=shown.failures, show_secrets=shown.show_secrets)
     return text
 
 

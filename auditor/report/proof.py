@@ -60,7 +60,8 @@ def _image(image: Flattened) -> list[str]:
         f"{proof.layers_kept} kept byte for byte; {size(proof.size_before)} -> {size(proof.size_after)}, "
         f"{size(max(proof.size_before - proof.size_after, 0))} saved",
         f"{proven}: {plural(proof.paths, 'path')} compared, 0 differences; "
-        f"{plural(len(proof.removed), 'hidden secret')} removed, 0 left; {plural(proof.hidden_files_before, 'hidden file')} before, {proof.hidden_files_after} now; "
+        f"{plural(len(proof.removed), 'hidden secret')} removed, 0 left; "
+        f"{plural(proof.hidden_files_before, 'hidden file')} before, {proof.hidden_files_after} now; "
         "config the same, digests, sizes and JSON checked",
     ]
     if not proof.removed:

@@ -17,9 +17,9 @@ from auditor import __version__
 from auditor.detect.pages import page
 from auditor.detect.rules import Rule
 from auditor.model import Finding, Severity, Skipped
-from auditor.pipeline import Audit
+from auditor.pipeline import Audit, Failure
 from auditor.report.text import printable, shortened
-from auditor.report.words import fate, image_name, place, shown_secret
+from auditor.report.words import fate, image_name, not_audited, place, shown_secret
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 LEVELS = {Severity.CRITICAL: "error", Severity.HIGH: "error", Severity.MEDIUM: "warning", Severity.LOW: "note"}
@@ -35,8 +35,14 @@ MAX_MESSAGE = 1000
 MAX_NAME = 255
 
 
-def render(audits: Sequence[Audit], created: str, *, show_secrets: bool = False) -> str:
-    """Return the log as JSON text. `created` is RFC 3339 in UTC."""
+def render(
+    audits: Sequence[Audit], created: str, *, failures: Sequence[Failure] = (), show_secrets: bool = False
+) -> str:
+    """Return the log as JSON text. `created` is RFC 3339 in UTC.
+
+    What was not audited has one run of its own, in a category of its own: an empty run in an image's category would
+    close its alerts.
+    """
     taken: Counter[str] = Counter()
     runs = []
     for audit in audits:
@@ -44,7 +50,22 @@ def render(audits: Sequence[Audit], created: str, *, show_secrets: bool = False)
         taken[category] += 1
         number = f"{taken[category]}/" if taken[category] > 1 else ""
         runs.append(_run(audit, created, category + number, show_secrets))
+    if failures:
+        runs.append(_failed_run(failures, created))
     return log(runs)
+
+
+def _failed_run(failures: Sequence[Failure], created: str) -> dict[str, Any]:
+    notifications = [{"level": "error", "message": text(not_audited(failure))} for failure in failures[:MAX_SKIPPED]]
+    return {
+        "tool": {"driver": {"name": "image-audit", "version": __version__, "semanticVersion": __version__}},
+        "automationDetails": {"id": "image-audit/not-audited/", "description": text("Images that were not audited")},
+        "invocations": [
+            {"executionSuccessful": False, "endTimeUtc": created, "toolExecutionNotifications": notifications}
+        ],
+        "columnKind": "unicodeCodePoints",
+        "results": [],
+    }
 
 
 def log(runs: Sequence[dict[str, Any]]) -> str:

@@ -9,19 +9,33 @@ from rich.console import Group, RenderableType
 from rich.rule import Rule
 from rich.text import Text
 
-from auditor.model import Finding, State
-from auditor.pipeline import Audit
+from auditor.model import Finding
+from auditor.pipeline import Audit, Failure
 from auditor.report.terminal import SEVERITY_STYLES, lines, printed, wrapped
 from auditor.report.text import plural, printable, size
-from auditor.report.words import fate, place, shown_secret, summary
+from auditor.report.words import fate, not_audited, place, shown_secret, summary
 
 _MAX_SKIPPED = 10
 _LABEL = 12
 
 
-def render(audits: Sequence[Audit], *, width: int = 80, color: bool = False, show_secrets: bool = False) -> str:
+def render(
+    audits: Sequence[Audit],
+    *,
+    failures: Sequence[Failure] = (),
+    width: int = 80,
+    color: bool = False,
+    show_secrets: bool = False,
+) -> str:
     """Return the report, wrapped at `width` columns where no command or address would be broken."""
-    return printed((_report(audit, width, show_secrets) for audit in audits), width=width, color=color)
+    reports = [_report(audit, width, show_secrets) for audit in audits]
+    failed = [line for failure in failures for line in wrapped(Text(_failed(failure), style="bold red"), width)]
+    return printed([*reports, *([lines(failed)] if failed else [])], width=width, color=color)
+
+
+def _failed(failure: Failure) -> str:
+    text = not_audited(failure)
+    return text[0].upper() + text[1:]
 
 
 def _report(audit: Audit, width: int, show_secrets: bool) -> RenderableType:
@@ -61,7 +75,7 @@ def _body(finding: Finding, width: int, show_secrets: bool) -> Iterator[Text]:
     yield from wrapped(Text(place(finding), style="cyan"), width)
     for line in fate(finding):
         yield from wrapped(Text(line), width)
-    if finding.recover and finding.state in (State.DELETED, State.OVERWRITTEN):
+    if finding.recover and finding.is_hidden:
         yield Text(f"still recoverable: {printable(finding.recover)}", style="magenta")
 
 

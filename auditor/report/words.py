@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from auditor.limits import current
-from auditor.model import Finding, Severity
-from auditor.pipeline import Audit
+from auditor.model import Finding, Severity, State
+from auditor.pipeline import Audit, Failure
 from auditor.report.text import instruction, plural, printable, shortened
 from auditor.selection import By
 
@@ -26,6 +26,11 @@ def place(finding: Finding) -> str:
     return shortened(printable(path), MAX_PATH) + line + printable(decoded)
 
 
+def not_audited(failure: Failure) -> str:
+    """Return which target was not audited, and why."""
+    return printable(f"not audited: {failure}")
+
+
 def step(created_by: str | None) -> str:
     """Return an instruction, cut to a length that a table takes; "" where it is not known."""
     return shortened(printable(instruction(created_by)), current().line_shown)
@@ -40,7 +45,8 @@ def fate(finding: Finding) -> list[str]:
     elif finding.added_by:
         lines.append(f"set{base}{_by(finding.added_by)}")
     if finding.hidden_in is not None:
-        lines.append(f"{finding.state} in layer {finding.hidden_in}{_by(finding.hidden_by)}")
+        hidden = "hidden" if finding.state is State.METADATA else finding.state
+        lines.append(f"{hidden} in layer {finding.hidden_in}{_by(finding.hidden_by)}")
     return lines
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from auditor.detect.confirm import Overrun
 from auditor.detect.hits import too_many
 from auditor.detect.place import Place, place
+from auditor.model import Secret
 from auditor.scan.held import Held, Piped
 from auditor.scan.lines import is_binary
 from auditor.scan.record import Checksums, Match
@@ -69,6 +70,7 @@ class Inside:
         skipped, transient = list[tuple[str, str]](), False
         matches: list[Match] = []
         count = size = 0
+        names = dict[str, None]()
         overrun = dict[str, None]()
 
         def note(where: str, reason: str, passes: bool) -> None:
@@ -80,10 +82,20 @@ class Inside:
             count += sum(piece.window is None or piece.window.begin == 0 for piece in group)
             size += sum(len(piece.data) for piece in group)
             matches += self._matches(entry, path, group, overrun.setdefault)
+            names |= dict.fromkeys(piece.member for piece in group if piece.member)
+        matches += self._in_names(entry, list(names))
         skipped += [(path, too_many(rule, self._scanner.limits)) for rule in overrun]
         checksums = Checksums.of(content) if isinstance(content, Held) and (matches or known) else None
         packed = self.looks_packed(path, content.head(HEAD))
         return Look(count, size, tuple(matches), tuple(skipped), checksums, packed, transient)
+
+    def _in_names(self, entry: int, members: Sequence[str]) -> Iterator[Match]:
+        """Yield the secrets in the names of members, each once for the first member that it leads to."""
+        seen = set[Secret]()
+        for at, found in self._scanner.scan_lines(members):
+            if found.secret not in seen:
+                seen.add(found.secret)
+                yield Match(entry, found.rule.id, found.secret, None, 0, found.check, found.confidence, members[at])
 
     def _pieces(self, path: str, content: Held | Piped, skipped: Note) -> Iterator[Piece]:
         """Yield what is packed in a file, and what is encoded in it or in that."""

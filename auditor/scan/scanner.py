@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -11,17 +11,19 @@ from typing import BinaryIO, cast
 
 from auditor.codec.compression import compression_of, decompressed
 from auditor.codec.verify import HashingReader
-from auditor.detect.confirm import Confirmer, Found, Overrun, unheard
+from auditor.detect.confirm import Confirmer, Found, Overrun, prepare, unheard
 from auditor.detect.hits import Hits, joined_hits, thinned
 from auditor.detect.matcher import Matcher
 from auditor.detect.rules import Ruleset
 from auditor.errors import Damaged
+from auditor.layers.listing import Listing
 from auditor.limits import adopt, current, within
 from auditor.memory import return_large_blocks
 from auditor.progress import Progress, Silent
 from auditor.scan.held import Held, Piped
 from auditor.scan.inside import Inside, Look
 from auditor.scan.layer import LayerPass
+from auditor.scan.names import Name, secrets_in_lines, secrets_in_names
 from auditor.scan.record import LayerRecord
 from auditor.scan.text import Text
 
@@ -55,6 +57,11 @@ class Scanner:
         self._hasher = ThreadPoolExecutor(1, "hash")
         self._looker = ThreadPoolExecutor(max(1, jobs), "look", adopt, (self.limits,))
 
+    def prepare(self) -> None:
+        """Import the libraries that threads need. Call it before a thread calls `scan_layer`."""
+        if self.content:
+            prepare()
+
     def close(self) -> None:
         """End the threads. What waits for one is dropped: after an interruption nobody wants it."""
         for pool in (self._pool, self._hasher, self._looker):
@@ -84,6 +91,21 @@ class Scanner:
             for at, text in enumerate(texts)
         ]
 
+    def scan_names(self, listing: Listing) -> Iterator[tuple[Name, Found]]:
+        """Yield the secrets in the names and other header texts of a layer."""
+        return secrets_in_names(listing, self._matcher.hits, self._confirm_line)
+
+    def scan_lines(self, lines: Sequence[str]) -> Iterator[tuple[int, Found]]:
+        """Yield the secrets in many short texts, with the number of each text."""
+        return secrets_in_lines(lines, self._matcher.hits, self._confirm_line)
+
+    def _confirm_line(self, text: bytes, hits: Hits) -> list[Found]:
+        return self._confirmer.confirm(text, hits, "")
+
+    def names_secrets(self, listing: Listing) -> bool:
+        """Whether a secret stands in a layer's names."""
+        return next(self.scan_names(listing), None) is not None
+
     def tell_of(self, hits: Iterable[tuple[int, int]], overrun: Overrun) -> None:
         """Tell of the rules that have so many hits in one search that not all were kept."""
         for number in thinned(list(hits), self.limits.raw_hits):
@@ -101,6 +123,7 @@ class Scanner:
 
         `algorithm` is that of the record's digest.
         """
+        self.prepare()
         with within(self.limits):
             return self._scanned(stream, what, algorithm)
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from auditor.detect.passes import MADE_BY
 from auditor.layers.listing import Listing
+from auditor.layers.texts import HeaderTexts
 from auditor.model import Confidence, DiffID, Digest, Secret
 from auditor.scan.record import Checksums, LayerRecord, Match
 from auditor.store import keys
@@ -40,6 +41,8 @@ def dumped(record: LayerRecord) -> bytes:
         "links": list(listing.links.items()),
         "whiteouts": list(listing.whiteouts),
         "opaque": listing.opaque,
+        "texts": listing.texts.rows,
+        "texts_full": listing.texts.full,
         "matches": [_match_row(match) for match in record.matches],
         "skipped": record.skipped,
         "checksums": [(entry, sums.md5, sums.sha1, sums.sha256) for entry, sums in record.checksums.items()],
@@ -78,6 +81,7 @@ def _record(view: memoryview) -> LayerRecord:
         dict(header["links"]),
         dict.fromkeys(header["whiteouts"]),
         header["opaque"],
+        HeaderTexts.of(header["texts"], full=header["texts_full"]),
     )
     rest = next(columns)
     documents, at = {}, 0

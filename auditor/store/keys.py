@@ -90,8 +90,8 @@ _RECORDS = (
     "records.py", "scan", "unpack",
 )  # fmt: skip
 _PIPELINE = (
-    *_COMMON, "advice", "codec", "config.py", "detect", "findings.py", "images", "keys.py", "layers", "pipeline.py",
-    "progress.py", "provenance", "records.py", "report", "scan", "selection.py", "unpack", "yamlfile.py",
+    *_COMMON, "advice", "codec", "config.py", "detect", "findings.py", "headers.py", "images", "keys.py", "layers",
+    "pipeline.py", "progress.py", "provenance", "records.py", "report", "scan", "selection.py", "unpack", "yamlfile.py",
 )  # fmt: skip
 
 _DETECTORS = ("cffi", "cryptography", "detect-secrets", "hyperscan", "pathspec", "pycparser", "PyYAML")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from auditor.globs import fits_masked
 from auditor.limits import Limits, current, named
 from auditor.unpack import encoded, git, isolated, packages, streams, strings, tars, zips
 from auditor.unpack.kinds import HEAD, STREAMED, kind_of
@@ -124,13 +125,19 @@ class Unpacker:
             way, inner = room.way(part.name), _inner(part, room)
             if kind == "git-object" and member.startswith("commit "):
                 way = member.partition("!")[0]  # the history of all objects may have named it since
-            if part.name is not None and way == member:
+            if part.name is not None and way is not None and fits_masked(member, way):
                 return part.body if isinstance(part.body, bytes) else part.body.read(self.limits.unpacked_bytes)
-            if way is None or member.startswith(way + "!"):
+            if way is None or _leads_to(way, member):
                 found = self._find(part.body, inner, member, depth + _levels(part, inner))
                 if found is not None:
                     return found
         return None
+
+
+def _leads_to(way: str, member: str) -> bool:
+    """Whether an archive is on the way to a member, whose name may be masked."""
+    outer = member.split("!")[: way.count("!") + 1]
+    return len(outer) <= member.count("!") and fits_masked("!".join(outer), way)
 
 
 def _kind(body: bytes | Source, room: Room) -> str | None:

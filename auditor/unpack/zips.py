@@ -15,6 +15,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import zstandard
+
 from auditor.limits import Limits, named
 from auditor.unpack.limits import Room, is_transient
 from auditor.unpack.source import Part, Source, source_of
@@ -118,8 +120,6 @@ def _decoded(engine: bz2.BZ2Decompressor | lzma.LZMADecompressor, data: memoryvi
 
 
 def _zstd(limits: Limits, data: memoryview, size: int) -> bytes:
-    import zstandard
-
     reader = zstandard.ZstdDecompressor(max_window_size=limits.decoder_memory).stream_reader(data)
     try:
         return bytes(reader.read(size))

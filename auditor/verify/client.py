@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
 
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
 from auditor.verify.message import Message
 
 MAX_ANSWER = 1 << 16
@@ -131,8 +133,6 @@ def _shut(sock: socket.socket) -> None:
 @functools.cache
 def _tls() -> ssl.SSLContext:
     """Trust what the system trusts, and what requests brings where the system has no certificates, as slim images."""
-    from requests.utils import DEFAULT_CA_BUNDLE_PATH
-
     context = ssl.create_default_context()
     context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
     return context

@@ -15,7 +15,7 @@ from auditor.config import load_settings
 from auditor.detect.rules import Ruleset
 from auditor.hook import run as hook
 from auditor.hook.git import deletes_only
-from auditor.pipeline import Audit, Request, audit
+from auditor.pipeline import Audit, Failure, Request, audit_each
 from auditor.scan import Scanner
 from auditor.store.layers import LayerStore
 from tests.conftest import docker
@@ -188,11 +188,11 @@ def test_an_image_that_was_clean_is_not_read_again_until_a_setting_changes(
     docker("load", "-i", str(built.docker_archive(repository.folder / "loaded.tar")))
     config, read = repository.folder / ".image-audit.yaml", list[str]()
 
-    def counted(target: str, *rest: Any) -> list[Audit]:
+    def counted(target: str, *rest: Any) -> Iterator[Audit | Failure]:
         read.append(target)
-        return audit(target, *rest)
+        return audit_each(target, *rest)
 
-    monkeypatch.setattr(hook, "audit", counted)
+    monkeypatch.setattr(hook, "audit_each", counted)
     with (
         closing(LayerStore(repository.folder / "cache", pytest.fail)) as store,
         closing(Scanner(Ruleset(()))) as scanner,

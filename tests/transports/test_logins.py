@@ -87,6 +87,16 @@ class TestTokens:
         done = cli("scan", f"docker://{guarded}/team/app:1")
         assert done.status == 2 and "credentials" in done.err and len(done.err.splitlines()) == 1
 
+    @pytest.mark.parametrize("stream", [1, 2], ids=["output", "errors"])
+    def test_nothing_that_a_failing_helper_prints_is_repeated(self, cli: Cli, guarded: str, stream: int) -> None:
+        config(cli, {"credsStore": "lab"})
+        helper(cli, guarded)
+        program = cli.folder / "bin/docker-credential-lab"
+        program.write_text(f"#!/bin/sh\necho 'no keychain for {USER} with {PASSWORD}' >&{stream}\nexit 3\n")
+        done = cli("scan", f"docker://{guarded}/team/app:1")
+        assert done.status == 2 and PASSWORD not in done.err + done.out and len(done.err.splitlines()) == 1
+        assert "docker-credential-lab ends with status 3" in done.err
+
 
 @pytest.mark.registry
 def test_a_registry_that_is_not_there_is_said(cli: Cli) -> None:

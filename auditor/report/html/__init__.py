@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from auditor.pipeline import Audit
+from auditor.pipeline import Audit, Failure
 from auditor.report.document import report
 from auditor.report.html.page import page
 from auditor.report.html.view import views
+from auditor.report.words import not_audited
 
 
-def render(audits: Sequence[Audit], created: str, *, show_secrets: bool = False) -> str:
+def render(
+    audits: Sequence[Audit], created: str, *, failures: Sequence[Failure] = (), show_secrets: bool = False
+) -> str:
     """Return the page. Every text of the image is escaped; the page asks for nothing from anywhere."""
-    return render_documents([report(audit, created, show_secrets=show_secrets) for audit in audits])
+    reports = [report(audit, created, show_secrets=show_secrets) for audit in audits]
+    return render_page(reports, "report.html", created=created, failures=[not_audited(one) for one in failures])
 
 
 def render_documents(reports: Sequence[dict[str, Any]]) -> str:
