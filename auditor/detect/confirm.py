@@ -36,12 +36,10 @@ def unheard(_: str) -> None:
 
 
 def prepare() -> None:
-    """Import the libraries that confirm matches, in this thread: worker threads then find them imported.
+    """Import detect-secrets in this thread: worker threads then find it imported.
 
-    They are slow to import, and an audit whose layers are all cached needs none of them.
+    It is slow to import, and an audit whose layers are all cached does not need it.
     """
-    import cryptography.hazmat.primitives.serialization  # noqa: F401
-
     load_plugins()
 
 

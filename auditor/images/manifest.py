@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 from auditor.errors import Damaged, ImageError, NotFound, Unreachable
@@ -147,13 +148,11 @@ def images(
     `layout` are the annotations of index.json, `skipped` what of it can't be used. Raises NotFound where no platform
     matches, Damaged on broken documents.
     """
-    found: list[Image] = []
+    opened = _Opened(list(skipped))
     attestations: dict[str, list[bytes]] = {}
-    missing = list(skipped)
-    failures: list[tuple[str, Exception]] = []
     platforms: list[str] = []
     tally, top = Tally(origin.target), Top.of(roots, layout or {})
-    gathered = _gathered(store, roots, origin, missing)
+    gathered = _gathered(store, roots, origin, opened.missing)
     for leaf in gathered:
         descriptor = leaf.descriptor
         if descriptor.is_attestation:
@@ -164,30 +163,44 @@ def images(
                 continue
         platforms += [str(own.platform) for own, _ in leaf.ways if own.platform is not None]
         if leaf.wanted(origin.platform):
-            try:
-                found.append(_image(store, leaf, origin, tally, top))
-            except (ImageError, Unreachable) as exc:
-                if not isinstance(exc, NotFound):
-                    failures.append((str(descriptor.platform or descriptor.digest), exc))
-                elif descriptor.platform is None and len(gathered) == 1:
-                    raise
-                else:
-                    missing.append(Skipped(None, None, f"platform {descriptor.platform or 'unknown'}: {exc}"))
-    origin.tell(failures, alone=not found)
-    wanted = [image for image in found if _is_for(image, origin.platform) or not image.stacked]
+            opened.add(descriptor, partial(_image, store, leaf, origin, tally, top), only=len(gathered) == 1)
+    origin.tell(opened.failures, alone=not opened.images)
+    wanted = [image for image in opened.images if _is_for(image, origin.platform) or not image.stacked]
     if not wanted:
-        platforms += [str(image.config.platform) for image in found]
+        platforms += [str(image.config.platform) for image in opened.images]
         have = ", ".join(dict.fromkeys(platforms)) or "none"
-        reason = missing[0].reason if missing and not found else f"no platform {origin.platform}; it has {have}"
+        lacks = opened.missing[0].reason if opened.missing and not opened.images else ""
+        reason = lacks or f"no platform {origin.platform}; it has {have}"
         raise NotFound(f"{origin.target}: {reason}")
     return tuple(
         replace(
             image,
             documents=image.documents.joined(_numbered(attestations.get(image.digest or "", []))),
-            skipped=(*image.skipped, *missing),
+            skipped=(*image.skipped, *opened.missing),
         )
         for image in wanted
     )
+
+
+@dataclass(slots=True)
+class _Opened:
+    """Images of a target so far, what of it is not there, and what can't be opened, by platform or digest."""
+
+    missing: list[Skipped]
+    images: list[Image] = field(default_factory=list)
+    failures: list[tuple[str, Exception]] = field(default_factory=list)
+
+    def add(self, descriptor: Descriptor, read: Callable[[], Image], *, only: bool) -> None:
+        """Read an image. Raises NotFound where the `only` one, of which no index tells a platform, is not there."""
+        try:
+            self.images.append(read())
+        except (ImageError, Unreachable) as exc:
+            if not isinstance(exc, NotFound):
+                self.failures.append((str(descriptor.platform or descriptor.digest), exc))
+            elif descriptor.platform is None and only:
+                raise
+            else:
+                self.missing.append(Skipped(None, None, f"platform {descriptor.platform or 'unknown'}: {exc}"))
 
 
 def _gathered(store: Store, roots: Sequence[Descriptor], origin: Origin, skipped: list[Skipped]) -> list[_Found]:

@@ -83,7 +83,10 @@ def version_of(library: str) -> str:
         return ""
 
 
-_COMMON = ("__init__.py", "data.py", "errors.py", "globs.py", "limits.py", "memory.py", "model.py", "store")
+_COMMON = (
+    "__init__.py", "data.py", "errors.py", "globs.py", "limits.py", "memory.py", "model.py", "store",
+    "workfiles.py",
+)  # fmt: skip
 _RULES = (*_COMMON, "detect")
 _RECORDS = (
     *_RULES, "codec", "images/__init__.py", "images/documents.py", "images/source.py", "layers", "progress.py",
@@ -94,7 +97,7 @@ _PIPELINE = (
     "pipeline.py", "progress.py", "provenance", "records.py", "report", "scan", "selection.py", "unpack", "yamlfile.py",
 )  # fmt: skip
 
-_DETECTORS = ("cffi", "cryptography", "detect-secrets", "hyperscan", "pathspec", "pycparser", "PyYAML")
+_DETECTORS = ("detect-secrets", "hyperscan", "pathspec", "PyYAML")
 _CODECS = (
     "backports.zstd", "brotli", "inflate64", "isal", "multivolumefile", "psutil", "py7zr", "pybcj", "pycryptodomex",
     "pyppmd", "texttable", "zstandard",
