@@ -63,15 +63,15 @@ def parsed_meta(raw: bytes) -> Meta:
 def applied(metas: Sequence[Meta], *, symlink: bool = False) -> Meta:
     """Return the metadata of a file to which an engine applied that of each of its names, in order.
 
-    Owner and mode are the last name's, and so is the time of all but symbolic links. Extended attributes add up; but
-    each change of owner takes a file its capabilities.
+    The owner is the last name's, and so are mode and time of all but symbolic links, whose own stay. Extended
+    attributes add up; but each change of owner takes a file its capabilities.
     """
     xattrs: dict[str, str] = {}
     for meta in metas:
         xattrs.pop(_CAPABILITY, None)
         xattrs |= meta.xattrs
-    timed = metas[0] if symlink else metas[-1]
-    return replace(metas[-1], mtime_ns=timed.mtime_ns, device=metas[0].device, xattrs=xattrs)
+    own = metas[0] if symlink else metas[-1]
+    return replace(metas[-1], mode=own.mode, mtime_ns=own.mtime_ns, device=metas[0].device, xattrs=xattrs)
 
 
 def _nanoseconds(text: str) -> int:
@@ -128,8 +128,8 @@ def linked(own: Header, path: str, target: str, metas: Sequence[Header]) -> byte
 
 def _with_meta(header: Header, metas: Sequence[Header]) -> bytearray:
     block, last = bytearray(header.block), metas[-1].block
-    timed = metas[0].block if metas[0].kind is Kind.SYMLINK else last
-    block[100:124], block[136:148] = last[100:124], timed[136:148]
+    own = metas[0].block if metas[0].kind is Kind.SYMLINK else last
+    block[100:108], block[108:124], block[136:148] = own[100:108], last[108:124], own[136:148]
     return block
 
 

@@ -101,6 +101,8 @@ def _write(tree: Shown, below: Shown, name: str, member: tarfile.TarInfo, body: 
     if member.islnk():
         if target is None or target["kind"] == "folder" or link == name:
             raise Refused
+        if target["kind"] == "symlink":  # its mode and time stay
+            shown = {"uid": member.uid, "gid": member.gid}
         target |= {**shown, "xattrs": {**target.get("xattrs", {}), **xattrs}}
         tree[name] = target
         return
