@@ -50,12 +50,15 @@ class Listing:
 
     def add(self, header: Header) -> None:
         """Append an entry, or note what it removes. How many there may be, the walker of the tar says."""
-        before = len(self.paths)
-        self._add(header)
-        self.texts.note(header, before if len(self.paths) > before else None, linked=before in self.links)
+        entry, path = len(self.paths), self._resolver.real(header.path)
+        if header.kind is Kind.FILE and path and WHITEOUT not in path and path not in self._resolver.noted:
+            self._append(path, Kind.FILE, header)
+        else:
+            self._add(path, header)
+        self.texts.note(header, entry if len(self.paths) > entry else None, linked=entry in self.links)
 
-    def _add(self, header: Header) -> None:
-        path, kind, link = self._resolver.real(header.path), header.kind, header.link
+    def _add(self, path: str, header: Header) -> None:
+        kind, link = header.kind, header.link
         if WHITEOUT in path and self._removes(path):
             if header.size:  # never extracted, and still in the tar
                 self._append(path, Kind.WHITEOUT, header)

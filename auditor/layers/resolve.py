@@ -22,6 +22,8 @@ class PathResolver:
         self._folders: dict[str, str] = {}  # real path of each folder asked for
         self._walked: set[str] = set()  # real folders that the paths in `_folders` lead through
         self._above: set[str] = set()  # folders that hold a link, directly or below
+        self.noted: set[str] = set()
+        """Real paths of links, and of folders that hold one: of what else is put there `put` has to be told."""
         self._limits = current()
         self._steps, self._memory = self._limits.link_steps, self._limits.paths_bytes  # that are left
         self._last = ""  # the folder of the path before
@@ -62,9 +64,11 @@ class PathResolver:
         if path in self._walked or path in self._links:
             self._forget()
         self._links[path] = link
+        self.noted.add(path)
         parent = path.rpartition("/")[0]
         while parent and parent not in self._above:
             self._above.add(parent)
+            self.noted.add(parent)
             parent = parent.rpartition("/")[0]
 
     def _forget(self) -> None:
