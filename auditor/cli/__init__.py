@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> None:
     signals = Signals()
     try:
         signals.arm()
-        status = _run(arguments)
+        status = _run(arguments, signals)
         signals.disarm()
     except (KeyboardInterrupt, Terminated) as exc:
         status = _ended(exc)
@@ -96,14 +96,24 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(status)
 
 
-def _run(arguments: list[str] | None) -> int:
+def _called(arguments: list[str] | None, signals: Signals) -> Any:
+    try:
+        status = group.main(arguments, prog_name=PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+    except BaseException as exc:
+        if signals.raised:
+            raise signals.error() from exc  # whatever else fails on the way out
+        raise
+    return status
+
+
+def _run(arguments: list[str] | None, signals: Signals) -> int:
     from auditor.errors import AuditError, reason
     from auditor.memory import keep_off_disk
 
     keep_off_disk()
     try:
-        status = group.main(arguments, prog_name=PROGRAM, standalone_mode=False)
-        sys.stdout.flush()
+        status = _called(arguments, signals)
     except click.exceptions.Exit as exc:
         status = exc.exit_code
     except click.UsageError as exc:

@@ -80,12 +80,17 @@ class Signals:
             return
         self._waiting, self._place, self.raised = number, None, True
         self._alarm(GRACE_S)
-        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+        raise self.error()
+
+    def error(self) -> KeyboardInterrupt | Terminated:
+        """Return what the signal that came raises."""
+        return KeyboardInterrupt() if self._waiting in (None, signal.SIGINT) else Terminated(self._waiting)
 
     def _is_locking(self, frame: FrameType | None) -> bool:
         """Whether the main thread may be taking or giving back a lock.
 
-        Where it stands at the same instruction as at the last look, it waits for a lock, which an exception ends well.
+        Where it stands at the same instruction as at the last look, it waits for a lock, which an exception ends well;
+        but for a condition's own lock, which must be taken again before all else.
         """
         self._looks += 1
         if frame is None or self._looks > _MOST_LOOKS:
@@ -94,7 +99,8 @@ class Signals:
         if name not in _LOCKING and not name.startswith("<frozen importlib"):
             return False
         before, self._place = self._place, (frame, frame.f_lasti)
-        return before is None or before[0] is not frame or before[1] != frame.f_lasti
+        waits = before is not None and before[0] is frame and before[1] == frame.f_lasti
+        return not waits or frame.f_code.co_name == "_acquire_restore"
 
     def _alarm(self, after_s: float) -> None:
         signal.signal(signal.SIGALRM, self._rang)

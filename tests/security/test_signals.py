@@ -23,23 +23,22 @@ LINES = (
     "flatten a.tar -o flat.oci --compress gzip --proof proof.json",
     "flatten a.tar -o flat.tar --force --minimal",
     "scan a.tar -q --no-cache -o r.html -o r.json",
-    "scan a.tar -q --cache-dir fresh --rule github-pat --rule github-app-token",
+    "scan a.tar -q --cache-dir fresh --rule github-pat --rule github-oauth-token",
     "recover a.tar /gone.txt -o back.txt --force",
     "hook install",
     "hook run",
 )
-# Counts what the main thread calls; at one of these events it sends itself a signal. A run that hangs ends with 1.
+# Counts what the main thread calls in locks of Python, or elsewhere; at one of these events it sends itself a signal.
+# A run that hangs ends with 1. The code says that it is of threading.py, and so is what the signal seems to come in.
 COUNTED = """
-import atexit, faulthandler, os, signal, sys
+import atexit, concurrent.futures.thread, faulthandler, os, queue, signal, sys, threading
 faulthandler.dump_traceback_later(240, exit=True)
+own = {{m.__file__ for m in (threading, queue, concurrent.futures._base, concurrent.futures.thread)}}
 seen, wanted, number, locks = 0, {wanted}, {number}, {locks}
 def profile(frame, event, argument):
     global seen
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL or (frame.f_code.co_filename in own) is not locks:
         return  # the program has not begun, or is done
-    name = frame.f_code.co_filename
-    if locks and not (name.endswith(("threading.py", "queue.py", "_base.py", "thread.py")) and "return" in event):
-        return
     seen += 1
     if seen == wanted:
         os.kill(os.getpid(), number)
@@ -47,6 +46,8 @@ def told():
     sys.setprofile(None)
     os.write(2, f"events: {{seen}}\\n".encode())
 atexit.register(told)
+if locks:
+    profile.__code__ = profile.__code__.replace(co_filename=threading.__file__)
 sys.setprofile(profile)
 """
 
@@ -68,30 +69,40 @@ def points(done: Done, count: int) -> list[int]:
     return sorted({1 + total * part // count for part in range(count)})
 
 
+OUTPUTS = ("flat.oci", "flat.tar", "proof.json", "r.html", "r.json", "back.txt", ".git/hooks/pre-push")
+
+
+def interrupted(place: Place, line: str, wanted: int, number: signal.Signals, *, locks: bool = False) -> Done | None:
+    """Run a line with a signal at a point; None where threads were quicker and the run did not come so far."""
+    for name in OUTPUTS:
+        (place.cli.folder / name).unlink(missing_ok=True)
+    done = counted(place, line, wanted, number, locks=locks)
+    if b"events: " in done.err and int(done.err.decode().rpartition("events: ")[2]) < wanted:
+        return None
+    assert done.status == 128 + number, (wanted, done)
+    assert b"Traceback" not in done.err and done.err.count(b"image-audit: ") == 1, (wanted, done)
+    return done
+
+
 @pytest.mark.parametrize("line", LINES)
 def test_at_any_call_it_ends_and_leaves_nothing(place: Place, line: str) -> None:
     whole = counted(place, line)
-    for name in ("flat.oci", "flat.tar", "proof.json", "r.html", "r.json", "back.txt", ".git/hooks/pre-push"):
+    for name in OUTPUTS:
         (place.cli.folder / name).unlink(missing_ok=True)
     before = files(place)
     for at, wanted in enumerate(points(whole, 12)):
-        number = NUMBERS[at % len(NUMBERS)]
-        done = counted(place, line, wanted, number)
-        assert done.status == 128 + number, (wanted, done)
-        assert b"Traceback" not in done.err and done.err.count(b"image-audit: ") == 1, (wanted, done)
-        assert not {path for path in files(place) - before if path.name.startswith(".")}, (wanted, done)
-        assert len(files(place) - before) <= 2, (wanted, done)
+        interrupted(place, line, wanted, NUMBERS[at % len(NUMBERS)])
+        left = {path.name for path in files(place) - before}
+        assert not {name for name in left if name.startswith(".")}, wanted
+        assert ("flat.oci" in left) == ("proof.json" in left), wanted
 
 
 @pytest.mark.parametrize("line", [LINES[0], LINES[2]])
 def test_between_a_lock_and_its_keeper_it_does_not_hang(place: Place, line: str) -> None:
     """An exception there would leave the lock held for ever, and the threads that wait for it."""
     whole = counted(place, line, locks=True)
-    for name in ("flat.oci", "proof.json", "r.html", "r.json"):
-        (place.cli.folder / name).unlink(missing_ok=True)
-    for wanted in points(whole, 20):
-        done = counted(place, line, wanted, signal.SIGTERM, locks=True)
-        assert done.status == 128 + signal.SIGTERM and b"Traceback" not in done.err, (wanted, done)
+    ended = [interrupted(place, line, wanted, signal.SIGTERM, locks=True) for wanted in points(whole, 20)]
+    assert sum(done is not None for done in ended) > len(ended) // 2
 
 
 # Sends a signal when the so-many-th module is imported after the program began.
