@@ -150,9 +150,15 @@ def _notes(made: Made, item: Listed) -> list[dict[str, str]]:
     """Return the annotations of the root's descriptors: those it had, or with the names that it is to have."""
     had = [dict(notes) for notes in item.roots] or [{}]
     if not made.renamed and any(notes.keys() & set(NAMES) for notes in had):
-        return had
+        return [_completed(notes, made.names) for notes in had]
     rest = {key: value for key, value in had[0].items() if key not in NAMES}
     return [{**rest, CONTAINERD_NAME: name, REF_NAME: _tag(name)} for name in made.names] or [rest]
+
+
+def _completed(notes: dict[str, str], names: Sequence[str]) -> dict[str, str]:
+    """Add the name that manifest.json gave, where index.json has its tag alone: Podman goes by the latter."""
+    full = next((name for name in names if ":" in name and _tag(name) == notes.get(REF_NAME)), None)
+    return notes if full is None or CONTAINERD_NAME in notes else {CONTAINERD_NAME: full, **notes}
 
 
 def _tag(name: str) -> str:
