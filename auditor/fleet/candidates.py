@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from auditor.errors import NotFound
 from auditor.fleet.manifests import Leaf, known_leaves, known_times, made
 from auditor.fleet.store import Store
-from auditor.images import manifest
+from auditor.images import index, manifest
 from auditor.images.descriptors import Descriptor, platform_matches
 from auditor.images.manifest import Origin
 from auditor.images.registry import Repository
@@ -30,7 +30,7 @@ def parts_of(repository: Repository, root: Descriptor, store: Store) -> tuple[tu
 
     An image that the store knows is not read for that.
     """
-    leaves = [Leaf(own, _subject(own)) for own, _ in manifest.leaves(repository, [root])]
+    leaves = [Leaf(own, _subject(own)) for own, _ in index.leaves(repository, [root])]
     first = next((leaf.descriptor for leaf in leaves if leaf.subject is None), None)
     if first is None:
         return tuple(leaves), None

@@ -209,7 +209,7 @@ def _tried(read: Callable[[], Sequence[Image]], wrong: list[ImageError]) -> Sequ
 
 
 class _Archive:
-    """The manifest.Store of an archive's members."""
+    """The index.Store of an archive's members."""
 
     def __init__(self, members: Members, what: str) -> None:
         self._members, self._what, self._tally = members, what, Tally(what)

@@ -33,7 +33,7 @@ def _read(path: Path) -> bytes:
 
 
 class _Folder:
-    """The manifest.Store of a layout's `blobs` folder."""
+    """The index.Store of a layout's `blobs` folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -8,56 +8,24 @@ attestation-storage.md, and what Docker 26 and Podman 5 were seen to pull.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from auditor.errors import Damaged, ImageError, NotFound, Unreachable
-from auditor.images.descriptors import (
-    Descriptor,
-    parse_config,
-    parse_descriptor,
-    parse_descriptors,
-    platform_matches,
-    strings,
-)
-from auditor.images.documents import Documents, Tally, folded, parse_json, parse_object, quiet_json, spelled
-from auditor.images.source import Content, Image, Layer, Listed, Passed
+from auditor.images.descriptors import Descriptor, parse_config, parse_descriptor, platform_matches, strings
+from auditor.images.documents import Documents, Tally, parse_json, parse_object, quiet_json, spelled
+from auditor.images.index import CACHE_CONFIG, INDEXES, MANIFEST_KEYS, MANIFESTS, Found, Store, Top, gathered
+from auditor.images.source import Image, Layer, Listed
 from auditor.limits import current, named
-from auditor.model import Config, DiffID, Digest, Platform, Skipped
+from auditor.model import Config, DiffID, Platform, Skipped
 
-_INDEXES = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-)
-_MANIFESTS = (
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-)
-ACCEPT = ", ".join(_INDEXES + _MANIFESTS)
+ACCEPT = ", ".join(INDEXES + MANIFESTS)
 REF_NAME = "org.opencontainers.image.ref.name"
 CONTAINERD_NAME = "io.containerd.image.name"
 _TITLE = "org.opencontainers.image.title"
-_CACHE_CONFIG = "application/vnd.buildkit.cacheconfig.v0"
 _IMAGE_CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
-_MANIFEST = folded(
-    "schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "blobs", "fsLayers", "annotations",
-    "subject",
-)  # fmt: skip
-_LISTED_KEYS = ("annotations", "platform", "artifactType")
-
-
-class Store(Protocol):
-    """Where blobs lie by their digest: a folder, an archive, a repository."""
-
-    def document(self, descriptor: Descriptor) -> bytes:
-        """Return a JSON blob, verified. Raises NotFound, Damaged."""
-        ...
-
-    def content(self, descriptor: Descriptor) -> Content | Passed:
-        """Return a layer's bytes. Raises NotFound where that is known without a read."""
-        ...
 
 
 Failed = Callable[[str, Exception], None]
@@ -81,61 +49,6 @@ class Origin:
             self.failed(name, error)
 
 
-@dataclass(frozen=True, slots=True)
-class Trail:
-    """The way from a root to a manifest: the root's descriptor, the digest of the outermost index, what indexes say."""
-
-    root: Descriptor
-    index: Digest | None = None
-    above: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    def below(self, digest: Digest, document: Mapping[str, Any]) -> Trail:
-        """Return the way on through an index; what an inner index says wins."""
-        annotations = {**self.above.get("annotations", {}), **strings(document.get("annotations"))}
-        more = {"annotations": annotations} if annotations else {}
-        kind = document.get("artifactType")
-        kept = {"artifactType": kind} if isinstance(kind, str) else {}
-        return Trail(self.root, self.index or digest, {**self.above, **kept, **more})
-
-
-@dataclass(frozen=True, slots=True)
-class Top:
-    """What index.json says: its own annotations, and those of its descriptors, by the digest that they name."""
-
-    annotations: Mapping[str, str]
-    roots: Mapping[Digest, tuple[Mapping[str, str], ...]]
-
-    @classmethod
-    def of(cls, roots: Sequence[Descriptor], annotations: Mapping[str, str]) -> Top:
-        """Collect the annotations of descriptors: one image may have several names."""
-        found: dict[Digest, list[Mapping[str, str]]] = {}
-        for root in roots:
-            found.setdefault(root.digest, []).append(root.annotations)
-        return cls(annotations, {digest: tuple(notes) for digest, notes in found.items()})
-
-
-@dataclass(slots=True)
-class _Found:
-    """A manifest, and every way that leads to it."""
-
-    descriptor: Descriptor
-    ways: list[tuple[Descriptor, Trail]]
-
-    def wanted(self, platform: str | None) -> bool:
-        """Whether some index lists it for the platform; one that no index gives a platform may be for any."""
-        return any(own.platform is None or platform_matches(platform, own.platform) for own, _ in self.ways)
-
-    def listed(self, top: Top) -> tuple[Listed, ...]:
-        """Return how indexes list it; a manifest that index.json lists several times has one way from there."""
-        found: dict[tuple[object, ...], Listed] = {}
-        for own, trail in self.ways:
-            roots = top.roots.get(trail.root.digest, ())
-            entry = {key: own.raw[key] for key in _LISTED_KEYS if own.raw.get(key)}
-            key = (trail.root.digest, str(entry) if trail.index else "")
-            found.setdefault(key, Listed(entry, roots, trail.index, trail.above, top.annotations))
-        return tuple(found.values())
-
-
 def images(
     store: Store,
     roots: Sequence[Descriptor],
@@ -152,8 +65,8 @@ def images(
     attestations: dict[str, list[bytes]] = {}
     platforms: list[str] = []
     tally, top = Tally(origin.target), Top.of(roots, layout or {})
-    gathered = _gathered(store, roots, origin, opened.missing)
-    for leaf in gathered:
+    leaves = gathered(store, roots, origin.target, opened.missing)
+    for leaf in leaves:
         descriptor = leaf.descriptor
         if descriptor.is_attestation:
             statements = _statements(store, descriptor, tally)
@@ -163,7 +76,7 @@ def images(
                 continue
         platforms += [str(own.platform) for own, _ in leaf.ways if own.platform is not None]
         if leaf.wanted(origin.platform):
-            opened.add(descriptor, partial(_image, store, leaf, origin, tally, top), only=len(gathered) == 1)
+            opened.add(descriptor, partial(_image, store, leaf, origin, tally, top), only=len(leaves) == 1)
     origin.tell(opened.failures, alone=not opened.images)
     wanted = [image for image in opened.images if _is_for(image, origin.platform) or not image.stacked]
     if not wanted:
@@ -203,16 +116,6 @@ class _Opened:
                 self.missing.append(Skipped(None, None, f"platform {descriptor.platform or 'unknown'}: {exc}"))
 
 
-def _gathered(store: Store, roots: Sequence[Descriptor], origin: Origin, skipped: list[Skipped]) -> list[_Found]:
-    """Return each manifest once, with all ways to it. Raises Damaged where there are too many."""
-    found: dict[Digest, _Found] = {}
-    for descriptor, trail in leaves(store, roots, skipped=skipped):
-        found.setdefault(descriptor.digest, _Found(descriptor, [])).ways.append((descriptor, trail))
-        if len(found) > current().manifests:
-            raise Damaged(f"{origin.target}: more than {current().manifests} manifests {named('manifests')}")
-    return list(found.values())
-
-
 def _is_for(image: Image, platform: str | None) -> bool:
     """Whether an image is for a platform: an index's word counts, for engines pull by it; else the config's."""
     return any(item.entry.get("platform") for item in image.listed) or platform_matches(platform, image.config.platform)
@@ -233,75 +136,10 @@ def _names(listed: Sequence[Listed]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def leaves(
-    store: Store,
-    roots: Sequence[Descriptor],
-    depth: int = 0,
-    trail: Trail | None = None,
-    seen: set[Digest] | None = None,
-    skipped: list[Skipped] | None = None,
-) -> Iterator[tuple[Descriptor, Trail]]:
-    """Walk indexes to manifests, in order; yield each with its way.
-
-    An index that was `seen` is not entered again: four levels of a thousand entries would have no end. Malformed
-    entries are added to `skipped`; where that is None they raise Damaged.
-    """
-    seen = set() if seen is None else seen
-    for descriptor in roots:
-        own = trail or Trail(descriptor)
-        what = f"index {descriptor.digest}"
-        if descriptor.media_type in _MANIFESTS:
-            yield descriptor, own
-            continue
-        if descriptor.digest in seen:
-            continue
-        try:
-            document = spelled(parse_object(_listed_document(store, descriptor, trail), what), _MANIFEST, what)
-        except NotFound:
-            yield descriptor, own  # the caller finds out again, and knows what else there is
-            continue
-        children = document.get("manifests")
-        layers = document.get("layers")
-        if not isinstance(children, list) or layers is not None:
-            yield descriptor, own
-        if not isinstance(children, list) or (not children and layers is not None):
-            continue
-        if depth >= current().index_depth:
-            raise Damaged(f"{what}: more than {depth} indexes within one another {named('index-depth')}")
-        if len(children) > current().manifests:
-            raise Damaged(f"{what}: lists {len(children)} manifests {named('manifests')}")
-        seen.add(descriptor.digest)
-        parsed = parse_descriptors(children, what, skipped)
-        if _is_cache(parsed):
-            yield descriptor, own  # an index whose "manifests" are layers
-        else:
-            below = own.below(descriptor.digest, document)
-            yield from leaves(store, parsed, depth + 1, below, seen, skipped)
-
-
-def _listed_document(store: Store, descriptor: Descriptor, trail: Trail | None) -> bytes:
-    """Return a document. What an index lists under another media type a registry may have as a manifest all the same.
-
-    Docker and Podman pull it.
-    """
-    if trail is not None and descriptor.media_type not in (*_INDEXES, *_MANIFESTS):
-        try:
-            return store.document(replace(descriptor, media_type=_MANIFESTS[0]))
-        except NotFound:
-            pass
-    return store.document(descriptor)
-
-
-def _is_cache(children: Sequence[Descriptor]) -> bool:
-    """Whether an index is a BuildKit cache: layers and their config, and no manifest among them."""
-    types = {child.media_type for child in children}
-    return _CACHE_CONFIG in types and types.isdisjoint((*_INDEXES, *_MANIFESTS))
-
-
-def _image(store: Store, leaf: _Found, origin: Origin, tally: Tally, top: Top) -> Image:
+def _image(store: Store, leaf: Found, origin: Origin, tally: Tally, top: Top) -> Image:
     descriptor = leaf.descriptor
     what = f"{origin.target}: manifest {descriptor.digest}"
-    manifest = spelled(parse_object(store.document(descriptor), what), _MANIFEST, what)
+    manifest = spelled(parse_object(store.document(descriptor), what), MANIFEST_KEYS, what)
     if manifest.get("schemaVersion") == 1 and "layers" not in manifest:
         raise ImageError(f"{what}: Docker's schema 1, obsolete since 2017; pull and push it with a current engine")
     layers, config = _children(manifest, what)
@@ -389,7 +227,7 @@ def _children(manifest: dict[str, Any], what: str) -> tuple[list[Descriptor], De
     layers = [parse_descriptor(item, what) for item in listed]
     config = parse_descriptor(manifest["config"], what) if manifest.get("config") else None
     if config is None:
-        config = next((item for item in layers if item.media_type == _CACHE_CONFIG), None)
+        config = next((item for item in layers if item.media_type == CACHE_CONFIG), None)
         layers = [item for item in layers if item is not config]
     return layers, config
 
@@ -415,7 +253,7 @@ def _is_image_config(config: Descriptor, document: bytes, layers: int) -> bool:
 def _statements(store: Store, descriptor: Descriptor, tally: Tally) -> list[bytes] | None:
     """Return the in-toto statements of an attestation manifest; None where its layers are no JSON, but an image's."""
     what = f"attestation {descriptor.digest}"
-    document = spelled(parse_object(store.document(descriptor), what), _MANIFEST, what)
+    document = spelled(parse_object(store.document(descriptor), what), MANIFEST_KEYS, what)
     layers, _ = _children(document, what)
     if len(layers) > current().layers:
         raise Damaged(f"{what}: {len(layers)} layers {named('layers')}")

@@ -46,7 +46,7 @@ def repositories(client: Client) -> Iterator[str]:
 
 
 class Repository:
-    """The manifest.Store of one repository. `known` are documents by digest, which repositories may share."""
+    """The index.Store of one repository. `known` are documents by digest, which repositories may share."""
 
     def __init__(self, client: Client, name: str, known: MutableMapping[Digest, bytes] | None = None) -> None:
         self.client, self.name = client, name
