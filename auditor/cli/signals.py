@@ -60,8 +60,11 @@ class Signals:
         self._armed = True
 
     def disarm(self) -> None:
-        """Have a signal end the process at once again: all is done."""
+        """Have a signal end the process at once again: all is done. Raises what is still to be looked at again."""
         self._armed = False
+        if self._waiting is not None and not self.raised:
+            self.raised = True
+            raise self.error()
 
     def restore(self) -> None:
         """Give the signals back to the system, and remove what is left."""

@@ -257,7 +257,7 @@ class _Archive:
 
     def names(self) -> str:
         try:
-            names = [str(name) for entry in self._entries() for name in entry.get("RepoTags") or []]
+            names = [name for entry in self._entries() for name in _tags(entry)]
         except ImageError:
             return ""
         return f"; it has {', '.join(names[:10])}" if names else ""
@@ -288,12 +288,17 @@ class _Archive:
         layers = [
             self._docker_layer(normalise(path), diff_id) for path, diff_id in zip(paths, config.diff_ids, strict=True)
         ]
-        names = tuple(name for name in entry.get("RepoTags") or [] if isinstance(name, str))
-        return Image(origin.target, origin.transport, sha256(data), None, config, tuple(layers), names)
+        return Image(origin.target, origin.transport, sha256(data), None, config, tuple(layers), _tags(entry))
 
     def _docker_layer(self, path: str, diff_id: Any) -> Layer:
         member = self._member(path)
         return Layer(member, diff_id, _claimed(path), member.size if isinstance(member, FileSlice) else None)
+
+
+def _tags(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names that manifest.json gives an image."""
+    found = entry.get("RepoTags")
+    return tuple(name for name in found if isinstance(name, str)) if isinstance(found, list) else ()
 
 
 def _claimed(path: str) -> Digest | None:
