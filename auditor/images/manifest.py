@@ -157,7 +157,7 @@ def _image(store: Store, leaf: Found, origin: Origin, tally: Tally, top: Top) ->
     around = _around(listed, layers, annotations)
     if other := {key: text for key, text in descriptor.annotations.items() if own.get(key, text) != text}:
         around["descriptor"] = json.dumps({"annotations": other}).encode()
-    document = tally.take(store.document(config), parsed=True) if config and config.size != 0 else b"{}"
+    document = tally.take(store.document(config), parsed=True) if config else b"{}"
     if config and _is_image_config(config, document, len(layers)):
         parsed = parse_config(document, f"{origin.target}: config {config.digest}")
         diff_ids: Sequence[DiffID | None] = parsed.diff_ids or [None] * len(layers)  # Podman asks for none

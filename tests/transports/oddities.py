@@ -168,7 +168,7 @@ MANIFESTS: dict[str, tuple[Change, Change]] = {
     **{f"a config of type {kind}": (typed(kind), same) for kind in CONFIG_TYPES},
     "keys of the manifest in capitals": (lambda m: {key.upper(): item for key, item in m.items()}, same),
     "keys of the config in capitals": (same, _odd_rootfs),
-    "schema version 0": (lambda m: m.update(schemaVersion=0), same),
+    "a config of size 0": (lambda m: m["config"].update(size=0), same),
     "layers of type text/html": (_html_layers, same),
     "manifests that are null": (lambda m: m.update(manifests=None), same),
 }
