@@ -117,7 +117,7 @@ def _unpacked(path: str, data: bytes) -> None:
         unpacker.member_of(path, data, member)
 
 
-def _ignore(where: str, reason: str) -> None:
+def _ignore(where: str, reason: str, transient: bool) -> None:
     pass
 
 

@@ -6,7 +6,8 @@ import io
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, replace
-from typing import BinaryIO, ClassVar
+from functools import partial
+from typing import Any, BinaryIO, ClassVar
 
 from requests.utils import parse_header_links
 
@@ -158,15 +159,20 @@ def _listed(client: Client, path: str, scope: str, key: str) -> Iterator[str]:
         seen.add(path)
         if len(seen) > limits.registry_pages:
             raise Damaged(f"{what}: more than {limits.registry_pages} pages {named('registry-pages')}")
-        data, headers = client.document(path, scope)
-        names = parse_object(data, what).get(key)
-        for name in names if isinstance(names, list) else ():
+        names, path = client.budget().run(partial(_page, client, path, scope, what, key))
+        for name in names:
             if isinstance(name, str):
                 count += 1
                 if count > limits.registry_names:
                     raise Damaged(f"{what}: more than {limits.registry_names} names {named('registry-names')}")
                 yield name
-        path = _next_page(headers.get("Link", ""))
+
+
+def _page(client: Client, path: str, scope: str, what: str, key: str) -> tuple[list[Any], str]:
+    """Return one page of a list, and the address of the next one, an empty text where there is none."""
+    data, headers = client.document(path, scope)
+    names = parse_object(data, what).get(key)
+    return names if isinstance(names, list) else [], _next_page(headers.get("Link", ""))
 
 
 def _next_page(links: str) -> str:
