@@ -159,7 +159,8 @@ def _listed(client: Client, path: str, scope: str, key: str) -> Iterator[str]:
         seen.add(path)
         if len(seen) > limits.registry_pages:
             raise Damaged(f"{what}: more than {limits.registry_pages} pages {named('registry-pages')}")
-        names, path = client.budget().run(partial(_page, client, path, scope, what, key))
+        budget = client.budget()
+        names, path = budget.run(partial(_page, client, path, scope, what, key, budget))
         for name in names:
             if isinstance(name, str):
                 count += 1
@@ -168,9 +169,9 @@ def _listed(client: Client, path: str, scope: str, key: str) -> Iterator[str]:
                 yield name
 
 
-def _page(client: Client, path: str, scope: str, what: str, key: str) -> tuple[list[Any], str]:
+def _page(client: Client, path: str, scope: str, what: str, key: str, budget: RetryBudget) -> tuple[list[Any], str]:
     """Return one page of a list, and the address of the next one, an empty text where there is none."""
-    data, headers = client.document(path, scope)
+    data, headers = client.document(path, scope, budget=budget)
     names = parse_object(data, what).get(key)
     return names if isinstance(names, list) else [], _next_page(headers.get("Link", ""))
 
