@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,10 @@ from tests.images import (
     with_names,
 )
 
-BUILT = with_names(story()[0], "odd:1")
+# Tests that share an engine remove images by their ID: this one is no other's.
+NAME = f"odd-{os.getpid()}:1"
+BUILT = with_names(story()[0], NAME)
+BUILT.config["author"] = NAME
 DOCKER = "application/vnd.docker."
 Files = dict[str, bytes]
 

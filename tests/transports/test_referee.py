@@ -15,7 +15,7 @@ from auditor.pipeline import Request, audit
 from auditor.scan import Scanner
 from tests.images import digest
 from tests.transports import oddities
-from tests.transports.oddities import ARCHIVES, BUILT, MANIFESTS, Pusher
+from tests.transports.oddities import ARCHIVES, BUILT, MANIFESTS, NAME, Pusher
 
 
 def states(target: object, scanner: Scanner) -> list[set[tuple[str, str | None]]]:
@@ -41,10 +41,10 @@ def test_the_engine_loads_the_odd_archive(name: str, tmp_path: Path, engine: str
     path = oddities.archive(tmp_path / "odd.tar", name)
     subprocess.run(["docker", "-H", engine, "load", "-q", "-i", path], capture_output=True, check=True)
     shown = subprocess.run(
-        ["docker", "-H", engine, "image", "inspect", "-f", "{{.RootFS.Layers}}", "odd:1"],
+        ["docker", "-H", engine, "image", "inspect", "-f", "{{.RootFS.Layers}}", NAME],
         capture_output=True, check=True, text=True,
     ).stdout  # fmt: skip
-    subprocess.run(["docker", "-H", engine, "rmi", "-f", "odd:1"], capture_output=True, check=True)
+    subprocess.run(["docker", "-H", engine, "rmi", "-f", NAME], capture_output=True, check=True)
     assert shown.strip("[]\n").split() == [digest(data) for data in BUILT.layers]
 
 
