@@ -16,7 +16,7 @@ from tests.engines.checks import Judge
 from tests.engines.docker import Engine
 from tests.engines.generated import stack
 
-_CHUNKS, _EACH, _TRIES = 20, 16, 200
+_CHUNKS, _EACH, _TRIES = 19, 16, 200
 
 
 @pytest.fixture(scope="module")
