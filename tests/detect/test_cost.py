@@ -32,9 +32,12 @@ def cpu_s(work: Callable[[], object], times: int = 1) -> float:
 
 @pytest.fixture(scope="module")
 def ten_ms() -> float:
-    """How long the search takes here that takes 10 ms where the house's figures were measured."""
+    """Processor time here of a search that takes 10 ms on the reference machine, and half as much again.
+
+    The half more is for noise: a neighbour on the machine changes one measurement by that much.
+    """
     pattern, text = _REFERENCE
-    return cpu_s(lambda: pattern.search(text), 3)
+    return 1.5 * cpu_s(lambda: pattern.search(text), 3)
 
 
 def test_no_pattern_repeats_without_end() -> None:
