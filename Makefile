@@ -24,13 +24,14 @@ lint: $(VENV)/installed  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tools.structure
 
 docs: $(VENV)/installed  ## What is generated: the list of rules, the commands, the manual page, the config file's keys, the limits
-	$(BIN)/python -m auditor.detect.pages > docs/rules.md
+	$(BIN)/python -m auditor.rulebook.pages > docs/rules.md
 	$(BIN)/python -m auditor.cli.manual > man/image-audit.1
 	$(BIN)/python -m auditor.cli.pages > docs/commands.md
-	$(BIN)/python -m auditor.keys docs/configuration.md
-	$(BIN)/python -m auditor.limits docs/security.md
+	$(BIN)/python -m auditor.config.keys docs/configuration.md
+	$(BIN)/python -m auditor.core.limits docs/security.md
 
 docs-site: $(VENV)/installed  ## The docs as a site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

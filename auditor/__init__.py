@@ -12,24 +12,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from auditor.api import Options, Report, audit
-    from auditor.errors import AuditError
-    from auditor.model import Confidence, Finding, Severity, State
-    from auditor.pipeline import Audit
+from auditor.core.version import __version__ as __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from auditor.api.audit import Options, Report, audit
+    from auditor.core.errors import AuditError
+    from auditor.core.model import Confidence, Finding, Severity, State
+    from auditor.pipeline import Audit
 
 _HOMES = {
     "Audit": "pipeline",
-    "AuditError": "errors",
-    "Confidence": "model",
-    "Finding": "model",
-    "Options": "api",
-    "Report": "api",
-    "Severity": "model",
-    "State": "model",
-    "audit": "api",
+    "AuditError": "core.errors",
+    "Confidence": "core.model",
+    "Finding": "core.model",
+    "Options": "api.audit",
+    "Report": "api.audit",
+    "Severity": "core.model",
+    "State": "core.model",
+    "audit": "api.audit",
 }
 __all__ = [
     "Audit",

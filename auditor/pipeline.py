@@ -1,6 +1,6 @@
 """The pipeline: a target to its images, their layers to records, records to fates, matches and fates to findings.
 
-    open_target ─► Records ─► check ─► Trace ─► collect ─► Audit
+    open_target ─► Records ─► check ─► FileHistory ─► collect ─► Audit
                    (costly, pure, cached)  (cheap)
 
 Read this file first.
@@ -15,25 +15,25 @@ from typing import Any, BinaryIO
 
 from auditor.advice.flatten import FlattenAdvice, flatten_advice
 from auditor.advice.remedy import advice, recover_command
+from auditor.core.errors import AuditError, Damaged, reason, without_logins
+from auditor.core.globs import MASK, fits_masked
+from auditor.core.model import Digest, Finding, Platform, Skipped, Step, Version
 from auditor.detect.rules import Ruleset
-from auditor.errors import AuditError, Damaged, reason, without_logins
-from auditor.findings import Stack, collect, display
-from auditor.globs import MASK, fits_masked
+from auditor.findings.collect import Stack, collect, display
+from auditor.findings.selection import Ignored, Selection
 from auditor.images.archive import Visit
 from auditor.images.base import Base, found_base, named_base
 from auditor.images.resolve import open_target
 from auditor.images.source import Image, Layer, Passed
-from auditor.layers.history import layers_of_steps, step_of_layer
-from auditor.layers.index import LayerIndex
+from auditor.layers.build_steps import layers_of_steps, step_of_layer
+from auditor.layers.file_history import FileHistory
+from auditor.layers.layer_index import LayerIndex
 from auditor.layers.listing import plain_file
 from auditor.layers.stats import HiddenFiles, LayerStats, hidden_files, layer_stats
-from auditor.layers.trace import Trace
-from auditor.model import Digest, Finding, Platform, Skipped, Step, Version
 from auditor.provenance import Packages
-from auditor.records import Records
 from auditor.scan import LayerRecord, Scanner
 from auditor.scan.masker import TextMasker
-from auditor.selection import Ignored, Selection
+from auditor.store.records import Records
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Audit:
     ruleset: Ruleset
     base: Base | None
     records: Sequence[LayerRecord]
-    trace: Trace
+    trace: FileHistory
     stats: tuple[LayerStats, ...]
     history: tuple[Step, ...]
     step_layers: tuple[int | None, ...]
@@ -169,7 +169,7 @@ def audit_image(image: Image, scanner: Scanner, request: Request, source: Record
     """Audit one image; `source` gives its layers' records."""
     source.fetch(image)
     records = [_record(image, number, source) for number in range(len(image.layers))]
-    trace = Trace([record.listing for record in records], stacked=image.stacked)
+    trace = FileHistory([record.listing for record in records], stacked=image.stacked)
     base = named_base(request.base, image) if request.base else found_base(image)
     steps = layers_of_steps(image.config.history, len(records))
     packages = Packages(records)

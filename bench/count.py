@@ -15,11 +15,11 @@ from collections import Counter
 from pathlib import Path
 from types import FrameType
 
+from auditor.detect.builtin_rules import shipped_rules
+from auditor.detect.detect_secrets_plugins import plugin_rules
+from auditor.detect.engines import Pass
 from auditor.detect.hits import Hits
-from auditor.detect.passes import Pass
-from auditor.detect.plugins import plugin_rules
 from auditor.detect.rules import Ruleset, select
-from auditor.detect.shipped import shipped_rules
 from auditor.scan import Scanner
 from tests.images import gzipped, layer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import random
 
-from auditor.detect.examples import fill
+from auditor.rulebook.examples import fill
 
 _LINES = {
     "srv/decoys/placeholders.env": (

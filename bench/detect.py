@@ -13,13 +13,13 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from auditor.detect.plugins import plugin_rules
+from auditor.core.model import Confidence
+from auditor.detect.detect_secrets_plugins import plugin_rules
 from auditor.detect.rules import builtin_rules, select
-from auditor.model import Confidence
+from auditor.findings.selection import Selection
 from auditor.pipeline import Request, audit
-from auditor.records import Records
 from auditor.scan import Scanner
-from auditor.selection import Selection
+from auditor.store.records import Records
 from bench.lab import Judge, Lab, lab
 from tests.images import write_files
 

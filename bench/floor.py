@@ -8,8 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from auditor.detect.detect_secrets_plugins import plugin_rules
 from auditor.detect.matcher import Matcher
-from auditor.detect.plugins import plugin_rules
 from auditor.detect.rules import builtin_rules, select
 
 BLOCK = 4 << 20

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from auditor.detect.examples import fill
+from auditor.rulebook.examples import fill
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from auditor.data import data_path
+from auditor.core.model import Confidence, Finding, State
+from auditor.core.package_data import data_path
 from auditor.detect.rules import rule_files
-from auditor.model import Confidence, Finding, State
 from auditor.pipeline import Audit
 from bench.decoys import decoys
 from bench.formats import Format, format_files

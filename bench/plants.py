@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
 
-from auditor.detect.examples import fill, outline
-from auditor.detect.proof import path_for
+from auditor.core.model import Confidence, State
 from auditor.detect.rules import Rule, load_file
-from auditor.model import Confidence, State
+from auditor.rulebook.example_check import path_for
+from auditor.rulebook.examples import fill, outline
 from bench.metadata import ONCE, PLACES
 from bench.ways import REPOSITORIES, WAYS, Way
 

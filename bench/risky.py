@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from auditor.detect.examples import fill
+from auditor.rulebook.examples import fill
 
 _WORDS = ("Winter", "harbor", "Falcon", "mango", "Ostrich", "granite", "Velvet", "pixel", "Quasar", "timber")
 _WEAK = ("monkey1987", "iloveyou2much", "sup3rman!", "tr0ub4dor", "summer2019", "blink182", "p4ssw0rd!x", "starwars77")

@@ -19,8 +19,8 @@ from urllib.parse import quote
 
 import py7zr
 
+from tests.extract.build import cpio, deb, rpm
 from tests.images import gzipped, image, layer, whiteout, zstd
-from tests.unpack.build import cpio, deb, rpm
 
 _NAME = "conf/app.env"
 

@@ -6,8 +6,8 @@ import struct
 import tarfile
 import zlib
 
+from tests.extract.build import cpio, deb, rpm
 from tests.images import digest, file, gzipped, image, layer, symlink, whiteout, zstd
-from tests.unpack.build import cpio, deb, rpm
 
 _RULE = b"""- id: acme-token
   name: Acme token

@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import islice
 
+from auditor.codec.descriptors import Descriptor, parse_config
 from auditor.codec.sparse import expanded, real_size
 from auditor.codec.tar import Header, Walker
-from auditor.errors import Damaged, ImageError
+from auditor.codec.verify import sha256
+from auditor.core.errors import Damaged, ImageError
+from auditor.core.limits import Limits
+from auditor.extract import Unpacker
 from auditor.images import manifest
-from auditor.images.archive import layout_roots, sha256
-from auditor.images.descriptors import Descriptor, parse_config
+from auditor.images.archive import layout_roots
 from auditor.images.manifest import Origin
 from auditor.images.source import Passed
-from auditor.limits import Limits
-from auditor.unpack import Unpacker
 from fuzz import texts
 
 _LIMITS = Limits(member_bytes=1 << 20, unpacked_bytes=4 << 20, file_time=5)

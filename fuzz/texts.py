@@ -16,14 +16,14 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPHeaderDict, HTTPResponse
 
-from auditor.config import load_settings
+from auditor.config.file import load_settings
+from auditor.core.errors import AuditError, ConfigError, DockerfileError, RuleError
 from auditor.detect.rules import Ruleset, read_file
-from auditor.errors import AuditError, ConfigError, DockerfileError, RuleError
-from auditor.images import reach
-from auditor.images.client import Client
-from auditor.images.login import Login
-from auditor.images.reference import parse_reference
-from auditor.images.registry import Repository, repositories
+from auditor.registry import address_guard
+from auditor.registry.authentication import Login
+from auditor.registry.client import Client
+from auditor.registry.reference import parse_reference
+from auditor.registry.repository import Repository, repositories
 from auditor.scan import Scanner
 
 _MOST = 50  # names of a list that are looked at
@@ -52,7 +52,7 @@ def config(data: bytes) -> None:
 
 def baseline(data: bytes) -> None:
     """Parse a baseline; what is written of it reads the same again."""
-    from auditor.baseline import load_baseline
+    from auditor.findings.baseline import load_baseline
 
     with _Written(data, "baseline.yaml") as path:
         try:
@@ -106,7 +106,7 @@ def registry(data: bytes) -> None:
     ):
         try:
             # It asks where hosts are, and waits before it asks again.
-            with patch.object(reach, "zones", return_value=[]), patch("time.sleep"):
+            with patch.object(address_guard, "zones", return_value=[]), patch("time.sleep"):
                 ask()
         except AuditError:
             pass

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
+from auditor.detect.builtin_rules import shipped_rules
+from auditor.detect.detect_secrets_plugins import plugin_rules
 from auditor.detect.matcher import Matcher
-from auditor.detect.plugins import plugin_rules
 from auditor.detect.rules import Ruleset, builtin_rules, select
-from auditor.detect.shipped import shipped_rules
 from auditor.scan import Scanner
 from tests.browser import browser, open_page
 from tests.fleet.proxy import Proxy

@@ -15,7 +15,7 @@ from typing import Any
 
 import zstandard
 
-from auditor.detect.examples import fill
+from auditor.rulebook.examples import fill
 
 GITHUB_TOKEN = "ghp_{base62:30}{crc32}"
 OCI = "application/vnd.oci.image."

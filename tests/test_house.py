@@ -5,64 +5,24 @@ from __future__ import annotations
 import ast
 import inspect
 import tomllib
-from pathlib import Path
 
-from auditor import __version__, errors
+from auditor import __version__
+from auditor.core import errors
+from tools import structure
 
-PACKAGE = Path(errors.__file__).parent
-# A module imports only from rooms above its own.
-ROOMS = (
-    ("errors", "data", "progress", "memory", "limits", "workfiles"),
-    ("model",),
-    ("globs",),
-    ("codec",),
-    ("images",),
-    ("layers",),
-    ("store",),
-    ("detect",),
-    ("unpack",),
-    ("scan",),
-    ("records",),
-    ("provenance",),
-    ("headers", "findings", "selection", "verify"),
-    ("advice",),
-    ("pipeline",),
-    ("rebuild",),
-    ("report",),
-    ("dockerfile",),
-    ("keys", "yamlfile"),
-    ("config", "baseline"),
-    ("effective",),
-    ("api",),
-    ("fleet",),
-    ("hook",),
-    ("cli", "__main__"),
-)
+PACKAGE = structure.PACKAGE
 LONGEST = 50
 """Lines of a function."""
 ABOUT_ALL = ("bench", "browser", "docs", "engines", "hostile", "security", "transports")
 """Folders of tests that are of no one room: the last reads images in every form."""
 ABOUT_THE_WHOLE = ("deploy", "house", "scan")
-FLOOR = {name: number for number, names in enumerate(ROOMS) for name in names}
 
 
-def imports(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("auditor."):
-            found.add(str(node.module).split(".")[1])
-        elif isinstance(node, ast.ImportFrom) and node.module == "auditor":
-            found |= {alias.name for alias in node.names if alias.name != "__version__"}
-    return found
-
-
-def test_a_module_imports_only_from_rooms_above_it() -> None:
-    for path in PACKAGE.rglob("*.py"):
-        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        if room == "__init__":
-            continue
-        for used in imports(path):
-            assert FLOOR[used] <= FLOOR[room], f"{path.name} in {room} imports {used}"
+def test_the_structure_holds() -> None:
+    """`make lint` prints the figures; tests hold those that are about imports and names of modules."""
+    known = structure.modules()
+    held = (structure.cycle(known), structure.upward(known), structure.roots(known), structure.module_names(known))
+    assert [(figure.title, *figure.places) for figure in held if not figure.holds] == []
 
 
 def test_no_function_is_longer_than_a_screen() -> None:
@@ -80,9 +40,9 @@ def test_no_function_is_longer_than_a_screen() -> None:
 def test_tests_lie_where_what_they_test_does() -> None:
     tests = PACKAGE.parent / "tests"
     rooms = {path.relative_to(tests).parts[0] for path in tests.glob("*/**/test_*.py")}
-    assert rooms <= {*FLOOR, *ABOUT_ALL}
+    assert rooms <= {*structure.ORDER, *ABOUT_ALL}
     modules = {path.stem.removeprefix("test_") for path in tests.glob("test_*.py")}
-    assert modules <= {*FLOOR, *ABOUT_THE_WHOLE}
+    assert modules <= {*structure.ORDER, *ABOUT_THE_WHOLE}
 
 
 def test_the_version_stands_in_one_place_and_has_its_heading_in_the_changes() -> None:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor import limits
+from auditor.core import limits
+from auditor.core.errors import Damaged
 from auditor.detect.rules import Ruleset
-from auditor.errors import Damaged
 from auditor.layers import windows
 from auditor.layers.windows import AHEAD, WINDOW, WindowReader
 from auditor.scan import LayerRecord, Scanner

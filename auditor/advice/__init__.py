@@ -1,1 +1,4 @@
-"""What to do about findings."""
+"""Remedies: revoke, fix the build, flatten.
+
+This package knows nothing of report formats.
+"""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from auditor.advice.exported import export_command
+from auditor.core.model import Finding, Version
 from auditor.images.source import Image
+from auditor.layers.file_history import FileHistory
 from auditor.layers.stats import HiddenFiles, bytes_without, visible_bytes
-from auditor.layers.trace import Trace
-from auditor.model import Finding, Version
 
 _WORTH_BYTES = 50 << 20
 _WORTH_SHARE = 0.10
@@ -46,7 +46,7 @@ class FlattenAdvice:
 
 def flatten_advice(
     image: Image,
-    trace: Trace,
+    trace: FileHistory,
     sizes: Sequence[int],
     findings: Sequence[Finding],
     holders: Sequence[Version],

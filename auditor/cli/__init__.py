@@ -1,4 +1,4 @@
-"""The command line. Commands are imported when they are called, so that `--help` answers at once."""
+"""One module a command: parse, call, print, exit code."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from auditor import __version__
 from auditor.cli.examples import examples
 from auditor.cli.signals import Signals, Terminated
+from auditor.core.version import __version__
 
 _COMMANDS = {
     "scan": "Audit images: which secrets can still be dug out of their layers, and how to get rid of them.",
@@ -50,7 +50,7 @@ class _Lazy(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and args[0] not in _COMMANDS:
-            from auditor.detect.rules import nearest
+            from auditor.core.text import nearest
 
             raise click.UsageError(f"no command {args[0]!r}{nearest(args[0], _COMMANDS)}")
         return super().resolve_command(ctx, args)
@@ -60,7 +60,7 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     """Print the version, and the number and digest of the rules that a scan without options uses."""
     if not wanted:
         return
-    from auditor.detect.plugins import plugin_rules
+    from auditor.detect.detect_secrets_plugins import plugin_rules
     from auditor.detect.rules import builtin_rules, select
 
     rules = select((*builtin_rules(), *plugin_rules()))
@@ -108,8 +108,8 @@ def _called(arguments: list[str] | None, signals: Signals) -> Any:
 
 
 def _run(arguments: list[str] | None, signals: Signals) -> int:
-    from auditor.errors import AuditError, reason
-    from auditor.memory import keep_off_disk
+    from auditor.core.errors import AuditError, reason
+    from auditor.core.process import keep_off_disk
 
     keep_off_disk()
     try:
@@ -154,7 +154,7 @@ def _broken(error: BaseException) -> int:
     # A traceback could show what an image holds.
     if os.environ.get("IMAGE_AUDIT_DEBUG"):
         raise error
-    from auditor.errors import reason
+    from auditor.core.errors import reason
 
     return _fail(reason(error))
 
@@ -173,7 +173,7 @@ def _fail(message: str) -> int:
 
 
 def _say(message: str) -> None:
-    from auditor.detect.line import masked_line
-    from auditor.report.text import printable
+    from auditor.core.text import printable
+    from auditor.detect.message_masking import masked_line
 
     click.echo(f"{PROGRAM}: " + printable(masked_line(" ".join(message.split()))), err=True)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from auditor import effective
 from auditor.cli.examples import examples
+from auditor.config import resolve
 
 if TYPE_CHECKING:
-    from auditor.baseline import Baseline, Entry
+    from auditor.findings.baseline import Baseline, Entry
 
 _ASK = "[k]eep  [d]rop  [r]eason  [e]xpiry  [b]ack  [q]uit"
 
@@ -38,7 +38,7 @@ def audit_file(file: Path) -> None:
     Each answer is a line: the first letter of a word, or the word. What is changed is written at once; quit at any
     time. `scan TARGET --write-baseline FILE` adds entries.
     """
-    from auditor.baseline import load_baseline
+    from auditor.findings.baseline import load_baseline
 
     walk = _Walk(load_baseline(file))
     walk.run()
@@ -76,9 +76,9 @@ class _Walk:
                 act(entry)
 
     def _show(self, entry: Entry) -> None:
-        from auditor.report.text import printable
+        from auditor.core.text import printable
 
-        over = " (expired)" if entry.has_expired(effective.today()) else ""
+        over = " (expired)" if entry.has_expired(resolve.today()) else ""
         click.echo(f"\n{self.at + 1} of {len(self.baseline.entries)}  {printable(entry.rule)}, {entry.state}")
         for name, text in (
             ("place", entry.place),
@@ -122,7 +122,7 @@ def _day(answer: str) -> datetime.date | None:
     if not answer:
         return None
     if answer.isdecimal():
-        return effective.today() + datetime.timedelta(days=int(answer))
+        return resolve.today() + datetime.timedelta(days=int(answer))
     return datetime.date.fromisoformat(answer)
 
 

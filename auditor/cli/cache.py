@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from auditor import effective
 from auditor.cli import options
 from auditor.cli.examples import examples
+from auditor.config import resolve
 
 
 @examples("image-audit cache info")
@@ -22,7 +22,7 @@ def command() -> None:
 @options.cache_dir_option
 def info(cache_dir: Path | None) -> None:
     """Say where the cache lies, how many layers it knows and how large it is."""
-    with effective.layer_store(effective.cache(cache_dir), options.warn) as store:
+    with resolve.layer_store(resolve.cache(cache_dir), options.warn) as store:
         assert store is not None  # noqa: S101 - a folder was given
         usage = store.usage()
         click.echo(f"{store.path}: {usage.records} layers, {usage.bytes} bytes of at most {store.max_bytes}")
@@ -33,7 +33,7 @@ def info(cache_dir: Path | None) -> None:
 @options.cache_dir_option
 def clear(cache_dir: Path | None) -> None:
     """Forget all layers. Compiled rules stay."""
-    with effective.layer_store(effective.cache(cache_dir), options.warn) as store:
+    with resolve.layer_store(resolve.cache(cache_dir), options.warn) as store:
         assert store is not None  # noqa: S101 - a folder was given
         usage = store.usage()
         store.clear()

@@ -33,14 +33,14 @@ def files(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[Co
 
 def limits(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:  # noqa: ARG001
     """Complete the name of a limit."""
-    from auditor.limits import TABLE
+    from auditor.core.limits import TABLE
 
     return [CompletionItem(f"{row.name}=", help=row.meaning) for row in TABLE if row.name.startswith(typed)]
 
 
 def rules(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:  # noqa: ARG001
     """Complete the id of a built-in rule."""
-    from auditor.detect.plugins import plugin_rules
+    from auditor.detect.detect_secrets_plugins import plugin_rules
     from auditor.detect.rules import builtin_rules
 
     known = (*builtin_rules(), *plugin_rules())

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from auditor import effective
 from auditor.cli.examples import examples
-from auditor.config import CONFIDENCES, FAIL_ON, Settings, load_settings
+from auditor.config import resolve
+from auditor.config.file import CONFIDENCES, FAIL_ON, Settings, load_settings
 
 SCHEMA = "image-audit-config/1"
 _DEFAULT, _OPTION = "default", "command line"
@@ -42,7 +42,7 @@ def show(form: str, config_path: Path | None, **given: Any) -> None:
     The options are those of `scan`, so that a command can be tried out. A mistake in the file ends with exit code 2.
     """
     settings = load_settings(config_path)
-    effective.ruleset(settings, given["rules"], (), given["exclude_rules"])
+    resolve.ruleset(settings, given["rules"], (), given["exclude_rules"])
     rows = list(_rows(settings, given))
     if form == "json":
         values = [{"key": key, "value": value, "from": source} for key, value, source in rows]
@@ -93,7 +93,7 @@ def _plain(value: Any) -> Any:
 
 
 def _table(rows: Iterable[tuple[str, Any, str]]) -> str:
-    from auditor.report.text import printable
+    from auditor.core.text import printable
 
     lines = list[str]()
     for key, value, source in rows:

@@ -8,14 +8,15 @@ from typing import Any
 
 import click
 
-from auditor import effective
 from auditor.cli import EXIT_CLEAN, EXIT_FOUND, options
 from auditor.cli.examples import examples
-from auditor.config import FAIL_ON, load_settings
-from auditor.detect.rules import Ruleset, nearest
+from auditor.config import resolve
+from auditor.config.file import FAIL_ON, load_settings
+from auditor.core.errors import UsageError
+from auditor.core.text import nearest
+from auditor.detect.rules import Ruleset
 from auditor.dockerfile.model import Rule
 from auditor.dockerfile.report import FORMATS
-from auditor.errors import UsageError
 
 OWN = frozenset(rule.value for rule in Rule)
 _ENDINGS = {".json": "json", ".sarif": "sarif", ".txt": "table"}
@@ -63,8 +64,8 @@ def command(file: Path, form: str, outputs: tuple[Path, ...], context: Path | No
     forms = [(path, _format_of(path)) for path in outputs]
     only, without = frozenset(given["only_rules"]), frozenset((*settings.exclude.rules, *given["exclude_rules"]))
     parsed, files = read(file), open_context(file, context)
-    rules = _detection(effective.ruleset(settings, given["extra_rules"]), only, without)
-    with effective.scanner(rules, 1, options.warn, cache=effective.cache(given["cache_dir"])) as scanner:
+    rules = _detection(resolve.ruleset(settings, given["extra_rules"]), only, without)
+    with resolve.scanner(rules, 1, options.warn, cache=resolve.cache(given["cache_dir"])) as scanner:
         problems = chosen(check(parsed, scanner, files), only & OWN, without)
     if files.cut:
         options.warn(f"{file}: the context has more than {MAX_FILES} files; the rest was not looked at")
@@ -73,7 +74,7 @@ def command(file: Path, form: str, outputs: tuple[Path, ...], context: Path | No
     if not (given["quiet"] and form == "table"):
         width = shutil.get_terminal_size((80, 24)).columns
         click.echo(render(form, file, problems, width=width, color=options.color()), nl=False)
-    fail_on = effective.severity(given["fail_on"] or settings.fail_on)
+    fail_on = resolve.severity(given["fail_on"] or settings.fail_on)
     return EXIT_FOUND if fail_on and any(p.severity.rank >= fail_on.rank for p in problems) else EXIT_CLEAN
 
 

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from auditor import effective
 from auditor.cli import EXIT_CLEAN, EXIT_FOUND, completion, options
 from auditor.cli.examples import examples
-from auditor.config import FAIL_ON
+from auditor.config import resolve
+from auditor.config.file import FAIL_ON
 
 if TYPE_CHECKING:
-    from auditor.config import Settings
-    from auditor.images.reference import Reference
+    from auditor.config.file import Settings
     from auditor.rebuild.flatten import Flattened, Job
+    from auditor.registry.reference import Reference
     from auditor.report.proof import Verdict
     from auditor.scan import Scanner
-    from auditor.store.layers import LayerStore
+    from auditor.store.layer_store import LayerStore
 
 _OCI_ENDINGS = (".oci", ".oci.tar", ".oci-archive", ".oci-archive.tar")
 
@@ -71,20 +71,20 @@ def command(target: str, **given: Any) -> int:
     The default squashes all layers; --minimal and --from keep the lower ones, --excise all that do not leak.
     """
     from auditor.cli.progress import progress
-    from auditor.config import load_settings
-    from auditor.limits import within
+    from auditor.config.file import load_settings
+    from auditor.core.limits import within
 
     job = _job(target, given)
     settings = load_settings(None)
     _check_places(target, given)
-    limits = effective.limits(settings, given["limits"])
+    limits = resolve.limits(settings, given["limits"])
     with within(limits), progress(quiet=given["quiet"], verbose=given["verbose"]) as shown:
-        cache = effective.cache(None)
-        rules = effective.ruleset(settings, cache=cache)
+        cache = resolve.cache(None)
+        rules = resolve.ruleset(settings, cache=cache)
         judge = _judge(settings, given["fail_on"])
         with (
-            effective.scanner(rules, given["jobs"], options.warn, shown, cache=cache) as scanner,
-            effective.layer_store(cache, options.warn) as store,
+            resolve.scanner(rules, given["jobs"], options.warn, shown, cache=cache) as scanner,
+            resolve.layer_store(cache, options.warn) as store,
         ):
             text, verdict = _deliver(job, scanner, given, store, judge)
     sys.stdout.write(verdict.line if given["quiet"] else text)
@@ -95,9 +95,9 @@ def _judge(settings: Settings, fail_on: str | None) -> Callable[[Sequence[Flatte
     """Return what judges the output as a scan of it would, by the config file's selection and baseline."""
     from auditor.report.proof import judged
 
-    baseline = effective.baseline(settings, None)
-    selection = effective.selection(settings, baseline)
-    level = effective.severity(fail_on or settings.fail_on)
+    baseline = resolve.baseline(settings, None)
+    selection = resolve.selection(settings, baseline)
+    level = resolve.severity(fail_on or settings.fail_on)
     return lambda images: judged(images, selection, level)
 
 
@@ -120,7 +120,7 @@ def _job(target: str, given: dict[str, Any]) -> Job:
         lowest or 0,
         Drops(given["drop_env"], given["drop_label"]),
         docker,
-        Compression(compress, given["level"], effective.jobs(given["jobs"])),
+        Compression(compress, given["level"], resolve.jobs(given["jobs"])),
         _names(given),
         given["platform"],
         given["insecure"],
@@ -158,8 +158,8 @@ def _names(given: dict[str, Any]) -> tuple[str, ...] | None:
 
 
 def _reference(text: str | None) -> Any:
-    from auditor.images.reference import parse_reference
     from auditor.rebuild.deliver import full_name
+    from auditor.registry.reference import parse_reference
 
     return None if text is None else parse_reference(full_name(text.removeprefix("docker://")))
 
@@ -168,7 +168,7 @@ def _deliver(
     job: Job, scanner: Scanner, given: dict[str, Any], store: LayerStore | None, judge: Callable[..., Verdict]
 ) -> tuple[str, Verdict]:
     """Flatten to where the user wants it, the proof too, or to nowhere; return what to print, and the verdict."""
-    from auditor.errors import UsageError
+    from auditor.core.errors import UsageError
     from auditor.rebuild import deliver
     from auditor.rebuild.after import After, after
     from auditor.rebuild.flatten import flatten
@@ -219,7 +219,7 @@ def _written(
 
 def _check_places(target: str, given: dict[str, Any]) -> None:
     """See, before any work, that nothing is to take the place of the target, and that the proof can be written."""
-    from auditor.errors import UsageError
+    from auditor.core.errors import UsageError
     from auditor.rebuild import deliver
 
     output, proof = given["output"], given["proof_path"]

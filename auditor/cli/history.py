@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from auditor import effective
 from auditor.cli import EXIT_CLEAN, EXIT_FAILED, completion, options
 from auditor.cli.examples import examples
+from auditor.config import resolve
 
 
 @examples("image-audit history app", "image-audit history app.tar --base debian:13")
@@ -28,20 +28,20 @@ def command(target: str, form: str, **given: Any) -> int:
     HIDDEN is the content of a layer's files that later layers delete or overwrite: it is still in the image.
     """
     from auditor.cli.progress import progress
-    from auditor.config import Settings, load_settings
-    from auditor.limits import within
+    from auditor.config.file import Settings, load_settings
+    from auditor.core.limits import within
     from auditor.pipeline import Audit, Failure, Request, audit_each
-    from auditor.records import Records
     from auditor.report import history
     from auditor.scan import Scanner
+    from auditor.store.records import Records
 
-    limits = effective.limits(load_settings(None), given["limits"])
+    limits = resolve.limits(load_settings(None), given["limits"])
     with within(limits), progress(quiet=False, verbose=False) as shown:
-        cache = effective.cache(given["cache_dir"])
-        rules = effective.ruleset(Settings(), cache=cache)
+        cache = resolve.cache(given["cache_dir"])
+        rules = resolve.ruleset(Settings(), cache=cache)
         with (
-            closing(Scanner(rules, effective.jobs(None), shown, cache=cache, content=False)) as scanner,
-            effective.layer_store(None if given["no_cache"] else cache, options.warn, given["cache_size"]) as store,
+            closing(Scanner(rules, resolve.jobs(None), shown, cache=cache, content=False)) as scanner,
+            resolve.layer_store(None if given["no_cache"] else cache, options.warn, given["cache_size"]) as store,
         ):
             request = Request(given["platform"], given["base"], given["insecure"])
             results = list(audit_each(target, scanner, request, Records(scanner, store)))

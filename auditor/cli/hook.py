@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from auditor import effective
 from auditor.cli import EXIT_CLEAN, EXIT_FAILED, EXIT_FOUND, options
 from auditor.cli.examples import examples
+from auditor.config import resolve
 
 if TYPE_CHECKING:
-    from auditor.config import Settings
+    from auditor.config.file import Settings
     from auditor.hook.run import Result
 
 
@@ -62,7 +62,7 @@ def run(remote: tuple[str, ...], config_path: Path | None, strict: bool) -> int:
     git calls this with the name and the address of the remote, and the refs on standard input. SKIP=image-audit in
     the environment skips it, as does git push --no-verify.
     """
-    from auditor.config import load_settings
+    from auditor.config.file import load_settings
     from auditor.hook import git
 
     if "image-audit" in [word.strip() for word in os.environ.get("SKIP", "").split(",")]:
@@ -81,30 +81,30 @@ def run(remote: tuple[str, ...], config_path: Path | None, strict: bool) -> int:
 
 def _run(settings: Settings) -> Result:
     from auditor.cli.progress import progress
+    from auditor.core.limits import within
     from auditor.hook.run import run as audit_all
-    from auditor.limits import within
     from auditor.pipeline import Request
 
-    baseline = effective.baseline(settings, None)
+    baseline = resolve.baseline(settings, None)
     request = Request(selection=options.selection(settings, {}, baseline))
-    cache = effective.cache(None)
-    rules = effective.ruleset(settings, cache=cache)
+    cache = resolve.cache(None)
+    rules = resolve.ruleset(settings, cache=cache)
     with (
-        within(effective.limits(settings)),
+        within(resolve.limits(settings)),
         progress(quiet=False, verbose=False) as shown,
-        effective.scanner(rules, None, options.warn, shown, cache=cache) as scanner,
-        effective.layer_store(cache, options.warn) as store,
+        resolve.scanner(rules, None, options.warn, shown, cache=cache) as scanner,
+        resolve.layer_store(cache, options.warn) as store,
     ):
         result = audit_all(settings, scanner, request, store)
-    effective.held_against(baseline, settings, [audit for _, audit in result.images], options.warn)
+    resolve.held_against(baseline, settings, [audit for _, audit in result.images], options.warn)
     return result
 
 
 def _verdict(settings: Settings, result: Result, *, strict: bool) -> int:
+    from auditor.findings.selection import failing
     from auditor.hook import message
-    from auditor.selection import failing
 
-    fail_on = effective.severity(settings.fail_on)
+    fail_on = resolve.severity(settings.fail_on)
     names = [name for name, _ in result.images]
     parts = [
         message.of_image(name, audit, found, several=names.count(name) > 1)

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from auditor import effective
 from auditor.cli import completion
-from auditor.config import CONFIDENCES, FAIL_ON, Settings
-from auditor.limits import BY_NAME
-from auditor.model import State
-from auditor.selection import Selection
+from auditor.config import resolve
+from auditor.config.file import CONFIDENCES, FAIL_ON, Settings
+from auditor.core.limits import BY_NAME
+from auditor.core.model import State
+from auditor.findings.selection import Selection
 
 if TYPE_CHECKING:
-    from auditor.baseline import Baseline
+    from auditor.findings.baseline import Baseline
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -95,7 +95,7 @@ class LimitValue(click.ParamType):  # type: ignore[type-arg]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
         """Return name and value; fail on an unknown name or a value that is none."""
-        from auditor.detect.rules import nearest
+        from auditor.core.text import nearest
 
         if isinstance(value, tuple):
             return value
@@ -153,7 +153,7 @@ class Size(click.ParamType):  # type: ignore[type-arg]
 
 def selection(settings: Settings, given: Mapping[str, Any], baseline: Baseline | None) -> Selection:
     """Return what the command line wants to see, and where it says nothing, the config."""
-    return effective.selection(
+    return resolve.selection(
         settings,
         baseline,
         states=states(given.get("state")),
@@ -165,8 +165,8 @@ def selection(settings: Settings, given: Mapping[str, Any], baseline: Baseline |
 
 def warn(message: str) -> None:
     """Say on standard error what the user should know."""
-    from auditor.detect.line import masked_line
-    from auditor.report.text import printable
+    from auditor.core.text import printable
+    from auditor.detect.message_masking import masked_line
 
     click.echo(f"image-audit: {printable(masked_line(message))}", err=True)
 

@@ -8,15 +8,15 @@ from contextlib import contextmanager
 
 import click
 
-from auditor.progress import Progress, Silent
+from auditor.core.progress import Progress, Silent
 
 
 class _Told(Silent):
     """Under --verbose: the steps, a line each."""
 
     def say(self, message: str) -> None:
-        from auditor.detect.line import masked_line
-        from auditor.report.text import printable
+        from auditor.core.text import printable
+        from auditor.detect.message_masking import masked_line
 
         click.echo(printable(masked_line(message)), err=True)
 
@@ -60,8 +60,8 @@ class _Shown:
         self._bar.update(self._task, advance=count)
 
     def say(self, message: str) -> None:
-        from auditor.detect.line import masked_line
-        from auditor.report.text import printable
+        from auditor.core.text import printable
+        from auditor.detect.message_masking import masked_line
 
         if self._verbose:
             self._bar.console.print(printable(masked_line(message)), markup=False, highlight=False)

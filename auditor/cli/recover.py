@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from auditor import effective
 from auditor.cli import completion, options
 from auditor.cli.examples import examples
-from auditor.errors import UsageError
+from auditor.config import resolve
+from auditor.core.errors import UsageError
 
 
 @examples(
@@ -40,12 +40,12 @@ def command(
     Where several versions exist, they are listed, and --layer chooses one. PATH!MEMBER brings back what lies in an
     archive.
     """
-    from auditor.config import load_settings
-    from auditor.limits import within
+    from auditor.config.file import load_settings
+    from auditor.core.limits import within
 
     if output is not None and os.path.lexists(output) and not force:
         raise UsageError(f"{output}: exists; --force overwrites it")
-    with within(effective.limits(load_settings(None), limits)):
+    with within(resolve.limits(load_settings(None), limits)):
         _recover(target, path, output, **given)
 
 

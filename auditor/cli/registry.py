@@ -14,13 +14,13 @@ import click
 
 from auditor.cli import EXIT_CLEAN, EXIT_FAILED, EXIT_FOUND, options, sweep_options, sweeping
 from auditor.cli.examples import examples
-from auditor.errors import UsageError
+from auditor.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from auditor.core.model import Severity
     from auditor.fleet.notify import Notifier
     from auditor.fleet.rows import SweepRow
     from auditor.fleet.store import Store
-    from auditor.model import Severity
 
 
 @examples("image-audit registry scan registry.example.com --report site")
@@ -180,7 +180,7 @@ def _last_sweep(store: Store, registry: str | None) -> SweepRow:
 
 
 def _status(sweep: SweepRow, fail_on: Severity | None, *, strict: bool) -> int:
-    from auditor.model import Severity
+    from auditor.core.model import Severity
 
     counts = sweep.counts
     bad = fail_on is not None and any(counts[one] for one in Severity if one.rank >= fail_on.rank)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from auditor import effective
 from auditor.cli import EXIT_CLEAN, EXIT_FOUND, completion, options
 from auditor.cli.examples import examples
+from auditor.config import resolve
+from auditor.core.model import Severity
 from auditor.detect.rules import Rule
-from auditor.model import Severity
 
 
 @examples("image-audit rules list", "image-audit rules show github-pat")
@@ -43,8 +43,8 @@ def list_rules(form: str, provider: str | None, severity: str | None) -> None:
 @click.argument("rule_id", metavar="ID", shell_complete=completion.rules)
 def show(rule_id: str) -> None:
     """Print the page of a rule: what it is, why it matters, an example, how to revoke."""
-    from auditor.detect.pages import page
-    from auditor.detect.rules import nearest
+    from auditor.core.text import nearest
+    from auditor.rulebook.pages import page
 
     known = {rule.id: rule for rule in _rules()}
     if rule_id not in known:
@@ -62,11 +62,11 @@ def check(path: Path | None, cache_dir: Path | None) -> int:
     Every example must be found as its rule, no counterexample may be, and Vectorscan must take the pattern. Each line
     says `file:line: rule: what is wrong`.
     """
-    from auditor.data import data_path
-    from auditor.detect.lint import check_path
-    from auditor.report.text import plural, printable
+    from auditor.core.package_data import data_path
+    from auditor.core.text import plural, printable
+    from auditor.rulebook.check import check_path
 
-    checked = check_path(path or data_path("rules"), effective.cache(cache_dir))
+    checked = check_path(path or data_path("rules"), resolve.cache(cache_dir))
     for problem in checked.problems:
         click.echo(printable(problem))
     click.echo(f"{plural(checked.rules, 'rule')} checked, {plural(len(checked.problems), 'problem')}", err=True)
@@ -74,9 +74,9 @@ def check(path: Path | None, cache_dir: Path | None) -> int:
 
 
 def _rules() -> tuple[Rule, ...]:
-    from auditor.config import load_settings
+    from auditor.config.file import load_settings
 
-    return effective.ruleset(load_settings(None), (), (), ()).rules
+    return resolve.ruleset(load_settings(None), (), (), ()).rules
 
 
 def _json(rules: Iterable[Rule]) -> str:
@@ -85,7 +85,7 @@ def _json(rules: Iterable[Rule]) -> str:
 
 
 def _table(rules: Iterable[Rule]) -> str:
-    from auditor.report.text import printable
+    from auditor.core.text import printable
 
     rows = [("ID", "SEVERITY", "CONFIDENCE", "PROVIDER", "NAME")]
     rows += [(rule.id, rule.severity.value, rule.confidence.value, rule.provider, rule.name) for rule in rules]

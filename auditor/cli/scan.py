@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from auditor import effective
 from auditor.cli import EXIT_CLEAN, EXIT_FAILED, EXIT_FOUND, completion, options
 from auditor.cli.examples import examples
+from auditor.config import resolve
 from auditor.report.output import FORMATS, format_of
 
 if TYPE_CHECKING:
-    from auditor.api import Options, Report
+    from auditor.api.audit import Options, Report
 
 
 @examples(
@@ -52,7 +52,7 @@ def command(targets: tuple[str, ...], outputs: tuple[Path, ...], **given: Any) -
     TARGET is an image name or ID, docker-daemon:NAME, docker-archive:FILE, oci:DIR, oci-archive:FILE,
     docker://HOST/REPO:TAG, container:NAME, a path, or - for an archive on standard input.
     """
-    from auditor.api import run
+    from auditor.api.audit import run
     from auditor.cli.progress import progress
     from auditor.report.output import write_file
 
@@ -104,10 +104,10 @@ def _options(given: Mapping[str, Any]) -> Options:
 
 
 def _write_baseline(path: Path, report: Report, *, quiet: bool) -> None:
-    from auditor.baseline import Baseline, load_baseline
+    from auditor.findings.baseline import Baseline, load_baseline
 
     before = load_baseline(path) if path.exists() else Baseline(path)
-    update = before.updated(report.images, report.baseline.entries if report.baseline else (), effective.today())
+    update = before.updated(report.images, report.baseline.entries if report.baseline else (), resolve.today())
     update.baseline.save()
     if not quiet:
         options.warn(f"{path}: {update.new} new, {update.kept} kept, {update.dropped} dropped")

@@ -18,7 +18,7 @@ import threading
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from auditor.workfiles import remove_own
+from auditor.core.atomic_files import remove_own
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs

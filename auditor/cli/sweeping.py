@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from auditor import effective
 from auditor.cli import options
-from auditor.config import Settings, load_settings
-from auditor.limits import within
+from auditor.config import resolve
+from auditor.config.file import Settings, load_settings
+from auditor.core.limits import within
 
 if TYPE_CHECKING:
-    from auditor.baseline import Baseline
+    from auditor.core.model import Severity
+    from auditor.core.progress import Progress
     from auditor.detect.rules import Ruleset
+    from auditor.findings.baseline import Baseline
     from auditor.fleet.engine import Engine
     from auditor.fleet.lease import Lease
     from auditor.fleet.notify import Notifier
@@ -29,9 +31,7 @@ if TYPE_CHECKING:
     from auditor.fleet.schedule import Schedule
     from auditor.fleet.store import Store
     from auditor.fleet.watch import Watch
-    from auditor.images.client import Client
-    from auditor.model import Severity
-    from auditor.progress import Progress
+    from auditor.registry.client import Client
     from auditor.scan import Scanner
 
 _RESTART_S = 300  # of a database
@@ -69,11 +69,11 @@ class Setup:
         from auditor.fleet import queries, retention
         from auditor.fleet.sweep import Sweeper
 
-        cache = effective.cache(self.given["cache_dir"])
+        cache = resolve.cache(self.given["cache_dir"])
         client = self.order.source.client()
         client.reach()  # of a registry that is down one hears at once: rules may take a while to compile
         with (
-            effective.scanner(self.rules, self.given["jobs"], options.warn, progress, cache=cache) as scanner,
+            resolve.scanner(self.rules, self.given["jobs"], options.warn, progress, cache=cache) as scanner,
             _engine(self.given, self.order, self.store, scanner, client) as (engine, own),
         ):
             number = Sweeper(self.store, scanner, engine, self.order, own).run()
@@ -122,10 +122,10 @@ def setup(registry: str | None, given: Mapping[str, Any], *, patient: bool = Fal
     scope_and_more = _order(registry, given)
     order, settings, rules = scope_and_more
     with (
-        within(effective.limits(settings, given["limits"])),
+        within(resolve.limits(settings, given["limits"])),
         opened_store(given["store_url"], patient=patient) as store,
     ):
-        yield Setup(order, rules, given, store, effective.severity(given["fail_on"] or settings.fail_on))
+        yield Setup(order, rules, given, store, resolve.severity(given["fail_on"] or settings.fail_on))
 
 
 @contextmanager
@@ -160,9 +160,9 @@ def _order(registry: str | None, given: Mapping[str, Any]) -> tuple[Order, Setti
         raise click.UsageError("--engine dask and --scheduler ADDRESS go together")
     settings = load_settings(given["config_path"])
     scope = parse_scope(registry, given["lines"])
-    cache = effective.cache(given["cache_dir"])
-    rules = effective.ruleset(settings, given["extra_rules"], given["only_rules"], given["exclude_rules"], cache)
-    baseline: Baseline | None = effective.baseline(settings, given["baseline"])
+    cache = resolve.cache(given["cache_dir"])
+    rules = resolve.ruleset(settings, given["extra_rules"], given["only_rules"], given["exclude_rules"], cache)
+    baseline: Baseline | None = resolve.baseline(settings, given["baseline"])
     source = Source(scope.host, given["insecure"], given["ca"], given["rate"])
     order = Order(
         scope=scope,

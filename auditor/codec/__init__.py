@@ -1,1 +1,4 @@
-"""Formats of bytes: compression, tar headers, digests. Knows neither images nor rules."""
+"""Byte formats: tar, compression, digests, JSON of manifests, file signatures.
+
+This package knows nothing of images, layers and rules.
+"""

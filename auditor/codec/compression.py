@@ -10,8 +10,8 @@ from typing import Any, BinaryIO, cast
 
 import zstandard
 
-from auditor.errors import Damaged
-from auditor.limits import Limits, current, named
+from auditor.core.errors import Damaged
+from auditor.core.limits import Limits, current, named
 
 try:
     from isal import igzip

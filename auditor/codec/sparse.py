@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from auditor.codec.tar import BLOCK, Header, number, padded
-from auditor.errors import Damaged
+from auditor.core.errors import Damaged
 
 _MAX_SEGMENTS = 1 << 20
 _MAX_HOLE = 1 << 20

@@ -15,9 +15,9 @@ from sys import getsizeof
 from typing import NamedTuple
 from zlib import adler32
 
-from auditor.errors import Damaged
-from auditor.limits import Limits, current, named
-from auditor.model import Kind
+from auditor.core.errors import Damaged
+from auditor.core.limits import Limits, current, named
+from auditor.core.model import Kind
 
 BLOCK = 512
 _MAX_ENTRY = 1 << 60  # one file; offsets of what follows it must fit into 63 bits

@@ -7,8 +7,8 @@ import io
 from collections.abc import Callable
 from typing import BinaryIO
 
-from auditor.errors import Damaged
-from auditor.model import Digest
+from auditor.core.errors import Damaged
+from auditor.core.model import Digest
 
 
 class HashingReader(io.RawIOBase):
@@ -56,3 +56,8 @@ def verified_document(data: bytes, want: Digest | None, what: str) -> bytes:
         if got != want:
             raise Damaged(f"{what}: digest is {got}, want {want}")
     return data
+
+
+def sha256(data: bytes) -> Digest:
+    """Return the SHA-256 digest of `data`."""
+    return Digest(f"sha256:{hashlib.sha256(data).hexdigest()}")

@@ -1,1 +1,4 @@
-"""Detection: knows bytes and rules, never images."""
+"""Bytes to matches: rules, matching engine, confirmation, heuristics.
+
+This package knows nothing of images and layers.
+"""

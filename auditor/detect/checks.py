@@ -14,13 +14,7 @@ from collections.abc import Callable
 from typing import Any
 from zlib import crc32
 
-from auditor.detect.examples import (
-    AZURE_SEEDS,
-    azure_pat_checksum,
-    azure_secret_checksum,
-    base62_crc32,
-    marvin32,
-)
+from auditor.detect.checksums import AZURE_SEEDS, azure_pat_checksum, azure_secret_checksum, base62_crc32, marvin32
 
 Check = Callable[[str], bool | None]
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 
-from auditor.detect.place import Place, place
-from auditor.detect.placeholder import is_placeholder
-from auditor.detect.plausible import entropy, implausible
-from auditor.detect.plugins import load_plugins, secrets_in_line
+from auditor.core.limits import current
+from auditor.core.model import Confidence, Secret
+from auditor.detect.detect_secrets_plugins import load_plugins, secrets_in_line
+from auditor.detect.heuristics.file_class import FileClass, file_class
+from auditor.detect.heuristics.placeholder import is_placeholder
+from auditor.detect.heuristics.plausibility import entropy, implausible
 from auditor.detect.prefilter import prefilter
 from auditor.detect.rules import CHECKS, Rule, Ruleset
-from auditor.limits import current
-from auditor.model import Confidence, Secret
 
 CONTEXT = 4096
 """Bytes on each side of a match within which one of the rule's keywords must stand."""
@@ -44,7 +44,7 @@ def prepare() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Match:
     """A confirmed secret at the bytes [start, end) of the text it was found in."""
 
     rule: Rule
@@ -73,19 +73,19 @@ class Confirmer:
         path_rules: Sequence[int] = (),
         ends_in: tuple[int, int] = (0, sys.maxsize),
         overrun: Overrun = unheard,
-    ) -> list[Found]:
+    ) -> list[Match]:
         """Return the matches that raw hits (rule number, end) lead to, of two that overlap the more specific.
 
         `text` is one file, or the part of it at hand; `path` is its absolute path, of a member its last one;
         `path_rules` are the rules that look at this file because of its path; of those only matches that end in the
         half-open range `ends_in` count, for a file that comes in pieces.
         """
-        found: list[Found] = []
+        found: list[Match] = []
         ends: dict[int, list[int]] = {}
         for number, end in hits:
             ends.setdefault(number, []).append(end)
         # A guess in test data or documentation of a package is implausible whatever it looks like.
-        guess = place(path) is not Place.SAMPLES
+        guess = file_class(path) is not FileClass.THIRD_PARTY_TESTS
         for number, own in sorted(ends.items(), reverse=True):  # not by who came first: of equals the later id decides
             if guess or not self._rules[number].generic:
                 found += self._of_rule(number, text, own, path)
@@ -96,7 +96,7 @@ class Confirmer:
 
     def _all_of_rule(
         self, number: int, text: memoryview | bytes, path: str, ends_in: tuple[int, int], overrun: Overrun
-    ) -> Iterator[Found]:
+    ) -> Iterator[Match]:
         """Look for a rule in the whole text: for the few files whose path calls for it."""
         rule, (pattern, _, _) = self._rules[number], self._compiled(number)
         if rule.keywords and not _keyword_near(rule, text, 0, len(text)):
@@ -110,7 +110,7 @@ class Confirmer:
             if found:
                 yield found
 
-    def _of_rule(self, number: int, text: memoryview | bytes, ends: Sequence[int], path: str) -> Iterator[Found]:
+    def _of_rule(self, number: int, text: memoryview | bytes, ends: Sequence[int], path: str) -> Iterator[Match]:
         rule, done = self._rules[number], -1
         if rule.detector == "rules":
             yield from self._by_pattern(number, text, sorted(ends), path)
@@ -120,7 +120,7 @@ class Confirmer:
                 yield from _by_plugin(rule, text, end, path)
                 done = _line_end(text, end)
 
-    def _by_pattern(self, number: int, text: memoryview | bytes, ends: Sequence[int], path: str) -> Iterator[Found]:
+    def _by_pattern(self, number: int, text: memoryview | bytes, ends: Sequence[int], path: str) -> Iterator[Match]:
         """Yield the matches that reach to or over one of some sorted ends.
 
         Where ends are so close that what is to be read for one holds the next, they are looked at together: a text may
@@ -160,7 +160,7 @@ def _together(ends: Sequence[int], gap: int) -> Iterator[tuple[int, int]]:
             first = at
 
 
-def _judged(rule: Rule, match: re.Match[bytes], low: int, text: memoryview | bytes, path: str) -> Found | None:
+def _judged(rule: Rule, match: re.Match[bytes], low: int, text: memoryview | bytes, path: str) -> Match | None:
     """Judge a match in the bytes of `text` from `low` on."""
     group = "secret" if "secret" in match.re.groupindex and match["secret"] is not None else 0
     start, end = match.span(group)
@@ -168,7 +168,7 @@ def _judged(rule: Rule, match: re.Match[bytes], low: int, text: memoryview | byt
     return replace(found, width=match.end() - match.start()) if found else None
 
 
-def judge(rule: Rule, raw: bytes, start: int, end: int, text: memoryview | bytes, path: str) -> Found | None:
+def judge(rule: Rule, raw: bytes, start: int, end: int, text: memoryview | bytes, path: str) -> Match | None:
     """Apply what a rule asks beyond its pattern; None where the match is no secret."""
     secret = raw.decode("utf-8", "replace")
     if rule.entropy and entropy(secret) < rule.entropy:
@@ -183,17 +183,17 @@ def judge(rule: Rule, raw: bytes, start: int, end: int, text: memoryview | bytes
     passed = CHECKS[rule.check](secret) if rule.check else None
     check = {True: "passed", False: "failed", None: "none"}[passed]
     confidence = Confidence.LOW if passed is False else rule.confidence
-    return Found(rule, start, end, Secret(secret, mask(secret, rule)), check, confidence)
+    return Match(rule, start, end, Secret(secret, mask(secret, rule)), check, confidence)
 
 
-def _by_plugin(rule: Rule, text: memoryview | bytes, end: int, path: str) -> Iterator[Found]:
+def _by_plugin(rule: Rule, text: memoryview | bytes, end: int, path: str) -> Iterator[Match]:
     low, high = _line_start(text, end), _line_end(text, end)
     raw = bytes(text[low:high])
     line = raw.decode("utf-8", "replace")
     for secret in secrets_in_line(rule.id, line, path):
         at = raw.find(secret.encode("utf-8", "replace"))
         if at >= 0 and not implausible(secret, line, path):
-            yield Found(
+            yield Match(
                 rule,
                 low + at,
                 low + at + len(secret.encode("utf-8", "replace")),
@@ -240,9 +240,9 @@ def mask(secret: str, rule: Rule) -> str:
     return f"{secret[:2]}****" if len(secret) >= 8 else "****"
 
 
-def most_specific(found: Sequence[Found]) -> list[Found]:
+def most_specific(found: Sequence[Match]) -> list[Match]:
     """Of matches that overlap keep the most specific one; the result is in the order of the text."""
-    kept: list[Found] = []  # in the order of the text, none overlaps another
+    kept: list[Match] = []  # in the order of the text, none overlaps another
     for item in sorted(found, key=_weight, reverse=True):
         at = bisect_right(kept, item.start, key=_start)
         if (at == 0 or kept[at - 1].end <= item.start) and (at == len(kept) or item.end <= kept[at].start):
@@ -250,11 +250,11 @@ def most_specific(found: Sequence[Found]) -> list[Found]:
     return kept
 
 
-def _start(found: Found) -> int:
+def _start(found: Match) -> int:
     return found.start
 
 
-def _weight(found: Found) -> tuple[object, ...]:
+def _weight(found: Match) -> tuple[object, ...]:
     """A guess that its check refutes gives way to any other match; a token that it refutes stays, as a near miss.
 
     Of equals the one decides that knows more of what stands around the secret.

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 
-from auditor.limits import Limits, current, named
+from auditor.core.limits import Limits, current, named
 
 Hits = list[tuple[int, int]]
 """(rule number, end) for each raw hit, in the order of their ends."""

@@ -71,7 +71,7 @@ def _decode(text: str) -> str | None:
 
 
 def _placeholder(text: str) -> bool:
-    from auditor.detect.plausible import implausible
+    from auditor.detect.heuristics.plausibility import implausible
 
     return implausible(text, "", ".env") is not None
 

@@ -13,16 +13,16 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from auditor.core import cache_keys
+from auditor.core.cache_folder import keep, read_kept
+from auditor.core.errors import RuleError
+from auditor.core.process import give_back
+from auditor.detect.detect_secrets_plugins import plugin_patterns
+from auditor.detect.engines import MADE_BY, Pass, loaded
 from auditor.detect.hits import CASELESS, Hits, Row, joined_hits
-from auditor.detect.passes import MADE_BY, Pass, loaded
-from auditor.detect.paths import PathRules, path_rows
-from auditor.detect.plugins import plugin_patterns
+from auditor.detect.path_rules import PathRules, path_rows
 from auditor.detect.prefilter import Prefilter, prefilter
 from auditor.detect.rules import Rule, Ruleset
-from auditor.errors import RuleError
-from auditor.memory import give_back
-from auditor.store import keys
-from auditor.store.folder import keep, read_kept
 
 _TELLING = 2
 """A token whose fixed text is shorter is looked for in text alone: so short a text slows all others down."""
@@ -76,7 +76,7 @@ def prefilters(rule: Rule) -> list[Prefilter]:
 
 def _key(ruleset: Ruleset) -> str:
     """Name a compiled ruleset: it holds for one version of this program and its libraries, and for one kind of CPU."""
-    made_by = f"{MADE_BY} {keys.RULES.key} {platform.machine()} {_cpu_flags()}"
+    made_by = f"{MADE_BY} {cache_keys.RULES.key} {platform.machine()} {_cpu_flags()}"
     return hashlib.sha256(f"{ruleset.digest} {made_by}".encode()).hexdigest()[:32]
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from auditor.limits import current, named
-from auditor.model import Config
+from auditor.core.limits import current, named
+from auditor.core.model import Config
 
 Note = Callable[[str, str], None]
 """Told a place, and why not all was searched there."""

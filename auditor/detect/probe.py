@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from auditor.errors import RuleError
+from auditor.core.errors import RuleError
 
 Scalar = str | int | float | bool | None
 Pairs = tuple[tuple[str, str], ...]

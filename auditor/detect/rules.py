@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import hashlib
 import re
@@ -14,12 +13,13 @@ from typing import Any
 
 import yaml
 
-from auditor.data import data_path
+from auditor.core.errors import RuleError
+from auditor.core.model import Confidence, Severity
+from auditor.core.package_data import data_path
+from auditor.core.text import nearest
 from auditor.detect import checks, key_checks
-from auditor.detect.marks import lines
 from auditor.detect.probe import Probe, parse_probe
-from auditor.errors import RuleError
-from auditor.model import Confidence, Severity
+from auditor.detect.yaml_lines import lines
 
 CHECKS = {**checks.CHECKS, **key_checks.CHECKS}
 """Every offline check by the name that a rule gives it."""
@@ -178,12 +178,6 @@ class _Place:
 
 def _loader() -> type[yaml.SafeLoader]:
     return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean …?`, or nothing where no known word is near."""
-    close = difflib.get_close_matches(word, list(known), 1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _parse(item: Any, where: _Place) -> Rule:

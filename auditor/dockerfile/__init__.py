@@ -1,1 +1,4 @@
-"""Dockerfiles: parsed, checked before the build, and laid beside an image's history. `check.py` is the way in."""
+"""Dockerfiles before the build, and beside an image's history.
+
+This package knows nothing of registries.
+"""

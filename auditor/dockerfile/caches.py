@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from auditor.core.model import Severity
 from auditor.dockerfile.model import Problem, Rule, Step
 from auditor.dockerfile.shell import Command
 from auditor.dockerfile.stages import absolute, mounts
 from auditor.dockerfile.traces import covers
-from auditor.model import Severity
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from auditor.core.errors import UsageError
 from auditor.dockerfile.ignore import Ignore, ignore, ignore_file, read_ignore
-from auditor.errors import UsageError
 
 MAX_FILES = 100_000
 MAX_READ = 1 << 20

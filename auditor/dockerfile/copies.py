@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from auditor.detect.place import Place, place
+from auditor.core.model import Severity
+from auditor.detect.heuristics.file_class import FileClass, file_class
 from auditor.dockerfile.context import Context, Entry
 from auditor.dockerfile.model import Problem, Rule, Stage, Step
 from auditor.dockerfile.names import SecretFile, names_secret, secret_file, value_of
 from auditor.dockerfile.stages import Plan, copy_sources, copy_target
-from auditor.model import Severity
 from auditor.scan import Scanner
 
 _MAX_NAMED = 5
@@ -102,7 +102,9 @@ class CopyRules:
 
     def _carried(self, entries: Sequence[Entry]) -> list[Carried]:
         """Return which of the files carry a secret, the worst first."""
-        named = [(entry, secret_file(entry.path)) for entry in entries if place(entry.path) < Place.OTHERS]
+        named = [
+            (entry, secret_file(entry.path)) for entry in entries if file_class(entry.path) < FileClass.THIRD_PARTY
+        ]
         judged = [self._judged(entry, known) for entry, known in named if known is not None and entry.size is not None][
             :_MAX_JUDGED
         ]

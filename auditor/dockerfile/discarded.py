@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from auditor.core.model import Severity
 from auditor.dockerfile.model import Problem, Rule, Stage
 from auditor.dockerfile.stages import Plan
-from auditor.model import Severity
 
 _LOWER = {
     Severity.CRITICAL: Severity.HIGH,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from auditor.errors import DockerfileError
+from auditor.core.errors import DockerfileError
 
 MAX_BYTES = 1 << 20
 

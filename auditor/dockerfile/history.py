@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from auditor.core.model import Step as Made
 from auditor.dockerfile.model import Dockerfile, Step
 from auditor.dockerfile.parse import KEYWORDS
 from auditor.dockerfile.shell import script
 from auditor.dockerfile.stages import Plan, copy_words, plan
 from auditor.dockerfile.words import assignments, expanded, split, unquoted
-from auditor.model import Step as Made
 
 _MAX_STEPS = 500
 _MAX_WORDS = 400

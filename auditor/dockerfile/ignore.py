@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from auditor.core.errors import DockerfileError
 from auditor.dockerfile.files import read_small
-from auditor.errors import DockerfileError
 
 
 @dataclass(frozen=True, slots=True)

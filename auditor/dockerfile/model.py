@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from auditor.model import Severity
+from auditor.core.model import Severity
 
 
 @dataclass(frozen=True, slots=True)

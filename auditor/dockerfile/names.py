@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from enum import IntEnum
 
-from auditor.detect.plausible import implausible
+from auditor.detect.heuristics.plausibility import implausible
 
 _SECRET_NAME = re.compile(
     r"(?i)(?:passw(?:or)?d|passphrase|pword|secret|token|"

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from auditor.core.model import Severity
 from auditor.dockerfile.copies import whole
 from auditor.dockerfile.model import Problem, Rule, Stage, Step
 from auditor.dockerfile.shell import commands
 from auditor.dockerfile.stages import Plan, copy_sources
-from auditor.model import Severity
 
 
 @dataclass(frozen=True, slots=True)

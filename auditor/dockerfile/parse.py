@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from auditor.core.errors import DockerfileError
 from auditor.dockerfile.files import read_small
 from auditor.dockerfile.model import Dockerfile, Heredoc, Instruction
 from auditor.dockerfile.words import closed, split, unquoted
-from auditor.errors import DockerfileError
 
 MAX_INSTRUCTIONS = 5000
 
@@ -174,6 +174,6 @@ def _json_form(text: str) -> tuple[str, ...] | None:
 
 
 def _nearest(word: str) -> str:
-    from auditor.detect.rules import nearest
+    from auditor.core.text import nearest
 
     return nearest(word, KEYWORDS)

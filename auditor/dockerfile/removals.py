@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from auditor.core.model import Severity
+from auditor.core.text import size as bytes_of
 from auditor.dockerfile.caches import Left, leftovers, undone
 from auditor.dockerfile.context import Context
 from auditor.dockerfile.copies import whole
@@ -15,8 +17,6 @@ from auditor.dockerfile.model import Problem, Rule, Step
 from auditor.dockerfile.names import secret_file
 from auditor.dockerfile.stages import Plan, absolute, copy_sources, copy_target
 from auditor.dockerfile.traces import covers, effects
-from auditor.model import Severity
-from auditor.report.text import size as bytes_of
 
 _LARGE = re.compile(
     r"(?i)\.(?:tar(?:\.\w+)?|t[gbx]z|zip|7z|rar|deb|rpm|apk|whl|iso|img|gz|xz|bz2|zst|run|bin|jar|sql|dump)$"

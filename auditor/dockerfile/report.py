@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from auditor.core.model import Severity
+from auditor.core.text import plural, printable
 from auditor.dockerfile.model import Problem
-from auditor.model import Severity
-from auditor.report.text import plural, printable
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from auditor import __version__
+from auditor.core.model import Severity
+from auditor.core.text import printable
+from auditor.core.version import __version__
 from auditor.dockerfile.model import Problem, Rule
 from auditor.dockerfile.rules import TITLES
-from auditor.model import Severity
 from auditor.report.sarif import LEVELS, MAX_RESULTS, SECURITY_SEVERITY, log, text, uri
-from auditor.report.text import printable
 
 _LINE = re.compile(r"line \d+")
 _SIZE = (Rule.CACHE_ORDER, Rule.LARGE_THEN_DELETED)

@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from auditor.detect.confirm import Found
+from auditor.core.model import Severity
+from auditor.detect.confirm import Match
 from auditor.dockerfile.model import Problem, Rule, Step
 from auditor.dockerfile.names import Value, is_literal, names_secret, value_of
 from auditor.dockerfile.shell import Command, commands
 from auditor.dockerfile.stages import Plan, absolute, copy_target, copy_words
 from auditor.dockerfile.words import arguments, assignments, expanded, references
-from auditor.model import Severity
 from auditor.scan import Scanner
 
 _MOUNT = (
@@ -158,7 +158,7 @@ def _before_stages(plan: Plan) -> Iterator[Step]:
         yield Step(one)
 
 
-def _problems(items: list[Found], step: Step, rule: Rule, what: str, advice: str) -> Iterator[Problem]:
+def _problems(items: list[Match], step: Step, rule: Rule, what: str, advice: str) -> Iterator[Problem]:
     for item in items:
         if item.confidence.rank:
             revoke = f" Revoke it at {item.rule.revoke}." if item.rule.revoke else ""
@@ -166,7 +166,7 @@ def _problems(items: list[Found], step: Step, rule: Rule, what: str, advice: str
             yield Problem(rule, step.instruction.line, item.rule.severity, message, advice + revoke)
 
 
-def _in_url(text: str, item: Found) -> bool:
+def _in_url(text: str, item: Match) -> bool:
     data = text.encode("utf-8", "surrogateescape")
     low = data.rfind(b"://", 0, item.start)
     between = data[low : item.start] if low >= 0 else b" "

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from auditor.core.model import Finding, Source
 from auditor.dockerfile.history import lines_of_steps
 from auditor.dockerfile.model import Dockerfile
-from auditor.layers.history import step_of_layer
-from auditor.model import Finding, Source
+from auditor.layers.build_steps import step_of_layer
 from auditor.pipeline import Audit
 
 _HISTORY = re.compile(r"history\[(\d+)\]")

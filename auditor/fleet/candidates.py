@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from auditor.errors import NotFound
+from auditor.codec.descriptors import Descriptor, platform_matches
+from auditor.core.errors import NotFound
+from auditor.core.model import Digest, Platform
 from auditor.fleet.manifests import Leaf, known_leaves, known_times, made
 from auditor.fleet.store import Store
 from auditor.images import index, manifest
-from auditor.images.descriptors import Descriptor, platform_matches
 from auditor.images.manifest import Origin
-from auditor.images.registry import Repository
 from auditor.images.source import Image
-from auditor.model import Digest, Platform
+from auditor.registry.repository import Repository
 
 
 @dataclass(frozen=True, slots=True)

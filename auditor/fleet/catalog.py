@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from auditor.config import Registry
-from auditor.errors import NotFound, Unauthorized, UsageError
-from auditor.images.client import Client
-from auditor.images.reference import DOCKER_HUB, Reference, is_repository, parse_reference
-from auditor.images.registry import repositories
+from auditor.config.file import Registry
+from auditor.core.errors import NotFound, Unauthorized, UsageError
+from auditor.registry.client import Client
+from auditor.registry.reference import DOCKER_HUB, Reference, is_repository, parse_reference
+from auditor.registry.repository import repositories
 
 _HOST = re.compile(r"(?:[^/]*[.:][^/]*|localhost)(?=/)")
 

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class ConcurrencyLimit:
-    """Runs at most `count` requests at a time. Their retries are those of images/retry.py."""
+    """Runs at most `count` requests at a time. Their retries are those of registry/retry.py."""
 
     def __init__(self, count: int) -> None:
         self._free = threading.BoundedSemaphore(count)

@@ -21,13 +21,13 @@ from typing import Any
 from distributed import Client, Future, KilledWorker, Security
 from distributed.comm.core import connect
 
+from auditor.core.errors import AuditError, EngineError, Unreachable
+from auditor.core.progress import Progress
 from auditor.detect.rules import Ruleset
-from auditor.errors import AuditError, EngineError, Unreachable
 from auditor.fleet.dask_rate import ClusterRate
 from auditor.fleet.dask_worker import Credentials, Session, Versions, read
 from auditor.fleet.engine import Source, Task
-from auditor.images.login import stored_login
-from auditor.progress import Progress
+from auditor.registry.authentication import stored_login
 
 _CONNECT_S, _WORKER_S = 10, 60  # until the scheduler answers, and then until a worker is there
 _MAX_NAMED = 3

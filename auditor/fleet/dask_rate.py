@@ -9,7 +9,7 @@ from typing import Any
 
 from distributed import Semaphore
 
-from auditor.images.retry import gap_of
+from auditor.registry.retry import gap_of
 
 
 class ClusterRate(AbstractContextManager[None]):

@@ -16,18 +16,18 @@ from pathlib import Path
 
 from distributed import Worker, WorkerPlugin, get_worker
 
-from auditor import __version__
+from auditor.core.cache_folder import cache_folder
+from auditor.core.cache_keys import RECORDS
+from auditor.core.errors import Unreachable
+from auditor.core.limits import current, within
+from auditor.core.process import keep_off_disk
+from auditor.core.version import __version__
 from auditor.detect.rules import Ruleset
-from auditor.errors import Unreachable
 from auditor.fleet.dask_rate import ClusterRate
 from auditor.fleet.engine import Rules, Source, Task, read_layer
-from auditor.images.client import Client
-from auditor.images.login import Login
-from auditor.limits import current, within
-from auditor.memory import keep_off_disk
+from auditor.registry.authentication import Login
+from auditor.registry.client import Client
 from auditor.scan import Scanner
-from auditor.store.folder import cache_folder
-from auditor.store.keys import RECORDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from auditor.core.errors import Damaged
+from auditor.core.model import Digest
 from auditor.detect.rules import Ruleset
-from auditor.errors import Damaged
-from auditor.images.client import Client
-from auditor.images.login import Login
-from auditor.images.registry import Repository
-from auditor.images.retry import RetryBudget
-from auditor.model import Digest
+from auditor.registry.authentication import Login
+from auditor.registry.client import Client
+from auditor.registry.repository import Repository
+from auditor.registry.retry import RetryBudget
 from auditor.scan import Scanner
 from auditor.scan.serial import dumped, made_by
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from auditor.errors import UsageError
+from auditor.core.errors import UsageError
 
 Page = tuple[int, str, bytes]
 """Status, content type, body."""

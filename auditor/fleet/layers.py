@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from auditor.errors import AuditError, Damaged
+from auditor.core.errors import AuditError, Damaged
+from auditor.core.model import Digest
+from auditor.core.progress import Progress
 from auditor.fleet import ledger
 from auditor.fleet.engine import Engine, Task
 from auditor.fleet.records import StoredRecords
 from auditor.fleet.spans import Sweep
 from auditor.fleet.store import Store
 from auditor.images.source import Layer
-from auditor.model import Digest
-from auditor.progress import Progress
-from auditor.records import Records
 from auditor.scan.serial import loaded
+from auditor.store.records import Records
 
 
 class Layers:

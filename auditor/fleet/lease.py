@@ -26,7 +26,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from auditor.errors import StoreError
+from auditor.core.errors import StoreError
 from auditor.fleet import schema as t
 from auditor.fleet.store import Store
 

@@ -10,15 +10,15 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from auditor.codec.descriptors import Descriptor
+from auditor.core.model import Finding
+from auditor.core.text import printable
 from auditor.fleet import schema as t
 from auditor.fleet.manifests import Leaf, chunks, made, put_manifest
 from auditor.fleet.spans import Sweep, put_seen
 from auditor.fleet.store import Store, put
-from auditor.images.descriptors import Descriptor
-from auditor.model import Finding
 from auditor.pipeline import Audit
 from auditor.report.document import report
-from auditor.report.text import printable
 
 
 def begin(store: Store, registry: str, scope: str, ruleset: str, now: str, choice: str | None = None) -> Sweep:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from auditor.fleet.engine import Task, read_layer
-from auditor.images.client import Client
+from auditor.registry.client import Client
 from auditor.scan import Scanner
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from auditor.progress import Silent
+from auditor.core.progress import Silent
 
 _NAME = "image-audit"
 _logger = logging.getLogger(_NAME)

@@ -11,13 +11,13 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from auditor.detect.line import masked_line
+from auditor.codec.descriptors import Descriptor
+from auditor.core.model import Digest, Platform
+from auditor.core.text import printable
+from auditor.detect.message_masking import masked_line
 from auditor.fleet import schema as t
 from auditor.fleet.store import Store, put
-from auditor.images.descriptors import Descriptor
 from auditor.images.source import Image
-from auditor.model import Digest, Platform
-from auditor.report.text import printable
 
 _CHUNK = 500  # values in one IN (...)
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from auditor.errors import UsageError
+from auditor.core.errors import UsageError
+from auditor.core.model import Severity
+from auditor.core.text import plural, printable, shortened
 from auditor.fleet import queries
 from auditor.fleet.rows import FindingRow, SweepRow
 from auditor.fleet.store import Store
-from auditor.model import Severity
-from auditor.report.text import plural, printable, shortened
 
 if TYPE_CHECKING:
     from apprise import Apprise

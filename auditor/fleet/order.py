@@ -8,15 +8,15 @@ import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 
-from auditor.config import Registry
-from auditor.detect.passes import MADE_BY
+from auditor.config.file import Registry
+from auditor.core import cache_keys
+from auditor.core.limits import AUDITS, current
+from auditor.detect.engines import MADE_BY
+from auditor.findings.selection import Selection
 from auditor.fleet.candidates import Candidate
 from auditor.fleet.catalog import Choice, Scope
 from auditor.fleet.engine import Source
 from auditor.fleet.records import DEFAULT_BYTES
-from auditor.limits import AUDITS, current
-from auditor.selection import Selection
-from auditor.store import keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class AuditKeys:
 
     def __init__(self, order: Order, ruleset: str) -> None:
         self._order = order
-        self._shared = [ruleset, keys.AUDITS.key, MADE_BY, order.base, current().differences(AUDITS)]
+        self._shared = [ruleset, cache_keys.AUDITS.key, MADE_BY, order.base, current().differences(AUDITS)]
         self._selections: dict[str, tuple[dict[str, object], bool]] = {}
 
     def of(self, rules: Registry, candidate: Candidate) -> str:

@@ -11,12 +11,12 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from auditor.data import data_path
+from auditor.core.model import Severity
+from auditor.core.package_data import data_path
+from auditor.core.text import plural, printable, shortened, size
 from auditor.fleet import queries
 from auditor.fleet.rows import ImageRow, SweepRow, WithdrawnRow
 from auditor.fleet.store import Store
-from auditor.model import Severity
-from auditor.report.text import plural, printable, shortened, size
 
 SCHEMA = "image-audit-sweep/1"
 _STYLES = {"critical": "bold white on red", "high": "bold red", "medium": "yellow", "low": "cyan"}

@@ -28,6 +28,7 @@ from typing import Any
 
 from sqlalchemy import Select, and_, func, select
 
+from auditor.core.model import Severity, State
 from auditor.fleet import schema as t
 from auditor.fleet.rows import (
     FindingRow,
@@ -52,7 +53,6 @@ from auditor.fleet.statements import (
     withdrawn_images,
 )
 from auditor.fleet.store import Store
-from auditor.model import Severity, State
 
 
 def sweeps(store: Store, registry: str | None = None) -> list[SweepRow]:

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 from cachetools import LRUCache
 
-from auditor.images.client import Client
-from auditor.images.descriptors import Descriptor
-from auditor.images.registry import Repository
-from auditor.model import Digest
+from auditor.codec.descriptors import Descriptor
+from auditor.core.model import Digest
+from auditor.registry.client import Client
+from auditor.registry.repository import Repository
 from auditor.scan import LayerRecord
 
 _DOCUMENTS = 64 << 20

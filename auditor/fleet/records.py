@@ -7,10 +7,10 @@ import time
 
 from sqlalchemy import delete, func, select, update
 
+from auditor.core.model import DiffID, Digest
 from auditor.fleet import schema as t
 from auditor.fleet.store import Store, put
-from auditor.model import DiffID, Digest
-from auditor.store.layers import Blob
+from auditor.store.layer_store import Blob
 from auditor.store.mac import SIZE, is_authentic, mac
 
 DEFAULT_BYTES = 8 << 30

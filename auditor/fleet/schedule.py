@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from auditor.errors import UsageError
+from auditor.core.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)

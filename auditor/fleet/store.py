@@ -30,9 +30,9 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from auditor.errors import StoreError, UsageError
+from auditor.core.cache_folder import home
+from auditor.core.errors import StoreError, UsageError
 from auditor.fleet import schema
-from auditor.store.folder import home
 
 HEAD = "0003"
 """The newest migration."""

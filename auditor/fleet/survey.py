@@ -11,16 +11,16 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from auditor.errors import AuditError, ImageError, NotFound, StoreError, Unauthorized, Unreachable
+from auditor.core.errors import AuditError, ImageError, NotFound, StoreError, Unauthorized, Unreachable
+from auditor.core.model import Digest
 from auditor.fleet.candidates import Candidate, grouped, parts_of
 from auditor.fleet.catalog import Wanted, newest, tags_wanted
 from auditor.fleet.concurrency import ConcurrencyLimit
 from auditor.fleet.ledger import audited, repository_id
 from auditor.fleet.manifests import Leaf, keep_manifest, known_leaves, known_tags, known_times
 from auditor.fleet.store import Store
-from auditor.images.reference import Reference
-from auditor.images.registry import Repository
-from auditor.model import Digest
+from auditor.registry.reference import Reference
+from auditor.registry.repository import Repository
 
 _MAX_UNANSWERED = 20  # repositories, tags and digests in a row
 T = TypeVar("T")

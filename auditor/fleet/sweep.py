@@ -16,7 +16,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from auditor.errors import AuditError, EngineError, NotFound, StoreError
+from auditor.codec.descriptors import platform_matches
+from auditor.core.errors import AuditError, EngineError, NotFound, StoreError
+from auditor.core.limits import adopt, current
 from auditor.fleet import ledger, queries, spans, withdrawn
 from auditor.fleet.candidates import Candidate, read_image
 from auditor.fleet.catalog import chosen
@@ -31,14 +33,12 @@ from auditor.fleet.spans import Sighting
 from auditor.fleet.store import Store
 from auditor.fleet.survey import Survey, Surveyor
 from auditor.fleet.withdrawn import Withdrawn
-from auditor.images.client import Client
-from auditor.images.descriptors import platform_matches
-from auditor.images.registry import Repository
 from auditor.images.source import Image
-from auditor.limits import adopt, current
 from auditor.pipeline import Request, audit_image
-from auditor.records import Records
+from auditor.registry.client import Client
+from auditor.registry.repository import Repository
 from auditor.scan import Scanner
+from auditor.store.records import Records
 
 _SURVEYS = 4  # repositories that are looked at ahead
 _TRANSIENT = "transient"  # is no key: the next sweep audits the image again

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from auditor.errors import AuditError
+from auditor.core.errors import AuditError
 from auditor.fleet.health import Page, health
 from auditor.fleet.logs import say
 from auditor.fleet.metrics import CONTENT_TYPE, Metrics

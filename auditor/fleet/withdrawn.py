@@ -15,11 +15,11 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, or_, select
 
+from auditor.core.model import Platform
 from auditor.fleet import schema as t
 from auditor.fleet.manifests import chunks, platform_of
 from auditor.fleet.spans import Sweep, close, extend
 from auditor.fleet.store import Store
-from auditor.model import Platform
 
 _IS_TAG = t.tag.c.name.not_like("%:%")  # else it is a digest that was listed
 

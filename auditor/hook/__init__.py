@@ -1,1 +1,4 @@
-"""The git pre-push hook: `install.py` puts it in place, `run.py` is what it does, `message.py` what it says."""
+"""The git pre-push hook.
+
+This package knows nothing of the command line.
+"""

@@ -7,8 +7,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from auditor.errors import UsageError
-from auditor.workfiles import work_folder
+from auditor.core.atomic_files import work_folder
+from auditor.core.errors import UsageError
 
 NAME = "pre-push"
 BEFORE = "pre-push.before-image-audit"

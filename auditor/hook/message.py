@@ -6,13 +6,13 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from auditor.core.model import Finding
+from auditor.core.text import plural, printable
 from auditor.dockerfile.model import Problem
-from auditor.images.reference import is_id, parse_target
-from auditor.model import Finding
+from auditor.findings.selection import bare
 from auditor.pipeline import Audit
-from auditor.report.text import plural, printable
+from auditor.registry.reference import is_id, parse_target
 from auditor.report.words import fate, place
-from auditor.selection import bare
 
 _MAX_FINDINGS = 5
 _INDENT = "    "

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from auditor.config import Settings
-from auditor.detect.passes import MADE_BY
+from auditor.config.file import Settings
+from auditor.core import cache_keys
+from auditor.core.errors import AuditError, EngineUnusable, NotFound, Unreachable
+from auditor.core.limits import AUDITS
+from auditor.core.model import Severity
+from auditor.detect.engines import MADE_BY
 from auditor.dockerfile.model import Problem
-from auditor.errors import AuditError, EngineUnusable, NotFound, Unreachable
+from auditor.findings.selection import fails, fits
 from auditor.images import daemon
 from auditor.images.engine import engine
-from auditor.images.reference import ARCHIVE_ENDINGS, TRANSPORTS
-from auditor.limits import AUDITS
-from auditor.model import Severity
 from auditor.pipeline import Audit, Failure, Request, audit_each
-from auditor.records import Records
+from auditor.registry.reference import ARCHIVE_ENDINGS, TRANSPORTS
 from auditor.scan import Scanner
-from auditor.selection import fails, fits
-from auditor.store import keys
-from auditor.store.layers import LayerStore
+from auditor.store.layer_store import LayerStore
+from auditor.store.records import Records
 
 _GLOB = frozenset("*?[")
 _ENGINE = "docker-daemon:"
@@ -84,7 +84,15 @@ def _key(target: str, settings: Settings, scanner: Scanner, request: Request) ->
         return None
     image = daemon.inspect(target.removeprefix(_ENGINE))
     shown = (settings.fail_on, request.selection.key, scanner.limits.differences(AUDITS))
-    parts = (image.id, sorted(image.names), scanner.ruleset.digest, keys.VERDICTS.key, MADE_BY, request.base, *shown)
+    parts = (
+        image.id,
+        sorted(image.names),
+        scanner.ruleset.digest,
+        cache_keys.VERDICTS.key,
+        MADE_BY,
+        request.base,
+        *shown,
+    )
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

@@ -1,1 +1,4 @@
-"""Where images come from: one module a transport, each giving `source.Image` values."""
+"""A target to manifest, config and layer streams; one module a transport.
+
+This package knows nothing of what a layer holds.
+"""

@@ -16,17 +16,18 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from auditor.codec.compression import compression_of, decompressed
+from auditor.codec.descriptors import Descriptor, parse_config, parse_descriptors, platform_matches, strings
+from auditor.codec.file_slices import Content, FileSlice, HeldFile
+from auditor.codec.json_documents import Tally, folded, parse_json, parse_object, spelled
 from auditor.codec.tar import BLOCK, Header, Walker, is_header, normalise, padded
-from auditor.codec.verify import verified_document
-from auditor.errors import Damaged, ImageError, NotAnImage, NotFound
+from auditor.codec.verify import sha256, verified_document
+from auditor.core.errors import Damaged, ImageError, NotAnImage, NotFound
+from auditor.core.limits import current, named
+from auditor.core.model import Digest, Kind, Skipped
 from auditor.images import manifest
-from auditor.images.descriptors import Descriptor, parse_config, parse_descriptors, platform_matches, strings
-from auditor.images.documents import Tally, folded, parse_json, parse_object, spelled
 from auditor.images.manifest import Origin
 from auditor.images.members import Held, Member, Members
-from auditor.images.source import Content, FileSlice, HeldFile, Image, Layer, Passed
-from auditor.limits import current, named
-from auditor.model import Digest, Kind, Skipped
+from auditor.images.source import Image, Layer, Passed
 
 Visit = Callable[[BinaryIO, str, Digest | None], Any]
 """Reads a layer's stored bytes to their end and returns what it made of them; it is given their name for errors, and
@@ -308,13 +309,6 @@ def _claimed(path: str) -> Digest | None:
         return Digest(f"sha256:{name}") if folder == "blobs/sha256" else None
     except ImageError:
         return None
-
-
-def sha256(data: bytes) -> Digest:
-    """Return the digest of some bytes."""
-    import hashlib
-
-    return Digest(f"sha256:{hashlib.sha256(data).hexdigest()}")
 
 
 @dataclass(frozen=True, slots=True)

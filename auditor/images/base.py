@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from auditor.errors import AuditError, EngineUnusable, ImageError, NotFound, Unreachable, UsageError
+from auditor.core.errors import AuditError, EngineUnusable, ImageError, NotFound, Unreachable, UsageError
+from auditor.core.model import DiffID
 from auditor.images.manifest import Origin
-from auditor.images.reference import parse_reference, parse_target
 from auditor.images.resolve import open_target
 from auditor.images.source import Image
-from auditor.model import DiffID
+from auditor.registry.reference import parse_reference, parse_target
 
 _NAME = "org.opencontainers.image.base.name"
 _DIGEST = "org.opencontainers.image.base.digest"
@@ -85,10 +85,10 @@ def _candidates(image: Image, name: str, digest: object) -> list[tuple[str, tupl
     own = [parse_reference(own).host for own in image.names if image.transport == "docker"]
     if reference.host not in own:
         return []
-    from auditor.images import registry
+    from auditor.images import remote
 
     target = f"{reference.host}/{reference.repository}@{digest}" if isinstance(digest, str) else name
-    images = registry.read_images(parse_reference(target), Origin(name, "docker", None))
+    images = remote.read_images(parse_reference(target), Origin(name, "docker", None))
     return [(name, base.config.diff_ids) for base in images]
 
 

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from auditor.codec.compression import decompressed
-from auditor.errors import Damaged, ImageError, NotFound, Unreachable
+from auditor.core.errors import Damaged, ImageError, NotFound, Unreachable
+from auditor.core.model import DiffID, Step
 from auditor.images import archive
 from auditor.images.archive import Visit
 from auditor.images.engine import engine
 from auditor.images.manifest import Origin
 from auditor.images.source import Image, Layer, Passed
-from auditor.model import DiffID, Step
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from auditor.errors import AuditError, EngineUnusable, NotFound, Unreachable
+from auditor.core.errors import AuditError, EngineUnusable, NotFound, Unreachable
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -6,21 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from auditor.errors import Damaged, NotFound
-from auditor.images.descriptors import Descriptor, parse_descriptors, platform_matches, strings
-from auditor.images.documents import folded, parse_object, spelled
-from auditor.images.source import Content, Listed, Passed
-from auditor.limits import current, named
-from auditor.model import Digest, Skipped
+from auditor.codec.descriptors import INDEXES, MANIFESTS, Descriptor, parse_descriptors, platform_matches, strings
+from auditor.codec.file_slices import Content
+from auditor.codec.json_documents import folded, parse_object, spelled
+from auditor.core.errors import Damaged, NotFound
+from auditor.core.limits import current, named
+from auditor.core.model import Digest, Skipped
+from auditor.images.source import Listed, Passed
 
-INDEXES = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-)
-MANIFESTS = (
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-)
 CACHE_CONFIG = "application/vnd.buildkit.cacheconfig.v0"
 MANIFEST_KEYS = folded(
     "schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "blobs", "fsLayers", "annotations",

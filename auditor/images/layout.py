@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from auditor.codec.descriptors import Descriptor
+from auditor.codec.file_slices import FileSlice, HeldFile
 from auditor.codec.verify import verified_document
-from auditor.errors import Damaged, NotAnImage, NotFound
+from auditor.core.errors import Damaged, NotAnImage, NotFound
+from auditor.core.limits import current, named
 from auditor.images import manifest
 from auditor.images.archive import layout_roots, require_regular
-from auditor.images.descriptors import Descriptor
 from auditor.images.manifest import Origin
-from auditor.images.source import FileSlice, HeldFile, Image
-from auditor.limits import current, named
+from auditor.images.source import Image
 
 
 def read_images(folder: Path, origin: Origin, tag: str | None) -> tuple[Image, ...]:

@@ -13,15 +13,20 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from auditor.errors import Damaged, ImageError, NotFound, Unreachable
-from auditor.images.descriptors import Descriptor, parse_config, parse_descriptor, platform_matches, strings
-from auditor.images.documents import Documents, Tally, parse_json, parse_object, quiet_json, spelled
-from auditor.images.index import CACHE_CONFIG, INDEXES, MANIFEST_KEYS, MANIFESTS, Found, Store, Top, gathered
+from auditor.codec.descriptors import (
+    Descriptor,
+    parse_config,
+    parse_descriptor,
+    platform_matches,
+    strings,
+)
+from auditor.codec.json_documents import Documents, Tally, parse_json, parse_object, quiet_json, spelled
+from auditor.core.errors import Damaged, ImageError, NotFound, Unreachable
+from auditor.core.limits import current, named
+from auditor.core.model import Config, DiffID, Platform, Skipped
+from auditor.images.index import CACHE_CONFIG, MANIFEST_KEYS, Found, Store, Top, gathered
 from auditor.images.source import Image, Layer, Listed
-from auditor.limits import current, named
-from auditor.model import Config, DiffID, Platform, Skipped
 
-ACCEPT = ", ".join(INDEXES + MANIFESTS)
 REF_NAME = "org.opencontainers.image.ref.name"
 CONTAINERD_NAME = "io.containerd.image.name"
 _TITLE = "org.opencontainers.image.title"

@@ -7,11 +7,12 @@ import posixpath
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from auditor.codec.file_slices import FileSlice
 from auditor.codec.tar import Header, normalise
-from auditor.errors import Damaged
-from auditor.images.source import FileSlice, Passed
-from auditor.limits import current, named
-from auditor.model import Kind
+from auditor.core.errors import Damaged
+from auditor.core.limits import current, named
+from auditor.core.model import Kind
+from auditor.images.source import Passed
 
 _MAX_HOPS = 40
 """Symbolic links that one path may lead through, as in Linux."""

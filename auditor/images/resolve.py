@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from auditor.codec.compression import decompressed
-from auditor.errors import EngineUnusable, ImageError, NotFound, Unreachable
+from auditor.codec.file_slices import HeldFile
+from auditor.core.errors import EngineUnusable, ImageError, NotFound, Unreachable
 from auditor.images import archive, layout
 from auditor.images.archive import Visit
 from auditor.images.manifest import Failed, Origin
-from auditor.images.reference import Target, parse_reference, parse_target
-from auditor.images.source import HeldFile, Image
+from auditor.images.source import Image
+from auditor.registry.reference import Target, parse_reference, parse_target
 
 
 def open_target(
@@ -75,9 +76,9 @@ def _standard_input() -> BinaryIO:
 
 
 def _from_registry(name: str, origin: Origin, insecure: bool) -> tuple[Image, ...]:
-    from auditor.images import registry
+    from auditor.images import remote
 
-    return registry.read_images(parse_reference(name), origin, insecure=insecure)
+    return remote.read_images(parse_reference(name), origin, insecure=insecure)
 
 
 def _from_name(text: str, origin: Callable[[str], Origin], visit: Visit | None, insecure: bool) -> tuple[Image, ...]:

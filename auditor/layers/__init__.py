@@ -1,1 +1,4 @@
-"""What each layer holds, and what became of it: pure functions over bytes and listings."""
+"""Entries of a layer, file history of a stack, file trees.
+
+This package knows nothing of rules and secrets.
+"""

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from auditor.codec.tar import Header
-from auditor.layers.resolve import PathResolver
-from auditor.layers.texts import HeaderTexts
-from auditor.model import Kind
+from auditor.core.model import Kind
+from auditor.layers.header_texts import HeaderTexts
+from auditor.layers.path_resolver import PathResolver
 
 # OCI image spec, layer.md#whiteouts.
 WHITEOUT = ".wh."

@@ -7,9 +7,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from auditor.codec.tar import BLOCK, padded
+from auditor.core.model import Kind, Version
+from auditor.layers.file_history import FileHistory
 from auditor.layers.listing import Listing
-from auditor.layers.trace import Trace
-from auditor.model import Kind, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class HiddenFiles:
     largest: tuple[Version, ...]
 
 
-def layer_stats(trace: Trace) -> tuple[LayerStats, ...]:
+def layer_stats(trace: FileHistory) -> tuple[LayerStats, ...]:
     """Count for every layer of a stack."""
     layers = range(len(trace.layers))
     entries, own = [0 for _ in layers], [0 for _ in layers]
@@ -59,7 +59,7 @@ def layer_stats(trace: Trace) -> tuple[LayerStats, ...]:
     )
 
 
-def hidden_files(trace: Trace, largest: int = 20) -> HiddenFiles:
+def hidden_files(trace: FileHistory, largest: int = 20) -> HiddenFiles:
     """Sum up the hidden file versions; ties among the largest go by layer and place in the tar."""
     count = total = 0
     heap: list[tuple[int, int, int]] = []
@@ -77,7 +77,7 @@ def hidden_files(trace: Trace, largest: int = 20) -> HiddenFiles:
     return HiddenFiles(count, total, tuple(Version(-layer, -entry) for _, layer, entry in order))
 
 
-def visible_bytes(trace: Trace, lowest: int = 0) -> int:
+def visible_bytes(trace: FileHistory, lowest: int = 0) -> int:
     """Estimate the tar that holds what is visible of the layers from `lowest` up, in bytes."""
     total = 2 * BLOCK
     for layer in range(lowest, len(trace.layers)):
@@ -87,7 +87,7 @@ def visible_bytes(trace: Trace, lowest: int = 0) -> int:
     return total
 
 
-def bytes_without(trace: Trace, layer: int, size: int, gone: Collection[int]) -> int:
+def bytes_without(trace: FileHistory, layer: int, size: int, gone: Collection[int]) -> int:
     """Estimate a layer's tar of `size` bytes without some entries, and without what its writer filled it up with."""
     listing = trace.layers[layer]
     end = listing.offsets[-1] + padded(listing.sizes[-1]) if len(listing) else 0

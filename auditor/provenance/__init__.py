@@ -1,4 +1,7 @@
-"""Which installed package brought a file, and whether it is still as the package brought it."""
+"""Which package installed a file.
+
+This package knows nothing of secrets.
+"""
 
 from auditor.provenance.packages import Packages
 

@@ -6,12 +6,12 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from auditor.limits import Limits
-from auditor.model import Package
+from auditor.core.limits import Limits
+from auditor.core.model import Package
+from auditor.extract import isolated
+from auditor.extract.budget import Budget, Exhausted, Note, Room
 from auditor.provenance.wanted import Wanted, decode, encode
 from auditor.scan.record import Checksums
-from auditor.unpack import isolated
-from auditor.unpack.limits import Budget, Exhausted, Note, Room
 
 _NAME, _VERSION, _RELEASE, _DIGESTS = 1000, 1001, 1002, 1035
 _DIR_INDEXES, _BASE_NAMES, _DIR_NAMES, _ALGORITHM = 1116, 1117, 1118, 5011

@@ -1,1 +1,4 @@
-"""What is made out of an image: a file brought back, an image without its hidden files."""
+"""Flatten and recover: plan, write, prove.
+
+This package knows nothing of report formats.
+"""

@@ -6,15 +6,15 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from auditor.errors import AuditError, ImageError
+from auditor.core.errors import AuditError, ImageError
+from auditor.core.model import Confidence, DiffID, Digest
 from auditor.images import daemon
 from auditor.images.manifest import Origin
-from auditor.images.reference import Reference, parse_reference
 from auditor.images.source import Image
-from auditor.model import Confidence, DiffID, Digest
 from auditor.rebuild.flatten import Flattened, leaking
 from auditor.rebuild.inputs import SIGNATURE_TAG, pushed_to
 from auditor.rebuild.proof import is_hidden
+from auditor.registry.reference import Reference, parse_reference
 
 _MAX_TAGS = 500
 
@@ -64,7 +64,8 @@ def after(images: Sequence[Flattened], pushed: Reference | None, *, insecure: bo
 
 def _signatures(images: Sequence[Flattened], insecure: bool) -> Iterator[str]:
     """Name what refers to the old digests in the registry that they came from: signatures, attestations, SBOMs."""
-    from auditor.images import client, registry
+    from auditor.registry.client import Client
+    from auditor.registry.repository import Repository
 
     wanted: dict[tuple[str, str], dict[str, None]] = {}
     for image in images:
@@ -74,7 +75,7 @@ def _signatures(images: Sequence[Flattened], insecure: bool) -> Iterator[str]:
             old = [source.digest, *(item.index for item in source.listed)]
             wanted.setdefault((reference.host, reference.repository), {}).update((d, None) for d in old if d)
     for (host, name), digests in wanted.items():
-        repository = registry.Repository(client.Client(host, insecure=insecure), name)
+        repository = Repository(Client(host, insecure=insecure), name)
         try:
             tags = [tag for tag in repository.tags() if SIGNATURE_TAG.fullmatch(tag)]
             for digest in digests:
@@ -124,13 +125,15 @@ def _repositories(images: Sequence[Flattened], pushed: Reference | None) -> Iter
 
 
 def _in_registry(host: str, repository: str, leaks: _Leaks, insecure: bool) -> Iterator[Holder]:
-    from auditor.images import client, registry
+    from auditor.images import remote
+    from auditor.registry.client import Client
+    from auditor.registry.repository import Repository
 
-    tags = registry.Repository(client.Client(host, insecure=insecure), repository).tags()
+    tags = Repository(Client(host, insecure=insecure), repository).tags()
     for tag in tags[:_MAX_TAGS]:
         reference = Reference(host, repository, tag, None)
         try:
-            found: tuple[Image, ...] = registry.read_images(reference, Origin(tag, "docker", None), insecure=insecure)
+            found: tuple[Image, ...] = remote.read_images(reference, Origin(tag, "docker", None), insecure=insecure)
         except ImageError:  # a tag that is no image, or is gone by now
             continue
         if any(leaks.hold(image.id, [layer.diff_id for layer in image.layers]) for image in found):

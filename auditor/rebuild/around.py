@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from auditor.images.descriptors import strings
+from auditor.codec.descriptors import strings
+from auditor.core.model import Digest
 from auditor.images.manifest import CONTAINERD_NAME, REF_NAME
 from auditor.images.source import Image, Layer, Listed
-from auditor.model import Digest
 from auditor.pipeline import Audit
 from auditor.rebuild.config import touches_base
 from auditor.rebuild.puts import Excised, Kept, Merged, Output

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
 from auditor.codec.sparse import expanded, real_size
-from auditor.model import Kind, Version
+from auditor.core.model import Kind, Version
 from auditor.rebuild.puts import NONE, number_of, version_of
 from auditor.rebuild.reader import LayerReader
 from auditor.rebuild.side import Side

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 from typing import Any
 
-from auditor.errors import FlattenError
-from auditor.layers.index import LayerIndex
+from auditor.core.errors import FlattenError
+from auditor.core.model import Version
+from auditor.layers.layer_index import LayerIndex
 from auditor.layers.listing import Listing
-from auditor.model import Version
 from auditor.rebuild.puts import NONE, Copy, Excised, File, Mark, Merged, Put, number_of, version_of
-from auditor.scan import LayerRecord, Match
+from auditor.scan import LayerMatch, LayerRecord
 
 
 def sources(plan: Merged | Excised, listings: Sequence[Listing], searched: int) -> array[int] | None:
@@ -84,12 +84,12 @@ class _Told:
     """What a record says of single entries; what was skipped of none of them is under NONE."""
 
     record: LayerRecord
-    matches: Mapping[int, list[Match]]
+    matches: Mapping[int, list[LayerMatch]]
     skipped: Mapping[int, list[tuple[str | None, str]]]
 
     @classmethod
     def of(cls, record: LayerRecord) -> _Told:
-        matches: dict[int, list[Match]] = {}
+        matches: dict[int, list[LayerMatch]] = {}
         for match in record.matches:
             matches.setdefault(match.entry, []).append(match)
         return cls(record, matches, _by_entry(record))

@@ -6,8 +6,8 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from auditor.findings import display
-from auditor.model import Kind, Version
+from auditor.core.model import Kind, Version
+from auditor.findings.collect import display
 from auditor.rebuild.bodies import Pairs, differing
 from auditor.rebuild.disk import Inode
 from auditor.rebuild.headers import Meta

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from auditor.errors import UsageError
-from auditor.images.archive import sha256
-from auditor.limits import current
-from auditor.model import DiffID
+from auditor.codec.verify import sha256
+from auditor.core.errors import UsageError
+from auditor.core.limits import current
+from auditor.core.model import DiffID
 from auditor.pipeline import Audit
 from auditor.rebuild.puts import Excised, Kept, Merged, Output, kept_layers
 from auditor.scan import Scanner

@@ -10,19 +10,19 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from auditor.errors import AuditError, FlattenError, NotFound, Unauthorized, UsageError
+from auditor.codec.file_slices import FileSlice
+from auditor.core.atomic_files import work_folder
+from auditor.core.errors import AuditError, FlattenError, NotFound, Unauthorized, UsageError
 from auditor.images import daemon
 from auditor.images.engine import engine
-from auditor.images.push import Pusher, Sent, push
-from auditor.images.reference import Reference, parse_reference, parse_target
-from auditor.images.source import FileSlice
 from auditor.rebuild.documents import index_of, manifest_of
 from auditor.rebuild.flatten import Flattened
 from auditor.rebuild.inputs import pushed_to
 from auditor.rebuild.output import encoded
 from auditor.rebuild.puts import Kept
 from auditor.rebuild.shown import compare_shown
-from auditor.workfiles import work_folder
+from auditor.registry.push import Pusher, Sent, push
+from auditor.registry.reference import Reference, parse_reference, parse_target
 
 _SPARE = 1 << 20
 """Bytes more than the draft of a proof that are reserved for it."""
@@ -169,9 +169,10 @@ def unused(tag: str | None, push_to: Reference | None, *, insecure: bool) -> Non
             daemon.inspect(tag)
             raise UsageError(f"-t {tag}: the engine has an image of that name; choose another, or --force moves it")
     if push_to is not None:
-        from auditor.images import client, registry
+        from auditor.registry.client import Client
+        from auditor.registry.repository import Repository
 
-        repository = registry.Repository(client.Client(push_to.host, insecure=insecure), push_to.repository)
+        repository = Repository(Client(push_to.host, insecure=insecure), push_to.repository)
         with suppress(NotFound, Unauthorized):  # some hide from who may pull what there is not
             repository.look_up(push_to.version)
             raise UsageError(f"--push {push_to}: is there already; choose another tag, or --force moves it")

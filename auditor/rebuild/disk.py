@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from auditor.codec.tar import Header
-from auditor.model import Kind, Version
+from auditor.core.model import Kind, Version
 
 SETGID = 0o2000
 IMPLIED_MODE = 0o755

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from auditor.core.model import Digest, Platform
 from auditor.images.manifest import CONTAINERD_NAME, REF_NAME
 from auditor.images.source import Listed
-from auditor.model import Digest, Platform
 from auditor.rebuild.around import NAMES, Around
 from auditor.rebuild.output import Archive, Blob, encoded
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import tempfile
 
-from auditor.errors import ImageError, UsageError
+from auditor.codec.file_slices import FileSlice, HeldFile
+from auditor.core.errors import ImageError, UsageError
+from auditor.core.model import Kind, Version
 from auditor.images import daemon
-from auditor.images.source import FileSlice, HeldFile, Layer
-from auditor.layers.index import index_layer
+from auditor.images.source import Layer
+from auditor.layers.layer_index import index_layer
 from auditor.layers.listing import Listing
-from auditor.model import Kind, Version
 from auditor.pipeline import Audit
 from auditor.rebuild.disk import unusual_folders
 from auditor.rebuild.plan import merge

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from auditor.errors import UsageError
-from auditor.images.archive import sha256
-from auditor.images.source import FileSlice
-from auditor.layers.index import index_layer
-from auditor.memory import give_back
-from auditor.model import Version
+from auditor.codec.file_slices import FileSlice
+from auditor.codec.verify import sha256
+from auditor.core.errors import UsageError
+from auditor.core.model import Version
+from auditor.core.process import give_back
+from auditor.layers.layer_index import index_layer
+from auditor.layers.tree import uncollected
 from auditor.pipeline import Audit
 from auditor.rebuild.around import around
 from auditor.rebuild.carry import carried, sources
@@ -32,11 +33,10 @@ from auditor.rebuild.output import Archive, Blob, Compression
 from auditor.rebuild.plan import excise, merge
 from auditor.rebuild.proof import Proof, Written, prove
 from auditor.rebuild.puts import Excised, Kept, Merged, Output
-from auditor.rebuild.tree import uncollected
 from auditor.rebuild.writer import Parts, write_layer
-from auditor.records import Records
 from auditor.scan import LayerRecord, Scanner
-from auditor.store.layers import LayerStore
+from auditor.store.layer_store import LayerStore
+from auditor.store.records import Records
 
 FULL, EXCISE, MINIMAL, FROM = "full", "excise", "minimal", "from"
 

@@ -6,7 +6,7 @@ import io
 import os
 import threading
 
-from auditor.errors import FlattenError
+from auditor.core.errors import FlattenError
 
 
 class Follower(io.RawIOBase):

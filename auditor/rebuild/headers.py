@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from auditor.codec.tar import BLOCK, Header, is_extended, number, padded
-from auditor.model import Kind
+from auditor.core.model import Kind
 
 _NUMBERS = ("uid", "gid", "mtime")
 _TIMES = ("mtime", "atime", "ctime")

@@ -9,17 +9,18 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 
-from auditor.errors import AuditError, ImageError, UsageError
+from auditor.codec.file_slices import FileSlice, HeldFile
+from auditor.core.errors import AuditError, ImageError, UsageError
+from auditor.core.model import Confidence, DiffID, Digest
+from auditor.findings.selection import Selection
 from auditor.images import daemon
 from auditor.images.manifest import Origin
-from auditor.images.reference import Reference, parse_reference
 from auditor.images.resolve import open_target
-from auditor.images.source import FileSlice, HeldFile, Image, Layer, Passed
-from auditor.model import Confidence, DiffID, Digest
+from auditor.images.source import Image, Layer, Passed
 from auditor.pipeline import Audit, Request, audit_image
-from auditor.records import Records
+from auditor.registry.reference import Reference, parse_reference
 from auditor.scan import Scanner
-from auditor.selection import Selection
+from auditor.store.records import Records
 
 EVERYTHING = Selection(min_confidence=Confidence.LOW)
 SIGNATURE_TAG = re.compile(r"sha256-[0-9a-f]{64}(\.[a-z]+)?")
@@ -85,14 +86,14 @@ def pushed_to(image: Image, host: str) -> Iterator[Reference]:
 
 def _as_pushed(image: Image, host: str, insecure: bool) -> Image:
     """Replace the layers of an engine's image by the same ones of the registry it was pushed to or pulled from."""
-    from auditor.images import registry
+    from auditor.images import remote
 
     if image.transport != "docker-daemon":
         return image
     have: dict[DiffID | None, Layer] = {}
     for reference in pushed_to(image, host):
         with contextlib.suppress(AuditError):  # it is gone there: then the layers are sent
-            for found in registry.read_images(reference, Origin(image.target, "docker", None), insecure=insecure):
+            for found in remote.read_images(reference, Origin(image.target, "docker", None), insecure=insecure):
                 have |= {layer.diff_id: layer for layer in found.layers}
     return replace(image, layers=tuple(have.get(layer.diff_id, layer) for layer in image.layers))
 

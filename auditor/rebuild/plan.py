@@ -11,9 +11,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from operator import itemgetter
 from types import MappingProxyType
 
+from auditor.core.model import Kind, Version
+from auditor.layers.file_history import FileHistory
 from auditor.layers.listing import OPAQUE, WHITEOUT, Listing
-from auditor.layers.trace import Trace
-from auditor.model import Kind, Version
+from auditor.layers.tree import Inode, Node, Tree
 from auditor.rebuild.puts import (
     Copy,
     Excised,
@@ -29,7 +30,6 @@ from auditor.rebuild.puts import (
     number_of,
     version_of,
 )
-from auditor.rebuild.tree import Inode, Node, Tree
 
 _LAST = Version(1 << 20, 0)
 
@@ -168,7 +168,7 @@ def _marks(tree: Tree, below: Sequence[tuple[str, Node]]) -> Iterator[tuple[str,
             yield f"{path}/{OPAQUE}", path
 
 
-def excise(listings: Sequence[Listing], trace: Trace, gone: set[Version]) -> tuple[Output, ...]:
+def excise(listings: Sequence[Listing], trace: FileHistory, gone: set[Version]) -> tuple[Output, ...]:
     """Plan to leave out the hidden names of the file versions `gone`; all other layers are kept.
 
     Of a layer that is rewritten, the entries that it shadows itself go too: what stood there first must not come back.
@@ -199,7 +199,7 @@ def _targets(listings: Sequence[Listing]) -> dict[Version, Version | None]:
 
 
 def _dropped(
-    listings: Sequence[Listing], trace: Trace, gone: set[Version], targets: Mapping[Version, Version | None]
+    listings: Sequence[Listing], trace: FileHistory, gone: set[Version], targets: Mapping[Version, Version | None]
 ) -> dict[int, set[Version]]:
     """Return by layer the hidden names of the versions `gone`."""
     dropped: dict[int, set[Version]] = {}
@@ -209,7 +209,7 @@ def _dropped(
     return {number: found | _shadowed(number, listings[number], trace) for number, found in dropped.items()}
 
 
-def _shadowed(number: int, listing: Listing, trace: Trace) -> set[Version]:
+def _shadowed(number: int, listing: Listing, trace: FileHistory) -> set[Version]:
     """Return the entries that their own layer replaces, but for links, through which others may have gone."""
     stay = (Kind.WHITEOUT, Kind.SYMLINK)
     return {
@@ -219,7 +219,7 @@ def _shadowed(number: int, listing: Listing, trace: Trace) -> set[Version]:
     }
 
 
-def _covering(tree: Tree, version: Version, listing: Listing, trace: Trace) -> tuple[Put, ...]:
+def _covering(tree: Tree, version: Version, listing: Listing, trace: FileHistory) -> tuple[Put, ...]:
     """Return the whiteout that hides a lower folder in place of the file that did; none where there was none.
 
     A whiteout with a body stays, without it.

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from auditor.errors import FlattenError
-from auditor.images.archive import sha256
+from auditor.codec.verify import sha256
+from auditor.core.errors import FlattenError
+from auditor.core.model import Digest, Finding, Skipped
+from auditor.core.process import give_back
 from auditor.images.resolve import open_target
-from auditor.memory import give_back
-from auditor.model import Digest, Finding, Skipped
+from auditor.layers.tree import uncollected
 from auditor.pipeline import Audit, Request, audit_image
 from auditor.rebuild.compare import Comparison, compare
 from auditor.rebuild.config import Drops, stale_keys
@@ -21,11 +22,10 @@ from auditor.rebuild.documents import Made
 from auditor.rebuild.inputs import EVERYTHING
 from auditor.rebuild.puts import Kept, Output, kept_layers
 from auditor.rebuild.side import Side
-from auditor.rebuild.tree import uncollected
 from auditor.rebuild.validate import violations
 from auditor.rebuild.writer import Parts
-from auditor.records import Records
 from auditor.scan import Scanner
+from auditor.store.records import Records
 
 _REWRITTEN = ("history", "rootfs", "author", "comment", "config", "container_config")
 

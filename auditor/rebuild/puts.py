@@ -6,8 +6,8 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from auditor.core.model import Version
 from auditor.layers.listing import Listing
-from auditor.model import Version
 from auditor.rebuild.disk import IMPLIED_MODE
 
 

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from auditor.codec.compression import compression_of, decompressed
+from auditor.codec.file_slices import FileSlice
 from auditor.codec.tar import Header, Walker, padded
-from auditor.errors import Damaged, ImageError
-from auditor.findings import display
-from auditor.images.source import FileSlice, Layer, Passed
+from auditor.core.errors import Damaged, ImageError
+from auditor.core.model import Kind, Version
+from auditor.findings.collect import display
+from auditor.images.source import Layer, Passed
 from auditor.layers.listing import WHITEOUT, Listing, overlay_attributes
-from auditor.layers.resolve import PathResolver
-from auditor.model import Kind, Version
+from auditor.layers.path_resolver import PathResolver
 from auditor.rebuild.disk import Disk
 from auditor.rebuild.headers import moved, raw_meta, stripped
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from auditor.codec.sparse import expanded, real_size
 from auditor.codec.tar import Header, normalise
-from auditor.errors import RecoverError
-from auditor.findings import display
-from auditor.globs import fits_masked
+from auditor.core.errors import RecoverError
+from auditor.core.globs import fits_masked
+from auditor.core.model import Kind, Version
+from auditor.findings.collect import display
 from auditor.images.source import Image, Layer, Passed
-from auditor.layers.index import LayerIndex, content_of, index_layer
+from auditor.layers.file_history import FileHistory
+from auditor.layers.layer_index import LayerIndex, content_of, index_layer
 from auditor.layers.listing import plain_file
-from auditor.layers.trace import Trace
-from auditor.model import Kind, Version
 from auditor.pipeline import check
 
 
@@ -39,7 +39,7 @@ class History:
         self._wanted = {path, normalise(path)}
         self._shown = display(normalise(path))
         self._indexes = [self._index(number, layer) for number, layer in enumerate(image.layers)]
-        self._trace = Trace([index.listing for index in self._indexes], stacked=image.stacked)
+        self._trace = FileHistory([index.listing for index in self._indexes], stacked=image.stacked)
 
     def _index(self, number: int, layer: Layer) -> LayerIndex:
         what = f"{self._image.target}: layer {number}"
@@ -128,7 +128,7 @@ def split_member(path: str) -> tuple[str, str | None]:
 
 def member_of(path: str, chunks: Iterator[bytes], member: str) -> bytes:
     """Return one member of an archive at `path` whose content comes in chunks. Raises RecoverError."""
-    from auditor.unpack import Unpacker
+    from auditor.extract import Unpacker
 
     data = b""
     for chunk in chunks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from auditor.model import Digest, Kind, Version
+from auditor.core.model import Digest, Kind, Version
 from auditor.rebuild.disk import IMPLIED_MODE, SETGID, Inode, Shown
 from auditor.rebuild.headers import Meta, applied, parsed_meta
 from auditor.rebuild.writer import Parts

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from auditor.codec.tar import BLOCK, Header, padded
+from auditor.core.model import Kind, Version
 from auditor.images.source import Layer
 from auditor.layers.listing import Listing
-from auditor.model import Kind, Version
 from auditor.rebuild.disk import Disk
 from auditor.rebuild.headers import linked, made, moved, stripped
 from auditor.rebuild.puts import Copy, Excised, File, Folder, Link, Mark, Merged, Put

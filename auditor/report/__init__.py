@@ -1,1 +1,4 @@
-"""What people and machines read: one module a format, each `render(audits, ...) -> str`."""
+"""One module a report format.
+
+This package knows nothing of how findings are made.
+"""

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from auditor import __version__
 from auditor.advice.flatten import FlattenAdvice
-from auditor.model import Finding, Severity, State, Version
+from auditor.core.model import Finding, Severity, State, Version
+from auditor.core.version import __version__
+from auditor.findings.selection import By
 from auditor.pipeline import Audit, Failure
-from auditor.selection import By
 
 SCHEMA = "image-audit/1"
 

@@ -7,11 +7,11 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from auditor import __version__
-from auditor.model import Finding
+from auditor.core.model import Finding
+from auditor.core.text import printable, shortened
+from auditor.core.version import __version__
 from auditor.pipeline import Audit, Failure
 from auditor.report.markdown import escaped
-from auditor.report.text import printable, shortened
 from auditor.report.words import fate, image_name, not_audited, place, shown_secret, step
 
 SCHEMA_VERSION = "15.2.1"

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from auditor.limits import current
+from auditor.core.limits import current
+from auditor.core.text import instruction, printable, shortened, size
 from auditor.pipeline import Audit
 from auditor.report.document import image_object
 from auditor.report.terminal import printed
-from auditor.report.text import instruction, printable, shortened, size
 
 SCHEMA = "image-audit-history/1"
 

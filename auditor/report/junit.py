@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from auditor.model import Finding, Severity
+from auditor.core.model import Finding, Severity
+from auditor.core.text import printable, shortened
+from auditor.findings.selection import fails
 from auditor.pipeline import Audit, Failure
-from auditor.report.text import printable, shortened
 from auditor.report.words import MAX_PATH, fate, image_name, not_audited, place, shown_secret, summary
-from auditor.selection import fails
 
 
 def render(

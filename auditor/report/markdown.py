@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from auditor.model import Finding
+from auditor.core.model import Finding
+from auditor.core.text import plural, printable, shortened
 from auditor.pipeline import Audit, Failure
-from auditor.report.text import plural, printable, shortened
 from auditor.report.words import image_name, place, shown_secret, step, summary
 
 MAX_BYTES = 65_536

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from auditor import workfiles
-from auditor.errors import UsageError
-from auditor.model import Severity
+from auditor.core import atomic_files
+from auditor.core.errors import UsageError
+from auditor.core.model import Severity
 from auditor.pipeline import Audit, Failure
 
 FORMATS = ("table", "json", "html", "sarif", "markdown", "gitlab", "junit")
@@ -87,7 +87,7 @@ def whole(path: Path, mode: int) -> Iterator[IO[bytes]]:
     if path.exists() and not path.is_file():
         raise UsageError(f"{path}: is no plain file; -o wants one")
     try:
-        with workfiles.whole(path, mode) as out:
+        with atomic_files.whole(path, mode) as out:
             yield out
     except OSError as exc:
         raise UsageError(f"{path}: can't be written: {exc.strerror}") from exc

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from auditor.model import Finding, Severity
+from auditor.core.model import Finding, Severity
+from auditor.core.text import plural, printable, size
+from auditor.findings.selection import Selection, failing
 from auditor.rebuild.after import After
 from auditor.rebuild.flatten import Flattened
-from auditor.report.text import plural, printable, size
-from auditor.selection import Selection, failing
 
 SCHEMA = "image-audit-proof/1"
 _MAX_LISTED = 20

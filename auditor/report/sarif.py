@@ -13,13 +13,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from auditor import __version__
-from auditor.detect.pages import page
+from auditor.core.model import Finding, Severity, Skipped
+from auditor.core.text import printable, shortened
+from auditor.core.version import __version__
 from auditor.detect.rules import Rule
-from auditor.model import Finding, Severity, Skipped
 from auditor.pipeline import Audit, Failure
-from auditor.report.text import printable, shortened
 from auditor.report.words import fate, image_name, not_audited, place, shown_secret
+from auditor.rulebook.pages import page
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 LEVELS = {Severity.CRITICAL: "error", Severity.HIGH: "error", Severity.MEDIUM: "warning", Severity.LOW: "note"}

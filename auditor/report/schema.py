@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from auditor.data import data_path
+from auditor.core.package_data import data_path
 
 
 def report_schema() -> dict[str, Any]:

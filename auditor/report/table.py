@@ -9,10 +9,10 @@ from rich.console import Group, RenderableType
 from rich.rule import Rule
 from rich.text import Text
 
-from auditor.model import Finding
+from auditor.core.model import Finding
+from auditor.core.text import plural, printable, size
 from auditor.pipeline import Audit, Failure
 from auditor.report.terminal import SEVERITY_STYLES, lines, printed, wrapped
-from auditor.report.text import plural, printable, size
 from auditor.report.words import fate, not_audited, place, shown_secret, summary
 
 _MAX_SKIPPED = 10

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from auditor.model import Severity
+from auditor.core.model import Severity
 
 SEVERITY_STYLES = {
     Severity.CRITICAL: "bold white on red",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from auditor.limits import current
-from auditor.model import Finding, Severity, State
+from auditor.core.limits import current
+from auditor.core.model import Finding, Severity, State
+from auditor.core.text import instruction, plural, printable, shortened
+from auditor.findings.selection import By
 from auditor.pipeline import Audit, Failure
-from auditor.report.text import instruction, plural, printable, shortened
-from auditor.selection import By
 
 MAX_PATH = 1000
 

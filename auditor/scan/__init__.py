@@ -1,6 +1,9 @@
-"""The costly half: one layer's bytes and a ruleset to a `LayerRecord`, a pure function."""
+"""One layer to a record: entries, matches, skipped items.
 
-from auditor.scan.record import Checksums, LayerRecord, Match
+This package knows nothing of other layers of the image.
+"""
+
+from auditor.scan.record import Checksums, LayerMatch, LayerRecord
 from auditor.scan.scanner import Scanner
 
-__all__ = ["Checksums", "LayerRecord", "Match", "Scanner"]
+__all__ = ["Checksums", "LayerMatch", "LayerRecord", "Scanner"]

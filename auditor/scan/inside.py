@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from auditor.core.model import Secret
 from auditor.detect.confirm import Overrun
+from auditor.detect.heuristics.file_class import FileClass, file_class
 from auditor.detect.hits import too_many
-from auditor.detect.place import Place, place
-from auditor.model import Secret
-from auditor.scan.held import Held, Piped
+from auditor.extract import Piece, Unpacker
+from auditor.extract.budget import Note
+from auditor.scan.file_content import BufferedContent, StreamedContent
 from auditor.scan.lines import is_binary
-from auditor.scan.record import Checksums, Match
+from auditor.scan.record import Checksums, LayerMatch
 from auditor.scan.text import Text
-from auditor.unpack import Piece, Unpacker
-from auditor.unpack.limits import Note
 
 if TYPE_CHECKING:
     from auditor.scan.scanner import Scanner
@@ -40,7 +40,7 @@ class Look:
 
     pieces: int
     size: int
-    matches: tuple[Match, ...]
+    matches: tuple[LayerMatch, ...]
     skipped: tuple[tuple[str, str], ...]
     checksums: Checksums | None
     packed: bool
@@ -62,13 +62,13 @@ class Inside:
         """Whether a file that is packed is read front to back."""
         return self._unpacker.is_streamed(path, head)
 
-    def look(self, entry: int, path: str, content: Held | Piped, known: bool) -> Look:
+    def look(self, entry: int, path: str, content: BufferedContent | StreamedContent, known: bool) -> Look:
         """Open a file at an absolute path and search what is in it.
 
         Its checksums are given where it holds something, or is `known` to, and was held.
         """
         skipped, transient = list[tuple[str, str]](), False
-        matches: list[Match] = []
+        matches: list[LayerMatch] = []
         count = size = 0
         names = dict[str, None]()
         overrun = dict[str, None]()
@@ -85,22 +85,24 @@ class Inside:
             names |= dict.fromkeys(piece.member for piece in group if piece.member)
         matches += self._in_names(entry, list(names))
         skipped += [(path, too_many(rule, self._scanner.limits)) for rule in overrun]
-        checksums = Checksums.of(content) if isinstance(content, Held) and (matches or known) else None
+        checksums = Checksums.of(content) if isinstance(content, BufferedContent) and (matches or known) else None
         packed = self.looks_packed(path, content.head(HEAD))
         return Look(count, size, tuple(matches), tuple(skipped), checksums, packed, transient)
 
-    def _in_names(self, entry: int, members: Sequence[str]) -> Iterator[Match]:
+    def _in_names(self, entry: int, members: Sequence[str]) -> Iterator[LayerMatch]:
         """Yield the secrets in the names of members, each once for the first member that it leads to."""
         seen = set[Secret]()
         for at, found in self._scanner.scan_lines(members):
             if found.secret not in seen:
                 seen.add(found.secret)
-                yield Match(entry, found.rule.id, found.secret, None, 0, found.check, found.confidence, members[at])
+                yield LayerMatch(
+                    entry, found.rule.id, found.secret, None, 0, found.check, found.confidence, members[at]
+                )
 
-    def _pieces(self, path: str, content: Held | Piped, skipped: Note) -> Iterator[Piece]:
+    def _pieces(self, path: str, content: BufferedContent | StreamedContent, skipped: Note) -> Iterator[Piece]:
         """Yield what is packed in a file, and what is encoded in it or in that."""
         head = content.head(HEAD)
-        if isinstance(content, Held) and not self.looks_packed(path, head):
+        if isinstance(content, BufferedContent) and not self.looks_packed(path, head):
             yield from self._stretches(path, content.whole(), skipped)
             return
         body = content.body(streamed=self.is_streamed(path, head))
@@ -112,10 +114,10 @@ class Inside:
 
     def _stretches(self, path: str, text: bytes, skipped: Note) -> Iterator[Piece]:
         # What a package brought is searched as it stands: it is most of an image, and encodes pictures and tests.
-        if len(text) <= MAX_STRETCHED and place(path) < Place.OTHERS and not is_binary(text):
+        if len(text) <= MAX_STRETCHED and file_class(path) < FileClass.THIRD_PARTY and not is_binary(text):
             yield from self._unpacker.stretches(text, skipped)
 
-    def _matches(self, entry: int, path: str, group: Sequence[Piece], overrun: Overrun) -> Iterator[Match]:
+    def _matches(self, entry: int, path: str, group: Sequence[Piece], overrun: Overrun) -> Iterator[LayerMatch]:
         """Yield the secrets in some pieces of the file at an absolute path."""
         texts = [
             Text(piece.data, f"{path}/{piece.member.replace('!', '/')}" if piece.member else path, piece.window)
@@ -123,7 +125,7 @@ class Inside:
         ]
         for piece, text, found in zip(group, texts, self._scanner.scan_texts(texts, overrun), strict=True):
             for one, line in zip(found, text.lines(one.start for one in found), strict=True):
-                yield Match(
+                yield LayerMatch(
                     entry, one.rule.id, one.secret, line if piece.line is None else piece.line, text.offset(one.start),
                     one.check, one.confidence, piece.member, piece.decoded,
                 )  # fmt: skip

@@ -20,19 +20,19 @@ from isal import isal_zlib
 
 from auditor.codec.tar import BLOCK, Header, Walker, is_header
 from auditor.codec.verify import HashingReader
-from auditor.detect.place import Place, is_foreign_source, place
-from auditor.errors import Damaged
+from auditor.core.errors import Damaged
+from auditor.core.limits import named
+from auditor.core.model import DiffID, Digest
+from auditor.detect.heuristics.file_class import FileClass, file_class, is_foreign_source
 from auditor.layers.listing import Listing, overlay_attributes, plain_file
 from auditor.layers.windows import Window, WindowReader
-from auditor.limits import named
-from auditor.model import DiffID, Digest
 from auditor.scan import wordless
 from auditor.scan.documents import is_document, kept
-from auditor.scan.held import Held, Piped
+from auditor.scan.file_content import BufferedContent, StreamedContent
 from auditor.scan.inside import HEAD, MAX_STRETCHED, Look
 from auditor.scan.lines import LineCounter
 from auditor.scan.quota import Quota
-from auditor.scan.record import Checksums, LayerRecord, Match
+from auditor.scan.record import Checksums, LayerMatch, LayerRecord
 from auditor.scan.repositories import Repositories
 from auditor.scan.wordless import MIN_WORDLESS, is_wordless
 
@@ -59,7 +59,7 @@ class LayerPass:
         self._walker: Walker | None = None
         self._hash = hashlib.sha256()
         self._size = 0
-        self._matches: list[Match | None] = []
+        self._matches: list[LayerMatch | None] = []
         self._outside: dict[int, list[int]] = {}  # by entry: where matches in a file as it stands are among these
         self._quota = Quota(scanner.limits)
         self._refused = -1  # the last archive that goes on, and is too large to be opened
@@ -68,10 +68,10 @@ class LayerPass:
         self._path_rules: dict[int, list[int]] = {}  # by entry: rules that its path calls for
         self._lines = LineCounter(self._listing)
         self._next = 0  # the first entry that no finished window held to its end
-        self._held: Held | None = None  # what is read so far of the file that goes on in the next window
+        self._held: BufferedContent | None = None  # what is read so far of the file that goes on in the next window
         self._wordless: deque[tuple[int, int]] = deque()  # [start, end) in the tar where words say nothing
         self._words_since = True  # whether a file with words follows the last of these
-        self._piped: Piped | None = None  # of a large archive that goes on: it is opened while it is read
+        self._piped: StreamedContent | None = None  # of a large archive that goes on: it is opened while it is read
         self._decoded = 0
         self._transient = False
         self._repositories = Repositories()
@@ -244,7 +244,7 @@ class LayerPass:
             line = self._lines.line(window, entry, place)
             self._outside.setdefault(entry, []).append(len(self._matches))
             self._matches.append(
-                Match(entry, found.rule.id, found.secret, line, place - begin, found.check, found.confidence)
+                LayerMatch(entry, found.rule.id, found.secret, line, place - begin, found.check, found.confidence)
             )
 
     def _hold(self, window: Window, entry: int) -> None:
@@ -261,7 +261,7 @@ class LayerPass:
         packed = self._scanner.content and self._scanner.inside.looks_packed(path, head)
         streamed = packed and size > MAX_WAITING and self._scanner.inside.is_streamed(path, head)
         if streamed and self._quota.takes_look(self._size):
-            self._piped = Piped(head, size)
+            self._piped = StreamedContent(head, size)
             self._submit(entry, "/" + path, self._piped, MAX_WAITING)
             return
         if packed and not self._quota.takes_archive("/" + path, size):
@@ -269,19 +269,19 @@ class LayerPass:
         most = MAX_HELD if not packed else self._scanner.limits.archive_bytes
         if is_document(path):
             most = max(most, self._scanner.limits.database_bytes)
-        self._held = Held() if size <= most else None
+        self._held = BufferedContent() if size <= most else None
 
     @staticmethod
     def _head(window: Window, begin: int) -> bytes:
         return bytes(window.view[begin - window.start : begin - window.start + HEAD])
 
-    def _content(self, window: Window, entry: int) -> Held | None:
+    def _content(self, window: Window, entry: int) -> BufferedContent | None:
         """Return the whole content of a file that ends in this window, None where it was too large to hold."""
         begin = self._listing.offsets[entry]
         end = begin + self._listing.sizes[entry]
         held, self._held = self._held, None
         if begin >= window.start:
-            held = Held()
+            held = BufferedContent()
             held.add(window.view[begin - window.start : end - window.start])
         elif held is not None:
             held.add(window.view[window.fresh - window.start : end - window.start])
@@ -320,15 +320,17 @@ class LayerPass:
                 return True
             return self._scanner.inside.is_streamed(path, head) or self._quota.takes_archive(path, size)
         return (
-            self._listing.sizes[entry] <= MAX_STRETCHED and not is_foreign_source(path) and place(path) < Place.OTHERS
+            self._listing.sizes[entry] <= MAX_STRETCHED
+            and not is_foreign_source(path)
+            and file_class(path) < FileClass.THIRD_PARTY
         )
 
-    def _look_inside(self, entry: int, path: str, content: Held) -> None:
+    def _look_inside(self, entry: int, path: str, content: BufferedContent) -> None:
         """Open a file in another thread; what it finds is taken in the order of the files."""
         self._repositories.remember(path[1:], content)
         self._submit(entry, path, content, content.size)
 
-    def _submit(self, entry: int, path: str, content: Held | Piped, waiting: int) -> None:
+    def _submit(self, entry: int, path: str, content: BufferedContent | StreamedContent, waiting: int) -> None:
         look = self._scanner.submit_look(entry, path, content, known=entry in self._quota.counts)
         self._looking.append((entry, path, waiting, look))
         self._looking_bytes += waiting

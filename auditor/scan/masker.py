@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from auditor.detect.confirm import Found
+from auditor.detect.confirm import Match
 
 if TYPE_CHECKING:
     from auditor.scan.scanner import Scanner
@@ -31,7 +31,7 @@ class TextMasker:
         return shown
 
 
-def masked_text(value: str, items: Iterable[Found]) -> str:
+def masked_text(value: str, items: Iterable[Match]) -> str:
     """Replace every secret in a text by its mask."""
     data, pieces, at = value.encode("utf-8", "surrogateescape"), list[bytes](), 0
     for item in sorted(items, key=lambda f: f.start):

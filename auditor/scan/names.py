@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from auditor.detect.confirm import Found
+from auditor.detect.confirm import Match
 from auditor.detect.hits import Hits, joined_hits
 from auditor.layers.listing import Listing
 
@@ -27,10 +27,10 @@ class Name:
 
 
 Search = Callable[[bytes | memoryview], Hits]
-Confirm = Callable[[bytes, Hits], list[Found]]
+Confirm = Callable[[bytes, Hits], list[Match]]
 
 
-def secrets_in_names(listing: Listing, search: Search, confirm: Confirm) -> Iterator[tuple[Name, Found]]:
+def secrets_in_names(listing: Listing, search: Search, confirm: Confirm) -> Iterator[tuple[Name, Match]]:
     """Yield the secrets of a layer's names."""
     paths = listing.paths
     for entry, found in secrets_in_lines(paths, search, confirm):
@@ -47,7 +47,7 @@ def secrets_in_names(listing: Listing, search: Search, confirm: Confirm) -> Iter
         yield Name(of, part, "" if of is None else paths[of], text), found
 
 
-def secrets_in_lines(texts: Sequence[str], search: Search, confirm: Confirm) -> Iterator[tuple[int, Found]]:
+def secrets_in_lines(texts: Sequence[str], search: Search, confirm: Confirm) -> Iterator[tuple[int, Match]]:
     """Yield the secrets in some texts, with the number of each text."""
     for first in range(0, len(texts), _TOGETHER):
         data = [text.encode("utf-8", "surrogateescape") for text in texts[first : first + _TOGETHER]]
@@ -58,7 +58,7 @@ def secrets_in_lines(texts: Sequence[str], search: Search, confirm: Confirm) -> 
                 yield first + at, found
 
 
-def _up_to(path: str, found: Found) -> str:
+def _up_to(path: str, found: Match) -> str:
     """Return a path up to the end of the name that a secret ends in."""
     data = path.encode("utf-8", "surrogateescape")
     end = data.find(b"/", found.end)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from auditor.core.limits import Limits, named
 from auditor.detect.hits import too_many
-from auditor.limits import Limits, named
 
 _REST = "the rest was left out"
 

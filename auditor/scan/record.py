@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from auditor.core.model import Confidence, DiffID, Digest, Secret
 from auditor.layers.listing import Listing
-from auditor.model import Confidence, DiffID, Digest, Secret
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class LayerMatch:
     """A secret in entry number `entry` of a listing, or in what is packed in it.
 
     `line` counts from 1, None in binary data; `offset` is the place in the file or member, in bytes.
@@ -61,7 +61,7 @@ class LayerRecord:
     diff_id: DiffID
     uncompressed: int
     listing: Listing
-    matches: tuple[Match, ...]
+    matches: tuple[LayerMatch, ...]
     skipped: tuple[tuple[str | None, str], ...]
     is_tar: bool
     decoded: int = 0

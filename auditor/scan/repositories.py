@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from auditor.scan.held import Held
-from auditor.scan.record import Match
-from auditor.unpack import git
-from auditor.unpack.history import History
+from auditor.extract import git
+from auditor.extract.git_commits import History
+from auditor.scan.file_content import BufferedContent
+from auditor.scan.record import LayerMatch
 
 _MOST = 256 << 20
 """Bytes of the commits and trees of all repositories of a layer; what comes later names no blob."""
@@ -21,7 +21,7 @@ class Repositories:
         self._histories: dict[str, History] = {}
         self._held = 0
 
-    def remember(self, path: str, content: Held) -> None:
+    def remember(self, path: str, content: BufferedContent) -> None:
         """Take a loose object, by its path; any other file is passed over."""
         if git.object_name(path) is not None:
             history = self._histories.setdefault(path.rpartition("/objects/")[0], History())
@@ -30,7 +30,7 @@ class Repositories:
                 git.remember(history, path, content.whole())
                 self._held += history.held
 
-    def named(self, matches: Sequence[Match], paths: Sequence[str]) -> list[Match]:
+    def named(self, matches: Sequence[LayerMatch], paths: Sequence[str]) -> list[LayerMatch]:
         """Return matches with the commit and path of the blobs that they stand in, where a commit tells."""
         if not self._histories:
             return list(matches)

@@ -11,16 +11,16 @@ from typing import BinaryIO, cast
 
 from auditor.codec.compression import compression_of, decompressed
 from auditor.codec.verify import HashingReader
-from auditor.detect.confirm import Confirmer, Found, Overrun, prepare, unheard
+from auditor.core.errors import Damaged
+from auditor.core.limits import adopt, current, within
+from auditor.core.process import return_large_blocks
+from auditor.core.progress import Progress, Silent
+from auditor.detect.confirm import Confirmer, Match, Overrun, prepare, unheard
 from auditor.detect.hits import Hits, joined_hits, thinned
 from auditor.detect.matcher import Matcher
 from auditor.detect.rules import Ruleset
-from auditor.errors import Damaged
 from auditor.layers.listing import Listing
-from auditor.limits import adopt, current, within
-from auditor.memory import return_large_blocks
-from auditor.progress import Progress, Silent
-from auditor.scan.held import Held, Piped
+from auditor.scan.file_content import BufferedContent, StreamedContent
 from auditor.scan.inside import Inside, Look
 from auditor.scan.layer import LayerPass
 from auditor.scan.names import Name, secrets_in_lines, secrets_in_names
@@ -67,15 +67,15 @@ class Scanner:
         for pool in (self._pool, self._hasher, self._looker):
             pool.shutdown(cancel_futures=True)
 
-    def scan_text(self, text: str, overrun: Overrun = unheard) -> list[Found]:
+    def scan_text(self, text: str, overrun: Overrun = unheard) -> list[Match]:
         """Return the secrets in a short text, by place in its UTF-8 bytes."""
         return self.scan_texts([Text(text.encode("utf-8", "surrogateescape"), "")], overrun)[0]
 
-    def scan_bytes(self, data: bytes, path: str) -> list[Found]:
+    def scan_bytes(self, data: bytes, path: str) -> list[Match]:
         """Return the secrets in a small file whose absolute path is given, or in a text of no file."""
         return self.scan_texts([Text(data, path)])[0]
 
-    def scan_texts(self, texts: Sequence[Text], overrun: Overrun = unheard) -> list[list[Found]]:
+    def scan_texts(self, texts: Sequence[Text], overrun: Overrun = unheard) -> list[list[Match]]:
         """Return the secrets in each of some texts, in one search for all."""
         hits: list[Hits] = [[] for _ in texts]
         wordless = [text.is_wordless for text in texts]
@@ -91,15 +91,15 @@ class Scanner:
             for at, text in enumerate(texts)
         ]
 
-    def scan_names(self, listing: Listing) -> Iterator[tuple[Name, Found]]:
+    def scan_names(self, listing: Listing) -> Iterator[tuple[Name, Match]]:
         """Yield the secrets in the names and other header texts of a layer."""
         return secrets_in_names(listing, self._matcher.hits, self._confirm_line)
 
-    def scan_lines(self, lines: Sequence[str]) -> Iterator[tuple[int, Found]]:
+    def scan_lines(self, lines: Sequence[str]) -> Iterator[tuple[int, Match]]:
         """Yield the secrets in many short texts, with the number of each text."""
         return secrets_in_lines(lines, self._matcher.hits, self._confirm_line)
 
-    def _confirm_line(self, text: bytes, hits: Hits) -> list[Found]:
+    def _confirm_line(self, text: bytes, hits: Hits) -> list[Match]:
         return self._confirmer.confirm(text, hits, "")
 
     def names_secrets(self, listing: Listing) -> bool:
@@ -111,7 +111,7 @@ class Scanner:
         for number in thinned(list(hits), self.limits.raw_hits):
             overrun(self.ruleset.rules[number].id)
 
-    def _confirm(self, text: Text, hits: Hits, rules: Sequence[int], overrun: Overrun) -> list[Found]:
+    def _confirm(self, text: Text, hits: Hits, rules: Sequence[int], overrun: Overrun) -> list[Match]:
         if text.window is None:
             return self._confirmer.confirm(text.data, hits, text.path, rules, overrun=overrun)
         low, high = text.window.owned_from, text.window.owned_to
@@ -149,10 +149,12 @@ class Scanner:
         """Match in some thread, in the ranges of `text` by all rules: (rule number, end) for each raw hit."""
         return self._pool.submit(self._matcher.hits if self.content else _no_hits, view, text)
 
-    def submit_look(self, entry: int, path: str, content: Held | Piped, *, known: bool) -> Future[Look]:
+    def submit_look(
+        self, entry: int, path: str, content: BufferedContent | StreamedContent, *, known: bool
+    ) -> Future[Look]:
         """Open a file in some thread."""
         look = self._looker.submit(self.inside.look, entry, path, content, known)
-        if isinstance(content, Piped):
+        if isinstance(content, StreamedContent):
             look.add_done_callback(lambda _: content.stop())
         return look
 
@@ -164,7 +166,7 @@ class Scanner:
         path_rules: Sequence[int],
         ends_in: tuple[int, int],
         overrun: Overrun,
-    ) -> list[Found]:
+    ) -> list[Match]:
         """Confirm raw hits in one file, or a part of it."""
         return self._confirmer.confirm(text, hits, path, path_rules, ends_in, overrun)
 

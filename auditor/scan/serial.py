@@ -15,12 +15,12 @@ from array import array
 from collections.abc import Iterator
 from typing import Any
 
-from auditor.detect.passes import MADE_BY
+from auditor.core import cache_keys
+from auditor.core.model import Confidence, DiffID, Digest, Secret
+from auditor.detect.engines import MADE_BY
+from auditor.layers.header_texts import HeaderTexts
 from auditor.layers.listing import Listing
-from auditor.layers.texts import HeaderTexts
-from auditor.model import Confidence, DiffID, Digest, Secret
-from auditor.scan.record import Checksums, LayerRecord, Match
-from auditor.store import keys
+from auditor.scan.record import Checksums, LayerMatch, LayerRecord
 
 _LENGTH = struct.Struct("<I")
 
@@ -66,7 +66,7 @@ def loaded(data: bytes) -> LayerRecord:
 
 def made_by() -> str:
     """Return the key of what makes records: code, libraries, the engine that matches, and the order of bytes."""
-    return hashlib.sha256(f"{keys.RECORDS.key} {MADE_BY} {sys.byteorder}".encode()).hexdigest()
+    return hashlib.sha256(f"{cache_keys.RECORDS.key} {MADE_BY} {sys.byteorder}".encode()).hexdigest()
 
 
 def _record(view: memoryview) -> LayerRecord:
@@ -112,7 +112,7 @@ def _columns(view: memoryview, count: int) -> Iterator[memoryview]:
     yield view
 
 
-def _match_row(match: Match) -> tuple[Any, ...]:
+def _match_row(match: LayerMatch) -> tuple[Any, ...]:
     secret = match.secret
     if not secret.identity:
         raise ValueError("the secret is not sealed")
@@ -122,7 +122,7 @@ def _match_row(match: Match) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _match(row: list[Any]) -> Match:
+def _match(row: list[Any]) -> LayerMatch:
     entry, rule, masked, few, identity, line, offset, check, confidence, member, decoded = row
     secret = Secret(None, masked, few, bytes.fromhex(identity))
-    return Match(entry, rule, secret, line, offset, check, Confidence(confidence), member, tuple(decoded))
+    return LayerMatch(entry, rule, secret, line, offset, check, Confidence(confidence), member, tuple(decoded))

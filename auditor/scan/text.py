@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from auditor.detect.place import is_foreign_source
+from auditor.detect.heuristics.file_class import is_foreign_source
+from auditor.extract.member_windows import Window
 from auditor.scan.lines import is_binary
 from auditor.scan.wordless import HEAD, MIN_WORDLESS, is_wordless
-from auditor.unpack.windows import Window
 
 
 @dataclass(frozen=True, slots=True)

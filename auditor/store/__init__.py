@@ -1,1 +1,4 @@
-"""What is kept between runs."""
+"""The cache: records, reasons to trust a digest.
+
+This package knows nothing of the state of files.
+"""

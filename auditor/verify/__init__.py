@@ -1,4 +1,7 @@
-"""`--verify`: asks the providers whether the secrets that were found still work. docs/verify.md says what is sent."""
+"""Is a secret still active: requests to providers.
+
+This package knows nothing of images.
+"""
 
 from auditor.verify.verifier import Verifier, verified
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode, urlsplit
 
-from auditor import __version__
+from auditor.core.model import Secret
+from auditor.core.version import __version__
 from auditor.detect.probe import PLACEHOLDERS, Pairs, Probe, is_loopback
-from auditor.model import Secret
 
 _FILLED = re.compile("|".join(rf"\{{({name})\}}" for name in PLACEHOLDERS))
 _SENDABLE = re.compile(r"[!-~]+(?: [!-~]+)*")  # anything else could end a header, or is mangled on the way

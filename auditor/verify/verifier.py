@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
+from auditor.core.model import Finding, Secret
 from auditor.detect.probe import Probe, Verdict
 from auditor.detect.rules import Rule
-from auditor.images.retry import RETRIED, asked_to_wait
-from auditor.model import Finding, Secret
+from auditor.registry.retry import RETRIED, asked_to_wait
 from auditor.verify.client import Answer, send
 from auditor.verify.message import message
 

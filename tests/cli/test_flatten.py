@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.errors import UsageError
+from auditor.core.errors import UsageError
 from auditor.rebuild.deliver import _place
 from tests.conftest import Cli, docker
 from tests.images import file, image, layer, story, token, whiteout, with_names
@@ -188,9 +188,9 @@ class TestProof:
         refused(cli("flatten", "no-such.tar", "-o", "a", "--proof", self.LONG), "File name too long")
 
     def test_a_disk_that_fills_up_leaves_neither(self, cli: Cli, target: Path) -> None:
-        for function in ("os.posix_fallocate", "auditor.workfiles.Path.replace"):
+        for function in ("os.posix_fallocate", "auditor.core.atomic_files.Path.replace"):
             code = (
-                "import errno, os, pathlib, sys, auditor.workfiles\n"
+                "import errno, os, pathlib, sys, auditor.core.atomic_files\n"
                 "def full(*_, **__):\n    raise OSError(errno.ENOSPC, 'No space left on device')\n"
                 f"{function} = full\n"
                 "from auditor.cli import main\nmain(sys.argv[1:])"

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from auditor import __version__, effective
+from auditor import __version__
 from auditor.cli import main
 from auditor.cli.manual import manual
 from auditor.cli.pages import page
-from auditor.detect.plugins import plugin_rules
+from auditor.config import resolve
+from auditor.detect.detect_secrets_plugins import plugin_rules
 from auditor.detect.rules import Ruleset, builtin_rules
 from auditor.report.output import whole
 from tests.conftest import Cli, require
@@ -205,7 +206,7 @@ def test_a_fault_of_the_program_is_exit_code_2_whatever_it_is(
     def fail(*_: object, **__: object) -> None:
         raise error("of a file")
 
-    monkeypatch.setattr(effective, "layer_store", fail)
+    monkeypatch.setattr(resolve, "layer_store", fail)
     with pytest.raises(SystemExit, match="2"):
         main(["cache", "info"])
     assert (

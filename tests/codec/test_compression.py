@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from auditor.codec.compression import decompressed
-from auditor.errors import Damaged
+from auditor.core.errors import Damaged
 
 CONTENT = random.Random(1).randbytes(3000) + b"abc" * 3000
 

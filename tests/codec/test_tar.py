@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.codec.tar import Header, Walker, normalise, number
-from auditor.errors import Damaged
-from auditor.model import Kind
+from auditor.core.errors import Damaged
+from auditor.core.model import Kind
 from tests.engines.rawtar import Entry, gnu_long, pax, tar
 from tests.images import Item, file, folder, hardlink, layer, symlink
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from auditor.detect.proof import Prover
 from auditor.detect.rules import builtin_rules
+from auditor.rulebook.example_check import Prover
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from auditor.detect.confirm import Found
-from auditor.detect.proof import Prover
+from auditor.detect.confirm import Match
 from auditor.detect.rules import CHECKS, Rule
+from auditor.rulebook.example_check import Prover
 
 LONGEST = 1200
 """A secret's lengths are reckoned up to this."""
@@ -48,7 +48,7 @@ class Mutant:
         )
 
 
-def mutants(rule: Rule, text: str, found: Found) -> Iterator[Mutant]:
+def mutants(rule: Rule, text: str, found: Match) -> Iterator[Mutant]:
     """Yield texts in which the secret of an example is broken."""
     data, secret = text.encode(), found.secret.reveal()
     for place, other in (*_shortened(rule, secret), *_wrong_checksum(rule, found, secret), *_strange(rule, secret)):
@@ -65,7 +65,7 @@ def _shortened(rule: Rule, secret: str) -> Iterator[tuple[int, str]]:
         yield size, secret[:size]
 
 
-def _wrong_checksum(rule: Rule, found: Found, secret: str) -> Iterator[tuple[int, str]]:
+def _wrong_checksum(rule: Rule, found: Match, secret: str) -> Iterator[tuple[int, str]]:
     """Change single characters, where the offline check then fails."""
     if not rule.check or found.check != "passed":
         return

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from auditor.detect.examples import (
+from auditor.detect.checksums import (
     AZURE_SEEDS,
     azure_pat_checksum,
     azure_secret_checksum,
     base62_crc32,
-    fill,
     marvin32,
 )
 from auditor.detect.rules import CHECKS
+from auditor.rulebook.examples import fill
 
 SEEDS = range(25)
 

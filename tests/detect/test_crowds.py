@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from auditor.detect.confirm import Found, most_specific
+from auditor.core.model import Confidence, Secret
+from auditor.detect.confirm import Match, most_specific
 from auditor.detect.masking import Masker
 from auditor.detect.matcher import Matcher
 from auditor.detect.rules import Ruleset
-from auditor.model import Confidence, Secret
 from bench.work import counted
 from tests.images import token
 
@@ -27,8 +27,8 @@ class Place(int):
         return int(self) < int(other)
 
 
-def found(ruleset: Ruleset, start: int, end: int) -> Found:
-    return Found(ruleset.rules[0], Place(start), Place(end), Secret("x" * 20, "x****"), "none", Confidence.HIGH)
+def found(ruleset: Ruleset, start: int, end: int) -> Match:
+    return Match(ruleset.rules[0], Place(start), Place(end), Secret("x" * 20, "x****"), "none", Confidence.HIGH)
 
 
 def test_matches_that_overlap_are_compared_with_their_neighbours(ruleset: Ruleset) -> None:

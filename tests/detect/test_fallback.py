@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.detect import fallback, vectorscan
-from auditor.detect.confirm import Confirmer, Found
-from auditor.detect.examples import fill
+from auditor.core.model import Confidence
+from auditor.detect import python_matcher, vectorscan
+from auditor.detect.confirm import Confirmer, Match
+from auditor.detect.detect_secrets_plugins import plugin_patterns, plugin_rules
+from auditor.detect.engines import SLOW
 from auditor.detect.hits import CASELESS
 from auditor.detect.matcher import Matcher
-from auditor.detect.passes import SLOW
-from auditor.detect.plugins import plugin_patterns, plugin_rules
 from auditor.detect.prefilter import prefilter
 from auditor.detect.rules import Ruleset, builtin_rules, load_file, select
-from auditor.model import Confidence
+from auditor.findings.selection import Selection
 from auditor.pipeline import Audit, Request, audit
+from auditor.rulebook.examples import fill
 from auditor.scan import Scanner
-from auditor.selection import Selection
 from bench.lab import lab
 from tests.conftest import Cli
 from tests.detect.hostile import windows
@@ -37,7 +37,7 @@ TEXTS = [fill(text, seed=7) for rule in RULES for text in (*rule.examples, *rule
 def in_python() -> Iterator[None]:
     """For as long as the module runs, what is compiled anew is compiled for Python."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("auditor.detect.matcher.Pass", fallback.Pass)
+        patch.setattr("auditor.detect.matcher.Pass", python_matcher.Pass)
         patch.setattr("auditor.detect.matcher.MADE_BY", None)
         yield
 
@@ -67,7 +67,7 @@ def test_the_examples_of_all_rules_are_found_alike_in_any_company(
     random.Random(part).shuffle(texts)
     block = between.join(text.encode() for text in texts)
 
-    def found(matcher: Matcher) -> list[Found]:
+    def found(matcher: Matcher) -> list[Match]:
         return Confirmer(ruleset).confirm(block, matcher.hits(block), "/srv/app.conf")
 
     assert len(found(fast)) > 50
@@ -126,7 +126,7 @@ EXPRESSIONS = (
 def test_from_each_byte_the_shortest_match_is_a_hit(text: str, expression: bytes, flags: int) -> None:
     rows, data = [(3, expression, flags)], text.encode()
     ends = set(vectorscan.Pass.compiled(rows).scan(data))
-    shortest = set(fallback.Pass.compiled(rows).scan(data))
+    shortest = set(python_matcher.Pass.compiled(rows).scan(data))
     assert shortest <= ends
     assert bool(shortest) == bool(ends)
     assert not ends or min(shortest) == min(ends)
@@ -148,7 +148,7 @@ def test_no_byte_of_a_hostile_text_is_tried_twice() -> None:
     patterns += [pattern for rule in plugin_rules() for pattern in plugin_patterns(rule.id)]
     for pattern, flags in patterns:
         row = (0, prefilter(pattern, flags).expression, 0)
-        search = fallback.Pass.compiled([row])
+        search = python_matcher.Pass.compiled([row])
         for text in windows(pattern, 600)[:6]:
             tried = [start for _, start in search._tries(text)]
             assert len(tried) == len(set(tried)) <= len(text), pattern

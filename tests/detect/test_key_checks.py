@@ -8,9 +8,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from auditor.detect.examples import fill
 from auditor.detect.key_checks import base64_secret, basic_login, pgp_private_key, private_key
 from auditor.detect.key_forms import is_der_key
+from auditor.rulebook.examples import fill
 from bench.work import counted
 from tests.hostile import key_material as made
 

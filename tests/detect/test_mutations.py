@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from auditor.detect.confirm import Found
-from auditor.detect.examples import fill
-from auditor.detect.proof import Prover
+from auditor.detect.confirm import Match
 from auditor.detect.rules import Rule, builtin_rules
+from auditor.rulebook.example_check import Prover
+from auditor.rulebook.examples import fill
 from tests.detect.mutations import Mutant, alphabet, lengths, mutants, secret_part
 
 RULES = builtin_rules()
@@ -22,7 +22,7 @@ def broken(rule: Rule, prover: Prover, seed: int = 7) -> list[Mutant]:
     return made
 
 
-def own(prover: Prover, rule: Rule, text: str) -> list[Found]:
+def own(prover: Prover, rule: Rule, text: str) -> list[Match]:
     return [found for found in prover.find(rule, text) if found.rule.id == rule.id]
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from auditor.data import data_path
-from auditor.detect.examples import ALPHABETS, MAKERS, fill, outline
-from auditor.detect.pages import index, page
-from auditor.detect.plugins import plugin_rules
+from auditor.core.package_data import data_path
+from auditor.detect.detect_secrets_plugins import plugin_rules
 from auditor.detect.rules import CHECKS, builtin_rules, rule_files
+from auditor.rulebook.examples import ALPHABETS, MAKERS, fill, outline
+from auditor.rulebook.pages import index, page
 from tests.detect.mutations import alphabet, secret_part
 
 DOCS = Path(__file__).parents[2] / "docs"

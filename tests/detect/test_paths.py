@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from auditor.detect.passes import Pass
-from auditor.detect.paths import PathRules, path_rows
+from auditor.detect.engines import Pass
+from auditor.detect.path_rules import PathRules, path_rows
 from auditor.detect.rules import builtin_rules, select
 
 RULES = select(builtin_rules())

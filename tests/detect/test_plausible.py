@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from auditor.detect.place import Place, place
-from auditor.detect.plausible import entropy, implausible, looks_random
-from auditor.detect.words import reads_like_words
+from auditor.detect.heuristics.file_class import FileClass, file_class
+from auditor.detect.heuristics.plausibility import entropy, implausible, looks_random
+from auditor.detect.heuristics.words import reads_like_words
 
 RANDOM = "kX9fLq2mZr8vTn4cWb7y"
 
@@ -94,21 +94,21 @@ def test_code_words_and_what_others_wrote_are_no_secrets(secret: str, line: str,
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        ("/app/.env.production", Place.SECRETS),
-        ("/root/.bash_history", Place.SECRETS),
-        ("/app/config.yml", Place.CONFIG),
-        ("/var/www/wp-config.php", Place.CONFIG),
-        ("", Place.CONFIG),
-        ("/usr/src/app/index.js", Place.CODE),
-        ("/app/README.md", Place.OTHERS),
-        ("/usr/lib/python3.11/getpass.py", Place.OTHERS),
-        ("/usr/share/nginx/html/app.js", Place.CODE),
-        ("/app/node_modules/x/README.md", Place.SAMPLES),
-        ("/usr/share/doc/x/examples/a.conf", Place.SAMPLES),
+        ("/app/.env.production", FileClass.CREDENTIALS),
+        ("/root/.bash_history", FileClass.CREDENTIALS),
+        ("/app/config.yml", FileClass.CONFIG),
+        ("/var/www/wp-config.php", FileClass.CONFIG),
+        ("", FileClass.CONFIG),
+        ("/usr/src/app/index.js", FileClass.CODE),
+        ("/app/README.md", FileClass.THIRD_PARTY),
+        ("/usr/lib/python3.11/getpass.py", FileClass.THIRD_PARTY),
+        ("/usr/share/nginx/html/app.js", FileClass.CODE),
+        ("/app/node_modules/x/README.md", FileClass.THIRD_PARTY_TESTS),
+        ("/usr/share/doc/x/examples/a.conf", FileClass.THIRD_PARTY_TESTS),
     ],
 )
-def test_the_path_says_whose_file_it_is(path: str, kind: Place) -> None:
-    assert place(path) is kind
+def test_the_path_says_whose_file_it_is(path: str, kind: FileClass) -> None:
+    assert file_class(path) is kind
 
 
 def test_random_text_looks_random_and_names_do_not() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from auditor.detect.proof import Prover, refused
+from auditor.core.errors import RuleError
 from auditor.detect.rules import Rule, Ruleset, builtin_rules, load_file, select
-from auditor.errors import RuleError
+from auditor.rulebook.example_check import Prover, refused
 
 RULES = builtin_rules()
 

@@ -13,8 +13,9 @@ import pytest
 from detect_secrets.filters import heuristic
 from detect_secrets.plugins import keyword
 
-from auditor.detect import place, placeholder, plausible, plugins
-from auditor.detect.plugins import plugin_rules, secrets_in_line
+from auditor.detect import detect_secrets_plugins
+from auditor.detect.detect_secrets_plugins import plugin_rules, secrets_in_line
+from auditor.detect.heuristics import file_class, placeholder, plausibility
 from auditor.detect.rules import builtin_rules
 from tests.detect.hostile import windows
 from tests.detect.steps import Steps, TooManyError
@@ -40,7 +41,9 @@ def expressions(module: ModuleType) -> Iterator[tuple[str, re.Pattern[str]]]:
             yield f"{module.__name__.rpartition('.')[2]}.{name}", value
 
 
-EXPRESSIONS = dict(item for module in (plausible, placeholder, place, plugins) for item in expressions(module))
+EXPRESSIONS = dict(
+    item for module in (plausibility, placeholder, file_class, detect_secrets_plugins) for item in expressions(module)
+)
 
 
 def texts(expression: re.Pattern[str]) -> Iterator[str]:
@@ -66,7 +69,7 @@ def test_an_expression_takes_few_steps(name: str) -> None:
 
 @pytest.mark.parametrize("begin", ["my_", "the ", "enter-", "some."])
 def test_a_value_that_is_no_placeholder_in_its_last_character_takes_few_steps(begin: str) -> None:
-    assert not slow(plausible._PLACEHOLDER, begin + "ab" * 60 + "!")
+    assert not slow(plausibility._PLACEHOLDER, begin + "ab" * 60 + "!")
 
 
 HEADERS = b"a" + b": " * 45 + b"\n"
@@ -88,7 +91,7 @@ def test_the_keyword_plugin_takes_few_steps_on_a_long_word() -> None:
     for table in keyword.REGEX_BY_FILETYPE.values():
         for expression in table:
             for line in ("apikey" + "apwd" * 40, "pwd" * 50 + "'", "'" + "apwd" * 40):
-                assert not slow(plugins._bounded(expression), line)
+                assert not slow(detect_secrets_plugins._bounded(expression), line)
 
 
 def lines(seed: int, count: int) -> Iterator[str]:
@@ -99,10 +102,10 @@ def lines(seed: int, count: int) -> Iterator[str]:
 
 def test_what_is_bounded_finds_what_the_librarys_own_finds() -> None:
     for line in lines(1, 600):
-        assert bool(plugins._INDIRECT.search(line)) is heuristic.is_indirect_reference(line), line
+        assert bool(detect_secrets_plugins._INDIRECT.search(line)) is heuristic.is_indirect_reference(line), line
         for table in keyword.REGEX_BY_FILETYPE.values():
             for expression, group in table.items():
-                own, bounded = expression.search(line), plugins._bounded(expression).search(line)
+                own, bounded = expression.search(line), detect_secrets_plugins._bounded(expression).search(line)
                 assert (own and own[group]) == (bounded and bounded[group]), (expression.pattern, line)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from auditor.detect.examples import fill
 from auditor.dockerfile.context import open_context
+from auditor.rulebook.examples import fill
 from tests.dockerfile.conftest import PRIVATE_KEY, Check, env_file, write
 
 NPMRC = fill("//registry.npmjs.org/:_authToken={base62:36}\n", 3)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from auditor.core.model import Step
 from auditor.dockerfile.history import lines_of_steps
 from auditor.dockerfile.parse import parse
 from auditor.images.resolve import open_target
-from auditor.model import Step
 from tests.conftest import Cli, docker, require
 from tests.dockerfile.conftest import write
 from tests.images import image, layer, step, token

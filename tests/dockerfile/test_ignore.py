@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from auditor.core.errors import DockerfileError
 from auditor.dockerfile import context
 from auditor.dockerfile.context import open_context
 from auditor.dockerfile.ignore import ignore
-from auditor.errors import DockerfileError
 from tests.conftest import docker
 from tests.dockerfile.conftest import write
 

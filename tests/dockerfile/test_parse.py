@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from auditor.core.errors import DockerfileError
 from auditor.dockerfile.check import check_file
 from auditor.dockerfile.files import MAX_BYTES
 from auditor.dockerfile.model import Dockerfile, Heredoc
@@ -15,7 +16,6 @@ from auditor.dockerfile.parse import parse, read
 from auditor.dockerfile.shell import commands
 from auditor.dockerfile.stages import plan
 from auditor.dockerfile.words import arguments, assignments, expanded, unquoted
-from auditor.errors import DockerfileError
 from auditor.scan import Scanner
 from tests.conftest import require
 

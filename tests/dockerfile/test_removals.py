@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from auditor.detect.examples import fill
 from auditor.dockerfile.parse import parse
+from auditor.rulebook.examples import fill
 from tests.dockerfile.conftest import Check, env_file
 from tests.images import token
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from auditor.detect.examples import fill
-from auditor.model import Severity
+from auditor.core.model import Severity
+from auditor.rulebook.examples import fill
 from tests.dockerfile.conftest import Check
 from tests.images import token
 

@@ -13,10 +13,10 @@ from typing import Any
 import kubernetes_validate
 import yaml
 
-from auditor.baseline import load_baseline
-from auditor.config import load_settings
-from auditor.detect.lint import check_path
+from auditor.config.file import load_settings
 from auditor.dockerfile.parse import parse
+from auditor.findings.baseline import load_baseline
+from auditor.rulebook.check import check_path
 from tests.docs.page import ROOT
 
 # What a rule needs besides the keys that a page shows by themselves.

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,7 +17,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from tests.docs.page import ROOT
-from tests.test_house import FLOOR
+from tools.structure import ORDER
 
 DOCS = ROOT / "docs"
 PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
@@ -86,13 +85,10 @@ def test_a_picture_says_in_words_what_it_shows_and_has_a_dark_form(picture: Path
     assert "prefers-color-scheme: dark" in picture.read_text()
 
 
-def test_the_design_shows_every_room_in_its_order() -> None:
-    table = (DOCS / "design.md").read_text().partition("## The rooms\n")[2].partition("\n## ")[0]
+def test_the_design_shows_every_package_in_its_order() -> None:
+    table = (DOCS / "design.md").read_text().partition("## Packages\n")[2].partition("\n## ")[0]
     cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
-    rows = [re.findall(r"`auditor/(\w+)(?:/|\.py)`", cell) for cell in cells]
-    assert {name for row in rows for name in row} == FLOOR.keys() - {"__main__"}
-    floors = [sorted(FLOOR[name] for name in row) for row in rows]
-    assert all(above[-1] <= below[0] for above, below in pairwise(floors))
+    assert [re.sub(r"`auditor/(\w+)(/|\.py)`", r"\1", cell.strip()) for cell in cells] == [*ORDER[:-1]]
 
 
 def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:

@@ -8,17 +8,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from auditor.findings import display
-from auditor.layers.trace import implied_folders
+from auditor.findings.collect import display
+from auditor.layers.file_history import implied_folders
+from auditor.layers.tree import Tree
 from auditor.pipeline import Audit, Request, audit
 from auditor.rebuild.disk import overlaid, walked
 from auditor.rebuild.flatten import Job, flatten
 from auditor.rebuild.inputs import EVERYTHING
 from auditor.rebuild.side import Side
-from auditor.rebuild.tree import Tree
 from auditor.rebuild.writer import Parts
-from auditor.records import Records
 from auditor.scan import Scanner
+from auditor.store.records import Records
 from tests.engines.docker import Engine, Refused, Shown, archive
 from tests.rebuild.unpack import layers_of
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from auditor.core.errors import ImageError
 from auditor.detect.rules import Ruleset
-from auditor.errors import ImageError
 from auditor.pipeline import Audit, Request, audit
 from auditor.rebuild.flatten import Job, flatten
 from auditor.rebuild.inputs import EVERYTHING

@@ -8,8 +8,8 @@ from pathlib import Path
 import docker
 import pytest
 
+from auditor.core.errors import FlattenError
 from auditor.detect.rules import Ruleset
-from auditor.errors import FlattenError
 from auditor.images import daemon
 from auditor.rebuild import deliver
 from auditor.rebuild.compare import Comparison

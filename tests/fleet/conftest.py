@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from auditor.config import Registry
+from auditor.config.file import Registry
 from auditor.fleet import dashboard, output, queries
 from auditor.fleet.catalog import Choice, parse_scope
 from auditor.fleet.engine import Source

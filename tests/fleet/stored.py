@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from auditor.codec.descriptors import Descriptor
+from auditor.core.model import Digest
 from auditor.fleet import ledger, queries, spans, withdrawn
 from auditor.fleet.records import StoredRecords
 from auditor.fleet.rows import SweepRow
 from auditor.fleet.spans import Sighting
 from auditor.fleet.store import Store
-from auditor.images.descriptors import Descriptor
 from auditor.images.resolve import open_target
-from auditor.model import Digest
 from auditor.pipeline import Audit, Request, audit_image
-from auditor.records import Records
 from auditor.scan import Scanner
+from auditor.store.records import Records
 from tests.images import OCI, Built, image, layer, step, token, whiteout
 
 REGISTRY = "registry.example.com"

@@ -138,7 +138,7 @@ class TestCertificates:
     def test_the_variables_of_other_tools_count(
         self, variable: str, private: tuple[str, Content, Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from auditor.images import client
+        from auditor.registry import client
 
         # Loopback is trusted without a certificate: have it look like another host.
         monkeypatch.setattr(client, "is_loopback", lambda _: False)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from auditor.errors import Unreachable
+from auditor.core.errors import Unreachable
 from auditor.fleet import survey
-from auditor.images.client import Client
-from auditor.images.retry import TRIES, Clock
+from auditor.registry.client import Client
+from auditor.registry.retry import TRIES, Clock
 from tests.conftest import Cli, free_port
 from tests.fleet.conftest import Sweeps
 from tests.fleet.planted import Content, Remote, application

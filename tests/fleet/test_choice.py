@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from auditor.config import Exclude, Registry
-from auditor.errors import UsageError
+from auditor.config.file import Exclude, Registry
+from auditor.core.errors import UsageError
 from tests.fleet.conftest import Sweeps
 from tests.fleet.planted import Content, Remote, application, fill
 from tests.fleet.proxy import Proxy

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from auditor.errors import UsageError
+from auditor.core.errors import UsageError
+from auditor.core.model import Severity
 from auditor.fleet import dashboard, queries
 from auditor.fleet.dashboard import charts, names, site
 from auditor.fleet.rows import ImageRow, SweepRow
 from auditor.fleet.store import Store
-from auditor.model import Severity
 from auditor.scan import Scanner
 from tests.conftest import Cli
 from tests.fleet.conftest import Sweeps

@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 import requests
 
-from auditor.errors import EngineError
+from auditor.core.errors import EngineError
+from auditor.core.progress import Silent
 from auditor.fleet import output, queries
 from auditor.fleet.dask_engine import DaskEngine
 from auditor.fleet.dask_worker import Credentials, Versions
 from auditor.fleet.engine import Source
 from auditor.fleet.store import Store
 from auditor.fleet.sweep import Sweeper
-from auditor.images.login import Login
-from auditor.progress import Silent
+from auditor.registry.authentication import Login
 from tests.conftest import Cli
 from tests.fleet.cluster import Cluster
 from tests.fleet.conftest import Sweeps, without_times

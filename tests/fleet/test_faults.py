@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from auditor.errors import StoreError
+from auditor.core.errors import StoreError
 from auditor.fleet.store import Store
-from auditor.images.retry import TRIES, Clock
+from auditor.registry.retry import TRIES, Clock
 from auditor.scan import Scanner
 from tests.conftest import Cli
 from tests.fleet.conftest import Postgres, Sweeps, without_times

@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 
-from auditor.errors import UsageError
+from auditor.core.errors import UsageError
 from auditor.fleet import health
 
 PAGES = {"/healthz": lambda: health.health(failing=None)}

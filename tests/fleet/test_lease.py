@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from auditor.errors import StoreError
+from auditor.core.errors import StoreError
 from auditor.fleet import lease, schema
 from auditor.fleet.lease import held, sweep_lease, watch_lease
 from auditor.fleet.store import Store

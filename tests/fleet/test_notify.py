@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from auditor.errors import UsageError
+from auditor.core.errors import UsageError
+from auditor.core.model import Severity
 from auditor.fleet import queries
 from auditor.fleet.notify import News, Notifier, message
 from auditor.fleet.rows import SweepRow
-from auditor.model import Severity
 from tests.conftest import Cli
 from tests.fleet.conftest import Sweeps
 from tests.fleet.planted import Remote, application

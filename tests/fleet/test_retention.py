@@ -7,9 +7,9 @@ from contextlib import closing
 
 import pytest
 
+from auditor.findings.selection import Selection
 from auditor.fleet import ledger, queries, retention
 from auditor.fleet.lease import held, sweep_lease
-from auditor.selection import Selection
 from tests.fleet.conftest import Sweeps
 from tests.fleet.planted import Content, Remote, application
 from tests.images import OCI, descriptor, gzipped, layer, token

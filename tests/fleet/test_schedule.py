@@ -6,7 +6,7 @@ import datetime
 
 import pytest
 
-from auditor.errors import UsageError
+from auditor.core.errors import UsageError
 from auditor.fleet.schedule import Schedule, parse_schedule
 
 START = datetime.datetime(2026, 11, 24, 12, 0, 30, tzinfo=datetime.UTC)

@@ -20,7 +20,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import CheckConstraint, Connection, MetaData, insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
-from auditor.errors import StoreError, UsageError
+from auditor.core.errors import StoreError, UsageError
 from auditor.fleet import queries, schema, store
 from auditor.fleet.store import Store, default_url, put
 from tests.conftest import Cli

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from auditor.core.model import DiffID
 from auditor.fleet.records import StoredRecords
 from auditor.fleet.store import Store
-from auditor.model import DiffID
-from auditor.store.layers import Blob
+from auditor.store.layer_store import Blob
 from tests.fleet.conftest import Sweeps
 from tests.fleet.planted import Remote
 from tests.images import image, layer

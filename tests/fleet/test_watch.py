@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from auditor.errors import StoreError
+from auditor.core.errors import StoreError
 from auditor.fleet import queries
 from auditor.fleet.metrics import Metrics
 from auditor.fleet.notify import Notifier

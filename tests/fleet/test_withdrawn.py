@@ -15,7 +15,7 @@ from auditor.fleet.metrics import Metrics
 from auditor.fleet.notify import news
 from auditor.fleet.output import render, sweep_schema
 from auditor.fleet.rows import SweepRow
-from auditor.images.retry import Clock
+from auditor.registry.retry import Clock
 from tests.conftest import Cli
 from tests.fleet.conftest import Sweeps
 from tests.fleet.planted import Remote, application
@@ -206,7 +206,7 @@ class TestFilters:
         assert gone(sweeps) == 0, "tag 1 holds it"
 
     def test_other_rules_make_nothing_gone(self, sweeps: Sweeps, address: str, remote: Remote) -> None:
-        from auditor.selection import Selection
+        from auditor.findings.selection import Selection
 
         sweeps(address)
         silenced = Selection(exclude_rules=frozenset({"github-pat"}))

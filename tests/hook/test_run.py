@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from auditor.config import load_settings
+from auditor.config.file import load_settings
 from auditor.detect.rules import Ruleset
 from auditor.hook import run as hook
 from auditor.hook.git import deletes_only
 from auditor.pipeline import Audit, Failure, Request, audit_each
 from auditor.scan import Scanner
-from auditor.store.layers import LayerStore
+from auditor.store.layer_store import LayerStore
 from tests.conftest import docker
 from tests.hook.repository import Repository
 from tests.images import image, layer, step, token, whiteout

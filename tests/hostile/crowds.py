@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.extract.build import ar
+from tests.extract.test_archives import zipped
 from tests.hostile.archives import saved_bytes
 from tests.hostile.case import END, Build, Case, archive, entry, header, holding, image_of, made, pax
 from tests.hostile.documents import altered, config, layout, rooted, with_config
 from tests.hostile.layers import bomb, stored_with_diff_id
 from tests.images import OCI, Built, descriptor, digest, file, gzipped, image, layer, layout_files, token, zstd
-from tests.unpack.build import ar
-from tests.unpack.test_archives import zipped
 
 MIB = 1 << 20
 _LAYER = layer({"a.txt": "hello\n"})

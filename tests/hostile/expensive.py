@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import CodeType
 
+from tests.extract.test_archives import zipped
 from tests.hostile import key_material as keys
 from tests.images import token
 from tests.provenance.test_packages import rpm_database
-from tests.unpack.test_archives import zipped
 
 Files = Mapping[str, bytes]
 

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from auditor.detect.rules import builtin_rules
 from tests.detect.hostile import windows
+from tests.extract.build import ar, cpio, deb, rpm_header
+from tests.extract.test_archives import seven_zipped, zipped
+from tests.extract.test_hostile import name_of, packed, varint
 from tests.hostile.case import Build, Case, holding, image_of
 from tests.images import gzipped, layer, token, zstd
-from tests.unpack.build import ar, cpio, deb, rpm_header
-from tests.unpack.test_archives import seven_zipped, zipped
-from tests.unpack.test_hostile import name_of, packed, varint
 
 MIB = 1 << 20
 _TOKEN = token(9)

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from auditor.detect.plugins import plugin_rules
+from auditor.core.model import Confidence
+from auditor.detect.builtin_rules import shipped_rules
+from auditor.detect.detect_secrets_plugins import plugin_rules
 from auditor.detect.rules import Ruleset, select
-from auditor.detect.shipped import shipped_rules
-from auditor.model import Confidence
+from auditor.findings.selection import Selection
 from auditor.pipeline import Request, audit
 from auditor.report import document
 from auditor.scan import Scanner
-from auditor.selection import Selection
 from bench.work import Work, counted
 from tests.hostile import key_material
 from tests.hostile.expensive import CASES, Case

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from auditor.errors import Damaged
-from auditor.layers.resolve import PathResolver
-from auditor.limits import Limits, within
+from auditor.core.errors import Damaged
+from auditor.core.limits import Limits, within
+from auditor.layers.path_resolver import PathResolver
 
 
 def resolver(**links: str) -> PathResolver:

@@ -7,18 +7,18 @@ import io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.layers.index import index_layer
-from auditor.layers.trace import Trace, implied_folders
-from auditor.model import Deleted, Fate, Overwritten, Version, Visible
+from auditor.core.model import Deleted, Fate, Overwritten, Version, Visible
+from auditor.layers.file_history import FileHistory, implied_folders
+from auditor.layers.layer_index import index_layer
 from tests.filesystem import Model
 from tests.images import Item, file, folder, hardlink, layer, opaque, symlink, whiteout
 
 
-def trace(*layers: list[Item]) -> Trace:
-    return Trace([index_layer(io.BytesIO(layer(*items)), "test").listing for items in layers])
+def trace(*layers: list[Item]) -> FileHistory:
+    return FileHistory([index_layer(io.BytesIO(layer(*items)), "test").listing for items in layers])
 
 
-def fates(traced: Trace, path: str) -> list[Fate]:
+def fates(traced: FileHistory, path: str) -> list[Fate]:
     return [
         traced.fate(number, entry)
         for number, listing in enumerate(traced.layers)
@@ -134,7 +134,7 @@ def test_the_nearest_layer_above_is_named() -> None:
 
 def test_whiteouts_in_an_artifact_hide_nothing() -> None:
     listings = [index_layer(io.BytesIO(layer(*items)), "t").listing for items in ([file("a")], [whiteout("a")])]
-    assert Trace(listings, stacked=False).fate(0, 0) == Visible()
+    assert FileHistory(listings, stacked=False).fate(0, 0) == Visible()
 
 
 def test_a_hard_link_leads_to_its_own_layer_first_then_below() -> None:

@@ -13,11 +13,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from auditor.model import Confidence, Finding
+from auditor.core.model import Confidence, Finding
+from auditor.findings.selection import Selection
 from auditor.pipeline import Request, audit
 from auditor.scan import Scanner
 from auditor.scan.documents import kept
-from auditor.selection import Selection
 from tests.images import image, layer, token
 
 

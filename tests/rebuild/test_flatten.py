@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.errors import FlattenError, UsageError
-from auditor.model import Version
+from auditor.core.errors import FlattenError, UsageError
+from auditor.core.model import Version
 from auditor.pipeline import Audit, Request, audit
 from auditor.rebuild.config import Drops
 from auditor.rebuild.flatten import Flattened, Job, flatten

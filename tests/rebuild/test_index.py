@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from auditor.images.client import Client
-from auditor.images.registry import Repository
-from auditor.model import Digest
+from auditor.core.model import Digest
+from auditor.registry.client import Client
+from auditor.registry.repository import Repository
 from tests.conftest import Cli, docker, require
 from tests.images import (
     OCI,

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from auditor.model import Finding, State
+from auditor.core.model import Finding, State
 from auditor.pipeline import Request, audit
 from auditor.rebuild.inputs import EVERYTHING
-from auditor.records import Records
 from auditor.scan import Scanner
+from auditor.store.records import Records
 from tests.conftest import Cli, docker, require
 from tests.images import file, folder, image, layer, step, token, whiteout
 from tests.rebuild.test_delivery import NAME, POLICY, exported, inspected, run

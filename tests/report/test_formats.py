@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 import xmlschema
 
-from auditor.model import Severity, Skipped, Source, State
+from auditor.core.model import Severity, Skipped, Source, State
 from auditor.pipeline import Audit, Request, audit
 from auditor.report import document, gitlab, html, junit, markdown, sarif, table
 from auditor.scan import Scanner

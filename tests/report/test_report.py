@@ -9,14 +9,14 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from auditor.model import Confidence
+from auditor.core.model import Confidence
+from auditor.core.text import instruction, printable, size
+from auditor.findings.selection import Selection
 from auditor.pipeline import Audit, Request, audit
-from auditor.records import Records
 from auditor.report import document, history, html, table
 from auditor.report.schema import report_schema
-from auditor.report.text import instruction, printable, size
 from auditor.scan import Scanner
-from auditor.selection import Selection
+from auditor.store.records import Records
 from tests.images import Built, file, hardlink, image, layer, step, story, token, whiteout
 
 CREATED = "2026-11-24T05:00:00Z"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
-from auditor.model import Skipped, Source
+from auditor.core.model import Skipped, Source
 from auditor.report import sarif
 from auditor.scan import Scanner
 from tests.images import image, layer, token

@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 import zstandard
 
-from auditor.errors import Damaged
-from auditor.limits import Limits
+from auditor.core.errors import Damaged
+from auditor.core.limits import Limits
+from auditor.extract import isolated, streams, worker, zips
+from auditor.extract.budget import Budget, is_transient
 from auditor.pipeline import Audit, Request, audit
-from auditor.records import Records
 from auditor.scan import Scanner
 from auditor.scan.inside import NOT_KEPT
-from auditor.store.layers import LayerStore
-from auditor.unpack import isolated, streams, worker, zips
-from auditor.unpack.limits import Budget, is_transient
+from auditor.store.layer_store import LayerStore
+from auditor.store.records import Records
+from tests.extract.test_archives import seven_zipped
 from tests.images import image, layer, token
 from tests.provenance.test_packages import rpm
-from tests.unpack.test_archives import seven_zipped
 
 LINES = [f"line {number} says nothing, as {number * number} others do" for number in range(2000)]
 SECRET = "\n".join((*LINES, f"GITHUB_TOKEN={token(14)}", *LINES)).encode()  # decoders alone see it

@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from tests.extract.test_archives import zipped
 from tests.images import (
     OCI,
     Built,
@@ -27,7 +28,6 @@ from tests.images import (
     whiteout,
     write_files,
 )  # fmt: skip
-from tests.unpack.test_archives import zipped
 
 _SEEDS = count(9000)
 

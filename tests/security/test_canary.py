@@ -86,7 +86,7 @@ def render(report, *rest, **more):
     raise RuntimeError(f"{secret} {secret!r} {report.findings}")
 api.Report.render = render
 """
-IMPATIENT = "import auditor.store.layers as layers\nlayers._BUSY_S = 0"
+IMPATIENT = "import auditor.store.layer_store as layers\nlayers._BUSY_S = 0"
 FULL = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))"
 
 

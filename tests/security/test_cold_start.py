@@ -21,16 +21,16 @@ from typing import Any
 import pytest
 import requests
 
-from auditor.detect.examples import fill
 from auditor.detect.rules import builtin_rules
+from auditor.rulebook.examples import fill
 from tests.conftest import Cli, require
+from tests.extract.build import deb, rpm
+from tests.extract.test_archives import seven_zipped, zipped
+from tests.extract.test_compiled import database
 from tests.fleet.planted import Remote
 from tests.images import Built, image, layer, step, token, whiteout, zstd
 from tests.security.nursery import ROOT
 from tests.transports.tokens import PASSWORD, USER
-from tests.unpack.build import deb, rpm
-from tests.unpack.test_archives import seven_zipped, zipped
-from tests.unpack.test_compiled import database
 
 PLUGIN_BAIT = 'aws_key = "AKIA{}"\npassword = "xK9#mQ2$vL7pW4"\nurl: https://u:xK9mQ2vL7pW4@example.org/\n'
 

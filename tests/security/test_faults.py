@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from auditor.limits import Limits
-from auditor.unpack import isolated
+from auditor.core.limits import Limits
+from auditor.extract import isolated
 from tests.conftest import Cli
+from tests.extract.opened import opened
+from tests.extract.test_archives import seven_zipped
 from tests.images import story
 from tests.security.nursery import Done
 from tests.security.places import Place
-from tests.unpack.opened import opened
-from tests.unpack.test_archives import seven_zipped
 
 STORY, SECRET = story(77)
 JSON = "scan a.tar --format json"
@@ -229,10 +229,10 @@ def test_a_closed_standard_output_is_no_traceback(cli: Cli, archive: Path) -> No
 
 
 def test_an_archive_that_shrinks_while_it_is_listed_is_said(cli: Cli, archive: Path) -> None:
-    from auditor.errors import Damaged
+    from auditor.codec.file_slices import HeldFile
+    from auditor.core.errors import Damaged
     from auditor.images.archive import read_images
     from auditor.images.manifest import Origin
-    from auditor.images.source import HeldFile
 
     class Shrunk(HeldFile):
         @property
@@ -255,7 +255,7 @@ def test_reports_with_whole_secrets_are_for_the_user_alone(cli: Cli, archive: Pa
 @pytest.mark.parametrize(
     "begin",
     ["from auditor.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass",
-     "from auditor.unpack.worker import limit\nlimit(640 << 20)"],
+     "from auditor.extract.worker import limit\nlimit(640 << 20)"],
     ids=["the program", "its reader of foreign formats"],
 )  # fmt: skip
 def test_core_dumps_are_off(begin: str) -> None:
@@ -288,7 +288,7 @@ class TestIsolation:
 
     def test_a_reader_may_neither_write_nor_take_memory_without_end(self) -> None:
         code = (
-            "from auditor.unpack.worker import limit\nlimit(640 << 20)\nimport resource\n"
+            "from auditor.extract.worker import limit\nlimit(640 << 20)\nimport resource\n"
             "assert resource.getrlimit(resource.RLIMIT_FSIZE) == (0, 0)\n"
             "try:\n    bytes(640 << 20)\nexcept MemoryError:\n    print('bounded')"
         )
@@ -300,6 +300,6 @@ def test_importing_the_program_asks_the_network_nothing() -> None:
     code = (
         "import socket\ndef refuse(*_, **__):\n    raise SystemExit('network')\n"
         "socket.socket.connect = refuse\nsocket.getaddrinfo = refuse\n"
-        "import auditor.cli.scan, auditor.pipeline, auditor.scan, auditor.images.registry, auditor.images.daemon"
+        "import auditor.cli.scan, auditor.pipeline, auditor.scan, auditor.registry.repository, auditor.images.daemon"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from auditor.report.text import printable
+from auditor.core.text import printable
 from tests.hostile.names import HOSTILE_NAMES, NAMES
 from tests.hostile.test_corpus import assert_is_inert
 from tests.security.nursery import Done

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from auditor import workfiles
+from auditor.core import atomic_files
 from tests.conftest import Cli
 from tests.images import file, image, layer, story
 from tests.security.nursery import Done
@@ -172,7 +172,7 @@ class TestWorkFolders:
         assert self.left(place.cli.folder) == []
 
     def test_a_work_folder_of_a_run_that_goes_on_is_left_alone(self, place: Place) -> None:
-        with workfiles.work_folder(place.cli.folder) as mine:
+        with atomic_files.work_folder(place.cli.folder) as mine:
             (mine / "image").write_text("precious")
             assert place.run("flatten a.tar -o flat.tar").status in (0, 1)
             assert (mine / "image").read_text() == "precious"
@@ -204,7 +204,7 @@ class TestWorkFolders:
                 taken[0].rmdir()
 
         monkeypatch.setattr(fcntl, "flock", flock)
-        with workfiles.work_folder(tmp_path) as folder:
+        with atomic_files.work_folder(tmp_path) as folder:
             assert [folder] == list(tmp_path.iterdir()) == taken
         assert not list(tmp_path.iterdir())
 
@@ -215,10 +215,10 @@ class TestWorkFolders:
             raise OSError
 
         monkeypatch.setattr(fcntl, "flock", flock)
-        monkeypatch.setattr(workfiles, "_swept", set())
-        with workfiles.work_folder(tmp_path) as folder:
-            monkeypatch.setattr(workfiles, "_swept", set())
-            with workfiles.work_folder(tmp_path) as other:
+        monkeypatch.setattr(atomic_files, "_swept", set())
+        with atomic_files.work_folder(tmp_path) as folder:
+            monkeypatch.setattr(atomic_files, "_swept", set())
+            with atomic_files.work_folder(tmp_path) as other:
                 assert sorted(tmp_path.iterdir()) == sorted([folder, other])
         assert not list(tmp_path.iterdir())
 

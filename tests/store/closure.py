@@ -12,7 +12,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from auditor.store.keys import PACKAGE
+from auditor.core.cache_keys import PACKAGE
 
 
 @dataclass(frozen=True)

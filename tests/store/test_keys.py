@@ -10,22 +10,26 @@ from pathlib import Path
 
 import pytest
 
-from auditor import limits
-from auditor.data import data_path
-from auditor.limits import BY_NAME
-from auditor.store import keys
-from auditor.store.keys import PACKAGE, Maker
+from auditor.core import cache_keys, limits
+from auditor.core.cache_keys import PACKAGE, Maker
+from auditor.core.limits import BY_NAME
+from auditor.core.package_data import data_path
 from tests.conftest import Cli
+from tests.extract.test_archives import seven_zipped
 from tests.images import image, layer, token
 from tests.store.closure import canonical, closure, distributions, limits_read, named_distributions
-from tests.unpack.test_archives import seven_zipped
 
-MAKERS = {"RULES": keys.RULES, "RECORDS": keys.RECORDS, "VERDICTS": keys.VERDICTS, "AUDITS": keys.AUDITS}
+MAKERS = {
+    "RULES": cache_keys.RULES,
+    "RECORDS": cache_keys.RECORDS,
+    "VERDICTS": cache_keys.VERDICTS,
+    "AUDITS": cache_keys.AUDITS,
+}
 ROOTS = {
-    "RULES": ("auditor.detect.matcher", "auditor.detect.shipped"),
-    "RECORDS": ("auditor.records", "auditor.scan.serial", "auditor.unpack.worker"),
-    "VERDICTS": ("auditor.hook.run", "auditor.unpack.worker"),
-    "AUDITS": ("auditor.fleet.sweep", "auditor.unpack.worker"),
+    "RULES": ("auditor.detect.matcher", "auditor.detect.builtin_rules"),
+    "RECORDS": ("auditor.store.records", "auditor.scan.serial", "auditor.extract.worker"),
+    "VERDICTS": ("auditor.hook.run", "auditor.extract.worker"),
+    "AUDITS": ("auditor.fleet.sweep", "auditor.extract.worker"),
 }
 """The functions that make each kind of value; the process that reads 7z and SQLite is started, and not imported."""
 NETWORK = ("requests", "urllib3", "certifi", "charset-normalizer", "idna")
@@ -33,17 +37,18 @@ NETWORK = ("requests", "urllib3", "certifi", "charset-normalizer", "idna")
 OTHER = ("greenlet", "Mako", "MarkupSafe", "typing-extensions")
 """What the store of sweeps needs itself: it changes neither bytes nor findings."""
 EDITS = {
-    "detect/words.txt": MAKERS, "limits.py": MAKERS, "model.py": MAKERS, "globs.py": MAKERS, "data.py": MAKERS,
-    "detect/plausible.py": MAKERS, "unpack/worker.py": ("RECORDS", "VERDICTS", "AUDITS"),
-    "codec/tar.py": ("RECORDS", "VERDICTS", "AUDITS"), "records.py": ("RECORDS", "VERDICTS", "AUDITS"),
-    "selection.py": ("VERDICTS", "AUDITS"), "findings.py": ("VERDICTS", "AUDITS"),
+    "detect/heuristics/words.txt": MAKERS, "core/limits.py": MAKERS, "core/model.py": MAKERS, "core/globs.py": MAKERS,
+    "core/package_data.py": MAKERS,
+    "detect/heuristics/plausibility.py": MAKERS, "extract/worker.py": ("RECORDS", "VERDICTS", "AUDITS"),
+    "codec/tar.py": ("RECORDS", "VERDICTS", "AUDITS"), "store/records.py": ("RECORDS", "VERDICTS", "AUDITS"),
+    "findings/selection.py": ("VERDICTS", "AUDITS"), "findings/collect.py": ("VERDICTS", "AUDITS"),
     "provenance/rpm.py": ("VERDICTS", "AUDITS"), "hook/run.py": ("VERDICTS",), "fleet/ledger.py": ("AUDITS",),
     "cli/scan.py": (),
 }  # fmt: skip
 PRINT = f"""
 import json
-from auditor.store import keys
-print(json.dumps({{name: getattr(keys, name).key for name in {[*MAKERS]}}}))
+from auditor.core import cache_keys
+print(json.dumps({{name: getattr(cache_keys, name).key for name in {[*MAKERS]}}}))
 """
 OPENED = """
 import sys
@@ -73,11 +78,11 @@ def test_a_key_covers_the_version_of_every_library_that_takes_part(name: str) ->
 def test_all_libraries_that_a_key_names_are_installed_under_that_name() -> None:
     named = {library for maker in MAKERS.values() for library in maker.libraries}
     for_old_pythons = {"backports.zstd"} if sys.version_info >= (3, 14) else set()
-    assert {library for library in named if not keys.version_of(library)} <= for_old_pythons
+    assert {library for library in named if not cache_keys.version_of(library)} <= for_old_pythons
 
 
 def test_records_depend_on_no_limits_but_those_in_their_key() -> None:
-    files = {name for name in closure(ROOTS["RECORDS"]).files if not name.startswith(("images/", "limits.py"))}
+    files = {name for name in closure(ROOTS["RECORDS"]).files if not name.startswith(("images/", "core/limits.py"))}
     used = limits_read(files)
     groups = {limit.group for limit in BY_NAME.values() if limit.attribute in used}
     assert groups == set(limits.RECORDS) and "file_time" in used
@@ -97,8 +102,10 @@ def test_a_key_covers_every_data_file_that_a_scan_opens(cli: Cli) -> None:
     shipped = data_path("rules")  # what they say is in the digest of the rules
     opened = {Path(line) for line in done.stderr.splitlines()}
     data = {path for path in opened if path.is_file() and path.suffix not in (".py", ".pyc")}
-    assert PACKAGE / "detect/words.txt" in data
-    assert {path for path in data if PACKAGE in path.parents and shipped not in path.parents} <= {*keys.RECORDS.files()}
+    assert PACKAGE / "detect/heuristics/words.txt" in data
+    assert {path for path in data if PACKAGE in path.parents and shipped not in path.parents} <= {
+        *cache_keys.RECORDS.files()
+    }
     assert [path for path in data if PACKAGE not in path.parents and shipped not in path.parents] == []
 
 

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from auditor.model import DiffID, Digest
-from auditor.store import folder, layers
-from auditor.store.folder import KEY_NAME, keep, read_kept
-from auditor.store.layers import FILE_NAME, Blob, LayerStore
+from auditor.core import cache_folder
+from auditor.core.cache_folder import KEY_NAME, keep, read_kept
+from auditor.core.model import DiffID, Digest
+from auditor.store import layer_store
+from auditor.store.layer_store import FILE_NAME, Blob, LayerStore
 from auditor.store.mac import mac
 
 DIGEST = Digest("sha256:" + "a" * 64)
@@ -72,7 +73,7 @@ def test_what_was_not_used_for_longest_goes_first(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1_000_000.0
-    monkeypatch.setattr("auditor.store.layers.time.time", lambda: now)
+    monkeypatch.setattr("auditor.store.layer_store.time.time", lambda: now)
     store = opened(tmp_path, max_bytes=250)
     for name in ("old", "used", "new"):
         store.keep_record(name, bytes(100))
@@ -177,13 +178,13 @@ def test_a_cache_with_a_file_of_another_user_is_not_used(
     store = opened(tmp_path)
     store.keep_record("key", b"data")
     own = os.geteuid()
-    check = folder.check_owner
+    check = cache_folder.check_owner
 
     def of_another(path: Path, status: os.stat_result) -> None:
         monkeypatch.setattr("os.geteuid", lambda: own + (path.name == name))
         check(path, status)
 
-    for module in (folder, layers):
+    for module in (cache_folder, layer_store):
         monkeypatch.setattr(module, "check_owner", of_another)
     again = opened(tmp_path)
     assert again.record("key") is None and len(said) == 1 and f"{name} belongs to another user" in said[0]
@@ -227,9 +228,9 @@ def test_a_cache_of_the_first_version_is_emptied_without_a_word(tmp_path: Path, 
 
 
 def test_facts_written_longest_ago_go_first(tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "_MAX_FACTS", 2)
+    monkeypatch.setattr(layer_store, "_MAX_FACTS", 2)
     store, now = opened(tmp_path), 1_000_000.0
-    monkeypatch.setattr("auditor.store.layers.time.time", lambda: now)
+    monkeypatch.setattr("auditor.store.layer_store.time.time", lambda: now)
     for name in ("old", "middle", "new"):
         store.keep_clean(name)
         now += 1
@@ -291,7 +292,7 @@ def test_a_second_one_in_a_process_leaves_the_first_its_locks(
 ) -> None:
     """Or another process would take away the log that the first still writes."""
     opened(tmp_path / "cache").close()
-    program = f"from auditor.store.layers import *; LayerStore(Path({str(tmp_path / 'cache')!r}), print).close()"
+    program = f"from auditor.store.layer_store import *; LayerStore(Path({str(tmp_path / 'cache')!r}), print).close()"
     subprocess.run([sys.executable, "-c", program], check=True)
     store.keep_record("key", b"data")
     read = program.replace(".close()", ".record('key')").replace("LayerStore", "assert LayerStore")

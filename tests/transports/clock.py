@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from auditor.images.retry import Clock
+from auditor.registry.retry import Clock
 
 
 class VirtualClock(Clock):

@@ -12,8 +12,8 @@ import pytest
 from auditor.codec.tar import normalise
 from auditor.images.resolve import open_target
 from auditor.images.source import Passed
-from auditor.layers.index import index_layer
-from auditor.layers.trace import Trace, implied_folders
+from auditor.layers.file_history import FileHistory, implied_folders
+from auditor.layers.layer_index import index_layer
 from tests.conftest import docker
 from tests.images import file, folder, hardlink, image, layer, opaque, symlink, whiteout
 
@@ -45,7 +45,7 @@ def traced(target: str) -> set[str]:
         else:
             with made.content.open() as stream:
                 listings.append(index_layer(stream, target).listing)
-    tree = Trace(listings).visible()
+    tree = FileHistory(listings).visible()
     return set(tree) | set(implied_folders(tree))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.errors import AuditError, Damaged, NotAnImage, NotFound, UsageError
+from auditor.core.errors import AuditError, Damaged, NotAnImage, NotFound, UsageError
 from auditor.pipeline import Audit, Request, audit
 from auditor.scan import Scanner
 from tests.conftest import Cli

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from auditor.errors import Damaged
-from auditor.images.documents import folded, parse_json, spelled
+from auditor.codec.json_documents import folded, parse_json, spelled
+from auditor.core.errors import Damaged
 from auditor.pipeline import Request, audit
 from auditor.scan import Scanner
 from tests.images import digest
@@ -106,7 +106,7 @@ def test_a_key_with_two_values_is_refused() -> None:
 
 
 def test_links_that_go_round_lead_nowhere(tmp_path: Path, scanner: Scanner) -> None:
-    from auditor.errors import NotAnImage
+    from auditor.core.errors import NotAnImage
     from tests.images import layer, symlink
 
     path = tmp_path / "round.tar"

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from auditor.errors import AuditError, Damaged, NotFound, Temporary, Unauthorized, Unreachable
+from auditor.core.errors import AuditError, Damaged, NotFound, Temporary, Unauthorized, Unreachable
+from auditor.core.limits import Limits, of, within
+from auditor.core.model import Digest
 from auditor.fleet.engine import Task, read_layer
-from auditor.images import push
-from auditor.images.client import Client
-from auditor.images.login import Login
-from auditor.images.reference import Reference
-from auditor.images.registry import Repository
-from auditor.images.retry import DAMAGED_TRIES, TRIES, RateLimit, asked_to_wait
-from auditor.limits import Limits, of, within
-from auditor.model import Digest
+from auditor.registry import push
+from auditor.registry.authentication import Login
+from auditor.registry.client import Client
+from auditor.registry.reference import Reference
+from auditor.registry.repository import Repository
+from auditor.registry.retry import DAMAGED_TRIES, TRIES, RateLimit, asked_to_wait
 from auditor.scan import Scanner
 from tests.hostile.wire import RUNNING, Answer, Asked, Registry, redirect, reply, serving
 from tests.images import digest, gzipped, image, layer
@@ -87,7 +87,7 @@ class TestCount:
 
     @pytest.mark.parametrize("method", ["head", "tags", "catalog"])
     def test_a_tag_and_lists(self, clock: VirtualClock, method: str) -> None:
-        from auditor.images.registry import repositories
+        from auditor.registry.repository import repositories
 
         registry = Registry(serving(_BUILT, manifest=busy(), tags=busy(), catalog=busy()))
         own = repository(registry, clock)
@@ -335,7 +335,7 @@ class TestPush:
     def test_an_upload_is_begun_again_with_all_of_its_bytes(
         self, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        from auditor.images.source import FileSlice, HeldFile
+        from auditor.codec.file_slices import FileSlice, HeldFile
 
         data = b"layer" * 1000
         (tmp_path / "blob").write_bytes(data)

@@ -15,10 +15,10 @@ import jsonschema
 import pytest
 import yaml
 
+from auditor.core.errors import RuleError
+from auditor.core.model import Confidence, Finding, Secret, Severity, State
 from auditor.detect.probe import parse_probe
 from auditor.detect.rules import Rule, builtin_rules, load_file
-from auditor.errors import RuleError
-from auditor.model import Confidence, Finding, Secret, Severity, State
 from auditor.report.schema import report_schema
 from auditor.verify import Verifier, verified
 from auditor.verify.client import addresses

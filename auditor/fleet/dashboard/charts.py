@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from auditor.core.model import Severity
 from auditor.fleet.rows import SweepRow
-from auditor.model import Severity
 
 MOST_COLUMNS = 120
 HEIGHT = 150

@@ -6,11 +6,11 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from auditor.core.model import Severity, State
+from auditor.core.text import printable
 from auditor.fleet.dashboard.names import table
 from auditor.fleet.dashboard.view import Fleet
 from auditor.fleet.rows import FindingRow
-from auditor.model import Severity, State
-from auditor.report.text import printable
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # full-width ones count too
 Cell = str | int | None

@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from auditor import __version__
+from auditor.core.model import Severity, State
+from auditor.core.version import __version__
 from auditor.fleet import queries
 from auditor.fleet.dashboard import charts, export
 from auditor.fleet.dashboard.names import LAYERS, OVERVIEW, SECRETS, SWEEPS, TABLES, table
 from auditor.fleet.dashboard.view import Fleet, SecretView, age_days
 from auditor.fleet.output import PULLABLE
 from auditor.fleet.store import Store
-from auditor.model import Severity, State
 from auditor.report.html import render_page
 from auditor.report.html.page import page
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from auditor.errors import UsageError
+from auditor.core.errors import UsageError
 from auditor.fleet.dashboard.names import is_ours
 from auditor.report.output import write_file
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from auditor.core.model import Severity, State
 from auditor.fleet import queries
 from auditor.fleet.dashboard.names import image_page, secret_page
 from auditor.fleet.rows import FindingRow, ImageRow, LeakingLayer, SweepRow, WithdrawnRow
 from auditor.fleet.store import Store
-from auditor.model import Severity, State
 
 _AGES = ((1, "today"), (7, "this week"), (30, "30 days"), (90, "90 days"), (365, "a year"), (None, "longer"))
 T = TypeVar("T")

@@ -17,8 +17,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from auditor.core.model import Confidence, Severity, State
 from auditor.fleet.schema.columns import DIGEST, NAME, metadata, number, one_of, span
-from auditor.model import Confidence, Severity, State
 
 repository = Table(
     "repository",

@@ -16,8 +16,8 @@ from sqlalchemy import (
     Text,
 )
 
+from auditor.core.model import Severity
 from auditor.fleet.schema.columns import NAME, TIME, metadata, number
-from auditor.model import Severity
 
 secret_key = Table(
     "secret_key",

@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from auditor.data import data_path
-from auditor.report.text import instruction, plural, printable, shortened, size
+from auditor.core.package_data import data_path
+from auditor.core.text import instruction, plural, printable, shortened, size
 
 if TYPE_CHECKING:
     import jinja2

@@ -1,0 +1,155 @@
+"""Descriptors and configs: JSON objects to values, with keys in any case as engines read them.
+
+Sources: OCI image spec v1.1 (descriptor.md, config.md), BuildKit's attestation-storage.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from auditor.codec.json_documents import folded, parse_object, spelled
+from auditor.core.errors import Damaged, ImageError
+from auditor.core.model import Config, DiffID, Digest, Platform, Skipped, Step
+
+INDEXES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+MANIFESTS = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+ACCEPT = ", ".join(INDEXES + MANIFESTS)
+"""Value of the Accept header of a request for a manifest or an index."""
+
+_DESCRIPTOR = folded("mediaType", "digest", "size", "urls", "annotations", "platform", "artifactType", "data")
+_PLATFORM = folded("os", "architecture", "variant", "os.version", "os.features")
+_CONFIG = folded(
+    "id", "parent", "comment", "created", "container", "container_config", "docker_version", "author", "config",
+    "architecture", "variant", "os", "os.version", "os.features", "rootfs", "history",
+)  # fmt: skip
+_RUN = folded(
+    "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Healthcheck", "ArgsEscaped", "Volumes", "WorkingDir",
+    "OnBuild", "Labels", "StopSignal", "StopTimeout", "Shell",
+)  # fmt: skip
+_ROOTFS = folded("type", "diff_ids")
+_STEP = folded("created", "created_by", "author", "comment", "empty_layer")
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """A pointer to a blob: its media type, digest and size in bytes. `raw` is the whole object."""
+
+    media_type: str
+    digest: Digest
+    size: int | None
+    annotations: Mapping[str, str]
+    platform: Platform | None
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_attestation(self) -> bool:
+        """Whether BuildKit hung an attestation manifest here. One with a real platform is pulled as an image."""
+        typed = self.annotations.get("vnd.docker.reference.type") == "attestation-manifest"
+        return typed and (self.platform is None or self.platform.os == "unknown")
+
+
+def parse_descriptor(value: Any, what: str) -> Descriptor:
+    """Parse a descriptor. Raises Damaged where its digest or size is malformed."""
+    if not isinstance(value, dict):
+        raise Damaged(f"{what}: a descriptor is no JSON object")
+    raw = spelled(value, _DESCRIPTOR, what)
+    if isinstance(raw.get("platform"), dict):
+        raw["platform"] = spelled(raw["platform"], _PLATFORM, what)
+    size = raw.get("size")
+    if size is not None and (not isinstance(size, int) or size < 0):
+        raise Damaged(f"{what}: a descriptor's size is {size!r:.40}")
+    try:
+        digest = Digest(raw.get("digest", ""))
+    except ImageError as exc:
+        raise Damaged(f"{what}: {exc}") from None
+    return Descriptor(
+        str(raw.get("mediaType") or ""),
+        digest,
+        size,
+        strings(raw.get("annotations")),
+        parse_platform(raw.get("platform")),
+        raw,
+    )
+
+
+def parse_descriptors(values: Sequence[Any], what: str, skipped: list[Skipped] | None) -> list[Descriptor]:
+    """Parse the descriptors of an index. An engine overlooks a malformed one beside those that it pulls.
+
+    It is added to `skipped`; Damaged is raised where that is None, and where all are malformed.
+    """
+    found, wrong = list[Descriptor](), list[Damaged]()
+    for value in values:
+        try:
+            found.append(parse_descriptor(value, what))
+        except Damaged as exc:
+            wrong.append(exc)
+    if wrong and (skipped is None or not found):
+        raise wrong[0]
+    if skipped is not None:
+        skipped += [Skipped(None, None, str(exc)) for exc in wrong]
+    return found
+
+
+def parse_config(data: bytes, what: str) -> Config:
+    """Parse an image config. Raises Damaged where its layers or history are malformed."""
+    raw = spelled(parse_object(data, what), _CONFIG, what)
+    rootfs, history = raw.get("rootfs") or {}, raw.get("history") or []
+    if isinstance(rootfs, dict):
+        raw["rootfs"] = rootfs = spelled(rootfs, _ROOTFS, what)
+    diff_ids = rootfs.get("diff_ids") or [] if isinstance(rootfs, dict) else []
+    if not isinstance(diff_ids, list) or not isinstance(history, list):
+        raise Damaged(f"{what}: rootfs.diff_ids and history must be lists")
+    if "history" in raw:
+        raw["history"] = [spelled(step, _STEP, what) if isinstance(step, dict) else step for step in history]
+    for key in ("config", "container_config"):
+        if isinstance(raw.get(key), dict):
+            raw[key] = spelled(raw[key], _RUN, what)
+    try:
+        parsed = tuple(DiffID(item) for item in diff_ids)
+    except ImageError as exc:
+        raise Damaged(f"{what}: rootfs.diff_ids: {exc}") from None
+    steps = tuple(_step(item) for item in raw.get("history") or () if isinstance(item, dict))
+    return Config(parse_platform(raw), parsed, steps, raw)
+
+
+def _step(item: dict[str, Any]) -> Step:
+    return Step(
+        _optional(item.get("created")),
+        _optional(item.get("created_by")),
+        str(item.get("comment") or ""),
+        bool(item.get("empty_layer", False)),
+    )
+
+
+def _optional(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def strings(value: Any) -> dict[str, str]:
+    """Return the texts of a JSON object by their keys; none of anything else."""
+    return {str(k): v for k, v in value.items() if isinstance(v, str)} if isinstance(value, dict) else {}
+
+
+def parse_platform(value: Any) -> Platform | None:
+    """Parse a platform; None where no `os` is named."""
+    if not isinstance(value, dict) or not isinstance(value.get("os"), str) or not value["os"]:
+        return None
+    return Platform(value["os"], str(value.get("architecture") or ""), str(value.get("variant") or ""))
+
+
+def platform_matches(wanted: str | None, have: Platform | None) -> bool:
+    """Tell whether `linux/arm64` or `linux/arm/v7` names this platform; a wanted part left out matches any."""
+    if wanted is None:
+        return True
+    if have is None:
+        return False
+    parts = wanted.split("/")
+    return list((have.os, have.architecture, have.variant)[: len(parts)]) == parts

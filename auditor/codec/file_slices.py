@@ -1,0 +1,86 @@
+"""Stored bytes that can be read again: an open file, and slices of one."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, cast
+
+from auditor.core.errors import ImageError
+
+
+class Content(Protocol):
+    """The stored bytes of a layer, which can be read from the start any number of times."""
+
+    def open(self) -> BinaryIO:
+        """Return a stream with `readinto`; the caller closes it. Raises ImageError or Unreachable."""
+        ...
+
+
+class HeldFile:
+    """An open file that is closed when nobody holds it any more. Reads name their place, so that all may share it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        weakref.finalize(self, os.close, descriptor)
+
+    @classmethod
+    def open(cls, path: Path) -> HeldFile:
+        """Open a file for reading. Raises ImageError with what the system says."""
+        try:
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            return cls(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError as exc:
+            raise ImageError(f"{path}: can't be read: {exc.strerror}") from exc
+
+    @property
+    def size(self) -> int:
+        """Size in bytes; 0 for a pipe."""
+        return os.fstat(self.descriptor).st_size
+
+    def stream(self, offset: int = 0, size: int | None = None) -> io.BufferedReader[Any]:
+        """Return a stream over [offset, offset+size), to the end of the file where no size is given."""
+        return io.BufferedReader(_HeldReader(self, offset, sys.maxsize if size is None else offset + size), 1 << 16)
+
+
+class _HeldReader(io.RawIOBase):
+    def __init__(self, file: HeldFile, at: int, end: int) -> None:
+        self._file, self._at, self._end = file, at, end
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        want = min(len(buffer), self._end - self._at)
+        if want <= 0:
+            return 0
+        try:
+            got = os.preadv(self._file.descriptor, [memoryview(buffer)[:want]], self._at)
+        except OSError as exc:
+            if exc.errno != errno.ESPIPE:
+                raise ImageError(f"can't be read at byte {self._at}: {exc.strerror}") from exc
+            got = os.readv(self._file.descriptor, [memoryview(buffer)[:want]])  # a pipe has no places
+        self._at += got
+        return got
+
+    def tell(self) -> int:
+        return self._at
+
+
+@dataclass(frozen=True, slots=True)
+class FileSlice:
+    """The bytes [offset, offset+size) of a file."""
+
+    file: HeldFile
+    offset: int
+    size: int
+
+    def open(self) -> BinaryIO:
+        """Return a stream of its own over the slice."""
+        return cast(BinaryIO, self.file.stream(self.offset, self.size))

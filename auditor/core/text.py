@@ -1,0 +1,78 @@
+"""Texts of an image, made safe to print, and numbers for people."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Iterable
+
+_CUT = "…"
+_COMMAND = re.compile(
+    r"(?<=#)#(?=\[|vso\[|teamcity\[)"
+    r"|(?<=:):(?=(?:error|warning|notice|debug|group|endgroup|echo|stop-commands|add-mask|add-path|add-matcher"
+    r"|remove-matcher|save-state|set-env|set-output)\b)",
+    re.IGNORECASE,
+)
+"""The second character of what a line of a log makes a command: of Azure Pipelines, TeamCity, GitHub Actions."""
+
+
+def printable(text: str) -> str:
+    """Escape what a terminal would act on: control and format characters, direction marks, lone surrogates.
+
+    So is what a build server would take for a command in its log.
+    """
+    if "##" in text or "::" in text:
+        text = _COMMAND.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char if _harmless(char) else _escaped(char) for char in text)
+
+
+def _harmless(char: str) -> bool:
+    return unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def _escaped(char: str) -> str:
+    if char in "\n\t":
+        return " "
+    return char.encode("unicode_escape", "backslashreplace").decode()
+
+
+def shortened(text: str, limit: int) -> str:
+    """Cut a text to `limit` characters, with an ellipsis where something is missing."""
+    return text if len(text) <= limit else text[: limit - 1] + _CUT
+
+
+def instruction(created_by: str | None) -> str:
+    """Return a step as its Dockerfile would say it, without the shell that builders put around it."""
+    text = " ".join((created_by or "").split())
+    for prefix in ("/bin/sh -c #(nop) ", "|0 /bin/sh -c #(nop) "):
+        text = text.removeprefix(prefix)
+    text = text.removesuffix(" # buildkit")
+    if text.startswith("RUN /bin/sh -c "):
+        text = "RUN " + text.removeprefix("RUN /bin/sh -c ")
+    elif text.startswith("/bin/sh -c "):
+        text = "RUN " + text.removeprefix("/bin/sh -c ")
+    return text.strip()
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in decimal units, as docker prints them."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} TB"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return `1 secret`, `2 secrets`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean …?`, or nothing where no known word is near."""
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {close[0]!r}?" if close else ""

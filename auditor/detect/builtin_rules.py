@@ -1,0 +1,51 @@
+"""The rules that ship with the program, by a quicker way: once read and checked, they are kept as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from auditor.core import cache_keys
+from auditor.core.cache_folder import keep, read_kept
+from auditor.core.model import Confidence, Severity
+from auditor.core.package_data import data_path
+from auditor.detect.probe import Condition, Probe
+from auditor.detect.rules import Rule, builtin_rules, rule_files
+
+
+def shipped_rules(cache: Path | None) -> tuple[Rule, ...]:
+    """Return what `builtin_rules` does; `cache`, a folder, keeps it."""
+    if cache is None:
+        return builtin_rules()
+    state = hashlib.sha256(cache_keys.RULES.key.encode())
+    for path in rule_files(data_path("rules")):
+        state.update(hashlib.sha256(path.read_bytes()).digest())
+    key = state.hexdigest()
+    kept = cache / f"rules-{key[:32]}.json"
+    data = read_kept(kept)
+    if data is not None:
+        return tuple(_rule(row) for row in json.loads(data))
+    rules = builtin_rules()
+    keep(kept, json.dumps([asdict(rule) for rule in rules]).encode())
+    return rules
+
+
+def _rule(row: dict[str, Any]) -> Rule:
+    verify = row.pop("verify")
+    values: dict[str, Any] = {key: _tuples(value) for key, value in row.items()}
+    severity, confidence = Severity(values.pop("severity")), Confidence(values.pop("confidence"))
+    return Rule(**values, severity=severity, confidence=confidence, verify=_probe(verify) if verify else None)
+
+
+def _probe(row: dict[str, Any]) -> Probe:
+    values: dict[str, Any] = {key: _tuples(value) for key, value in row.items()}
+    for key in ("active", "inactive"):
+        values[key] = tuple(Condition(_tuples(item["statuses"]), _tuples(item["fields"])) for item in row[key])
+    return Probe(**values)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

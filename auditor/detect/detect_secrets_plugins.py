@@ -1,0 +1,172 @@
+"""detect-secrets as a second detector.
+
+Its plugins' regular expressions join the one Vectorscan pass; where one hits, the plugin's own `analyze_line` and the
+library's heuristic filters decide on that line alone. Each plugin stands in the ruleset as one rule, so that it is
+listed, excluded and reported as rules are. Left out: the entropy plugins (no expression to look for), public IP
+addresses (no secret), and network verification.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING, Any
+
+from auditor.core.model import Confidence, Severity
+from auditor.detect.rules import Rule
+
+if TYPE_CHECKING:
+    from detect_secrets.plugins.base import BasePlugin
+
+_PREFIX = "detect-secrets-"
+_MAX_LINE = 1000
+"""Characters of a line that a plugin sees: its own expressions backtrack on longer ones."""
+MAX_BLANKS = 40
+"""Blanks in a row over which the Python matcher follows an expression."""
+_BLANKS = re.compile(r"(\s{8})\s+")
+"""Of blanks in a row a plugin sees eight: it tries each split of them among three repeats."""
+
+# rule suffix: module, class, provider, severity. What the plugin itself calls the secret is the rule's name.
+_PLUGINS = {
+    "artifactory": ("artifactory", "ArtifactoryDetector", "jfrog", Severity.HIGH),
+    "aws": ("aws", "AWSKeyDetector", "aws", Severity.CRITICAL),
+    "azure-storage": ("azure_storage_key", "AzureStorageKeyDetector", "azure", Severity.CRITICAL),
+    "basic-auth": ("basic_auth", "BasicAuthDetector", "generic", Severity.HIGH),
+    "cloudant": ("cloudant", "CloudantDetector", "ibm", Severity.HIGH),
+    "discord": ("discord", "DiscordBotTokenDetector", "discord", Severity.HIGH),
+    "github": ("github_token", "GitHubTokenDetector", "github", Severity.CRITICAL),
+    "gitlab": ("gitlab_token", "GitLabTokenDetector", "gitlab", Severity.CRITICAL),
+    "ibm-cloud-iam": ("ibm_cloud_iam", "IbmCloudIamDetector", "ibm", Severity.HIGH),
+    "ibm-cos-hmac": ("ibm_cos_hmac", "IbmCosHmacDetector", "ibm", Severity.HIGH),
+    "jwt": ("jwt", "JwtTokenDetector", "generic", Severity.MEDIUM),
+    "keyword": ("keyword", "KeywordDetector", "generic", Severity.MEDIUM),
+    "mailchimp": ("mailchimp", "MailchimpDetector", "mailchimp", Severity.HIGH),
+    "npm": ("npm", "NpmDetector", "npm", Severity.HIGH),
+    "openai": ("openai", "OpenAIDetector", "openai", Severity.HIGH),
+    "private-key": ("private_key", "PrivateKeyDetector", "generic", Severity.HIGH),
+    "pypi": ("pypi_token", "PypiTokenDetector", "pypi", Severity.HIGH),
+    "sendgrid": ("sendgrid", "SendGridDetector", "sendgrid", Severity.HIGH),
+    "slack": ("slack", "SlackDetector", "slack", Severity.HIGH),
+    "softlayer": ("softlayer", "SoftlayerDetector", "ibm", Severity.HIGH),
+    "square-oauth": ("square_oauth", "SquareOAuthDetector", "square", Severity.HIGH),
+    "stripe": ("stripe", "StripeDetector", "stripe", Severity.CRITICAL),
+    "telegram": ("telegram_token", "TelegramBotTokenDetector", "telegram", Severity.HIGH),
+    "twilio": ("twilio", "TwilioKeyDetector", "twilio", Severity.HIGH),
+}
+
+
+def plugin_rules() -> tuple[Rule, ...]:
+    """Return one rule a plugin. Nothing of detect-secrets is imported yet."""
+    return tuple(
+        Rule(
+            id=_PREFIX + suffix,
+            name=f"detect-secrets: {suffix.replace('-', ' ')}",
+            provider=provider,
+            severity=severity,
+            confidence=Confidence.LOW if suffix in ("keyword", "private-key") else Confidence.MEDIUM,
+            pattern="",
+            keywords=(),
+            examples=(),
+            counterexamples=(),
+            generic=True,
+            detector="detect-secrets",
+        )
+        for suffix, (_, _, provider, severity) in _PLUGINS.items()
+    )
+
+
+def load_plugins() -> None:
+    """Import detect-secrets. Its modules import one another in cycles: threads that begin with it at once deadlock."""
+    from detect_secrets.filters import heuristic  # noqa: F401
+
+    for suffix in _PLUGINS:
+        _plugin(_PREFIX + suffix)
+
+
+@functools.cache
+def _plugin(rule_id: str) -> BasePlugin:
+    import importlib
+
+    module, name, _, _ = _PLUGINS[rule_id.removeprefix(_PREFIX)]
+    plugin: BasePlugin = getattr(importlib.import_module(f"detect_secrets.plugins.{module}"), name)()
+    return plugin
+
+
+def plugin_patterns(rule_id: str) -> list[tuple[str, int]]:
+    """Return the expressions, with their `re` flags, that must match before a plugin is asked."""
+    plugin: Any = _plugin(rule_id)
+    if rule_id == _PREFIX + "keyword":
+        return _keyword_patterns()
+    return [(expression.pattern, expression.flags & re.IGNORECASE) for expression in plugin.denylist]
+
+
+def _keyword_patterns() -> list[tuple[str, int]]:
+    """The keyword plugin's expressions that begin with the keyword; the others begin with any quoted text.
+
+    They end with the first character of the secret, a word's: as a whole they would match at each character up to the
+    next quote.
+    """
+    from detect_secrets.plugins import keyword
+
+    expressions = (
+        keyword.FOLLOWED_BY_COLON_QUOTES_REQUIRED_REGEX,
+        keyword.FOLLOWED_BY_EQUAL_SIGNS_QUOTES_REQUIRED_REGEX,
+        keyword.FOLLOWED_BY_ARROW_FUNCTION_SIGN_QUOTES_REQUIRED_REGEX,
+    )
+    begins = (expression.pattern.partition(f"({keyword.SECRET})")[0] for expression in expressions)
+    return [(begin + r"[\w\x80-\xff]", re.IGNORECASE) for begin in begins]
+
+
+def secrets_in_line(rule_id: str, line: str, path: str) -> list[str]:
+    """Return the secrets that a plugin sees in a line and that the library's filters let stand, in their order."""
+    plugin: Any = _plugin(rule_id)
+    line = _BLANKS.sub(r"\1", line[:_MAX_LINE])
+    if rule_id == _PREFIX + "keyword":
+        found = set(plugin.analyze_string(line, denylist_regex_to_group=_keyword_table(path)))
+    else:
+        found = set(plugin.analyze_string(line))
+    ordered = sorted(filter(None, found), key=lambda text: (line.find(text), text))
+    return [text for text in ordered if not _filtered(text, line, path, plugin)]
+
+
+def _keyword_table(path: str) -> dict[re.Pattern[str], int]:
+    """Return the keyword plugin's expressions for a kind of file, each with the group that is the secret."""
+    from detect_secrets.plugins import keyword
+    from detect_secrets.util.filetype import determine_file_type
+
+    table = keyword.REGEX_BY_FILETYPE.get(determine_file_type(path), keyword.QUOTES_REQUIRED_DENYLIST_REGEX_TO_GROUP)
+    return {_bounded(expression): group for expression, group in table.items()}
+
+
+@functools.cache
+def _bounded(expression: re.Pattern[str]) -> re.Pattern[str]:
+    """Return an expression of the keyword plugin that tries a long word once.
+
+    As it is, a line of 1,000 characters that repeats a keyword takes a second: the rest of the word behind a keyword,
+    and what may come before it, are tried at each length. What follows never needs a part of the word.
+    """
+    text = expression.pattern.replace(r")\w*", r")\w*+").replace(r"\w*(", r"\w{0,64}(")
+    return re.compile(text, expression.flags)
+
+
+_INDIRECT = re.compile(r"[=!:]\s*[\w.-]+[\[(][^\v]*[\])]")
+
+
+def _filtered(secret: str, line: str, path: str, plugin: BasePlugin) -> bool:
+    """Apply the library's heuristic filters.
+
+    Two are written anew, with the same verdicts: `is_indirect_reference` takes cubic time, `is_swagger_file` quadratic.
+    """
+    from detect_secrets.filters import heuristic
+
+    return bool(
+        heuristic.is_sequential_string(secret)
+        or heuristic.is_potential_uuid(secret)
+        or heuristic.is_likely_id_string(secret, line, plugin)
+        or heuristic.is_templated_secret(secret)
+        or heuristic.is_prefixed_with_dollar_sign(secret)
+        or _INDIRECT.search(line)
+        or heuristic.is_lock_file(path)
+        or heuristic.is_not_alphanumeric_string(secret)
+        or "swagger" in path
+    )

@@ -1,0 +1,4 @@
+"""Plausibility of a value: file class, word lists, placeholders.
+
+This package knows nothing of rules.
+"""

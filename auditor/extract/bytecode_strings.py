@@ -1,0 +1,128 @@
+"""Constants of compiled code: Python's `.pyc` and Java's `.class`.
+
+Each becomes a text with one constant a line; where a constant is assigned to a name, as `name = "constant"`.
+Nothing is unmarshalled by Python itself, whose loader trusts its input.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+
+from auditor.extract.budget import Exhausted, Room
+from auditor.extract.content import Part, Source, source_of
+from auditor.extract.pyc_reader import Reader
+
+_TELLING = re.compile(rb"(?i)passw|pwd|secret|token|api_?key|credential|private|auth")
+# JVM specification, table 4.4-A: bytes after the tag; tag 1, text, has its length before it.
+_WIDTHS = {3: 4, 4: 4, 5: 8, 6: 8, 7: 2, 8: 2, 9: 4, 10: 4, 11: 4, 12: 4, 15: 3, 16: 2, 17: 4, 18: 4, 19: 2, 20: 2}
+# ldc or ldc_w, then putstatic, putfield, or a call that takes the constant as its last argument.
+_LOAD = rb"(?:\x12(.)|\x13(..))"
+_LOADED = re.compile(_LOAD + rb"[\xb3\xb5-\xb9](..)", re.S)
+_BOTH_LOADED = re.compile(_LOAD + _LOAD + rb"[\xb6-\xb9]", re.S)  # `setProperty("password", "constant")`
+
+
+def pyc(body: bytes | Source, room: Room, kind: str) -> Iterator[Part]:
+    """Yield the strings of compiled Python, 3.6 and later, as one text."""
+    data = source_of(body).read(room.limits.member_bytes)
+    reader, exhausted = Reader(data, room.budget), None
+    try:
+        reader.read()
+    except (ValueError, IndexError, struct.error) as exc:
+        room.skip(None, f"is compiled Python that can't be read: {exc}")
+    except Exhausted as exc:
+        exhausted = exc
+    text = b"\n".join(reader.lines)
+    if text:
+        yield Part(None, text, kind)
+    if exhausted:
+        raise exhausted
+
+
+def java(body: bytes | Source, room: Room, kind: str) -> Iterator[Part]:
+    """Yield the strings of a Java class as one text, or the class as it is where no name in it tells of a secret."""
+    data = source_of(body).read(room.limits.member_bytes)
+    if not _TELLING.search(data):
+        yield Part(None, data, kind)
+        return
+    pool, exhausted = _Pool(data), None
+    lines: dict[bytes, None] = {}  # each once: a long constant may be assigned over and over
+    try:
+        pool.read()
+        lines = dict.fromkeys(pool.texts.values())
+        for line in pool.assigned():
+            if line not in lines:
+                room.budget.spend(len(line))
+                lines[line] = None
+    except (IndexError, struct.error, KeyError):
+        lines = dict.fromkeys((*pool.texts.values(), data))
+    except Exhausted as exc:
+        exhausted = exc
+    yield Part(None, b"\n".join(lines), kind)
+    if exhausted:
+        raise exhausted
+
+
+class _Pool:
+    """The constant pool of a class: JVM specification, 4.4."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._end = 10
+        self.texts: dict[int, bytes] = {}
+        self._pairs: dict[int, tuple[int, int]] = {}
+        self._strings: dict[int, int] = {}
+
+    def read(self) -> None:
+        """Read the pool. Raises struct.error, KeyError or IndexError where it breaks off."""
+        data, at, number = self._data, 10, 1
+        count = struct.unpack_from(">H", data, 8)[0]
+        while number < count:
+            tag = data[at]
+            if tag == 1:
+                length = struct.unpack_from(">H", data, at + 1)[0]
+                self.texts[number] = data[at + 3 : at + 3 + length]
+                at += 3 + length
+                number += 1
+                continue
+            if tag == 8:
+                self._strings[number] = struct.unpack_from(">H", data, at + 1)[0]
+            elif tag in (9, 10, 11, 12):
+                self._pairs[number] = struct.unpack_from(">HH", data, at + 1)
+            at += 1 + _WIDTHS[tag]
+            number += 2 if tag in (5, 6) else 1  # long and double take two numbers
+        self._end = at
+
+    def assigned(self) -> Iterator[bytes]:
+        """Yield constants with the field that they are put in, or the method that they are passed to."""
+        yield from self._constant_fields()
+        for match in _LOADED.finditer(self._data, self._end):
+            value = self._string(match[1] or match[2])
+            owner = self._pairs.get(int.from_bytes(match[3], "big"))
+            name = self.texts.get(self._pairs.get(owner[1], (0, 0))[0]) if owner else None
+            if value and name:
+                yield b'%s = "%s"' % (name.removeprefix(b"set"), value)
+
+        for match in _BOTH_LOADED.finditer(self._data, self._end):
+            name, value = self._string(match[1] or match[2]), self._string(match[3] or match[4])
+            if value and name:
+                yield b'%s = "%s"' % (name, value)
+
+    def _string(self, number: bytes) -> bytes | None:
+        return self.texts.get(self._strings.get(int.from_bytes(number, "big"), 0))
+
+    def _constant_fields(self) -> Iterator[bytes]:
+        """Yield `static final` fields, whose value is an attribute: JVM specification, 4.5 and 4.7.2."""
+        data, at = self._data, self._end + 6
+        at += 2 + 2 * int(struct.unpack_from(">H", data, at)[0])
+        count, at = struct.unpack_from(">H", data, at)[0], at + 2
+        for _ in range(count):
+            _, name, _, attributes = struct.unpack_from(">HHHH", data, at)
+            at += 8
+            for _ in range(attributes):
+                kind, length, value = struct.unpack_from(">HIH", data, at)
+                constant = self.texts.get(self._strings.get(value, 0))
+                if self.texts.get(kind) == b"ConstantValue" and constant:
+                    yield b'%s = "%s"' % (self.texts.get(name, b"?"), constant)
+                at += 6 + length

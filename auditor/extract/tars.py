@@ -1,0 +1,87 @@
+"""Tar, and with it a saved image: its layers are tars in a tar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from auditor.codec.tar import Header, Walker
+from auditor.core.errors import Damaged
+from auditor.core.model import Kind
+from auditor.extract.budget import Room, is_transient
+from auditor.extract.content import Part, Source, source_of
+from auditor.extract.file_types import HEAD, STREAMED, kind_of
+from auditor.layers.windows import WINDOW
+
+_WINDOW = 64 << 10
+
+
+def tar(body: bytes | Source, room: Room, _: str) -> Iterator[Part]:
+    """Yield the files of a tar; of a broken one those before the break."""
+    try:
+        yield from _Tar(source_of(body), room).files()
+    except Damaged as exc:
+        room.skip(None, str(exc), transient=is_transient(exc))
+
+
+class _Tar:
+    """A walk over a tar, a window at a time. `_at` is how far the source was read."""
+
+    def __init__(self, source: Source, room: Room) -> None:
+        self._source, self._room = source, room
+        self._walker = Walker()
+        self._window = b""
+        self._base = self._at = 0
+
+    def files(self) -> Iterator[Part]:
+        walker = self._walker
+        while not walker.ended:
+            if not walker.waiting:
+                self._to(walker.position)
+            self._base, self._window = self._at, self._source.read(_WINDOW)
+            self._at += len(self._window)
+            if not self._window:
+                walker.finish(self._at)
+                return
+            for header in walker.feed(memoryview(self._window), self._base):
+                if header.kind is Kind.FILE and header.size:
+                    self._room.budget.member()
+                    yield from self._file(header)
+
+    def _to(self, place: int) -> None:
+        """Go to a place at or behind the one that was read up to; within the window nothing is needed."""
+        self._source.skip(place - self._at)
+        self._at = max(place, self._at)
+
+    def _file(self, header: Header) -> Iterator[Part]:
+        start = header.offset - self._base
+        have = self._window[start : start + header.size] if start >= 0 else b""
+        missing = header.size - len(have)
+        if header.size > WINDOW:
+            yield from self._large(header, have, missing)
+            return
+        body = have + self._source.read(missing) if missing else have
+        self._at += len(body) - len(have)
+        if len(body) < header.size:
+            self._room.skip(header.path, f"breaks off after {len(body)} of {header.size} bytes")
+        yield Part(header.path, body)
+
+    def _large(self, header: Header, have: bytes, missing: int) -> Iterator[Part]:
+        """A large file is read as a stream, but for archives that can't be."""
+        read = 0
+        rest = self._source.part(missing)
+
+        def some(count: int) -> bytes:
+            nonlocal have, read
+            got, have = have[:count], have[count:]
+            if not got:
+                got = rest.read(min(count, _WINDOW))
+                read += len(got)
+            return got
+
+        body = Source(some)
+        kind = kind_of(header.path, body.peek(HEAD))
+        if kind is None or kind in STREAMED:
+            yield Part(header.path, body)
+        elif not self._room.too_large(header.path, header.size):
+            yield Part(header.path, body.read(header.size))
+        self._at += read

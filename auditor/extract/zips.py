@@ -1,0 +1,136 @@
+"""Zip and its kin: jar, war, wheel, apk, NuGet, office documents.
+
+`zipfile` reads the directory; members are decompressed here, because `zipfile` bounds memory for deflate only
+(github.com/python/cpython/issues/156002).
+"""
+
+from __future__ import annotations
+
+import bz2
+import io
+import lzma
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import zstandard
+
+from auditor.core.limits import Limits, named
+from auditor.extract.budget import Room, is_transient
+from auditor.extract.content import Part, Source, source_of
+from auditor.extract.streams import inflate_raw
+
+_RECORD = b"PK\x01\x02"
+_LOCAL = struct.Struct("<4s22xHH")
+_ENCRYPTED = 1
+_OPENED = 3
+"""Times the limit of members that a directory may have for the first of them to be read."""
+_MAX_LZMA_DICTIONARY = 64 << 20
+_ZSTD = 93
+_STEP = 64 << 10
+
+
+def archive(body: bytes | Source, room: Room, _: str) -> Iterator[Part]:
+    """Yield the files of a zip in the order of its directory."""
+    data = body if isinstance(body, bytes) else source_of(body).read(room.limits.member_bytes)
+    # zipfile keeps about a kilobyte an entry, and reads them all at once.
+    if data.count(_RECORD) > _OPENED * room.limits.members:
+        room.skip(None, f"has more than {_OPENED * room.limits.members} members, and is not opened {named('members')}")
+        return
+    try:
+        entries = zipfile.ZipFile(io.BytesIO(data)).infolist()
+    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, struct.error) as exc:
+        if data.startswith(b"PK"):
+            room.skip(None, f"is a broken zip: {exc}")
+        return
+    for entry in entries:
+        if entry.is_dir() or not entry.file_size:
+            continue
+        room.budget.member()
+        member = _member(memoryview(data), entry, room)
+        if member:
+            yield Part(entry.filename, member)
+
+
+def _member(data: memoryview, entry: zipfile.ZipInfo, room: Room) -> bytes | None:
+    """Return a member's bytes, or note why not."""
+    if entry.flag_bits & _ENCRYPTED:
+        room.skip(entry.filename, "is encrypted")
+        return None
+    expand = _METHODS.get(entry.compress_type) if entry.compress_type != _ZSTD else partial(_zstd, room.limits)
+    if expand is None:
+        room.skip(entry.filename, f"is compressed by method {entry.compress_type}, which is not read")
+        return None
+    if room.too_large(entry.filename, entry.file_size):
+        return None
+    try:
+        got = expand(_stored(data, entry), entry.file_size)
+    except (ValueError, EOFError, OSError, struct.error, zlib.error, lzma.LZMAError, MemoryError) as exc:
+        room.skip(entry.filename, f"is broken: {exc}", transient=is_transient(exc))
+        return None
+    room.budget.spend(len(got))
+    return got
+
+
+def _stored(data: memoryview, entry: zipfile.ZipInfo) -> memoryview:
+    """Return the compressed bytes; the local header says where they begin."""
+    at = entry.header_offset
+    if at < 0 or entry.compress_size < 0:
+        raise ValueError("it lies outside the archive")
+    magic, name, extra = _LOCAL.unpack_from(data, at)
+    if magic != b"PK\x03\x04":
+        raise ValueError("no header where the directory says")
+    start = at + 30 + int(name) + int(extra)
+    return data[start : start + entry.compress_size]
+
+
+def _plain(data: memoryview, size: int) -> bytes:
+    return bytes(data[:size])
+
+
+def _deflate(data: memoryview, size: int) -> bytes:
+    return inflate_raw(data, size, -15)
+
+
+def _bzip2(data: memoryview, size: int) -> bytes:
+    return _decoded(bz2.BZ2Decompressor(), data, size)
+
+
+def _lzma(data: memoryview, size: int) -> bytes:
+    """Zip's LZMA: version, length of the properties, properties, data. APPNOTE.TXT, 5.8.8."""
+    length = struct.unpack_from("<2xH", data)[0]
+    packed, dictionary = struct.unpack_from("<BI", data, 4)
+    if length != 5 or packed >= 9 * 5 * 5 or dictionary > _MAX_LZMA_DICTIONARY:
+        raise ValueError("LZMA properties out of range")
+    options = {"id": lzma.FILTER_LZMA1, "dict_size": max(dictionary, 4096), "lc": packed % 9}
+    options |= {"lp": packed // 9 % 5, "pb": packed // 45}
+    return _decoded(lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[options]), data[9:], size)
+
+
+def _decoded(engine: bz2.BZ2Decompressor | lzma.LZMADecompressor, data: memoryview, size: int) -> bytes:
+    """Return at most `size` bytes. Data is given in steps: a decoder copies all that it is given."""
+    pieces, left, at = list[bytes](), size, 0
+    while left > 0 and not engine.eof and (at < len(data) or not engine.needs_input):
+        step = data[at : at + _STEP] if engine.needs_input else b""
+        pieces.append(engine.decompress(step, left))
+        at, left = at + len(step), left - len(pieces[-1])
+    return b"".join(pieces)
+
+
+def _zstd(limits: Limits, data: memoryview, size: int) -> bytes:
+    reader = zstandard.ZstdDecompressor(max_window_size=limits.decoder_memory).stream_reader(data)
+    try:
+        return bytes(reader.read(size))
+    except zstandard.ZstdError as exc:
+        limit = f" {named('decoder-memory')}" if "memory" in str(exc) else ""
+        raise ValueError(f"{exc}{limit}") from exc
+
+
+_METHODS: dict[int, Callable[[memoryview, int], bytes]] = {
+    zipfile.ZIP_STORED: _plain,
+    zipfile.ZIP_DEFLATED: _deflate,
+    zipfile.ZIP_BZIP2: _bzip2,
+    zipfile.ZIP_LZMA: _lzma,
+}

@@ -1,0 +1,174 @@
+"""A registry, by the OCI distribution API: no engine needed. Source: OCI distribution-spec v1.1."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, BinaryIO, ClassVar
+
+from requests.utils import parse_header_links
+
+from auditor.codec.descriptors import ACCEPT, Descriptor, parse_descriptor
+from auditor.codec.json_documents import folded, parse_object, spelled
+from auditor.codec.verify import sha256, verified_document
+from auditor.core.errors import Damaged, ImageError, NotFound
+from auditor.core.limits import current, named
+from auditor.core.model import Digest
+from auditor.registry.client import Client
+from auditor.registry.reference import Reference
+from auditor.registry.retry import RetryBudget
+
+_CATALOG = "registry:catalog:*"
+_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_KINDS = frozenset(ACCEPT.split(", "))
+
+
+def repositories(client: Client) -> Iterator[str]:
+    """List the catalog, page by page. Raises NotFound or Unauthorized where the registry keeps none, Unreachable."""
+    # Without n=: Docker's registry refuses one that is more than its own `catalog.maxentries`.
+    yield from _listed(client, "_catalog", _CATALOG, "repositories")
+
+
+class Repository:
+    """The index.Store of one repository. `known` are documents by digest, which repositories may share."""
+
+    def __init__(self, client: Client, name: str, known: MutableMapping[Digest, bytes] | None = None) -> None:
+        self.client, self.name = client, name
+        self._scope = f"repository:{name}:pull"
+        self._known: MutableMapping[Digest, bytes] = {} if known is None else known
+
+    def resolve(self, reference: Reference) -> Descriptor:
+        """Fetch the manifest that a tag or digest names. Raises NotFound, Damaged."""
+        budget = self.client.budget()
+        try:
+            return budget.run(lambda: self._resolved(reference, budget))
+        except NotFound as exc:
+            raise NotFound(f"docker://{reference}: no such image ({exc})") from None
+
+    def look_up(self, version: str) -> Digest | None:
+        """Return the digest that a tag or digest names, without its manifest; None where the registry doesn't say.
+
+        Raises NotFound, Unauthorized, Unreachable.
+        """
+        headers = self.client.head(f"{self.name}/manifests/{version}", self._scope, accept=ACCEPT)
+        return _digest(headers.get("Docker-Content-Digest", ""))
+
+    def document(self, descriptor: Descriptor) -> bytes:
+        """Fetch and verify one JSON blob or manifest."""
+        data = self._known.get(descriptor.digest)
+        if data is None:
+            is_manifest = descriptor.media_type in _KINDS
+            path = f"{'manifests' if is_manifest else 'blobs'}/{descriptor.digest}"
+            accept, budget = ACCEPT if is_manifest else "*/*", self.client.budget()
+            data = budget.run(lambda: self._verified(path, accept, descriptor.digest, budget))
+            self._known[descriptor.digest] = data
+        return data
+
+    def content(self, descriptor: Descriptor) -> RemoteBlob:
+        """Point to a layer; nothing is fetched yet."""
+        return RemoteBlob(self, descriptor.digest, descriptor.size)
+
+    def tags(self) -> list[str]:
+        """List the tags, all pages of the list. Raises NotFound, Unauthorized, Unreachable."""
+        names = _listed(self.client, f"{self.name}/tags/list?n=1000", self._scope, "tags")
+        return [name for name in names if _TAG.fullmatch(name)]
+
+    def referrers(self, digest: Digest) -> list[Referrer]:
+        """List what refers to a manifest; nothing where the registry does not say. Raises Unreachable, Damaged."""
+        what = f"{self.client.host}/{self.name}: referrers of {digest}"
+        try:
+            data, _ = self._document(f"referrers/{digest}", ACCEPT, self.client.budget())
+        except NotFound:
+            return []
+        entries = spelled(parse_object(data, what), folded("manifests"), what).get("manifests")
+        found = [parse_descriptor(entry, what) for entry in (entries if isinstance(entries, list) else ())]
+        return [Referrer(item.digest, str(item.raw.get("artifactType") or item.media_type)) for item in found]
+
+    def open_blob(self, digest: Digest, size: int | None, budget: RetryBudget | None = None) -> BinaryIO:
+        """Stream one blob as it is stored; one that is not as long as its manifest states is Damaged.
+
+        `budget` is that of the logical request which the blob is a part of.
+        """
+        path = f"{self.name}/blobs/{digest}"
+        return io.BufferedReader(self.client.open(path, self._scope, size=size, budget=budget), 1 << 16)
+
+    def _resolved(self, reference: Reference, budget: RetryBudget) -> Descriptor:
+        data, headers = self._document(f"manifests/{reference.version}", ACCEPT, budget)
+        media_type = headers.get("Content-Type", "").partition(";")[0].strip()
+        # Of Docker's schema 1 the digest stated is not that of the bytes, which hold their signature.
+        stated = _digest(headers.get("Docker-Content-Digest", "")) if media_type in _KINDS else None
+        verified_document(data, reference.digest or stated, f"docker://{reference}")
+        digest = reference.digest or stated or sha256(data)
+        self._known[digest] = data
+        return Descriptor(media_type, digest, len(data), {}, None)
+
+    def _verified(self, path: str, accept: str, digest: Digest, budget: RetryBudget) -> bytes:
+        data, _ = self._document(path, accept, budget)
+        verified_document(data, digest, f"{self.client.host}/{self.name}: {path}")
+        return data
+
+    def _document(self, path: str, accept: str, budget: RetryBudget) -> tuple[bytes, Mapping[str, str]]:
+        return self.client.document(f"{self.name}/{path}", self._scope, accept=accept, budget=budget)
+
+
+@dataclass(frozen=True, slots=True)
+class Referrer:
+    """A manifest that refers to another one; `kind` is its artifactType, else its media type."""
+
+    digest: Digest
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteBlob:
+    """A layer in a registry, which is asked for it by its digest."""
+
+    addressed_by_digest: ClassVar[bool] = True
+
+    repository: Repository
+    digest: Digest
+    size: int | None
+
+    def open(self) -> BinaryIO:
+        """Start the download. Raises NotFound, Unauthorized, Unreachable, Damaged."""
+        return self.repository.open_blob(self.digest, self.size)
+
+
+def _listed(client: Client, path: str, scope: str, key: str) -> Iterator[str]:
+    """Follow a list over its pages; one that was seen before ends it. Raises Damaged where it has no end."""
+    limits, what = current(), f"{client.host}: {key}"
+    count, seen = 0, set[str]()
+    while path and path not in seen:
+        seen.add(path)
+        if len(seen) > limits.registry_pages:
+            raise Damaged(f"{what}: more than {limits.registry_pages} pages {named('registry-pages')}")
+        budget = client.budget()
+        names, path = budget.run(partial(_page, client, path, scope, what, key, budget))
+        for name in names:
+            if isinstance(name, str):
+                count += 1
+                if count > limits.registry_names:
+                    raise Damaged(f"{what}: more than {limits.registry_names} names {named('registry-names')}")
+                yield name
+
+
+def _page(client: Client, path: str, scope: str, what: str, key: str, budget: RetryBudget) -> tuple[list[Any], str]:
+    """Return one page of a list, and the address of the next one, an empty text where there is none."""
+    data, headers = client.document(path, scope, budget=budget)
+    names = parse_object(data, what).get(key)
+    return names if isinstance(names, list) else [], _next_page(headers.get("Link", ""))
+
+
+def _next_page(links: str) -> str:
+    """Return the address of the next page, an empty text where there is none."""
+    return next((link["url"] for link in parse_header_links(links) if link.get("rel") == "next"), "") if links else ""
+
+
+def _digest(text: str) -> Digest | None:
+    try:
+        return Digest(text)
+    except ImageError:
+        return None

@@ -1,0 +1,37 @@
+"""What the tests of this folder share: opening a file and looking at what came out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from auditor.core.limits import Limits
+from auditor.extract import Piece, Unpacker
+
+
+@dataclass(frozen=True)
+class Opened:
+    pieces: tuple[Piece, ...]
+    notes: tuple[tuple[str, str], ...]
+
+    def ways(self, secret: str) -> list[tuple[str | None, tuple[str, ...]]]:
+        """How the pieces that hold a secret were reached."""
+        return [(piece.member, piece.decoded) for piece in self.pieces if secret.encode() in piece.data]
+
+    @property
+    def members(self) -> list[str | None]:
+        return [piece.member for piece in self.pieces]
+
+
+def opened(path: str, data: bytes, **limits: int) -> Opened:
+    notes: list[tuple[str, str]] = []
+    unpacker = Unpacker(Limits(**limits))
+    pieces = tuple(unpacker.unpack(path, data, lambda where, why, _: notes.append((where, why))))
+    return Opened(pieces, tuple(notes))
+
+
+def decoded(text: bytes | str, **limits: int) -> Opened:
+    notes: list[tuple[str, str]] = []
+    unpacker = Unpacker(Limits(**limits))
+    data = text.encode() if isinstance(text, str) else text
+    pieces = tuple(unpacker.stretches(data, lambda where, why, _: notes.append((where, why))))
+    return Opened(pieces, tuple(notes))

@@ -1,0 +1,193 @@
+"""Archives and compressed files, in each other."""
+
+from __future__ import annotations
+
+import bz2
+import io
+import lzma
+import zipfile
+
+import py7zr
+import pytest
+
+from auditor.extract import Unpacker
+from auditor.layers.windows import AHEAD, WINDOW
+from tests.extract.build import ar, cpio, deb, rpm
+from tests.extract.opened import opened
+from tests.images import file, folder, gzip_members, gzipped, image, layer, token, whiteout, zstd, zstd_chunked
+
+SECRET = token(7)
+LINE = f"TOKEN={SECRET}\n".encode()
+
+
+def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def seven_zipped(files: dict[str, bytes], password: str | None = None, *, quick: bool = False) -> bytes:
+    out = io.BytesIO()
+    filters = [{"id": py7zr.FILTER_ZSTD, "level": 1}] if quick else None
+    with py7zr.SevenZipFile(out, "w", password=password, filters=filters) as archive:
+        for name, data in files.items():
+            archive.writestr(data, name)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=str
+)
+@pytest.mark.parametrize("name", ["a.zip", "a.jar", "a.war", "a.whl", "a.apk", "a.nupkg", "a.docx"])
+def test_zip_and_its_kin_are_opened_however_compressed(name: str, method: int) -> None:
+    found = opened(name, zipped({"x/": b"", "x/.env": LINE, "empty": b""}, method))
+    assert found.ways(SECRET) == [("x/.env", ())]
+    assert found.members == ["x/.env"] and not found.notes
+
+
+def test_a_zip_behind_a_script_is_opened() -> None:
+    data = b"#!/bin/sh\nexec java -jar $0\n" + zipped({"app.properties": LINE})
+    assert Unpacker().looks_packed("app.jar", data[:512])
+    assert opened("app.jar", data).ways(SECRET) == [("app.properties", ())]
+
+
+def test_an_encrypted_member_is_noted_and_the_others_are_read() -> None:
+    data = bytearray(zipped({"locked": LINE, "open": LINE}))
+    for magic, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.find(magic) + flags] |= 1
+    found = opened("a.zip", bytes(data))
+    assert found.ways(SECRET) == [("open", ())]
+    assert found.notes == (("locked", "is encrypted"),)
+
+
+@pytest.mark.parametrize(
+    ("squeeze", "kind"),
+    [(gzipped, "gzip"), (gzip_members, "gzip"), (bz2.compress, "bzip2"), (lzma.compress, "xz"), (zstd, "zstd")],
+)
+def test_a_compressed_file_is_the_file_itself_decoded(squeeze: object, kind: str) -> None:
+    assert callable(squeeze)
+    found = opened("var/log/app.log.1", squeeze(LINE * 3))
+    assert [(p.member, p.decoded, p.data) for p in found.pieces] == [(None, (kind,), LINE * 3)]
+
+
+@pytest.mark.parametrize("squeeze", [gzipped, gzip_members, bz2.compress, lzma.compress, zstd, zstd_chunked])
+def test_a_compressed_tar_is_opened(squeeze: object) -> None:
+    assert callable(squeeze)
+    files = {"a": b"x" * 700, "b": b"y" * 200_000, "c/.env": LINE, "d": b"z"}
+    found = opened("a.tgz", squeeze(layer(files)))
+    assert {p.member: p.data for p in found.pieces} == files and not found.notes
+    assert found.ways(SECRET)[0][0] == "c/.env"
+
+
+@pytest.mark.parametrize("long", [50, 150, 3000], ids=lambda n: f"name-of-{n}")
+def test_names_of_any_length_and_windows_of_any_place_are_read_as_tarfile_writes_them(long: int) -> None:
+    files = {f"{'n' * long}{number}": bytes([65 + number]) * (number * 9973) for number in range(1, 25)}
+    found = opened("a.tar", layer(files))
+    assert {p.member: p.data for p in found.pieces} == files
+
+
+def test_links_and_folders_have_no_content() -> None:
+    assert opened("a.tar", layer(folder("x"), file("empty"), whiteout("gone"))).members == []
+
+
+def test_archives_lie_in_archives() -> None:
+    inner = zipped({"app.properties": LINE})
+    found = opened("a.tar.gz", gzipped(layer({"lib/inner.jar": inner, "b.gz": gzipped(LINE)})))
+    assert found.ways(SECRET) == [("lib/inner.jar!app.properties", ("gzip",)), ("b.gz", ("gzip", "gzip"))]
+
+
+def test_a_saved_image_in_an_image_shows_what_its_upper_layer_deleted() -> None:
+    built = image(layer({"root/.env": LINE}), layer(whiteout("root/.env")))
+    for squeeze in ("plain", "gzip", "zstd"):
+        found = opened("saved.tar", layer(built.oci_files(squeeze)))
+        (member, _), *rest = found.ways(SECRET)
+        assert not rest and member is not None
+        assert member.startswith("blobs/sha256/") and member.endswith("!root/.env")
+
+
+def test_a_layer_too_large_for_memory_is_walked_as_a_stream() -> None:
+    large = layer({"big": b"0" * 5_000_000, "after/.env": LINE})
+    data = layer({"layer.tar": large, "squeezed": gzipped(large), "big": b"1" * 5_000_000, "last": LINE})
+    found = opened("saved.tar", data, member_bytes=100_000)
+    assert [way for way, _ in found.ways(SECRET)] == ["layer.tar!after/.env", "squeezed!after/.env", "last"]
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("at", [0, 1000, WINDOW - AHEAD, WINDOW - 20, WINDOW, WINDOW + 1, 2 * WINDOW - 10, 9_999_000])
+def test_a_file_too_large_for_memory_comes_in_windows_of_which_one_owns_each_place(at: int) -> None:
+    content = bytearray(b"x\n" * 5_000_000)
+    content[at : at + len(SECRET)] = SECRET.encode()
+    pieces = opened("a.tar.gz", gzipped(layer({"big": bytes(content)}))).pieces
+    ends = []
+    for piece in pieces:
+        window = piece.window
+        assert window is not None and content[window.begin : window.begin + len(piece.data)] == piece.data
+        assert window.newlines == content.count(b"\n", 0, window.begin)
+        end = piece.data.find(SECRET.encode()) + len(SECRET)
+        if end >= len(SECRET) and window.owned_from <= end < window.owned_to:
+            ends.append(window.begin + end)
+    assert ends == [at + len(SECRET)]
+
+
+def test_packages_are_opened() -> None:
+    for name, data in {
+        "a.deb": deb({"./etc/app.conf": LINE}),
+        "a.rpm": rpm({"./etc/app.conf": LINE}),
+        "b.rpm": rpm({"./etc/app.conf": LINE}, zstd),
+        "c.rpm": rpm({"./etc/app.conf": LINE}, lzma.compress),
+        "initrd": cpio({"etc/app.conf": LINE}),
+        "initrd.gz": gzipped(cpio({"etc/app.conf": LINE})),
+        "a.7z": seven_zipped({"etc/app.conf": LINE}),
+    }.items():
+        assert Unpacker().looks_packed(name, data[:512]), name
+        found = opened(name, data)
+        (member, _), *rest = found.ways(SECRET)
+        assert not rest and not found.notes, (name, found.notes)
+        assert member and member.endswith("etc/app.conf")
+
+
+def test_static_libraries_pictures_fonts_and_programs_are_not_opened() -> None:
+    looks_packed = Unpacker().looks_packed
+    heads = [
+        b"\x7fELF\2\1\1",
+        b"\x89PNG\r\n\x1a\n",
+        b"wOFF\0\1\0\0",
+        b"GIF89a",
+        b"\xff\xd8\xff\xe0",
+        b"plain text\n" * 40,
+    ]
+    heads += [ar({"a.o": b"\x7fELF"}), b"", b"\0", b"\0" * 512, b"\xca\xfe\xba\xbe\0\0\0\2"]
+    assert not any(looks_packed("usr/lib/x", head[:512]) for head in heads)
+
+
+def test_an_encrypted_7z_is_noted() -> None:
+    found = opened("a.7z", seven_zipped({"x": LINE}, "password"))
+    assert not found.pieces and found.notes == (("a.7z", "is encrypted"),)
+
+
+@pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("mark", [True, False])
+def test_utf_16_is_read_both_ways_with_and_without_a_mark(order: str, mark: bool) -> None:
+    text = ("\ufeff" if mark else "") + f"ключ = 'x'\n{'# ' * 40}\nTOKEN={SECRET}\n"
+    data = ("#" * 30 + text if not mark else text).encode(order)
+    assert opened("a.txt", data).ways(SECRET) == [(None, (order.replace("16-", "16"),))]
+    assert opened("a.tar", layer({"a.txt": data})).ways(SECRET)[0][0] == "a.txt"
+
+
+def test_utf_16_in_any_script_is_read_and_noise_behind_its_mark_is_not() -> None:
+    data = ("\ufeff" + "пароль и ключ\n" * 40 + SECRET).encode("utf-16-le")
+    assert opened("a.txt", data).ways(SECRET)
+    assert not Unpacker().looks_packed("a.mp3", b"\xff\xfe" + bytes(range(256)) * 2)
+
+
+def test_a_member_is_returned_by_the_way_to_it() -> None:
+    inner = zipped({"app.properties": LINE, "other": b"x"})
+    data = gzipped(layer({"lib/inner.jar": inner, "b.gz": gzipped(LINE)}))
+    get = Unpacker().member_of
+    assert get("a.tgz", data, "lib/inner.jar!app.properties") == LINE
+    assert get("a.tgz", data, "lib/inner.jar") == inner
+    assert get("a.tgz", data, "b.gz") == gzipped(LINE)
+    assert get("a.tgz", data, "lib/inner.jar!none") is None
+    assert get("a.txt", b"plain", "x") is None
