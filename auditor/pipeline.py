@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
-from auditor.advice.flatten import FlattenAdvice, flatten_advice
+from auditor.advice.flatten_advice import FlattenAdvice, flatten_advice
 from auditor.advice.remedy import advice, recover_command
 from auditor.core.errors import AuditError, Damaged, reason, without_logins
 from auditor.core.globs import MASK, fits_masked

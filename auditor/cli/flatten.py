@@ -17,7 +17,7 @@ from auditor.config.file import FAIL_ON
 
 if TYPE_CHECKING:
     from auditor.config.file import Settings
-    from auditor.rebuild.flatten import Flattened, Job
+    from auditor.rebuild.flatten import FlattenedImage, FlattenJob
     from auditor.registry.reference import Reference
     from auditor.report.proof import Verdict
     from auditor.scan import Scanner
@@ -91,7 +91,7 @@ def command(target: str, **given: Any) -> int:
     return EXIT_CLEAN if verdict.clean else EXIT_FOUND
 
 
-def _judge(settings: Settings, fail_on: str | None) -> Callable[[Sequence[Flattened]], Verdict]:
+def _judge(settings: Settings, fail_on: str | None) -> Callable[[Sequence[FlattenedImage]], Verdict]:
     """Return what judges the output as a scan of it would, by the config file's selection and baseline."""
     from auditor.report.proof import judged
 
@@ -101,10 +101,10 @@ def _judge(settings: Settings, fail_on: str | None) -> Callable[[Sequence[Flatte
     return lambda images: judged(images, selection, level)
 
 
-def _job(target: str, given: dict[str, Any]) -> Job:
-    from auditor.rebuild.config import Drops
-    from auditor.rebuild.flatten import EXCISE, FROM, FULL, MINIMAL, Job
-    from auditor.rebuild.output import Compression
+def _job(target: str, given: dict[str, Any]) -> FlattenJob:
+    from auditor.rebuild.archive_writer import CompressionOptions
+    from auditor.rebuild.flatten import EXCISE, FROM, FULL, MINIMAL, FlattenJob
+    from auditor.rebuild.image_config import DroppedSettings
 
     _one_of(given, "-o FILE, -t NAME or --push REF", ("output", "tag", "push_to"), least=1)
     _one_of(given, "--excise, --minimal or --from N", ("excise", "minimal", "lowest"), least=0)
@@ -114,13 +114,13 @@ def _job(target: str, given: dict[str, Any]) -> Job:
     compress = given["compress"] or ("none" if docker else "gzip")
     if compress == "gzip" and (given["level"] or 0) > 9:
         raise click.UsageError(f"--level {given['level']}: gzip knows 1 to 9")
-    return Job(
+    return FlattenJob(
         target,
         way,
         lowest or 0,
-        Drops(given["drop_env"], given["drop_label"]),
+        DroppedSettings(given["drop_env"], given["drop_label"]),
         docker,
-        Compression(compress, given["level"], resolve.jobs(given["jobs"])),
+        CompressionOptions(compress, given["level"], resolve.jobs(given["jobs"])),
         _names(given),
         given["platform"],
         given["insecure"],
@@ -152,41 +152,41 @@ def _is_docker(given: dict[str, Any]) -> bool:
 
 
 def _names(given: dict[str, Any]) -> tuple[str, ...] | None:
-    from auditor.rebuild.deliver import full_name
+    from auditor.rebuild.destinations import full_name
 
     return (full_name(given["tag"]),) if given["tag"] else () if given["push_to"] else None
 
 
 def _reference(text: str | None) -> Any:
-    from auditor.rebuild.deliver import full_name
+    from auditor.rebuild.destinations import full_name
     from auditor.registry.reference import parse_reference
 
     return None if text is None else parse_reference(full_name(text.removeprefix("docker://")))
 
 
 def _deliver(
-    job: Job, scanner: Scanner, given: dict[str, Any], store: LayerStore | None, judge: Callable[..., Verdict]
+    job: FlattenJob, scanner: Scanner, given: dict[str, Any], store: LayerStore | None, judge: Callable[..., Verdict]
 ) -> tuple[str, Verdict]:
     """Flatten to where the user wants it, the proof too, or to nowhere; return what to print, and the verdict."""
     from auditor.core.errors import UsageError
-    from auditor.rebuild import deliver
-    from auditor.rebuild.after import After, after
+    from auditor.rebuild import destinations
     from auditor.rebuild.flatten import flatten
+    from auditor.rebuild.follow_up import FollowUp, after
     from auditor.report.proof import render_json, render_text
 
     output, reference = given["output"], _reference(given["push_to"])
     if output is None:
-        deliver.reachable(reference, insecure=job.insecure)
+        destinations.reachable(reference, insecure=job.insecure)
         if not given["force"]:
-            tag = None if given["tag"] is None else deliver.full_name(given["tag"])
-            deliver.unused(tag, reference, insecure=job.insecure)
-    with deliver.places(output, given["proof_path"], force=given["force"]) as places:
+            tag = None if given["tag"] is None else destinations.full_name(given["tag"])
+            destinations.unused(tag, reference, insecure=job.insecure)
+    with destinations.places(output, given["proof_path"], force=given["force"]) as places:
         images = flatten(job, scanner, places.image, store)
         if given["tag"] is not None and len(images) > 1:
             have = ", ".join(str(image.made.platform) for image in images)
             raise UsageError(f"{job.target}: several images, and -t names one; choose with --platform: {have}")
         verdict = judge(images)
-        places.reserve(render_json(images, job.way, "", After((), (), ()), verdict))
+        places.reserve(render_json(images, job.way, "", FollowUp((), (), ()), verdict))
         written = _written(job, images, places.image, output, reference, scanner.progress.say)
         rest = after(images, reference, insecure=job.insecure)
         places.write_proof(render_json(images, job.way, written, rest, verdict))
@@ -194,44 +194,44 @@ def _deliver(
 
 
 def _written(
-    job: Job,
-    images: Sequence[Flattened],
+    job: FlattenJob,
+    images: Sequence[FlattenedImage],
     path: Path,
     output: Path | None,
     reference: Reference | None,
     say: Callable[[str], None],
 ) -> str:
     """Bring the result to the engine or the registry; return a line on where it is, or will be."""
-    from auditor.rebuild import deliver
+    from auditor.rebuild import destinations
 
     if output is not None:
         form = "docker-archive" if job.docker else "oci-archive"
         return f"{output} ({form}, {', '.join(str(image.after.image.id) for image in images)})"
     if reference is not None:
-        sent = deliver.to_registry(images, reference, insecure=job.insecure)
+        sent = destinations.to_registry(images, reference, insecure=job.insecure)
         return (
             f"{reference}: {sent.uploaded} blobs uploaded ({sent.bytes} bytes), {sent.mounted} mounted, "
             f"{sent.present} there already"
         )
     (name,) = job.names or ()
-    return f"{name} in the engine ({deliver.to_engine(path, name, images[0], say)})"
+    return f"{name} in the engine ({destinations.to_engine(path, name, images[0], say)})"
 
 
 def _check_places(target: str, given: dict[str, Any]) -> None:
     """See, before any work, that nothing is to take the place of the target, and that the proof can be written."""
     from auditor.core.errors import UsageError
-    from auditor.rebuild import deliver
+    from auditor.rebuild import destinations
 
     output, proof = given["output"], given["proof_path"]
     for path in (output, proof):
-        if path is not None and deliver.is_target(target, path):
+        if path is not None and destinations.is_target(target, path):
             raise UsageError(f"{path}: is the target itself; choose another file")
     if proof is not None:
         if output is not None and os.path.realpath(proof) == os.path.realpath(output):
             raise UsageError(f"--proof {proof}: is the output itself; choose another file")
-        deliver.writable(proof, "--proof")
+        destinations.writable(proof, "--proof")
     name = target.removeprefix("docker-daemon:")
-    if given["tag"] and not given["force"] and deliver.full_name(given["tag"]) in (name, f"{name}:latest"):
+    if given["tag"] and not given["force"] and destinations.full_name(given["tag"]) in (name, f"{name}:latest"):
         raise UsageError(f"-t {given['tag']}: is the target itself; choose another name, or --force moves it")
     tagged = target.startswith("docker://") and "@" not in target
     if given["push_to"] and not given["force"] and tagged and _reference(target) == _reference(given["push_to"]):

@@ -60,7 +60,7 @@ def _recover(
     insecure: bool,
 ) -> None:
     from auditor.images.resolve import open_target
-    from auditor.rebuild.recover import History, choose, member_of, split_member
+    from auditor.rebuild.recover import PathVersions, choose, member_of, split_member
     from auditor.report.output import whole
 
     images = open_target(target, platform=platform, insecure=insecure)
@@ -68,7 +68,7 @@ def _recover(
         have = ", ".join(str(image.config.platform) if image.config.platform else str(image.id) for image in images)
         raise UsageError(f"{target}: several images; choose with --platform or a tag: {have}")
     outer, member = split_member(path)
-    history = History(images[0], outer)
+    history = PathVersions(images[0], outer)
     chosen = choose(history.versions(), layer, nth, outer)
     content: Iterable[bytes] = history.read(chosen)
     if member is not None:

@@ -22,18 +22,18 @@ from auditor.core.process import give_back
 from auditor.layers.layer_index import index_layer
 from auditor.layers.tree import uncollected
 from auditor.pipeline import Audit
-from auditor.rebuild.around import around
-from auditor.rebuild.carry import carried, sources
-from auditor.rebuild.config import Drops, Masker, rewritten_config
-from auditor.rebuild.disk import unusual_folders
-from auditor.rebuild.documents import Made, several, write_documents
-from auditor.rebuild.export import exported
-from auditor.rebuild.inputs import read_inputs
-from auditor.rebuild.output import Archive, Blob, Compression
-from auditor.rebuild.plan import excise, merge
-from auditor.rebuild.proof import Proof, Written, prove
-from auditor.rebuild.puts import Excised, Kept, Merged, Output
-from auditor.rebuild.writer import Parts, write_layer
+from auditor.rebuild.archive_writer import ArchiveWriter, CompressionOptions, LayerBlob
+from auditor.rebuild.derived_records import derived_record, sources
+from auditor.rebuild.engine_export import exported
+from auditor.rebuild.extraction import implied_folder_modes
+from auditor.rebuild.image_config import DroppedSettings, HistoryMasker, rewritten_config
+from auditor.rebuild.layer_writer import ReadableLayers, write_layer
+from auditor.rebuild.manifest_metadata import around
+from auditor.rebuild.manifests import RewrittenImage, is_multi_platform, write_documents
+from auditor.rebuild.merge import excise, merge
+from auditor.rebuild.operations import ExciseLayer, KeepLayer, LayerPlan, MergeLayers
+from auditor.rebuild.prove import Proof, WrittenImage, prove
+from auditor.rebuild.source_images import audit_source_images
 from auditor.scan import LayerRecord, Scanner
 from auditor.store.layer_store import LayerStore
 from auditor.store.records import Records
@@ -42,7 +42,7 @@ FULL, EXCISE, MINIMAL, FROM = "full", "excise", "minimal", "from"
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class FlattenJob:
     """What to make of a target. `lowest` belongs to the way `from`; `names` None keeps the input's.
 
     With `export` the engine unpacks the image, for a full flatten. `host` is the registry that the result is for.
@@ -51,9 +51,9 @@ class Job:
     target: str
     way: str = FULL
     lowest: int = 0
-    drops: Drops = field(default_factory=Drops)
+    drops: DroppedSettings = field(default_factory=DroppedSettings)
     docker: bool = True
-    compression: Compression = field(default_factory=Compression)
+    compression: CompressionOptions = field(default_factory=CompressionOptions)
     names: tuple[str, ...] | None = None
     platform: str | None = None
     insecure: bool = False
@@ -62,23 +62,25 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Flattened:
+class FlattenedImage:
     """One image that was written and proven: what it was, what became of each layer, and what it is now."""
 
     before: Audit
-    outputs: tuple[Output, ...]
-    made: Made
+    outputs: tuple[LayerPlan, ...]
+    made: RewrittenImage
     after: Audit
     proof: Proof
 
 
-def flatten(job: Job, scanner: Scanner, path: Path, store: LayerStore | None = None) -> list[Flattened]:
+def flatten(job: FlattenJob, scanner: Scanner, path: Path, store: LayerStore | None = None) -> list[FlattenedImage]:
     """Write a new archive at `path`, and prove it. Layers that `store` knows are not searched again.
 
     Raises FlattenError where the proof fails, and all that reading raises; the file is the caller's to remove then.
     """
     records = Records(scanner, store, whole=True)  # secrets whole, to mask them in the history
-    audits, left_out = read_inputs(job.target, scanner, records, job.platform, insecure=job.insecure, host=job.host)
+    audits, left_out = audit_source_images(
+        job.target, scanner, records, job.platform, insecure=job.insecure, host=job.host
+    )
     give_back()
     with uncollected():
         parts = [_parts(audit) for audit in audits]
@@ -86,13 +88,13 @@ def flatten(job: Job, scanner: Scanner, path: Path, store: LayerStore | None = N
         give_back()
     if job.export:
         plans = [(exported(audit, part),) for audit, part in zip(audits, parts, strict=True)]
-    archive = Archive(path)
+    archive = ArchiveWriter(path)
     try:
         written = [
             _write(job, archive, (scanner, records), planned) for planned in zip(audits, plans, parts, strict=True)
         ]
         images = [image.made for image in written]
-        if job.docker and several(images):
+        if job.docker and is_multi_platform(images):
             have = ", ".join(str(made.platform) for made in images)
             raise UsageError(
                 f"{job.target}: a docker-archive holds one platform; want --format oci-archive, or --platform: {have}"
@@ -104,17 +106,17 @@ def flatten(job: Job, scanner: Scanner, path: Path, store: LayerStore | None = N
     scanner.progress.say("proving")
     proofs = prove(path, scanner, records, written, job.drops, hashed, left_out)
     return [
-        Flattened(image.before, tuple(image.outputs), image.made, after, proof)
+        FlattenedImage(image.before, tuple(image.outputs), image.made, after, proof)
         for image, (after, proof) in zip(written, proofs, strict=True)
     ]
 
 
-def plan(job: Job, audit: Audit, parts: Parts) -> tuple[Output, ...]:
+def plan(job: FlattenJob, audit: Audit, parts: ReadableLayers) -> tuple[LayerPlan, ...]:
     """Say what becomes of each layer. Raises UsageError where --from names no layer, or one too high."""
     listings = [record.listing for record in audit.records]
-    count, gone = len(listings), leaking(audit)
+    count, gone = len(listings), leaking_versions(audit)
     lowest = min((version.layer for version in gone), default=count)
-    unusual = unusual_folders(parts.disks)
+    unusual = implied_folder_modes(parts.extracted)
     match job.way:
         case "excise":
             return excise(listings, audit.trace, gone)
@@ -126,35 +128,37 @@ def plan(job: Job, audit: Audit, parts: Parts) -> tuple[Output, ...]:
         case "from":
             return merge(listings, job.lowest, unusual)
         case "minimal":
-            return merge(listings, lowest, unusual) if gone else tuple(Kept(number) for number in range(count))
+            return merge(listings, lowest, unusual) if gone else tuple(KeepLayer(number) for number in range(count))
         case _:
             return merge(listings, 0, unusual) if count else ()
 
 
-def leaking(audit: Audit) -> set[Version]:
+def leaking_versions(audit: Audit) -> set[Version]:
     """Return the file versions that hold what is deleted or overwritten."""
     return {version for finding in audit.findings if finding.is_hidden for version in finding.held_by}
 
 
-def _parts(audit: Audit) -> Parts:
-    parts = Parts(audit.image.target, list(audit.image.layers), [record.listing for record in audit.records], {})
+def _parts(audit: Audit) -> ReadableLayers:
+    parts = ReadableLayers(
+        audit.image.target, list(audit.image.layers), [record.listing for record in audit.records], {}
+    )
     parts.read_headers(whole=True)
     return parts
 
 
 def _write(
-    job: Job,
-    archive: Archive,
+    job: FlattenJob,
+    archive: ArchiveWriter,
     readers: tuple[Scanner, Records],
-    planned: tuple[Audit, Sequence[Output], Parts],
-) -> Written:
+    planned: tuple[Audit, Sequence[LayerPlan], ReadableLayers],
+) -> WrittenImage:
     """Write an image's layers, and make its config."""
     audit, outputs, parts = planned
     scanner, records = readers
-    blobs: list[Blob] = []
+    blobs: list[LayerBlob] = []
     claims: dict[int, array[int]] = {}
     for output in outputs:
-        if isinstance(output, Kept):
+        if isinstance(output, KeepLayer):
             blob, record = _kept(archive, audit, output.number)
         else:
             scanner.progress.say(f"{audit.image.target}: writing layer {len(blobs)}")
@@ -164,17 +168,17 @@ def _write(
             if copies is not None:
                 claims[len(blobs)] = copies
             kind = None if job.compression.name == "none" else job.compression.name
-            blob = Blob(record.digest, record.size, record.diff_id, kind)
+            blob = LayerBlob(record.digest, record.size, record.diff_id, kind)
         blobs.append(blob)
         records.hold(record)
-    return Written(audit, outputs, parts, _made(job, scanner, audit, outputs, blobs), claims)
+    return WrittenImage(audit, outputs, parts, _made(job, scanner, audit, outputs, blobs), claims)
 
 
 def _rewritten(
-    job: Job,
-    archive: Archive,
+    job: FlattenJob,
+    archive: ArchiveWriter,
     records: Records,
-    planned: tuple[Audit, Merged | Excised, Parts],
+    planned: tuple[Audit, MergeLayers | ExciseLayer, ReadableLayers],
     copies: array[int] | None,
     what: str,
 ) -> LayerRecord:
@@ -184,7 +188,7 @@ def _rewritten(
     if copies is None:
         return archive.layer(write, job.compression, partial(records.scan, what=what))
     index = archive.layer(write, job.compression, partial(index_layer, what=what))
-    return carried(index, copies, audit.records, what)
+    return derived_record(index, copies, audit.records, what)
 
 
 def _distinct(names: Sequence[str]) -> tuple[str, ...]:
@@ -194,17 +198,19 @@ def _distinct(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in short if "@" not in name and name not in tags)
 
 
-def _made(job: Job, scanner: Scanner, audit: Audit, outputs: Sequence[Output], blobs: Sequence[Blob]) -> Made:
+def _made(
+    job: FlattenJob, scanner: Scanner, audit: Audit, outputs: Sequence[LayerPlan], blobs: Sequence[LayerBlob]
+) -> RewrittenImage:
     image, diff_ids = audit.image, [blob.diff_id for blob in blobs]
-    config = rewritten_config(audit, outputs, diff_ids, job.drops, Masker(scanner, audit))
+    config = rewritten_config(audit, outputs, diff_ids, job.drops, HistoryMasker(scanner, audit))
     own = () if image.transport == "container" else _distinct(image.names)
     names = own if job.names is None else job.names
     said = around(audit, outputs, sha256(config))
-    return Made(config, tuple(blobs), names, image.config.platform, said, job.names is not None)
+    return RewrittenImage(config, tuple(blobs), names, image.config.platform, said, job.names is not None)
 
 
-def _kept(archive: Archive, audit: Audit, number: int) -> tuple[Blob, LayerRecord]:
+def _kept(archive: ArchiveWriter, audit: Audit, number: int) -> tuple[LayerBlob, LayerRecord]:
     record, content = audit.records[number], audit.image.layers[number].content
     assert isinstance(content, FileSlice)  # noqa: S101 - so `read_inputs` left it
     kind = archive.copy(content, record.digest)
-    return Blob(record.digest, record.size, record.diff_id, kind), record
+    return LayerBlob(record.digest, record.size, record.diff_id, kind), record

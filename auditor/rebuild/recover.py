@@ -19,7 +19,7 @@ from auditor.pipeline import check
 
 
 @dataclass(frozen=True, slots=True)
-class Recoverable:
+class RecoverableVersion:
     """One version of a file: its layer, which of the path's entries there (from 1), and what became of it."""
 
     layer: int
@@ -30,7 +30,7 @@ class Recoverable:
     version: Version
 
 
-class History:
+class PathVersions:
     """All versions of one path in an image, whose layers can be read again."""
 
     def __init__(self, image: Image, path: str) -> None:
@@ -53,7 +53,7 @@ class History:
             index.listing.paths[:] = plain_file(layer.title or f"layer-{number}", 0).paths
         return index
 
-    def versions(self) -> list[Recoverable]:
+    def versions(self) -> list[RecoverableVersion]:
         """List the versions of the path, lowest first. Raises RecoverError where no layer holds it."""
         found = []
         for layer, index in enumerate(self._indexes):
@@ -81,19 +81,19 @@ class History:
                     return f"; in layer {layer} it is no file"
         return "; `image-audit scan` lists what is hidden"
 
-    def _recoverable(self, layer: int, entry: int, nth: int) -> Recoverable:
+    def _recoverable(self, layer: int, entry: int, nth: int) -> RecoverableVersion:
         by, anew = self._trace.hidden_by(layer, entry)
         state = "present" if by is None else f"{'overwritten' if anew else 'deleted'} in layer {by}"
         version = Version(layer, entry)
         content = self._trace.content(version)
         if content is None:
-            return Recoverable(layer, nth, 0, 0o644, state + ", a link that leads nowhere", version)
+            return RecoverableVersion(layer, nth, 0, 0o644, state + ", a link that leads nowhere", version)
         header = self._indexes[content.layer].headers.get(content.entry)
         if header is None:
-            return Recoverable(layer, nth, self._indexes[layer].listing.sizes[entry], 0o644, state, version)
-        return Recoverable(layer, nth, real_size(header), header.mode, state, version)
+            return RecoverableVersion(layer, nth, self._indexes[layer].listing.sizes[entry], 0o644, state, version)
+        return RecoverableVersion(layer, nth, real_size(header), header.mode, state, version)
 
-    def read(self, chosen: Recoverable) -> Iterator[bytes]:
+    def read(self, chosen: RecoverableVersion) -> Iterator[bytes]:
         """Yield the content of a version. Raises RecoverError where it has none."""
         content = self._trace.content(chosen.version)
         if content is None:
@@ -143,7 +143,7 @@ def member_of(path: str, chunks: Iterator[bytes], member: str) -> bytes:
     return found
 
 
-def choose(versions: Sequence[Recoverable], layer: int | None, nth: int | None, path: str) -> Recoverable:
+def choose(versions: Sequence[RecoverableVersion], layer: int | None, nth: int | None, path: str) -> RecoverableVersion:
     """Return the one version that the user means. Raises RecoverError, which lists them, where that is not clear."""
     chosen = [v for v in versions if layer in (None, v.layer) and nth in (None, v.nth)]
     if layer is not None and nth is None and chosen:
@@ -156,6 +156,6 @@ def choose(versions: Sequence[Recoverable], layer: int | None, nth: int | None, 
     raise RecoverError(f"{path}: {len(chosen)} versions, choose one: {listed}")
 
 
-def _nth(version: Recoverable, versions: Sequence[Recoverable]) -> str:
-    several = sum(other.layer == version.layer for other in versions) > 1
-    return f" --nth {version.nth}" if several else ""
+def _nth(version: RecoverableVersion, versions: Sequence[RecoverableVersion]) -> str:
+    is_multi_platform = sum(other.layer == version.layer for other in versions) > 1
+    return f" --nth {version.nth}" if is_multi_platform else ""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from auditor.advice.flatten import FlattenAdvice
+from auditor.advice.flatten_advice import FlattenAdvice
 from auditor.core.model import Finding, Severity, State, Version
 from auditor.core.version import __version__
 from auditor.findings.selection import By

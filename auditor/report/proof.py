@@ -10,8 +10,8 @@ from typing import Any
 from auditor.core.model import Finding, Severity
 from auditor.core.text import plural, printable, size
 from auditor.findings.selection import Selection, failing
-from auditor.rebuild.after import After
-from auditor.rebuild.flatten import Flattened
+from auditor.rebuild.flatten import FlattenedImage
+from auditor.rebuild.follow_up import FollowUp
 
 SCHEMA = "image-audit-proof/1"
 _MAX_LISTED = 20
@@ -31,13 +31,13 @@ class Verdict:
         return "" if self.clean else f"NOT CLEAN: {self.secrets} secrets remain in visible files or metadata\n"
 
 
-def judged(images: Sequence[Flattened], selection: Selection, fail_on: Severity | None) -> Verdict:
+def judged(images: Sequence[FlattenedImage], selection: Selection, fail_on: Severity | None) -> Verdict:
     """Judge what is left in images as a scan with this selection does."""
     left = [finding for image in images for finding in selection.apply(image.after.findings, image.after.image)[0]]
     return Verdict(len({finding.secret for finding in left}), not failing(left, fail_on), fail_on)
 
 
-def render_text(images: Sequence[Flattened], written: str, rest: After, verdict: Verdict) -> str:
+def render_text(images: Sequence[FlattenedImage], written: str, rest: FollowUp, verdict: Verdict) -> str:
     """Return the lines for a terminal."""
     lines = [verdict.line.rstrip()] if verdict.line else []
     for image in images:
@@ -51,7 +51,7 @@ def render_text(images: Sequence[Flattened], written: str, rest: After, verdict:
     return "".join(printable(line) + "\n" for line in lines)
 
 
-def _image(image: Flattened) -> list[str]:
+def _image(image: FlattenedImage) -> list[str]:
     proof, before = image.proof, image.before.image
     platform = f" ({before.config.platform})" if before.config.platform else ""
     proven = "proven in part" if proof.skipped else "proven"
@@ -83,7 +83,7 @@ def _listed(heading: str, items: Sequence[str]) -> list[str]:
     return [heading, *(f"  {item}" for item in items[:_MAX_LISTED]), *more]
 
 
-def render_json(images: Sequence[Flattened], method: str, written: str, rest: After, verdict: Verdict) -> str:
+def render_json(images: Sequence[FlattenedImage], method: str, written: str, rest: FollowUp, verdict: Verdict) -> str:
     """Return the proof as a document; docs/flatten.md describes it."""
     document = {
         "schema": SCHEMA,
@@ -102,7 +102,7 @@ def render_json(images: Sequence[Flattened], method: str, written: str, rest: Af
     return json.dumps(document, indent=2) + "\n"
 
 
-def _document(image: Flattened) -> dict[str, Any]:
+def _document(image: FlattenedImage) -> dict[str, Any]:
     proof, before, after = image.proof, image.before, image.after
     return {
         "target": before.image.target,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from auditor.core.errors import UsageError
-from auditor.rebuild.deliver import _place
+from auditor.rebuild.destinations import _place
 from tests.conftest import Cli, docker
 from tests.images import file, image, layer, story, token, whiteout, with_names
 

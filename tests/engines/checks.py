@@ -12,11 +12,11 @@ from auditor.findings.collect import display
 from auditor.layers.file_history import implied_folders
 from auditor.layers.tree import Tree
 from auditor.pipeline import Audit, Request, audit
-from auditor.rebuild.disk import overlaid, walked
-from auditor.rebuild.flatten import Job, flatten
-from auditor.rebuild.inputs import EVERYTHING
-from auditor.rebuild.side import Side
-from auditor.rebuild.writer import Parts
+from auditor.rebuild.extraction import overlay_root, walk_overlay
+from auditor.rebuild.file_system import FileSystem
+from auditor.rebuild.flatten import FlattenJob, flatten
+from auditor.rebuild.layer_writer import ReadableLayers
+from auditor.rebuild.source_images import ALL_FINDINGS
 from auditor.scan import Scanner
 from auditor.store.records import Records
 from tests.engines.docker import Engine, Refused, Shown, archive
@@ -51,7 +51,7 @@ class Judge:
 
     def _check_audit(self, source: Path, layers: Sequence[bytes], trees: Sequence[Mapping[str, Shown]]) -> None:
         records = Records(self.scanner, None, whole=True)
-        (audited,) = audit(str(source), self.scanner, Request(selection=EVERYTHING), records)
+        (audited,) = audit(str(source), self.scanner, Request(selection=ALL_FINDINGS), records)
         tokens = {(f.path, f.secret.reveal()) for f in audited.findings if f.path is not None}
         planted = {token.decode() for data in layers for token in _TOKEN.findall(data)}
         assert planted <= {token for _, token in tokens}
@@ -67,7 +67,7 @@ class Judge:
         outputs = {}
         for way in WAYS:
             out = source.with_name(f"{way}.tar")
-            flatten(Job(str(source), way), self.scanner, out)
+            flatten(FlattenJob(str(source), way), self.scanner, out)
             ((outputs[f"{name}:{way}"], _),) = layers_of(out.read_bytes())
         self.engine.load(archive(outputs), tuple(outputs))
         for output in outputs:
@@ -123,10 +123,10 @@ def _planned(audited: Audit) -> set[str]:
 
 def _attributes(audited: Audit) -> dict[str, Shown]:
     """Return what the proof takes an image to show; contents are those of the test's own comparison."""
-    parts = Parts(audited.image.target, list(audited.image.layers), [r.listing for r in audited.records], {})
+    parts = ReadableLayers(audited.image.target, list(audited.image.layers), [r.listing for r in audited.records], {})
     parts.read_headers(whole=False)
-    side = Side(parts, overlaid(parts.disks), ())
-    shown = dict(walked(side.root))
+    side = FileSystem(parts, overlay_root(parts.extracted), ())
+    shown = dict(walk_overlay(side.root))
     names: dict[int, list[str]] = {}
     for path, one in shown.items():
         names.setdefault(id(one.inode), []).append(path)

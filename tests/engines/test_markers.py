@@ -10,8 +10,8 @@ import pytest
 from auditor.core.errors import ImageError
 from auditor.detect.rules import Ruleset
 from auditor.pipeline import Audit, Request, audit
-from auditor.rebuild.flatten import Job, flatten
-from auditor.rebuild.inputs import EVERYTHING
+from auditor.rebuild.flatten import FlattenJob, flatten
+from auditor.rebuild.source_images import ALL_FINDINGS
 from auditor.scan import Scanner
 from tests.conftest import Cli
 from tests.engines.docker import archive
@@ -36,7 +36,7 @@ def image_of(folder: Path, *layers: bytes) -> Path:
 
 
 def audited(scanner: Scanner, path: Path) -> Audit:
-    (found,) = audit(str(path), scanner, Request(selection=EVERYTHING))
+    (found,) = audit(str(path), scanner, Request(selection=ALL_FINDINGS))
     return found
 
 
@@ -49,7 +49,7 @@ def test_an_attribute_that_has_an_engine_show_other_files_is_named_and_not_flatt
     (skipped,) = audited(scanner, path).skipped
     assert (skipped.path, skipped.layer) == ("/e", 1) and name in skipped.reason
     with pytest.raises(ImageError, match=f"/e has the extended attribute {name}"):
-        flatten(Job(str(path)), scanner, tmp_path / "out.tar")
+        flatten(FlattenJob(str(path)), scanner, tmp_path / "out.tar")
 
 
 def test_only_some_of_many_such_entries_are_named(scanner: Scanner, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_the_body_of_a_whiteout_is_searched_recovered_and_removed(scanner: Scann
     assert cli("recover", path, "/.wh.a", "--layer", 1).raw == _SECRET
     for way in ("full", "minimal", "excise"):
         out = tmp_path / f"{way}.tar"
-        (done,) = flatten(Job(str(path), way), scanner, out)
+        (done,) = flatten(FlattenJob(str(path), way), scanner, out)
         assert not done.after.findings and _SECRET not in out.read_bytes()
 
 

@@ -21,13 +21,22 @@ from hypothesis import strategies as st
 from auditor.core.errors import FlattenError, UsageError
 from auditor.core.model import Version
 from auditor.pipeline import Audit, Request, audit
-from auditor.rebuild.config import Drops
-from auditor.rebuild.flatten import Flattened, Job, flatten
-from auditor.rebuild.inputs import EVERYTHING
-from auditor.rebuild.output import Compression
-from auditor.rebuild.puts import NONE, Copy, Excised, Folder, Kept, Merged, Put, number_of
-from auditor.rebuild.validate import violations
-from auditor.rebuild.writer import Parts, write_layer
+from auditor.rebuild.archive_check import violations
+from auditor.rebuild.archive_writer import CompressionOptions
+from auditor.rebuild.flatten import FlattenedImage, FlattenJob, flatten
+from auditor.rebuild.image_config import DroppedSettings
+from auditor.rebuild.layer_writer import ReadableLayers, write_layer
+from auditor.rebuild.operations import (
+    NO_VERSION,
+    AddFolder,
+    CopyEntry,
+    ExciseLayer,
+    KeepLayer,
+    MergeLayers,
+    Operation,
+    pack_version,
+)
+from auditor.rebuild.source_images import ALL_FINDINGS
 from auditor.scan import Scanner
 from tests.images import (
     OCI,
@@ -60,12 +69,12 @@ def _keep(scanner: Scanner) -> None:
     _SCANNERS[:] = [scanner]
 
 
-def flattened(built: Built, way: str, **more: Any) -> tuple[Flattened, bytes]:
+def flattened(built: Built, way: str, **more: Any) -> tuple[FlattenedImage, bytes]:
     with tempfile.TemporaryDirectory() as folder_:
         source, output = built.docker_archive(Path(folder_) / "in.tar"), Path(folder_) / "out.tar"
         lowest = len(built.layers) // 2 if way == "from" else 0
-        (done,) = flatten(Job(str(source), way, lowest, **more), _SCANNERS[0], output)
-        (again,) = audit(f"oci-archive:{output}", _SCANNERS[0], Request(selection=EVERYTHING))
+        (done,) = flatten(FlattenJob(str(source), way, lowest, **more), _SCANNERS[0], output)
+        (again,) = audit(f"oci-archive:{output}", _SCANNERS[0], Request(selection=ALL_FINDINGS))
         assert told(done.after) == told(again)  # what was carried over from the input is what a search finds
         return done, output.read_bytes()
 
@@ -76,7 +85,7 @@ def told(audited: Audit) -> Any:
     return findings, sorted(audited.skipped, key=repr), audited.hidden
 
 
-def same_files(built: Built, way: str, **more: Any) -> tuple[Flattened, list[bytes]]:
+def same_files(built: Built, way: str, **more: Any) -> tuple[FlattenedImage, list[bytes]]:
     """Flatten, and see by other means that the files are the same and that nothing hidden is left."""
     before = unpacked(built.layers)
     done, archive = flattened(built, way, **more)
@@ -168,7 +177,7 @@ def _check(stack: list[list[Item]], way: str) -> None:
         assert len(layers) == 1 and done.after.hidden.count == 0
     if way == "excise":
         leaking = {v.layer for f in done.before.findings if f.hidden_in is not None for v in f.held_by}
-        changed = {number for number, output in enumerate(done.outputs) if not isinstance(output, Kept)}
+        changed = {number for number, output in enumerate(done.outputs) if not isinstance(output, KeepLayer)}
         assert leaking == changed or any(item.type == b"1" for items in stack for item in items)
         assert all(layers[n] == data for n, data in enumerate(built.layers) if n not in changed)
 
@@ -176,7 +185,11 @@ def _check(stack: list[list[Item]], way: str) -> None:
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     built, secret = story()
     for way in WAYS[:3]:
-        for compression in (Compression(), Compression("gzip", threads=1), Compression("zstd", threads=1)):
+        for compression in (
+            CompressionOptions(),
+            CompressionOptions("gzip", threads=1),
+            CompressionOptions("zstd", threads=1),
+        ):
             one, again = (flattened(built, way, compression=compression)[1] for _ in range(2))
             more = flattened(built, way, compression=replace(compression, threads=3))[1]
             assert one == again == more
@@ -187,7 +200,7 @@ def test_gzip_is_cut_by_size_not_by_threads() -> None:
     data = bytes(range(256)) * 20_000
     for name in ("gzip", "zstd"):
         built = image(layer({"big": data}))
-        sizes = {flattened(built, "full", compression=Compression(name, threads=n))[1] for n in (1, 4)}
+        sizes = {flattened(built, "full", compression=CompressionOptions(name, threads=n))[1] for n in (1, 4)}
         assert len(sizes) == 1 and len(sizes.pop()) < len(data)
 
 
@@ -236,7 +249,7 @@ def test_what_tells_of_the_old_layers_goes() -> None:
     built.config["author"] = f"me {_TOKENS[3]}"
     with tempfile.TemporaryDirectory() as name:
         source, output = built.oci_archive(Path(name) / "in.tar"), Path(name) / "out.tar"
-        (done,) = flatten(Job(str(source), "excise"), _SCANNERS[0], output)
+        (done,) = flatten(FlattenJob(str(source), "excise"), _SCANNERS[0], output)
         archive = output.read_bytes()
     assert done.made.around.manifest == {"annotations": {"kept": "y"}}
     assert done.proof.dropped == (
@@ -264,7 +277,7 @@ def test_attestations_are_dropped_and_it_is_said(tmp_path: Path) -> None:
         descriptor(attestation, OCI + "manifest.v1+json", annotations=note),
     ]
     source = write_files(tmp_path / "layout", layout_files(blobs, roots))
-    (done,) = flatten(Job(str(source)), _SCANNERS[0], tmp_path / "out.tar")
+    (done,) = flatten(FlattenJob(str(source)), _SCANNERS[0], tmp_path / "out.tar")
     assert done.proof.dropped == ("1 attestation(s), which would not match any more",)
     assert secret.encode() not in (tmp_path / "out.tar").read_bytes()
 
@@ -323,11 +336,11 @@ def test_env_and_labels_go_only_when_told() -> None:
     done, archive = flattened(built, "full")
     assert layers_of(archive)[0][1]["config"] == config
     assert {f.where for f in done.proof.remaining} >= {"config.Env[1]", "config.Labels.note"}
-    done, archive = flattened(built, "full", drops=Drops(("T",), ("note",)))
+    done, archive = flattened(built, "full", drops=DroppedSettings(("T",), ("note",)))
     assert layers_of(archive)[0][1]["config"] == {"Env": ["PATH=/bin"], "Labels": {"x": "y"}, "Cmd": ["a"]}
     assert not done.proof.remaining and done.proof.dropped == ("ENV T", "LABEL note")
     with pytest.raises(UsageError, match="--drop-env NONE: the image has no such; it has PATH, T"):
-        flattened(built, "full", drops=Drops(("NONE",)))
+        flattened(built, "full", drops=DroppedSettings(("NONE",)))
 
 
 def test_a_difference_or_a_leak_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -336,20 +349,20 @@ def test_a_difference_or_a_leak_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
         layer(folder("d"), file("d/r", _TOKENS[0]), file("s", "s")),
         layer(folder("d"), file("d/r", "new"), whiteout("s")),
     )
-    old, new = Copy(Version(0, 1)), Copy(Version(1, 1))
-    d, gone = Folder("d", Version(1, 0)), Copy(Version(0, 2))
+    old, new = CopyEntry(Version(0, 1)), CopyEntry(Version(1, 1))
+    d, gone = AddFolder("d", Version(1, 0)), CopyEntry(Version(0, 2))
     for puts, message in (
         ((d,), "/d/r: is missing in the output"),
         ((d, new, gone), "/s: is new in the output"),
         ((d, old), "/d/r: has other content"),
-        ((Folder("d", None), new), "/d: mtime_ns is 0, was 1700000000000000000"),
+        ((AddFolder("d", None), new), "/d: mtime_ns is 0, was 1700000000000000000"),
         ((d, old, new), "a secret is still hidden: GitHub"),
     ):
-        plan: tuple[Put, ...] = puts
-        monkeypatch.setattr("auditor.rebuild.flatten.plan", lambda *_, plan=plan: (Merged(0, plan),))
+        plan: tuple[Operation, ...] = puts
+        monkeypatch.setattr("auditor.rebuild.flatten.plan", lambda *_, plan=plan: (MergeLayers(0, plan),))
         with pytest.raises(FlattenError, match=message):
             flattened(built, "full")
-    monkeypatch.setattr("auditor.rebuild.flatten.plan", lambda *_: (Merged(0, (d, new)),))
+    monkeypatch.setattr("auditor.rebuild.flatten.plan", lambda *_: (MergeLayers(0, (d, new)),))
     assert flattened(built, "full")[0].proof.paths == 2
 
 
@@ -373,17 +386,21 @@ def test_what_is_written_is_what_is_compared(monkeypatch: pytest.MonkeyPatch) ->
     """Hidden files too, which the file systems do not show: what is known of them is known of other bytes."""
     built = image(layer({"s": _TOKENS[0], "old": "hidden text", "f": "f"}), layer({"old": "new"}, whiteout("s")))
 
-    def bent(parts: Parts, output: Merged | Excised, write: Callable[[bytes | memoryview], object]) -> None:
+    def bent(
+        parts: ReadableLayers, output: MergeLayers | ExciseLayer, write: Callable[[bytes | memoryview], object]
+    ) -> None:
         write_layer(parts, output, lambda data: write(bytes(data).replace(b"hidden text", b"hidden test")))
 
     with monkeypatch.context() as patched:
         patched.setattr("auditor.rebuild.flatten.write_layer", bent)
         with pytest.raises(FlattenError, match="/old: has other content"):
             flattened(built, "excise")
-    monkeypatch.setattr("auditor.rebuild.flatten.sources", lambda *_: array("q", [number_of(Version(0, 2)), NONE]))
+    monkeypatch.setattr(
+        "auditor.rebuild.flatten.sources", lambda *_: array("q", [pack_version(Version(0, 2)), NO_VERSION])
+    )
     with pytest.raises(FlattenError, match="/old: is a copy of a file of another name"):
         flattened(built, "excise")
-    monkeypatch.setattr("auditor.rebuild.flatten.sources", lambda *_: array("q", [NONE]))
+    monkeypatch.setattr("auditor.rebuild.flatten.sources", lambda *_: array("q", [NO_VERSION]))
     with pytest.raises(FlattenError, match="has 2 entries, not the 1 that were to be written"):
         flattened(built, "excise")
 

@@ -14,7 +14,7 @@ import pytest
 
 from auditor.core.model import Finding, State
 from auditor.pipeline import Request, audit
-from auditor.rebuild.inputs import EVERYTHING
+from auditor.rebuild.source_images import ALL_FINDINGS
 from auditor.scan import Scanner
 from auditor.store.records import Records
 from tests.conftest import Cli, docker, require
@@ -50,7 +50,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hidden(archive: Path, scanner: Scanner) -> list[Finding]:
-    audits = audit(str(archive), scanner, Request(selection=EVERYTHING), Records(scanner, whole=True))
+    audits = audit(str(archive), scanner, Request(selection=ALL_FINDINGS), Records(scanner, whole=True))
     return [finding for audited in audits for finding in audited.findings if finding.hidden_in is not None]
 
 

@@ -18,8 +18,8 @@ from auditor.findings.collect import display
 from auditor.images.source import Layer, Passed
 from auditor.layers.listing import WHITEOUT, Listing, overlay_attributes
 from auditor.layers.path_resolver import PathResolver
-from auditor.rebuild.disk import Disk
-from auditor.rebuild.headers import moved, raw_meta, stripped
+from auditor.rebuild.extraction import ExtractedLayer
+from auditor.rebuild.tar_headers import moved, packed_metadata, stripped
 
 _WINDOW = 1 << 18  # it stays in the processor's cache; and a block of a megabyte would be mapped anew each time
 _HEADERS = 1 << 16
@@ -108,7 +108,7 @@ class LayerReader:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredHeader:
     """An entry's parsed header, and its headers' bytes as they stand."""
 
     header: Header
@@ -116,7 +116,7 @@ class Stored:
 
 
 @dataclass(slots=True)
-class Headers:
+class LayerHeaders:
     """What a listing leaves out of a layer's headers. Items of `starts` and `metas` belong to the listing's entries.
 
     `marks` are the ranges [start, end) of whiteouts and opaque markers, with the real path of those that the tar names
@@ -130,15 +130,15 @@ class Headers:
     metas: list[bytes] = field(default_factory=list)
     marks: list[tuple[int, int, str | None]] = field(default_factory=list)
     folders: dict[int, bytes] = field(default_factory=dict)
-    stored: dict[int, Stored] = field(default_factory=dict)
+    stored: dict[int, StoredHeader] = field(default_factory=dict)
     unclean: set[int] = field(default_factory=set)
     renamed: set[int] = field(default_factory=set)
     twice: set[int] = field(default_factory=set)
 
 
 def read_headers(
-    reader: LayerReader, listing: Listing, wanted: Callable[[int], bool], disk: Disk | None = None
-) -> Headers:
+    reader: LayerReader, listing: Listing, wanted: Callable[[int], bool], disk: ExtractedLayer | None = None
+) -> LayerHeaders:
     """Walk the headers of a layer whose listing is known; bodies are skipped where the layer is not compressed.
 
     `disk` has them extracted. Raises ImageError where an attribute of an entry steers an overlay file system.
@@ -161,8 +161,8 @@ def read_headers(
 class _Collector:
     """Sorts the headers of a layer, which come in the order of its tar."""
 
-    def __init__(self, what: str, listing: Listing, wanted: Callable[[int], bool], disk: Disk | None) -> None:
-        self.headers = Headers()
+    def __init__(self, what: str, listing: Listing, wanted: Callable[[int], bool], disk: ExtractedLayer | None) -> None:
+        self.headers = LayerHeaders()
         self._what, self._listing, self._wanted, self._disk = what, listing, wanted, disk
         self._entry = 0
         self._metas: dict[bytes, bytes] = {}  # equal ones are kept once
@@ -185,7 +185,7 @@ class _Collector:
         self._entry += 1
         if self._links is not None:
             self._follow(header, entry, self._links)
-        meta = raw_meta(header)
+        meta = packed_metadata(header)
         self.headers.starts.append(start)
         self.headers.metas.append(self._metas.setdefault(meta, meta))
         clean = stripped(group)
@@ -220,7 +220,7 @@ class _Collector:
             elif self._wanted(entry):
                 headers.folders[entry] = clean
         elif header.sparse or entry in headers.renamed or self._wanted(entry):
-            headers.stored[entry] = Stored(header, clean)
+            headers.stored[entry] = StoredHeader(header, clean)
 
 
 def _folders_named_again(listing: Listing) -> dict[str, list[Header]]:

@@ -11,16 +11,16 @@ from auditor.core.model import Confidence, DiffID, Digest
 from auditor.images import daemon
 from auditor.images.manifest import Origin
 from auditor.images.source import Image
-from auditor.rebuild.flatten import Flattened, leaking
-from auditor.rebuild.inputs import SIGNATURE_TAG, pushed_to
-from auditor.rebuild.proof import is_hidden
+from auditor.rebuild.flatten import FlattenedImage, leaking_versions
+from auditor.rebuild.prove import is_hidden
+from auditor.rebuild.source_images import SIGNATURE_TAG, pushed_to
 from auditor.registry.reference import Reference, parse_reference
 
 _MAX_TAGS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class RemainingCopy:
     """A name under which what was removed can still be had, and the command that removes it."""
 
     place: str
@@ -30,22 +30,22 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
-class After:
+class FollowUp:
     """What is left to do. `rotate` names the secrets, masked, with the place to revoke each, where one is known."""
 
     rotate: tuple[str, ...]
-    holders: tuple[Holder, ...]
+    holders: tuple[RemainingCopy, ...]
     notes: tuple[str, ...]
 
 
-def after(images: Sequence[Flattened], pushed: Reference | None, *, insecure: bool) -> After:
+def after(images: Sequence[FlattenedImage], pushed: Reference | None, *, insecure: bool) -> FollowUp:
     """Look for what still holds the leaking layers. The notes say which engine or registry did not answer."""
     findings = [f for image in images for f in (*image.proof.removed, *image.proof.remaining)]
     sure = [finding for finding in findings if finding.confidence is not Confidence.LOW]
     rotate = tuple(dict.fromkeys(f"{f.name} {f.secret.masked}" + (f" at {f.revoke}" if f.revoke else "") for f in sure))
-    holders, notes = list[Holder](), list[str](_signatures(images, insecure))
+    holders, notes = list[RemainingCopy](), list[str](_signatures(images, insecure))
     if not any(image.proof.removed for image in images):
-        return After(rotate, (), tuple(notes))
+        return FollowUp(rotate, (), tuple(notes))
     leaks = _Leaks.of(images)
     try:
         holders += _in_engine(leaks)
@@ -59,10 +59,10 @@ def after(images: Sequence[Flattened], pushed: Reference | None, *, insecure: bo
     if any(holder.place == "registry" for holder in holders):
         notes.append("After a deletion the registry keeps the bytes until its garbage collection runs.")
     notes.append("The build cache may hold the leaking layers too: docker builder prune")
-    return After(rotate, tuple(holders), tuple(notes))
+    return FollowUp(rotate, tuple(holders), tuple(notes))
 
 
-def _signatures(images: Sequence[Flattened], insecure: bool) -> Iterator[str]:
+def _signatures(images: Sequence[FlattenedImage], insecure: bool) -> Iterator[str]:
     """Name what refers to the old digests in the registry that they came from: signatures, attestations, SBOMs."""
     from auditor.registry.client import Client
     from auditor.registry.repository import Repository
@@ -95,8 +95,8 @@ class _Leaks:
     images: frozenset[str]
 
     @classmethod
-    def of(cls, images: Sequence[Flattened]) -> _Leaks:
-        layers = {i.before.records[v.layer].diff_id for i in images for v in leaking(i.before)}
+    def of(cls, images: Sequence[FlattenedImage]) -> _Leaks:
+        layers = {i.before.records[v.layer].diff_id for i in images for v in leaking_versions(i.before)}
         told = [i.before.image.id for i in images if any(f.where and is_hidden(f) for f in i.proof.removed)]
         return cls(frozenset(layers), frozenset(str(image_id) for image_id in told if image_id))
 
@@ -104,15 +104,15 @@ class _Leaks:
         return str(image_id) in self.images or not self.layers.isdisjoint(d for d in diff_ids if d)
 
 
-def _in_engine(leaks: _Leaks) -> Iterator[Holder]:
+def _in_engine(leaks: _Leaks) -> Iterator[RemainingCopy]:
     images = [image for image in daemon.tagged_images() if leaks.hold(image.id, image.diff_ids)]
     for name in sorted(daemon.containers_of({image.id for image in images})):
-        yield Holder("engine", f"container {name}", shlex.join(["docker", "rm", name]))
+        yield RemainingCopy("engine", f"container {name}", shlex.join(["docker", "rm", name]))
     for name in sorted(name for image in images for name in image.names or image.digests):
-        yield Holder("engine", name, shlex.join(["docker", "rmi", name]))
+        yield RemainingCopy("engine", name, shlex.join(["docker", "rmi", name]))
 
 
-def _repositories(images: Sequence[Flattened], pushed: Reference | None) -> Iterator[tuple[str, str]]:
+def _repositories(images: Sequence[FlattenedImage], pushed: Reference | None) -> Iterator[tuple[str, str]]:
     for image in images:
         source = image.before.image
         if source.transport == "docker":
@@ -124,7 +124,7 @@ def _repositories(images: Sequence[Flattened], pushed: Reference | None) -> Iter
         yield pushed.host, pushed.repository
 
 
-def _in_registry(host: str, repository: str, leaks: _Leaks, insecure: bool) -> Iterator[Holder]:
+def _in_registry(host: str, repository: str, leaks: _Leaks, insecure: bool) -> Iterator[RemainingCopy]:
     from auditor.images import remote
     from auditor.registry.client import Client
     from auditor.registry.repository import Repository
@@ -137,4 +137,4 @@ def _in_registry(host: str, repository: str, leaks: _Leaks, insecure: bool) -> I
         except ImageError:  # a tag that is no image, or is gone by now
             continue
         if any(leaks.hold(image.id, [layer.diff_id for layer in image.layers]) for image in found):
-            yield Holder("registry", str(reference), shlex.join(["skopeo", "delete", f"docker://{reference}"]))
+            yield RemainingCopy("registry", str(reference), shlex.join(["skopeo", "delete", f"docker://{reference}"]))

@@ -23,7 +23,7 @@ _OPAQUE_XATTR = "SCHILY.xattr.trusted.overlay.opaque"
 
 
 @dataclass(slots=True, eq=False)
-class Inode:
+class ExtractedInode:
     """A file or folder. `kind` is None for a hard link that leads nowhere.
 
     `made` is the entry that made it, None for a folder that was only implied. `metas` are the entries that set its
@@ -34,7 +34,7 @@ class Inode:
     kind: Kind | None
     made: Version | None
     link: str | None = None
-    children: dict[str, Inode] | None = None
+    children: dict[str, ExtractedInode] | None = None
     metas: list[Version] | None = None
     timed: Version | None = None
     opaque: bool = False
@@ -53,25 +53,25 @@ class Inode:
         self.metas.append(at)
 
 
-def _folder(made: Version | None = None) -> Inode:
-    return Inode(Kind.DIR, made, None, {})
+def _folder(made: Version | None = None) -> ExtractedInode:
+    return ExtractedInode(Kind.DIR, made, None, {})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shown:
+class OverlayNode:
     """A name as an overlay shows it; `lower` are the folders that show through a folder, highest first."""
 
-    inode: Inode
-    lower: tuple[Inode, ...] = ()
+    inode: ExtractedInode
+    lower: tuple[ExtractedInode, ...] = ()
 
-    def children(self) -> dict[str, Shown]:
+    def children(self) -> dict[str, OverlayNode]:
         """Return what a folder shows, by name; nothing for any other file."""
         if self.inode.children is None:
             return {}
         if not self.lower:
             shown = self.inode.children.items()
-            return {name: Shown(child) for name, child in shown if child.kind is not Kind.WHITEOUT}
-        found: dict[str, list[Inode]] = {}
+            return {name: OverlayNode(child) for name, child in shown if child.kind is not Kind.WHITEOUT}
+        found: dict[str, list[ExtractedInode]] = {}
         closed: set[str] = set()
         for folder in (self.inode, *self.lower):
             for name, child in (folder.children or {}).items():
@@ -83,21 +83,21 @@ class Shown:
                 if not is_folder or child.opaque:
                     closed.add(name)
         return {
-            name: Shown(stack[0], tuple(stack[1:]))
+            name: OverlayNode(stack[0], tuple(stack[1:]))
             for name, stack in found.items()
             if stack[0].kind is not Kind.WHITEOUT
         }
 
 
 @dataclass(slots=True)
-class Disk:
+class ExtractedLayer:
     """One layer as a folder; `below` are those of the layers under it, lowest first."""
 
     number: int
-    below: Sequence[Disk]
-    root: Inode = field(default_factory=_folder)
+    below: Sequence[ExtractedLayer]
+    root: ExtractedInode = field(default_factory=_folder)
     _timed: dict[str, Version] = field(default_factory=dict)  # by path the folders whose times are set at the end
-    _last: tuple[str, Inode] | None = None  # the folder of the entry before
+    _last: tuple[str, ExtractedInode] | None = None  # the folder of the entry before
     has_setgid: bool = False
 
     def extract(self, header: Header, at: Version | None) -> None:
@@ -128,16 +128,16 @@ class Disk:
         self._timed.clear()
         self._last = None
 
-    def _remove(self, parent: Inode, name: str) -> None:
+    def _remove(self, parent: ExtractedInode, name: str) -> None:
         assert parent.children is not None  # noqa: S101 - made by _mkdirs
         removed = name[len(_PREFIX) :]
         if name == _OPAQUE:
             parent.opaque = parent is not self.root
         elif removed not in ("", ".", ".."):
-            old = parent.children.setdefault(removed, Inode(Kind.WHITEOUT, None))
+            old = parent.children.setdefault(removed, ExtractedInode(Kind.WHITEOUT, None))
             old.opaque = old.opaque or old.children is not None
 
-    def _make(self, parent: Inode, name: str, header: Header, at: Version) -> None:
+    def _make(self, parent: ExtractedInode, name: str, header: Header, at: Version) -> None:
         assert parent.children is not None  # noqa: S101 - made by _mkdirs
         old, kind = parent.children.get(name), header.kind
         if kind is Kind.DIR:
@@ -157,16 +157,16 @@ class Disk:
         if kind is Kind.HARDLINK:
             inode = self._find(header.link) or self._find_below(header.link)
             if inode is None or inode.children is not None:
-                inode = Inode(None, at, header.link)
+                inode = ExtractedInode(None, at, header.link)
             elif inode.kind is not Kind.WHITEOUT:
                 inode.apply(at)
         elif kind is Kind.CHAR and header.device == (0, 0):
-            inode = Inode(Kind.WHITEOUT, None)
+            inode = ExtractedInode(Kind.WHITEOUT, None)
         else:
-            inode = Inode(kind, at, header.link if kind is Kind.SYMLINK else None)
+            inode = ExtractedInode(kind, at, header.link if kind is Kind.SYMLINK else None)
         parent.children[name] = inode
 
-    def _mkdirs(self, path: str) -> Inode:
+    def _mkdirs(self, path: str) -> ExtractedInode:
         """Return a folder, made where it is missing."""
         found = self._walk(path, make=True, follow=True)
         if found is None:  # a loop of links: no engine extracts it
@@ -174,7 +174,7 @@ class Disk:
         assert found is not None  # noqa: S101 - nothing is followed
         return found
 
-    def _find(self, path: str, *, follow: bool = False) -> Inode | None:
+    def _find(self, path: str, *, follow: bool = False) -> ExtractedInode | None:
         """Return the inode at a path; its last name is followed only on demand."""
         if follow:
             return self._walk(path, make=False, follow=True)
@@ -182,14 +182,14 @@ class Disk:
         parent = self._walk(folder, make=False, follow=True)
         return parent.children.get(name) if parent is not None and parent.children is not None else None
 
-    def _find_below(self, path: str) -> Inode | None:
+    def _find_below(self, path: str) -> ExtractedInode | None:
         """Return what the layers below show at a path: engines that extract onto these link to it."""
-        shown: Shown | None = overlaid(self.below)
+        shown: OverlayNode | None = overlay_root(self.below)
         for name in path.split("/"):
             shown = shown.children().get(name) if shown is not None else None
         return shown.inode if shown is not None else None
 
-    def _walk(self, path: str, *, make: bool, follow: bool) -> Inode | None:
+    def _walk(self, path: str, *, make: bool, follow: bool) -> ExtractedInode | None:
         """Walk from the root, through links where told; None for a loop, and for what is not there and not made."""
         names, stack, followed = path.split("/")[::-1], [self.root], 0
         while names:
@@ -221,18 +221,18 @@ class Disk:
         return stack[-1]
 
 
-def overlaid(disks: Sequence[Disk]) -> Shown:
+def overlay_root(extracted: Sequence[ExtractedLayer]) -> OverlayNode:
     """Return the root that an overlay of layers shows, lowest first."""
-    roots = [disk.root for disk in reversed(disks)]
-    return Shown(roots[0], tuple(roots[1:])) if roots else Shown(_folder())
+    roots = [disk.root for disk in reversed(extracted)]
+    return OverlayNode(roots[0], tuple(roots[1:])) if roots else OverlayNode(_folder())
 
 
-def unusual_folders(disks: Sequence[Disk]) -> dict[str, int]:
+def implied_folder_modes(extracted: Sequence[ExtractedLayer]) -> dict[str, int]:
     """Return the modes of implied folders that a layer of all files would not imply, or not with the usual mode.
 
     A folder takes the bit of the folder in which it is made, and that may have got it from another layer.
     """
-    shown = walked(overlaid(disks)) if any(disk.has_setgid for disk in disks) else ()
+    shown = walk_overlay(overlay_root(extracted)) if any(disk.has_setgid for disk in extracted) else ()
     bits = {"": False}
     unusual = {}
     for path, one in shown:
@@ -244,7 +244,7 @@ def unusual_folders(disks: Sequence[Disk]) -> dict[str, int]:
     return unusual
 
 
-def walked(root: Shown) -> Iterator[tuple[str, Shown]]:
+def walk_overlay(root: OverlayNode) -> Iterator[tuple[str, OverlayNode]]:
     """Yield every path but the root with what it shows."""
     stack = [("", root)]
     while stack:

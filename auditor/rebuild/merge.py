@@ -15,20 +15,20 @@ from auditor.core.model import Kind, Version
 from auditor.layers.file_history import FileHistory
 from auditor.layers.listing import OPAQUE, WHITEOUT, Listing
 from auditor.layers.tree import Inode, Node, Tree
-from auditor.rebuild.puts import (
-    Copy,
-    Excised,
-    File,
-    Folder,
-    Kept,
-    Link,
-    Mark,
-    Merged,
-    Output,
-    Put,
-    Puts,
-    number_of,
-    version_of,
+from auditor.rebuild.operations import (
+    AddFile,
+    AddFolder,
+    AddLink,
+    AddWhiteout,
+    CopyEntry,
+    ExciseLayer,
+    KeepLayer,
+    LayerPlan,
+    MergeLayers,
+    Operation,
+    OperationList,
+    pack_version,
+    unpack_version,
 )
 
 _LAST = Version(1 << 20, 0)
@@ -36,7 +36,7 @@ _LAST = Version(1 << 20, 0)
 
 def merge(
     listings: Sequence[Listing], lowest: int, unusual: Mapping[str, int] = MappingProxyType({})
-) -> tuple[Output, ...]:
+) -> tuple[LayerPlan, ...]:
     """Plan one layer out of those from `lowest` up; those below are kept.
 
     `unusual` are the modes of implied folders that have to be written, as `disk.unusual_folders` has them.
@@ -47,11 +47,11 @@ def merge(
     below = list(tree.walk()) if lowest else []
     for number in range(lowest, len(listings)):
         tree.apply(number, listings[number])
-    kept = tuple(Kept(number) for number in range(lowest))
-    return (*kept, Merged(lowest, Puts(_ordered(tree, below, lowest, listings, unusual), listings)))
+    kept = tuple(KeepLayer(number) for number in range(lowest))
+    return (*kept, MergeLayers(lowest, OperationList(_ordered(tree, below, lowest, listings, unusual), listings)))
 
 
-_Placed = tuple[int, str, "Put | None"]
+_Placed = tuple[int, str, "Operation | None"]
 """The number of the version in whose place an entry is written, its path, and what it is; None for the entry itself."""
 
 
@@ -61,17 +61,17 @@ def _ordered(
     lowest: int,
     listings: Sequence[Listing],
     unusual: Mapping[str, int],
-) -> Iterator[Put]:
+) -> Iterator[Operation]:
     """Yield the entries of the merged layer: marks first, then in the order of the input, folders before content."""
     folders, placed = _folders_and_files(tree, {id(node) for _, node in below}, lowest, listings)
     marks = list(_marks(tree, below))
     for path, mode in unusual.items():
         if path in folders and folders[path].meta is None:
-            folders[path] = Folder(path, None, mode)
+            folders[path] = AddFolder(path, None, mode)
     _drop_implied(folders, unusual, [*(path for _, path, _ in placed), *(mark for mark, _ in marks)])
     done: set[str] = set()
 
-    def parents(path: str) -> Iterator[Put]:
+    def parents(path: str) -> Iterator[Operation]:
         missing = []
         while path not in done:
             done.add(path)
@@ -83,16 +83,16 @@ def _ordered(
 
     for mark, folder in marks:
         yield from parents(folder)
-        yield Mark(mark)
-    placed += [(number_of(put.meta or _LAST), path, put) for path, put in folders.items()]
+        yield AddWhiteout(mark)
+    placed += [(pack_version(put.meta or _LAST), path, put) for path, put in folders.items()]
     placed.sort(key=itemgetter(0, 1))
     for number, path, put in placed:
-        yield from parents(path if isinstance(put, Folder) else path.rpartition("/")[0])
-        if not isinstance(put, Folder):
-            yield put or Copy(version_of(number))
+        yield from parents(path if isinstance(put, AddFolder) else path.rpartition("/")[0])
+        if not isinstance(put, AddFolder):
+            yield put or CopyEntry(unpack_version(number))
 
 
-def _drop_implied(folders: dict[str, Folder], unusual: Collection[str], paths: Sequence[str]) -> None:
+def _drop_implied(folders: dict[str, AddFolder], unusual: Collection[str], paths: Sequence[str]) -> None:
     """Drop the folders that no entry of the input names, where what is written implies them again."""
     implied = [path for path, folder in folders.items() if folder.meta is None]
     if not implied:
@@ -116,23 +116,23 @@ def _name_parents(path: str, named: set[str]) -> None:
 
 def _folders_and_files(
     tree: Tree, below: set[int], lowest: int, listings: Sequence[Listing]
-) -> tuple[dict[str, Folder], list[_Placed]]:
+) -> tuple[dict[str, AddFolder], list[_Placed]]:
     """Return what the layers from `lowest` up show: folders by path, the rest with its place in the input."""
-    folders, files = dict[str, Folder](), list[_Placed]()
+    folders, files = dict[str, AddFolder](), list[_Placed]()
     names: dict[int, tuple[Inode, list[tuple[Version, str]]]] = {}
     for path, node in (("", tree.root), *tree.walk()):
         # Of the root an overlay shows what the top layer says.
         own = node.entry is not None and node.entry.layer >= (lowest if path else len(listings) - 1)
         if node.children is not None:
             if own or (path and (node.layer >= lowest or id(node) not in below)):
-                folders[path] = Folder(path, node.entry)
+                folders[path] = AddFolder(path, node.entry)
             continue
         assert node.entry is not None  # noqa: S101 - only folders are implied
         name = listings[node.entry.layer].paths[node.entry.entry]  # and not `path`: one text for each is enough
         if node.inode is not None and node.content is not None:
             names.setdefault(id(node.inode), (node.inode, []))[1].append((node.entry, name))
         elif own:
-            files.append((number_of(node.entry), name, None))
+            files.append((pack_version(node.entry), name, None))
     for inode, named in names.values():
         files += _names(inode, sorted(named), lowest)
     return folders, files
@@ -145,10 +145,10 @@ def _names(inode: Inode, names: Sequence[tuple[Version, str]], lowest: int) -> I
     assert content is not None  # noqa: S101 - asked before
     if first.layer >= lowest:
         place = content if content.layer >= lowest else first
-        yield number_of(place), path, Copy(first) if metas == (first,) else File(path, content, metas)
+        yield pack_version(place), path, CopyEntry(first) if metas == (first,) else AddFile(path, content, metas)
     for entry, name in names[1:]:
         if entry.layer >= lowest:
-            yield number_of(entry), name, Link(entry, path, metas)
+            yield pack_version(entry), name, AddLink(entry, path, metas)
 
 
 def _marks(tree: Tree, below: Sequence[tuple[str, Node]]) -> Iterator[tuple[str, str]]:
@@ -168,22 +168,22 @@ def _marks(tree: Tree, below: Sequence[tuple[str, Node]]) -> Iterator[tuple[str,
             yield f"{path}/{OPAQUE}", path
 
 
-def excise(listings: Sequence[Listing], trace: FileHistory, gone: set[Version]) -> tuple[Output, ...]:
+def excise(listings: Sequence[Listing], trace: FileHistory, gone: set[Version]) -> tuple[LayerPlan, ...]:
     """Plan to leave out the hidden names of the file versions `gone`; all other layers are kept.
 
     Of a layer that is rewritten, the entries that it shadows itself go too: what stood there first must not come back.
     """
     tree = Tree()
-    outputs: list[Output] = []
+    outputs: list[LayerPlan] = []
     targets = _targets(listings)
     dropped = _dropped(listings, trace, gone, targets)
     lost = {version for entries in dropped.values() for version in entries}
     for number, listing in enumerate(listings):
-        instead: dict[int, tuple[Put, ...]] = {
+        instead: dict[int, tuple[Operation, ...]] = {
             v.entry: _covering(tree, v, listing, trace) for v in dropped.get(number, ())
         }
         moved = _rehomed(number, listing, targets, lost, instead)
-        outputs.append(Excised(number, {**instead, **moved}) if instead or moved else Kept(number))
+        outputs.append(ExciseLayer(number, {**instead, **moved}) if instead or moved else KeepLayer(number))
         tree.apply(number, listing)
     return tuple(outputs)
 
@@ -219,20 +219,20 @@ def _shadowed(number: int, listing: Listing, trace: FileHistory) -> set[Version]
     }
 
 
-def _covering(tree: Tree, version: Version, listing: Listing, trace: FileHistory) -> tuple[Put, ...]:
+def _covering(tree: Tree, version: Version, listing: Listing, trace: FileHistory) -> tuple[Operation, ...]:
     """Return the whiteout that hides a lower folder in place of the file that did; none where there was none.
 
     A whiteout with a body stays, without it.
     """
     path, kind = listing.paths[version.entry], listing.kinds[version.entry]
     if kind == Kind.WHITEOUT:
-        return (Mark(path),) if path.rpartition("/")[2].startswith(WHITEOUT) else ()
+        return (AddWhiteout(path),) if path.rpartition("/")[2].startswith(WHITEOUT) else ()
     lower = tree.find(path)
     is_shadowed = trace.hidden_in(version.layer, version.entry) == version.layer
     if kind == Kind.DIR or is_shadowed or path in listing.whiteouts or lower is None or lower.children is None:
         return ()
     folder, _, name = path.rpartition("/")
-    return (Mark(f"{folder}/{WHITEOUT}{name}" if folder else WHITEOUT + name),)
+    return (AddWhiteout(f"{folder}/{WHITEOUT}{name}" if folder else WHITEOUT + name),)
 
 
 def _rehomed(
@@ -240,8 +240,8 @@ def _rehomed(
     listing: Listing,
     targets: Mapping[Version, Version | None],
     lost: set[Version],
-    instead: Mapping[int, tuple[Put, ...]],
-) -> dict[int, tuple[Put, ...]]:
+    instead: Mapping[int, tuple[Operation, ...]],
+) -> dict[int, tuple[Operation, ...]]:
     """Give a file of which a name goes to its first name of this layer that stays, and lead the others there.
 
     The metadata of a file is what all its names set, so those that stay are written with that.
@@ -251,7 +251,7 @@ def _rehomed(
         link = Version(number, entry)
         if (content := targets.get(link)) is not None:
             files.setdefault(content, []).append(link)
-    moved: dict[int, tuple[Put, ...]] = {}
+    moved: dict[int, tuple[Operation, ...]] = {}
     for content, links in files.items():
         if lost.isdisjoint((content, *links)):
             continue
@@ -261,9 +261,9 @@ def _rehomed(
             continue
         home = listing.paths[names[0].entry]
         if own:
-            moved[content.entry] = (*instead.get(content.entry, ()), File(home, content, metas))
+            moved[content.entry] = (*instead.get(content.entry, ()), AddFile(home, content, metas))
             moved |= {names[0].entry: ()} if names[0] != content else {}
         else:
-            moved[names[0].entry] = (File(home, content, metas),)
-        moved |= {name.entry: (Link(name, home, metas),) for name in names[1:]}
+            moved[names[0].entry] = (AddFile(home, content, metas),)
+        moved |= {name.entry: (AddLink(name, home, metas),) for name in names[1:]}
     return moved

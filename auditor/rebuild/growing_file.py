@@ -9,7 +9,7 @@ import threading
 from auditor.core.errors import FlattenError
 
 
-class Follower(io.RawIOBase):
+class GrowingFile(io.RawIOBase):
     """A stream over the bytes of an open file from `start` on, as far as they are written; it waits for more."""
 
     def __init__(self, file: int, start: int) -> None:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 
 from auditor.core.model import Kind, Version
 from auditor.findings.collect import display
-from auditor.rebuild.bodies import Pairs, differing
-from auditor.rebuild.disk import Inode
-from auditor.rebuild.headers import Meta
-from auditor.rebuild.puts import NONE, version_of
-from auditor.rebuild.side import Side
+from auditor.rebuild.content_comparison import ContentPairs, differing_contents
+from auditor.rebuild.extraction import ExtractedInode
+from auditor.rebuild.file_system import FileSystem
+from auditor.rebuild.operations import NO_VERSION, unpack_version
+from auditor.rebuild.tar_headers import EntryMetadata
 
 _NS = 1_000_000_000
 MAX_SHOWN = 20
@@ -36,23 +36,27 @@ class Comparison:
 
 
 def compare(
-    before: Side, after: Side, claims: Mapping[int, array[int]] | None = None, *, whole_seconds: bool = False
+    before: FileSystem,
+    after: FileSystem,
+    claims: Mapping[int, array[int]] | None = None,
+    *,
+    whole_seconds: bool = False,
 ) -> Comparison:
     """Compare two file systems. With `whole_seconds` the fractions of times don't count. Raises Damaged.
 
     `claims` says for layers of the second which entries are copies of which of the first, as `carry.sources` does: they
     are compared too, be they hidden, and their paths.
     """
-    pairs, result = Pairs(before, after), Comparison()
+    pairs, result = ContentPairs(before, after), Comparison()
     _Nodes(before, after, whole_seconds, pairs, result).walk()
     for layer, sources in (claims or {}).items():
         for entry, source in enumerate(sources):
-            if source != NONE:
-                old, new = version_of(source), Version(layer, entry)
+            if source != NO_VERSION:
+                old, new = unpack_version(source), Version(layer, entry)
                 if before.path(old) != after.path(new):
                     result.differs(after.path(new), "is a copy of a file of another name")
                 pairs.add(old, new)
-    for new in differing(pairs):
+    for new in differing_contents(pairs):
         result.differs(after.path(new), "has other content")
     result.bytes = pairs.bytes()
     return result
@@ -61,11 +65,13 @@ def compare(
 class _Nodes:
     """Walks both file systems at once. `pairs` takes the bodies that must be equal."""
 
-    def __init__(self, before: Side, after: Side, whole_seconds: bool, pairs: Pairs, result: Comparison) -> None:
+    def __init__(
+        self, before: FileSystem, after: FileSystem, whole_seconds: bool, pairs: ContentPairs, result: Comparison
+    ) -> None:
         self._before, self._after, self._whole_seconds = before, after, whole_seconds
         self._pairs, self._result = pairs, result
-        self._partners: dict[int, Inode] = {}
-        self._back: dict[int, Inode] = {}
+        self._partners: dict[int, ExtractedInode] = {}
+        self._back: dict[int, ExtractedInode] = {}
 
     def walk(self) -> None:
         """Compare every path but the contents."""
@@ -84,7 +90,7 @@ class _Nodes:
                 else:
                     self._compare(prefix + name, was[name].inode, now[name].inode)
 
-    def _compare(self, path: str, old: Inode, new: Inode) -> None:
+    def _compare(self, path: str, old: ExtractedInode, new: ExtractedInode) -> None:
         before, after, differs = self._before, self._after, self._result.differs
         if old.kind != new.kind:
             differs(path, f"is {_name(new.kind)}, was {_name(old.kind)}")
@@ -98,14 +104,14 @@ class _Nodes:
         if old.made and new.made and self._is_first(path, old, new):
             self._pairs.add(old.made, new.made)
 
-    def _compare_meta(self, path: str, was: Meta, now: Meta) -> None:
+    def _compare_meta(self, path: str, was: EntryMetadata, now: EntryMetadata) -> None:
         if self._whole_seconds:
             was, now = (replace(meta, mtime_ns=meta.mtime_ns // _NS * _NS) for meta in (was, now))
-        for name in Meta.__slots__:
+        for name in EntryMetadata.__slots__:
             if getattr(was, name) != getattr(now, name):
                 self._result.differs(path, f"{name} is {getattr(now, name)!r:.80}, was {getattr(was, name)!r:.80}")
 
-    def _is_first(self, path: str, old: Inode, new: Inode) -> bool:
+    def _is_first(self, path: str, old: ExtractedInode, new: ExtractedInode) -> bool:
         """Whether this is the first name of its file; the further ones must lead to the same pair of files."""
         if old.metas is None and new.metas is None:
             return True

@@ -23,7 +23,7 @@ from auditor.codec.tar import BLOCK, padded
 from auditor.core.limits import adopt, current
 from auditor.core.model import DiffID, Digest
 from auditor.rebuild.compress import compressor
-from auditor.rebuild.follow import Follower
+from auditor.rebuild.growing_file import GrowingFile
 
 _BUFFER = 1 << 20
 
@@ -49,7 +49,7 @@ _Read = TypeVar("_Read", bound=ReadBack)
 
 
 @dataclass(frozen=True, slots=True)
-class Compression:
+class CompressionOptions:
     """How rewritten layers are compressed; `level` None is the fast default."""
 
     name: str = "none"
@@ -58,7 +58,7 @@ class Compression:
 
 
 @dataclass(frozen=True, slots=True)
-class Blob:
+class LayerBlob:
     """A layer as it was written; `size` and `digest` are of the stored bytes."""
 
     digest: Digest
@@ -68,7 +68,7 @@ class Blob:
     """Its compression."""
 
 
-class Archive:
+class ArchiveWriter:
     """A tar under construction. `close` it in any case; what it wrote is at `path`."""
 
     def __init__(self, path: Path) -> None:
@@ -88,9 +88,9 @@ class Archive:
         """Return the digests of all layers, taken of what stands in the file."""
         return frozenset(future.result() for future in self._hashed)
 
-    def layer(self, write: Write, how: Compression, read: Callable[[BinaryIO], _Read]) -> _Read:
+    def layer(self, write: Write, how: CompressionOptions, read: Callable[[BinaryIO], _Read]) -> _Read:
         """Store a layer that `write` hands over piece by piece; `read` reads it back beside, and says what it is."""
-        follower = Follower(self._file, self._at + BLOCK)
+        follower = GrowingFile(self._file, self._at + BLOCK)
         record = self._reader.submit(read, cast(BinaryIO, follower))
         sink = _Sink(self._file, self._at + BLOCK, how, follower)
         try:
@@ -159,7 +159,7 @@ class Archive:
 class _Sink:
     """Takes a layer's bytes, compresses them, and writes them at their place; `follower` is told how far."""
 
-    def __init__(self, file: int, at: int, how: Compression, follower: Follower) -> None:
+    def __init__(self, file: int, at: int, how: CompressionOptions, follower: GrowingFile) -> None:
         self._file, self._at, self._follower = file, at, follower
         self._compressor = compressor(how.name, self._store, how.level, how.threads)
         self._buffer, self._fill = bytearray(_BUFFER), 0

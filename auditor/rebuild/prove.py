@@ -15,15 +15,15 @@ from auditor.core.process import give_back
 from auditor.images.resolve import open_target
 from auditor.layers.tree import uncollected
 from auditor.pipeline import Audit, Request, audit_image
-from auditor.rebuild.compare import Comparison, compare
-from auditor.rebuild.config import Drops, stale_keys
-from auditor.rebuild.disk import overlaid
-from auditor.rebuild.documents import Made
-from auditor.rebuild.inputs import EVERYTHING
-from auditor.rebuild.puts import Kept, Output, kept_layers
-from auditor.rebuild.side import Side
-from auditor.rebuild.validate import violations
-from auditor.rebuild.writer import Parts
+from auditor.rebuild.archive_check import violations
+from auditor.rebuild.comparison import Comparison, compare
+from auditor.rebuild.extraction import overlay_root
+from auditor.rebuild.file_system import FileSystem
+from auditor.rebuild.image_config import DroppedSettings, stale_keys
+from auditor.rebuild.layer_writer import ReadableLayers
+from auditor.rebuild.manifests import RewrittenImage
+from auditor.rebuild.operations import KeepLayer, LayerPlan, count_kept_layers
+from auditor.rebuild.source_images import ALL_FINDINGS
 from auditor.scan import Scanner
 from auditor.store.records import Records
 
@@ -31,13 +31,13 @@ _REWRITTEN = ("history", "rootfs", "author", "comment", "config", "container_con
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenImage:
     """An image that was written. By layer, `claims` says which files are copies of which of the input (`carry`)."""
 
     before: Audit
-    outputs: Sequence[Output]
-    parts: Parts
-    made: Made
+    outputs: Sequence[LayerPlan]
+    parts: ReadableLayers
+    made: RewrittenImage
     claims: Mapping[int, array[int]]
 
 
@@ -68,8 +68,8 @@ def prove(
     path: Path,
     scanner: Scanner,
     records: Records,
-    written: Sequence[Written],
-    drops: Drops,
+    written: Sequence[WrittenImage],
+    drops: DroppedSettings,
     hashed: Collection[Digest],
     left_out: tuple[str, ...] = (),
 ) -> list[tuple[Audit, Proof]]:
@@ -80,7 +80,7 @@ def prove(
     """
     _hold("the archive", violations(path, hashed))
     images = open_target(f"oci-archive:{path}")
-    request = Request(selection=EVERYTHING)
+    request = Request(selection=ALL_FINDINGS)
     afters = {image.id: audit_image(image, scanner, request, records) for image in images}
     proofs = []
     for image in written:
@@ -91,7 +91,7 @@ def prove(
     return proofs
 
 
-def _prove_image(written: Written, after: Audit, drops: Drops, left_out: tuple[str, ...]) -> Proof:
+def _prove_image(written: WrittenImage, after: Audit, drops: DroppedSettings, left_out: tuple[str, ...]) -> Proof:
     before, outputs = written.before, written.outputs
     what = before.image.target
     _hold(what, _layers_differ(before, outputs, after))
@@ -106,7 +106,7 @@ def _prove_image(written: Written, after: Audit, drops: Drops, left_out: tuple[s
         bytes_compared=compared.bytes,
         layers_before=len(before.records),
         layers_after=len(after.records),
-        layers_kept=kept_layers(outputs),
+        layers_kept=count_kept_layers(outputs),
         size_before=sum(record.uncompressed for record in before.records),
         size_after=sum(record.uncompressed for record in after.records),
         hidden_files_before=before.hidden.count,
@@ -131,9 +131,11 @@ def _hold(what: str, wrong: Sequence[str], count: int | None = None) -> None:
         raise FlattenError(f"{what}: not flattened, nothing was written: {wrong[0]}{tail}")
 
 
-def _compare(written: Written, after: Audit) -> Comparison:
+def _compare(written: WrittenImage, after: Audit) -> Comparison:
     give_back()
-    theirs = Parts(after.image.target, list(after.image.layers), [record.listing for record in after.records], {})
+    theirs = ReadableLayers(
+        after.image.target, list(after.image.layers), [record.listing for record in after.records], {}
+    )
     # An export is one layer more than the image has; `docker export` cuts times to seconds.
     whole_seconds = len(written.parts.layers) > len(written.before.records)
     with uncollected():
@@ -142,21 +144,21 @@ def _compare(written: Written, after: Audit) -> Comparison:
         return compare(*sides, written.claims, whole_seconds=whole_seconds)
 
 
-def _side(parts: Parts, of: Audit) -> Side:
-    return Side(parts, overlaid(parts.disks), tuple(record.digest for record in of.records))
+def _side(parts: ReadableLayers, of: Audit) -> FileSystem:
+    return FileSystem(parts, overlay_root(parts.extracted), tuple(record.digest for record in of.records))
 
 
-def _layers_differ(before: Audit, outputs: Sequence[Output], after: Audit) -> list[str]:
+def _layers_differ(before: Audit, outputs: Sequence[LayerPlan], after: Audit) -> list[str]:
     """Layers that were to be kept are the same bytes."""
     pairs = zip(outputs, after.records, strict=True)
     return [
         f"layer {output.number} was to be kept and is another"
         for output, record in pairs
-        if isinstance(output, Kept) and before.records[output.number].digest != record.digest
+        if isinstance(output, KeepLayer) and before.records[output.number].digest != record.digest
     ]
 
 
-def _config_differs(before: Audit, outputs: Sequence[Output], after: Audit, drops: Drops) -> list[str]:
+def _config_differs(before: Audit, outputs: Sequence[LayerPlan], after: Audit, drops: DroppedSettings) -> list[str]:
     """All of the config stays, but for what must change and what the user dropped."""
     old, new = before.image.config.raw, after.image.config.raw
     stale = stale_keys(old, outputs)
@@ -176,7 +178,7 @@ def _layers_of(audited: Audit) -> set[int | None]:
     return known if len(known) == len(audited.records) else {None, *known}
 
 
-def _without(value: Any, key: str, drops: Drops) -> Any:
+def _without(value: Any, key: str, drops: DroppedSettings) -> Any:
     if key == "Env" and isinstance(value, list):
         return [item for item in value if str(item).partition("=")[0] not in drops.env]
     if key == "Labels" and isinstance(value, dict):
@@ -190,7 +192,7 @@ def _listing_differs(before: Audit, after: Audit) -> list[str]:
     return [f"the index lost the platform {platform}" for platform in had if platform and platform not in has]
 
 
-def _dropped(written: Written, drops: Drops) -> tuple[str, ...]:
+def _dropped(written: WrittenImage, drops: DroppedSettings) -> tuple[str, ...]:
     before = written.before
     attestations = [name for name in before.image.documents if name.startswith("attestation[")]
     return (

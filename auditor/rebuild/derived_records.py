@@ -16,11 +16,21 @@ from auditor.core.errors import FlattenError
 from auditor.core.model import Version
 from auditor.layers.layer_index import LayerIndex
 from auditor.layers.listing import Listing
-from auditor.rebuild.puts import NONE, Copy, Excised, File, Mark, Merged, Put, number_of, version_of
+from auditor.rebuild.operations import (
+    NO_VERSION,
+    AddFile,
+    AddWhiteout,
+    CopyEntry,
+    ExciseLayer,
+    MergeLayers,
+    Operation,
+    pack_version,
+    unpack_version,
+)
 from auditor.scan import LayerMatch, LayerRecord
 
 
-def sources(plan: Merged | Excised, listings: Sequence[Listing], searched: int) -> array[int] | None:
+def sources(plan: MergeLayers | ExciseLayer, listings: Sequence[Listing], searched: int) -> array[int] | None:
     """Return by entry of the written layer the number of the version that its content is claimed to be, or NONE.
 
     None where a file gets another path, by which rules may judge it otherwise, or comes from a layer beyond the first
@@ -29,28 +39,28 @@ def sources(plan: Merged | Excised, listings: Sequence[Listing], searched: int) 
     claims = array("q")
     for put in _puts(plan, listings):
         match put:
-            case Mark():
+            case AddWhiteout():
                 continue
-            case Copy(at) if at.layer < searched:
-                claims.append(number_of(at))
-            case File(path, at, _) if at.layer < searched and path == listings[at.layer].paths[at.entry]:
-                claims.append(number_of(at))
-            case Copy() | File():
+            case CopyEntry(at) if at.layer < searched:
+                claims.append(pack_version(at))
+            case AddFile(path, at, _) if at.layer < searched and path == listings[at.layer].paths[at.entry]:
+                claims.append(pack_version(at))
+            case CopyEntry() | AddFile():
                 return None
             case _:
-                claims.append(NONE)
+                claims.append(NO_VERSION)
     return claims
 
 
-def _puts(plan: Merged | Excised, listings: Sequence[Listing]) -> Iterator[Put]:
-    if isinstance(plan, Merged):
+def _puts(plan: MergeLayers | ExciseLayer, listings: Sequence[Listing]) -> Iterator[Operation]:
+    if isinstance(plan, MergeLayers):
         yield from plan.puts
         return
     for entry in range(len(listings[plan.number])):
-        yield from plan.instead.get(entry, (Copy(Version(plan.number, entry)),))
+        yield from plan.instead.get(entry, (CopyEntry(Version(plan.number, entry)),))
 
 
-def carried(index: LayerIndex, claims: array[int], records: Sequence[LayerRecord], what: str) -> LayerRecord:
+def derived_record(index: LayerIndex, claims: array[int], records: Sequence[LayerRecord], what: str) -> LayerRecord:
     """Return the record of a written layer, whose files are those of the layers of `records` that `claims` names.
 
     Raises FlattenError where the layer has not as many entries as were claimed.
@@ -58,9 +68,9 @@ def carried(index: LayerIndex, claims: array[int], records: Sequence[LayerRecord
     if len(claims) != len(index.listing):
         raise FlattenError(f"{what}: has {len(index.listing)} entries, not the {len(claims)} that were to be written")
     told = [_Told.of(record) for record in records]
-    known = {number_of(Version(layer, entry)) for layer, one in enumerate(told) for entry in one.entries()}
-    places = [(entry, version_of(source)) for entry, source in enumerate(claims) if source in known]
-    used = {version_of(source).layer for source in claims if source != NONE}
+    known = {pack_version(Version(layer, entry)) for layer, one in enumerate(told) for entry in one.entries()}
+    places = [(entry, unpack_version(source)) for entry, source in enumerate(claims) if source in known]
+    used = {unpack_version(source).layer for source in claims if source != NO_VERSION}
     return LayerRecord(
         index.digest,
         index.size,
@@ -69,7 +79,7 @@ def carried(index: LayerIndex, claims: array[int], records: Sequence[LayerRecord
         _with_texts_shared(index.listing, claims, records),
         tuple(replace(match, entry=e) for e, at in places for match in told[at.layer].matches.get(at.entry, ())),
         (
-            *(skipped for layer in sorted(used) for skipped in told[layer].skipped.get(NONE, ())),
+            *(skipped for layer in sorted(used) for skipped in told[layer].skipped.get(NO_VERSION, ())),
             *(skipped for _, at in places for skipped in told[at.layer].skipped.get(at.entry, ())),
         ),
         index.is_tar,
@@ -96,7 +106,7 @@ class _Told:
 
     def entries(self) -> Iterator[int]:
         known = (self.matches, self.skipped, self.record.checksums, self.record.documents)
-        return (entry for entry in chain(*known) if entry != NONE)
+        return (entry for entry in chain(*known) if entry != NO_VERSION)
 
 
 def _by_entry(record: LayerRecord) -> dict[int, list[tuple[str | None, str]]]:
@@ -109,7 +119,7 @@ def _by_entry(record: LayerRecord) -> dict[int, list[tuple[str | None, str]]]:
             names.setdefault(outer, []).append(skipped)
     grouped = {entry: names[path] for entry, path in enumerate(record.listing.paths) if path in names}
     placed = {skipped for group in grouped.values() for skipped in group}
-    return {**grouped, NONE: [skipped for skipped in record.skipped if skipped not in placed]}
+    return {**grouped, NO_VERSION: [skipped for skipped in record.skipped if skipped not in placed]}
 
 
 def _moved(column: str, records: Sequence[LayerRecord], places: Iterable[tuple[int, Version]]) -> Iterator[Any]:
@@ -122,8 +132,8 @@ def _moved(column: str, records: Sequence[LayerRecord], places: Iterable[tuple[i
 def _with_texts_shared(listing: Listing, claims: array[int], records: Sequence[LayerRecord]) -> Listing:
     """Let a listing have the very texts of those that it comes from: there are a hundred thousand."""
     for entry, source in enumerate(claims):
-        if source != NONE:
-            at = version_of(source)
+        if source != NO_VERSION:
+            at = unpack_version(source)
             theirs = records[at.layer].listing.paths[at.entry]
             if listing.paths[entry] == theirs:
                 listing.paths[entry] = theirs

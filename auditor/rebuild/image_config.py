@@ -13,7 +13,7 @@ from auditor.core.errors import UsageError
 from auditor.core.limits import current
 from auditor.core.model import DiffID
 from auditor.pipeline import Audit
-from auditor.rebuild.puts import Excised, Kept, Merged, Output, kept_layers
+from auditor.rebuild.operations import ExciseLayer, KeepLayer, LayerPlan, MergeLayers, count_kept_layers
 from auditor.scan import Scanner
 from auditor.scan.masker import masked_text
 
@@ -24,14 +24,14 @@ _STALE = ("moby.buildkit.buildinfo.v1", "moby.buildkit.cache.v0")
 
 
 @dataclass(frozen=True, slots=True)
-class Drops:
+class DroppedSettings:
     """Environment variables and labels that the user wants gone from the config, by name."""
 
     env: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
 
 
-class Masker:
+class HistoryMasker:
     """Masks secrets in texts: those that the rules find, and all that the audit of the image found anywhere."""
 
     def __init__(self, scanner: Scanner, audit: Audit) -> None:
@@ -61,13 +61,17 @@ class Masker:
 
 
 def rewritten_config(
-    audit: Audit, outputs: Sequence[Output], diff_ids: Iterable[DiffID], drops: Drops, masker: Masker
+    audit: Audit,
+    outputs: Sequence[LayerPlan],
+    diff_ids: Iterable[DiffID],
+    drops: DroppedSettings,
+    masker: HistoryMasker,
 ) -> bytes:
     """Return the new config. The same input gives the same bytes. Raises UsageError for a name that is not there."""
     old = audit.image.config.raw
     raw = copy.deepcopy({key: value for key, value in old.items() if key not in stale_keys(old, outputs)})
     raw["rootfs"] = {**(raw.get("rootfs") or {}), "type": "layers", "diff_ids": list(diff_ids)}
-    if "history" in raw or any(isinstance(output, Merged) for output in outputs):
+    if "history" in raw or any(isinstance(output, MergeLayers) for output in outputs):
         raw["history"] = _history(audit, outputs, masker)
     for key in ("author", "comment"):
         if key in raw:
@@ -96,17 +100,17 @@ def _as_it_was(raw: Mapping[str, Any], audit: Audit) -> bytes | None:
     return None
 
 
-def stale_keys(raw: Mapping[str, Any], outputs: Sequence[Output]) -> list[str]:
+def stale_keys(raw: Mapping[str, Any], outputs: Sequence[LayerPlan]) -> list[str]:
     """Name the builders' own keys of a config that tell of the old layers or of build arguments.
 
     They are dropped, unless no layer is rewritten.
     """
-    return [key for key in _STALE if key in raw and kept_layers(outputs) < len(outputs)]
+    return [key for key in _STALE if key in raw and count_kept_layers(outputs) < len(outputs)]
 
 
-def _history(audit: Audit, outputs: Sequence[Output], masker: Masker) -> list[Any]:
+def _history(audit: Audit, outputs: Sequence[LayerPlan], masker: HistoryMasker) -> list[Any]:
     steps = [masker.tree(step) for step in audit.image.config.raw.get("history") or [] if isinstance(step, dict)]
-    merged = next((output for output in outputs if isinstance(output, Merged)), None)
+    merged = next((output for output in outputs if isinstance(output, MergeLayers)), None)
     if merged is None:
         return steps
     if merged.lowest == 0:
@@ -126,7 +130,7 @@ def _own_step(audit: Audit) -> dict[str, Any]:
     return {**({"created": created} if isinstance(created, str) else {}), "created_by": CREATED_BY}
 
 
-def _dropped(config: dict[str, Any], drops: Drops) -> dict[str, Any]:
+def _dropped(config: dict[str, Any], drops: DroppedSettings) -> dict[str, Any]:
     if isinstance(config.get("Env"), list):
         config["Env"] = [item for item in config["Env"] if str(item).partition("=")[0] not in drops.env]
     if isinstance(config.get("Labels"), dict):
@@ -134,7 +138,7 @@ def _dropped(config: dict[str, Any], drops: Drops) -> dict[str, Any]:
     return config
 
 
-def _require(audit: Audit, drops: Drops) -> None:
+def _require(audit: Audit, drops: DroppedSettings) -> None:
     own = audit.image.config.raw.get("config") or {}
     have_env = {str(item).partition("=")[0] for item in own.get("Env") or []}
     for option, wanted, have in (
@@ -147,15 +151,15 @@ def _require(audit: Audit, drops: Drops) -> None:
                 raise UsageError(f"{option} {name}: the image has no such; it has {known}")
 
 
-def touches_base(audit: Audit, outputs: Sequence[Output]) -> bool:
+def touches_base(audit: Audit, outputs: Sequence[LayerPlan]) -> bool:
     """Whether a layer of the base is rewritten; where the base is not known, whether any layer is."""
     count = audit.base.layers if audit.base else len(audit.image.layers)
     for output in outputs:
         match output:
-            case Merged(lowest) if lowest < count:
+            case MergeLayers(lowest) if lowest < count:
                 return True
-            case Excised(number) if number < count:
+            case ExciseLayer(number) if number < count:
                 return True
-            case Kept() | Merged() | Excised():
+            case KeepLayer() | MergeLayers() | ExciseLayer():
                 continue
     return False

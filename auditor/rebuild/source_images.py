@@ -22,13 +22,13 @@ from auditor.registry.reference import Reference, parse_reference
 from auditor.scan import Scanner
 from auditor.store.records import Records
 
-EVERYTHING = Selection(min_confidence=Confidence.LOW)
+ALL_FINDINGS = Selection(min_confidence=Confidence.LOW)
 SIGNATURE_TAG = re.compile(r"sha256-[0-9a-f]{64}(\.[a-z]+)?")
 """Tags of what refers to a digest: cosign's `.sig`, `.att` and `.sbom`; without an ending the referrers of OCI."""
 _CHUNK = 1 << 20
 
 
-def read_inputs(
+def audit_source_images(
     target: str,
     scanner: Scanner,
     records: Records,
@@ -53,7 +53,7 @@ def read_inputs(
     if host is not None:
         opened = tuple(_as_pushed(image, host, insecure) for image in opened)
     images = [_on_disk(image, held) for image in opened]
-    request = Request(platform, selection=EVERYTHING)
+    request = Request(platform, selection=ALL_FINDINGS)
     audits = [audit_image(image, scanner, request, records) for image in images]
     for audit in audits:
         for number, record in enumerate(audit.records):

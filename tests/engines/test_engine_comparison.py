@@ -11,10 +11,10 @@ import pytest
 from auditor.core.errors import FlattenError
 from auditor.detect.rules import Ruleset
 from auditor.images import daemon
-from auditor.rebuild import deliver
-from auditor.rebuild.compare import Comparison
-from auditor.rebuild.flatten import Job, flatten
-from auditor.rebuild.shown import compare_shown
+from auditor.rebuild import destinations
+from auditor.rebuild.comparison import Comparison
+from auditor.rebuild.engine_comparison import compare_in_engine
+from auditor.rebuild.flatten import FlattenJob, flatten
 from auditor.scan import Scanner
 from tests.conftest import require
 from tests.engines.docker import Engine, archive
@@ -53,9 +53,11 @@ def test_every_difference_that_the_engine_shows_is_seen(engine: Engine) -> None:
     images = {"shown-base:1": [tar(*_BASE)], **{f"shown-{name}:1": [tar(*other)] for name, other in OTHERS.items()}}
     split = {"shown-split:1": [tar(_BASE[0], _BASE[2]), tar(*_BASE[:2])]}
     engine.load(archive({**images, **split}), [*images, *split])
-    assert {name: compare_shown("shown-base:1", f"shown-{name}:1").count for name in OTHERS} == dict.fromkeys(OTHERS, 1)
-    same = compare_shown("shown-base:1", "shown-split:1")
-    assert (same.paths, same.count) == (compare_shown("shown-base:1", "shown-base:1").paths, 0)
+    assert {name: compare_in_engine("shown-base:1", f"shown-{name}:1").count for name in OTHERS} == dict.fromkeys(
+        OTHERS, 1
+    )
+    same = compare_in_engine("shown-base:1", "shown-split:1")
+    assert (same.paths, same.count) == (compare_in_engine("shown-base:1", "shown-base:1").paths, 0)
 
 
 @pytest.mark.xdist_group("engine")
@@ -67,15 +69,15 @@ def test_a_result_of_which_the_engine_shows_other_files_is_not_left_there(
     engine.load(archive({names[0]: [tar(*_BASE, secret), tar(Entry(b".wh.s"))]}), names)
     scanner, said = Scanner(ruleset), list[str]()
     try:
-        job = Job(f"docker-daemon:{names[0]}", names=(names[1],))
+        job = FlattenJob(f"docker-daemon:{names[0]}", names=(names[1],))
         (done,) = flatten(job, scanner, tmp_path / "out.tar")
     finally:
         scanner.close()
     differs = Comparison(1, 0, 2, ["/d/a: is other in what the engine shows of the output"])
     with monkeypatch.context() as patched:
-        patched.setattr(deliver, "compare_shown", lambda *_: differs)
+        patched.setattr(destinations, "compare_shown", lambda *_: differs)
         with pytest.raises(FlattenError, match="/d/a: is other in what the engine shows of the output, and 1 more"):
-            deliver.to_engine(tmp_path / "out.tar", names[1], done, said.append)
+            destinations.to_engine(tmp_path / "out.tar", names[1], done, said.append)
     assert names[1] not in daemon.tags() and said == ["comparing what the engine shows"]
-    deliver.to_engine(tmp_path / "out.tar", names[1], done, said.append)
+    destinations.to_engine(tmp_path / "out.tar", names[1], done, said.append)
     assert names[1] in daemon.tags()

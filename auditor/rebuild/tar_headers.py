@@ -21,7 +21,7 @@ _SPARSE_PAIRS = ("GNU.sparse.offset", "GNU.sparse.numbytes")
 _NS = 1_000_000_000
 
 
-def raw_meta(header: Header) -> bytes:
+def packed_metadata(header: Header) -> bytes:
     """Return the bytes that say mode, owner, time, device and extended attributes: equal bytes, equal metadata."""
     block = header.block
     fixed = block[100:124] + block[136:148]
@@ -34,7 +34,7 @@ def raw_meta(header: Header) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Meta:
+class EntryMetadata:
     """Permission bits, owner and group, nanoseconds since 1970, device, extended attributes."""
 
     mode: int
@@ -45,12 +45,12 @@ class Meta:
     xattrs: Mapping[str, str] = field(default_factory=dict)
 
 
-def parsed_meta(raw: bytes) -> Meta:
+def unpacked_metadata(raw: bytes) -> EntryMetadata:
     """Parse what `raw_meta` returned."""
     numbers = [number(raw[a:b]) for a, b in ((0, 8), (8, 16), (16, 24), (24, 36))]
     pax = dict(_records(raw[36:]))
     major, minor = pax.get("device", "0 0").split()
-    return Meta(
+    return EntryMetadata(
         numbers[0] & 0o7777,
         int(pax.get("uid", numbers[1])),
         int(pax.get("gid", numbers[2])),
@@ -60,7 +60,7 @@ def parsed_meta(raw: bytes) -> Meta:
     )
 
 
-def applied(metas: Sequence[Meta], *, symlink: bool = False) -> Meta:
+def applied(metas: Sequence[EntryMetadata], *, symlink: bool = False) -> EntryMetadata:
     """Return the metadata of a file to which an engine applied that of each of its names, in order.
 
     The owner is the last name's, and so are mode and time of all but symbolic links, whose own stay. Extended

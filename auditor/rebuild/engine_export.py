@@ -17,11 +17,11 @@ from auditor.images.source import Layer
 from auditor.layers.layer_index import index_layer
 from auditor.layers.listing import Listing
 from auditor.pipeline import Audit
-from auditor.rebuild.disk import unusual_folders
-from auditor.rebuild.plan import merge
-from auditor.rebuild.puts import Copy, File, Folder, Link, Mark, Merged, Put
-from auditor.rebuild.reader import LayerReader, read_headers
-from auditor.rebuild.writer import Parts
+from auditor.rebuild.extraction import implied_folder_modes
+from auditor.rebuild.layer_headers import LayerReader, read_headers
+from auditor.rebuild.layer_writer import ReadableLayers
+from auditor.rebuild.merge import merge
+from auditor.rebuild.operations import AddFile, AddFolder, AddLink, AddWhiteout, CopyEntry, MergeLayers, Operation
 
 ENGINE_FILES = frozenset(
     (".dockerenv", "dev/console", "etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf", "dev/pts", "dev/shm")
@@ -30,7 +30,7 @@ ENGINE_FILES = frozenset(
 _CHUNK = 1 << 20
 
 
-def exported(audit: Audit, parts: Parts) -> Merged:
+def exported(audit: Audit, parts: ReadableLayers) -> MergeLayers:
     """Have the engine export an image. Its export is added to `parts` as one layer more, and the plan is made of both.
 
     Raises UsageError where the target is not the engine's, NotFound, Unreachable.
@@ -39,14 +39,14 @@ def exported(audit: Audit, parts: Parts) -> Merged:
     number = len(parts.layers)
     with layer.content.open() as stream:  # type: ignore[union-attr]
         listing = index_layer(stream, f"{audit.image.target}: its export").listing
-    mine = merge([record.listing for record in audit.records], 0, unusual_folders(parts.disks))[0]
-    assert isinstance(mine, Merged)  # noqa: S101
+    mine = merge([record.listing for record in audit.records], 0, implied_folder_modes(parts.extracted))[0]
+    assert isinstance(mine, MergeLayers)  # noqa: S101
     parts.layers.append(layer)
     parts.listings.append(listing)
     keep = {entry for entry, kind in enumerate(listing.kinds) if kind == Kind.HARDLINK}
     with LayerReader(layer, f"{audit.image.target}: its export") as reader:
         parts.headers[number] = read_headers(reader, listing, keep.__contains__)
-    return Merged(0, tuple(_puts(mine, parts, number)))
+    return MergeLayers(0, tuple(_puts(mine, parts, number)))
 
 
 def _fetched(audit: Audit) -> Layer:
@@ -64,20 +64,20 @@ def _fetched(audit: Audit) -> Layer:
     return Layer(FileSlice(file, 0, file.size), None, None, None)
 
 
-def _puts(mine: Merged, parts: Parts, number: int) -> list[Put]:
+def _puts(mine: MergeLayers, parts: ReadableLayers, number: int) -> list[Operation]:
     """Take folders, and what the engine put its own files over, from the layers; all other files from the export."""
     listing = parts.listings[number]
     files = {p for entry, p in enumerate(listing.paths) if listing.kinds[entry] != Kind.DIR and p not in ENGINE_FILES}
     own = [(put, _path(put, parts.listings)) for put in mine.puts]
-    wanted = {path for put, path in own if not isinstance(put, Folder)}
-    copies = [Copy(Version(number, e)) for e, path in enumerate(listing.paths) if path in files and path in wanted]
-    folders = [put for put, _ in own if isinstance(put, Folder)]
-    return [*folders, *copies, *(put for put, path in own if not isinstance(put, Folder) and path not in files)]
+    wanted = {path for put, path in own if not isinstance(put, AddFolder)}
+    copies = [CopyEntry(Version(number, e)) for e, path in enumerate(listing.paths) if path in files and path in wanted]
+    folders = [put for put, _ in own if isinstance(put, AddFolder)]
+    return [*folders, *copies, *(put for put, path in own if not isinstance(put, AddFolder) and path not in files)]
 
 
-def _path(put: Put, listings: list[Listing]) -> str:
+def _path(put: Operation, listings: list[Listing]) -> str:
     match put:
-        case Copy(at) | Link(at, _, _):
+        case CopyEntry(at) | AddLink(at, _, _):
             return listings[at.layer].paths[at.entry]
-        case File(path, _, _) | Folder(path, _, _) | Mark(path):
+        case AddFile(path, _, _) | AddFolder(path, _, _) | AddWhiteout(path):
             return path

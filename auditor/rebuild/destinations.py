@@ -15,12 +15,12 @@ from auditor.core.atomic_files import work_folder
 from auditor.core.errors import AuditError, FlattenError, NotFound, Unauthorized, UsageError
 from auditor.images import daemon
 from auditor.images.engine import engine
-from auditor.rebuild.documents import index_of, manifest_of
-from auditor.rebuild.flatten import Flattened
-from auditor.rebuild.inputs import pushed_to
-from auditor.rebuild.output import encoded
-from auditor.rebuild.puts import Kept
-from auditor.rebuild.shown import compare_shown
+from auditor.rebuild.archive_writer import encoded
+from auditor.rebuild.engine_comparison import compare_in_engine
+from auditor.rebuild.flatten import FlattenedImage
+from auditor.rebuild.manifests import index_of, manifest_of
+from auditor.rebuild.operations import KeepLayer
+from auditor.rebuild.source_images import pushed_to
 from auditor.registry.push import Pusher, Sent, push
 from auditor.registry.reference import Reference, parse_reference, parse_target
 
@@ -30,7 +30,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class OutputFiles:
     """Where a run writes: the archive, and the proof where one is wanted. Both are put in their places in the end."""
 
     image: Path
@@ -51,7 +51,7 @@ class Places:
 
 
 @contextmanager
-def places(output: Path | None, proof: Path | None, *, force: bool) -> Iterator[Places]:
+def places(output: Path | None, proof: Path | None, *, force: bool) -> Iterator[OutputFiles]:
     """Give names to write to; in the end all take the places of `output` and `proof`, or none does.
 
     Without an output the archive is temporary. Raises UsageError where one can't be written, before any work, or where
@@ -65,7 +65,7 @@ def places(output: Path | None, proof: Path | None, *, force: bool) -> Iterator[
     with ExitStack() as stack:
         folder = stack.enter_context(_scratch(None if output is None else output.parent))
         beside = None if proof is None else stack.enter_context(_scratch(proof.parent)) / "proof"
-        given = Places(folder / "image", beside)
+        given = OutputFiles(folder / "image", beside)
         yield given
         moves = [(beside, proof)] if beside is not None and proof is not None else []
         if beside is not None:
@@ -178,7 +178,7 @@ def unused(tag: str | None, push_to: Reference | None, *, insecure: bool) -> Non
             raise UsageError(f"--push {push_to}: is there already; choose another tag, or --force moves it")
 
 
-def to_engine(path: Path, name: str, made: Flattened, say: Callable[[str], None]) -> str:
+def to_engine(path: Path, name: str, made: FlattenedImage, say: Callable[[str], None]) -> str:
     """Load the archive, and see that the engine has what was proven. Return the image's ID.
 
     Where the target is the engine's too, it is asked what it shows of both: `say` is told before that. Where one of
@@ -202,7 +202,7 @@ def to_engine(path: Path, name: str, made: Flattened, say: Callable[[str], None]
     return image.id
 
 
-def _engine_id(made: Flattened) -> str | None:
+def _engine_id(made: FlattenedImage) -> str | None:
     """Return the ID of the image that was flattened; None where the engine does not have it, or not any more."""
     image = made.before.image
     if image.transport != "docker-daemon":
@@ -215,13 +215,13 @@ def _engine_id(made: Flattened) -> str | None:
 
 
 def _same_shown(source: str, made: str, name: str) -> None:
-    compared = compare_shown(source, made)
+    compared = compare_in_engine(source, made)
     if compared.count:
         more = f", and {compared.count - 1} more" if compared.count > 1 else ""
         raise FlattenError(f"{name}: {compared.differences[0]}{more}; nothing was left there")
 
 
-def to_registry(images: Sequence[Flattened], reference: Reference, *, insecure: bool) -> Sent:
+def to_registry(images: Sequence[FlattenedImage], reference: Reference, *, insecure: bool) -> Sent:
     """Push the images of one archive; layers that stayed are mounted where the target lies in the same registry."""
     origin = _origin(images[0], reference)
     ready = []
@@ -229,13 +229,13 @@ def to_registry(images: Sequence[Flattened], reference: Reference, *, insecure: 
         layers = []
         for output, blob, layer in zip(image.outputs, image.made.layers, image.after.image.layers, strict=True):
             assert isinstance(layer.content, FileSlice)  # noqa: S101 - read from the archive just written
-            layers.append((blob.digest, layer.content, isinstance(output, Kept)))
+            layers.append((blob.digest, layer.content, isinstance(output, KeepLayer)))
         ready.append((encoded(manifest_of(image.made)), image.made.config, layers))
     document = index_of([image.made for image in images])
     index = None if document is None else encoded(document)
     return push(reference, ready, index, insecure=insecure, origin=origin)
 
 
-def _origin(image: Flattened, reference: Reference) -> str | None:
+def _origin(image: FlattenedImage, reference: Reference) -> str | None:
     """Return the repository of the same registry that holds the layers that stayed."""
     return next((found.repository for found in pushed_to(image.before.image, reference.host)), None)

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 from auditor.core.model import Version
 from auditor.layers.listing import Listing
-from auditor.rebuild.disk import IMPLIED_MODE
+from auditor.rebuild.extraction import IMPLIED_MODE
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
+class CopyEntry:
     """The entry as it stands, byte for byte."""
 
     at: Version
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class AddFile:
     """The bytes of `content` under `path`, with the metadata that the entries `metas` set, in order."""
 
     path: str
@@ -28,7 +28,7 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class AddLink:
     """The hard link `at`, leading to `target`, with the metadata that the entries `metas` set, in order."""
 
     at: Version
@@ -37,7 +37,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class AddFolder:
     """A folder as its last entry says; where none does, as engines make it, with `mode`."""
 
     path: str
@@ -46,87 +46,87 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class AddWhiteout:
     """A whiteout or an opaque marker; `path` is its own name in the tar."""
 
     path: str
 
 
-Put = Copy | File | Link | Folder | Mark
+Operation = CopyEntry | AddFile | AddLink | AddFolder | AddWhiteout
 
 
 _SHIFT = 40
 """A version as a number: the layer above so many bits, the entry below."""
 
 
-NONE = -1
+NO_VERSION = -1
 """No version's number."""
 
 
-def number_of(version: Version) -> int:
+def pack_version(version: Version) -> int:
     """Return a version as a number; numbers are in the order of versions."""
     return version.layer << _SHIFT | version.entry
 
 
-def version_of(number: int) -> Version:
+def unpack_version(number: int) -> Version:
     """Return the version that `number_of` gave a number."""
     return Version(number >> _SHIFT, number & (1 << _SHIFT) - 1)
 
 
-class Puts:
+class OperationList:
     """The entries of a merged layer, in order; those that stay where they were in eight bytes each."""
 
-    def __init__(self, puts: Iterable[Put], listings: Sequence[Listing]) -> None:
+    def __init__(self, puts: Iterable[Operation], listings: Sequence[Listing]) -> None:
         self._listings = listings
         self._codes = array("q")
-        self._others: list[Put] = []
+        self._others: list[Operation] = []
         for put in puts:
             match put:
-                case Copy(at):
-                    self._codes.append(number_of(at) * 2)
-                case Folder(path, Version() as meta, _) if path == listings[meta.layer].paths[meta.entry]:
-                    self._codes.append(number_of(meta) * 2 + 1)
+                case CopyEntry(at):
+                    self._codes.append(pack_version(at) * 2)
+                case AddFolder(path, Version() as meta, _) if path == listings[meta.layer].paths[meta.entry]:
+                    self._codes.append(pack_version(meta) * 2 + 1)
                 case _:
                     self._others.append(put)
                     self._codes.append(-len(self._others))
 
-    def __iter__(self) -> Iterator[Put]:
+    def __iter__(self) -> Iterator[Operation]:
         for code in self._codes:
-            version = version_of(code >> 1)
+            version = unpack_version(code >> 1)
             if code < 0:
                 yield self._others[-code - 1]
             elif code & 1:
-                yield Folder(self._listings[version.layer].paths[version.entry], version)
+                yield AddFolder(self._listings[version.layer].paths[version.entry], version)
             else:
-                yield Copy(version)
+                yield CopyEntry(version)
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeepLayer:
     """Layer `number`, byte for byte."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
+class MergeLayers:
     """One layer for all from `lowest` up."""
 
     lowest: int
-    puts: Iterable[Put]
+    puts: Iterable[Operation]
 
 
 @dataclass(frozen=True, slots=True)
-class Excised:
+class ExciseLayer:
     """Layer `number` as it stands, but for the entries in `instead`, each with what takes its place."""
 
     number: int
-    instead: Mapping[int, tuple[Put, ...]]
+    instead: Mapping[int, tuple[Operation, ...]]
 
 
-Output = Kept | Merged | Excised
+LayerPlan = KeepLayer | MergeLayers | ExciseLayer
 
 
-def kept_layers(outputs: Sequence[Output]) -> int:
+def count_kept_layers(outputs: Sequence[LayerPlan]) -> int:
     """Count the layers that stay byte for byte."""
-    return sum(isinstance(output, Kept) for output in outputs)
+    return sum(isinstance(output, KeepLayer) for output in outputs)

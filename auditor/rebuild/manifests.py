@@ -14,8 +14,8 @@ from typing import Any
 from auditor.core.model import Digest, Platform
 from auditor.images.manifest import CONTAINERD_NAME, REF_NAME
 from auditor.images.source import Listed
-from auditor.rebuild.around import NAMES, Around
-from auditor.rebuild.output import Archive, Blob, encoded
+from auditor.rebuild.archive_writer import ArchiveWriter, LayerBlob, encoded
+from auditor.rebuild.manifest_metadata import NAMES, ManifestMetadata
 
 OCI = "application/vnd.oci.image."
 _INDEX = OCI + "index.v1+json"
@@ -23,17 +23,17 @@ _UNLISTED = Listed({}, (), None, {}, {})
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class RewrittenImage:
     """One image of the output: its config's bytes, its layers, its names and what else is said of it.
 
     With `renamed` the names replace those that index.json gave it.
     """
 
     config: bytes = field(repr=False)
-    layers: tuple[Blob, ...]
+    layers: tuple[LayerBlob, ...]
     names: tuple[str, ...]
     platform: Platform | None
-    around: Around = field(default_factory=Around)
+    around: ManifestMetadata = field(default_factory=ManifestMetadata)
     renamed: bool = False
 
     @property
@@ -51,7 +51,7 @@ class _Root:
     index: dict[str, Any] | None = None
 
 
-def manifest_of(made: Made) -> dict[str, Any]:
+def manifest_of(made: RewrittenImage) -> dict[str, Any]:
     """Return an image's manifest."""
     notes = made.around.layers or ({},) * len(made.layers)
     layers = [
@@ -72,7 +72,7 @@ def manifest_of(made: Made) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def write_documents(archive: Archive, images: Sequence[Made], *, docker: bool) -> None:
+def write_documents(archive: ArchiveWriter, images: Sequence[RewrittenImage], *, docker: bool) -> None:
     """Write configs, manifests and indexes over layers that are stored."""
     for made in images:
         archive.document(made.config)
@@ -91,12 +91,12 @@ def write_documents(archive: Archive, images: Sequence[Made], *, docker: bool) -
     archive.end()
 
 
-def several(images: Sequence[Made]) -> bool:
+def is_multi_platform(images: Sequence[RewrittenImage]) -> bool:
     """Whether some name stands for images of several platforms, which no docker-archive can hold."""
     return any(len((root.index or {}).get("manifests", ())) > 1 for root in _roots(images))
 
 
-def index_of(images: Sequence[Made]) -> dict[str, Any] | None:
+def index_of(images: Sequence[RewrittenImage]) -> dict[str, Any] | None:
     """Return the index under which images are pushed; None for an image that no index listed."""
     roots = _roots(images)
     if len(roots) == 1:
@@ -105,7 +105,7 @@ def index_of(images: Sequence[Made]) -> dict[str, Any] | None:
     return _index({"manifests": [entry for some in entries for entry in some]})
 
 
-def _roots(images: Sequence[Made]) -> list[_Root]:
+def _roots(images: Sequence[RewrittenImage]) -> list[_Root]:
     """Return what index.json lists, in the order of the images."""
     roots: dict[str, _Root] = {}
     merged = are_platforms(images)
@@ -130,7 +130,7 @@ def _roots(images: Sequence[Made]) -> list[_Root]:
     return list(roots.values())
 
 
-def _descriptor(made: Made, item: Listed) -> dict[str, Any]:
+def _descriptor(made: RewrittenImage, item: Listed) -> dict[str, Any]:
     """Return the descriptor of an image's manifest, with the platform that an index told, else its config's."""
     descriptor = _pointer(encoded(manifest_of(made)), OCI + "manifest.v1+json")
     platform = item.entry.get("platform") or _platform(made.platform)
@@ -146,7 +146,7 @@ def _pointer(data: bytes, media_type: str) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": f"sha256:{hashlib.sha256(data).hexdigest()}", "size": len(data)}
 
 
-def _notes(made: Made, item: Listed) -> list[dict[str, str]]:
+def _notes(made: RewrittenImage, item: Listed) -> list[dict[str, str]]:
     """Return the annotations of the root's descriptors: those it had, or with the names that it is to have."""
     had = [dict(notes) for notes in item.roots] or [{}]
     if not made.renamed and any(notes.keys() & set(NAMES) for notes in had):
@@ -169,7 +169,7 @@ def _index(value: Mapping[str, Any]) -> dict[str, Any]:
     return {"schemaVersion": 2, "mediaType": _INDEX, **value}
 
 
-def _docker_entry(made: Made) -> dict[str, Any]:
+def _docker_entry(made: RewrittenImage) -> dict[str, Any]:
     config = f"sha256:{hashlib.sha256(made.config).hexdigest()}"
     layers = [_place(blob.digest) for blob in made.layers]
     # A layout may name an image by its tag alone, which Podman refuses here.
@@ -177,7 +177,7 @@ def _docker_entry(made: Made) -> dict[str, Any]:
     return {"Config": _place(config), "RepoTags": tags, "Layers": layers}
 
 
-def are_platforms(images: Sequence[Made]) -> bool:
+def are_platforms(images: Sequence[RewrittenImage]) -> bool:
     """Whether images that no index lists are one image for several platforms, and not several images."""
     if any(item.index is not None for made in images for item in made.listed):
         return False

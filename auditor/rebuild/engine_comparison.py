@@ -12,14 +12,14 @@ import tarfile
 from collections.abc import Iterator
 
 from auditor.images import daemon
-from auditor.rebuild.compare import Comparison
-from auditor.rebuild.export import ENGINE_FILES
+from auditor.rebuild.comparison import Comparison
+from auditor.rebuild.engine_export import ENGINE_FILES
 
 _CHUNK = 1 << 20
 _Entry = tuple[object, ...]
 
 
-def compare_shown(before: str, after: str) -> Comparison:
+def compare_in_engine(before: str, after: str) -> Comparison:
     """Compare two images of the engine by their exports. Raises NotFound, Unreachable."""
     result, known = Comparison(), dict(_entries(before))
     for path, entry in _entries(after):

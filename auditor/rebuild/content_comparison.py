@@ -8,19 +8,19 @@ from contextlib import ExitStack
 
 from auditor.codec.sparse import expanded, real_size
 from auditor.core.model import Kind, Version
-from auditor.rebuild.puts import NONE, number_of, version_of
-from auditor.rebuild.reader import LayerReader
-from auditor.rebuild.side import Side
+from auditor.rebuild.file_system import FileSystem
+from auditor.rebuild.layer_headers import LayerReader
+from auditor.rebuild.operations import NO_VERSION, pack_version, unpack_version
 
 Pair = tuple[Version, Version]
 
 
-class Pairs:
+class ContentPairs:
     """Which body of one side each body of the other must equal: eight bytes for each, and in the other's order."""
 
-    def __init__(self, before: Side, after: Side) -> None:
+    def __init__(self, before: FileSystem, after: FileSystem) -> None:
         self.before, self.after = before, after
-        self._sources = [array("q", [NONE]) * len(listing) for listing in after.parts.listings]
+        self._sources = [array("q", [NO_VERSION]) * len(listing) for listing in after.parts.listings]
         self._further: list[Pair] = []
 
     def add(self, old: Version, new: Version) -> None:
@@ -31,9 +31,9 @@ class Pairs:
         if before.digests[old.layer : old.layer + 1] == (after.digests[new.layer],) and old.entry == new.entry:
             return
         known = self._sources[new.layer][new.entry]
-        if known == NONE:
-            self._sources[new.layer][new.entry] = number_of(old)
-        elif known != number_of(old):
+        if known == NO_VERSION:
+            self._sources[new.layer][new.entry] = pack_version(old)
+        elif known != pack_version(old):
             self._further.append((old, new))
 
     def runs(self) -> Iterator[tuple[Pair, Pair]]:
@@ -58,14 +58,14 @@ class Pairs:
         """Yield the pairs of a run."""
         layer = first[1].layer
         for entry in range(first[1].entry, last[1].entry + 1):
-            if self._sources[layer][entry] != NONE:
-                yield version_of(self._sources[layer][entry]), Version(layer, entry)
+            if self._sources[layer][entry] != NO_VERSION:
+                yield unpack_version(self._sources[layer][entry]), Version(layer, entry)
 
     def __iter__(self) -> Iterator[Pair]:
         for layer, sources in enumerate(self._sources):
             for entry, source in enumerate(sources):
-                if source != NONE:
-                    yield version_of(source), Version(layer, entry)
+                if source != NO_VERSION:
+                    yield unpack_version(source), Version(layer, entry)
 
     def further(self) -> Sequence[Pair]:
         """Return the pairs of bodies that must equal another one too."""
@@ -77,7 +77,7 @@ class Pairs:
         return sum(sizes[new.layer][new.entry] for _, new in self)
 
 
-def differing(pairs: Pairs) -> Iterator[Version]:
+def differing_contents(pairs: ContentPairs) -> Iterator[Version]:
     """Yield the bodies that are not what they must be. Both layers are read once, in the order of the output."""
     with ExitStack() as opened:
         before, after = _Bodies(pairs.before, opened), _Bodies(pairs.after, opened)
@@ -106,7 +106,7 @@ def _same_range(before: _Bodies, after: _Bodies, first: Pair, last: Pair) -> boo
 class _Bodies:
     """The bodies of one side; a reader is kept for each layer that is asked."""
 
-    def __init__(self, side: Side, opened: ExitStack) -> None:
+    def __init__(self, side: FileSystem, opened: ExitStack) -> None:
         self.side, self._opened = side, opened
         self._reader: LayerReader | None = None
         self._number = -1

@@ -10,24 +10,33 @@ from auditor.codec.tar import BLOCK, Header, padded
 from auditor.core.model import Kind, Version
 from auditor.images.source import Layer
 from auditor.layers.listing import Listing
-from auditor.rebuild.disk import Disk
-from auditor.rebuild.headers import linked, made, moved, stripped
-from auditor.rebuild.puts import Copy, Excised, File, Folder, Link, Mark, Merged, Put
-from auditor.rebuild.reader import Headers, LayerReader, read_headers
+from auditor.rebuild.extraction import ExtractedLayer
+from auditor.rebuild.layer_headers import LayerHeaders, LayerReader, read_headers
+from auditor.rebuild.operations import (
+    AddFile,
+    AddFolder,
+    AddLink,
+    AddWhiteout,
+    CopyEntry,
+    ExciseLayer,
+    MergeLayers,
+    Operation,
+)
+from auditor.rebuild.tar_headers import linked, made, moved, stripped
 
 Write = Callable[[bytes | memoryview], object]
 _ZEROS = bytes(BLOCK)
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class ReadableLayers:
     """The layers of an image with their listings, and with their headers once these were read."""
 
     what: str
     layers: list[Layer]
     listings: list[Listing]
-    headers: dict[int, Headers]
-    disks: list[Disk] = field(default_factory=list)
+    headers: dict[int, LayerHeaders]
+    extracted: list[ExtractedLayer] = field(default_factory=list)
     """The layers extracted, once their headers were read."""
 
     def reader(self, number: int) -> LayerReader:
@@ -38,10 +47,10 @@ class Parts:
         """Read the headers of all layers. With `whole` those of folders and of hard linked files are kept as such."""
         for number, listing in enumerate(self.listings):
             keep = _kept_whole(self.listings, number) if whole else set()
-            disk = Disk(number, tuple(self.disks))
+            disk = ExtractedLayer(number, tuple(self.extracted))
             with self.reader(number) as reader:
                 self.headers[number] = read_headers(reader, listing, keep.__contains__, disk)
-            self.disks.append(disk)
+            self.extracted.append(disk)
 
     def start(self, at: Version) -> int:
         """Return where an entry's headers start in its tar."""
@@ -60,7 +69,7 @@ def _kept_whole(listings: Sequence[Listing], number: int) -> set[int]:
     return linked_to | {entry for entry, kind in enumerate(listing.kinds) if kind in kinds}
 
 
-def write_layer(parts: Parts, plan: Merged | Excised, write: Write) -> None:
+def write_layer(parts: ReadableLayers, plan: MergeLayers | ExciseLayer, write: Write) -> None:
     """Write the layer's tar, its end included. Raises Damaged."""
     with ExitStack() as opened:
         writer = _Writer(parts, write, opened)
@@ -80,9 +89,9 @@ class _Raw:
     end: int
 
 
-def _mark(number: int, start: int, end: int, real: str | None) -> Mark | _Raw:
+def _mark(number: int, start: int, end: int, real: str | None) -> AddWhiteout | _Raw:
     """Return a whiteout of a layer; one that went through a link goes where it led, which may have lost its target."""
-    return _Raw(number, start, end) if real is None else Mark(real)
+    return _Raw(number, start, end) if real is None else AddWhiteout(real)
 
 
 @dataclass(slots=True)
@@ -96,15 +105,15 @@ class _Run:
 
 
 class _Writer:
-    def __init__(self, parts: Parts, write: Write, opened: ExitStack) -> None:
+    def __init__(self, parts: ReadableLayers, write: Write, opened: ExitStack) -> None:
         self._parts, self._write, self._opened = parts, write, opened
         self._number = -1
         self._reader: LayerReader | None = None
         self._run = _Run(-1, 0, 0)
 
-    def puts(self, plan: Merged | Excised) -> Iterator[Put | _Raw]:
+    def puts(self, plan: MergeLayers | ExciseLayer) -> Iterator[Operation | _Raw]:
         """Yield what a plan writes, in order."""
-        if isinstance(plan, Merged):
+        if isinstance(plan, MergeLayers):
             yield from plan.puts
             return
         number, headers = plan.number, self._parts.headers[plan.number]
@@ -114,12 +123,12 @@ class _Writer:
             while mark is not None and mark[0] < start:
                 yield _mark(number, *mark)
                 mark = next(marks, None)
-            yield from plan.instead.get(entry, (Copy(Version(number, entry)),))
+            yield from plan.instead.get(entry, (CopyEntry(Version(number, entry)),))
         yield from (_mark(number, *rest) for rest in (mark, *marks) if rest is not None)
 
-    def joins(self, put: Put | _Raw) -> bool:
+    def joins(self, put: Operation | _Raw) -> bool:
         """Take an entry that is copied as it stands into the run; False for any other."""
-        at = put.at if isinstance(put, Copy) else put.meta if isinstance(put, Folder) else None
+        at = put.at if isinstance(put, CopyEntry) else put.meta if isinstance(put, AddFolder) else None
         if at is None:
             return False
         headers = self._parts.headers[at.layer]
@@ -128,7 +137,7 @@ class _Writer:
         listing, start = self._parts.listings[at.layer], self._parts.start(at)
         run = self._run
         if at.layer != run.layer or start != run.end:
-            if isinstance(put, Folder):  # one that is written before its place
+            if isinstance(put, AddFolder):  # one that is written before its place
                 return False
             self.flush()
             run = self._run = _Run(at.layer, start, start)
@@ -157,21 +166,21 @@ class _Writer:
             at = end
         self._run = _Run(-1, 0, 0)
 
-    def put(self, put: Put | _Raw) -> None:
+    def put(self, put: Operation | _Raw) -> None:
         """Write one entry that is not just copied."""
         self.flush()
         match put:
-            case Copy(at):
+            case CopyEntry(at):
                 self._copy(at)
-            case File(path, content, metas):
+            case AddFile(path, content, metas):
                 self._file(path, content, metas)
-            case Link(at, target, metas):
+            case AddLink(at, target, metas):
                 self._link(at, target, metas)
-            case Folder(path, meta, mode):
+            case AddFolder(path, meta, mode):
                 self._write(
                     made(path, b"5", mode) if meta is None else self._parts.headers[meta.layer].folders[meta.entry]
                 )
-            case Mark(path):
+            case AddWhiteout(path):
                 self._write(made(path, b"0", 0))
             case _Raw(layer, start, end):
                 self._write(stripped(self._read(layer).exactly(start, end)))

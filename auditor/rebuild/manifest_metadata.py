@@ -15,8 +15,8 @@ from auditor.core.model import Digest
 from auditor.images.manifest import CONTAINERD_NAME, REF_NAME
 from auditor.images.source import Image, Layer, Listed
 from auditor.pipeline import Audit
-from auditor.rebuild.config import touches_base
-from auditor.rebuild.puts import Excised, Kept, Merged, Output
+from auditor.rebuild.image_config import touches_base
+from auditor.rebuild.operations import ExciseLayer, KeepLayer, LayerPlan, MergeLayers
 
 NAMES = (REF_NAME, CONTAINERD_NAME)
 _OF_A_NAME = (*NAMES, "vnd.docker.reference.", "containerd.io/distribution.source.")
@@ -24,7 +24,7 @@ _OF_THE_BASE = "org.opencontainers.image.base."
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
+class ManifestMetadata:
     """What a rewritten image's manifest, layers and indexes say; `dropped` names what is not true any more.
 
     `manifest` holds annotations, artifactType and subject; `layers` the annotations of each layer's descriptor.
@@ -65,7 +65,7 @@ class _Filter:
         return replace(item, entry=entry, above=above, roots=roots, layout=self.annotations(item.layout, "index.json"))
 
 
-def around(audit: Audit, outputs: Sequence[Output], image_id: Digest) -> Around:
+def around(audit: Audit, outputs: Sequence[LayerPlan], image_id: Digest) -> ManifestMetadata:
     """Return what is said around the image whose new config has the digest `image_id`."""
     image = audit.image
     old = _old_digests(image, outputs, image_id)
@@ -84,34 +84,36 @@ def around(audit: Audit, outputs: Sequence[Output], image_id: Digest) -> Around:
             manifest["subject"] = subject
     listed = tuple(keep.listed(item) for item in image.listed)
     dropped = [*keep.dropped, *_of_layers(image.layers, outputs)]
-    return Around(manifest, tuple(_layer_annotations(image, output) for output in outputs), listed, tuple(dropped))
+    return ManifestMetadata(
+        manifest, tuple(_layer_annotations(image, output) for output in outputs), listed, tuple(dropped)
+    )
 
 
-def _old_digests(image: Image, outputs: Sequence[Output], image_id: Digest) -> set[str]:
+def _old_digests(image: Image, outputs: Sequence[LayerPlan], image_id: Digest) -> set[str]:
     """Return the digests of the input that the output has not."""
     old: set[str | None] = {image.digest, *(item.index for item in image.listed)}
     if image.id != image_id:
         old.add(image.id)
-    kept = {output.number for output in outputs if isinstance(output, Kept)}
+    kept = {output.number for output in outputs if isinstance(output, KeepLayer)}
     for number, layer in enumerate(image.layers):
         if number not in kept:
             old |= {layer.digest, layer.diff_id}
     return {digest for digest in old if digest}
 
 
-def _layer_annotations(image: Image, output: Output) -> Mapping[str, str]:
-    return image.layers[output.number].annotations if isinstance(output, Kept) else {}
+def _layer_annotations(image: Image, output: LayerPlan) -> Mapping[str, str]:
+    return image.layers[output.number].annotations if isinstance(output, KeepLayer) else {}
 
 
-def _of_layers(layers: Sequence[Layer], outputs: Sequence[Output]) -> Iterator[str]:
+def _of_layers(layers: Sequence[Layer], outputs: Sequence[LayerPlan]) -> Iterator[str]:
     """Name the annotations that rewritten layers had."""
     for output in outputs:
         match output:
-            case Excised(number):
+            case ExciseLayer(number):
                 rewritten = range(number, number + 1)
-            case Merged(lowest):
+            case MergeLayers(lowest):
                 rewritten = range(lowest, len(layers))
-            case Kept():
+            case KeepLayer():
                 continue
         for number in rewritten:
             for key in layers[number].annotations:
