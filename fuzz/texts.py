@@ -66,14 +66,16 @@ def baseline(data: bytes) -> None:
 
 def dockerfile(data: bytes) -> None:
     """Parse a Dockerfile, and hold all rules against it."""
+    from auditor.dockerfile.build_context import BuildContext
     from auditor.dockerfile.check import check
-    from auditor.dockerfile.context import Context
-    from auditor.dockerfile.ignore import Ignore
-    from auditor.dockerfile.parse import parse
-    from auditor.dockerfile.report import FORMATS, render
+    from auditor.dockerfile.dockerignore import IgnorePatterns
+    from auditor.dockerfile.parser import parse
+    from auditor.dockerfile.problem_formats import FORMATS, render
 
     try:
-        problems = check(parse(data.decode("utf-8", "surrogateescape")), _scanner(), Context(_folder(), Ignore()))
+        problems = check(
+            parse(data.decode("utf-8", "surrogateescape")), _scanner(), BuildContext(_folder(), IgnorePatterns())
+        )
     except DockerfileError:
         return
     for form in FORMATS:
@@ -82,10 +84,10 @@ def dockerfile(data: bytes) -> None:
 
 def ignored(data: bytes) -> None:
     """Compile a .dockerignore, and ask it."""
-    from auditor.dockerfile.ignore import ignore
+    from auditor.dockerfile.dockerignore import compile_patterns
 
     try:
-        found = ignore(data.decode("utf-8", "surrogateescape").splitlines())
+        found = compile_patterns(data.decode("utf-8", "surrogateescape").splitlines())
     except DockerfileError:
         return
     found.excludes("a/b/c.txt")

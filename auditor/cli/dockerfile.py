@@ -15,10 +15,10 @@ from auditor.config.file import FAIL_ON, load_settings
 from auditor.core.errors import UsageError
 from auditor.core.text import nearest
 from auditor.detect.rules import Ruleset
-from auditor.dockerfile.model import Rule
-from auditor.dockerfile.report import FORMATS
+from auditor.dockerfile.instructions import DockerfileRule
+from auditor.dockerfile.problem_formats import FORMATS
 
-OWN = frozenset(rule.value for rule in Rule)
+OWN = frozenset(rule.value for rule in DockerfileRule)
 _ENDINGS = {".json": "json", ".sarif": "sarif", ".txt": "table"}
 
 
@@ -54,16 +54,16 @@ def command(file: Path, form: str, outputs: tuple[Path, ...], context: Path | No
     credentials-in-url, secret-file-copied, copy-context, deleted-later, cache-order, large-then-deleted) and those of
     `image-audit rules list`, by which secrets are known.
     """
+    from auditor.dockerfile.build_context import MAX_FILES, open_context
     from auditor.dockerfile.check import check, chosen
-    from auditor.dockerfile.context import MAX_FILES, open_context
-    from auditor.dockerfile.parse import read
-    from auditor.dockerfile.report import render
+    from auditor.dockerfile.parser import read_dockerfile
+    from auditor.dockerfile.problem_formats import render
     from auditor.report.output import write_file
 
     settings = load_settings(given["config_path"])
     forms = [(path, _format_of(path)) for path in outputs]
     only, without = frozenset(given["only_rules"]), frozenset((*settings.exclude.rules, *given["exclude_rules"]))
-    parsed, files = read(file), open_context(file, context)
+    parsed, files = read_dockerfile(file), open_context(file, context)
     rules = _detection(resolve.ruleset(settings, given["extra_rules"]), only, without)
     with resolve.scanner(rules, 1, options.warn, cache=resolve.cache(given["cache_dir"])) as scanner:
         problems = chosen(check(parsed, scanner, files), only & OWN, without)

@@ -22,7 +22,7 @@ from auditor.findings.selection import Selection
 
 if TYPE_CHECKING:
     from auditor.core.progress import Progress
-    from auditor.dockerfile.model import Dockerfile
+    from auditor.dockerfile.instructions import Dockerfile
     from auditor.findings.baseline import Baseline
     from auditor.pipeline import Audit
     from auditor.scan import Scanner
@@ -49,7 +49,7 @@ def ruleset(
     from auditor.detect.builtin_rules import shipped_rules
     from auditor.detect.detect_secrets_plugins import plugin_rules
     from auditor.detect.rules import load_path, select
-    from auditor.dockerfile.model import Rule as DockerfileRule
+    from auditor.dockerfile.instructions import DockerfileRule
 
     found = [rule for path in settings.rules for rule in load_path(path)]
     if not settings.named:
@@ -116,18 +116,18 @@ def _some(ids: Sequence[str]) -> str:
 
 def dockerfile(path: Path | None) -> Dockerfile | None:
     """Parse the Dockerfile that an image was built from, before anything costly is done."""
-    from auditor.dockerfile.parse import read
+    from auditor.dockerfile.parser import read_dockerfile
 
-    return read(path) if path else None
+    return read_dockerfile(path) if path else None
 
 
 def sourced(dockerfile: Dockerfile | None, audits: Sequence[Audit], say: Say) -> list[Audit]:
     """Give findings the lines of the Dockerfile that brought them in; say where an image does not come from it."""
-    from auditor.dockerfile.source import sourced
+    from auditor.dockerfile.finding_lines import with_dockerfile_lines
 
     if dockerfile is None:
         return list(audits)
-    found = [(audit, sourced(audit, dockerfile)) for audit in audits]
+    found = [(audit, with_dockerfile_lines(audit, dockerfile)) for audit in audits]
     for audit, fitting in found:
         if fitting is None:
             say(f"{dockerfile.name}: does not fit the history of {audit.image.target}; its findings have no source")

@@ -5,34 +5,34 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from auditor.dockerfile.context import Context, open_context
-from auditor.dockerfile.copies import CopyRules
-from auditor.dockerfile.discarded import of_stage
-from auditor.dockerfile.model import Dockerfile, Problem, Rule
-from auditor.dockerfile.order import check_order
-from auditor.dockerfile.parse import read
+from auditor.dockerfile.build_context import BuildContext, open_context
+from auditor.dockerfile.cache_order import check_order
+from auditor.dockerfile.copied_files import CopyRules
+from auditor.dockerfile.discarded_stages import adjust_for_stage
+from auditor.dockerfile.instruction_secrets import TextRules
+from auditor.dockerfile.instructions import Dockerfile, DockerfileProblem, DockerfileRule
+from auditor.dockerfile.parser import read_dockerfile
 from auditor.dockerfile.removals import RemovalRules
-from auditor.dockerfile.secrets import TextRules
-from auditor.dockerfile.stages import plan
+from auditor.dockerfile.stages import build_stage_graph
 from auditor.scan import Scanner
 
-_LEAKS = (Rule.SECRET_IN_RUN, Rule.CREDENTIALS_IN_URL, Rule.SECRET_FILE_COPIED)
+_LEAKS = (DockerfileRule.SECRET_IN_RUN, DockerfileRule.CREDENTIALS_IN_URL, DockerfileRule.SECRET_FILE_COPIED)
 
 
-def check_file(path: Path, scanner: Scanner, context: Path | None = None) -> tuple[Problem, ...]:
+def check_file(path: Path, scanner: Scanner, context: Path | None = None) -> tuple[DockerfileProblem, ...]:
     """Return the problems of a Dockerfile, by line. `context` is by default its folder. Raises AuditError."""
-    parsed = read(path)
+    parsed = read_dockerfile(path)
     return check(parsed, scanner, open_context(path, context))
 
 
-def check(dockerfile: Dockerfile, scanner: Scanner, context: Context) -> tuple[Problem, ...]:
+def check(dockerfile: Dockerfile, scanner: Scanner, context: BuildContext) -> tuple[DockerfileProblem, ...]:
     """Return the problems of a parsed Dockerfile, by line."""
-    laid_out = plan(dockerfile)
-    secrets = [*TextRules(scanner, laid_out).check(), *CopyRules(scanner, laid_out, context).check()]
+    graph = build_stage_graph(dockerfile)
+    secrets = [*TextRules(scanner, graph).check(), *CopyRules(scanner, graph, context).check()]
     leaking = frozenset(problem.line for problem in secrets if problem.rule in _LEAKS)
-    others = [*RemovalRules(laid_out, context, leaking).check(), *check_order(laid_out)]
-    found = (of_stage(laid_out, problem) for problem in (*secrets, *others))
-    order = list(Rule)
+    others = [*RemovalRules(graph, context, leaking).check(), *check_order(graph)]
+    found = (adjust_for_stage(graph, problem) for problem in (*secrets, *others))
+    order = list(DockerfileRule)
     return tuple(
         sorted(
             {problem for problem in found if problem},
@@ -41,6 +41,8 @@ def check(dockerfile: Dockerfile, scanner: Scanner, context: Context) -> tuple[P
     )
 
 
-def chosen(problems: Iterable[Problem], only: Collection[str], without: Collection[str]) -> tuple[Problem, ...]:
+def chosen(
+    problems: Iterable[DockerfileProblem], only: Collection[str], without: Collection[str]
+) -> tuple[DockerfileProblem, ...]:
     """Keep the problems of the rules named, or of all, less those left out."""
     return tuple(p for p in problems if (not only or p.rule in only) and p.rule not in without)

@@ -10,13 +10,13 @@ from itertools import islice
 
 from auditor.core.model import Severity
 from auditor.core.text import size as bytes_of
-from auditor.dockerfile.caches import Left, leftovers, undone
-from auditor.dockerfile.context import Context
-from auditor.dockerfile.copies import whole
-from auditor.dockerfile.model import Problem, Rule, Step
-from auditor.dockerfile.names import secret_file
-from auditor.dockerfile.stages import Plan, absolute, copy_sources, copy_target
-from auditor.dockerfile.traces import covers, effects
+from auditor.dockerfile.build_context import BuildContext
+from auditor.dockerfile.command_effects import command_effects, covers
+from auditor.dockerfile.copied_files import is_whole_context
+from auditor.dockerfile.instructions import BuildStep, DockerfileProblem, DockerfileRule
+from auditor.dockerfile.package_caches import Leftover, cleared_later, leftovers
+from auditor.dockerfile.secret_names import classify_file_name
+from auditor.dockerfile.stages import StageGraph, absolute_path, copy_sources, copy_target
 
 _LARGE = re.compile(
     r"(?i)\.(?:tar(?:\.\w+)?|t[gbx]z|zip|7z|rar|deb|rpm|apk|whl|iso|img|gz|xz|bz2|zst|run|bin|jar|sql|dump)$"
@@ -42,44 +42,44 @@ class _Added:
 @dataclass(slots=True)
 class _State:
     added: list[_Added] = field(default_factory=list)
-    left: list[Left] = field(default_factory=list)
+    left: list[Leftover] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class RemovalRules:
     """Follows each stage from top to bottom. `leaking` are the lines at which a secret was found."""
 
-    plan: Plan
-    context: Context
+    graph: StageGraph
+    context: BuildContext
     leaking: frozenset[int]
 
-    def check(self) -> Iterator[Problem]:
+    def check(self) -> Iterator[DockerfileProblem]:
         """Yield the problems of every stage."""
         states: list[_State] = []
-        for stage in self.plan.stages:
+        for stage in self.graph.stages:
             below = states[stage.parent] if stage.parent is not None else _State()
             states.append(_State(list(below.added), list(below.left)))
             for step in stage.steps:
                 yield from self._step(step, states[-1])
 
-    def _step(self, step: Step, state: _State) -> Iterator[Problem]:
+    def _step(self, step: BuildStep, state: _State) -> Iterator[DockerfileProblem]:
         one = step.instruction
         if one.onbuild or len(state.added) > _MAX_TRACKED:
             return
         if one.keyword in ("COPY", "ADD"):
             state.added += self._copied(step)
         elif one.keyword == "RUN":
-            made, gone, found = effects(step, self.plan.dockerfile.escape)
+            made, gone, found = command_effects(step, self.graph.dockerfile.escape)
             yield from self._removed(one.line, gone, state)
-            yield from undone(step, found, gone, state.left)
+            yield from cleared_later(step, found, gone, state.left)
             leaks = one.line in self.leaking
             state.added += [
                 _Added(path, one.line, how, (leaks and how == "written") or _secret(path)) for path, how in made.items()
             ]
             state.left += islice(leftovers(step, found, gone), max(0, _MAX_TRACKED - len(state.left)))
 
-    def _copied(self, step: Step) -> Iterator[_Added]:
-        one, escape = step.instruction, self.plan.dockerfile.escape
+    def _copied(self, step: BuildStep) -> Iterator[_Added]:
+        one, escape = step.instruction, self.graph.dockerfile.escape
         target = copy_target(step, escape)
         for source in copy_sources(step, escape):
             entries = [] if one.flag("from") else self.context.chosen(source)
@@ -88,20 +88,22 @@ class RemovalRules:
             name = posixpath.basename(source.split("?")[0].rstrip("/"))
             secret = one.line in self.leaking or _secret(source)
             size = sum(entry.size or 0 for entry in entries)
-            if (entries and not single) or whole(source) or source.endswith("/"):
-                yield _Added(target.rstrip("/") or "/", one.line, "copied", False, size, "" if whole(source) else path)
+            if (entries and not single) or is_whole_context(source) or source.endswith("/"):
+                yield _Added(
+                    target.rstrip("/") or "/", one.line, "copied", False, size, "" if is_whole_context(source) else path
+                )
             else:
                 inside = target.endswith("/") and name
-                yield _Added(absolute(name, target) if inside else target, one.line, "copied", secret, size)
+                yield _Added(absolute_path(name, target) if inside else target, one.line, "copied", secret, size)
         for heredoc in one.heredocs:
             yield _Added(
-                absolute(heredoc.name, target) if target.endswith("/") else target,
+                absolute_path(heredoc.name, target) if target.endswith("/") else target,
                 one.line,
                 "written",
                 one.line in self.leaking,
             )
 
-    def _removed(self, line: int, gone: Mapping[str, str], state: _State) -> Iterator[Problem]:
+    def _removed(self, line: int, gone: Mapping[str, str], state: _State) -> Iterator[DockerfileProblem]:
         hits: dict[tuple[str, int, str, bool, bool], list[_Added]] = {}
         for path, how in gone.items():
             for item in filter(None, (self._hit(path, item) for item in state.added)):
@@ -124,7 +126,7 @@ class RemovalRules:
 
 
 def _secret(path: str) -> bool:
-    known = secret_file(path)
+    known = classify_file_name(path)
     return known is not None and known.certain
 
 
@@ -132,7 +134,7 @@ def _is_large(item: _Added) -> bool:
     return bool(_LARGE.search(item.path)) or item.how in _HEAVY or item.size >= _LARGE_BYTES
 
 
-def _problem(line: int, how: str, items: Sequence[_Added]) -> Problem:
+def _problem(line: int, how: str, items: Sequence[_Added]) -> DockerfileProblem:
     """Return the problem of things that one instruction added in one way, and `line` removes."""
     item, weight = items[0], sum(item.size for item in items)
     paths = ", ".join(dict.fromkeys(item.path for item in items))
@@ -142,15 +144,17 @@ def _problem(line: int, how: str, items: Sequence[_Added]) -> Problem:
             "Whoever has the image can dig it out: don't let it into a layer; mount it with RUN --mount=type=secret in "
             "the one step that needs it."
         )
-        return Problem(Rule.DELETED_LATER, line, Severity.HIGH, fact, advice)
+        return DockerfileProblem(DockerfileRule.DELETED_LATER, line, Severity.HIGH, fact, advice)
     if _is_large(item):
         fact += f" with its {bytes_of(weight)}" if weight else ""
         advice = (
             "Fetch, use and remove it in one RUN, or fetch it in another stage and COPY --from only what is needed."
         )
-        return Problem(Rule.LARGE_THEN_DELETED, line, Severity.MEDIUM, fact, advice)
+        return DockerfileProblem(DockerfileRule.LARGE_THEN_DELETED, line, Severity.MEDIUM, fact, advice)
     if item.how == "copied":
         advice = "Don't copy it: list it in .dockerignore, copy less, or take it with RUN --mount=type=bind."
     else:
         advice = "Make, use and remove it in one RUN, or do so in another stage."
-    return Problem(Rule.DELETED_LATER, line, Severity.LOW if how == "moves" else Severity.MEDIUM, fact, advice)
+    return DockerfileProblem(
+        DockerfileRule.DELETED_LATER, line, Severity.LOW if how == "moves" else Severity.MEDIUM, fact, advice
+    )

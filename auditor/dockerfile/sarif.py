@@ -12,15 +12,15 @@ from typing import Any
 from auditor.core.model import Severity
 from auditor.core.text import printable
 from auditor.core.version import __version__
-from auditor.dockerfile.model import Problem, Rule
+from auditor.dockerfile.instructions import DockerfileProblem, DockerfileRule
 from auditor.dockerfile.rules import TITLES
 from auditor.report.sarif import LEVELS, MAX_RESULTS, SECURITY_SEVERITY, log, text, uri
 
 _LINE = re.compile(r"line \d+")
-_SIZE = (Rule.CACHE_ORDER, Rule.LARGE_THEN_DELETED)
+_SIZE = (DockerfileRule.CACHE_ORDER, DockerfileRule.LARGE_THEN_DELETED)
 
 
-def render(path: Path, problems: Sequence[Problem]) -> str:
+def render(path: Path, problems: Sequence[DockerfileProblem]) -> str:
     """Return the log as JSON text."""
     shown = problems[:MAX_RESULTS]
     rules = sorted({problem.rule for problem in shown})
@@ -43,7 +43,7 @@ def render(path: Path, problems: Sequence[Problem]) -> str:
     return log([run])
 
 
-def _rule(rule: Rule, severity: Severity) -> dict[str, Any]:
+def _rule(rule: DockerfileRule, severity: Severity) -> dict[str, Any]:
     security = {} if rule in _SIZE else {"security-severity": SECURITY_SEVERITY[severity]}
     tags = (
         ["container", "dockerfile", "performance"]
@@ -61,7 +61,7 @@ def _rule(rule: Rule, severity: Severity) -> dict[str, Any]:
     }
 
 
-def _fingerprints(problems: Sequence[Problem]) -> list[str]:
+def _fingerprints(problems: Sequence[DockerfileProblem]) -> list[str]:
     """Return what tells problems apart in every version of the file: no line counts, equal ones are numbered."""
     seen: Counter[str] = Counter()
     prints = []
@@ -73,7 +73,7 @@ def _fingerprints(problems: Sequence[Problem]) -> list[str]:
     return prints
 
 
-def _result(path: Path, problem: Problem, number: int, fingerprint: str) -> dict[str, Any]:
+def _result(path: Path, problem: DockerfileProblem, number: int, fingerprint: str) -> dict[str, Any]:
     where = {"artifactLocation": {"uri": uri(path.as_posix())}, "region": {"startLine": problem.line}}
     return {
         "ruleId": problem.rule.value,

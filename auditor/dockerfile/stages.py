@@ -8,46 +8,46 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from auditor.dockerfile.model import Dockerfile, Instruction, Stage, Step
-from auditor.dockerfile.words import arguments, assignments, expanded, split, unquoted
+from auditor.dockerfile.instructions import BuildStep, Dockerfile, Instruction, Stage
+from auditor.dockerfile.shell_words import expand, parse_arguments, parse_assignments, split_words, unquote
 
 _MAX_CARRIED = 100
 _AS = re.compile(r"(?i)\s+as\s+(\S+)\s*$")
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class StageUse:
     """A step of another stage takes `path` out of a stage: COPY --from, or RUN --mount=from=."""
 
     stage: int
     by: Stage
-    step: Step
+    step: BuildStep
     path: str
     copied: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class StageGraph:
     """The stages of a Dockerfile. The last is the image; `chain` has its index and those of the stages below it."""
 
     dockerfile: Dockerfile
     stages: tuple[Stage, ...]
     chain: frozenset[int]
-    uses: tuple[Use, ...]
+    uses: tuple[StageUse, ...]
 
     def in_image(self, stage: Stage) -> bool:
         """Whether every layer of a stage is in the final image."""
         return stage.index in self.chain
 
-    def steps(self) -> Iterator[tuple[Stage, Step]]:
+    def steps(self) -> Iterator[tuple[Stage, BuildStep]]:
         """Yield every step with its stage, in the order of the file."""
         for stage in self.stages:
             for step in stage.steps:
                 yield stage, step
 
-    def carried(self, stage: Stage, path: str) -> Use | None:
+    def carried(self, stage: Stage, path: str) -> StageUse | None:
         """Return the COPY --from that takes a path of a discarded stage into the image, perhaps by way of others."""
-        waiting: list[tuple[int, str, Use | None]] = [(stage.index, path, None)]
+        waiting: list[tuple[int, str, StageUse | None]] = [(stage.index, path, None)]
         seen = set[tuple[int, str]]()
         while waiting and len(seen) < _MAX_CARRIED:
             index, path, first = waiting.pop()
@@ -56,12 +56,12 @@ class Plan:
                     if self.in_image(use.by):
                         return first or use
                     target = copy_target(use.step, self.dockerfile.escape)
-                    waiting.append((use.by.index, moved(path, use.path, target), first or use))
+                    waiting.append((use.by.index, copied_path(path, use.path, target), first or use))
             seen.add((index, path))
         return None
 
 
-def plan(dockerfile: Dockerfile) -> Plan:
+def build_stage_graph(dockerfile: Dockerfile) -> StageGraph:
     """Lay a Dockerfile out in stages."""
     stages: list[Stage] = []
     given: dict[str, str | None] = {}
@@ -70,7 +70,7 @@ def plan(dockerfile: Dockerfile) -> Plan:
         given |= _defaults(one, given, dockerfile.escape)
     for start, end in zip(starts, [*starts[1:], len(dockerfile.instructions)], strict=True):
         stages.append(_stage(dockerfile, stages, dockerfile.instructions[start:end], given))
-    return Plan(dockerfile, tuple(stages), frozenset(_chain(stages)), tuple(_uses(stages, dockerfile.escape)))
+    return StageGraph(dockerfile, tuple(stages), frozenset(_chain(stages)), tuple(_uses(stages, dockerfile.escape)))
 
 
 def _stage(
@@ -78,12 +78,12 @@ def _stage(
 ) -> Stage:
     first, escape = lines[0], dockerfile.escape
     named = _AS.search(first.text)
-    base = expanded(unquoted(first.text[: named.start()] if named else first.text, escape), given)
+    base = expand(unquote(first.text[: named.start()] if named else first.text, escape), given)
     parent = next((s.index for s in reversed(stages) if s.name and s.name == base.lower()), None)
-    scope = _Scope(escape, given, *_inherited(stages, parent))
+    scope = _StageScope(escape, given, *_inherited(stages, parent))
     steps = tuple(scope.step(one) for one in lines[1:])
     name = named[1].lower() if named else ""
-    return Stage(len(stages), name, base, parent, Step(first, given, frozenset(given)), steps)
+    return Stage(len(stages), name, base, parent, BuildStep(first, given, frozenset(given)), steps)
 
 
 def _inherited(stages: Sequence[Stage], parent: int | None) -> tuple[dict[str, str | None], str]:
@@ -93,14 +93,14 @@ def _inherited(stages: Sequence[Stage], parent: int | None) -> tuple[dict[str, s
     if parent is None:
         return {}, "/"
     stage = stages[parent]
-    scope = _Scope("\\", {}, dict(stage.steps[-1].variables), stage.steps[-1].folder)
+    scope = _StageScope("\\", {}, dict(stage.steps[-1].variables), stage.steps[-1].folder)
     scope.arguments = set(stage.steps[-1].arguments)
     scope.step(stage.steps[-1].instruction)
     return {name: value for name, value in scope.variables.items() if name not in scope.arguments}, scope.folder
 
 
 @dataclass(slots=True)
-class _Scope:
+class _StageScope:
     """What holds while a stage is read from top to bottom."""
 
     escape: str
@@ -108,16 +108,18 @@ class _Scope:
     variables: dict[str, str | None]
     folder: str
     arguments: set[str] = field(default_factory=set)
-    _shared: Step | None = None
+    _shared: BuildStep | None = None
 
-    def step(self, one: Instruction) -> Step:
+    def step(self, one: Instruction) -> BuildStep:
         if self._shared is None:
-            self._shared = Step(one, MappingProxyType(dict(self.variables)), frozenset(self.arguments), self.folder)
+            self._shared = BuildStep(
+                one, MappingProxyType(dict(self.variables)), frozenset(self.arguments), self.folder
+            )
         seen = self._shared
         if not one.onbuild and one.keyword in ("ARG", "ENV", "WORKDIR"):
             self._apply(one)
             self._shared = None
-        return Step(one, seen.variables, seen.arguments, seen.folder)
+        return BuildStep(one, seen.variables, seen.arguments, seen.folder)
 
     def _apply(self, one: Instruction) -> None:
         match one.keyword:
@@ -131,17 +133,17 @@ class _Scope:
                     if name in self.arguments
                 }
             case "ENV":
-                pairs = assignments(one.text, self.escape)
-                self.variables |= {name: expanded(value, self.variables) for name, value in pairs}
+                pairs = parse_assignments(one.text, self.escape)
+                self.variables |= {name: expand(value, self.variables) for name, value in pairs}
                 self.arguments -= {name for name, _ in pairs}
             case _:
-                text = expanded(unquoted(one.text, self.escape), self.variables)
-                self.folder = absolute(text, self.folder)
+                text = expand(unquote(one.text, self.escape), self.variables)
+                self.folder = absolute_path(text, self.folder)
 
 
 def _defaults(one: Instruction, known: Mapping[str, str | None], escape: str) -> dict[str, str | None]:
-    pairs = arguments(one.text, escape)
-    return {name: None if value is None else expanded(value, known) for name, value in pairs}
+    pairs = parse_arguments(one.text, escape)
+    return {name: None if value is None else expand(value, known) for name, value in pairs}
 
 
 def _chain(stages: Sequence[Stage]) -> Iterator[int]:
@@ -151,19 +153,19 @@ def _chain(stages: Sequence[Stage]) -> Iterator[int]:
         at = stages[at].parent
 
 
-def _uses(stages: Sequence[Stage], escape: str) -> Iterator[Use]:
+def _uses(stages: Sequence[Stage], escape: str) -> Iterator[StageUse]:
     for stage in stages:
         for step in stage.steps:
             one = step.instruction
             for source in one.flag("from"):
                 used = _find(stages[: stage.index], source)
                 for path in copy_sources(step, escape) if used is not None else ():
-                    yield Use(used.index, stage, step, "/" + path.lstrip("/"), copied=True)  # type: ignore[union-attr]
+                    yield StageUse(used.index, stage, step, "/" + path.lstrip("/"), copied=True)  # type: ignore[union-attr]
             for mount in mounts(one):
                 used = _find(stages[: stage.index], mount.get("from", ""))
                 if used is not None:
                     path = mount.get("source", mount.get("src", "/"))
-                    yield Use(used.index, stage, step, "/" + path.lstrip("/"), copied=False)
+                    yield StageUse(used.index, stage, step, "/" + path.lstrip("/"), copied=False)
 
 
 def _find(stages: Sequence[Stage], name: str) -> Stage | None:
@@ -179,34 +181,34 @@ def mounts(one: Instruction) -> list[dict[str, str]]:
     return [{key.strip().lower(): value for key, _, value in parts} for parts in pairs]
 
 
-def copy_words(step: Step, escape: str = "\\") -> list[str]:
+def copy_words(step: BuildStep, escape: str = "\\") -> list[str]:
     """Return the words of COPY or ADD with their variables expanded: sources, then the target."""
     one = step.instruction
     if one.words is not None:
-        return [expanded(word, step.variables) for word in one.words]
-    return [expanded(unquoted(word, escape), step.variables) for word in split(one.text, escape)]
+        return [expand(word, step.variables) for word in one.words]
+    return [expand(unquote(word, escape), step.variables) for word in split_words(one.text, escape)]
 
 
-def copy_sources(step: Step, escape: str = "\\") -> list[str]:
+def copy_sources(step: BuildStep, escape: str = "\\") -> list[str]:
     """Return the sources of COPY or ADD; here-documents are no such."""
     return [word for word in copy_words(step, escape)[:-1] if not word.lstrip("0123456789").startswith("<<")]
 
 
-def copy_target(step: Step, escape: str = "\\") -> str:
+def copy_target(step: BuildStep, escape: str = "\\") -> str:
     """Return where COPY or ADD puts things, as an absolute path; it ends with a slash where it is surely a folder."""
     words = copy_words(step, escape)
     target = words[-1] if words else "."
     folder = target.endswith(("/", "/.")) or target in (".", "..") or len(words) > 2
-    path = absolute(target, step.folder)
+    path = absolute_path(target, step.folder)
     return path + "/" if folder and path != "/" else path
 
 
-def absolute(path: str, folder: str) -> str:
+def absolute_path(path: str, folder: str) -> str:
     """Return a path as seen from a working directory, without `.` and `..`."""
     return "/" + posixpath.normpath(posixpath.join("/", folder, path)).lstrip("/")
 
 
-def moved(path: str, source: str, target: str) -> str:
+def copied_path(path: str, source: str, target: str) -> str:
     """Return where a path ends up when `source`, which covers it, is copied to `target`."""
     rest = path.removeprefix(source.rstrip("/")).lstrip("/")
     if not rest:  # the file itself

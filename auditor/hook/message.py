@@ -8,7 +8,7 @@ from pathlib import Path
 
 from auditor.core.model import Finding
 from auditor.core.text import plural, printable
-from auditor.dockerfile.model import Problem
+from auditor.dockerfile.instructions import DockerfileProblem
 from auditor.findings.selection import bare
 from auditor.pipeline import Audit
 from auditor.registry.reference import is_id, parse_target
@@ -39,7 +39,7 @@ def of_image(name: str, audit: Audit, findings: Sequence[Finding], *, several: b
     return lines
 
 
-def of_dockerfile(path: Path, problems: Sequence[Problem]) -> list[str]:
+def of_dockerfile(path: Path, problems: Sequence[DockerfileProblem]) -> list[str]:
     """Return the lines on one Dockerfile."""
     lines = list[str]()
     for problem in problems:

@@ -14,7 +14,7 @@ from auditor.core.errors import AuditError, EngineUnusable, NotFound, Unreachabl
 from auditor.core.limits import AUDITS
 from auditor.core.model import Severity
 from auditor.detect.engines import MADE_BY
-from auditor.dockerfile.model import Problem
+from auditor.dockerfile.instructions import DockerfileProblem
 from auditor.findings.selection import fails, fits
 from auditor.images import daemon
 from auditor.images.engine import engine
@@ -36,7 +36,7 @@ class Result:
     """
 
     images: tuple[tuple[str, Audit], ...]
-    dockerfiles: tuple[tuple[Path, tuple[Problem, ...]], ...]
+    dockerfiles: tuple[tuple[Path, tuple[DockerfileProblem, ...]], ...]
     missing: tuple[str, ...]
     failed: tuple[str, ...] = ()
 
@@ -126,7 +126,9 @@ def _expanded(names: Sequence[str], tags: Sequence[str], missing: list[str]) -> 
         yield from fitting
 
 
-def _dockerfiles(settings: Settings, scanner: Scanner, failed: list[str]) -> Iterable[tuple[Path, tuple[Problem, ...]]]:
+def _dockerfiles(
+    settings: Settings, scanner: Scanner, failed: list[str]
+) -> Iterable[tuple[Path, tuple[DockerfileProblem, ...]]]:
     from auditor.dockerfile.check import check_file, chosen
 
     for path in settings.dockerfiles:

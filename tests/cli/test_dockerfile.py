@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from auditor.dockerfile.model import Rule
+from auditor.dockerfile.instructions import DockerfileRule
 from tests.conftest import Cli
 from tests.dockerfile.conftest import PRIVATE_KEY, env_file, write
 from tests.images import token
@@ -69,7 +69,7 @@ def bad(cli: Cli) -> Path:
 def test_every_rule_stands_at_its_line(cli: Cli, bad: Path) -> None:
     done = cli("dockerfile", "Dockerfile", "--format", "json")
     assert done.status == 1 and done.err == ""
-    assert {rule for _, rule in FOUND} == set(Rule)
+    assert {rule for _, rule in FOUND} == set(DockerfileRule)
     assert sorted((f["line"], f["rule"]) for f in done.json["findings"]) == sorted(FOUND)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from auditor.dockerfile.check import check_file
-from auditor.dockerfile.model import Problem
+from auditor.dockerfile.instructions import DockerfileProblem
 from auditor.scan import Scanner
 from tests.images import token
 
@@ -19,7 +19,7 @@ class Check:
     def __init__(self, folder: Path, scanner: Scanner) -> None:
         self.folder, self._scanner = folder, scanner
 
-    def __call__(self, text: str, files: Mapping[str, str] | None = None) -> tuple[Problem, ...]:
+    def __call__(self, text: str, files: Mapping[str, str] | None = None) -> tuple[DockerfileProblem, ...]:
         write(self.folder, {"Dockerfile": text, **(files or {})})
         return check_file(self.folder / "Dockerfile", self._scanner)
 

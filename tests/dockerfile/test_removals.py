@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from auditor.dockerfile.parse import parse
+from auditor.dockerfile.parser import parse
 from auditor.rulebook.examples import fill
 from tests.dockerfile.conftest import Check, env_file
 from tests.images import token

@@ -14,7 +14,7 @@ import kubernetes_validate
 import yaml
 
 from auditor.config.file import load_settings
-from auditor.dockerfile.parse import parse
+from auditor.dockerfile.parser import parse
 from auditor.findings.baseline import load_baseline
 from auditor.rulebook.check import check_path
 from tests.docs.page import ROOT

@@ -8,17 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from auditor.core.model import Finding, Source
-from auditor.dockerfile.history import lines_of_steps
-from auditor.dockerfile.model import Dockerfile
+from auditor.dockerfile.instructions import Dockerfile
+from auditor.dockerfile.step_alignment import instruction_lines
 from auditor.layers.build_steps import step_of_layer
 from auditor.pipeline import Audit
 
 _HISTORY = re.compile(r"history\[(\d+)\]")
 
 
-def sourced(audit: Audit, dockerfile: Dockerfile) -> Audit | None:
+def with_dockerfile_lines(audit: Audit, dockerfile: Dockerfile) -> Audit | None:
     """Return an audit whose findings have their source; None where the image does not come from this Dockerfile."""
-    lines = lines_of_steps(dockerfile, audit.image.config.history)
+    lines = instruction_lines(dockerfile, audit.image.config.history)
     if not any(lines):
         return None
     name = _relative(dockerfile.name)

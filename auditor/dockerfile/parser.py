@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from auditor.core.errors import DockerfileError
-from auditor.dockerfile.files import read_small
-from auditor.dockerfile.model import Dockerfile, Heredoc, Instruction
-from auditor.dockerfile.words import closed, split, unquoted
+from auditor.dockerfile.input_file import read_small
+from auditor.dockerfile.instructions import Dockerfile, Heredoc, Instruction
+from auditor.dockerfile.shell_words import quotes_closed, split_words, unquote
 
 MAX_INSTRUCTIONS = 5000
 
@@ -30,7 +30,7 @@ _DIRECTIVES = ("syntax", "escape", "check")
 _HEREDOC = re.compile(r"\d*<<(-?)([^<]+)$")
 
 
-def read(path: Path) -> Dockerfile:
+def read_dockerfile(path: Path) -> Dockerfile:
     """Parse a file. Raises DockerfileError, which names the file and the line."""
     data = read_small(path)
     try:
@@ -137,19 +137,19 @@ class _Reader:
     def _flags(self, text: str) -> tuple[tuple[str, ...], str]:
         flags = []
         while text.startswith("--"):
-            word = next(split(text, self._escape))
+            word = next(split_words(text, self._escape))
             text = text[len(word) :].lstrip()
             if word == "--":
                 break
-            flags.append(unquoted(word, self._escape))
+            flags.append(unquote(word, self._escape))
         return tuple(flags), text
 
     def _heredocs(self, text: str, start: int) -> Iterator[Heredoc]:
         # BuildKit reads these words with a backslash as escape, whatever the file's is, and none where a quote is open.
-        for word in split(text) if closed(text) else ():
+        for word in split_words(text) if quotes_closed(text) else ():
             match = _HEREDOC.fullmatch(word)
             if match:
-                name = unquoted(match[2])
+                name = unquote(match[2])
                 yield Heredoc(name, self._until(name, match[1] == "-", start), name == match[2])
 
     def _until(self, name: str, chomp: bool, start: int) -> str:

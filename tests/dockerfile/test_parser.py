@@ -10,12 +10,12 @@ import pytest
 
 from auditor.core.errors import DockerfileError
 from auditor.dockerfile.check import check_file
-from auditor.dockerfile.files import MAX_BYTES
-from auditor.dockerfile.model import Dockerfile, Heredoc
-from auditor.dockerfile.parse import parse, read
-from auditor.dockerfile.shell import commands
-from auditor.dockerfile.stages import plan
-from auditor.dockerfile.words import arguments, assignments, expanded, unquoted
+from auditor.dockerfile.input_file import MAX_BYTES
+from auditor.dockerfile.instructions import Dockerfile, Heredoc
+from auditor.dockerfile.parser import parse, read_dockerfile
+from auditor.dockerfile.shell_commands import commands
+from auditor.dockerfile.shell_words import expand, parse_arguments, parse_assignments, unquote
+from auditor.dockerfile.stages import build_stage_graph
 from auditor.scan import Scanner
 from tests.conftest import require
 
@@ -137,17 +137,17 @@ def test_what_is_no_text_or_too_large_is_refused(tmp_path: Path, data: bytes, me
     path = tmp_path / "Dockerfile"
     path.write_bytes(data)
     with pytest.raises(DockerfileError) as caught:
-        read(path)
+        read_dockerfile(path)
     assert str(caught.value).replace(f"{tmp_path}/", "").startswith(message)
 
 
 def test_settings_and_arguments() -> None:
-    assert assignments("A=1 B='two words' C=\"x \\\" y\" D=e\\ f") == [
+    assert parse_assignments("A=1 B='two words' C=\"x \\\" y\" D=e\\ f") == [
         ("A", "1"), ("B", "two words"), ("C", 'x " y'), ("D", "e f"),
     ]  # fmt: skip
-    assert assignments("NAME some words") == [("NAME", "some words")]
-    assert arguments("A B=1 C=") == [("A", None), ("B", "1"), ("C", "")]
-    assert unquoted("'$A'\"b\"c") == "$Abc"
+    assert parse_assignments("NAME some words") == [("NAME", "some words")]
+    assert parse_arguments("A B=1 C=") == [("A", None), ("B", "1"), ("C", "")]
+    assert unquote("'$A'\"b\"c") == "$Abc"
 
 
 @pytest.mark.parametrize(
@@ -165,31 +165,31 @@ def test_settings_and_arguments() -> None:
     ],
 )
 def test_variables(text: str, result: str) -> None:
-    assert expanded(text, {"A": "1", "E": None}) == result
+    assert expand(text, {"A": "1", "E": None}) == result
 
 
 def test_stages_variables_and_folders() -> None:
-    laid_out = plan(
+    graph = build_stage_graph(
         parse(
             "ARG V=3\nFROM a:$V AS one\nENV X=1\nWORKDIR /w\nARG V\nWORKDIR sub$V\nRUN x\nFROM one AS two\nRUN y\n"
             "FROM other\nCOPY --from=two /x /y\nFROM two\nCOPY --from=2 /z /\n"
         )
     )
-    one, two, _, last = laid_out.stages
+    one, two, _, last = graph.stages
     assert (one.base, one.parent, two.parent, last.parent) == ("a:3", None, 0, 1)
     assert one.steps[-1].folder == "/w/sub3" and one.steps[-1].variables == {"X": "1", "V": "3"}
     assert two.steps[0].folder == "/w/sub3" and two.steps[0].variables == {"X": "1"}
-    assert laid_out.chain == {0, 1, 3}
-    assert [(use.stage, use.path) for use in laid_out.uses] == [(1, "/x"), (2, "/z")]
+    assert graph.chain == {0, 1, 3}
+    assert [(use.stage, use.path) for use in graph.uses] == [(1, "/x"), (2, "/z")]
 
 
 def test_the_commands_of_a_run() -> None:
-    laid_out = plan(
+    graph = build_stage_graph(
         parse(
             "FROM a\nWORKDIR /w\nRUN set -e; A=1 sudo rm -f 'x y' && cd /d && (curl u > out 2>&1 | tee log) || true\n"
         )
     )
-    found = commands(laid_out.stages[0].steps[1])
+    found = commands(graph.stages[0].steps[1])
     assert [(c.name, c.plain(), c.written, c.folder) for c in found] == [
         ("set", [], (), "/w"), ("rm", ["x y"], (), "/w"), ("cd", ["/d"], (), "/w"), ("curl", ["u"], ("/d/out",), "/d"),
         ("tee", ["log"], (), "/d"), ("true", [], (), "/d"),

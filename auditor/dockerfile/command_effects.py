@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
-from auditor.dockerfile.model import Step
-from auditor.dockerfile.shell import Command, commands
-from auditor.dockerfile.stages import absolute, mounts
+from auditor.dockerfile.instructions import BuildStep
+from auditor.dockerfile.shell_commands import Command, commands
+from auditor.dockerfile.stages import absolute_path, mounts
 
 _INSTALL = re.compile(
     r"^npm (?:ci|i|install|clean-install)(?: --?\S+)*$|^(?:yarn|pnpm|bun)(?: (?:i|install))?(?: --?\S+)*$"
@@ -40,31 +40,31 @@ def _fetched(command: Command) -> Iterator[tuple[str, str]]:
             urls = [at for at, word in enumerate(paths) if _URL.match(word)]
             if urls:
                 name = posixpath.basename(paths[urls[0]].rstrip("/")).removesuffix(".git")
-                yield absolute(next(iter(paths[urls[0] + 1 :]), name), command.folder), "cloned"
+                yield absolute_path(next(iter(paths[urls[0] + 1 :]), name), command.folder), "cloned"
         case "npm" | "yarn" | "pnpm" | "bun" if _INSTALL.search(" ".join(command.words)):
-            yield absolute("node_modules", command.folder), "installed"
+            yield absolute_path("node_modules", command.folder), "installed"
         case "tar" | "bsdtar" | "unzip":
             target = command.option("-d") if command.name == "unzip" else command.option("-C", "--directory")
             if target and target not in (".", "/"):
-                yield absolute(target, command.folder), "unpacked"
+                yield absolute_path(target, command.folder), "unpacked"
 
 
 def _made(command: Command) -> Iterator[tuple[str, str]]:
     paths = command.plain()
     match command.name:
         case "tee" | "touch":
-            yield from ((absolute(path, command.folder), "written") for path in paths)
+            yield from ((absolute_path(path, command.folder), "written") for path in paths)
         case "cp" | "mv" | "install" if len(paths) > 1:
             name = "/" + posixpath.basename(paths[0]) if paths[-1].endswith("/") else ""
-            yield absolute(paths[-1], command.folder) + name, "written"
+            yield absolute_path(paths[-1], command.folder) + name, "written"
         case "dd":
-            yield from ((absolute(word[3:], command.folder), "filled") for word in paths if word.startswith("of="))
+            yield from ((absolute_path(word[3:], command.folder), "filled") for word in paths if word.startswith("of="))
         case "fallocate" | "truncate" if paths:
-            yield absolute(paths[-1], command.folder), "filled"
+            yield absolute_path(paths[-1], command.folder), "filled"
         case "ssh-keygen":
             key = command.option("-f")
             if key:
-                yield absolute(key, command.folder), "written"
+                yield absolute_path(key, command.folder), "written"
 
 
 def removed(command: Command) -> Iterator[tuple[str, str]]:
@@ -72,18 +72,18 @@ def removed(command: Command) -> Iterator[tuple[str, str]]:
     paths = command.plain()
     match command.name:
         case "rm" | "unlink" | "rmdir":
-            yield from ((absolute(path, command.folder), "removes") for path in paths)
+            yield from ((absolute_path(path, command.folder), "removes") for path in paths)
         case "shred" if _short(command, "u") or "--remove" in command.words:
-            yield from ((absolute(path, command.folder), "removes") for path in paths)
+            yield from ((absolute_path(path, command.folder), "removes") for path in paths)
         case "mv" if len(paths) > 1:
-            yield from ((absolute(path, command.folder), "moves") for path in paths[:-1])
+            yield from ((absolute_path(path, command.folder), "moves") for path in paths[:-1])
         case "find" if "-delete" in command.words or "rm" in command.words:
             name = command.option("-name")
             for path in paths[: 1 if not command.words[1:2] or not command.words[1].startswith("-") else 0]:
-                yield absolute(f"{path}/{name}" if name else path, command.folder), "removes"
+                yield absolute_path(f"{path}/{name}" if name else path, command.folder), "removes"
 
 
-def effects(step: Step, escape: str) -> tuple[dict[str, str], dict[str, str], list[Command]]:
+def command_effects(step: BuildStep, escape: str) -> tuple[dict[str, str], dict[str, str], list[Command]]:
     """Return what a RUN adds and keeps, what it removes that it did not add itself, and its commands.
 
     Where a mount lies nothing reaches the layer.
@@ -101,7 +101,9 @@ def effects(step: Step, escape: str) -> tuple[dict[str, str], dict[str, str], li
         gone = dict(islice(gone.items(), MAX_PATHS))
         made |= dict(islice(added(command), max(0, MAX_PATHS - len(made))))
     hidden = [
-        absolute(target, step.folder) for m in mounts(step.instruction) if (target := m.get("target") or m.get("dst"))
+        absolute_path(target, step.folder)
+        for m in mounts(step.instruction)
+        if (target := m.get("target") or m.get("dst"))
     ]
 
     def kept(paths: dict[str, str]) -> dict[str, str]:
@@ -120,11 +122,11 @@ def covers(removal: str, path: str) -> bool:
 
 def _downloads(command: Command, named: str | None, by_url: bool) -> Iterator[tuple[str, str]]:
     if named and named != "-":
-        yield absolute(named, command.folder), "downloaded"
+        yield absolute_path(named, command.folder), "downloaded"
     elif by_url and not named:
         for url in filter(_URL.match, command.plain()):
             name = posixpath.basename(url.split("?")[0].rstrip("/"))
-            yield absolute(name, command.folder), "downloaded"
+            yield absolute_path(name, command.folder), "downloaded"
 
 
 def _short(command: Command, letter: str) -> bool:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from auditor.core.model import Step
-from auditor.dockerfile.history import lines_of_steps
-from auditor.dockerfile.parse import parse
+from auditor.dockerfile.parser import parse
+from auditor.dockerfile.step_alignment import instruction_lines
 from auditor.images.resolve import open_target
 from tests.conftest import Cli, docker, require
 from tests.dockerfile.conftest import write
@@ -79,14 +79,14 @@ class TestRealBuilds:
     def test_every_step_has_the_line_of_its_instruction(self, tmp_path: Path, builder: str) -> None:
         require(shutil.which("busybox") is not None, "busybox")
         history = built(tmp_path, DOCKERFILE, builder, "--build-arg", "V=9 8")
-        assert list(lines_of_steps(parse(DOCKERFILE), history)) == LINES
+        assert list(instruction_lines(parse(DOCKERFILE), history)) == LINES
 
     def test_here_documents(self, tmp_path: Path, builder: str) -> None:
         if builder == "classic":  # which knows none
             return
         text = "FROM scratch\nCOPY busybox /bin/cat\nCOPY busybox /bin/sh\n" + HEREDOCS.format(secret=token(4))
         history = built(tmp_path, text, builder)
-        assert list(lines_of_steps(parse(text), history)) == [2, 3, 4, 8, 11]
+        assert list(instruction_lines(parse(text), history)) == [2, 3, 4, 8, 11]
 
 
 def steps(*created_by: str) -> list[Step]:
@@ -99,13 +99,13 @@ BASE = ("/bin/sh -c #(nop) ADD file:0123 in / ", '/bin/sh -c #(nop)  CMD ["bash"
 def test_the_steps_of_the_base_image_have_no_line() -> None:
     dockerfile = parse('FROM debian\nCOPY a /a\nRUN x y z\nCMD ["bash"]\n')
     history = steps(*BASE, "COPY a /a # buildkit", "RUN /bin/sh -c x y z # buildkit", 'CMD ["bash"]')
-    assert lines_of_steps(dockerfile, history) == (None, None, 2, 3, 4)
+    assert instruction_lines(dockerfile, history) == (None, None, 2, 3, 4)
 
 
 def test_equal_instructions_are_told_apart_by_their_order() -> None:
     dockerfile = parse("FROM debian\nRUN make\nCOPY a /a\nRUN make\n")
     history = steps(*BASE, "RUN /bin/sh -c make # buildkit", "COPY a /a # buildkit", "RUN /bin/sh -c make # buildkit")
-    assert lines_of_steps(dockerfile, history)[2:] == (2, 3, 4)
+    assert instruction_lines(dockerfile, history)[2:] == (2, 3, 4)
 
 
 def test_triggers_of_the_base_and_steps_added_after_the_build_are_passed_over() -> None:
@@ -114,32 +114,32 @@ def test_triggers_of_the_base_and_steps_added_after_the_build_are_passed_over() 
         *BASE, "/bin/sh -c #(nop) ONBUILD COPY . /app", "COPY . /app # buildkit", "RUN /bin/sh -c make all # buildkit",
         "RUN /bin/sh -c make test # buildkit", "/bin/sh",
     )  # fmt: skip
-    assert lines_of_steps(dockerfile, history) == (None, None, None, None, 2, 3, None)
+    assert instruction_lines(dockerfile, history) == (None, None, None, None, 2, 3, None)
 
 
 def test_a_command_that_was_edited_a_little_still_fits() -> None:
     dockerfile = parse("FROM a\nRUN apt-get install -y --no-install-recommends git curl\nRUN make\n")
     history = steps("RUN /bin/sh -c apt-get install -y --no-install-recommends git # buildkit", "RUN /bin/sh -c make")
-    assert lines_of_steps(dockerfile, history) == (2, 3)
+    assert instruction_lines(dockerfile, history) == (2, 3)
 
 
 @pytest.mark.parametrize("shell", ["/bin/bash -o pipefail -c", "/bin/ash -eo pipefail -c", "powershell -Command"])
 def test_another_shell(shell: str) -> None:
     dockerfile = parse("FROM a\nRUN one && two\n")
-    assert lines_of_steps(dockerfile, steps(f"RUN {shell} one && two # buildkit")) == (2,)
+    assert instruction_lines(dockerfile, steps(f"RUN {shell} one && two # buildkit")) == (2,)
 
 
 def test_another_image_s_dockerfile_fits_nothing() -> None:
     dockerfile = parse("FROM a\nCOPY x /x\nRUN one two three\nRUN four five six\n")
     history = steps(*BASE, "RUN /bin/sh -c something else # buildkit", "COPY y /y # buildkit")
-    assert lines_of_steps(dockerfile, history) == (None,) * 4
-    assert lines_of_steps(dockerfile, []) == ()
+    assert instruction_lines(dockerfile, history) == (None,) * 4
+    assert instruction_lines(dockerfile, []) == ()
 
 
 def test_podman_s_history_fits() -> None:
     dockerfile = parse("FROM a\nCOPY x /x\nRUN one two\nENV A=1\n")
     history = steps("/bin/sh -c #(nop) COPY file:01ab in /x ", "/bin/sh -c one two", "/bin/sh -c #(nop) ENV A=1")
-    assert lines_of_steps(dockerfile, history) == (2, 3, 4)
+    assert instruction_lines(dockerfile, history) == (2, 3, 4)
 
 
 class TestScan:

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from auditor.core.errors import UsageError
-from auditor.dockerfile.ignore import Ignore, ignore, ignore_file, read_ignore
+from auditor.dockerfile.dockerignore import IgnorePatterns, compile_patterns, find_dockerignore, read_dockerignore
 
 MAX_FILES = 100_000
 MAX_READ = 1 << 20
@@ -21,24 +21,24 @@ _UNREAD = (".git", "node_modules")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ContextFile:
     """A file of the context, or a folder that is not entered (`size` None). `path` is relative, with slashes."""
 
     path: str
     size: int | None
 
 
-class Context:
+class BuildContext:
     """The folder that is sent to the builder, less what .dockerignore excludes. Symbolic links are not followed."""
 
-    def __init__(self, root: Path, ignored: Ignore) -> None:
+    def __init__(self, root: Path, ignored: IgnorePatterns) -> None:
         self._root, self._ignored = root, ignored
         self.cut = False
 
     @cached_property
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[ContextFile, ...]:
         """Every file, sorted; where there are more than MAX_FILES the rest is missing and `cut` is true."""
-        found: list[Entry] = []
+        found: list[ContextFile] = []
         for entry in self._walk():
             if len(found) == MAX_FILES:
                 self.cut = True
@@ -46,10 +46,10 @@ class Context:
             found.append(entry)
         return tuple(sorted(found, key=lambda entry: entry.path))
 
-    def chosen(self, source: str, exclude: Iterable[str] = ()) -> list[Entry]:
+    def chosen(self, source: str, exclude: Iterable[str] = ()) -> list[ContextFile]:
         """Return the files that a source of COPY chooses: a file, all below a folder, what a glob matches."""
         wanted = posixpath.normpath(source.lstrip("/") or ".")
-        left_out = ignore(exclude, "--exclude")
+        left_out = compile_patterns(exclude, "--exclude")
         return [e for e in self.entries if _chooses(wanted, e.path) and not left_out.excludes(e.path)]
 
     def read(self, path: str) -> bytes | None:
@@ -63,7 +63,7 @@ class Context:
         except OSError:
             return None
 
-    def _walk(self) -> Iterator[Entry]:
+    def _walk(self) -> Iterator[ContextFile]:
         waiting = [""]
         while waiting:
             folder = waiting.pop()
@@ -77,23 +77,23 @@ class Context:
                 if item.is_dir(follow_symlinks=False):
                     if item.name in _UNREAD:
                         if not excluded or self._kept_inside(path):
-                            yield Entry(path, None)
-                    elif not excluded or self._ignored.brings_back:
+                            yield ContextFile(path, None)
+                    elif not excluded or self._ignored.has_exceptions:
                         waiting.append(path)
                 elif item.is_file(follow_symlinks=False) and not excluded:
-                    yield Entry(path, item.stat(follow_symlinks=False).st_size)
+                    yield ContextFile(path, item.stat(follow_symlinks=False).st_size)
 
     def _kept_inside(self, folder: str) -> bool:
-        return self._ignored.brings_back and not self._ignored.excludes(f"{folder}/config")
+        return self._ignored.has_exceptions and not self._ignored.excludes(f"{folder}/config")
 
 
-def open_context(dockerfile: Path, folder: Path | None) -> Context:
+def open_context(dockerfile: Path, folder: Path | None) -> BuildContext:
     """Return the context of a Dockerfile, by default the folder it stands in. Raises UsageError, DockerfileError."""
     root = folder or dockerfile.parent
     if not root.is_dir():
         raise UsageError(f"--context {root}: no such folder")
-    ignored = ignore_file(dockerfile, root)
-    return Context(root, read_ignore(ignored) if ignored else Ignore())
+    ignored = find_dockerignore(dockerfile, root)
+    return BuildContext(root, read_dockerignore(ignored) if ignored else IgnorePatterns())
 
 
 def _chooses(wanted: str, path: str) -> bool:

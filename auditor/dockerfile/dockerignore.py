@@ -14,17 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from auditor.core.errors import DockerfileError
-from auditor.dockerfile.files import read_small
+from auditor.dockerfile.input_file import read_small
 
 
 @dataclass(frozen=True, slots=True)
-class Ignore:
+class IgnorePatterns:
     """Compiled patterns, each with whether it excludes. Of those that match a path or its parent the last decides."""
 
     patterns: tuple[tuple[re.Pattern[str], bool], ...] = ()
 
     @property
-    def brings_back(self) -> bool:
+    def has_exceptions(self) -> bool:
         """Whether a pattern with `!` could bring back something in an excluded folder."""
         return any(not excludes for _, excludes in self.patterns)
 
@@ -35,18 +35,18 @@ class Ignore:
         return next(matched, False)
 
 
-def ignore_file(dockerfile: Path, context: Path) -> Path | None:
+def find_dockerignore(dockerfile: Path, context: Path) -> Path | None:
     """Return the file that holds: `NAME.dockerignore` beside the Dockerfile wins over the context's own."""
     candidates = (dockerfile.with_name(f"{dockerfile.name}.dockerignore"), context / ".dockerignore")
     return next((path for path in candidates if path.is_file()), None)
 
 
-def read_ignore(path: Path) -> Ignore:
+def read_dockerignore(path: Path) -> IgnorePatterns:
     """Read a file of patterns. Raises DockerfileError, which names the line."""
-    return ignore(read_small(path).decode("utf-8-sig", "surrogateescape").splitlines(), str(path))
+    return compile_patterns(read_small(path).decode("utf-8-sig", "surrogateescape").splitlines(), str(path))
 
 
-def ignore(lines: Iterable[str], name: str = ".dockerignore") -> Ignore:
+def compile_patterns(lines: Iterable[str], name: str = ".dockerignore") -> IgnorePatterns:
     """Compile patterns. Raises DockerfileError on one that Docker would refuse."""
     compiled = []
     for number, line in enumerate(lines, 1):
@@ -61,7 +61,7 @@ def ignore(lines: Iterable[str], name: str = ".dockerignore") -> Ignore:
                 compiled.append((re.compile(_regex(cleaned), re.DOTALL), not negated))
             except (re.error, ValueError):
                 raise DockerfileError(f"{name}:{number}: malformed pattern {text:.60}") from None
-    return Ignore(tuple(pair for pair in compiled if pair[0].pattern))
+    return IgnorePatterns(tuple(pair for pair in compiled if pair[0].pattern))
 
 
 def _parents(path: str) -> Iterable[str]:

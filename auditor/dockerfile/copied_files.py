@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from auditor.core.model import Severity
 from auditor.detect.heuristics.file_class import FileClass, file_class
-from auditor.dockerfile.context import Context, Entry
-from auditor.dockerfile.model import Problem, Rule, Stage, Step
-from auditor.dockerfile.names import SecretFile, names_secret, secret_file, value_of
-from auditor.dockerfile.stages import Plan, copy_sources, copy_target
+from auditor.dockerfile.build_context import BuildContext, ContextFile
+from auditor.dockerfile.instructions import BuildStep, DockerfileProblem, DockerfileRule, Stage
+from auditor.dockerfile.secret_names import SecretFileName, classify_file_name, is_secret_name, value_strength
+from auditor.dockerfile.stages import StageGraph, copy_sources, copy_target
 from auditor.scan import Scanner
 
 _MAX_NAMED = 5
@@ -31,7 +31,7 @@ _URL = re.compile(r"(?i)^(?:https?|git|ssh|ftp)://|^git@")
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class SecretBearingFile:
     """A file of the context that carries a secret; `path` is relative, `why` says what it is."""
 
     path: str
@@ -44,28 +44,28 @@ class CopyRules:
     """Judges the files that instructions copy from the context, by name and content."""
 
     scanner: Scanner
-    plan: Plan
-    context: Context
+    graph: StageGraph
+    context: BuildContext
 
-    def check(self) -> Iterator[Problem]:
+    def check(self) -> Iterator[DockerfileProblem]:
         """Yield the problems of every COPY and ADD."""
-        for stage, step in self.plan.steps():
+        for stage, step in self.graph.steps():
             one = step.instruction
             if one.keyword in ("COPY", "ADD") and not one.flag("from"):
                 yield from self._copy(stage, step)
 
-    def _copy(self, stage: Stage, step: Step) -> Iterator[Problem]:
-        escape = self.plan.dockerfile.escape
+    def _copy(self, stage: Stage, step: BuildStep) -> Iterator[DockerfileProblem]:
+        escape = self.graph.dockerfile.escape
         for source in copy_sources(step, escape):
             if _URL.match(source):
                 continue
             entries = self.context.chosen(source, step.instruction.flag("exclude"))
-            if whole(source):
+            if is_whole_context(source):
                 yield from self._context(stage, step, entries)
             else:
                 yield from self._named(stage, step, source, entries)
 
-    def _context(self, stage: Stage, step: Step, entries: Sequence[Entry]) -> Iterator[Problem]:
+    def _context(self, stage: Stage, step: BuildStep, entries: Sequence[ContextFile]) -> Iterator[DockerfileProblem]:
         carried = self._carried(entries)
         git = next((entry for entry in entries if entry.path == ".git"), None)
         if not carried and git is None:
@@ -76,14 +76,17 @@ class CopyRules:
         names = [one.path for one in carried] + ([".git"] if git else [])
         excluded = ", ".join(names[:_MAX_NAMED]) + (", …" if len(names) > _MAX_NAMED else "")
         yield self._problem(
-            stage, step, Rule.COPY_CONTEXT, "", worst, f"The whole context is copied, with {' and '.join(what)}",
+            stage, step, DockerfileRule.COPY_CONTEXT, "", worst,
+            f"The whole context is copied, with {' and '.join(what)}",
             f"Exclude it in .dockerignore ({excluded}), or copy only what the image needs.",
         )  # fmt: skip
 
-    def _named(self, stage: Stage, step: Step, source: str, entries: Sequence[Entry]) -> Iterator[Problem]:
+    def _named(
+        self, stage: Stage, step: BuildStep, source: str, entries: Sequence[ContextFile]
+    ) -> Iterator[DockerfileProblem]:
         keyword = step.instruction.keyword
         path = posixpath.normpath(source).lstrip("/")
-        known = secret_file(source)
+        known = classify_file_name(source)
         alone = len(entries) == 1 and entries[0].path == path
         if (
             not entries
@@ -91,60 +94,71 @@ class CopyRules:
             and (known.certain or re.search(r"(?i)key|\.npmrc|\.pypirc|credential|secret|config|account", path))
         ):
             message = f"{keyword} brings {source} into the image: by its name a {known.what}"
-            yield self._problem(stage, step, Rule.SECRET_FILE_COPIED, source, Severity.HIGH, message, _ADVICE)
+            yield self._problem(stage, step, DockerfileRule.SECRET_FILE_COPIED, source, Severity.HIGH, message, _ADVICE)
             return
         carried = self._carried(entries)
         if carried:
             where = "" if alone else f" with {source}"
             message = f"{keyword} brings {_listed(carried)} into the image{where}"
             worst = max((one.severity for one in carried), key=lambda severity: severity.rank)
-            yield self._problem(stage, step, Rule.SECRET_FILE_COPIED, source, worst, message, _ADVICE)
+            yield self._problem(stage, step, DockerfileRule.SECRET_FILE_COPIED, source, worst, message, _ADVICE)
 
-    def _carried(self, entries: Sequence[Entry]) -> list[Carried]:
+    def _carried(self, entries: Sequence[ContextFile]) -> list[SecretBearingFile]:
         """Return which of the files carry a secret, the worst first."""
         named = [
-            (entry, secret_file(entry.path)) for entry in entries if file_class(entry.path) < FileClass.THIRD_PARTY
+            (entry, classify_file_name(entry.path))
+            for entry in entries
+            if file_class(entry.path) < FileClass.THIRD_PARTY
         ]
         judged = [self._judged(entry, known) for entry, known in named if known is not None and entry.size is not None][
             :_MAX_JUDGED
         ]
         return sorted((one for one in judged if one), key=lambda one: (-one.severity.rank, one.path))
 
-    def _judged(self, entry: Entry, known: SecretFile) -> Carried | None:
+    def _judged(self, entry: ContextFile, known: SecretFileName) -> SecretBearingFile | None:
         content = self.context.read(entry.path)
         if not content:
-            return Carried(entry.path, known.what, Severity.HIGH) if content is None and known.certain else None
+            return (
+                SecretBearingFile(entry.path, known.what, Severity.HIGH) if content is None and known.certain else None
+            )
         if _PRIVATE.search(content):
-            return Carried(entry.path, "private key", Severity.HIGH)
+            return SecretBearingFile(entry.path, "private key", Severity.HIGH)
         found = [item for item in self.scanner.scan_bytes(content, "/" + entry.path) if item.confidence.rank]
         if found:
             worst = max((item.rule.severity for item in found), key=lambda severity: severity.rank)
-            return Carried(entry.path, found[0].rule.name, max(worst, Severity.HIGH, key=lambda s: s.rank))
+            return SecretBearingFile(entry.path, found[0].rule.name, max(worst, Severity.HIGH, key=lambda s: s.rank))
         text = content.decode("utf-8", "replace")
-        if _LOGIN.search(text) or any(names_secret(n) and value_of(n, v) for n, v in _ASSIGNED.findall(text)):
-            return Carried(entry.path, known.what, Severity.HIGH)
+        if _LOGIN.search(text) or any(is_secret_name(n) and value_strength(n, v) for n, v in _ASSIGNED.findall(text)):
+            return SecretBearingFile(entry.path, known.what, Severity.HIGH)
         if known.what == "key store":
-            return Carried(entry.path, known.what, Severity.HIGH)
+            return SecretBearingFile(entry.path, known.what, Severity.HIGH)
         # The name says secret and the content none that is known: worth a word, not a failed build.
-        return Carried(entry.path, known.what, Severity.LOW) if known.certain else None
+        return SecretBearingFile(entry.path, known.what, Severity.LOW) if known.certain else None
 
     def _problem(
-        self, stage: Stage, step: Step, rule: Rule, source: str, severity: Severity, message: str, advice: str
-    ) -> Problem:
-        target = copy_target(step, self.plan.dockerfile.escape)
+        self,
+        stage: Stage,
+        step: BuildStep,
+        rule: DockerfileRule,
+        source: str,
+        severity: Severity,
+        message: str,
+        advice: str,
+    ) -> DockerfileProblem:
+        target = copy_target(step, self.graph.dockerfile.escape)
         path = posixpath.join(target, posixpath.basename(source)) if target.endswith("/") else target
-        use = None if self.plan.in_image(stage) else self.plan.carried(stage, path)
+        use = None if self.graph.in_image(stage) else self.graph.carried(stage, path)
         if use:
             message += f", by way of stage {use.by}: line {use.step.instruction.line} copies {use.path} from this stage"
-        return Problem(rule, step.instruction.line, severity, message, advice, carried=use is not None)
+        return DockerfileProblem(rule, step.instruction.line, severity, message, advice, carried=use is not None)
 
 
-def whole(source: str) -> bool:
+def is_whole_context(source: str) -> bool:
     """Whether a source of COPY is the whole context."""
     return posixpath.normpath(source.lstrip("/") or ".") in (".", "*")
 
 
-def _listed(carried: Sequence[Carried]) -> str:
+def _listed(carried: Sequence[SecretBearingFile]) -> str:
     shown = [f"{one.path} ({one.why})" for one in carried[:_MAX_NAMED]]
     more = len(carried) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

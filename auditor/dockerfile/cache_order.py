@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from auditor.core.model import Severity
-from auditor.dockerfile.copies import whole
-from auditor.dockerfile.model import Problem, Rule, Stage, Step
-from auditor.dockerfile.shell import commands
-from auditor.dockerfile.stages import Plan, copy_sources
+from auditor.dockerfile.copied_files import is_whole_context
+from auditor.dockerfile.instructions import BuildStep, DockerfileProblem, DockerfileRule, Stage
+from auditor.dockerfile.shell_commands import commands
+from auditor.dockerfile.stages import StageGraph, copy_sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +55,27 @@ _INSTALLS = tuple(
 _BUILDS = ("maven", "gradle", "cargo")
 
 
-def check_order(plan: Plan) -> Iterator[Problem]:
+def check_order(graph: StageGraph) -> Iterator[DockerfileProblem]:
     """Yield a problem for each COPY of the whole context that comes too early."""
     ran: list[set[str]] = []
-    for stage in plan.stages:
+    for stage in graph.stages:
         ran.append(set(ran[stage.parent]) if stage.parent is not None else set())
-        yield from _of_stage(plan, stage, ran[-1])
+        yield from _of_stage(graph, stage, ran[-1])
 
 
-def _of_stage(plan: Plan, stage: Stage, ran: set[str]) -> Iterator[Problem]:
-    escape = plan.dockerfile.escape
-    copied: Step | None = None
+def _of_stage(graph: StageGraph, stage: Stage, ran: set[str]) -> Iterator[DockerfileProblem]:
+    escape = graph.dockerfile.escape
+    copied: BuildStep | None = None
     late: list[tuple[int, _Install, str]] = []
     for step in stage.steps:
         one = step.instruction
         if one.onbuild:
             continue
-        if one.keyword in ("COPY", "ADD") and not one.flag("from") and any(map(whole, copy_sources(step, escape))):
+        if (
+            one.keyword in ("COPY", "ADD")
+            and not one.flag("from")
+            and any(map(is_whole_context, copy_sources(step, escape)))
+        ):
             copied = copied or step
         elif one.keyword == "RUN":
             for install, command in _installs(step, escape):
@@ -83,7 +87,7 @@ def _of_stage(plan: Plan, stage: Stage, ran: set[str]) -> Iterator[Problem]:
         yield _problem(copied.instruction.line, late)
 
 
-def _installs(step: Step, escape: str) -> Iterator[tuple[_Install, str]]:
+def _installs(step: BuildStep, escape: str) -> Iterator[tuple[_Install, str]]:
     for command in commands(step, escape):
         text = " ".join((command.name, *command.words[1:]))
         install = next((one for one in _INSTALLS if one.command.search(text)), None)
@@ -91,7 +95,7 @@ def _installs(step: Step, escape: str) -> Iterator[tuple[_Install, str]]:
             yield install, " ".join(command.words[:3])
 
 
-def _problem(line: int, late: Sequence[tuple[int, _Install, str]]) -> Problem:
+def _problem(line: int, late: Sequence[tuple[int, _Install, str]]) -> DockerfileProblem:
     steps = ", ".join(dict.fromkeys(f"line {at} ({command})" for at, _, command in late))
     needs = list(dict.fromkeys(install.needs for _, install, _ in late if install.needs))
     first = [f"copy {' '.join(needs)} and install, then copy the rest"] if needs else []
@@ -103,4 +107,4 @@ def _problem(line: int, late: Sequence[tuple[int, _Install, str]]) -> Problem:
     advice = "; ".join(first)
     severity = Severity.LOW if all(install.manager in _BUILDS for _, install, _ in late) else Severity.MEDIUM
     message = f"The whole context is copied first, so any change in it makes {steps} run again without the cache"
-    return Problem(Rule.CACHE_ORDER, line, severity, message, advice[:1].upper() + advice[1:] + ".")
+    return DockerfileProblem(DockerfileRule.CACHE_ORDER, line, severity, message, advice[:1].upper() + advice[1:] + ".")

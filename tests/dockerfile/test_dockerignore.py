@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from auditor.core.errors import DockerfileError
-from auditor.dockerfile import context
-from auditor.dockerfile.context import open_context
-from auditor.dockerfile.ignore import ignore
+from auditor.dockerfile import build_context
+from auditor.dockerfile.build_context import open_context
+from auditor.dockerfile.dockerignore import compile_patterns
 from tests.conftest import docker
 from tests.dockerfile.conftest import write
 
@@ -115,17 +115,17 @@ def test_the_engine_gets_what_is_not_excluded(tmp_path: Path, patterns: str) -> 
     ],
 )
 def test_cases_of_the_reference(patterns: str, path: str, excluded: bool) -> None:
-    assert ignore(patterns.splitlines()).excludes(path) is excluded
+    assert compile_patterns(patterns.splitlines()).excludes(path) is excluded
 
 
 @pytest.mark.parametrize("line", ["[a", "!", "a[", "[z-a]"])
 def test_a_malformed_pattern_names_its_line(line: str) -> None:
     with pytest.raises(DockerfileError, match=r"^\.dockerignore:2: "):
-        ignore(["ok", line])
+        compile_patterns(["ok", line])
 
 
 def test_a_context_of_more_files_than_the_limit_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context, "MAX_FILES", 3)
+    monkeypatch.setattr(build_context, "MAX_FILES", 3)
     write(tmp_path, {f"f{number}": "" for number in range(9)})
     found = open_context(tmp_path / "Dockerfile", None)
     assert len(found.entries) == 3 and found.cut

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 _VARIABLE = re.compile(r"\$(?:(?P<bare>\w+)|\{(?P<name>\w+)(?::?(?P<sign>[-+?])(?P<word>[^{}]*)|[#%/][^{}]*)?\})")
 
 
-def split(text: str, escape: str = "\\") -> Iterator[str]:
+def split_words(text: str, escape: str = "\\") -> Iterator[str]:
     """Yield the words of a text, as they are written: quotes and escapes hold a word together and stay in it."""
     word, quote, at = "", "", 0
     while at < len(text):
@@ -35,12 +35,12 @@ def split(text: str, escape: str = "\\") -> Iterator[str]:
         yield word
 
 
-def closed(text: str) -> bool:
+def quotes_closed(text: str) -> bool:
     """Whether every quote in a text ends: what follows it is then a word of its own."""
-    return list(split(f"{text}\n end"))[-1] == "end"
+    return list(split_words(f"{text}\n end"))[-1] == "end"
 
 
-def unquoted(word: str, escape: str = "\\") -> str:
+def unquote(word: str, escape: str = "\\") -> str:
     """Take the quotes and escapes off a word; an escaped dollar sign keeps its escape, for `expanded`."""
     result, quote, at = "", "", 0
     while at < len(word):
@@ -62,7 +62,7 @@ def unquoted(word: str, escape: str = "\\") -> str:
     return result
 
 
-def expanded(text: str, variables: Mapping[str, str | None]) -> str:
+def expand(text: str, variables: Mapping[str, str | None]) -> str:
     """Replace variables whose value is known, and `${x:-word}` of those that are not set; the others stay."""
 
     def value(match: re.Match[str]) -> str:
@@ -86,18 +86,18 @@ def references(text: str) -> set[str]:
     return {match["bare"] or match["name"] for match in _VARIABLE.finditer(text)}
 
 
-def assignments(text: str, escape: str = "\\") -> list[tuple[str, str]]:
+def parse_assignments(text: str, escape: str = "\\") -> list[tuple[str, str]]:
     """Return the name and value of each setting of ENV, LABEL or ARG; the old form `ENV name value words` too."""
-    words = list(split(text, escape))
+    words = list(split_words(text, escape))
     if not words:
         return []
     if "=" not in words[0]:
-        return [(unquoted(words[0], escape), unquoted(text[len(words[0]) :].strip(), escape))]
+        return [(unquote(words[0], escape), unquote(text[len(words[0]) :].strip(), escape))]
     pairs = (word.partition("=") for word in words)
-    return [(unquoted(name, escape), unquoted(value, escape)) for name, _, value in pairs]
+    return [(unquote(name, escape), unquote(value, escape)) for name, _, value in pairs]
 
 
-def arguments(text: str, escape: str = "\\") -> list[tuple[str, str | None]]:
+def parse_arguments(text: str, escape: str = "\\") -> list[tuple[str, str | None]]:
     """Return the name of each ARG, and its default, None without one."""
-    pairs = (word.partition("=") for word in split(text, escape))
-    return [(unquoted(name, escape), unquoted(value, escape) if equals else None) for name, equals, value in pairs]
+    pairs = (word.partition("=") for word in split_words(text, escape))
+    return [(unquote(name, escape), unquote(value, escape) if equals else None) for name, equals, value in pairs]

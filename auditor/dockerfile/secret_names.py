@@ -33,7 +33,7 @@ _WORDS = ("a word", "identifier", "a sequence", "a word of a sentence")
 _WEAK = (*_WORDS, "too simple for a token", "placeholder", "a name for a password")
 
 
-class Value(IntEnum):
+class ValueStrength(IntEnum):
     """What a variable that is named like a secret holds."""
 
     NONE = 0
@@ -41,28 +41,28 @@ class Value(IntEnum):
     SECRET = 2
 
 
-def names_secret(name: str) -> bool:
+def is_secret_name(name: str) -> bool:
     """Whether a variable's name says that it holds a secret; not that of a file, an address or a switch."""
     return bool(_SECRET_NAME.search(name)) and not _NO_SECRET.search(name)
 
 
-def value_of(name: str, value: str) -> Value:
+def value_strength(name: str, value: str) -> ValueStrength:
     """Judge the value of a variable named so: a reference, path, address or placeholder is no secret."""
     if _NO_VALUE.match(value) or value.startswith("/") or "$" in value or "`" in value or _PLACEHOLDER.search(value):
-        return Value.NONE
+        return ValueStrength.NONE
     reason = implausible(value, f"{name}={value}", "")
     if reason is None or (reason in _WORDS and _PASSWORD.search(name)):
-        return Value.SECRET
-    return Value.WEAK if reason in _WEAK and not _AUTH.search(name) else Value.NONE
+        return ValueStrength.SECRET
+    return ValueStrength.WEAK if reason in _WEAK and not _AUTH.search(name) else ValueStrength.NONE
 
 
 def is_literal(name: str, value: str) -> bool:
     """Whether the value of a variable named so is a secret, and no weak one."""
-    return value_of(name, value) is Value.SECRET
+    return value_strength(name, value) is ValueStrength.SECRET
 
 
 @dataclass(frozen=True, slots=True)
-class SecretFile:
+class SecretFileName:
     """What a file's name says of it. `certain`: such a file holds a secret, or it would have another name."""
 
     what: str
@@ -73,7 +73,7 @@ _SAMPLE = re.compile(
     r"(?i)(?:^|[._-])(?:example|sample|template|tmpl|dist|defaults?|schema|test|j2|tpl|md)(?:$|[._-])|\.pub$"
 )
 _FILES = tuple(
-    (re.compile(rf"(?i)(?:^|/)(?:{pattern})$"), SecretFile(what, certain))
+    (re.compile(rf"(?i)(?:^|/)(?:{pattern})$"), SecretFileName(what, certain))
     for pattern, what, certain in (
         (r"id_(?:rsa|dsa|ecdsa|ed25519)(?:_\w+)?|[\w.-]+\.ppk|ssh_host_\w+_key", "SSH private key", True),
         (r"\.ssh", "folder of SSH keys", True),
@@ -101,7 +101,7 @@ _FILES = tuple(
 )  # fmt: skip
 
 
-def secret_file(path: str) -> SecretFile | None:
+def classify_file_name(path: str) -> SecretFileName | None:
     """Return what a file's name says of it, None where it says nothing of secrets. Samples and public keys are none."""
     name = path.rstrip("/").rpartition("/")[2]
     if _SAMPLE.search(name):

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from auditor.dockerfile.model import Step
-from auditor.dockerfile.stages import absolute
-from auditor.dockerfile.words import expanded, split
+from auditor.dockerfile.instructions import BuildStep
+from auditor.dockerfile.shell_words import expand, split_words
+from auditor.dockerfile.stages import absolute_path
 
 MAX_SCRIPT = 1 << 16
 """Characters of one RUN that are taken apart."""
@@ -66,7 +66,7 @@ class Command:
         return None
 
 
-def commands(step: Step, escape: str = "\\") -> list[Command]:
+def commands(step: BuildStep, escape: str = "\\") -> list[Command]:
     """Return the simple commands of a RUN, in order."""
     words = step.instruction.words
     if words is not None:
@@ -76,23 +76,23 @@ def commands(step: Step, escape: str = "\\") -> list[Command]:
     return list(_commands(script(step, escape), step))
 
 
-def script(step: Step, escape: str = "\\") -> str:
+def script(step: BuildStep, escape: str = "\\") -> str:
     """Return the text that a RUN's shell reads: its here-document where that is all, else its command line."""
     one = step.instruction
-    if one.heredocs and all("<<" in word for word in split(one.text, escape)):
+    if one.heredocs and all("<<" in word for word in split_words(one.text, escape)):
         return "".join(heredoc.content for heredoc in one.heredocs)
     return one.text
 
 
-def _commands(text: str, step: Step) -> Iterator[Command]:
+def _commands(text: str, step: BuildStep) -> Iterator[Command]:
     folder = step.folder
     words: list[str] = []
     written: list[str] = []
     direction = ""
-    for word in [*_tokens(expanded(text[:MAX_SCRIPT], step.variables)), ";"]:
+    for word in [*_tokens(expand(text[:MAX_SCRIPT], step.variables)), ";"]:
         if not _OPERATOR.fullmatch(word):
             if direction.startswith((">", "&>")) and word != "/dev/null" and not word.isdigit():
-                written.append(absolute(word, folder))
+                written.append(absolute_path(word, folder))
             elif not direction and (words or not (word in _LEADING or _ASSIGNMENT.match(word))):
                 words.append(word)
             direction = ""
@@ -104,7 +104,7 @@ def _commands(text: str, step: Step) -> Iterator[Command]:
             if words or written:
                 yield Command(tuple(words), tuple(written), folder)
             if len(words) > 1 and words[0] == "cd":
-                folder = absolute(words[1], folder)
+                folder = absolute_path(words[1], folder)
             words, written, direction = [], [], ""
 
 

@@ -51,7 +51,7 @@ class Dockerfile:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class BuildStep:
     """An instruction of a stage, with what holds before it runs.
 
     `variables` are the values known of ENV and ARG, None where only the build knows one; `arguments` are the names that
@@ -72,14 +72,14 @@ class Stage:
     name: str
     base: str
     parent: int | None
-    start: Step
-    steps: tuple[Step, ...]
+    start: BuildStep
+    steps: tuple[BuildStep, ...]
 
     def __str__(self) -> str:
         return self.name or f"stage {self.index}"
 
 
-class Rule(StrEnum):
+class DockerfileRule(StrEnum):
     """The rules, by the names that the report gives them."""
 
     SECRET_IN_ENV = "secret-in-env"  # noqa: S105 - the name of a rule
@@ -94,13 +94,13 @@ class Rule(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class DockerfileProblem:
     """What is wrong at one instruction. `message` and `advice` show no secret whole.
 
     `carried`: it stands in a discarded stage, and a later one copies the secret into the image all the same.
     """
 
-    rule: Rule
+    rule: DockerfileRule
     line: int
     severity: Severity
     message: str

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from auditor.core.model import Severity
 from auditor.detect.confirm import Match
-from auditor.dockerfile.model import Problem, Rule, Step
-from auditor.dockerfile.names import Value, is_literal, names_secret, value_of
-from auditor.dockerfile.shell import Command, commands
-from auditor.dockerfile.stages import Plan, absolute, copy_target, copy_words
-from auditor.dockerfile.words import arguments, assignments, expanded, references
+from auditor.dockerfile.instructions import BuildStep, DockerfileProblem, DockerfileRule
+from auditor.dockerfile.secret_names import ValueStrength, is_literal, is_secret_name, value_strength
+from auditor.dockerfile.shell_commands import Command, commands
+from auditor.dockerfile.shell_words import expand, parse_arguments, parse_assignments, references
+from auditor.dockerfile.stages import StageGraph, absolute_path, copy_target, copy_words
 from auditor.scan import Scanner
 
 _MOUNT = (
@@ -46,17 +46,17 @@ class TextRules:
     """Finds secrets in what instructions say, with the detection rules of a scanner and by the names of variables."""
 
     scanner: Scanner
-    plan: Plan
+    graph: StageGraph
 
-    def check(self) -> Iterator[Problem]:
+    def check(self) -> Iterator[DockerfileProblem]:
         """Yield the problems of every instruction, in the order of the file."""
-        for step in _before_stages(self.plan):
+        for step in _before_stages(self.graph):
             yield from self._argument(step)
-        for stage in self.plan.stages:
+        for stage in self.graph.stages:
             for step in (stage.start, *stage.steps):
                 yield from self._step(step)
 
-    def _step(self, step: Step) -> Iterator[Problem]:
+    def _step(self, step: BuildStep) -> Iterator[DockerfileProblem]:
         one = step.instruction
         match one.keyword:
             case "ENV" | "LABEL":
@@ -66,72 +66,88 @@ class TextRules:
             case "COPY" | "ADD":
                 yield from self._heredocs(step)
             case _ if one.keyword not in _COMMANDS:
-                yield from self._found(step, Rule.SECRET_IN_ENV, one.text, f"{one.keyword} holds", _AT_RUN_TIME)
+                yield from self._found(
+                    step, DockerfileRule.SECRET_IN_ENV, one.text, f"{one.keyword} holds", _AT_RUN_TIME
+                )
         if one.keyword in _COMMANDS:
             yield from self._command(step)
         yield from self._urls(step)
 
-    def _settings(self, step: Step) -> Iterator[Problem]:
-        one, escape = step.instruction, self.plan.dockerfile.escape
-        for name, raw in assignments(one.text, escape):
-            value = expanded(raw, step.variables)
-            named = one.keyword == "ENV" and names_secret(name)
+    def _settings(self, step: BuildStep) -> Iterator[DockerfileProblem]:
+        one, escape = step.instruction, self.graph.dockerfile.escape
+        for name, raw in parse_assignments(one.text, escape):
+            value = expand(raw, step.variables)
+            named = one.keyword == "ENV" and is_secret_name(name)
             passed = sorted(references(raw) & step.arguments)
             found = list(
-                self._found(step, Rule.SECRET_IN_ENV, f"{name}={value}", f"{one.keyword} {name} is", _AT_RUN_TIME)
+                self._found(
+                    step, DockerfileRule.SECRET_IN_ENV, f"{name}={value}", f"{one.keyword} {name} is", _AT_RUN_TIME
+                )
             )
             if found:
                 yield from found
             elif named and passed:
-                yield Problem(
-                    Rule.SECRET_IN_ENV, one.line, Severity.HIGH,
+                yield DockerfileProblem(
+                    DockerfileRule.SECRET_IN_ENV, one.line, Severity.HIGH,
                     f"ENV {name} keeps the build argument {passed[0]} in the image's environment", _AT_RUN_TIME,
                 )  # fmt: skip
             elif named and (literal := _literal_setting("ENV", name, value)):
-                yield Problem(Rule.SECRET_IN_ENV, one.line, *literal, _AT_RUN_TIME)
+                yield DockerfileProblem(DockerfileRule.SECRET_IN_ENV, one.line, *literal, _AT_RUN_TIME)
 
-    def _argument(self, step: Step) -> Iterator[Problem]:
+    def _argument(self, step: BuildStep) -> Iterator[DockerfileProblem]:
         one = step.instruction
-        for name, value in arguments(one.text, self.plan.dockerfile.escape):
-            found = list(self._found(step, Rule.SECRET_IN_ARG, f"{name}={value or ''}", f"ARG {name} is", _MOUNT))
+        for name, value in parse_arguments(one.text, self.graph.dockerfile.escape):
+            found = list(
+                self._found(step, DockerfileRule.SECRET_IN_ARG, f"{name}={value or ''}", f"ARG {name} is", _MOUNT)
+            )
             yield from found
-            if not found and names_secret(name):
+            if not found and is_secret_name(name):
                 taken = f"ARG {name} takes a secret: build arguments stand in the image's history and in provenance"
                 said = _literal_setting("ARG", name, value or "") or (Severity.HIGH, taken)
-                yield Problem(Rule.SECRET_IN_ARG, one.line, *said, _MOUNT)
+                yield DockerfileProblem(DockerfileRule.SECRET_IN_ARG, one.line, *said, _MOUNT)
 
-    def _command(self, step: Step) -> Iterator[Problem]:
+    def _command(self, step: BuildStep) -> Iterator[DockerfileProblem]:
         one = step.instruction
         text = " ".join(one.words) if one.words is not None else one.text
         texts = [text, *(heredoc.content for heredoc in one.heredocs)]
         found = [
-            p for text in texts for p in self._found(step, Rule.SECRET_IN_RUN, text, f"{one.keyword} holds", _MOUNT)
+            p
+            for text in texts
+            for p in self._found(step, DockerfileRule.SECRET_IN_RUN, text, f"{one.keyword} holds", _MOUNT)
         ]
         yield from found
-        what = None if found else next(filter(None, map(_literal, texts)), None) or _in_commands(step, self.plan)
+        what = None if found else next(filter(None, map(_literal, texts)), None) or _in_commands(step, self.graph)
         if what:
-            yield Problem(
-                Rule.SECRET_IN_RUN, one.line, Severity.HIGH, f"{one.keyword} holds a literal secret: {what}", _MOUNT
+            yield DockerfileProblem(
+                DockerfileRule.SECRET_IN_RUN,
+                one.line,
+                Severity.HIGH,
+                f"{one.keyword} holds a literal secret: {what}",
+                _MOUNT,
             )
 
-    def _heredocs(self, step: Step) -> Iterator[Problem]:
-        one, escape = step.instruction, self.plan.dockerfile.escape
+    def _heredocs(self, step: BuildStep) -> Iterator[DockerfileProblem]:
+        one, escape = step.instruction, self.graph.dockerfile.escape
         advice = "Mount the file where it is needed with RUN --mount=type=secret, or at run time."
         for heredoc in one.heredocs:
             target = copy_target(step, escape)
-            path = absolute(heredoc.name, target) if target.endswith("/") else target
+            path = absolute_path(heredoc.name, target) if target.endswith("/") else target
             items = self.scanner.scan_bytes(heredoc.content.encode("utf-8", "surrogateescape"), path)
-            yield from _problems(items, step, Rule.SECRET_FILE_COPIED, f"{one.keyword} writes {path} with", advice)
+            yield from _problems(
+                items, step, DockerfileRule.SECRET_FILE_COPIED, f"{one.keyword} writes {path} with", advice
+            )
 
-    def _found(self, step: Step, rule: Rule, text: str, what: str, advice: str) -> Iterator[Problem]:
+    def _found(
+        self, step: BuildStep, rule: DockerfileRule, text: str, what: str, advice: str
+    ) -> Iterator[DockerfileProblem]:
         """Yield what the detection rules find in a text; credentials in a URL are `_urls`'s."""
         items = [item for item in self.scanner.scan_text(text) if not _in_url(text, item)]
         yield from _problems(items, step, rule, what, advice)
 
-    def _urls(self, step: Step) -> Iterator[Problem]:
+    def _urls(self, step: BuildStep) -> Iterator[DockerfileProblem]:
         one = step.instruction
         if one.keyword in ("ADD", "COPY") and one.words is None:
-            text = " ".join(copy_words(step, self.plan.dockerfile.escape))
+            text = " ".join(copy_words(step, self.graph.dockerfile.escape))
         else:
             text = " ".join(one.words) if one.words is not None else one.text
         for said in (text, *(heredoc.content for heredoc in one.heredocs)):
@@ -143,27 +159,29 @@ class TextRules:
 
 
 def _literal_setting(keyword: str, name: str, value: str) -> tuple[Severity, str] | None:
-    match value_of(name, value):
-        case Value.SECRET:
+    match value_strength(name, value):
+        case ValueStrength.SECRET:
             return Severity.HIGH, f"{keyword} {name} sets a literal secret"
-        case Value.WEAK:
+        case ValueStrength.WEAK:
             return Severity.MEDIUM, f"{keyword} {name} sets a literal secret that anybody could guess"
     return None
 
 
-def _before_stages(plan: Plan) -> Iterator[Step]:
-    for one in plan.dockerfile.instructions:
+def _before_stages(graph: StageGraph) -> Iterator[BuildStep]:
+    for one in graph.dockerfile.instructions:
         if one.keyword == "FROM":
             return
-        yield Step(one)
+        yield BuildStep(one)
 
 
-def _problems(items: list[Match], step: Step, rule: Rule, what: str, advice: str) -> Iterator[Problem]:
+def _problems(
+    items: list[Match], step: BuildStep, rule: DockerfileRule, what: str, advice: str
+) -> Iterator[DockerfileProblem]:
     for item in items:
         if item.confidence.rank:
             revoke = f" Revoke it at {item.rule.revoke}." if item.rule.revoke else ""
             message = f"{what} a secret: {item.rule.name}, {item.secret.masked}"
-            yield Problem(rule, step.instruction.line, item.rule.severity, message, advice + revoke)
+            yield DockerfileProblem(rule, step.instruction.line, item.rule.severity, message, advice + revoke)
 
 
 def _in_url(text: str, item: Match) -> bool:
@@ -173,23 +191,25 @@ def _in_url(text: str, item: Match) -> bool:
     return not re.search(rb"[\s/@]", between[3:]) and data[item.end : item.end + 1] == b"@"
 
 
-def _url_problem(match: re.Match[str], step: Step) -> Problem | None:
+def _url_problem(match: re.Match[str], step: BuildStep) -> DockerfileProblem | None:
     user, password, host = match["user"], match["password"], match["host"]
     secret = password or user
     address = f"{match['scheme']}://****@{host}"
     passed = sorted(references(match[0]) & step.arguments)
     if passed:
         message = f"The build argument {passed[0]} is put into the URL {address}, which stands in the history"
-        return Problem(Rule.CREDENTIALS_IN_URL, step.instruction.line, Severity.HIGH, message, _URL_ADVICE)
+        return DockerfileProblem(
+            DockerfileRule.CREDENTIALS_IN_URL, step.instruction.line, Severity.HIGH, message, _URL_ADVICE
+        )
     if "$" in secret or (password is None and not _token_user(user, match["scheme"])):
         return None
-    worth = value_of("password", secret)
-    if worth is Value.NONE:
+    worth = value_strength("password", secret)
+    if worth is ValueStrength.NONE:
         return None
-    severity = Severity.HIGH if worth is Value.SECRET else Severity.MEDIUM
-    guessed = "" if worth is Value.SECRET else ", which anybody could guess"
+    severity = Severity.HIGH if worth is ValueStrength.SECRET else Severity.MEDIUM
+    guessed = "" if worth is ValueStrength.SECRET else ", which anybody could guess"
     message = f"Credentials in the URL {address}{guessed}"
-    return Problem(Rule.CREDENTIALS_IN_URL, step.instruction.line, severity, message, _URL_ADVICE)
+    return DockerfileProblem(DockerfileRule.CREDENTIALS_IN_URL, step.instruction.line, severity, message, _URL_ADVICE)
 
 
 def _token_user(user: str, scheme: str) -> bool:
@@ -202,7 +222,7 @@ def _literal(text: str) -> str | None:
     for pattern in (_SET, _LONG):
         for match in pattern.finditer(text):
             name = match["name"].replace("-", "_")
-            if names_secret(name) and is_literal(name, match["value"]):
+            if is_secret_name(name) and is_literal(name, match["value"]):
                 return match["name"]
     piped = _PIPED.search(text)
     if piped and is_literal("password", piped["value"].rpartition(":")[2]):
@@ -210,10 +230,10 @@ def _literal(text: str) -> str | None:
     return None
 
 
-def _in_commands(step: Step, plan: Plan) -> str | None:
+def _in_commands(step: BuildStep, graph: StageGraph) -> str | None:
     if step.instruction.keyword != "RUN":
         return None
-    return next(filter(None, map(_login, commands(step, plan.dockerfile.escape))), None)
+    return next(filter(None, map(_login, commands(step, graph.dockerfile.escape))), None)
 
 
 def _login(command: Command) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from auditor.dockerfile.context import open_context
+from auditor.dockerfile.build_context import open_context
 from auditor.rulebook.examples import fill
 from tests.dockerfile.conftest import PRIVATE_KEY, Check, env_file, write
 

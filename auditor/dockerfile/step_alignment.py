@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from auditor.core.model import Step as Made
-from auditor.dockerfile.model import Dockerfile, Step
-from auditor.dockerfile.parse import KEYWORDS
-from auditor.dockerfile.shell import script
-from auditor.dockerfile.stages import Plan, copy_words, plan
-from auditor.dockerfile.words import assignments, expanded, split, unquoted
+from auditor.dockerfile.instructions import BuildStep, Dockerfile
+from auditor.dockerfile.parser import KEYWORDS
+from auditor.dockerfile.shell_commands import script
+from auditor.dockerfile.shell_words import expand, parse_assignments, split_words, unquote
+from auditor.dockerfile.stages import StageGraph, build_stage_graph, copy_words
 
 _MAX_STEPS = 500
 _MAX_WORDS = 400
@@ -33,7 +33,7 @@ _ALIKE = 0.5
 
 
 @dataclass(frozen=True)
-class _Said:
+class _StepText:
     """What a step says, on either side: its keyword, and its words. `hashed` words name no file, only its digest."""
 
     keyword: str
@@ -46,13 +46,13 @@ class _Said:
         return frozenset(self.words)
 
 
-def lines_of_steps(dockerfile: Dockerfile, history: Sequence[Made]) -> tuple[int | None, ...]:
+def instruction_lines(dockerfile: Dockerfile, history: Sequence[Made]) -> tuple[int | None, ...]:
     """Return for each step of a history the line of its instruction, None where no instruction fits.
 
     All None where less than half of the instructions that make layers are found: another Dockerfile's image.
     """
-    laid_out = plan(dockerfile)
-    instructions = [(step.instruction.line, _instruction(laid_out, step)) for step in _of_image(laid_out)]
+    graph = build_stage_graph(dockerfile)
+    instructions = [(step.instruction.line, _instruction(graph, step)) for step in _of_image(graph)]
     steps = [_made(step.created_by or "") for step in history[-_MAX_STEPS:]]
     pairs = _aligned(steps, [said for _, said in instructions])
     makers = sum(said.keyword in _LAYERS for _, said in instructions)
@@ -63,45 +63,45 @@ def lines_of_steps(dockerfile: Dockerfile, history: Sequence[Made]) -> tuple[int
     return tuple(instructions[pairs[at - offset]][0] if at - offset in pairs else None for at in range(len(history)))
 
 
-def _of_image(laid_out: Plan) -> list[Step]:
+def _of_image(graph: StageGraph) -> list[BuildStep]:
     """Return the steps of the final stage and of the stages that it builds upon, lowest first."""
-    stages = [stage for stage in laid_out.stages if laid_out.in_image(stage)]
+    stages = [stage for stage in graph.stages if graph.in_image(stage)]
     steps = [step for stage in stages for step in stage.steps if not step.instruction.onbuild]
     return steps[-_MAX_STEPS:]
 
 
-def _instruction(laid_out: Plan, step: Step) -> _Said:
-    one, escape = step.instruction, laid_out.dockerfile.escape
+def _instruction(graph: StageGraph, step: BuildStep) -> _StepText:
+    one, escape = step.instruction, graph.dockerfile.escape
     match one.keyword:
         case "RUN":
             text = " ".join(one.words) if one.words is not None else script(step, escape)
             if text == one.text:
                 text += "".join(f"\n{heredoc.content}{heredoc.name}" for heredoc in one.heredocs)
-            return _Said("RUN", _words(text))
+            return _StepText("RUN", _words(text))
         case "COPY" | "ADD":
-            return _Said(one.keyword, tuple(copy_words(step, escape)))
+            return _StepText(one.keyword, tuple(copy_words(step, escape)))
         case "ENV" | "LABEL":
-            pairs = assignments(one.text, escape)
-            return _Said(
-                one.keyword, _words(" ".join(f"{name}={expanded(value, step.variables)}" for name, value in pairs))
+            pairs = parse_assignments(one.text, escape)
+            return _StepText(
+                one.keyword, _words(" ".join(f"{name}={expand(value, step.variables)}" for name, value in pairs))
             )
         case _:
-            text = " ".join(unquoted(word, escape) for word in split(one.text, escape))
-            return _Said(one.keyword, _words(_unbracketed(expanded(text, step.variables))))
+            text = " ".join(unquote(word, escape) for word in split_words(one.text, escape))
+            return _StepText(one.keyword, _words(_unbracketed(expand(text, step.variables))))
 
 
-def _made(created_by: str) -> _Said:
+def _made(created_by: str) -> _StepText:
     text = " ".join(created_by.split()).removesuffix(" # buildkit")
     text, plain = _NOP.subn("", text, count=1)
     text = text.strip()
     keyword, _, rest = text.partition(" ")
     if plain == 0 and (keyword not in KEYWORDS or keyword == "RUN"):
-        return _Said("RUN", _words(_command(text)))
+        return _StepText("RUN", _words(_command(text)))
     if keyword in ("COPY", "ADD"):
         words = tuple(word for word in rest.split() if not word.startswith("--"))
         hashed = bool(words and _HASHED.match(words[0]))
-        return _Said(keyword, words[-1:] if hashed else words, hashed)
-    return _Said(keyword, _words(_unbracketed(rest)))
+        return _StepText(keyword, words[-1:] if hashed else words, hashed)
+    return _StepText(keyword, _words(_unbracketed(rest)))
 
 
 def _command(text: str) -> str:
@@ -132,7 +132,7 @@ def _unbracketed(text: str) -> str:
     return re.sub(r"map\[|:\{\}|/tcp|[\[\]\",]", " ", text)
 
 
-def _aligned(steps: Sequence[_Said], instructions: Sequence[_Said]) -> dict[int, int]:
+def _aligned(steps: Sequence[_StepText], instructions: Sequence[_StepText]) -> dict[int, int]:
     """Return the pairs (step, instruction) of the best alignment, both in order; of equal ones the latest steps."""
     rows, columns = len(steps), len(instructions)
     best = [[0.0] * (columns + 1) for _ in range(rows + 1)]
@@ -156,7 +156,7 @@ def _aligned(steps: Sequence[_Said], instructions: Sequence[_Said]) -> dict[int,
     return pairs
 
 
-def _likeness(step: _Said, one: _Said) -> float:
+def _likeness(step: _StepText, one: _StepText) -> float:
     """Return 0 for two different things, up to 2 for the same."""
     if step.keyword != one.keyword:
         return 0.0

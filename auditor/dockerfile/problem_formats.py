@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.core.model import Severity
 from auditor.core.text import plural, printable
-from auditor.dockerfile.model import Problem
+from auditor.dockerfile.instructions import DockerfileProblem
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -18,7 +18,7 @@ SCHEMA = "image-audit-dockerfile/1"
 FORMATS = ("table", "json", "sarif")
 
 
-def render(form: str, path: Path, problems: Sequence[Problem], *, width: int, color: bool) -> str:
+def render(form: str, path: Path, problems: Sequence[DockerfileProblem], *, width: int, color: bool) -> str:
     """Render a report in one of FORMATS."""
     match form:
         case "json":
@@ -31,7 +31,7 @@ def render(form: str, path: Path, problems: Sequence[Problem], *, width: int, co
             return _table(path, problems, width, color)
 
 
-def document(path: Path, problems: Sequence[Problem]) -> dict[str, Any]:
+def document(path: Path, problems: Sequence[DockerfileProblem]) -> dict[str, Any]:
     """Return the JSON report as plain values."""
     return {
         "schema": SCHEMA,
@@ -49,14 +49,14 @@ def document(path: Path, problems: Sequence[Problem]) -> dict[str, Any]:
     }
 
 
-def _table(path: Path, problems: Sequence[Problem], width: int, color: bool) -> str:
+def _table(path: Path, problems: Sequence[DockerfileProblem], width: int, color: bool) -> str:
     from auditor.report import terminal
 
     shown = [line for problem in problems for line in _problem(path, problem, width)]
     return terminal.printed([terminal.lines([*shown, _summary(path, problems)])], width=width, color=color)
 
 
-def _problem(path: Path, problem: Problem, width: int) -> Iterator[Text]:
+def _problem(path: Path, problem: DockerfileProblem, width: int) -> Iterator[Text]:
     from rich.text import Text
 
     from auditor.report.terminal import SEVERITY_STYLES, wrapped
@@ -69,7 +69,7 @@ def _problem(path: Path, problem: Problem, width: int) -> Iterator[Text]:
     yield Text()
 
 
-def _summary(path: Path, problems: Sequence[Problem]) -> Text:
+def _summary(path: Path, problems: Sequence[DockerfileProblem]) -> Text:
     from rich.text import Text
 
     if not problems:

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from auditor.core.model import Severity
-from auditor.dockerfile.model import Problem, Rule, Step
-from auditor.dockerfile.shell import Command
-from auditor.dockerfile.stages import absolute, mounts
-from auditor.dockerfile.traces import covers
+from auditor.dockerfile.command_effects import covers
+from auditor.dockerfile.instructions import BuildStep, DockerfileProblem, DockerfileRule
+from auditor.dockerfile.shell_commands import Command
+from auditor.dockerfile.stages import absolute_path, mounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class _Tool:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class Leftover:
     """What a step left in its layer: a tool's cache, or a package that it installed."""
 
     line: int
@@ -72,26 +72,30 @@ _ADVICE = "Clear it in the RUN that fills it, or keep it out of the layer with R
 _TOOLCHAIN = "Install, use and remove it in one RUN, or build in another stage and COPY --from what comes of it."
 
 
-def leftovers(step: Step, found: Sequence[Command], gone: Mapping[str, str]) -> Iterator[Left]:
+def leftovers(step: BuildStep, found: Sequence[Command], gone: Mapping[str, str]) -> Iterator[Leftover]:
     """Yield what the commands of a step leave behind; what lies in a mount or is cleared at once is not left."""
     line = step.instruction.line
     texts = [_text(command) for command in found]
     hidden = [
-        absolute(target, step.folder) for m in mounts(step.instruction) if (target := m.get("target") or m.get("dst"))
+        absolute_path(target, step.folder)
+        for m in mounts(step.instruction)
+        if (target := m.get("target") or m.get("dst"))
     ]
     for tool in _TOOLS:
         filled = any(tool.fills.search(text) for text in texts)
         mounted = any(covers(mount, path) or covers(path, mount) for mount in hidden for path in tool.paths)
         if filled and not mounted and not _clears(tool, texts, gone):
-            yield Left(line, tool)
+            yield Leftover(line, tool)
     deleted = {(manager, package) for command in found for manager, package in _packages(command, _REMOVES)}
     for command in found:
         for manager, package in _packages(command, _INSTALLS):
             if (manager, package) not in deleted:
-                yield Left(line, None, manager, package)
+                yield Leftover(line, None, manager, package)
 
 
-def undone(step: Step, found: Sequence[Command], gone: Mapping[str, str], left: Sequence[Left]) -> Iterator[Problem]:
+def cleared_later(
+    step: BuildStep, found: Sequence[Command], gone: Mapping[str, str], left: Sequence[Leftover]
+) -> Iterator[DockerfileProblem]:
     """Yield a problem for each thing that earlier steps left and this one clears without having filled it anew."""
     line = step.instruction.line
     texts = [_text(command) for command in found]
@@ -100,14 +104,14 @@ def undone(step: Step, found: Sequence[Command], gone: Mapping[str, str], left: 
         if tool and _clears(tool, texts, gone) and not any(tool.fills.search(text) for text in texts):
             fact = f"This clears the {tool.what} that line {item.line} filled: it stays in that layer"
             advice = _ADVICE.format(path=tool.paths[0])
-            yield Problem(Rule.LARGE_THEN_DELETED, line, Severity.MEDIUM, fact, advice)
+            yield DockerfileProblem(DockerfileRule.LARGE_THEN_DELETED, line, Severity.MEDIUM, fact, advice)
     deleted = {pair for command in found for pair in _packages(command, _REMOVES)}
     again = {pair for command in found for pair in _packages(command, _INSTALLS)}
     hits = [item for item in left if not item.tool and (item.manager, item.package) in deleted - again]
     if hits:
         names = ", ".join(dict.fromkeys(item.package for item in hits))
         fact = f"This removes {names}, which line {hits[0].line} installed: it stays in that layer"
-        yield Problem(Rule.LARGE_THEN_DELETED, line, Severity.MEDIUM, fact, _TOOLCHAIN)
+        yield DockerfileProblem(DockerfileRule.LARGE_THEN_DELETED, line, Severity.MEDIUM, fact, _TOOLCHAIN)
 
 
 def _text(command: Command) -> str:
