@@ -17,18 +17,18 @@ from auditor.core.version import __version__ as __version__
 if TYPE_CHECKING:
     from auditor.api.audit import Options, Report, audit
     from auditor.core.errors import AuditError
-    from auditor.core.model import Confidence, Finding, Severity, State
+    from auditor.core.finding import Confidence, Finding, Severity, State
     from auditor.pipeline import Audit
 
 _HOMES = {
     "Audit": "pipeline",
     "AuditError": "core.errors",
-    "Confidence": "core.model",
-    "Finding": "core.model",
+    "Confidence": "core.finding",
+    "Finding": "core.finding",
     "Options": "api.audit",
     "Report": "api.audit",
-    "Severity": "core.model",
-    "State": "core.model",
+    "Severity": "core.finding",
+    "State": "core.finding",
     "audit": "api.audit",
 }
 __all__ = [

@@ -15,9 +15,12 @@ from typing import Any, BinaryIO
 
 from auditor.advice.flatten_advice import FlattenAdvice, flatten_advice
 from auditor.advice.remedy import advice, recover_command
+from auditor.core.digests import Digest
+from auditor.core.entries import FileVersion, Skipped
 from auditor.core.errors import AuditError, Damaged, reason, without_logins
+from auditor.core.finding import Finding
 from auditor.core.globs import MASK, fits_masked
-from auditor.core.model import Digest, Finding, Platform, Skipped, Step, Version
+from auditor.core.image_config import HistoryStep, Platform
 from auditor.detect.rules import Ruleset
 from auditor.findings.collect import Stack, collect, display
 from auditor.findings.selection import Ignored, Selection
@@ -71,7 +74,7 @@ class Audit:
     records: Sequence[LayerRecord]
     trace: FileHistory
     stats: tuple[LayerStats, ...]
-    history: tuple[Step, ...]
+    history: tuple[HistoryStep, ...]
     step_layers: tuple[int | None, ...]
     findings: tuple[Finding, ...]
     hidden: HiddenFiles
@@ -83,7 +86,7 @@ class Audit:
     baseline: BaselineUse | None = None
     transient: bool = False
 
-    def step_of(self, layer: int) -> Step | None:
+    def step_of(self, layer: int) -> HistoryStep | None:
         """Return the step that made a layer, None where that is not known."""
         step = step_of_layer(self.step_layers, layer)
         return None if step is None else self.history[step]
@@ -261,7 +264,7 @@ def _nth_entries(stack: Stack, findings: Sequence[Finding]) -> dict[str, int]:
     entries: dict[int, set[int]] = {}
     for finding in hidden:
         entries.setdefault(finding.held_by[0].layer, set()).add(finding.held_by[0].entry)
-    nth: dict[Version, int] = {}
+    nth: dict[FileVersion, int] = {}
     for layer, wanted in entries.items():
         paths = stack.records[layer].listing.paths
         counts = dict.fromkeys((paths[entry] for entry in wanted), 0)
@@ -269,7 +272,7 @@ def _nth_entries(stack: Stack, findings: Sequence[Finding]) -> dict[str, int]:
             if paths[entry] in counts:
                 counts[paths[entry]] += 1
             if entry in wanted:
-                nth[Version(layer, entry)] = counts[paths[entry]]
+                nth[FileVersion(layer, entry)] = counts[paths[entry]]
     return {finding.id: nth[finding.held_by[0]] for finding in hidden}
 
 

@@ -13,7 +13,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from auditor.core.model import Confidence
+from auditor.core.finding import Confidence
 from auditor.detect.detect_secrets_plugins import plugin_rules
 from auditor.detect.rules import builtin_rules, select
 from auditor.findings.selection import Selection

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from auditor.core.model import Confidence, Finding, State
+from auditor.core.finding import Confidence, Finding, State
 from auditor.core.package_data import data_path
 from auditor.detect.rules import rule_files
 from auditor.pipeline import Audit

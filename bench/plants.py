@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
 
-from auditor.core.model import Confidence, State
+from auditor.core.finding import Confidence, State
 from auditor.detect.rules import Rule, load_file
 from auditor.rulebook.example_check import path_for
 from auditor.rulebook.examples import fill, outline

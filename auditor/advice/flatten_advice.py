@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from auditor.advice.exported import export_command
-from auditor.core.model import Finding, Version
+from auditor.core.entries import FileVersion
+from auditor.core.finding import Finding
 from auditor.images.source import Image
 from auditor.layers.file_history import FileHistory
 from auditor.layers.stats import HiddenFiles, bytes_without, visible_bytes
@@ -49,7 +50,7 @@ def flatten_advice(
     trace: FileHistory,
     sizes: Sequence[int],
     findings: Sequence[Finding],
-    holders: Sequence[Version],
+    holders: Sequence[FileVersion],
     hidden: HiddenFiles,
     config: Mapping[str, Any],
 ) -> FlattenAdvice:

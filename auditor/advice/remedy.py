@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from auditor.core.model import Finding, State
+from auditor.core.finding import Finding, State
 
 
 def recover_command(target: str, finding: Finding, nth: int | None) -> str | None:

@@ -10,9 +10,10 @@ from typing import Any, TypedDict, TypeVar, Unpack, cast
 
 from auditor.config import resolve
 from auditor.config.file import CONFIDENCES, FAIL_ON, Settings, load_settings
+from auditor.core.entries import Skipped
 from auditor.core.errors import UsageError
+from auditor.core.finding import Finding, Severity, State
 from auditor.core.limits import BY_NAME, Limits, within
-from auditor.core.model import Finding, Severity, Skipped, State
 from auditor.core.progress import Progress
 from auditor.detect.rules import Ruleset
 from auditor.findings.baseline import Baseline

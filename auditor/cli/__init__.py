@@ -109,9 +109,9 @@ def _called(arguments: list[str] | None, signals: Signals) -> Any:
 
 def _run(arguments: list[str] | None, signals: Signals) -> int:
     from auditor.core.errors import AuditError, reason
-    from auditor.core.process import keep_off_disk
+    from auditor.core.process import disable_core_dumps
 
-    keep_off_disk()
+    disable_core_dumps()
     try:
         status = _called(arguments, signals)
     except click.exceptions.Exit as exc:

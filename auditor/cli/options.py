@@ -14,8 +14,8 @@ import click
 from auditor.cli import completion
 from auditor.config import resolve
 from auditor.config.file import CONFIDENCES, FAIL_ON, Settings
+from auditor.core.finding import State
 from auditor.core.limits import BY_NAME
-from auditor.core.model import State
 from auditor.findings.selection import Selection
 
 if TYPE_CHECKING:

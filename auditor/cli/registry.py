@@ -17,7 +17,7 @@ from auditor.cli.examples import examples
 from auditor.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from auditor.core.model import Severity
+    from auditor.core.finding import Severity
     from auditor.fleet.notify import Notifier
     from auditor.fleet.rows import SweepRow
     from auditor.fleet.store import Store
@@ -180,7 +180,7 @@ def _last_sweep(store: Store, registry: str | None) -> SweepRow:
 
 
 def _status(sweep: SweepRow, fail_on: Severity | None, *, strict: bool) -> int:
-    from auditor.core.model import Severity
+    from auditor.core.finding import Severity
 
     counts = sweep.counts
     bad = fail_on is not None and any(counts[one] for one in Severity if one.rank >= fail_on.rank)

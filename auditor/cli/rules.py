@@ -11,7 +11,7 @@ import click
 from auditor.cli import EXIT_CLEAN, EXIT_FOUND, completion, options
 from auditor.cli.examples import examples
 from auditor.config import resolve
-from auditor.core.model import Severity
+from auditor.core.finding import Severity
 from auditor.detect.rules import Rule
 
 

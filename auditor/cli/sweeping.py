@@ -19,7 +19,7 @@ from auditor.config.file import Settings, load_settings
 from auditor.core.limits import within
 
 if TYPE_CHECKING:
-    from auditor.core.model import Severity
+    from auditor.core.finding import Severity
     from auditor.core.progress import Progress
     from auditor.detect.rules import Ruleset
     from auditor.findings.baseline import Baseline

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from auditor.codec.json_documents import folded, parse_object, spelled
+from auditor.core.digests import DiffID, Digest
+from auditor.core.entries import Skipped
 from auditor.core.errors import Damaged, ImageError
-from auditor.core.model import Config, DiffID, Digest, Platform, Skipped, Step
+from auditor.core.image_config import HistoryStep, ImageConfig, Platform
 
 INDEXES = (
     "application/vnd.oci.image.index.v1+json",
@@ -98,7 +100,7 @@ def parse_descriptors(values: Sequence[Any], what: str, skipped: list[Skipped] |
     return found
 
 
-def parse_config(data: bytes, what: str) -> Config:
+def parse_config(data: bytes, what: str) -> ImageConfig:
     """Parse an image config. Raises Damaged where its layers or history are malformed."""
     raw = spelled(parse_object(data, what), _CONFIG, what)
     rootfs, history = raw.get("rootfs") or {}, raw.get("history") or []
@@ -117,11 +119,11 @@ def parse_config(data: bytes, what: str) -> Config:
     except ImageError as exc:
         raise Damaged(f"{what}: rootfs.diff_ids: {exc}") from None
     steps = tuple(_step(item) for item in raw.get("history") or () if isinstance(item, dict))
-    return Config(parse_platform(raw), parsed, steps, raw)
+    return ImageConfig(parse_platform(raw), parsed, steps, raw)
 
 
-def _step(item: dict[str, Any]) -> Step:
-    return Step(
+def _step(item: dict[str, Any]) -> HistoryStep:
+    return HistoryStep(
         _optional(item.get("created")),
         _optional(item.get("created_by")),
         str(item.get("comment") or ""),

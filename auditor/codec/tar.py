@@ -15,24 +15,24 @@ from sys import getsizeof
 from typing import NamedTuple
 from zlib import adler32
 
+from auditor.core.entries import EntryKind
 from auditor.core.errors import Damaged
 from auditor.core.limits import Limits, current, named
-from auditor.core.model import Kind
 
 BLOCK = 512
 _MAX_ENTRY = 1 << 60  # one file; offsets of what follows it must fit into 63 bits
 _ZERO = bytes(BLOCK)
 _KINDS = {
-    ord("0"): Kind.FILE,
-    0: Kind.FILE,
-    ord("7"): Kind.FILE,  # "contiguous", a plain file everywhere
-    ord("S"): Kind.FILE,  # GNU sparse
-    ord("1"): Kind.HARDLINK,
-    ord("2"): Kind.SYMLINK,
-    ord("3"): Kind.CHAR,
-    ord("4"): Kind.BLOCK,
-    ord("5"): Kind.DIR,
-    ord("6"): Kind.FIFO,
+    ord("0"): EntryKind.FILE,
+    0: EntryKind.FILE,
+    ord("7"): EntryKind.FILE,  # "contiguous", a plain file everywhere
+    ord("S"): EntryKind.FILE,  # GNU sparse
+    ord("1"): EntryKind.HARDLINK,
+    ord("2"): EntryKind.SYMLINK,
+    ord("3"): EntryKind.CHAR,
+    ord("4"): EntryKind.BLOCK,
+    ord("5"): EntryKind.DIR,
+    ord("6"): EntryKind.FIFO,
 }
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL, _SPARSE = b"LKxgS"
 _EXTENSIONS = frozenset((_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL))
@@ -47,7 +47,7 @@ class Header(NamedTuple):
     """
 
     path: str
-    kind: Kind
+    kind: EntryKind
     size: int
     """Bytes of body in the tar; for a sparse file less than what the file system shows."""
     offset: int
@@ -85,7 +85,7 @@ class Header(NamedTuple):
     @property
     def device(self) -> tuple[int, int]:
         """Major and minor number; (0, 0) where the entry is no device, or its header is of a form without numbers."""
-        if self.kind not in (Kind.CHAR, Kind.BLOCK) or not is_extended(self.block):
+        if self.kind not in (EntryKind.CHAR, EntryKind.BLOCK) or not is_extended(self.block):
             return (0, 0)
         return number(self.block[329:337]), number(self.block[337:345])
 
@@ -275,11 +275,11 @@ def _endless(at: int) -> Damaged:
 def _entry(view: memoryview, at: int, base: int, block: bytes, pax: dict[str, str], name: str, link: str) -> Header:
     path = name or pax.get("path") or _block_name(block)
     link = link or pax.get("linkpath") or _text(block[157:257]) if block[156] in b"12" else ""
-    kind = _KINDS.get(block[156], Kind.FILE)
+    kind = _KINDS.get(block[156], EntryKind.FILE)
     if block[156] == 0 and path.endswith("/"):
-        kind = Kind.DIR  # as the oldest tars write directories
+        kind = EntryKind.DIR  # as the oldest tars write directories
     # Only files have a body, whatever the size field of the others says: POSIX, and Go's archive/tar.
-    size = int(pax.get("size") or number(block[124:136])) if kind is Kind.FILE else 0
+    size = int(pax.get("size") or number(block[124:136])) if kind is EntryKind.FILE else 0
     if not 0 <= size <= _MAX_ENTRY:
         raise ValueError
     if pax.get("GNU.sparse.name") and is_pax_sparse(pax):
@@ -294,7 +294,7 @@ def _entry(view: memoryview, at: int, base: int, block: bytes, pax: dict[str, st
         kind,
         size,
         base + start,
-        normalise(link) if kind is Kind.HARDLINK else link,
+        normalise(link) if kind is EntryKind.HARDLINK else link,
         block,
         pax,
         bytes(view[at + BLOCK : start]),

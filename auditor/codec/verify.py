@@ -7,8 +7,8 @@ import io
 from collections.abc import Callable
 from typing import BinaryIO
 
+from auditor.core.digests import Digest
 from auditor.core.errors import Damaged
-from auditor.core.model import Digest
 
 
 class HashingReader(io.RawIOBase):

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor.config.file import NEVER, Settings
+from auditor.core.finding import Confidence, Severity, State
 from auditor.core.limits import Limits
 from auditor.core.limits import of as limits_of
-from auditor.core.model import Confidence, Severity, State
 from auditor.detect.rules import Ruleset
 from auditor.findings.selection import Selection
 

@@ -1,4 +1,4 @@
-"""What becomes of this process's memory: how the C library hands it back, and that no core dump holds it."""
+"""Process settings: release of freed memory, no core dumps."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ _LARGE = 1 << 20
 
 
 def return_large_blocks() -> None:
-    """Have blocks of a megabyte and more given back to the system when they are freed.
+    """Return blocks of a megabyte and more to the system when they are freed.
 
-    By itself glibc learns from the first large block that is freed to keep all later ones, and a scan's memory grows
-    with what it once needed. Elsewhere nothing happens.
+    glibc raises its threshold after the first large block is freed and keeps all later ones, so that a scan's memory
+    stays at its peak. With another C library nothing happens.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
-def give_back() -> None:
-    """Hand back to the system what was freed in small blocks: after a scan that is half of all. Takes milliseconds."""
+def trim_heap() -> None:
+    """Return freed small blocks to the system: half of the heap after a scan. Takes milliseconds."""
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if malloc_trim is not None:
         malloc_trim(0)
 
 
-def keep_off_disk() -> None:
-    """Have no core dump written of this process, which would hold what was found.
+def disable_core_dumps() -> None:
+    """Disable core dumps of this process, which would contain the secrets found.
 
-    The limit is that for files; programs that the kernel pipes dumps to, as systemd-coredump, don't heed it: core(5).
-    So on Linux the process is not dumpable, which keeps other processes of the user from reading its memory too.
+    The limit covers dumps to files only; programs that the kernel pipes dumps to, such as systemd-coredump, ignore it:
+    core(5). On Linux the process is also marked as not dumpable, so that other processes of the user can't read its
+    memory.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     prctl = getattr(ctypes.CDLL(None), "prctl", None)

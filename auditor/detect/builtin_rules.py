@@ -10,7 +10,7 @@ from typing import Any
 
 from auditor.core import cache_keys
 from auditor.core.cache_folder import keep, read_kept
-from auditor.core.model import Confidence, Severity
+from auditor.core.finding import Confidence, Severity
 from auditor.core.package_data import data_path
 from auditor.detect.probe import Condition, Probe
 from auditor.detect.rules import Rule, builtin_rules, rule_files

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 
+from auditor.core.finding import Confidence
 from auditor.core.limits import current
-from auditor.core.model import Confidence, Secret
+from auditor.core.secret import Secret
 from auditor.detect.detect_secrets_plugins import load_plugins, secrets_in_line
 from auditor.detect.heuristics.file_class import FileClass, file_class
 from auditor.detect.heuristics.placeholder import is_placeholder

@@ -12,7 +12,7 @@ import functools
 import re
 from typing import TYPE_CHECKING, Any
 
-from auditor.core.model import Confidence, Severity
+from auditor.core.finding import Confidence, Severity
 from auditor.detect.rules import Rule
 
 if TYPE_CHECKING:

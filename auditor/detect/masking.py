@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from auditor.core.model import Secret
+from auditor.core.secret import Secret
 
 _KEY = 4
 

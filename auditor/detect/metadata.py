@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from auditor.core.image_config import ImageConfig
 from auditor.core.limits import current, named
-from auditor.core.model import Config
 
 Note = Callable[[str, str], None]
 """Told a place, and why not all was searched there."""
@@ -37,7 +37,7 @@ class Text:
 
 
 def texts(
-    config: Config,
+    config: ImageConfig,
     annotations: Mapping[str, str],
     documents: Mapping[str, Any],
     note: Note = lambda _, __: None,

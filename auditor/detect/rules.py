@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from auditor.core.errors import RuleError
-from auditor.core.model import Confidence, Severity
+from auditor.core.finding import Confidence, Severity
 from auditor.core.package_data import data_path
 from auditor.core.text import nearest
 from auditor.detect import checks, key_checks

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from auditor.core.model import Severity
+from auditor.core.finding import Severity
 from auditor.dockerfile.copied_files import is_whole_context
 from auditor.dockerfile.instructions import BuildStep, DockerfileProblem, DockerfileRule, Stage
 from auditor.dockerfile.shell_commands import commands

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from auditor.core.model import Severity
+from auditor.core.finding import Severity
 from auditor.detect.heuristics.file_class import FileClass, file_class
 from auditor.dockerfile.build_context import BuildContext, ContextFile
 from auditor.dockerfile.instructions import BuildStep, DockerfileProblem, DockerfileRule, Stage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from auditor.core.model import Severity
+from auditor.core.finding import Severity
 from auditor.dockerfile.instructions import DockerfileProblem, DockerfileRule, Stage
 from auditor.dockerfile.stages import StageGraph
 

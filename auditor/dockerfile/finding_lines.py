@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from auditor.core.model import Finding, Source
+from auditor.core.finding import Finding, SourceLine
 from auditor.dockerfile.instructions import Dockerfile
 from auditor.dockerfile.step_alignment import instruction_lines
 from auditor.layers.build_steps import step_of_layer
@@ -35,7 +35,7 @@ def _relative(name: str) -> str:
 def _sourced(audit: Audit, finding: Finding, lines: Sequence[int | None], name: str) -> Finding:
     step = _step(audit, finding)
     line = lines[step] if step is not None and step < len(lines) else None
-    return replace(finding, source=Source(name, line)) if line is not None else finding
+    return replace(finding, source=SourceLine(name, line)) if line is not None else finding
 
 
 def _step(audit: Audit, finding: Finding) -> int | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from auditor.core.model import Severity
+from auditor.core.finding import Severity
 from auditor.detect.confirm import Match
 from auditor.dockerfile.instructions import BuildStep, DockerfileProblem, DockerfileRule
 from auditor.dockerfile.secret_names import ValueStrength, is_literal, is_secret_name, value_strength

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from auditor.core.model import Severity
+from auditor.core.finding import Severity
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from auditor.core.model import Severity
+from auditor.core.finding import Severity
 from auditor.dockerfile.command_effects import covers
 from auditor.dockerfile.instructions import BuildStep, DockerfileProblem, DockerfileRule
 from auditor.dockerfile.shell_commands import Command

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from auditor.core.model import Severity
+from auditor.core.finding import Severity
 from auditor.core.text import plural, printable
 from auditor.dockerfile.instructions import DockerfileProblem
 

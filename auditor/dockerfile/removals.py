@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from auditor.core.model import Severity
+from auditor.core.finding import Severity
 from auditor.core.text import size as bytes_of
 from auditor.dockerfile.build_context import BuildContext
 from auditor.dockerfile.command_effects import command_effects, covers

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from auditor.core.model import Severity
+from auditor.core.finding import Severity
 from auditor.core.text import printable
 from auditor.core.version import __version__
 from auditor.dockerfile.instructions import DockerfileProblem, DockerfileRule

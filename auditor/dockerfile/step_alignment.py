@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from auditor.core.model import Step as Made
+from auditor.core.image_config import HistoryStep as Made
 from auditor.dockerfile.instructions import BuildStep, Dockerfile
 from auditor.dockerfile.parser import KEYWORDS
 from auditor.dockerfile.shell_commands import script

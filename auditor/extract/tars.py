@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from auditor.codec.tar import Header, Walker
+from auditor.core.entries import EntryKind
 from auditor.core.errors import Damaged
-from auditor.core.model import Kind
 from auditor.extract.budget import Room, is_transient
 from auditor.extract.content import Part, Source, source_of
 from auditor.extract.file_types import HEAD, STREAMED, kind_of
@@ -43,7 +43,7 @@ class _Tar:
                 walker.finish(self._at)
                 return
             for header in walker.feed(memoryview(self._window), self._base):
-                if header.kind is Kind.FILE and header.size:
+                if header.kind is EntryKind.FILE and header.size:
                     self._room.budget.member()
                     yield from self._file(header)
 

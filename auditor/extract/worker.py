@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 from auditor.core.limits import Limits, named
-from auditor.core.process import keep_off_disk
+from auditor.core.process import disable_core_dumps
 from auditor.extract import database, sevenzip
 from auditor.extract.budget import Budget, Exhausted, Room, is_transient
 from auditor.extract.content import Part
@@ -43,7 +43,7 @@ def limit(memory: int) -> None:
         (resource.RLIMIT_NOFILE, _MAX_FILES),
     ):
         resource.setrlimit(what, (most, most))
-    keep_off_disk()
+    disable_core_dumps()
 
 
 def _open(asked: dict[str, Any], data: bytes, out: IO[bytes]) -> None:

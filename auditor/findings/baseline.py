@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from auditor.core.model import Finding, State
+from auditor.core.finding import Finding, State
 from auditor.core.text import printable
 from auditor.core.yaml_file import Node, load
 from auditor.findings.selection import By, names_of, untagged

@@ -9,20 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from auditor.core.entries import Deleted, EntryKind, FileVersion, Overwritten, Skipped
+from auditor.core.finding import Confidence, Finding, Package, State
+from auditor.core.image_config import HistoryStep
 from auditor.core.limits import current, named
-from auditor.core.model import (
-    Confidence,
-    Deleted,
-    Finding,
-    Kind,
-    Overwritten,
-    Package,
-    Secret,
-    Skipped,
-    State,
-    Step,
-    Version,
-)
+from auditor.core.secret import Secret
 from auditor.detect.confirm import Match
 from auditor.detect.heuristics.file_class import FileClass, file_class
 from auditor.detect.hits import too_many
@@ -73,7 +64,7 @@ class Collected:
     """
 
     findings: list[Finding] = field(default_factory=list)
-    history: tuple[Step, ...] = ()
+    history: tuple[HistoryStep, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     shown: Callable[[str], str] = str
@@ -124,7 +115,7 @@ def _order(finding: Finding) -> tuple[object, ...]:
         -1 if finding.added_in is None else finding.added_in,
         finding.line or 0,
         finding.rule,
-        finding.secret.few,
+        finding.secret.fingerprint,
         finding.secret.masked,
     )
 
@@ -144,7 +135,7 @@ def _numbered(findings: Iterable[Finding]) -> list[Finding]:
 
 def finding_id(rule: str, place: str, member: str | None, secret: Secret) -> str:
     """Return an id that is the same on every machine and depends on no line or layer."""
-    text = "\0".join((rule, place, member or "", f"{secret.few:05x}"))
+    text = "\0".join((rule, place, member or "", f"{secret.fingerprint:05x}"))
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
@@ -164,15 +155,15 @@ def _escaped(text: str) -> str:
 class _Holding:
     """A name (an entry of its own or a hard link) of the file version `content`, which holds a secret."""
 
-    version: Version
-    content: Version
+    version: FileVersion
+    content: FileVersion
     match: LayerMatch
 
 
 def _in_files(
     stack: Stack,
     holdings: Iterable[_Holding],
-    history: Sequence[Step],
+    history: Sequence[HistoryStep],
     ruleset: Ruleset,
     shown: Callable[[str], str],
 ) -> Iterator[Finding]:
@@ -205,17 +196,17 @@ def _holdings(stack: Stack) -> Iterator[_Holding]:
     names = _names(stack)
     for layer, record in enumerate(stack.records):
         for match in record.matches:
-            own = Version(layer, match.entry)
+            own = FileVersion(layer, match.entry)
             for version in (own, *names.get(own, ())):
                 yield _Holding(version, own, match)
 
 
-def _names(stack: Stack) -> dict[Version, list[Version]]:
-    names: dict[Version, list[Version]] = {}
+def _names(stack: Stack) -> dict[FileVersion, list[FileVersion]]:
+    names: dict[FileVersion, list[FileVersion]] = {}
     for layer, record in enumerate(stack.records):
         for entry in record.listing.links:
-            if record.listing.kinds[entry] == Kind.HARDLINK:
-                name = Version(layer, entry)
+            if record.listing.kinds[entry] == EntryKind.HARDLINK:
+                name = FileVersion(layer, entry)
                 content = stack.trace.content(name)
                 if content is not None:
                     names.setdefault(content, []).append(name)
@@ -239,7 +230,7 @@ def _runs(trace: FileHistory, holdings: Sequence[_Holding]) -> Iterator[list[_Ho
 
 
 def _file_finding(
-    stack: Stack, history: Sequence[Step], rules: dict[str, Rule], path: str, run: Sequence[_Holding]
+    stack: Stack, history: Sequence[HistoryStep], rules: dict[str, Rule], path: str, run: Sequence[_Holding]
 ) -> Finding:
     last = run[-1].version
     match = max((h.match for h in run if h.version == last), key=lambda m: (rules[m.rule].specificity, -(m.line or 0)))
@@ -292,7 +283,7 @@ def provenance_confidence(confidence: Confidence, path: str, package: Package | 
     return order[max(confidence.rank - steps, 0)]
 
 
-def _step_text(stack: Stack, history: Sequence[Step], layer: int) -> str | None:
+def _step_text(stack: Stack, history: Sequence[HistoryStep], layer: int) -> str | None:
     step = step_of_layer(stack.step_layers, layer)
     return None if step is None else history[step].created_by
 
@@ -306,7 +297,10 @@ def _spoken(text: Text) -> str:
 
 
 def _in_metadata(
-    stack: Stack, history: Sequence[Step], found: Iterable[tuple[Text, list[Match]]], seal: Callable[[Secret], Secret]
+    stack: Stack,
+    history: Sequence[HistoryStep],
+    found: Iterable[tuple[Text, list[Match]]],
+    seal: Callable[[Secret], Secret],
 ) -> Iterator[Finding]:
     seen: set[tuple[str, Secret]] = set()
     settings = _settings(history)
@@ -321,7 +315,7 @@ def _in_metadata(
 
 
 def _metadata_finding(
-    stack: Stack, history: Sequence[Step], settings: Mapping[tuple[str, str], int], text: Text, item: Match
+    stack: Stack, history: Sequence[HistoryStep], settings: Mapping[tuple[str, str], int], text: Text, item: Match
 ) -> Finding:
     rule = item.rule
     step = text.step if text.step is not None else _setting_step(text, settings)
@@ -348,7 +342,7 @@ def _metadata_finding(
     )
 
 
-def _settings(history: Sequence[Step]) -> dict[tuple[str, str], int]:
+def _settings(history: Sequence[HistoryStep]) -> dict[tuple[str, str], int]:
     """Return the last step that sets a name, by ENV or LABEL and the last word of the name."""
     return {
         (instruction, name): at
@@ -359,7 +353,7 @@ def _settings(history: Sequence[Step]) -> dict[tuple[str, str], int]:
     }
 
 
-def _header_finding(stack: Stack, history: Sequence[Step], secret: HeaderSecret) -> Finding:
+def _header_finding(stack: Stack, history: Sequence[HistoryStep], secret: HeaderSecret) -> Finding:
     rule, item = secret.found.rule, secret.found
     return Finding(
         id=finding_id(rule.id, _NUMBER.sub("[]", secret.where), None, secret.secret),
@@ -400,8 +394,8 @@ def _step_inherited(stack: Stack, step: int) -> bool:
 
 
 def _masked_history(
-    history: Sequence[Step], found: Iterable[tuple[Text, list[Match]]], shown: Callable[[str], str]
-) -> tuple[Step, ...]:
+    history: Sequence[HistoryStep], found: Iterable[tuple[Text, list[Match]]], shown: Callable[[str], str]
+) -> tuple[HistoryStep, ...]:
     """Mask every secret in the history's texts, those of low confidence too. What was not searched is not shown."""
     most = current().text_bytes
     masked = [

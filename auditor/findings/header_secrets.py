@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
+from auditor.core.entries import FileVersion, Skipped
 from auditor.core.limits import current, named
-from auditor.core.model import Secret, Skipped, Version
+from auditor.core.secret import Secret
 from auditor.detect.confirm import Match
 from auditor.layers.file_history import FileHistory
 from auditor.scan import LayerRecord, Scanner
@@ -36,7 +37,7 @@ class HeaderSecret:
     secret: Secret
     added_in: int
     hidden_in: int | None
-    held_by: tuple[Version, ...]
+    held_by: tuple[FileVersion, ...]
 
 
 def in_headers(
@@ -69,7 +70,7 @@ def in_headers(
     for (path, part, secret), own in held.items():
         for run in _runs(trace, own):
             layer, _, found = run[0]
-            held_by = tuple(Version(at, name.entry) for at, name, _ in run if name.entry is not None)
+            held_by = tuple(FileVersion(at, name.entry) for at, name, _ in run if name.entry is not None)
             where = f"layers[{layer}].{_place(part, path, shown)}"
             yield HeaderSecret(where, path, found, secret, layer, _hidden_in(trace, held_by), held_by)
 
@@ -97,7 +98,7 @@ def _runs(trace: FileHistory, own: Sequence[tuple[int, Name, Match]]) -> Iterato
     yield run
 
 
-def _hidden_in(trace: FileHistory, held_by: Sequence[Version]) -> int | None:
+def _hidden_in(trace: FileHistory, held_by: Sequence[FileVersion]) -> int | None:
     layers = [trace.hidden_in(version.layer, version.entry) for version in held_by]
     return None if not layers or None in layers else max(layer for layer in layers if layer is not None)
 

@@ -9,8 +9,8 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import PurePath
 
+from auditor.core.finding import Confidence, Finding, Severity, State
 from auditor.core.globs import Globs
-from auditor.core.model import Confidence, Finding, Severity, State
 from auditor.images.source import Image
 from auditor.registry.reference import is_id
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from auditor.codec.descriptors import Descriptor, platform_matches
+from auditor.core.digests import Digest
 from auditor.core.errors import NotFound
-from auditor.core.model import Digest, Platform
+from auditor.core.image_config import Platform
 from auditor.fleet.manifests import Leaf, known_leaves, known_times, made
 from auditor.fleet.store import Store
 from auditor.images import index, manifest

@@ -20,7 +20,7 @@ from auditor.core.cache_folder import cache_folder
 from auditor.core.cache_keys import RECORDS
 from auditor.core.errors import Unreachable
 from auditor.core.limits import current, within
-from auditor.core.process import keep_off_disk
+from auditor.core.process import disable_core_dumps
 from auditor.core.version import __version__
 from auditor.detect.rules import Ruleset
 from auditor.fleet.dask_rate import ClusterRate
@@ -80,7 +80,7 @@ class Session(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Make what the tasks share. A worker that is not as it must be says so in the tasks that it is given."""
-        keep_off_disk()
+        disable_core_dumps()
         self._address = worker.address
         self._rate = ClusterRate(self._source.host, self._source.rate, worker) if self._source.rate else None
         self._unfit = Versions.of(self._ruleset).differences(self._wanted)

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from auditor.core.digests import Digest
 from auditor.core.errors import Damaged
-from auditor.core.model import Digest
 from auditor.detect.rules import Ruleset
 from auditor.registry.authentication import Login
 from auditor.registry.client import Client

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
+from auditor.core.digests import Digest
 from auditor.core.errors import AuditError, Damaged
-from auditor.core.model import Digest
 from auditor.core.progress import Progress
 from auditor.fleet import ledger
 from auditor.fleet.engine import Engine, Task

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from auditor.codec.descriptors import Descriptor
-from auditor.core.model import Finding
+from auditor.core.finding import Finding
 from auditor.core.text import printable
 from auditor.fleet import schema as t
 from auditor.fleet.manifests import Leaf, chunks, made, put_manifest
@@ -159,7 +159,7 @@ def _finding_row(audit: Audit, finding: Finding) -> dict[str, Any]:
         "place": None if finding.where is None else printable(finding.where),
         "line": finding.line,
         "masked": printable(finding.secret.masked),
-        "secret": finding.secret.identity,
+        "secret": finding.secret.hmac,
         "layer": None if held is None else audit.image.layers[held].digest or audit.records[held].digest,
         "added_in": finding.added_in,
         "hidden_in": finding.hidden_in,

@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from auditor.codec.descriptors import Descriptor
-from auditor.core.model import Digest, Platform
+from auditor.core.digests import Digest
+from auditor.core.image_config import Platform
 from auditor.core.text import printable
 from auditor.detect.message_masking import masked_line
 from auditor.fleet import schema as t

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 
-from auditor.core.model import Severity
+from auditor.core.finding import Severity
 from auditor.fleet.rows import SweepRow
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_1_0_0

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from auditor.core.errors import UsageError
-from auditor.core.model import Severity
+from auditor.core.finding import Severity
 from auditor.core.text import plural, printable, shortened
 from auditor.fleet import queries
 from auditor.fleet.rows import FindingRow, SweepRow

@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from auditor.core.model import Severity
+from auditor.core.finding import Severity
 from auditor.core.package_data import data_path
 from auditor.core.text import plural, printable, shortened, size
 from auditor.fleet import queries

@@ -28,7 +28,7 @@ from typing import Any
 
 from sqlalchemy import Select, and_, func, select
 
-from auditor.core.model import Severity, State
+from auditor.core.finding import Severity, State
 from auditor.fleet import schema as t
 from auditor.fleet.rows import (
     FindingRow,

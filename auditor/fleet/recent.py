@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from cachetools import LRUCache
 
 from auditor.codec.descriptors import Descriptor
-from auditor.core.model import Digest
+from auditor.core.digests import Digest
 from auditor.registry.client import Client
 from auditor.registry.repository import Repository
 from auditor.scan import LayerRecord

@@ -7,7 +7,7 @@ import time
 
 from sqlalchemy import delete, func, select, update
 
-from auditor.core.model import DiffID, Digest
+from auditor.core.digests import DiffID, Digest
 from auditor.fleet import schema as t
 from auditor.fleet.store import Store, put
 from auditor.store.layer_store import Blob

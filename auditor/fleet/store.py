@@ -3,7 +3,7 @@
     store = Store(url)                        # opened, made or brought up to date
     store.read(lambda c: c.execute(...))      # one transaction; run again while the database is away
     store.write(...)
-    store.key                                 # seals secrets: model.Secret.sealed
+    store.key                                 # key of the HMACs of secrets: core.secret.Secret
 
 Any number of processes may use it at a time.
 """

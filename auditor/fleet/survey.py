@@ -11,8 +11,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from auditor.core.digests import Digest
 from auditor.core.errors import AuditError, ImageError, NotFound, StoreError, Unauthorized, Unreachable
-from auditor.core.model import Digest
 from auditor.fleet.candidates import Candidate, grouped, parts_of
 from auditor.fleet.catalog import Wanted, newest, tags_wanted
 from auditor.fleet.concurrency import ConcurrencyLimit

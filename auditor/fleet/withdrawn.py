@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, or_, select
 
-from auditor.core.model import Platform
+from auditor.core.image_config import Platform
 from auditor.fleet import schema as t
 from auditor.fleet.manifests import chunks, platform_of
 from auditor.fleet.spans import Sweep, close, extend

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from auditor.core.model import Finding
+from auditor.core.finding import Finding
 from auditor.core.text import plural, printable
 from auditor.dockerfile.instructions import DockerfileProblem
 from auditor.findings.selection import bare

@@ -11,8 +11,8 @@ from pathlib import Path
 from auditor.config.file import Settings
 from auditor.core import cache_keys
 from auditor.core.errors import AuditError, EngineUnusable, NotFound, Unreachable
+from auditor.core.finding import Severity
 from auditor.core.limits import AUDITS
-from auditor.core.model import Severity
 from auditor.detect.engines import MADE_BY
 from auditor.dockerfile.instructions import DockerfileProblem
 from auditor.findings.selection import fails, fits

@@ -21,9 +21,10 @@ from auditor.codec.file_slices import Content, FileSlice, HeldFile
 from auditor.codec.json_documents import Tally, folded, parse_json, parse_object, spelled
 from auditor.codec.tar import BLOCK, Header, Walker, is_header, normalise, padded
 from auditor.codec.verify import sha256, verified_document
+from auditor.core.digests import Digest
+from auditor.core.entries import EntryKind, Skipped
 from auditor.core.errors import Damaged, ImageError, NotAnImage, NotFound
 from auditor.core.limits import current, named
-from auditor.core.model import Digest, Kind, Skipped
 from auditor.images import manifest
 from auditor.images.manifest import Origin
 from auditor.images.members import Held, Member, Members
@@ -89,7 +90,7 @@ def _index(file: HeldFile, what: str) -> Members:
 def _pass(stream: BinaryIO, what: str, visit: Visit) -> Members:
     members, kept, limits = Members(what), 0, current()
     for header, body in walk_stream(stream, what):
-        if header.kind is not Kind.FILE:
+        if header.kind is not EntryKind.FILE:
             members.add(header, None)
             continue
         reader = io.BufferedReader(body, 1 << 16)

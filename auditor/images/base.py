@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from auditor.core.digests import DiffID
 from auditor.core.errors import AuditError, EngineUnusable, ImageError, NotFound, Unreachable, UsageError
-from auditor.core.model import DiffID
 from auditor.images.manifest import Origin
 from auditor.images.resolve import open_target
 from auditor.images.source import Image

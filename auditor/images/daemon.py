@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from auditor.codec.compression import decompressed
+from auditor.core.digests import DiffID
 from auditor.core.errors import Damaged, ImageError, NotFound, Unreachable
-from auditor.core.model import DiffID, Step
+from auditor.core.image_config import HistoryStep
 from auditor.images import archive
 from auditor.images.archive import Visit
 from auditor.images.engine import engine
@@ -54,7 +55,7 @@ def read_container(name: str, origin: Origin, visit: Visit | None) -> tuple[Imag
     content = WritableLayer(container["Id"])
     layer = Layer(content, None, None, None)
     command = " ".join([container.get("Path") or "", *(container.get("Args") or [])]).strip()
-    step = Step(container.get("Created"), command, f"writable layer of container {name}", empty=False)
+    step = HistoryStep(container.get("Created"), command, f"writable layer of container {name}", empty=False)
     return tuple(
         replace(
             image,
@@ -71,7 +72,7 @@ def _visited(layer: Layer, content: WritableLayer, visit: Visit, origin: Origin)
         return replace(layer, content=Passed(visit(stream, f"{origin.target}: writable layer", None)))
 
 
-def _running(image: Image, container: dict[str, Any], step: Step) -> dict[str, Any]:
+def _running(image: Image, container: dict[str, Any], step: HistoryStep) -> dict[str, Any]:
     """Return the config that `docker commit` would write: the image's, with the container's own on top."""
     history = [*(image.config.raw.get("history") or []), {"created_by": step.created_by, "comment": step.comment}]
     return {**image.config.raw, "config": container.get("Config") or {}, "history": history}

@@ -9,9 +9,10 @@ from typing import Any, Protocol
 from auditor.codec.descriptors import INDEXES, MANIFESTS, Descriptor, parse_descriptors, platform_matches, strings
 from auditor.codec.file_slices import Content
 from auditor.codec.json_documents import folded, parse_object, spelled
+from auditor.core.digests import Digest
+from auditor.core.entries import Skipped
 from auditor.core.errors import Damaged, NotFound
 from auditor.core.limits import current, named
-from auditor.core.model import Digest, Skipped
 from auditor.images.source import Listed, Passed
 
 CACHE_CONFIG = "application/vnd.buildkit.cacheconfig.v0"

@@ -21,9 +21,11 @@ from auditor.codec.descriptors import (
     strings,
 )
 from auditor.codec.json_documents import Documents, Tally, parse_json, parse_object, quiet_json, spelled
+from auditor.core.digests import DiffID
+from auditor.core.entries import Skipped
 from auditor.core.errors import Damaged, ImageError, NotFound, Unreachable
+from auditor.core.image_config import ImageConfig, Platform
 from auditor.core.limits import current, named
-from auditor.core.model import Config, DiffID, Platform, Skipped
 from auditor.images.index import CACHE_CONFIG, MANIFEST_KEYS, Found, Store, Top, gathered
 from auditor.images.source import Image, Layer, Listed
 
@@ -184,7 +186,7 @@ def _image(store: Store, leaf: Found, origin: Origin, tally: Tally, top: Top) ->
         origin.transport,
         config.digest if config else None,
         descriptor.digest,
-        Config(descriptor.platform, (), (), {}),
+        ImageConfig(descriptor.platform, (), (), {}),
         (*(_blob(store, layer) for layer in layers), *plain),
         documents=Documents({**({"config": document} if is_json and document != b"{}" else {}), **around}),
         stacked=False,

@@ -9,9 +9,9 @@ from typing import BinaryIO
 
 from auditor.codec.file_slices import FileSlice
 from auditor.codec.tar import Header, normalise
+from auditor.core.entries import EntryKind
 from auditor.core.errors import Damaged
 from auditor.core.limits import current, named
-from auditor.core.model import Kind
 from auditor.images.source import Passed
 
 _MAX_HOPS = 40
@@ -50,15 +50,15 @@ class Members:
         if path is None:
             return
         match header.kind:
-            case Kind.FILE if member is not None:
+            case EntryKind.FILE if member is not None:
                 self._links.pop(path, None)
                 self._files[path] = member
-            case Kind.SYMLINK:
+            case EntryKind.SYMLINK:
                 self._files.pop(path, None)
                 self._links[path] = header.link
-            case Kind.HARDLINK:
+            case EntryKind.HARDLINK:
                 self._link(path, header.link)
-            case Kind.DIR:
+            case EntryKind.DIR:
                 self._links.pop(path, None)
             case _:
                 pass

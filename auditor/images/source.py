@@ -8,7 +8,9 @@ from typing import Any
 
 from auditor.codec.file_slices import Content
 from auditor.codec.json_documents import Documents
-from auditor.core.model import Config, DiffID, Digest, Skipped
+from auditor.core.digests import DiffID, Digest
+from auditor.core.entries import Skipped
+from auditor.core.image_config import ImageConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Image:
     transport: str
     id: Digest | None
     digest: Digest | None
-    config: Config = field(repr=False)  # holds texts with their secrets, as do annotations and documents
+    config: ImageConfig = field(repr=False)  # holds texts with their secrets, as do annotations and documents
     layers: tuple[Layer, ...]
     names: tuple[str, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from auditor.core.model import Step
+from auditor.core.image_config import HistoryStep
 
 
-def layers_of_steps(history: Sequence[Step], layers: int) -> tuple[int | None, ...]:
+def layers_of_steps(history: Sequence[HistoryStep], layers: int) -> tuple[int | None, ...]:
     """Return for each step the index of its layer, None for empty steps.
 
     Where the steps that claim a layer are not as many as the layers, nobody can say which is which: all None.

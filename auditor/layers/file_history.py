@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
-from auditor.core.model import Deleted, Fate, Kind, Overwritten, Version, Visible
+from auditor.core.entries import Deleted, EntryKind, FileVersion, Overwritten, VersionState, Visible
 from auditor.layers.listing import Listing
 
 _NEVER = 1 << 30  # above every layer
@@ -24,7 +24,7 @@ class FileHistory:
         """FileHistory layers that lie on one another; with `stacked` false each by itself, as an artifact's blobs."""
         self.layers = layers
         self._by_path: list[dict[str, list[int]]] | None = None
-        self._contents: dict[Version, Version | None] = {}  # of hard links
+        self._contents: dict[FileVersion, FileVersion | None] = {}  # of hard links
         # For each entry the layer that hides it, _NEVER while it is visible; ~layer where that one holds the path anew.
         self._hidden = [array("i", bytes(4 * len(layer))) for layer in layers]
         above = _Above()
@@ -33,7 +33,7 @@ class FileHistory:
             if not stacked:
                 above = _Above()
 
-    def fate(self, layer: int, entry: int) -> Fate:
+    def fate(self, layer: int, entry: int) -> VersionState:
         """Return what became of an entry."""
         by, anew = self.hidden_by(layer, entry)
         if by is None:
@@ -49,28 +49,30 @@ class FileHistory:
         """Return the layer that hides an entry, None while it is visible."""
         return self.hidden_by(layer, entry)[0]
 
-    def visible(self) -> dict[str, Version]:
+    def visible(self) -> dict[str, FileVersion]:
         """Return the final tree: every visible path but the root, with the entry that makes it.
 
         A folder that no entry names, only the paths below it, is left out; `implied_folders` gives those.
         """
-        tree: dict[str, Version] = {}
+        tree: dict[str, FileVersion] = {}
         for index, layer in enumerate(self.layers):
             hidden = self._hidden[index]
             for entry, path in enumerate(layer.paths):
                 if path and hidden[entry] == _NEVER:
-                    tree[path] = Version(index, entry)
+                    tree[path] = FileVersion(index, entry)
         return tree
 
-    def content(self, version: Version) -> Version | None:
+    def content(self, version: FileVersion) -> FileVersion | None:
         """Follow a hard link to the entry that holds the bytes: in its own layer, else visible below it.
 
         None where it leads nowhere or to no file.
         """
-        links: list[Version] = []
-        at: Version | None = version
+        links: list[FileVersion] = []
+        at: FileVersion | None = version
         # Each link leads to an entry before it: this ends.
-        while at is not None and at not in self._contents and self.layers[at.layer].kinds[at.entry] == Kind.HARDLINK:
+        while (
+            at is not None and at not in self._contents and self.layers[at.layer].kinds[at.entry] == EntryKind.HARDLINK
+        ):
             links.append(at)
             at = self._lookup(self.layers[at.layer].links[at.entry], at)
         content = None if at is None else self._contents.get(at, at)
@@ -79,19 +81,19 @@ class FileHistory:
         if content is None:
             return None
         listing = self.layers[content.layer]
-        has_body = listing.kinds[content.entry] == Kind.FILE or listing.sizes[content.entry]
+        has_body = listing.kinds[content.entry] == EntryKind.FILE or listing.sizes[content.entry]
         return content if has_body else None
 
-    def _lookup(self, path: str, link: Version) -> Version | None:
+    def _lookup(self, path: str, link: FileVersion) -> FileVersion | None:
         entries = self._targets(link.layer).get(path, [])
         earlier = bisect_left(entries, link.entry)
         if earlier:
-            return Version(link.layer, entries[earlier - 1])
+            return FileVersion(link.layer, entries[earlier - 1])
         for layer in range(link.layer - 1, -1, -1):
             if entries := self._targets(layer).get(path, []):
                 hidden = self.hidden_in(layer, entries[-1])  # the layer itself hides those before
                 if hidden is None or hidden >= link.layer:
-                    return Version(layer, entries[-1])
+                    return FileVersion(layer, entries[-1])
         return None
 
     def _targets(self, layer: int) -> dict[str, list[int]]:
@@ -101,7 +103,7 @@ class FileHistory:
                 listing.links[entry]
                 for listing in self.layers
                 for entry in listing.links
-                if listing.kinds[entry] == Kind.HARDLINK
+                if listing.kinds[entry] == EntryKind.HARDLINK
             }
             self._by_path = [_positions(listing, wanted) for listing in self.layers]
         return self._by_path[layer]
@@ -135,17 +137,17 @@ class _Above:
         replaced: list[tuple[dict[str, int], str, int | None]] = []
         for entry in range(len(listing) - 1, -1, -1):
             path, kind = listing.paths[entry], listing.kinds[entry]
-            if not path and kind == Kind.DIR:
+            if not path and kind == EntryKind.DIR:
                 hidden[entry] = _NEVER
                 continue
-            if kind == Kind.WHITEOUT:
+            if kind == EntryKind.WHITEOUT:
                 hidden[entry] = index  # shown by no engine
                 if path not in listing.whiteouts:  # a body alone
                     continue
                 noted = self._removes  # a device, which takes the place of an entry before it in the tar
             else:
-                noted = self._folders if kind == Kind.DIR else self._files
-                hidden[entry] = by = self._hidden_by(path, kind == Kind.DIR)
+                noted = self._folders if kind == EntryKind.DIR else self._files
+                hidden[entry] = by = self._hidden_by(path, kind == EntryKind.DIR)
                 if by in (index, ~index):
                     replaced.append((noted, path, noted.get(path)))
             self._note(path, noted, index)
@@ -200,7 +202,7 @@ class _Above:
             parent = parent.rpartition("/")[0]
 
 
-def implied_folders(tree: dict[str, Version]) -> Iterator[str]:
+def implied_folders(tree: dict[str, FileVersion]) -> Iterator[str]:
     """Yield the folders of a tree that no entry names."""
     seen: set[str] = set()
     for path in tree:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Self
 
 from auditor.codec.tar import Header, normalise
-from auditor.core.model import Kind
+from auditor.core.entries import EntryKind
 
 _XATTR = "SCHILY.xattr."
 _NUMBERS = frozenset(("size", "mtime", "atime", "ctime", "uid", "gid"))
@@ -52,7 +52,7 @@ class HeaderTexts:
         own = _text(block[:100])
         if own.strip("./") not in header.path:
             self._add("header.name", own, entry)  # which another header overrides
-        if header.kind in (Kind.SYMLINK, Kind.HARDLINK):
+        if header.kind in (EntryKind.SYMLINK, EntryKind.HARDLINK):
             if not linked:
                 self._add("link", header.link, entry)
             link = _text(block[157:257])

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO, cast
 from auditor.codec.compression import compression_of, decompressed
 from auditor.codec.tar import BLOCK, Header, Walker, is_header
 from auditor.codec.verify import HashingReader
+from auditor.core.digests import DiffID, Digest
 from auditor.core.errors import Damaged
-from auditor.core.model import DiffID, Digest
 from auditor.layers.listing import Listing, plain_file
 
 _CHUNK = 1 << 18

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from auditor.codec.tar import Header
-from auditor.core.model import Kind
+from auditor.core.entries import EntryKind
 from auditor.layers.header_texts import HeaderTexts
 from auditor.layers.path_resolver import PathResolver
 
@@ -51,8 +51,8 @@ class Listing:
     def add(self, header: Header) -> None:
         """Append an entry, or note what it removes. How many there may be, the walker of the tar says."""
         entry, path = len(self.paths), self._resolver.real(header.path)
-        if header.kind is Kind.FILE and path and WHITEOUT not in path and path not in self._resolver.noted:
-            self._append(path, Kind.FILE, header)
+        if header.kind is EntryKind.FILE and path and WHITEOUT not in path and path not in self._resolver.noted:
+            self._append(path, EntryKind.FILE, header)
         else:
             self._add(path, header)
         self.texts.note(header, entry if len(self.paths) > entry else None, linked=entry in self.links)
@@ -61,32 +61,34 @@ class Listing:
         kind, link = header.kind, header.link
         if WHITEOUT in path and self._removes(path):
             if header.size:  # never extracted, and still in the tar
-                self._append(path, Kind.WHITEOUT, header)
+                self._append(path, EntryKind.WHITEOUT, header)
             return
-        if not path and kind is not Kind.DIR:  # nothing but a folder can be the root: engines pass it over
+        if not path and kind is not EntryKind.DIR:  # nothing but a folder can be the root: engines pass it over
             if header.size:
-                self._append(path, Kind.WHITEOUT, header)
+                self._append(path, EntryKind.WHITEOUT, header)
             return
         target = None
-        if kind is Kind.SYMLINK:
+        if kind is EntryKind.SYMLINK:
             self.links[len(self.paths)] = target = link
-        elif kind is Kind.HARDLINK:
+        elif kind is EntryKind.HARDLINK:
             self.links[len(self.paths)] = link = self._resolver.real(link)
             target = self._resolver.link_at(link)
-        if (kind is Kind.CHAR and header.device == (0, 0)) or (kind is Kind.HARDLINK and link in self.whiteouts):
-            kind = Kind.WHITEOUT
+        if (kind is EntryKind.CHAR and header.device == (0, 0)) or (
+            kind is EntryKind.HARDLINK and link in self.whiteouts
+        ):
+            kind = EntryKind.WHITEOUT
             self.links.pop(len(self.paths), None)
             self.whiteouts[path] = None
-        elif kind is Kind.DIR:
+        elif kind is EntryKind.DIR:
             # A folder made where a whiteout stood is a new folder, through which those of lower layers show.
             if path in self.whiteouts:
                 del self.whiteouts[path]
             if header.pax.get(_OPAQUE_XATTR) == "y" and path:
                 self.opaque.append(path)
-        self._resolver.put(path, target, folder=kind is Kind.DIR)
+        self._resolver.put(path, target, folder=kind is EntryKind.DIR)
         self._append(path, kind, header)
 
-    def _append(self, path: str, kind: Kind, header: Header) -> None:
+    def _append(self, path: str, kind: EntryKind, header: Header) -> None:
         self.paths.append(path)
         self.kinds.append(kind)
         self.sizes.append(header.size)
@@ -122,7 +124,7 @@ class Listing:
 
     def files(self) -> Iterator[int]:
         """Yield the entries that have content of their own."""
-        return (entry for entry, kind in enumerate(self.kinds) if kind == Kind.FILE)
+        return (entry for entry, kind in enumerate(self.kinds) if kind == EntryKind.FILE)
 
 
 def listing_of(headers: Iterable[Header]) -> Listing:
@@ -147,7 +149,7 @@ def overlay_attributes(header: Header) -> tuple[str, ...]:
 
 def plain_file(path: str, size: int) -> Listing:
     """Return the listing of a blob that is no tar: one file."""
-    listing = Listing([path], bytearray([Kind.FILE]))
+    listing = Listing([path], bytearray([EntryKind.FILE]))
     listing.sizes.append(size)
     listing.offsets.append(0)
     return listing

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from auditor.codec.tar import BLOCK, padded
-from auditor.core.model import Kind, Version
+from auditor.core.entries import EntryKind, FileVersion
 from auditor.layers.file_history import FileHistory
 from auditor.layers.listing import Listing
 
@@ -31,7 +31,7 @@ class HiddenFiles:
 
     count: int
     bytes: int
-    largest: tuple[Version, ...]
+    largest: tuple[FileVersion, ...]
 
 
 def layer_stats(trace: FileHistory) -> tuple[LayerStats, ...]:
@@ -41,7 +41,7 @@ def layer_stats(trace: FileHistory) -> tuple[LayerStats, ...]:
     overwritten, deleted, hidden = [0 for _ in layers], [0 for _ in layers], [0 for _ in layers]
     for layer, listing in enumerate(trace.layers):
         for entry, kind in enumerate(listing.kinds):
-            if kind == Kind.DIR:
+            if kind == EntryKind.DIR:
                 continue
             entries[layer] += 1
             by, anew = trace.hidden_by(layer, entry)
@@ -74,7 +74,7 @@ def hidden_files(trace: FileHistory, largest: int = 20) -> HiddenFiles:
                 elif item > heap[0]:
                     heapq.heapreplace(heap, item)
     order = sorted(heap, reverse=True)
-    return HiddenFiles(count, total, tuple(Version(-layer, -entry) for _, layer, entry in order))
+    return HiddenFiles(count, total, tuple(FileVersion(-layer, -entry) for _, layer, entry in order))
 
 
 def visible_bytes(trace: FileHistory, lowest: int = 0) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from auditor.core.model import Kind, Version
+from auditor.core.entries import EntryKind, FileVersion
 from auditor.layers.listing import Listing
 
 
@@ -24,8 +24,8 @@ class Inode:
     `content` is None for a hard link that leads nowhere.
     """
 
-    content: Version | None
-    metas: list[Version]
+    content: FileVersion | None
+    metas: list[FileVersion]
 
 
 @dataclass(slots=True, eq=False)
@@ -36,14 +36,14 @@ class Node:
     ever led: any other file is its entry, for there is a node for each of a hundred thousand files.
     """
 
-    entry: Version | None
+    entry: FileVersion | None
     inode: Inode | None = None
     children: dict[str, Node] | None = None
     layer: int = -1
     opaque: bool = False
 
     @property
-    def content(self) -> Version | None:
+    def content(self) -> FileVersion | None:
         """The entry that holds a file's bytes; None for folders, and for hard links that lead nowhere."""
         return None if self.children is not None else self.inode.content if self.inode else self.entry
 
@@ -53,7 +53,7 @@ class Node:
         return self.entry is None and self.children is None
 
 
-def folder(entry: Version | None, layer: int) -> Node:
+def folder(entry: FileVersion | None, layer: int) -> Node:
     """Return a folder without content."""
     return Node(entry, None, {}, layer)
 
@@ -67,7 +67,7 @@ class Tree:
     """
 
     root: Node = field(default_factory=lambda: folder(None, -1))
-    targets: dict[Version, Version | None] = field(default_factory=dict)
+    targets: dict[FileVersion, FileVersion | None] = field(default_factory=dict)
     """Of every hard link the entry that held the bytes when it was unpacked."""
 
     def apply(self, number: int, listing: Listing) -> None:
@@ -143,9 +143,9 @@ class _Layer:
         """Return the layer's own tree."""
         for entry, path in enumerate(self._listing.paths):
             if path:
-                self._put(Version(self._number, entry), path)
-            elif self._listing.kinds[entry] == Kind.DIR:
-                self._root.entry = Version(self._number, entry)
+                self._put(FileVersion(self._number, entry), path)
+            elif self._listing.kinds[entry] == EntryKind.DIR:
+                self._root.entry = FileVersion(self._number, entry)
         for path in self._listing.opaque:
             if not self._is_blocked(path):
                 self._folder(path).opaque = True
@@ -165,27 +165,27 @@ class _Layer:
             node = node.children.get(name)
         return node is not None and node.children is None
 
-    def _put(self, version: Version, path: str) -> None:
+    def _put(self, version: FileVersion, path: str) -> None:
         kind = self._listing.kinds[version.entry]
-        if kind == Kind.WHITEOUT and path not in self._listing.whiteouts:
+        if kind == EntryKind.WHITEOUT and path not in self._listing.whiteouts:
             return  # a marker's body, which is not extracted
         siblings, name = self._parent(path)
         old = siblings.get(name)
-        if kind == Kind.DIR and old is not None and old.children is not None:
+        if kind == EntryKind.DIR and old is not None and old.children is not None:
             old.entry = version
             return
         if old is not None and old.children is not None:
             self._folders = {"": self._root}
-        if kind == Kind.DIR:
+        if kind == EntryKind.DIR:
             siblings[name] = folder(version, self._number)
-        elif kind == Kind.WHITEOUT:
+        elif kind == EntryKind.WHITEOUT:
             siblings[name] = Node(None)
         else:
             siblings.pop(name, None)
-            inode = self._linked(version) if kind == Kind.HARDLINK else None
+            inode = self._linked(version) if kind == EntryKind.HARDLINK else None
             siblings[name] = Node(version, inode)
 
-    def _linked(self, version: Version) -> Inode:
+    def _linked(self, version: FileVersion) -> Inode:
         target = self._listing.links[version.entry]
         node = _find(self._root, target) or self._below.find(target)
         content = self._below.targets[version] = node.content if node else None

@@ -6,7 +6,7 @@ import base64
 import binascii
 import io
 
-from auditor.core.model import Package
+from auditor.core.finding import Package
 from auditor.provenance.wanted import Wanted, decode, encode
 from auditor.scan.record import Checksums
 

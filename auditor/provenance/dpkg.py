@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from auditor.core.model import Package
+from auditor.core.finding import Package
 from auditor.provenance.wanted import Wanted, decode, encode
 from auditor.scan.record import Checksums
 

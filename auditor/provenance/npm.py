@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from auditor.core.model import Package
+from auditor.core.finding import Package
 from auditor.provenance.wanted import Wanted
 from auditor.scan.record import Checksums
 

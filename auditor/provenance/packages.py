@@ -6,7 +6,8 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from auditor.core.model import Package, Skipped
+from auditor.core.entries import Skipped
+from auditor.core.finding import Package
 from auditor.provenance import apk, dpkg, npm, python, rpm
 from auditor.provenance.wanted import Wanted
 from auditor.scan.record import Checksums, LayerRecord

@@ -6,7 +6,7 @@ import base64
 import io
 import re
 
-from auditor.core.model import Package
+from auditor.core.finding import Package
 from auditor.provenance.wanted import Wanted, decode, encode
 from auditor.scan.record import Checksums
 

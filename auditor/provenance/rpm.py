@@ -6,8 +6,8 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
+from auditor.core.finding import Package
 from auditor.core.limits import Limits
-from auditor.core.model import Package
 from auditor.extract import isolated
 from auditor.extract.budget import Budget, Exhausted, Note, Room
 from auditor.provenance.wanted import Wanted, decode, encode

@@ -16,9 +16,9 @@ from typing import Any
 from auditor.codec.compression import compression_of
 from auditor.codec.file_slices import HeldFile
 from auditor.codec.tar import Walker
+from auditor.core.digests import Digest
 from auditor.core.errors import Damaged
 from auditor.core.limits import current
-from auditor.core.model import Digest
 
 _CHUNK = 1 << 20
 _SUFFIX = {None: "", "gzip": "+gzip", "zstd": "+zstd", "xz": "+xz", "bzip2": "+bzip2"}

@@ -20,8 +20,8 @@ from typing import Any, BinaryIO, Protocol, TypeVar, cast
 from auditor.codec.compression import compression_of
 from auditor.codec.file_slices import FileSlice
 from auditor.codec.tar import BLOCK, padded
+from auditor.core.digests import DiffID, Digest
 from auditor.core.limits import adopt, current
-from auditor.core.model import DiffID, Digest
 from auditor.rebuild.compress import compressor
 from auditor.rebuild.growing_file import GrowingFile
 

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from auditor.core.model import Kind, Version
+from auditor.core.entries import EntryKind, FileVersion
 from auditor.findings.collect import display
 from auditor.rebuild.content_comparison import ContentPairs, differing_contents
 from auditor.rebuild.extraction import ExtractedInode
@@ -52,7 +52,7 @@ def compare(
     for layer, sources in (claims or {}).items():
         for entry, source in enumerate(sources):
             if source != NO_VERSION:
-                old, new = unpack_version(source), Version(layer, entry)
+                old, new = unpack_version(source), FileVersion(layer, entry)
                 if before.path(old) != after.path(new):
                     result.differs(after.path(new), "is a copy of a file of another name")
                 pairs.add(old, new)
@@ -99,7 +99,7 @@ class _Nodes:
             self._compare_meta(path, before.meta(old), after.meta(new))
         if old.link != new.link:
             differs(path, "leads elsewhere")
-        if old.kind is Kind.DIR or old.kind is None:
+        if old.kind is EntryKind.DIR or old.kind is None:
             return
         if old.made and new.made and self._is_first(path, old, new):
             self._pairs.add(old.made, new.made)
@@ -124,5 +124,5 @@ class _Nodes:
         return False
 
 
-def _name(kind: Kind | None) -> str:
+def _name(kind: EntryKind | None) -> str:
     return kind.name.lower() if kind is not None else "a link that leads nowhere"

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
 from auditor.codec.sparse import expanded, real_size
-from auditor.core.model import Kind, Version
+from auditor.core.entries import EntryKind, FileVersion
 from auditor.rebuild.file_system import FileSystem
 from auditor.rebuild.layer_headers import LayerReader
 from auditor.rebuild.operations import NO_VERSION, pack_version, unpack_version
 
-Pair = tuple[Version, Version]
+Pair = tuple[FileVersion, FileVersion]
 
 
 class ContentPairs:
@@ -23,10 +23,10 @@ class ContentPairs:
         self._sources = [array("q", [NO_VERSION]) * len(listing) for listing in after.parts.listings]
         self._further: list[Pair] = []
 
-    def add(self, old: Version, new: Version) -> None:
+    def add(self, old: FileVersion, new: FileVersion) -> None:
         """Note a pair, unless it is no file, or is the same by the digest of the whole layer."""
         before, after = self.before, self.after
-        if after.parts.listings[new.layer].kinds[new.entry] != Kind.FILE:
+        if after.parts.listings[new.layer].kinds[new.entry] != EntryKind.FILE:
             return
         if before.digests[old.layer : old.layer + 1] == (after.digests[new.layer],) and old.entry == new.entry:
             return
@@ -59,13 +59,13 @@ class ContentPairs:
         layer = first[1].layer
         for entry in range(first[1].entry, last[1].entry + 1):
             if self._sources[layer][entry] != NO_VERSION:
-                yield unpack_version(self._sources[layer][entry]), Version(layer, entry)
+                yield unpack_version(self._sources[layer][entry]), FileVersion(layer, entry)
 
     def __iter__(self) -> Iterator[Pair]:
         for layer, sources in enumerate(self._sources):
             for entry, source in enumerate(sources):
                 if source != NO_VERSION:
-                    yield unpack_version(source), Version(layer, entry)
+                    yield unpack_version(source), FileVersion(layer, entry)
 
     def further(self) -> Sequence[Pair]:
         """Return the pairs of bodies that must equal another one too."""
@@ -77,7 +77,7 @@ class ContentPairs:
         return sum(sizes[new.layer][new.entry] for _, new in self)
 
 
-def differing_contents(pairs: ContentPairs) -> Iterator[Version]:
+def differing_contents(pairs: ContentPairs) -> Iterator[FileVersion]:
     """Yield the bodies that are not what they must be. Both layers are read once, in the order of the output."""
     with ExitStack() as opened:
         before, after = _Bodies(pairs.before, opened), _Bodies(pairs.after, opened)
@@ -111,10 +111,10 @@ class _Bodies:
         self._reader: LayerReader | None = None
         self._number = -1
 
-    def size(self, at: Version) -> int:
+    def size(self, at: FileVersion) -> int:
         return self.side.parts.listings[at.layer].sizes[at.entry]
 
-    def sparse(self, at: Version) -> object:
+    def sparse(self, at: FileVersion) -> object:
         """Return what tells where a sparse file's segments lie; None for a plain one."""
         stored = self.side.parts.headers[at.layer].stored.get(at.entry)
         if stored is None or not stored.header.sparse:
@@ -122,7 +122,7 @@ class _Bodies:
         pax = {key: value for key, value in stored.header.pax.items() if key.startswith("GNU.sparse.")}
         return stored.header.block[386:495], stored.header.extension, {**pax, "GNU.sparse.name": ""}
 
-    def chunks(self, at: Version, last: Version | None = None) -> Iterator[memoryview]:
+    def chunks(self, at: FileVersion, last: FileVersion | None = None) -> Iterator[memoryview]:
         """Yield a body, or all from its start to the end of the body `last`."""
         if self._number != at.layer or self._reader is None:
             if self._reader is not None:
@@ -131,7 +131,7 @@ class _Bodies:
         offsets, last = self.side.parts.listings[at.layer].offsets, last or at
         return self._reader.chunks(offsets[at.entry], offsets[last.entry] + self.size(last))
 
-    def shown(self, at: Version) -> Iterator[bytes | memoryview]:
+    def shown(self, at: FileVersion) -> Iterator[bytes | memoryview]:
         """Yield the content as the file system shows it, holes as zeros."""
         if self.sparse(at) is None:
             yield from self.chunks(at)
@@ -139,13 +139,13 @@ class _Bodies:
             header = self.side.parts.headers[at.layer].stored[at.entry].header
             yield from expanded(header, map(bytes, self.chunks(at)), header.extension)
 
-    def shown_size(self, at: Version) -> int:
+    def shown_size(self, at: FileVersion) -> int:
         if self.sparse(at) is None:
             return self.size(at)
         return real_size(self.side.parts.headers[at.layer].stored[at.entry].header)
 
 
-def _same(left: _Bodies, old: Version, right: _Bodies, new: Version) -> bool:
+def _same(left: _Bodies, old: FileVersion, right: _Bodies, new: FileVersion) -> bool:
     if left.sparse(old) == right.sparse(new):
         return left.size(old) == right.size(new) and _same_bytes(left.chunks(old), right.chunks(new))
     return left.shown_size(old) == right.shown_size(new) and _same_bytes(left.shown(old), right.shown(new))

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 from typing import Any
 
+from auditor.core.entries import FileVersion
 from auditor.core.errors import FlattenError
-from auditor.core.model import Version
 from auditor.layers.layer_index import LayerIndex
 from auditor.layers.listing import Listing
 from auditor.rebuild.operations import (
@@ -57,7 +57,7 @@ def _puts(plan: MergeLayers | ExciseLayer, listings: Sequence[Listing]) -> Itera
         yield from plan.puts
         return
     for entry in range(len(listings[plan.number])):
-        yield from plan.instead.get(entry, (CopyEntry(Version(plan.number, entry)),))
+        yield from plan.instead.get(entry, (CopyEntry(FileVersion(plan.number, entry)),))
 
 
 def derived_record(index: LayerIndex, claims: array[int], records: Sequence[LayerRecord], what: str) -> LayerRecord:
@@ -68,7 +68,7 @@ def derived_record(index: LayerIndex, claims: array[int], records: Sequence[Laye
     if len(claims) != len(index.listing):
         raise FlattenError(f"{what}: has {len(index.listing)} entries, not the {len(claims)} that were to be written")
     told = [_Told.of(record) for record in records]
-    known = {pack_version(Version(layer, entry)) for layer, one in enumerate(told) for entry in one.entries()}
+    known = {pack_version(FileVersion(layer, entry)) for layer, one in enumerate(told) for entry in one.entries()}
     places = [(entry, unpack_version(source)) for entry, source in enumerate(claims) if source in known]
     used = {unpack_version(source).layer for source in claims if source != NO_VERSION}
     return LayerRecord(
@@ -122,7 +122,7 @@ def _by_entry(record: LayerRecord) -> dict[int, list[tuple[str | None, str]]]:
     return {**grouped, NO_VERSION: [skipped for skipped in record.skipped if skipped not in placed]}
 
 
-def _moved(column: str, records: Sequence[LayerRecord], places: Iterable[tuple[int, Version]]) -> Iterator[Any]:
+def _moved(column: str, records: Sequence[LayerRecord], places: Iterable[tuple[int, FileVersion]]) -> Iterator[Any]:
     for entry, at in places:
         known = getattr(records[at.layer], column)
         if at.entry in known:

@@ -10,8 +10,8 @@ import os
 import tempfile
 
 from auditor.codec.file_slices import FileSlice, HeldFile
+from auditor.core.entries import EntryKind, FileVersion
 from auditor.core.errors import ImageError, UsageError
-from auditor.core.model import Kind, Version
 from auditor.images import daemon
 from auditor.images.source import Layer
 from auditor.layers.layer_index import index_layer
@@ -43,7 +43,7 @@ def exported(audit: Audit, parts: ReadableLayers) -> MergeLayers:
     assert isinstance(mine, MergeLayers)  # noqa: S101
     parts.layers.append(layer)
     parts.listings.append(listing)
-    keep = {entry for entry, kind in enumerate(listing.kinds) if kind == Kind.HARDLINK}
+    keep = {entry for entry, kind in enumerate(listing.kinds) if kind == EntryKind.HARDLINK}
     with LayerReader(layer, f"{audit.image.target}: its export") as reader:
         parts.headers[number] = read_headers(reader, listing, keep.__contains__)
     return MergeLayers(0, tuple(_puts(mine, parts, number)))
@@ -67,10 +67,14 @@ def _fetched(audit: Audit) -> Layer:
 def _puts(mine: MergeLayers, parts: ReadableLayers, number: int) -> list[Operation]:
     """Take folders, and what the engine put its own files over, from the layers; all other files from the export."""
     listing = parts.listings[number]
-    files = {p for entry, p in enumerate(listing.paths) if listing.kinds[entry] != Kind.DIR and p not in ENGINE_FILES}
+    files = {
+        p for entry, p in enumerate(listing.paths) if listing.kinds[entry] != EntryKind.DIR and p not in ENGINE_FILES
+    }
     own = [(put, _path(put, parts.listings)) for put in mine.puts]
     wanted = {path for put, path in own if not isinstance(put, AddFolder)}
-    copies = [CopyEntry(Version(number, e)) for e, path in enumerate(listing.paths) if path in files and path in wanted]
+    copies = [
+        CopyEntry(FileVersion(number, e)) for e, path in enumerate(listing.paths) if path in files and path in wanted
+    ]
     folders = [put for put, _ in own if isinstance(put, AddFolder)]
     return [*folders, *copies, *(put for put, path in own if not isinstance(put, AddFolder) and path not in files)]
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from auditor.codec.tar import Header
-from auditor.core.model import Kind, Version
+from auditor.core.entries import EntryKind, FileVersion
 
 SETGID = 0o2000
 IMPLIED_MODE = 0o755
@@ -31,30 +31,30 @@ class ExtractedInode:
     where that is not the last of them. `setgid` is the bit of a folder that folders made in it take over.
     """
 
-    kind: Kind | None
-    made: Version | None
+    kind: EntryKind | None
+    made: FileVersion | None
     link: str | None = None
     children: dict[str, ExtractedInode] | None = None
-    metas: list[Version] | None = None
-    timed: Version | None = None
+    metas: list[FileVersion] | None = None
+    timed: FileVersion | None = None
     opaque: bool = False
     setgid: bool = False
 
     @property
-    def applied(self) -> Sequence[Version]:
+    def applied(self) -> Sequence[FileVersion]:
         """The entries that set the metadata, in order."""
         if self.metas is not None:
             return self.metas
         return () if self.made is None else (self.made,)
 
-    def apply(self, at: Version) -> None:
+    def apply(self, at: FileVersion) -> None:
         """Note one more entry that sets the metadata."""
         self.metas = list(self.applied) if self.metas is None else self.metas
         self.metas.append(at)
 
 
-def _folder(made: Version | None = None) -> ExtractedInode:
-    return ExtractedInode(Kind.DIR, made, None, {})
+def _folder(made: FileVersion | None = None) -> ExtractedInode:
+    return ExtractedInode(EntryKind.DIR, made, None, {})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +70,7 @@ class OverlayNode:
             return {}
         if not self.lower:
             shown = self.inode.children.items()
-            return {name: OverlayNode(child) for name, child in shown if child.kind is not Kind.WHITEOUT}
+            return {name: OverlayNode(child) for name, child in shown if child.kind is not EntryKind.WHITEOUT}
         found: dict[str, list[ExtractedInode]] = {}
         closed: set[str] = set()
         for folder in (self.inode, *self.lower):
@@ -85,7 +85,7 @@ class OverlayNode:
         return {
             name: OverlayNode(stack[0], tuple(stack[1:]))
             for name, stack in found.items()
-            if stack[0].kind is not Kind.WHITEOUT
+            if stack[0].kind is not EntryKind.WHITEOUT
         }
 
 
@@ -96,15 +96,15 @@ class ExtractedLayer:
     number: int
     below: Sequence[ExtractedLayer]
     root: ExtractedInode = field(default_factory=_folder)
-    _timed: dict[str, Version] = field(default_factory=dict)  # by path the folders whose times are set at the end
+    _timed: dict[str, FileVersion] = field(default_factory=dict)  # by path the folders whose times are set at the end
     _last: tuple[str, ExtractedInode] | None = None  # the folder of the entry before
     has_setgid: bool = False
 
-    def extract(self, header: Header, at: Version | None) -> None:
+    def extract(self, header: Header, at: FileVersion | None) -> None:
         """Extract an entry; `at` is None for one that makes nothing of its own, as a whiteout."""
         folder, _, name = header.path.rpartition("/")
         if not header.path:
-            if header.kind is Kind.DIR and at is not None:
+            if header.kind is EntryKind.DIR and at is not None:
                 self.root.apply(at)
             return
         if name == _OPAQUE:
@@ -134,13 +134,13 @@ class ExtractedLayer:
         if name == _OPAQUE:
             parent.opaque = parent is not self.root
         elif removed not in ("", ".", ".."):
-            old = parent.children.setdefault(removed, ExtractedInode(Kind.WHITEOUT, None))
+            old = parent.children.setdefault(removed, ExtractedInode(EntryKind.WHITEOUT, None))
             old.opaque = old.opaque or old.children is not None
 
-    def _make(self, parent: ExtractedInode, name: str, header: Header, at: Version) -> None:
+    def _make(self, parent: ExtractedInode, name: str, header: Header, at: FileVersion) -> None:
         assert parent.children is not None  # noqa: S101 - made by _mkdirs
         old, kind = parent.children.get(name), header.kind
-        if kind is Kind.DIR:
+        if kind is EntryKind.DIR:
             self._timed[header.path] = at
             if old is not None and old.children is not None:
                 old.apply(at)
@@ -152,18 +152,18 @@ class ExtractedLayer:
             self.has_setgid = self.has_setgid or old.setgid
             return
         self._timed.pop(header.path, None)  # engines refuse two entries of one name
-        self._last = None if old is not None or kind is Kind.SYMLINK else self._last
+        self._last = None if old is not None or kind is EntryKind.SYMLINK else self._last
         parent.children.pop(name, None)
-        if kind is Kind.HARDLINK:
+        if kind is EntryKind.HARDLINK:
             inode = self._find(header.link) or self._find_below(header.link)
             if inode is None or inode.children is not None:
                 inode = ExtractedInode(None, at, header.link)
-            elif inode.kind is not Kind.WHITEOUT:
+            elif inode.kind is not EntryKind.WHITEOUT:
                 inode.apply(at)
-        elif kind is Kind.CHAR and header.device == (0, 0):
-            inode = ExtractedInode(Kind.WHITEOUT, None)
+        elif kind is EntryKind.CHAR and header.device == (0, 0):
+            inode = ExtractedInode(EntryKind.WHITEOUT, None)
         else:
-            inode = ExtractedInode(kind, at, header.link if kind is Kind.SYMLINK else None)
+            inode = ExtractedInode(kind, at, header.link if kind is EntryKind.SYMLINK else None)
         parent.children[name] = inode
 
     def _mkdirs(self, path: str) -> ExtractedInode:
@@ -203,7 +203,7 @@ class ExtractedLayer:
             if children is None:
                 return None
             child = children.get(name)
-            if child is not None and child.kind is Kind.SYMLINK and follow:
+            if child is not None and child.kind is EntryKind.SYMLINK and follow:
                 followed += 1
                 if followed > _MAX_LINKS:
                     return None
@@ -212,7 +212,7 @@ class ExtractedLayer:
                 names += link.split("/")[::-1]
                 continue
             if make and (child is None or child.children is None):
-                covers = child is not None and child.kind is Kind.WHITEOUT
+                covers = child is not None and child.kind is EntryKind.WHITEOUT
                 child = children[name] = _folder()
                 child.opaque, child.setgid = covers, stack[-1].setgid
             if child is None:

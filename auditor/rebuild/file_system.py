@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from auditor.core.model import Digest, Kind, Version
+from auditor.core.digests import Digest
+from auditor.core.entries import EntryKind, FileVersion
 from auditor.rebuild.extraction import IMPLIED_MODE, SETGID, ExtractedInode, OverlayNode
 from auditor.rebuild.layer_writer import ReadableLayers
 from auditor.rebuild.tar_headers import EntryMetadata, applied, unpacked_metadata
@@ -18,7 +19,7 @@ class FileSystem:
     root: OverlayNode
     digests: tuple[Digest, ...]
 
-    def path(self, at: Version) -> str:
+    def path(self, at: FileVersion) -> str:
         """Return the path of an entry."""
         return self.parts.listings[at.layer].paths[at.entry]
 
@@ -27,7 +28,7 @@ class FileSystem:
         metas = [unpacked_metadata(self.parts.meta(at)) for at in inode.applied]
         if not metas:
             return EntryMetadata(IMPLIED_MODE | SETGID * inode.setgid, 0, 0, 0)
-        meta = applied(metas, symlink=inode.kind is Kind.SYMLINK)
+        meta = applied(metas, symlink=inode.kind is EntryKind.SYMLINK)
         timed = unpacked_metadata(self.parts.meta(inode.timed)) if inode.timed is not None else meta
         return replace(meta, mtime_ns=timed.mtime_ns)
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from auditor.codec.file_slices import FileSlice
 from auditor.codec.verify import sha256
+from auditor.core.entries import FileVersion
 from auditor.core.errors import UsageError
-from auditor.core.model import Version
-from auditor.core.process import give_back
+from auditor.core.process import trim_heap
 from auditor.layers.layer_index import index_layer
 from auditor.layers.tree import uncollected
 from auditor.pipeline import Audit
@@ -81,11 +81,11 @@ def flatten(job: FlattenJob, scanner: Scanner, path: Path, store: LayerStore | N
     audits, left_out = audit_source_images(
         job.target, scanner, records, job.platform, insecure=job.insecure, host=job.host
     )
-    give_back()
+    trim_heap()
     with uncollected():
         parts = [_parts(audit) for audit in audits]
         plans = [plan(job, audit, part) for audit, part in zip(audits, parts, strict=True)]
-        give_back()
+        trim_heap()
     if job.export:
         plans = [(exported(audit, part),) for audit, part in zip(audits, parts, strict=True)]
     archive = ArchiveWriter(path)
@@ -133,7 +133,7 @@ def plan(job: FlattenJob, audit: Audit, parts: ReadableLayers) -> tuple[LayerPla
             return merge(listings, 0, unusual) if count else ()
 
 
-def leaking_versions(audit: Audit) -> set[Version]:
+def leaking_versions(audit: Audit) -> set[FileVersion]:
     """Return the file versions that hold what is deleted or overwritten."""
     return {version for finding in audit.findings if finding.is_hidden for version in finding.held_by}
 

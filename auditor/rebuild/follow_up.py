@@ -6,8 +6,9 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from auditor.core.digests import DiffID, Digest
 from auditor.core.errors import AuditError, ImageError
-from auditor.core.model import Confidence, DiffID, Digest
+from auditor.core.finding import Confidence
 from auditor.images import daemon
 from auditor.images.manifest import Origin
 from auditor.images.source import Image

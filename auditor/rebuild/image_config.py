@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from auditor.codec.verify import sha256
+from auditor.core.digests import DiffID
 from auditor.core.errors import UsageError
 from auditor.core.limits import current
-from auditor.core.model import DiffID
 from auditor.pipeline import Audit
 from auditor.rebuild.operations import ExciseLayer, KeepLayer, LayerPlan, MergeLayers, count_kept_layers
 from auditor.scan import Scanner

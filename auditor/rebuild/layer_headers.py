@@ -12,8 +12,8 @@ from typing import Any
 from auditor.codec.compression import compression_of, decompressed
 from auditor.codec.file_slices import FileSlice
 from auditor.codec.tar import Header, Walker, padded
+from auditor.core.entries import EntryKind, FileVersion
 from auditor.core.errors import Damaged, ImageError
-from auditor.core.model import Kind, Version
 from auditor.findings.collect import display
 from auditor.images.source import Layer, Passed
 from auditor.layers.listing import WHITEOUT, Listing, overlay_attributes
@@ -168,7 +168,7 @@ class _Collector:
         self._metas: dict[bytes, bytes] = {}  # equal ones are kept once
         self._again = _folders_named_again(listing)
         has_markers = listing.whiteouts or listing.opaque
-        self._links = PathResolver() if has_markers and Kind.SYMLINK in listing.kinds else None
+        self._links = PathResolver() if has_markers and EntryKind.SYMLINK in listing.kinds else None
 
     def add(self, header: Header, start: int, group: bytes) -> None:
         """Take the header whose bytes, with those of its extensions, are `group`, from `start` on."""
@@ -178,7 +178,7 @@ class _Collector:
         listing, entry = self._listing, self._entry
         listed = entry < len(listing) and listing.offsets[entry] == header.offset
         if self._disk is not None:
-            self._disk.extract(header, Version(self._disk.number, entry) if listed else None)
+            self._disk.extract(header, FileVersion(self._disk.number, entry) if listed else None)
         if not listed:
             self._add_mark(header, start)
             return
@@ -200,21 +200,21 @@ class _Collector:
 
     def _follow(self, header: Header, entry: int, links: PathResolver) -> None:
         target = self._listing.links.get(entry)
-        if header.kind is Kind.HARDLINK and target is not None:
+        if header.kind is EntryKind.HARDLINK and target is not None:
             target = links.link_at(target)
-        links.put(self._listing.paths[entry], target, folder=header.kind is Kind.DIR)
+        links.put(self._listing.paths[entry], target, folder=header.kind is EntryKind.DIR)
 
     def _keep(self, header: Header, entry: int, clean: bytes) -> None:
         """Keep what is wanted of an entry, and what has to be written in another way than it stands."""
         headers, path, link = self.headers, self._listing.paths[entry], self._listing.links.get(entry)
-        same = self._again.get(path) if header.kind is Kind.DIR else None
+        same = self._again.get(path) if header.kind is EntryKind.DIR else None
         if same is not None:
             same.append(header)
             headers.twice.add(entry)
-        is_relinked = header.kind is Kind.HARDLINK and link not in (None, header.link)
+        is_relinked = header.kind is EntryKind.HARDLINK and link not in (None, header.link)
         if same is not None or is_relinked or header.path != path:
             headers.renamed.add(entry)
-        if header.kind is Kind.DIR:
+        if header.kind is EntryKind.DIR:
             if entry in headers.renamed:
                 headers.folders[entry] = moved(header, path, same or (header,))
             elif self._wanted(entry):
@@ -225,12 +225,12 @@ class _Collector:
 
 def _folders_named_again(listing: Listing) -> dict[str, list[Header]]:
     """Return an empty list for each folder that several entries of a layer make, which takes a symbolic link."""
-    if Kind.SYMLINK not in listing.kinds:
+    if EntryKind.SYMLINK not in listing.kinds:
         return {}
     seen: set[str] = set()
     again: dict[str, list[Header]] = {}
     for path, kind in zip(listing.paths, listing.kinds, strict=True):
-        if kind == Kind.DIR:
+        if kind == EntryKind.DIR:
             if path in seen:
                 again[path] = []
             seen.add(path)

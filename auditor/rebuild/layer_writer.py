@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from auditor.codec.tar import BLOCK, Header, padded
-from auditor.core.model import Kind, Version
+from auditor.core.entries import EntryKind, FileVersion
 from auditor.images.source import Layer
 from auditor.layers.listing import Listing
 from auditor.rebuild.extraction import ExtractedLayer
@@ -52,20 +52,20 @@ class ReadableLayers:
                 self.headers[number] = read_headers(reader, listing, keep.__contains__, disk)
             self.extracted.append(disk)
 
-    def start(self, at: Version) -> int:
+    def start(self, at: FileVersion) -> int:
         """Return where an entry's headers start in its tar."""
         return self.headers[at.layer].starts[at.entry]
 
-    def meta(self, at: Version) -> bytes:
+    def meta(self, at: FileVersion) -> bytes:
         """Return an entry's metadata as it stands."""
         return self.headers[at.layer].metas[at.entry]
 
 
 def _kept_whole(listings: Sequence[Listing], number: int) -> set[int]:
     listing = listings[number]
-    targets = {target for some in listings for e, target in some.links.items() if some.kinds[e] == Kind.HARDLINK}
+    targets = {target for some in listings for e, target in some.links.items() if some.kinds[e] == EntryKind.HARDLINK}
     linked_to = {e for e, path in enumerate(listing.paths) if path in targets} if targets else set()
-    kinds = (Kind.DIR, Kind.HARDLINK)
+    kinds = (EntryKind.DIR, EntryKind.HARDLINK)
     return linked_to | {entry for entry, kind in enumerate(listing.kinds) if kind in kinds}
 
 
@@ -123,7 +123,7 @@ class _Writer:
             while mark is not None and mark[0] < start:
                 yield _mark(number, *mark)
                 mark = next(marks, None)
-            yield from plan.instead.get(entry, (CopyEntry(Version(number, entry)),))
+            yield from plan.instead.get(entry, (CopyEntry(FileVersion(number, entry)),))
         yield from (_mark(number, *rest) for rest in (mark, *marks) if rest is not None)
 
     def joins(self, put: Operation | _Raw) -> bool:
@@ -192,25 +192,25 @@ class _Writer:
             self._number, self._reader = number, self._opened.enter_context(self._parts.reader(number))
         return self._reader
 
-    def _copy(self, at: Version) -> None:
+    def _copy(self, at: FileVersion) -> None:
         listing = self._parts.listings[at.layer]
         if at.entry not in self._parts.headers[at.layer].renamed:
             self._headers(at)
             self._body(at)
         elif at.entry in self._parts.headers[at.layer].twice:  # an engine refuses two entries of one name
             self._headers(at)
-        elif listing.kinds[at.entry] == Kind.DIR:
+        elif listing.kinds[at.entry] == EntryKind.DIR:
             self._write(self._parts.headers[at.layer].folders[at.entry])
-        elif listing.kinds[at.entry] == Kind.HARDLINK:
+        elif listing.kinds[at.entry] == EntryKind.HARDLINK:
             self._link(at, listing.links[at.entry], (at,))
         else:
             self._file(listing.paths[at.entry], at, (at,))
 
-    def _headers(self, at: Version) -> None:
+    def _headers(self, at: FileVersion) -> None:
         start, end = self._parts.start(at), self._parts.listings[at.layer].offsets[at.entry]
         self._write(stripped(self._read(at.layer).exactly(start, end)))
 
-    def _body(self, at: Version) -> None:
+    def _body(self, at: FileVersion) -> None:
         listing = self._parts.listings[at.layer]
         start, size = listing.offsets[at.entry], listing.sizes[at.entry]
         for chunk in self._read(at.layer).chunks(start, start + size):
@@ -218,7 +218,7 @@ class _Writer:
         if rest := padded(size) - size:
             self._write(_ZEROS[:rest])
 
-    def _file(self, path: str, content: Version, metas: Sequence[Version]) -> None:
+    def _file(self, path: str, content: FileVersion, metas: Sequence[FileVersion]) -> None:
         headers = self._parts.headers[content.layer]
         stands = self._parts.listings[content.layer].paths[content.entry] == path
         if stands and set(metas) == {content} and content.entry not in headers.renamed:
@@ -227,7 +227,7 @@ class _Writer:
             self._write(moved(headers.stored[content.entry].header, path, self._stored(metas)))
         self._body(content)
 
-    def _link(self, at: Version, target: str, metas: Sequence[Version]) -> None:
+    def _link(self, at: FileVersion, target: str, metas: Sequence[FileVersion]) -> None:
         headers, path = self._parts.headers[at.layer], self._parts.listings[at.layer].paths[at.entry]
         stored = headers.stored[at.entry]
         alike = all(self._parts.meta(meta) == self._parts.meta(at) for meta in metas)
@@ -236,5 +236,5 @@ class _Writer:
         else:
             self._write(linked(stored.header, path, target, self._stored(metas)))
 
-    def _stored(self, metas: Sequence[Version]) -> list[Header]:
+    def _stored(self, metas: Sequence[FileVersion]) -> list[Header]:
         return [self._parts.headers[meta.layer].stored[meta.entry].header for meta in metas]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from auditor.codec.descriptors import strings
-from auditor.core.model import Digest
+from auditor.core.digests import Digest
 from auditor.images.manifest import CONTAINERD_NAME, REF_NAME
 from auditor.images.source import Image, Layer, Listed
 from auditor.pipeline import Audit

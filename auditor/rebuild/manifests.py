@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from auditor.core.model import Digest, Platform
+from auditor.core.digests import Digest
+from auditor.core.image_config import Platform
 from auditor.images.manifest import CONTAINERD_NAME, REF_NAME
 from auditor.images.source import Listed
 from auditor.rebuild.archive_writer import ArchiveWriter, LayerBlob, encoded

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from operator import itemgetter
 from types import MappingProxyType
 
-from auditor.core.model import Kind, Version
+from auditor.core.entries import EntryKind, FileVersion
 from auditor.layers.file_history import FileHistory
 from auditor.layers.listing import OPAQUE, WHITEOUT, Listing
 from auditor.layers.tree import Inode, Node, Tree
@@ -31,7 +31,7 @@ from auditor.rebuild.operations import (
     unpack_version,
 )
 
-_LAST = Version(1 << 20, 0)
+_LAST = FileVersion(1 << 20, 0)
 
 
 def merge(
@@ -119,7 +119,7 @@ def _folders_and_files(
 ) -> tuple[dict[str, AddFolder], list[_Placed]]:
     """Return what the layers from `lowest` up show: folders by path, the rest with its place in the input."""
     folders, files = dict[str, AddFolder](), list[_Placed]()
-    names: dict[int, tuple[Inode, list[tuple[Version, str]]]] = {}
+    names: dict[int, tuple[Inode, list[tuple[FileVersion, str]]]] = {}
     for path, node in (("", tree.root), *tree.walk()):
         # Of the root an overlay shows what the top layer says.
         own = node.entry is not None and node.entry.layer >= (lowest if path else len(listings) - 1)
@@ -138,7 +138,7 @@ def _folders_and_files(
     return folders, files
 
 
-def _names(inode: Inode, names: Sequence[tuple[Version, str]], lowest: int) -> Iterator[_Placed]:
+def _names(inode: Inode, names: Sequence[tuple[FileVersion, str]], lowest: int) -> Iterator[_Placed]:
     """Give a file's content its first name, and make the others links to that."""
     first, path = names[0]
     content, metas = inode.content, tuple(inode.metas)
@@ -168,7 +168,7 @@ def _marks(tree: Tree, below: Sequence[tuple[str, Node]]) -> Iterator[tuple[str,
             yield f"{path}/{OPAQUE}", path
 
 
-def excise(listings: Sequence[Listing], trace: FileHistory, gone: set[Version]) -> tuple[LayerPlan, ...]:
+def excise(listings: Sequence[Listing], trace: FileHistory, gone: set[FileVersion]) -> tuple[LayerPlan, ...]:
     """Plan to leave out the hidden names of the file versions `gone`; all other layers are kept.
 
     Of a layer that is rewritten, the entries that it shadows itself go too: what stood there first must not come back.
@@ -188,9 +188,9 @@ def excise(listings: Sequence[Listing], trace: FileHistory, gone: set[Version]) 
     return tuple(outputs)
 
 
-def _targets(listings: Sequence[Listing]) -> dict[Version, Version | None]:
+def _targets(listings: Sequence[Listing]) -> dict[FileVersion, FileVersion | None]:
     """Return by hard link the entry that holds its bytes."""
-    if not any(kind == Kind.HARDLINK for listing in listings for kind in set(listing.kinds)):
+    if not any(kind == EntryKind.HARDLINK for listing in listings for kind in set(listing.kinds)):
         return {}
     tree = Tree()
     for number, listing in enumerate(listings):
@@ -199,37 +199,40 @@ def _targets(listings: Sequence[Listing]) -> dict[Version, Version | None]:
 
 
 def _dropped(
-    listings: Sequence[Listing], trace: FileHistory, gone: set[Version], targets: Mapping[Version, Version | None]
-) -> dict[int, set[Version]]:
+    listings: Sequence[Listing],
+    trace: FileHistory,
+    gone: set[FileVersion],
+    targets: Mapping[FileVersion, FileVersion | None],
+) -> dict[int, set[FileVersion]]:
     """Return by layer the hidden names of the versions `gone`."""
-    dropped: dict[int, set[Version]] = {}
+    dropped: dict[int, set[FileVersion]] = {}
     for version in (*gone, *(link for link, content in targets.items() if content in gone)):
         if trace.hidden_in(version.layer, version.entry) is not None:
             dropped.setdefault(version.layer, set()).add(version)
     return {number: found | _shadowed(number, listings[number], trace) for number, found in dropped.items()}
 
 
-def _shadowed(number: int, listing: Listing, trace: FileHistory) -> set[Version]:
+def _shadowed(number: int, listing: Listing, trace: FileHistory) -> set[FileVersion]:
     """Return the entries that their own layer replaces, but for links, through which others may have gone."""
-    stay = (Kind.WHITEOUT, Kind.SYMLINK)
+    stay = (EntryKind.WHITEOUT, EntryKind.SYMLINK)
     return {
-        Version(number, entry)
+        FileVersion(number, entry)
         for entry, kind in enumerate(listing.kinds)
         if trace.hidden_in(number, entry) == number and kind not in stay
     }
 
 
-def _covering(tree: Tree, version: Version, listing: Listing, trace: FileHistory) -> tuple[Operation, ...]:
+def _covering(tree: Tree, version: FileVersion, listing: Listing, trace: FileHistory) -> tuple[Operation, ...]:
     """Return the whiteout that hides a lower folder in place of the file that did; none where there was none.
 
     A whiteout with a body stays, without it.
     """
     path, kind = listing.paths[version.entry], listing.kinds[version.entry]
-    if kind == Kind.WHITEOUT:
+    if kind == EntryKind.WHITEOUT:
         return (AddWhiteout(path),) if path.rpartition("/")[2].startswith(WHITEOUT) else ()
     lower = tree.find(path)
     is_shadowed = trace.hidden_in(version.layer, version.entry) == version.layer
-    if kind == Kind.DIR or is_shadowed or path in listing.whiteouts or lower is None or lower.children is None:
+    if kind == EntryKind.DIR or is_shadowed or path in listing.whiteouts or lower is None or lower.children is None:
         return ()
     folder, _, name = path.rpartition("/")
     return (AddWhiteout(f"{folder}/{WHITEOUT}{name}" if folder else WHITEOUT + name),)
@@ -238,17 +241,17 @@ def _covering(tree: Tree, version: Version, listing: Listing, trace: FileHistory
 def _rehomed(
     number: int,
     listing: Listing,
-    targets: Mapping[Version, Version | None],
-    lost: set[Version],
+    targets: Mapping[FileVersion, FileVersion | None],
+    lost: set[FileVersion],
     instead: Mapping[int, tuple[Operation, ...]],
 ) -> dict[int, tuple[Operation, ...]]:
     """Give a file of which a name goes to its first name of this layer that stays, and lead the others there.
 
     The metadata of a file is what all its names set, so those that stay are written with that.
     """
-    files: dict[Version, list[Version]] = {}
+    files: dict[FileVersion, list[FileVersion]] = {}
     for entry in sorted(listing.links):
-        link = Version(number, entry)
+        link = FileVersion(number, entry)
         if (content := targets.get(link)) is not None:
             files.setdefault(content, []).append(link)
     moved: dict[int, tuple[Operation, ...]] = {}

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from auditor.core.model import Version
+from auditor.core.entries import FileVersion
 from auditor.layers.listing import Listing
 from auditor.rebuild.extraction import IMPLIED_MODE
 
@@ -15,7 +15,7 @@ from auditor.rebuild.extraction import IMPLIED_MODE
 class CopyEntry:
     """The entry as it stands, byte for byte."""
 
-    at: Version
+    at: FileVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +23,17 @@ class AddFile:
     """The bytes of `content` under `path`, with the metadata that the entries `metas` set, in order."""
 
     path: str
-    content: Version
-    metas: tuple[Version, ...]
+    content: FileVersion
+    metas: tuple[FileVersion, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AddLink:
     """The hard link `at`, leading to `target`, with the metadata that the entries `metas` set, in order."""
 
-    at: Version
+    at: FileVersion
     target: str
-    metas: tuple[Version, ...]
+    metas: tuple[FileVersion, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class AddFolder:
     """A folder as its last entry says; where none does, as engines make it, with `mode`."""
 
     path: str
-    meta: Version | None
+    meta: FileVersion | None
     mode: int = IMPLIED_MODE
 
 
@@ -63,14 +63,14 @@ NO_VERSION = -1
 """No version's number."""
 
 
-def pack_version(version: Version) -> int:
+def pack_version(version: FileVersion) -> int:
     """Return a version as a number; numbers are in the order of versions."""
     return version.layer << _SHIFT | version.entry
 
 
-def unpack_version(number: int) -> Version:
+def unpack_version(number: int) -> FileVersion:
     """Return the version that `number_of` gave a number."""
-    return Version(number >> _SHIFT, number & (1 << _SHIFT) - 1)
+    return FileVersion(number >> _SHIFT, number & (1 << _SHIFT) - 1)
 
 
 class OperationList:
@@ -84,7 +84,7 @@ class OperationList:
             match put:
                 case CopyEntry(at):
                     self._codes.append(pack_version(at) * 2)
-                case AddFolder(path, Version() as meta, _) if path == listings[meta.layer].paths[meta.entry]:
+                case AddFolder(path, FileVersion() as meta, _) if path == listings[meta.layer].paths[meta.entry]:
                     self._codes.append(pack_version(meta) * 2 + 1)
                 case _:
                     self._others.append(put)

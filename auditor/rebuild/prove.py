@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from auditor.codec.verify import sha256
+from auditor.core.digests import Digest
+from auditor.core.entries import Skipped
 from auditor.core.errors import FlattenError
-from auditor.core.model import Digest, Finding, Skipped
-from auditor.core.process import give_back
+from auditor.core.finding import Finding
+from auditor.core.process import trim_heap
 from auditor.images.resolve import open_target
 from auditor.layers.tree import uncollected
 from auditor.pipeline import Audit, Request, audit_image
@@ -132,7 +134,7 @@ def _hold(what: str, wrong: Sequence[str], count: int | None = None) -> None:
 
 
 def _compare(written: WrittenImage, after: Audit) -> Comparison:
-    give_back()
+    trim_heap()
     theirs = ReadableLayers(
         after.image.target, list(after.image.layers), [record.listing for record in after.records], {}
     )

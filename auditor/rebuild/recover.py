@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from auditor.codec.sparse import expanded, real_size
 from auditor.codec.tar import Header, normalise
+from auditor.core.entries import EntryKind, FileVersion
 from auditor.core.errors import RecoverError
 from auditor.core.globs import fits_masked
-from auditor.core.model import Kind, Version
 from auditor.findings.collect import display
 from auditor.images.source import Image, Layer, Passed
 from auditor.layers.file_history import FileHistory
@@ -27,7 +27,7 @@ class RecoverableVersion:
     size: int
     mode: int
     state: str
-    version: Version
+    version: FileVersion
 
 
 class PathVersions:
@@ -84,7 +84,7 @@ class PathVersions:
     def _recoverable(self, layer: int, entry: int, nth: int) -> RecoverableVersion:
         by, anew = self._trace.hidden_by(layer, entry)
         state = "present" if by is None else f"{'overwritten' if anew else 'deleted'} in layer {by}"
-        version = Version(layer, entry)
+        version = FileVersion(layer, entry)
         content = self._trace.content(version)
         if content is None:
             return RecoverableVersion(layer, nth, 0, 0o644, state + ", a link that leads nowhere", version)
@@ -117,7 +117,7 @@ class PathVersions:
 
 
 _MAX_ARCHIVE = 256 << 20
-_HOLDERS = (Kind.FILE, Kind.HARDLINK)
+_HOLDERS = (EntryKind.FILE, EntryKind.HARDLINK)
 
 
 def split_member(path: str) -> tuple[str, str | None]:

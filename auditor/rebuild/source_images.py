@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from auditor.codec.file_slices import FileSlice, HeldFile
+from auditor.core.digests import DiffID, Digest
 from auditor.core.errors import AuditError, ImageError, UsageError
-from auditor.core.model import Confidence, DiffID, Digest
+from auditor.core.finding import Confidence
 from auditor.findings.selection import Selection
 from auditor.images import daemon
 from auditor.images.manifest import Origin

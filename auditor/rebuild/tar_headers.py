@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from auditor.codec.tar import BLOCK, Header, is_extended, number, padded
-from auditor.core.model import Kind
+from auditor.core.entries import EntryKind
 
 _NUMBERS = ("uid", "gid", "mtime")
 _TIMES = ("mtime", "atime", "ctime")
@@ -25,7 +25,7 @@ def packed_metadata(header: Header) -> bytes:
     """Return the bytes that say mode, owner, time, device and extended attributes: equal bytes, equal metadata."""
     block = header.block
     fixed = block[100:124] + block[136:148]
-    if header.kind in (Kind.CHAR, Kind.BLOCK):
+    if header.kind in (EntryKind.CHAR, EntryKind.BLOCK):
         fixed += _record("device", " ".join(map(str, header.device)))
     if header.pax:
         keys = sorted(k for k in header.pax if (k in _NUMBERS and header.pax[k]) or k.startswith(_XATTRS))
@@ -128,7 +128,7 @@ def linked(own: Header, path: str, target: str, metas: Sequence[Header]) -> byte
 
 def _with_meta(header: Header, metas: Sequence[Header]) -> bytearray:
     block, last = bytearray(header.block), metas[-1].block
-    own = metas[0].block if metas[0].kind is Kind.SYMLINK else last
+    own = metas[0].block if metas[0].kind is EntryKind.SYMLINK else last
     block[100:108], block[108:124], block[136:148] = own[100:108], last[108:124], own[136:148]
     return block
 
@@ -139,7 +139,7 @@ def _set_by(metas: Sequence[Header], content: Header) -> dict[str, str]:
     for meta in metas:
         pax.pop(_CAPABILITY, None)
         pax |= {k: v for k, v in meta.pax.items() if k.startswith(_XATTRS)}
-    timed = metas[0] if content.kind is Kind.SYMLINK else metas[-1]
+    timed = metas[0] if content.kind is EntryKind.SYMLINK else metas[-1]
     pax |= {k: v for k, v in timed.pax.items() if k in _TIMES}
     return pax | {k: v for k, v in metas[-1].pax.items() if k in _OWN and k not in _TIMES}
 

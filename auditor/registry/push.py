@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 from urllib.parse import urlencode
 
 from auditor.codec.file_slices import FileSlice
+from auditor.core.digests import Digest
 from auditor.core.errors import Unreachable
-from auditor.core.model import Digest
 from auditor.registry.client import Answer, Client
 from auditor.registry.reference import Reference
 

@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from auditor.core.digests import Digest
 from auditor.core.errors import UsageError
-from auditor.core.model import Digest
 
 TRANSPORTS = ("docker-daemon", "docker-archive", "oci-archive", "oci", "container")
 ARCHIVE_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2", ".oci")

@@ -14,9 +14,9 @@ from requests.utils import parse_header_links
 from auditor.codec.descriptors import ACCEPT, Descriptor, parse_descriptor
 from auditor.codec.json_documents import folded, parse_object, spelled
 from auditor.codec.verify import sha256, verified_document
+from auditor.core.digests import Digest
 from auditor.core.errors import Damaged, ImageError, NotFound
 from auditor.core.limits import current, named
-from auditor.core.model import Digest
 from auditor.registry.client import Client
 from auditor.registry.reference import Reference
 from auditor.registry.retry import RetryBudget

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from typing import Any
 
 from auditor.advice.flatten_advice import FlattenAdvice
-from auditor.core.model import Finding, Severity, State, Version
+from auditor.core.entries import FileVersion
+from auditor.core.finding import Finding, Severity, State
 from auditor.core.version import __version__
 from auditor.findings.selection import By
 from auditor.pipeline import Audit, Failure
@@ -140,7 +141,7 @@ def _hidden_files(audit: Audit) -> dict[str, Any]:
     return {"count": hidden.count, "bytes": hidden.bytes, "largest": [_hidden(audit, *one) for one in shown]}
 
 
-def _hidden(audit: Audit, version: Version, path: str) -> dict[str, Any]:
+def _hidden(audit: Audit, version: FileVersion, path: str) -> dict[str, Any]:
     listing = audit.records[version.layer].listing
     by, anew = audit.trace.hidden_by(version.layer, version.entry)
     return {

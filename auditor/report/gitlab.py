@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from auditor.core.model import Finding
+from auditor.core.finding import Finding
 from auditor.core.text import printable, shortened
 from auditor.core.version import __version__
 from auditor.pipeline import Audit, Failure

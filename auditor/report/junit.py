@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from auditor.core.model import Finding, Severity
+from auditor.core.finding import Finding, Severity
 from auditor.core.text import printable, shortened
 from auditor.findings.selection import fails
 from auditor.pipeline import Audit, Failure

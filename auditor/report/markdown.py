@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from auditor.core.model import Finding
+from auditor.core.finding import Finding
 from auditor.core.text import plural, printable, shortened
 from auditor.pipeline import Audit, Failure
 from auditor.report.words import image_name, place, shown_secret, step, summary

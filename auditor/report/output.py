@@ -12,7 +12,7 @@ from typing import IO
 
 from auditor.core import atomic_files
 from auditor.core.errors import UsageError
-from auditor.core.model import Severity
+from auditor.core.finding import Severity
 from auditor.pipeline import Audit, Failure
 
 FORMATS = ("table", "json", "html", "sarif", "markdown", "gitlab", "junit")

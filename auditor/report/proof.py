@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from auditor.core.model import Finding, Severity
+from auditor.core.finding import Finding, Severity
 from auditor.core.text import plural, printable, size
 from auditor.findings.selection import Selection, failing
 from auditor.rebuild.flatten import FlattenedImage

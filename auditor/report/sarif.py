@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from auditor.core.model import Finding, Severity, Skipped
+from auditor.core.entries import Skipped
+from auditor.core.finding import Finding, Severity
 from auditor.core.text import printable, shortened
 from auditor.core.version import __version__
 from auditor.detect.rules import Rule

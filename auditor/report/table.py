@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.rule import Rule
 from rich.text import Text
 
-from auditor.core.model import Finding
+from auditor.core.finding import Finding
 from auditor.core.text import plural, printable, size
 from auditor.pipeline import Audit, Failure
 from auditor.report.terminal import SEVERITY_STYLES, lines, printed, wrapped

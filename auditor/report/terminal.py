@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from auditor.core.model import Severity
+from auditor.core.finding import Severity
 
 SEVERITY_STYLES = {
     Severity.CRITICAL: "bold white on red",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from auditor.core.finding import Finding, Severity, State
 from auditor.core.limits import current
-from auditor.core.model import Finding, Severity, State
 from auditor.core.text import instruction, plural, printable, shortened
 from auditor.findings.selection import By
 from auditor.pipeline import Audit, Failure

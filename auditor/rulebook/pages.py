@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from auditor.core.model import Confidence, Severity
+from auditor.core.finding import Confidence, Severity
 from auditor.core.package_data import data_path
 from auditor.detect.rules import Rule, load_file, rule_files
 from auditor.rulebook.examples import outline

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from auditor.core.model import Secret
+from auditor.core.secret import Secret
 from auditor.detect.confirm import Overrun
 from auditor.detect.heuristics.file_class import FileClass, file_class
 from auditor.detect.hits import too_many

@@ -20,9 +20,9 @@ from isal import isal_zlib
 
 from auditor.codec.tar import BLOCK, Header, Walker, is_header
 from auditor.codec.verify import HashingReader
+from auditor.core.digests import DiffID, Digest
 from auditor.core.errors import Damaged
 from auditor.core.limits import named
-from auditor.core.model import DiffID, Digest
 from auditor.detect.heuristics.file_class import FileClass, file_class, is_foreign_source
 from auditor.layers.listing import Listing, overlay_attributes, plain_file
 from auditor.layers.windows import Window, WindowReader

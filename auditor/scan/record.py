@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from auditor.core.model import Confidence, DiffID, Digest, Secret
+from auditor.core.digests import DiffID, Digest
+from auditor.core.finding import Confidence
+from auditor.core.secret import Secret
 from auditor.layers.listing import Listing
 
 
@@ -71,5 +73,5 @@ class LayerRecord:
 
     def sealed(self, key: bytes, *, keep: bool) -> Self:
         """Return the record with an identity under `key` for each secret, whose text goes unless `keep` is set."""
-        matches = tuple(replace(match, secret=match.secret.sealed(key, keep=keep)) for match in self.matches)
+        matches = tuple(replace(match, secret=match.secret.with_hmac(key, keep_text=keep)) for match in self.matches)
         return replace(self, matches=matches)

@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from auditor.core import cache_keys
-from auditor.core.model import Confidence, DiffID, Digest, Secret
+from auditor.core.digests import DiffID, Digest
+from auditor.core.finding import Confidence
+from auditor.core.secret import Secret
 from auditor.detect.engines import MADE_BY
 from auditor.layers.header_texts import HeaderTexts
 from auditor.layers.listing import Listing
@@ -114,10 +116,10 @@ def _columns(view: memoryview, count: int) -> Iterator[memoryview]:
 
 def _match_row(match: LayerMatch) -> tuple[Any, ...]:
     secret = match.secret
-    if not secret.identity:
+    if not secret.hmac:
         raise ValueError("the secret is not sealed")
     return (
-        match.entry, match.rule, secret.masked, secret.few, secret.identity.hex(), match.line, match.offset,
+        match.entry, match.rule, secret.masked, secret.fingerprint, secret.hmac.hex(), match.line, match.offset,
         match.check, match.confidence, match.member, match.decoded,
     )  # fmt: skip
 

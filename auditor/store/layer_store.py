@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from auditor.core.cache_folder import check_owner, folder_key
-from auditor.core.model import DiffID, Digest
+from auditor.core.digests import DiffID, Digest
 from auditor.store.mac import is_authentic, mac
 
 FILE_NAME = "layers.sqlite"

@@ -17,9 +17,10 @@ from typing import BinaryIO, Protocol
 
 from auditor.codec.file_slices import FileSlice
 from auditor.codec.verify import HashingReader
+from auditor.core.digests import DiffID, Digest
 from auditor.core.errors import Damaged
 from auditor.core.limits import RECORDS, adopt
-from auditor.core.model import DiffID, Digest, Secret
+from auditor.core.secret import Secret
 from auditor.images.source import Image, Layer, Passed
 from auditor.scan import LayerRecord, Scanner
 from auditor.scan.serial import dumped, loaded, made_by
@@ -85,7 +86,7 @@ class Records:
 
     def seal(self, secret: Secret) -> Secret:
         """Give a secret its identity, and take its text away unless secrets are wanted whole."""
-        return secret.sealed(self._key, keep=self._whole)
+        return secret.with_hmac(self._key, keep_text=self._whole)
 
     def of(self, layer: Layer, what: str) -> LayerRecord:
         """Return the record of a layer, named `what` in errors. Raises Damaged and what reading raises."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode, urlsplit
 
-from auditor.core.model import Secret
+from auditor.core.secret import Secret
 from auditor.core.version import __version__
 from auditor.detect.probe import PLACEHOLDERS, Pairs, Probe, is_loopback
 

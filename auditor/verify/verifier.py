@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from auditor.core.model import Finding, Secret
+from auditor.core.finding import Finding
+from auditor.core.secret import Secret
 from auditor.detect.probe import Probe, Verdict
 from auditor.detect.rules import Rule
 from auditor.registry.retry import RETRIED, asked_to_wait

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.codec.tar import Header, Walker, normalise, number
+from auditor.core.entries import EntryKind
 from auditor.core.errors import Damaged
-from auditor.core.model import Kind
 from tests.engines.rawtar import Entry, gnu_long, pax, tar
 from tests.images import Item, file, folder, hardlink, layer, symlink
 
@@ -40,11 +40,11 @@ def test_each_format_gives_the_same_entries(form: int) -> None:
     )
     found = walk(data)
     assert [(h.path, h.kind, h.size, h.link) for h in found] == [
-        ("a", Kind.DIR, 0, ""),
-        ("a/b", Kind.FILE, 7, ""),
-        ("a/l", Kind.SYMLINK, 0, "b"),
-        ("a/h", Kind.HARDLINK, 0, "a/b"),
-        ("dev", Kind.CHAR, 0, ""),
+        ("a", EntryKind.DIR, 0, ""),
+        ("a/b", EntryKind.FILE, 7, ""),
+        ("a/l", EntryKind.SYMLINK, 0, "b"),
+        ("a/h", EntryKind.HARDLINK, 0, "a/b"),
+        ("dev", EntryKind.CHAR, 0, ""),
     ]
     assert (found[1].mode, found[1].uid, found[1].gid, found[1].mtime) == (0o4755, 1000, 1001, 1_700_000_000)
     assert data[found[1].offset : found[1].offset + 7] == b"content"
@@ -221,12 +221,12 @@ def only(*entries: Entry | bytes) -> Header:
 
 def test_a_file_whose_name_ends_in_a_slash_is_a_file_with_its_body() -> None:
     found = only(Entry(b"a/b/", data=b"body"))
-    assert (found.path, found.kind, found.size) == ("a/b", Kind.FILE, 4)
+    assert (found.path, found.kind, found.size) == ("a/b", EntryKind.FILE, 4)
 
 
 def test_only_the_oldest_type_makes_a_folder_of_a_name_with_a_slash() -> None:
-    assert only(Entry(b"d/", b"\0")).kind is Kind.DIR
-    assert only(Entry(b"d", b"\0")).kind is Kind.FILE
+    assert only(Entry(b"d/", b"\0")).kind is EntryKind.DIR
+    assert only(Entry(b"d", b"\0")).kind is EntryKind.FILE
 
 
 @pytest.mark.parametrize("pax_first", [True, False])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from auditor.core.model import Confidence, Secret
+from auditor.core.finding import Confidence
+from auditor.core.secret import Secret
 from auditor.detect.confirm import Match, most_specific
 from auditor.detect.masking import Masker
 from auditor.detect.matcher import Matcher

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.core.model import Confidence
+from auditor.core.finding import Confidence
 from auditor.detect import python_matcher, vectorscan
 from auditor.detect.confirm import Confirmer, Match
 from auditor.detect.detect_secrets_plugins import plugin_patterns, plugin_rules

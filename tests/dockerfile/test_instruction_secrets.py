@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from auditor.core.model import Severity
+from auditor.core.finding import Severity
 from auditor.rulebook.examples import fill
 from tests.dockerfile.conftest import Check
 from tests.images import token

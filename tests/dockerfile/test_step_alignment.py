@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.core.model import Step
+from auditor.core.image_config import HistoryStep
 from auditor.dockerfile.parser import parse
 from auditor.dockerfile.step_alignment import instruction_lines
 from auditor.images.resolve import open_target
@@ -56,7 +56,7 @@ HEREDOCS = (
 )
 
 
-def built(folder: Path, text: str, builder: str, *options: str) -> list[Step]:
+def built(folder: Path, text: str, builder: str, *options: str) -> list[HistoryStep]:
     """Build an image for real, and return its history."""
     shutil.copy("/bin/busybox", folder / "busybox")
     write(folder, {"Dockerfile": text, "a.txt": "a", "b.txt": "b"})
@@ -89,8 +89,8 @@ class TestRealBuilds:
         assert list(instruction_lines(parse(text), history)) == [2, 3, 4, 8, 11]
 
 
-def steps(*created_by: str) -> list[Step]:
-    return [Step(None, text, "", empty=False) for text in created_by]
+def steps(*created_by: str) -> list[HistoryStep]:
+    return [HistoryStep(None, text, "", empty=False) for text in created_by]
 
 
 BASE = ("/bin/sh -c #(nop) ADD file:0123 in / ", '/bin/sh -c #(nop)  CMD ["bash"]')

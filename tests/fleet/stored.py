@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from auditor.codec.descriptors import Descriptor
-from auditor.core.model import Digest
+from auditor.core.digests import Digest
 from auditor.fleet import ledger, queries, spans, withdrawn
 from auditor.fleet.records import StoredRecords
 from auditor.fleet.rows import SweepRow

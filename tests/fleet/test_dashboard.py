@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from auditor.core.errors import UsageError
-from auditor.core.model import Severity
+from auditor.core.finding import Severity
 from auditor.fleet import dashboard, queries
 from auditor.fleet.dashboard import charts, names, site
 from auditor.fleet.rows import ImageRow, SweepRow

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from auditor.core.errors import UsageError
-from auditor.core.model import Severity
+from auditor.core.finding import Severity
 from auditor.fleet import queries
 from auditor.fleet.notify import News, Notifier, message
 from auditor.fleet.rows import SweepRow

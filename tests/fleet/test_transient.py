@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from auditor.core.model import DiffID
+from auditor.core.digests import DiffID
 from auditor.fleet.records import StoredRecords
 from auditor.fleet.store import Store
 from auditor.store.layer_store import Blob

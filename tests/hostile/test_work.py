@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from auditor.core.model import Confidence
+from auditor.core.finding import Confidence
 from auditor.detect.builtin_rules import shipped_rules
 from auditor.detect.detect_secrets_plugins import plugin_rules
 from auditor.detect.rules import Ruleset, select

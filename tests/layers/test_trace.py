@@ -7,7 +7,7 @@ import io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.core.model import Deleted, Fate, Overwritten, Version, Visible
+from auditor.core.entries import Deleted, FileVersion, Overwritten, VersionState, Visible
 from auditor.layers.file_history import FileHistory, implied_folders
 from auditor.layers.layer_index import index_layer
 from tests.filesystem import Model
@@ -18,7 +18,7 @@ def trace(*layers: list[Item]) -> FileHistory:
     return FileHistory([index_layer(io.BytesIO(layer(*items)), "test").listing for items in layers])
 
 
-def fates(traced: FileHistory, path: str) -> list[Fate]:
+def fates(traced: FileHistory, path: str) -> list[VersionState]:
     return [
         traced.fate(number, entry)
         for number, listing in enumerate(traced.layers)
@@ -139,19 +139,19 @@ def test_whiteouts_in_an_artifact_hide_nothing() -> None:
 
 def test_a_hard_link_leads_to_its_own_layer_first_then_below() -> None:
     traced = trace([file("a", "0")], [file("a", "1"), hardlink("b", "a")], [hardlink("c", "a")])
-    assert traced.content(Version(1, 1)) == Version(1, 0)
-    assert traced.content(Version(2, 0)) == Version(1, 0)
+    assert traced.content(FileVersion(1, 1)) == FileVersion(1, 0)
+    assert traced.content(FileVersion(2, 0)) == FileVersion(1, 0)
 
 
 def test_a_hard_link_to_nothing_or_to_itself_leads_nowhere() -> None:
     traced = trace([hardlink("a", "nowhere"), hardlink("b", "c"), hardlink("c", "b")])
-    assert traced.content(Version(0, 0)) is None
-    assert traced.content(Version(0, 2)) is None
+    assert traced.content(FileVersion(0, 0)) is None
+    assert traced.content(FileVersion(0, 2)) is None
 
 
 def test_a_chain_of_hard_links_leads_to_its_file_however_long_it_is() -> None:
     traced = trace([file("f0", "x"), *(hardlink(f"f{n + 1}", f"f{n}") for n in range(500))])
-    assert {traced.content(Version(0, entry)) for entry in (500, 3, 499, 0)} == {Version(0, 0)}
+    assert {traced.content(FileVersion(0, entry)) for entry in (500, 3, 499, 0)} == {FileVersion(0, 0)}
 
 
 names = st.sampled_from(["a", "b", "c"])

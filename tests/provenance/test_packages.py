@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from auditor.core.model import Confidence, Finding
+from auditor.core.finding import Confidence, Finding
 from auditor.findings.selection import Selection
 from auditor.pipeline import Request, audit
 from auditor.scan import Scanner

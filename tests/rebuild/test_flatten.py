@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from auditor.core.entries import FileVersion
 from auditor.core.errors import FlattenError, UsageError
-from auditor.core.model import Version
 from auditor.pipeline import Audit, Request, audit
 from auditor.rebuild.archive_check import violations
 from auditor.rebuild.archive_writer import CompressionOptions
@@ -349,8 +349,8 @@ def test_a_difference_or_a_leak_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
         layer(folder("d"), file("d/r", _TOKENS[0]), file("s", "s")),
         layer(folder("d"), file("d/r", "new"), whiteout("s")),
     )
-    old, new = CopyEntry(Version(0, 1)), CopyEntry(Version(1, 1))
-    d, gone = AddFolder("d", Version(1, 0)), CopyEntry(Version(0, 2))
+    old, new = CopyEntry(FileVersion(0, 1)), CopyEntry(FileVersion(1, 1))
+    d, gone = AddFolder("d", FileVersion(1, 0)), CopyEntry(FileVersion(0, 2))
     for puts, message in (
         ((d,), "/d/r: is missing in the output"),
         ((d, new, gone), "/s: is new in the output"),
@@ -396,7 +396,7 @@ def test_what_is_written_is_what_is_compared(monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(FlattenError, match="/old: has other content"):
             flattened(built, "excise")
     monkeypatch.setattr(
-        "auditor.rebuild.flatten.sources", lambda *_: array("q", [pack_version(Version(0, 2)), NO_VERSION])
+        "auditor.rebuild.flatten.sources", lambda *_: array("q", [pack_version(FileVersion(0, 2)), NO_VERSION])
     )
     with pytest.raises(FlattenError, match="/old: is a copy of a file of another name"):
         flattened(built, "excise")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from auditor.core.model import Digest
+from auditor.core.digests import Digest
 from auditor.registry.client import Client
 from auditor.registry.repository import Repository
 from tests.conftest import Cli, docker, require

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.core.model import Finding, State
+from auditor.core.finding import Finding, State
 from auditor.pipeline import Request, audit
 from auditor.rebuild.source_images import ALL_FINDINGS
 from auditor.scan import Scanner

@@ -15,7 +15,8 @@ import jsonschema
 import pytest
 import xmlschema
 
-from auditor.core.model import Severity, Skipped, Source, State
+from auditor.core.entries import Skipped
+from auditor.core.finding import Severity, SourceLine, State
 from auditor.pipeline import Audit, Request, audit
 from auditor.report import document, gitlab, html, junit, markdown, sarif, table
 from auditor.scan import Scanner
@@ -116,7 +117,7 @@ class TestGitlab:
 
     def test_the_line_of_the_dockerfile_is_the_place_where_it_is_known(self, tmp_path: Path, scanner: Scanner) -> None:
         shown = audited(one()[0], tmp_path, scanner)
-        finding = replace(shown.findings[0], source=Source("Dockerfile", 7))
+        finding = replace(shown.findings[0], source=SourceLine("Dockerfile", 7))
         for findings, file_name, line in ((shown.findings, "a b/ü:#?.env", 2), ((finding,), "Dockerfile", 7)):
             (found,) = json.loads(gitlab.render([replace(shown, findings=findings)], CREATED))["vulnerabilities"]
             assert (found["location"]["file"], found["location"]["start_line"]) == (file_name, line)

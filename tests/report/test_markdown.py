@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from auditor.core.model import Skipped
+from auditor.core.entries import Skipped
 from auditor.report import markdown
 from auditor.scan import Scanner
 from tests.report.samples import hostile, one

@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from auditor.core.model import Confidence
+from auditor.core.finding import Confidence
 from auditor.core.text import instruction, printable, size
 from auditor.findings.selection import Selection
 from auditor.pipeline import Audit, Request, audit

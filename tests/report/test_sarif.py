@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
-from auditor.core.model import Skipped, Source
+from auditor.core.entries import Skipped
+from auditor.core.finding import SourceLine
 from auditor.report import sarif
 from auditor.scan import Scanner
 from tests.images import image, layer, token
@@ -60,7 +61,7 @@ def test_a_fingerprint_survives_a_rebuild_and_a_new_line(tmp_path: Path, scanner
 
 def test_the_line_of_the_dockerfile_comes_first_where_it_is_known(tmp_path: Path, scanner: Scanner) -> None:
     shown = audited(one()[0], tmp_path, scanner)
-    finding = replace(shown.findings[0], source=Source("docker/Dockerfile", 7))
+    finding = replace(shown.findings[0], source=SourceLine("docker/Dockerfile", 7))
     text = sarif.render([replace(shown, findings=(finding,))], CREATED)
     SARIF.validate(json.loads(text))
     (result,) = results(text)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.core.model import Finding
+from auditor.core.finding import Finding
 from auditor.pipeline import Request, audit
 from auditor.scan import Scanner
 from tests.conftest import Cli

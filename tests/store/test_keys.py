@@ -37,7 +37,7 @@ NETWORK = ("requests", "urllib3", "certifi", "charset-normalizer", "idna")
 OTHER = ("greenlet", "Mako", "MarkupSafe", "typing-extensions")
 """What the store of sweeps needs itself: it changes neither bytes nor findings."""
 EDITS = {
-    "detect/heuristics/words.txt": MAKERS, "core/limits.py": MAKERS, "core/model.py": MAKERS, "core/globs.py": MAKERS,
+    "detect/heuristics/words.txt": MAKERS, "core/limits.py": MAKERS, "core/finding.py": MAKERS, "core/globs.py": MAKERS,
     "core/package_data.py": MAKERS,
     "detect/heuristics/plausibility.py": MAKERS, "extract/worker.py": ("RECORDS", "VERDICTS", "AUDITS"),
     "codec/tar.py": ("RECORDS", "VERDICTS", "AUDITS"), "store/records.py": ("RECORDS", "VERDICTS", "AUDITS"),

@@ -16,7 +16,7 @@ import pytest
 
 from auditor.core import cache_folder
 from auditor.core.cache_folder import KEY_NAME, keep, read_kept
-from auditor.core.model import DiffID, Digest
+from auditor.core.digests import DiffID, Digest
 from auditor.store import layer_store
 from auditor.store.layer_store import FILE_NAME, Blob, LayerStore
 from auditor.store.mac import mac

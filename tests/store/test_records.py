@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 
 import pytest
 
+from auditor.core.digests import DiffID, Digest
 from auditor.core.errors import Damaged
-from auditor.core.model import DiffID, Digest
 from auditor.pipeline import Request, audit
 from auditor.report import document
 from auditor.scan import LayerRecord, Scanner

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from auditor.core.digests import Digest
 from auditor.core.errors import AuditError, Damaged, NotFound, Temporary, Unauthorized, Unreachable
 from auditor.core.limits import Limits, of, within
-from auditor.core.model import Digest
 from auditor.fleet.engine import Task, read_layer
 from auditor.registry import push
 from auditor.registry.authentication import Login

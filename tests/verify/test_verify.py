@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from auditor.core.errors import RuleError
-from auditor.core.model import Confidence, Finding, Secret, Severity, State
+from auditor.core.finding import Confidence, Finding, Severity, State
+from auditor.core.secret import Secret
 from auditor.detect.probe import parse_probe
 from auditor.detect.rules import Rule, builtin_rules, load_file
 from auditor.report.schema import report_schema

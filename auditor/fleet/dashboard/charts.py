@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from auditor.core.model import Severity
+from auditor.core.finding import Severity
 from auditor.fleet.rows import SweepRow
 
 MOST_COLUMNS = 120

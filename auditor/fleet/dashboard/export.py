@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from auditor.core.model import Severity, State
+from auditor.core.finding import Severity, State
 from auditor.core.text import printable
 from auditor.fleet.dashboard.names import table
 from auditor.fleet.dashboard.view import Fleet

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from auditor.core.model import Severity, State
+from auditor.core.finding import Severity, State
 from auditor.core.version import __version__
 from auditor.fleet import queries
 from auditor.fleet.dashboard import charts, export

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from auditor.core.model import Severity, State
+from auditor.core.finding import Severity, State
 from auditor.fleet import queries
 from auditor.fleet.dashboard.names import image_page, secret_page
 from auditor.fleet.rows import FindingRow, ImageRow, LeakingLayer, SweepRow, WithdrawnRow

@@ -17,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from auditor.core.model import Confidence, Severity, State
+from auditor.core.finding import Confidence, Severity, State
 from auditor.fleet.schema.columns import DIGEST, NAME, metadata, number, one_of, span
 
 repository = Table(

@@ -16,7 +16,7 @@ from sqlalchemy import (
     Text,
 )
 
-from auditor.core.model import Severity
+from auditor.core.finding import Severity
 from auditor.fleet.schema.columns import NAME, TIME, metadata, number
 
 secret_key = Table(

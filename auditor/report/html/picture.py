@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from auditor.core.model import Severity, State
+from auditor.core.finding import Severity, State
 
 ALONE = 25
 """Up to so many findings each has its own lifeline; of more, those with the same fate share one."""
