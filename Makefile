@@ -26,12 +26,11 @@ lint: $(VENV)/installed  ## ruff and mypy
 	$(BIN)/mypy
 	$(BIN)/python -m tools.structure
 
-docs: $(VENV)/installed  ## What is generated: the list of rules, the commands, the manual page, the config file's keys, the limits
+docs: $(VENV)/installed  ## Generated pages: rules, commands, manual page, config keys, limits
 	$(BIN)/python -m auditor.rulebook.pages > docs/rules.md
-	$(BIN)/python -m auditor.cli.manual > man/image-audit.1
-	$(BIN)/python -m auditor.cli.pages > docs/commands.md
-	$(BIN)/python -m auditor.config.keys docs/configuration.md
-	$(BIN)/python -m auditor.core.limits docs/security.md
+	$(BIN)/python -m tools.manual > man/image-audit.1
+	$(BIN)/python -m tools.commands_page > docs/commands.md
+	$(BIN)/python -m tools.reference_tables
 
 docs-site: $(VENV)/installed  ## The docs as a site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -1,15 +1,8 @@
-"""The keys of `.image-audit.yaml`: what each takes and means. The config file's parser knows these and no others.
-
-`python -m auditor.config.keys docs/configuration.md` brings the table there up to date; `make docs` runs it.
-"""
+"""Keys of `.image-audit.yaml`, with value, default and meaning: the parser accepts these, the docs list them."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from pathlib import Path
-
-_BEGIN, _END = "<!-- The keys, made by `make docs`. -->\n", "<!-- Here they end. -->\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +56,3 @@ def below(parent: str = "") -> tuple[str, ...]:
     prefix = f"{parent}." if parent else ""
     rests = (key.name.removeprefix(prefix) for key in KEYS if key.name.startswith(prefix))
     return tuple(dict.fromkeys(rest.partition(".")[0].removesuffix("[]") for rest in rests))
-
-
-def updated(page: str) -> str:
-    """Return a page with its table of keys as it should be."""
-    head, _, rest = page.partition(_BEGIN)
-    tail = rest.partition(_END)[2]
-    return "".join((head, _BEGIN, "\n", _table(), "\n", _END, tail))
-
-
-def _table() -> str:
-    rows = ["| key | takes | default | |", "|---|---|---|---|"]
-    for key in KEYS:
-        default = f"`{key.default}`" if key.default else ""
-        rows.append(f"| `{key.name}` | {key.takes} | {default} | {key.meaning} |")
-    return "\n".join(rows) + "\n"
-
-
-if __name__ == "__main__":
-    path = Path(sys.argv[1])
-    path.write_text(updated(path.read_text()))

@@ -13,12 +13,10 @@ in force belong to a context, as `contextvars` has it: what works in other threa
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any, cast
 
 BYTES, NUMBER, SECONDS, FOLD = "bytes", "number", "seconds", "-fold"
@@ -196,19 +194,3 @@ def adopt(limits: Limits) -> None:
 def named(name: str) -> str:
     """Return how a line tells which limit was reached; a name that there is not is a mistake of ours."""
     return f"(limit {BY_NAME[name].name})"
-
-
-_BEGIN, _END = "<!-- limits: `make docs` -->\n", "<!-- end of limits -->\n"
-
-
-def updated(page: str) -> str:
-    """Return a page with its table of limits as it should be."""
-    head, _, rest = page.partition(_BEGIN)
-    rows = [f"| `{limit.name}` | {limit.shown(limit.default)} | {limit.group} | {limit.meaning} |" for limit in TABLE]
-    table = "\n".join(("| limit | default | counts for | what |", "|---|---|---|---|", *rows))
-    return "".join((head, _BEGIN, "\n", table, "\n\n", _END, rest.partition(_END)[2]))
-
-
-if __name__ == "__main__":
-    path = Path(sys.argv[1])
-    path.write_text(updated(path.read_text()))

@@ -17,14 +17,14 @@ import pytest
 
 from auditor import __version__
 from auditor.cli import main
-from auditor.cli.manual import manual
-from auditor.cli.pages import page
 from auditor.config import resolve
 from auditor.detect.detect_secrets_plugins import plugin_rules
 from auditor.detect.rules import Ruleset, builtin_rules
 from auditor.report.output import whole
 from tests.conftest import Cli, require
 from tests.images import image, layer, story, whiteout
+from tools.commands_page import page
+from tools.manual import manual
 
 STORY, SECRET = story(41)
 ROOT = Path(__file__).parents[2]
@@ -165,7 +165,7 @@ class TestManual:
             "NO_COLOR",
         ):
             assert text in shown
-        assert "SIGTERM. Nothing half-written" in " ".join(shown.split())
+        assert "SIGTERM. No partial file" in " ".join(shown.split())
 
 
 class TestColours:

@@ -1,4 +1,4 @@
-"""docs/commands.md, from the command line itself: `python -m auditor.cli.pages` prints it, `make docs` keeps it."""
+"""Generate docs/commands.md from the command line: `python -m tools.commands_page` prints it, `make docs` writes it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Iterable
 import click
 
 from auditor.cli import PROGRAM, group
-from auditor.cli.manual import ENVIRONMENT, EXIT, FILES, commands
+from tools.manual import ENVIRONMENT, EXIT, FILES, commands
 
 _HEAD = """\
 # Commands
 
-What `image-audit COMMAND --help` says, in one place. This page is made by `make docs`.
+The help texts of all commands. `make docs` generates this page.
 """
 _WIDTH = 80
 
 
 def page() -> str:
-    """Return the page."""
+    """Return the page in Markdown."""
     root = click.Context(group, info_name=PROGRAM, terminal_width=_WIDTH, help_option_names=["-h", "--help"])
     sections = [_HEAD]
     for path, command, ctx in commands(group, root):
@@ -30,7 +30,7 @@ def page() -> str:
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> str:
-    lines = [f"| {', '.join(f'`{name}`' for name in names.split(', '))} | {said} |" for names, said in rows]
+    lines = [f"| {', '.join(f'`{name}`' for name in names.split(', '))} | {text} |" for names, text in rows]
     return "\n".join(["| | |", "|---|---|", *lines]) + "\n"
 
 

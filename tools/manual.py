@@ -1,4 +1,4 @@
-"""man/image-audit.1, from the command line itself: `python -m auditor.cli.manual` prints it, `make docs` keeps it."""
+"""Generate man/image-audit.1 from the command line: `python -m tools.manual` prints it, `make docs` writes it."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from auditor.cli import PROGRAM, group
 
 _HELP = "Show the commands; after a command, its options."
 EXIT = (
-    ("0", "Audited in full, nothing at or above --fail-on."),
-    ("1", "Audited, with a finding at or above --fail-on."),
-    ("2", "Not audited, or not in full under --strict. One line on standard error says why."),
-    ("130, 143", "Interrupted by Ctrl-C, or by SIGTERM. Nothing half-written is left."),
+    ("0", "Audited in full; no finding at or above --fail-on."),
+    ("1", "Audited; at least one finding at or above --fail-on."),
+    ("2", "Not audited, or not in full under --strict. One line on standard error gives the reason."),
+    ("130, 143", "Interrupted by Ctrl-C, or by SIGTERM. No partial file is left."),
 )
 ENVIRONMENT = (
-    ("DOCKER_HOST, DOCKER_CONTEXT", "The engine, as docker finds it."),
-    ("DOCKER_CONFIG", "The folder of config.json, which holds the logins of registries."),
-    ("IMAGE_AUDIT_DEBUG", "Set: a traceback where the program itself is at fault. It may show what an image holds."),
+    ("DOCKER_HOST, DOCKER_CONTEXT", "Address or context of the engine, as for docker."),
+    ("DOCKER_CONFIG", "Folder of config.json, which has the registry logins."),
+    ("IMAGE_AUDIT_DEBUG", "Set: print a traceback after an internal error. It may contain secrets of the image."),
     ("NO_COLOR", "Set: no colours."),
-    ("XDG_CACHE_HOME", "Where the cache folder image-audit lies; by default ~/.cache."),
+    ("XDG_CACHE_HOME", "Parent of the cache folder image-audit. Default: ~/.cache."),
 )
-FILES = ((".image-audit.yaml", "The settings, found upward from the working directory."),)
+FILES = ((".image-audit.yaml", "The config file, searched for from the working directory upward."),)
 
 
 def manual() -> str:
-    """Return the page in roff's man macros. It holds no date and no version, which would change it at each release."""
+    """Return the page in roff's man macros, without date and version, so that it changes only with the commands."""
     ctx = click.Context(group, info_name=PROGRAM, help_option_names=["-h", "--help"])  # click keeps the first it makes
     lines = [f'.TH {PROGRAM.upper()} 1 "" "{PROGRAM}" "User Commands"', ".SH NAME"]
     lines += [f"{_text(PROGRAM)} \\- {_text(group.get_short_help_str(200))}"]
@@ -39,14 +39,14 @@ def manual() -> str:
         lines += [f'.SS "{_text(path)}"', *_synopsis(path, command, sub), *_paragraphs(command.help or "")]
         lines += _options(command, sub)
     for title, items in (("EXIT STATUS", EXIT), ("ENVIRONMENT", ENVIRONMENT), ("FILES", FILES)):
-        lines += [f'.SH "{title}"', *(line for term, said in items for line in _item(term, said))]
+        lines += [f'.SH "{title}"', *(line for term, text in items for line in _item(term, text))]
     return "\n".join(lines) + "\n"
 
 
 def commands(
     parent: click.Group, ctx: click.Context, path: str = ""
 ) -> Iterator[tuple[str, click.Command, click.Context]]:
-    """Yield every command that does something, in the order of the help."""
+    """Yield path, command and context of every command but groups, in the order of the help."""
     for name in parent.list_commands(ctx):
         command = parent.get_command(ctx, name)
         assert command is not None  # noqa: S101 - it was listed
@@ -67,12 +67,12 @@ def _options(command: click.Command, ctx: click.Context) -> list[str]:
     return [line for option in options for line in _item(*(option.get_help_record(ctx) or ("", "")))]
 
 
-def _item(term: str, said: str) -> list[str]:
-    return [".TP", f".B {_text(term)}", _text(said)]
+def _item(term: str, text: str) -> list[str]:
+    return [".TP", f".B {_text(term)}", _text(text)]
 
 
 def _paragraphs(help_text: str) -> Iterator[str]:
-    r"""Yield a help text's paragraphs; one after \b keeps its lines."""
+    r"""Yield the paragraphs of a help text; a paragraph after \b keeps its lines."""
     for number, paragraph in enumerate(inspect.cleandoc(help_text).split("\n\n")):
         if number:
             yield ".PP"
@@ -83,7 +83,7 @@ def _paragraphs(help_text: str) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    """Escape what roff would act on: backslashes, hyphens, and a dot or quote that begins a line."""
+    """Escape roff's control characters: backslashes, hyphens, and a dot or quote that begins a line."""
     escaped = text.replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{escaped}" if escaped[:1] in (".", "'") else escaped
 
