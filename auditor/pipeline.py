@@ -21,6 +21,7 @@ from auditor.core.errors import AuditError, Damaged, reason, without_logins
 from auditor.core.finding import Finding
 from auditor.core.globs import MASK, fits_masked
 from auditor.core.image_config import HistoryStep, Platform
+from auditor.core.limits import DEFAULT, Limits
 from auditor.detect.rules import Ruleset
 from auditor.findings.collect import Stack, collect, display
 from auditor.findings.selection import Ignored, Selection
@@ -85,6 +86,7 @@ class Audit:
     ids: frozenset[str] = frozenset()
     baseline: BaselineUse | None = None
     transient: bool = False
+    limits: Limits = DEFAULT
 
     def step_of(self, layer: int) -> HistoryStep | None:
         """Return the step that made a layer, None where that is not known."""
@@ -129,7 +131,12 @@ def audit_each(target: str, scanner: Scanner, request: Request, records: Records
 
     try:
         images = open_target(
-            target, platform=request.platform, visit=_visit(records), insecure=request.insecure, failed=note
+            target,
+            scanner.limits,
+            platform=request.platform,
+            visit=_visit(records),
+            insecure=request.insecure,
+            failed=note,
         )
     except Exception as exc:
         note("", exc)
@@ -173,7 +180,8 @@ def audit_image(image: Image, scanner: Scanner, request: Request, source: Record
     source.fetch(image)
     records = [_record(image, number, source) for number in range(len(image.layers))]
     trace = FileHistory([record.listing for record in records], stacked=image.stacked)
-    base = named_base(request.base, image) if request.base else found_base(image)
+    limits = scanner.limits
+    base = named_base(request.base, image, limits) if request.base else found_base(image, limits)
     steps = layers_of_steps(image.config.history, len(records))
     packages = Packages(records)
     stack = Stack(image, records, packages, trace, steps, base.layers if base else 0)
@@ -204,6 +212,7 @@ def audit_image(image: Image, scanner: Scanner, request: Request, source: Record
         ),
         ignored=ignored,
         ids=frozenset(finding.id for finding in collected.findings),
+        limits=limits,
         transient=packages.transient or any(record.transient for record in records),
     )
 

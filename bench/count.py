@@ -32,8 +32,8 @@ def counted(ruleset: Ruleset, cache: Path | None = None) -> dict[str, int]:
     counts: Counter[str] = Counter()
     search = Pass.scan
 
-    def scan(self: Pass, block: memoryview | bytes) -> Hits:
-        hits = search(self, block)
+    def scan(self: Pass, block: memoryview | bytes, most: int) -> Hits:
+        hits = search(self, block, most)
         counts[f"bytes searched for {names.get(id(self), 'paths')}"] += len(block)
         counts["raw hits"] += len(hits)
         return hits

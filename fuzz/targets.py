@@ -13,7 +13,7 @@ from auditor.codec.sparse import expanded, real_size
 from auditor.codec.tar import Header, Walker
 from auditor.codec.verify import sha256
 from auditor.core.errors import Damaged, ImageError
-from auditor.core.limits import Limits
+from auditor.core.limits import DEFAULT, Limits
 from auditor.extract import Unpacker
 from auditor.images import manifest
 from auditor.images.archive import layout_roots
@@ -23,7 +23,7 @@ from fuzz import texts
 
 _LIMITS = Limits(member_bytes=1 << 20, unpacked_bytes=4 << 20, file_time=5)
 _MAX_EXPANDED = 64
-_ORIGIN = Origin("fuzzed", "oci", None)
+_ORIGIN = Origin("fuzzed", "oci", None, DEFAULT)
 
 
 def tar(data: bytes) -> None:
@@ -37,7 +37,7 @@ def tar(data: bytes) -> None:
 
 
 def _walked(data: bytes, piece: int) -> tuple[list[Header], bool]:
-    walker, found, at = Walker(), list[Header](), 0
+    walker, found, at = Walker(DEFAULT), list[Header](), 0
     try:
         while at < len(data) and not walker.ended:
             at = max(at, walker.position if not walker.waiting else at)
@@ -83,11 +83,11 @@ def manifests(data: bytes) -> None:
     """Follow an index to manifests and configs, separated by zero bytes, whatever they say."""
     documents = data.split(b"\0")
     try:
-        parse_config(documents[-1], "config")
+        parse_config(documents[-1], "config", DEFAULT)
     except ImageError:
         pass
     try:
-        roots = layout_roots(documents[0], "fuzzed", None).descriptors
+        roots = layout_roots(documents[0], "fuzzed", DEFAULT, None).descriptors
         manifest.images(_Lenient(documents), roots or [Descriptor("", sha256(data), 1, {}, None)], _ORIGIN)
     except ImageError:
         pass

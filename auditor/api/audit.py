@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, Unpack, cast
 
@@ -13,7 +13,7 @@ from auditor.config.file import CONFIDENCES, FAIL_ON, Settings, load_settings
 from auditor.core.entries import Skipped
 from auditor.core.errors import UsageError
 from auditor.core.finding import Finding, Severity, State
-from auditor.core.limits import BY_NAME, Limits, within
+from auditor.core.limits import BY_NAME
 from auditor.core.progress import Progress
 from auditor.detect.rules import Ruleset
 from auditor.findings.baseline import Baseline
@@ -90,7 +90,6 @@ class Report:
     show_secrets: bool = False
     baseline: Baseline | None = None
     failures: tuple[Failure, ...] = ()
-    limits: Limits = field(default_factory=Limits)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -122,8 +121,7 @@ class Report:
         if form not in FORMATS:
             raise UsageError(f"format {form!r}: want one of {', '.join(FORMATS)}")
         shown = Shown(width, color, self.fail_on, self.show_secrets, self.failures)
-        with within(self.limits):
-            return render(form, self.images, self.created, shown)
+        return render(form, self.images, self.created, shown)
 
 
 def audit(*targets: PathText, **options: Unpack[Options]) -> Report:
@@ -173,8 +171,7 @@ def run(
     )
     whole, verify = options.get("show_secrets", False), options.get("verify", False)
     with (
-        within(limits),
-        resolve.scanner(rules, options.get("jobs"), note, progress, cache=cache) as scanner,
+        resolve.scanner(rules, options.get("jobs"), note, progress, cache=cache, limits=limits) as scanner,
         resolve.layer_store(cache if options.get("cache", True) else None, note, options.get("cache_size")) as store,
     ):
         records = Records(scanner, store, whole=whole or verify)
@@ -182,7 +179,7 @@ def run(
     audits = resolve.sourced(dockerfile, resolve.held_against(baseline, settings, audits, note), note)
     if verify:
         audits = resolve.verified(settings, audits, note)
-    return Report(tuple(audits), resolve.now(), fail_on, tuple(notes), whole, baseline, failures, limits)
+    return Report(tuple(audits), resolve.now(), fail_on, tuple(notes), whole, baseline, failures)
 
 
 def _audited(

@@ -72,18 +72,17 @@ def command(target: str, **given: Any) -> int:
     """
     from auditor.cli.progress import progress
     from auditor.config.file import load_settings
-    from auditor.core.limits import within
 
     job = _job(target, given)
     settings = load_settings(None)
     _check_places(target, given)
     limits = resolve.limits(settings, given["limits"])
-    with within(limits), progress(quiet=given["quiet"], verbose=given["verbose"]) as shown:
+    with progress(quiet=given["quiet"], verbose=given["verbose"]) as shown:
         cache = resolve.cache(None)
         rules = resolve.ruleset(settings, cache=cache)
         judge = _judge(settings, given["fail_on"])
         with (
-            resolve.scanner(rules, given["jobs"], options.warn, shown, cache=cache) as scanner,
+            resolve.scanner(rules, given["jobs"], options.warn, shown, cache=cache, limits=limits) as scanner,
             resolve.layer_store(cache, options.warn) as store,
         ):
             text, verdict = _deliver(job, scanner, given, store, judge)
@@ -188,7 +187,7 @@ def _deliver(
         verdict = judge(images)
         places.reserve(render_json(images, job.way, "", FollowUp((), (), ()), verdict))
         written = _written(job, images, places.image, output, reference, scanner.progress.say)
-        rest = after(images, reference, insecure=job.insecure)
+        rest = after(images, reference, scanner.limits, insecure=job.insecure)
         places.write_proof(render_json(images, job.way, written, rest, verdict))
     return render_text(images, written, rest, verdict), verdict
 

@@ -29,18 +29,17 @@ def command(target: str, form: str, **given: Any) -> int:
     """
     from auditor.cli.progress import progress
     from auditor.config.file import Settings, load_settings
-    from auditor.core.limits import within
     from auditor.pipeline import Audit, Failure, Request, audit_each
     from auditor.report import history
     from auditor.scan import Scanner
     from auditor.store.records import Records
 
     limits = resolve.limits(load_settings(None), given["limits"])
-    with within(limits), progress(quiet=False, verbose=False) as shown:
+    with progress(quiet=False, verbose=False) as shown:
         cache = resolve.cache(given["cache_dir"])
         rules = resolve.ruleset(Settings(), cache=cache)
         with (
-            closing(Scanner(rules, resolve.jobs(None), shown, cache=cache, content=False)) as scanner,
+            closing(Scanner(rules, resolve.jobs(None), shown, cache=cache, content=False, limits=limits)) as scanner,
             resolve.layer_store(None if given["no_cache"] else cache, options.warn, given["cache_size"]) as store,
         ):
             request = Request(given["platform"], given["base"], given["insecure"])
@@ -52,8 +51,7 @@ def command(target: str, form: str, **given: Any) -> int:
     for failure in failures:
         options.warn(str(failure))
     width = shutil.get_terminal_size((80, 24)).columns
-    with within(limits):
-        table = history.render(audits, width=width, color=options.color())
+    table = history.render(audits, width=width, color=options.color())
     text = history.render_json(audits) if form == "json" else table
     click.echo(text, nl=False)
     return EXIT_FAILED if failures else EXIT_CLEAN

@@ -81,7 +81,6 @@ def run(remote: tuple[str, ...], config_path: Path | None, strict: bool) -> int:
 
 def _run(settings: Settings) -> Result:
     from auditor.cli.progress import progress
-    from auditor.core.limits import within
     from auditor.hook.run import run as audit_all
     from auditor.pipeline import Request
 
@@ -90,9 +89,8 @@ def _run(settings: Settings) -> Result:
     cache = resolve.cache(None)
     rules = resolve.ruleset(settings, cache=cache)
     with (
-        within(resolve.limits(settings)),
         progress(quiet=False, verbose=False) as shown,
-        resolve.scanner(rules, None, options.warn, shown, cache=cache) as scanner,
+        resolve.scanner(rules, None, options.warn, shown, cache=cache, limits=resolve.limits(settings)) as scanner,
         resolve.layer_store(cache, options.warn) as store,
     ):
         result = audit_all(settings, scanner, request, store)

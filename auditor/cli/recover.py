@@ -14,6 +14,7 @@ from auditor.cli import completion, options
 from auditor.cli.examples import examples
 from auditor.config import resolve
 from auditor.core.errors import UsageError
+from auditor.core.limits import Limits
 
 
 @examples(
@@ -41,18 +42,17 @@ def command(
     archive.
     """
     from auditor.config.file import load_settings
-    from auditor.core.limits import within
 
     if output is not None and os.path.lexists(output) and not force:
         raise UsageError(f"{output}: exists; --force overwrites it")
-    with within(resolve.limits(load_settings(None), limits)):
-        _recover(target, path, output, **given)
+    _recover(target, path, output, resolve.limits(load_settings(None), limits), **given)
 
 
 def _recover(
     target: str,
     path: str,
     output: Path | None,
+    limits: Limits,
     *,
     layer: int | None,
     nth: int | None,
@@ -63,16 +63,16 @@ def _recover(
     from auditor.rebuild.recover import PathVersions, choose, member_of, split_member
     from auditor.report.output import whole
 
-    images = open_target(target, platform=platform, insecure=insecure)
+    images = open_target(target, limits, platform=platform, insecure=insecure)
     if len(images) > 1:
         have = ", ".join(str(image.config.platform) if image.config.platform else str(image.id) for image in images)
         raise UsageError(f"{target}: several images; choose with --platform or a tag: {have}")
     outer, member = split_member(path)
-    history = PathVersions(images[0], outer)
+    history = PathVersions(images[0], outer, limits)
     chosen = choose(history.versions(), layer, nth, outer)
     content: Iterable[bytes] = history.read(chosen)
     if member is not None:
-        content = [member_of(outer, iter(content), member)]
+        content = [member_of(outer, iter(content), member, limits)]
     if output is None:
         _copy(content, sys.stdout.buffer)
         return

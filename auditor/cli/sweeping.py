@@ -16,7 +16,6 @@ import click
 from auditor.cli import options
 from auditor.config import resolve
 from auditor.config.file import Settings, load_settings
-from auditor.core.limits import within
 
 if TYPE_CHECKING:
     from auditor.core.finding import Severity
@@ -73,7 +72,9 @@ class Setup:
         client = self.order.source.client()
         client.reach()  # of a registry that is down one hears at once: rules may take a while to compile
         with (
-            resolve.scanner(self.rules, self.given["jobs"], options.warn, progress, cache=cache) as scanner,
+            resolve.scanner(
+                self.rules, self.given["jobs"], options.warn, progress, cache=cache, limits=self.order.source.limits
+            ) as scanner,
             _engine(self.given, self.order, self.store, scanner, client) as (engine, own),
         ):
             number = Sweeper(self.store, scanner, engine, self.order, own).run()
@@ -121,10 +122,7 @@ def setup(registry: str | None, given: Mapping[str, Any], *, patient: bool = Fal
     """
     scope_and_more = _order(registry, given)
     order, settings, rules = scope_and_more
-    with (
-        within(resolve.limits(settings, given["limits"])),
-        opened_store(given["store_url"], patient=patient) as store,
-    ):
+    with opened_store(given["store_url"], patient=patient) as store:
         yield Setup(order, rules, given, store, resolve.severity(given["fail_on"] or settings.fail_on))
 
 
@@ -163,7 +161,9 @@ def _order(registry: str | None, given: Mapping[str, Any]) -> tuple[Order, Setti
     cache = resolve.cache(given["cache_dir"])
     rules = resolve.ruleset(settings, given["extra_rules"], given["only_rules"], given["exclude_rules"], cache)
     baseline: Baseline | None = resolve.baseline(settings, given["baseline"])
-    source = Source(scope.host, given["insecure"], given["ca"], given["rate"])
+    source = Source(
+        scope.host, given["insecure"], given["ca"], given["rate"], resolve.limits(settings, given["limits"])
+    )
     order = Order(
         scope=scope,
         choice=Choice(settings.registries, given["repos"], given["tags"], given["newest"]),

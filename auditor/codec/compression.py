@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 import zstandard
 
 from auditor.core.errors import Damaged
-from auditor.core.limits import Limits, current, named
+from auditor.core.limits import Limits, named
 
 try:
     from isal import igzip
@@ -34,7 +34,7 @@ def compression_of(head: bytes) -> str | None:
     return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
 
 
-def decompressed(stream: io.BufferedReader[Any]) -> BinaryIO:
+def decompressed(stream: io.BufferedReader[Any], limits: Limits) -> BinaryIO:
     """Return the uncompressed bytes of `stream`, or the stream itself where it is not compressed.
 
     Several gzip members and several zstd frames, skippable ones too, are one stream. Reads of the result raise
@@ -43,7 +43,7 @@ def decompressed(stream: io.BufferedReader[Any]) -> BinaryIO:
     kind = compression_of(stream.peek(8)[:8])
     if kind is None:
         return cast(BinaryIO, stream)
-    source, limits = _Counted(stream), current()
+    source = _Counted(stream)
     inner = _opened(kind, source, limits.decoder_memory)
     return io.BufferedReader(_Guarded(inner, source, kind, limits), 1 << 16)
 

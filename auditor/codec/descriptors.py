@@ -14,6 +14,7 @@ from auditor.core.digests import DiffID, Digest
 from auditor.core.entries import Skipped
 from auditor.core.errors import Damaged, ImageError
 from auditor.core.image_config import HistoryStep, ImageConfig, Platform
+from auditor.core.limits import Limits
 
 INDEXES = (
     "application/vnd.oci.image.index.v1+json",
@@ -100,9 +101,9 @@ def parse_descriptors(values: Sequence[Any], what: str, skipped: list[Skipped] |
     return found
 
 
-def parse_config(data: bytes, what: str) -> ImageConfig:
+def parse_config(data: bytes, what: str, limits: Limits) -> ImageConfig:
     """Parse an image config. Raises Damaged where its layers or history are malformed."""
-    raw = spelled(parse_object(data, what), _CONFIG, what)
+    raw = spelled(parse_object(data, what, limits), _CONFIG, what)
     rootfs, history = raw.get("rootfs") or {}, raw.get("history") or []
     if isinstance(rootfs, dict):
         raw["rootfs"] = rootfs = spelled(rootfs, _ROOTFS, what)

@@ -12,14 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from auditor.core.errors import Damaged
-from auditor.core.limits import current, named
+from auditor.core.limits import DEFAULT, Limits, named
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def parse_json(data: bytes, what: str, *, first: bool = False) -> Any:
+def parse_json(data: bytes, what: str, limits: Limits, *, first: bool = False) -> Any:
     """Parse one document, with `first` the first of several. Raises Damaged on bad JSON, and on too much of it."""
-    limits = current()
     if len(data) > limits.json_bytes:
         raise Damaged(f"{what}: {len(data)} bytes are no sensible JSON document {named('json-bytes')}")
     if values(data) > limits.json_values:
@@ -91,18 +90,18 @@ def _is_deeper(value: Any, most: int) -> bool:
     return bool(level)
 
 
-def parse_object(data: bytes, what: str) -> dict[str, Any]:
+def parse_object(data: bytes, what: str, limits: Limits) -> dict[str, Any]:
     """Parse a document that is a JSON object. Raises Damaged on anything else."""
-    value = parse_json(data, what)
+    value = parse_json(data, what, limits)
     if not isinstance(value, dict):
         raise Damaged(f"{what}: want a JSON object")
     return value
 
 
-def quiet_json(document: bytes) -> Any:
+def quiet_json(document: bytes, limits: Limits) -> Any:
     """Parse what may be no JSON; None where it is none, or beyond the limits."""
     try:
-        return parse_json(document, "")
+        return parse_json(document, "", limits)
     except Damaged:
         return None
 
@@ -110,11 +109,11 @@ def quiet_json(document: bytes) -> Any:
 class Documents(Mapping[str, Any]):
     """JSON documents by name. Each is parsed when it is asked for: together they would take a lot of memory."""
 
-    def __init__(self, data: Mapping[str, bytes] | None = None) -> None:
-        self._data = dict(data or {})
+    def __init__(self, data: Mapping[str, bytes] | None = None, limits: Limits = DEFAULT) -> None:
+        self._data, self._limits = dict(data or {}), limits
 
     def __getitem__(self, name: str) -> Any:
-        return parse_json(self._data[name], name)
+        return parse_json(self._data[name], name, self._limits)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._data)
@@ -127,14 +126,14 @@ class Documents(Mapping[str, Any]):
 
     def joined(self, data: Mapping[str, bytes]) -> Documents:
         """Return these and others."""
-        return Documents({**self._data, **data})
+        return Documents({**self._data, **data}, self._limits)
 
 
 class Tally:
     """Counts what the documents of one target come to, which may be many."""
 
-    def __init__(self, what: str) -> None:
-        self._what, self._limits = what, current()
+    def __init__(self, what: str, limits: Limits) -> None:
+        self._what, self._limits = what, limits
         self._bytes = self._values = 0
 
     def take(self, data: bytes, *, parsed: bool = False) -> bytes:

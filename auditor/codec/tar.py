@@ -17,7 +17,7 @@ from zlib import adler32
 
 from auditor.core.entries import EntryKind
 from auditor.core.errors import Damaged
-from auditor.core.limits import Limits, current, named
+from auditor.core.limits import Limits, named
 
 BLOCK = 512
 _MAX_ENTRY = 1 << 60  # one file; offsets of what follows it must fit into 63 bits
@@ -138,11 +138,11 @@ class Walker:
     `position` is the offset of the next header; `ended` tells that the end-of-archive marker was seen.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
         self.position = 0
         self.ended = False
         self._carry = b""
-        self._limits = current()
+        self._limits = limits
         # A shorter path breaks neither the limit of length nor that of depth.
         self._short = min(self._limits.path_length, self._limits.path_depth)
         self._entries, self._paths_bytes = self._limits.entries, self._limits.paths_bytes  # that there may still be

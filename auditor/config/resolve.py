@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from auditor.config.file import NEVER, Settings
 from auditor.core.finding import Confidence, Severity, State
-from auditor.core.limits import Limits
+from auditor.core.limits import DEFAULT, Limits
 from auditor.core.limits import of as limits_of
 from auditor.detect.rules import Ruleset
 from auditor.findings.selection import Selection
@@ -158,7 +158,13 @@ def cache(folder: Path | None) -> Path:
 
 @contextmanager
 def scanner(
-    rules: Ruleset, count: int | None, say: Say, progress: Progress | None = None, *, cache: Path | None = None
+    rules: Ruleset,
+    count: int | None,
+    say: Say,
+    progress: Progress | None = None,
+    *,
+    cache: Path | None = None,
+    limits: Limits = DEFAULT,
 ) -> Iterator[Scanner]:
     """Open a scanner with `count` threads, None: one a core; say so where it is a slow one."""
     from auditor.detect.engines import IS_FAST, SLOW
@@ -166,7 +172,7 @@ def scanner(
 
     if not IS_FAST:
         say(SLOW)
-    with closing(Scanner(rules, jobs(count), progress, cache=cache)) as opened:
+    with closing(Scanner(rules, jobs(count), progress, cache=cache, limits=limits)) as opened:
         yield opened
 
 

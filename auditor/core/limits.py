@@ -3,19 +3,16 @@
     Limits        the values; a field `json_bytes` is the limit `json-bytes` of --limit and of the config file
     TABLE         name, default, unit and meaning of each, in the order of the documentation
     of            the limits that values by name make, as --limit NAME=VALUE and the config file give them
-    current       the values in force here; `within` has others hold for a while, `adopt` in a pool's thread
+    DEFAULT       the limits where the user sets none
     named         how a line of the report, or an error, names the limit that was reached
 
-What is read under limits takes them when it begins (a layer, a file, a connection), and never for each header. Values
-in force belong to a context, as `contextvars` has it: what works in other threads takes its own along.
+Limits are a value: `config.resolve` builds it once, and what reads under limits takes it as a parameter.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, cast
 
@@ -107,6 +104,10 @@ class Limits:
         return " ".join(f"{limit.name}={limit.of(self)}" for limit in chosen if limit.of(self) != limit.default)
 
 
+DEFAULT = Limits()
+"""The limits where the user sets none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """A row of the table."""
@@ -166,29 +167,6 @@ def _parsed(unit: str, text: str) -> int | None:
 def of(values: Mapping[str, int]) -> Limits:
     """Return the limits that some values, by name, leave: the others are the defaults."""
     return Limits(**{BY_NAME[name].attribute: value for name, value in values.items()})
-
-
-_CURRENT: ContextVar[Limits] = ContextVar("limits", default=Limits())  # noqa: B039 - it is frozen
-
-
-def current() -> Limits:
-    """Return the limits in force."""
-    return _CURRENT.get()
-
-
-@contextmanager
-def within(limits: Limits) -> Iterator[None]:
-    """Have other limits hold, here and in what is called."""
-    token = _CURRENT.set(limits)
-    try:
-        yield
-    finally:
-        _CURRENT.reset(token)
-
-
-def adopt(limits: Limits) -> None:
-    """Have limits hold in a thread of a pool, which has none of its maker's context: its initializer."""
-    _CURRENT.set(limits)
 
 
 def named(name: str) -> str:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import islice
 
 from auditor.core.finding import Confidence
-from auditor.core.limits import current
+from auditor.core.limits import DEFAULT, Limits
 from auditor.core.secret import Secret
 from auditor.detect.detect_secrets_plugins import load_plugins, secrets_in_line
 from auditor.detect.heuristics.file_class import FileClass, file_class
@@ -62,7 +62,8 @@ class Match:
 class Confirmer:
     """Confirms raw hits of one ruleset. Patterns are compiled when they first hit."""
 
-    def __init__(self, ruleset: Ruleset) -> None:
+    def __init__(self, ruleset: Ruleset, limits: Limits = DEFAULT) -> None:
+        self._most = limits.raw_hits
         self._rules = ruleset.rules
         self._patterns: dict[int, tuple[re.Pattern[bytes], int, int]] = {}
 
@@ -102,7 +103,7 @@ class Confirmer:
         rule, (pattern, _, _) = self._rules[number], self._compiled(number)
         if rule.keywords and not _keyword_near(rule, text, 0, len(text)):
             return  # nor would one stand near a match
-        most = current().raw_hits
+        most = self._most
         for count, match in enumerate(islice(pattern.finditer(bytes(text)), most + 1)):
             if count == most:
                 overrun(rule.id)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 
-from auditor.core.limits import Limits, current, named
+from auditor.core.limits import Limits, named
 
 Hits = list[tuple[int, int]]
 """(rule number, end) for each raw hit, in the order of their ends."""
@@ -23,9 +23,9 @@ SPARSE = 256
 Hits that lie close are confirmed together, so that a match between two of them is seen."""
 
 
-def kept_in(found: Hits) -> Callable[[int, int], None]:
+def kept_in(found: Hits, most: int) -> Callable[[int, int], None]:
     """Return what adds the hits of a block, which come in the order of their ends, as far as they are kept."""
-    counts, last, most = dict[int, int](), dict[int, int](), current().raw_hits
+    counts, last = dict[int, int](), dict[int, int]()
 
     def add(rule: int, end: int) -> None:
         count = counts[rule] = counts.get(rule, 0) + 1

@@ -16,6 +16,7 @@ from pathlib import Path
 from auditor.core import cache_keys
 from auditor.core.cache_folder import keep, read_kept
 from auditor.core.errors import RuleError
+from auditor.core.limits import DEFAULT, Limits
 from auditor.core.process import trim_heap
 from auditor.detect.detect_secrets_plugins import plugin_patterns
 from auditor.detect.engines import MADE_BY, Pass, loaded
@@ -34,7 +35,7 @@ class Matcher:
     `hits` may be called from several threads at once and releases the interpreter lock.
     """
 
-    def __init__(self, ruleset: Ruleset, cache: Path | None = None) -> None:
+    def __init__(self, ruleset: Ruleset, cache: Path | None = None, limits: Limits = DEFAULT) -> None:
         """Compile, or take what `cache`, a folder, keeps of an earlier run. Raises RuleError."""
         kept = cache / f"rules-{_key(ruleset)}.vectorscan" if cache and MADE_BY else None
         passes = _kept(kept) if kept else None
@@ -44,25 +45,29 @@ class Matcher:
                 keep(kept, data)
             passes = loaded(data)
         self._everywhere, self._in_text, by_path = passes or _compiled(ruleset)
-        self.paths = PathRules(by_path)
+        self._most = limits.raw_hits
+        self.paths = PathRules(by_path, limits)
 
     def tokens(self, block: memoryview | bytes) -> Hits:
         """Return the raw hits of what is looked for everywhere, as `hits` does."""
-        return self._everywhere.scan(block)
+        return self._everywhere.scan(block, self._most)
 
     def hits(self, block: memoryview | bytes, text: Sequence[tuple[int, int]] | None = None) -> Hits:
         """Return (rule number, end) for each raw hit, of each pass in the order of their ends.
 
         `text` are the half-open ranges of the block in which words may tell a secret; without it they may everywhere.
         """
-        found = self._everywhere.scan(block)
+        found = self._everywhere.scan(block, self._most)
         if text is None:
-            return found + self._in_text.scan(block)
+            return found + self._in_text.scan(block, self._most)
         view = memoryview(block)
         pieces = [view[start:end] for start, end in text]
-        for (start, _), own in zip(text, joined_hits(self._in_text.scan, pieces), strict=True):
+        for (start, _), own in zip(text, joined_hits(self._scan_text, pieces), strict=True):
             found += [(rule, start + end) for rule, end in own]
         return found
+
+    def _scan_text(self, block: memoryview | bytes) -> Hits:
+        return self._in_text.scan(block, self._most)
 
 
 def prefilters(rule: Rule) -> list[Prefilter]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from auditor.core.image_config import ImageConfig
-from auditor.core.limits import current, named
+from auditor.core.limits import Limits, named
 
 Note = Callable[[str, str], None]
 """Told a place, and why not all was searched there."""
@@ -40,6 +40,7 @@ def texts(
     config: ImageConfig,
     annotations: Mapping[str, str],
     documents: Mapping[str, Any],
+    limits: Limits,
     note: Note = lambda _, __: None,
     *,
     names: Sequence[str] = (),
@@ -48,25 +49,25 @@ def texts(
     """Yield every text of an image's metadata, in a fixed order, as far as limits go; tell `note` where they end."""
     raw = dict(config.raw)
     history, rootfs = raw.pop("history", None), raw.pop("rootfs", None)
-    yield from _leaves("", raw, note, mask)
+    yield from _leaves("", raw, note, mask, limits)
     if isinstance(rootfs, dict):
-        yield from _leaves("rootfs", {key: rootfs[key] for key in rootfs if key != "diff_ids"}, note, mask)
+        yield from _leaves("rootfs", {key: rootfs[key] for key in rootfs if key != "diff_ids"}, note, mask, limits)
     for number, step in enumerate(history or []):
         if isinstance(step, dict):
-            for text in _leaves(f"history[{number}]", step, note, mask):
+            for text in _leaves(f"history[{number}]", step, note, mask, limits):
                 yield Text(text.where, "", text.value, number)
     for number, name in enumerate(names):
-        yield _text(f"names[{number}]", "", name, note)
-    yield from _leaves("annotations", dict(annotations), note, mask)
+        yield _text(f"names[{number}]", "", name, note, limits)
+    yield from _leaves("annotations", dict(annotations), note, mask, limits)
     for name, document in documents.items():
-        yield from _leaves(name, document, note, mask)
+        yield from _leaves(name, document, note, mask, limits)
 
 
-def _leaves(where: str, value: Any, note: Note, mask: Mask) -> Iterator[Text]:
+def _leaves(where: str, value: Any, note: Note, mask: Mask, limits: Limits) -> Iterator[Text]:
     """Walk a JSON value to its texts. Not recursive: hostile documents nest deep."""
     keys = set[str]()
     ways = [iter([(where[:_MAX_PLACE], "", value)])]
-    count, most = 0, current().texts
+    count, most = 0, limits.texts
     while ways:
         here = next(ways[-1], None)
         if here is None:
@@ -80,7 +81,7 @@ def _leaves(where: str, value: Any, note: Note, mask: Mask) -> Iterator[Text]:
             if count > most:
                 note(where or "config", f"more than {most} texts; the rest was left out {named('texts')}")
                 return
-            yield _text(place, "" if _is_env(place) else key, item, note)
+            yield _text(place, "" if _is_env(place) else key, item, note, limits)
 
 
 def _children(
@@ -102,8 +103,8 @@ def _children(
         yield place, key, " ".join(item)
 
 
-def _text(place: str, key: str, value: str, note: Note) -> Text:
-    most = current().text_bytes
+def _text(place: str, key: str, value: str, note: Note, limits: Limits) -> Text:
+    most = limits.text_bytes
     if len(value) > most:
         note(place, f"a text of {len(value)} characters; {most} are searched {named('text-bytes')}")
     return Text(place, key, value[:most])

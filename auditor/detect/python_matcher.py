@@ -105,8 +105,8 @@ class Pass:
         """Take expressions apart."""
         return cls([_Expression(row) for row in rows])
 
-    def scan(self, block: memoryview | bytes) -> Hits:
-        """Return the hits in a block."""
+    def scan(self, block: memoryview | bytes, most: int) -> Hits:
+        """Return the hits in a block; beyond `most` of one rule they are thinned."""
         data = bytes(block)
         ends = {
             (end, expression.rule)
@@ -114,7 +114,7 @@ class Pass:
             if (end := expression.end(data, start)) is not None
         }
         found: Hits = []
-        add = kept_in(found)
+        add = kept_in(found, most)
         for end, rule in sorted(ends):
             add(rule, end)
         return found

@@ -43,10 +43,10 @@ class Pass:
             raise ValueError(f"Vectorscan refuses the pattern: {exc}") from exc
         return cls(array("H", [number for number, _, _ in rows]), database)
 
-    def scan(self, block: memoryview | bytes) -> Hits:
-        """Return the hits in a block."""
+    def scan(self, block: memoryview | bytes, most: int) -> Hits:
+        """Return the hits in a block; beyond `most` of one rule they are thinned."""
         found: Hits = []
-        owner, add = self._owner, kept_in(found)
+        owner, add = self._owner, kept_in(found, most)
 
         def note(expression: int, _start: int, end: int, _flags: int, _context: object) -> None:
             add(owner[expression], end)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from auditor.core.globs import fits_masked
-from auditor.core.limits import Limits, current, named
+from auditor.core.limits import DEFAULT, Limits, named
 from auditor.extract import bytecode_strings, encoded, git, isolated, linux_packages, streams, tars, zips
 from auditor.extract.budget import Budget, Exhausted, Note, Room, is_transient
 from auditor.extract.content import Part, Source
@@ -34,8 +34,8 @@ class Piece:
 class Unpacker:
     """Opens archives, packages, databases, repositories and encodings. Holds no state between files."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or current()
+    def __init__(self, limits: Limits = DEFAULT) -> None:
+        self.limits = limits
 
     may_hold_stretches = staticmethod(encoded.may_hold_stretches)
 

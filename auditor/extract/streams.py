@@ -36,7 +36,7 @@ def compressed(body: bytes | Source, room: Room, kind: str) -> Iterator[Part]:
 def inflated(body: bytes | Source, room: Room) -> Source:
     """Return the uncompressed bytes; each counts in the budget. Reading raises Damaged and Exhausted."""
     raw = io.BytesIO(body) if isinstance(body, bytes) else Raw(source_of(body))
-    stream = decompressed(io.BufferedReader(raw, 1 << 16))
+    stream = decompressed(io.BufferedReader(raw, 1 << 16), room.limits)
 
     def some(count: int) -> bytes:
         got = stream.read(min(count, _STEP))

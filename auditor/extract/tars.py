@@ -28,7 +28,7 @@ class _Tar:
 
     def __init__(self, source: Source, room: Room) -> None:
         self._source, self._room = source, room
-        self._walker = Walker()
+        self._walker = Walker(room.limits)
         self._window = b""
         self._base = self._at = 0
 

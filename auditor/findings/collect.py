@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from auditor.core.entries import Deleted, EntryKind, FileVersion, Overwritten, Skipped
 from auditor.core.finding import Confidence, Finding, Package, State
 from auditor.core.image_config import HistoryStep
-from auditor.core.limits import current, named
+from auditor.core.limits import Limits, named
 from auditor.core.secret import Secret
 from auditor.detect.confirm import Match
 from auditor.detect.heuristics.file_class import FileClass, file_class
@@ -79,15 +79,18 @@ def collect(stack: Stack, scanner: Scanner, seal: Callable[[Secret], Secret]) ->
         skipped.append(Skipped(None, None, f"{where}: {reason}"))
         unsearched.add(where.partition(".")[0])
 
-    metadata = texts(image.config, image.annotations, image.documents, note, names=image.names, mask=shown)
+    metadata = texts(
+        image.config, image.annotations, image.documents, scanner.limits, note, names=image.names, mask=shown
+    )
     found = [(text, items) for text in metadata if (items := scanner.scan_text(_spoken(text), overrun.setdefault))]
     skipped += [Skipped(None, None, f"metadata: {too_many(rule, scanner.limits)}") for rule in overrun]
-    history = _masked_history(stack.image.config.history, found, shown)
+    limits = scanner.limits
+    history = _masked_history(stack.image.config.history, found, shown, limits.text_bytes)
     headers = in_headers(stack.records, stack.trace, scanner, seal, lambda text: shown(_escaped(text)), skipped.append)
     everything = [
-        *_in_files(stack, _some(_holdings(stack), skipped), history, scanner.ruleset, shown),
-        *_some(_in_metadata(stack, history, found, seal), skipped),
-        *(_header_finding(stack, history, secret) for secret in _some(headers, skipped)),
+        *_in_files(stack, _some(_holdings(stack), limits, skipped), history, scanner.ruleset, shown),
+        *_some(_in_metadata(stack, history, found, seal), limits, skipped),
+        *(_header_finding(stack, history, secret) for secret in _some(headers, limits, skipped)),
     ]
     everything.sort(key=_order)
     secrets = {item.secret for _, items in found for item in items}
@@ -95,9 +98,9 @@ def collect(stack: Stack, scanner: Scanner, seal: Callable[[Secret], Secret]) ->
     return Collected(_numbered(everything), history, config, skipped, shown)
 
 
-def _some(items: Iterable[T], skipped: list[Skipped]) -> Iterator[T]:
+def _some(items: Iterable[T], limits: Limits, skipped: list[Skipped]) -> Iterator[T]:
     """Yield what findings are made of as far as an image may have them: many links to one file are many findings."""
-    most = current().findings_image
+    most = limits.findings_image
     for count, item in enumerate(items):
         if count == most:
             reason = f"more than {most} findings in the image, each layer and name of a file counted"
@@ -394,10 +397,9 @@ def _step_inherited(stack: Stack, step: int) -> bool:
 
 
 def _masked_history(
-    history: Sequence[HistoryStep], found: Iterable[tuple[Text, list[Match]]], shown: Callable[[str], str]
+    history: Sequence[HistoryStep], found: Iterable[tuple[Text, list[Match]]], shown: Callable[[str], str], most: int
 ) -> tuple[HistoryStep, ...]:
     """Mask every secret in the history's texts, those of low confidence too. What was not searched is not shown."""
-    most = current().text_bytes
     masked = [
         replace(
             step,

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TypeVar
 
 from auditor.core.entries import FileVersion, Skipped
-from auditor.core.limits import current, named
+from auditor.core.limits import Limits, named
 from auditor.core.secret import Secret
 from auditor.detect.confirm import Match
 from auditor.layers.file_history import FileHistory
@@ -58,7 +58,7 @@ def in_headers(
     for layer, record in enumerate(records):
         if record.listing.texts.full:
             skip(Skipped(None, layer, "owners, extended attributes and pax records: more than are searched"))
-        for name, found in _some(scanner.scan_names(record.listing), layer, skip):
+        for name, found in _some(scanner.scan_names(record.listing), scanner.limits, layer, skip):
             key = (name.path, name.part, seal(found.secret))
             if name.part == "whiteout":
                 removed.append((key, (layer, name, found)))
@@ -75,8 +75,8 @@ def in_headers(
             yield HeaderSecret(where, path, found, secret, layer, _hidden_in(trace, held_by), held_by)
 
 
-def _some(items: Iterator[T], layer: int, skip: Callable[[Skipped], None]) -> Iterator[T]:
-    most = current().findings_layer
+def _some(items: Iterator[T], limits: Limits, layer: int, skip: Callable[[Skipped], None]) -> Iterator[T]:
+    most = limits.findings_layer
     yield from islice(items, most)
     if next(items, None) is not None:
         reason = f"more than {most} secrets in names of the layer; the rest was left out {named('findings-layer')}"

@@ -31,7 +31,7 @@ def parts_of(repository: Repository, root: Descriptor, store: Store) -> tuple[tu
 
     An image that the store knows is not read for that.
     """
-    leaves = [Leaf(own, _subject(own)) for own, _ in index.leaves(repository, [root])]
+    leaves = [Leaf(own, _subject(own)) for own, _ in index.leaves(repository, [root], repository.client.limits)]
     first = next((leaf.descriptor for leaf in leaves if leaf.subject is None), None)
     if first is None:
         return tuple(leaves), None
@@ -50,7 +50,9 @@ def parts_of(repository: Repository, root: Descriptor, store: Store) -> tuple[tu
 def read_image(repository: Repository, leaf: Descriptor, attestations: Sequence[Descriptor]) -> Image:
     """Read an image's manifest and config, and the attestations that hang to it."""
     target = f"docker://{repository.client.host}/{repository.name}@{leaf.digest}"
-    return manifest.images(repository, [leaf, *attestations], Origin(target, "docker", None))[0]
+    return manifest.images(repository, [leaf, *attestations], Origin(target, "docker", None, repository.client.limits))[
+        0
+    ]
 
 
 def grouped(parts: Mapping[str, Sequence[Leaf]], platform: str | None) -> list[Candidate]:

@@ -19,7 +19,6 @@ from distributed import Worker, WorkerPlugin, get_worker
 from auditor.core.cache_folder import cache_folder
 from auditor.core.cache_keys import RECORDS
 from auditor.core.errors import Unreachable
-from auditor.core.limits import current, within
 from auditor.core.process import disable_core_dumps
 from auditor.core.version import __version__
 from auditor.detect.rules import Ruleset
@@ -70,11 +69,11 @@ class Credentials:
 class Session(WorkerPlugin):
     """What the tasks of a sweep share on a worker. The scheduler keeps it, and logs it if told to: it holds no secret.
 
-    `source.ca` is a file on the sweep's machine; its content travels along, and so do the limits in force there.
+    `source.ca` is a file on the sweep's machine; its content travels along.
     """
 
     def __init__(self, source: Source, ruleset: Ruleset) -> None:
-        self._source, self._ruleset, self._limits = source, ruleset, current()
+        self._source, self._ruleset = source, ruleset
         self._certificates = source.ca.read_bytes() if source.ca else None
         self._wanted = Versions.of(ruleset)
 
@@ -85,8 +84,7 @@ class Session(WorkerPlugin):
         self._rate = ClusterRate(self._source.host, self._source.rate, worker) if self._source.rate else None
         self._unfit = Versions.of(self._ruleset).differences(self._wanted)
         self._folder = tempfile.TemporaryDirectory(prefix="image-audit-")
-        with within(self._limits):
-            self._scanner = Scanner(self._ruleset, worker.state.nthreads, cache=cache_folder())
+        self._scanner = Scanner(self._ruleset, worker.state.nthreads, cache=cache_folder(), limits=self._source.limits)
         self._scanner.prepare()
         self._lock = threading.Lock()
         self._client: Client | None = None
@@ -111,8 +109,7 @@ class Session(WorkerPlugin):
             file = Path(self._folder.name) / "ca.pem"
             file.write_bytes(self._certificates)
             source = replace(source, ca=file)
-        with within(self._limits):
-            return source.client(login, self._rate)
+        return source.client(login, self._rate)
 
 
 def read(session: str, task: Task, credentials: Credentials) -> bytes:

@@ -24,6 +24,7 @@ from typing import Protocol
 
 from auditor.core.digests import Digest
 from auditor.core.errors import Damaged
+from auditor.core.limits import DEFAULT, Limits
 from auditor.detect.rules import Ruleset
 from auditor.registry.authentication import Login
 from auditor.registry.client import Client
@@ -50,13 +51,16 @@ class Source:
     insecure: bool = False
     ca: Path | None = None
     rate: float | None = None
+    limits: Limits = DEFAULT
 
     def client(self, login: Login | None = None, rate: AbstractContextManager[object] | None = None) -> Client:
         """Return a client, with the login given or the one stored here; threads may share it.
 
         `rate` is a rate limit that other processes share.
         """
-        return Client(self.host, insecure=self.insecure, ca=self.ca, rate=rate or self.rate, login=login)
+        return Client(
+            self.host, insecure=self.insecure, ca=self.ca, rate=rate or self.rate, login=login, limits=self.limits
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from typing import TypeVar
 
 from auditor.codec.descriptors import platform_matches
 from auditor.core.errors import AuditError, EngineError, NotFound, StoreError
-from auditor.core.limits import adopt, current
 from auditor.fleet import ledger, queries, spans, withdrawn
 from auditor.fleet.candidates import Candidate, read_image
 from auditor.fleet.catalog import chosen
@@ -105,7 +104,7 @@ class Sweeper:
         known = spans.known_repositories(self._store, self._client.host)
         with ExitStack() as stack:
             surveys, requests, images = (
-                stack.enter_context(_pool(count, name, adopt, (current(),)))
+                stack.enter_context(_pool(count, name))
                 for count, name in ((_SURVEYS, "survey"), (order.parallel, "ask"), (order.parallel, "open"))
             )
             stack.callback(self._client.stop)

@@ -26,7 +26,7 @@ def of_image(name: str, audit: Audit, findings: Sequence[Finding], *, several: b
     lines = [f"{printable(name)}: {plural(len(findings), 'secret')}"]
     for finding in findings[:_MAX_FINDINGS]:
         said = f"{place(finding)}: {finding.name} {finding.secret.masked} ({finding.severity}, {finding.state})"
-        lines += ["  " + printable(said), *(_INDENT + line for line in fate(finding))]
+        lines += ["  " + printable(said), *(_INDENT + line for line in fate(finding, audit.limits))]
     if len(findings) > _MAX_FINDINGS:
         more = len(findings) - _MAX_FINDINGS
         lines.append(f"  and {more} more: {shlex.join(['image-audit', 'scan', name])}")

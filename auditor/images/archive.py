@@ -24,7 +24,7 @@ from auditor.codec.verify import sha256, verified_document
 from auditor.core.digests import Digest
 from auditor.core.entries import EntryKind, Skipped
 from auditor.core.errors import Damaged, ImageError, NotAnImage, NotFound
-from auditor.core.limits import current, named
+from auditor.core.limits import Limits, named
 from auditor.images import manifest
 from auditor.images.manifest import Origin
 from auditor.images.members import Held, Member, Members
@@ -46,8 +46,8 @@ def read_images(file: HeldFile, origin: Origin, tag: str | None, visit: Visit | 
     """
     stream = file.stream()
     if file.size and compression_of(stream.peek(8)[:8]) is None:
-        return images_of(_index(file, origin.target), origin, tag)
-    return read_stream(decompressed(stream), origin, tag, visit)
+        return images_of(_index(file, origin), origin, tag)
+    return read_stream(decompressed(stream, origin.limits), origin, tag, visit)
 
 
 def read_stream(stream: BinaryIO, origin: Origin, tag: str | None, visit: Visit | None) -> tuple[Image, ...]:
@@ -56,8 +56,8 @@ def read_stream(stream: BinaryIO, origin: Origin, tag: str | None, visit: Visit 
     Without a visitor the tar is first kept in an unlinked temporary file, for callers that need to go back.
     """
     if visit is None:
-        return images_of(_index(_spooled(stream), origin.target), origin, tag)
-    return images_of(_pass(stream, origin.target, visit), origin, tag)
+        return images_of(_index(_spooled(stream), origin), origin, tag)
+    return images_of(_pass(stream, origin, visit), origin, tag)
 
 
 def _spooled(stream: BinaryIO) -> HeldFile:
@@ -68,9 +68,10 @@ def _spooled(stream: BinaryIO) -> HeldFile:
         return HeldFile(os.dup(spool.fileno()))
 
 
-def _index(file: HeldFile, what: str) -> Members:
+def _index(file: HeldFile, origin: Origin) -> Members:
     """List a tar's members as slices."""
-    walker, members = Walker(), Members(what)
+    what = origin.target
+    walker, members = Walker(origin.limits), Members(what, origin.limits)
     size, at = file.size, 0
     first = os.pread(file.descriptor, BLOCK, 0)
     _require_tar(first, what)
@@ -87,9 +88,10 @@ def _index(file: HeldFile, what: str) -> Members:
     return members
 
 
-def _pass(stream: BinaryIO, what: str, visit: Visit) -> Members:
-    members, kept, limits = Members(what), 0, current()
-    for header, body in walk_stream(stream, what):
+def _pass(stream: BinaryIO, origin: Origin, visit: Visit) -> Members:
+    what, limits = origin.target, origin.limits
+    members, kept = Members(what, limits), 0
+    for header, body in walk_stream(stream, what, limits):
         if header.kind is not EntryKind.FILE:
             members.add(header, None)
             continue
@@ -105,9 +107,9 @@ def _pass(stream: BinaryIO, what: str, visit: Visit) -> Members:
     return members
 
 
-def walk_stream(stream: BinaryIO, what: str) -> Iterator[tuple[Header, io.RawIOBase]]:
+def walk_stream(stream: BinaryIO, what: str, limits: Limits) -> Iterator[tuple[Header, io.RawIOBase]]:
     """Yield each header of a tar stream with its body, which is read before the next header is asked for."""
-    walker, at = Walker(), 0
+    walker, at = Walker(limits), 0
     while not walker.ended:
         block = stream.read(BLOCK)
         if at == 0:
@@ -175,7 +177,7 @@ def images_of(members: Members, origin: Origin, tag: str | None) -> tuple[Image,
 
     Where one of the two can't be used, what it may have held is skipped.
     """
-    archive = _Archive(members, origin.target)
+    archive = _Archive(members, origin.target, origin.limits)
     has_index, has_manifest = (members.get(name) is not None for name in ("index.json", "manifest.json"))
     if not (has_index or has_manifest):
         raise NotAnImage(
@@ -213,8 +215,9 @@ def _tried(read: Callable[[], Sequence[Image]], wrong: list[ImageError]) -> Sequ
 class _Archive:
     """The index.Store of an archive's members."""
 
-    def __init__(self, members: Members, what: str) -> None:
-        self._members, self._what, self._tally = members, what, Tally(what)
+    def __init__(self, members: Members, what: str, limits: Limits) -> None:
+        self._members, self._what, self._limits = members, what, limits
+        self._tally = Tally(what, limits)
 
     def document(self, descriptor: Descriptor) -> bytes:
         data = self._bytes(_blob_path(descriptor.digest))
@@ -233,13 +236,13 @@ class _Archive:
         member = self._member(normalise(path))
         if isinstance(member, Passed):
             raise Damaged(f"{self._what}: {path} is no JSON document, or too large for one {named('json-bytes')}")
-        if isinstance(member, FileSlice) and member.size > current().json_bytes:
+        if isinstance(member, FileSlice) and member.size > self._limits.json_bytes:
             raise Damaged(f"{self._what}: {path} is too large for a JSON document {named('json-bytes')}")
         with member.open() as stream:
             return stream.read()
 
     def oci_images(self, origin: Origin, tag: str | None) -> tuple[Image, ...]:
-        roots = layout_roots(self._bytes("index.json"), origin.target, tag)
+        roots = layout_roots(self._bytes("index.json"), origin.target, self._limits, tag)
         return manifest.images(self, roots.descriptors, origin, roots.annotations, roots.skipped)
 
     def docker_images(self, origin: Origin, tag: str | None) -> list[Image]:
@@ -269,10 +272,10 @@ class _Archive:
         if self._members.get("manifest.json") is None:
             return []
         what = f"{self._what}: manifest.json"
-        entries = parse_json(self._bytes("manifest.json"), what, first=True)  # Docker reads no further
+        entries = parse_json(self._bytes("manifest.json"), what, self._limits, first=True)  # Docker reads no further
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise Damaged(f"{what}: want a list of objects")
-        if len(entries) > current().manifests:
+        if len(entries) > self._limits.manifests:
             raise Damaged(f"{what}: lists {len(entries)} images {named('manifests')}")
         return [spelled(entry, _ENTRY, what) for entry in entries]
 
@@ -281,10 +284,10 @@ class _Archive:
         config_path, paths = entry.get("Config"), entry.get("Layers") or []
         if not isinstance(paths, list) or not all(isinstance(path, str) for path in (config_path, *paths)):
             raise Damaged(f"{what}: Config and Layers must name members")
-        if len(paths) > current().layers:
+        if len(paths) > self._limits.layers:
             raise Damaged(f"{what}: {len(paths)} layers {named('layers')}")
         data = self._tally.take(self._bytes(str(config_path)), parsed=True)
-        config = parse_config(data, f"{self._what}: {config_path}")
+        config = parse_config(data, f"{self._what}: {config_path}", self._limits)
         if len(config.diff_ids) != len(paths):
             raise Damaged(f"{what}: {len(paths)} layers, but the config names {len(config.diff_ids)}")
         layers = [
@@ -321,9 +324,9 @@ class Roots:
     skipped: tuple[Skipped, ...]
 
 
-def layout_roots(index: bytes, what: str, tag: str | None) -> Roots:
+def layout_roots(index: bytes, what: str, limits: Limits, tag: str | None) -> Roots:
     """Read an index.json, of which a tag chooses. Raises NotFound, Damaged."""
-    document = spelled(parse_object(index, f"{what}: index.json"), _INDEX, what)
+    document = spelled(parse_object(index, f"{what}: index.json", limits), _INDEX, what)
     entries = document.get("manifests")
     if entries is not None and not isinstance(entries, list):
         raise Damaged(f"{what}: index.json lists no manifests")

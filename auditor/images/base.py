@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from auditor.core.digests import DiffID
 from auditor.core.errors import AuditError, EngineUnusable, ImageError, NotFound, Unreachable, UsageError
+from auditor.core.limits import Limits
 from auditor.images.manifest import Origin
 from auditor.images.resolve import open_target
 from auditor.images.source import Image
@@ -25,16 +26,16 @@ class Base:
     layers: int
 
 
-def named_base(name: str, image: Image) -> Base:
+def named_base(name: str, image: Image, limits: Limits) -> Base:
     """Return the base that the user names. Raises ImageError where the image is not built on it."""
-    candidates = _diff_ids(name)
+    candidates = _diff_ids(name, limits)
     lengths = [len(ids) for ids in candidates if _is_prefix(ids, image)]
     if not lengths:
         raise ImageError(f"{image.target}: is not built on {name}: its lowest layers are others")
     return Base(name, "option", max(lengths))
 
 
-def _diff_ids(name: str) -> list[tuple[DiffID, ...]]:
+def _diff_ids(name: str, limits: Limits) -> list[tuple[DiffID, ...]]:
     """Return the layers of a base, one item a platform, without reading any layer."""
     from auditor.images import daemon
 
@@ -48,10 +49,10 @@ def _diff_ids(name: str) -> list[tuple[DiffID, ...]]:
             if target.transport == "docker-daemon" or isinstance(exc, EngineUnusable):
                 raise
             name = f"docker://{target.value}"
-    return [image.config.diff_ids for image in open_target(name)]
+    return [image.config.diff_ids for image in open_target(name, limits)]
 
 
-def found_base(image: Image) -> Base | None:
+def found_base(image: Image, limits: Limits) -> Base | None:
     """Return the base that annotations, labels or the engine's other images tell of; None where nothing does.
 
     Nothing but the engine and the image's own registry is asked: a hostile image must not choose whom we call.
@@ -60,21 +61,21 @@ def found_base(image: Image) -> Base | None:
     said = {**labels, **image.annotations} if isinstance(labels, dict) else dict(image.annotations)
     name, digest = said.get(_NAME), said.get(_DIGEST)
     try:
-        return _annotated(image, name, digest) or _in_engine(image)
+        return _annotated(image, name, digest, limits) or _in_engine(image)
     except AuditError:
         return None
 
 
-def _annotated(image: Image, name: object, digest: object) -> Base | None:
+def _annotated(image: Image, name: object, digest: object, limits: Limits) -> Base | None:
     if not isinstance(name, str) or not name:
         return None
-    for candidate, diff_ids in _candidates(image, name, digest):
+    for candidate, diff_ids in _candidates(image, name, digest, limits):
         if _is_prefix(diff_ids, image):
             return Base(candidate, "annotation", len(diff_ids))
     return None
 
 
-def _candidates(image: Image, name: str, digest: object) -> list[tuple[str, tuple[DiffID, ...]]]:
+def _candidates(image: Image, name: str, digest: object, limits: Limits) -> list[tuple[str, tuple[DiffID, ...]]]:
     from auditor.images import daemon
 
     try:
@@ -88,7 +89,7 @@ def _candidates(image: Image, name: str, digest: object) -> list[tuple[str, tupl
     from auditor.images import remote
 
     target = f"{reference.host}/{reference.repository}@{digest}" if isinstance(digest, str) else name
-    images = remote.read_images(parse_reference(target), Origin(name, "docker", None))
+    images = remote.read_images(parse_reference(target), Origin(name, "docker", None, limits))
     return [(name, base.config.diff_ids) for base in images]
 
 

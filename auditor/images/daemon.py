@@ -19,6 +19,7 @@ from auditor.codec.compression import decompressed
 from auditor.core.digests import DiffID
 from auditor.core.errors import Damaged, ImageError, NotFound, Unreachable
 from auditor.core.image_config import HistoryStep
+from auditor.core.limits import Limits
 from auditor.images import archive
 from auditor.images.archive import Visit
 from auditor.images.engine import engine
@@ -36,7 +37,7 @@ def read_images(name: str, origin: Origin, visit: Visit | None) -> tuple[Image, 
     """Read an image of the engine. Raises NotFound, Unreachable."""
     with engine() as client:
         attributes = _inspect(client, name)
-        with _exported(client, attributes["Id"]) as stream:
+        with _exported(client, attributes["Id"], origin.limits) as stream:
             images = archive.read_stream(stream, origin, None, visit)
     return tuple(replace(image, digest=None, names=_names(attributes)) for image in images)
 
@@ -50,7 +51,7 @@ def read_container(name: str, origin: Origin, visit: Visit | None) -> tuple[Imag
             container = client.api.inspect_container(name)
         except docker.errors.NotFound:
             raise NotFound(f"container:{name}: the engine has no such container; `docker ps -a` lists them") from None
-        with _exported(client, container["Image"]) as stream:
+        with _exported(client, container["Image"], origin.limits) as stream:
             images = archive.read_stream(stream, origin, None, visit)
     content = WritableLayer(container["Id"])
     layer = Layer(content, None, None, None)
@@ -79,10 +80,10 @@ def _running(image: Image, container: dict[str, Any], step: HistoryStep) -> dict
 
 
 @contextmanager
-def _exported(client: DockerClient, image_id: str) -> Iterator[BinaryIO]:
+def _exported(client: DockerClient, image_id: str, limits: Limits) -> Iterator[BinaryIO]:
     chunks = client.api.get_image(image_id, chunk_size=_CHUNK)
     with io.BufferedReader(Chunks(chunks), 1 << 16) as stream:
-        yield decompressed(stream)
+        yield decompressed(stream, limits)
 
 
 class Chunks(io.RawIOBase):

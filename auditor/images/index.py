@@ -12,7 +12,7 @@ from auditor.codec.json_documents import folded, parse_object, spelled
 from auditor.core.digests import Digest
 from auditor.core.entries import Skipped
 from auditor.core.errors import Damaged, NotFound
-from auditor.core.limits import current, named
+from auditor.core.limits import Limits, named
 from auditor.images.source import Listed, Passed
 
 CACHE_CONFIG = "application/vnd.buildkit.cacheconfig.v0"
@@ -90,19 +90,22 @@ class Found:
         return tuple(found.values())
 
 
-def gathered(store: Store, roots: Sequence[Descriptor], what: str, skipped: list[Skipped]) -> list[Found]:
+def gathered(
+    store: Store, roots: Sequence[Descriptor], what: str, limits: Limits, skipped: list[Skipped]
+) -> list[Found]:
     """Return each manifest once, with all ways to it. Raises Damaged where there are too many."""
     found: dict[Digest, Found] = {}
-    for descriptor, trail in leaves(store, roots, skipped=skipped):
+    for descriptor, trail in leaves(store, roots, limits, skipped=skipped):
         found.setdefault(descriptor.digest, Found(descriptor, [])).ways.append((descriptor, trail))
-        if len(found) > current().manifests:
-            raise Damaged(f"{what}: more than {current().manifests} manifests {named('manifests')}")
+        if len(found) > limits.manifests:
+            raise Damaged(f"{what}: more than {limits.manifests} manifests {named('manifests')}")
     return list(found.values())
 
 
 def leaves(
     store: Store,
     roots: Sequence[Descriptor],
+    limits: Limits,
     depth: int = 0,
     trail: Trail | None = None,
     seen: set[Digest] | None = None,
@@ -123,7 +126,9 @@ def leaves(
         if descriptor.digest in seen:
             continue
         try:
-            document = spelled(parse_object(_listed_document(store, descriptor, trail), what), MANIFEST_KEYS, what)
+            document = spelled(
+                parse_object(_listed_document(store, descriptor, trail), what, limits), MANIFEST_KEYS, what
+            )
         except NotFound:
             yield descriptor, own  # the caller finds out again, and knows what else there is
             continue
@@ -133,9 +138,9 @@ def leaves(
             yield descriptor, own
         if not isinstance(children, list) or (not children and layers is not None):
             continue
-        if depth >= current().index_depth:
+        if depth >= limits.index_depth:
             raise Damaged(f"{what}: more than {depth} indexes within one another {named('index-depth')}")
-        if len(children) > current().manifests:
+        if len(children) > limits.manifests:
             raise Damaged(f"{what}: lists {len(children)} manifests {named('manifests')}")
         seen.add(descriptor.digest)
         parsed = parse_descriptors(children, what, skipped)
@@ -143,7 +148,7 @@ def leaves(
             yield descriptor, own  # an index whose "manifests" are layers
         else:
             below = own.below(descriptor.digest, document)
-            yield from leaves(store, parsed, depth + 1, below, seen, skipped)
+            yield from leaves(store, parsed, limits, depth + 1, below, seen, skipped)
 
 
 def _listed_document(store: Store, descriptor: Descriptor, trail: Trail | None) -> bytes:

@@ -8,7 +8,7 @@ from auditor.codec.descriptors import Descriptor
 from auditor.codec.file_slices import FileSlice, HeldFile
 from auditor.codec.verify import verified_document
 from auditor.core.errors import Damaged, NotAnImage, NotFound
-from auditor.core.limits import current, named
+from auditor.core.limits import Limits, named
 from auditor.images import manifest
 from auditor.images.archive import layout_roots, require_regular
 from auditor.images.manifest import Origin
@@ -20,13 +20,13 @@ def read_images(folder: Path, origin: Origin, tag: str | None) -> tuple[Image, .
     index = folder / "index.json"
     if not index.is_file():
         raise NotAnImage(f"{folder}: a folder, but no OCI layout: it has no index.json")
-    roots = layout_roots(_read(index), origin.target, tag)
-    return manifest.images(_Folder(folder), roots.descriptors, origin, roots.annotations, roots.skipped)
+    roots = layout_roots(_read(index, origin.limits), origin.target, origin.limits, tag)
+    return manifest.images(_Folder(folder, origin.limits), roots.descriptors, origin, roots.annotations, roots.skipped)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, limits: Limits) -> bytes:
     require_regular(path)
-    most = current().json_bytes
+    most = limits.json_bytes
     data = HeldFile.open(path).stream().read(most + 1)
     if len(data) > most:
         raise Damaged(f"{path}: too large for a JSON document {named('json-bytes')}")
@@ -36,8 +36,8 @@ def _read(path: Path) -> bytes:
 class _Folder:
     """The index.Store of a layout's `blobs` folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, limits: Limits) -> None:
+        self._folder, self._limits = folder, limits
 
     def _path(self, descriptor: Descriptor) -> Path:
         path = self._folder / "blobs" / descriptor.digest.algorithm / descriptor.digest.hex
@@ -48,7 +48,7 @@ class _Folder:
 
     def document(self, descriptor: Descriptor) -> bytes:
         return verified_document(
-            _read(self._path(descriptor)), descriptor.digest, f"{self._folder}: blob {descriptor.digest}"
+            _read(self._path(descriptor), self._limits), descriptor.digest, f"{self._folder}: blob {descriptor.digest}"
         )
 
     def content(self, descriptor: Descriptor) -> FileSlice:

@@ -25,7 +25,7 @@ from auditor.core.digests import DiffID
 from auditor.core.entries import Skipped
 from auditor.core.errors import Damaged, ImageError, NotFound, Unreachable
 from auditor.core.image_config import ImageConfig, Platform
-from auditor.core.limits import current, named
+from auditor.core.limits import Limits, named
 from auditor.images.index import CACHE_CONFIG, MANIFEST_KEYS, Found, Store, Top, gathered
 from auditor.images.source import Image, Layer, Listed
 
@@ -46,6 +46,7 @@ class Origin:
     target: str
     transport: str
     platform: str | None
+    limits: Limits
     failed: Failed | None = None
 
     def tell(self, failures: Sequence[tuple[str, Exception]], *, alone: bool) -> None:
@@ -71,12 +72,12 @@ def images(
     opened = _Opened(list(skipped))
     attestations: dict[str, list[bytes]] = {}
     platforms: list[str] = []
-    tally, top = Tally(origin.target), Top.of(roots, layout or {})
-    leaves = gathered(store, roots, origin.target, opened.missing)
+    tally, top = Tally(origin.target, origin.limits), Top.of(roots, layout or {})
+    leaves = gathered(store, roots, origin.target, origin.limits, opened.missing)
     for leaf in leaves:
         descriptor = leaf.descriptor
         if descriptor.is_attestation:
-            statements = _statements(store, descriptor, tally)
+            statements = _statements(store, descriptor, tally, origin.limits)
             if statements is not None:
                 subject = descriptor.annotations.get("vnd.docker.reference.digest", "")
                 attestations.setdefault(subject, []).extend(statements)
@@ -144,13 +145,13 @@ def _names(listed: Sequence[Listed]) -> tuple[str, ...]:
 
 
 def _image(store: Store, leaf: Found, origin: Origin, tally: Tally, top: Top) -> Image:
-    descriptor = leaf.descriptor
+    descriptor, limits = leaf.descriptor, origin.limits
     what = f"{origin.target}: manifest {descriptor.digest}"
-    manifest = spelled(parse_object(store.document(descriptor), what), MANIFEST_KEYS, what)
+    manifest = spelled(parse_object(store.document(descriptor), what, limits), MANIFEST_KEYS, what)
     if manifest.get("schemaVersion") == 1 and "layers" not in manifest:
         raise ImageError(f"{what}: Docker's schema 1, obsolete since 2017; pull and push it with a current engine")
     layers, config = _children(manifest, what)
-    if len(layers) > current().layers:
+    if len(layers) > limits.layers:
         raise Damaged(f"{what}: {len(layers)} layers {named('layers')}")
     own = strings(manifest.get("annotations"))
     annotations = {**descriptor.annotations, **own}
@@ -165,8 +166,8 @@ def _image(store: Store, leaf: Found, origin: Origin, tally: Tally, top: Top) ->
     if other := {key: text for key, text in descriptor.annotations.items() if own.get(key, text) != text}:
         around["descriptor"] = json.dumps({"annotations": other}).encode()
     document = tally.take(store.document(config), parsed=True) if config else b"{}"
-    if config and _is_image_config(config, document, len(layers)):
-        parsed = parse_config(document, f"{origin.target}: config {config.digest}")
+    if config and _is_image_config(config, quiet_json(document, limits), len(layers)):
+        parsed = parse_config(document, f"{origin.target}: config {config.digest}", limits)
         diff_ids: Sequence[DiffID | None] = parsed.diff_ids or [None] * len(layers)  # Podman asks for none
         if len(diff_ids) != len(layers):
             raise Damaged(f"{what}: {len(layers)} layers, but the config names {len(diff_ids)}")
@@ -177,9 +178,9 @@ def _image(store: Store, leaf: Found, origin: Origin, tally: Tally, top: Top) ->
         parsed = replace(parsed, platform=_told(parsed.platform, descriptor.platform))
         return Image(
             origin.target, origin.transport, config.digest, descriptor.digest, parsed, made,
-            documents=Documents(around), **common,
+            documents=Documents(around, limits), **common,
         )  # fmt: skip
-    is_json = quiet_json(document) is not None
+    is_json = quiet_json(document, limits) is not None
     plain = [_blob(store, config)] if config and not is_json else []  # a config that is no JSON is searched as a file
     return Image(
         origin.target,
@@ -188,7 +189,7 @@ def _image(store: Store, leaf: Found, origin: Origin, tally: Tally, top: Top) ->
         descriptor.digest,
         ImageConfig(descriptor.platform, (), (), {}),
         (*(_blob(store, layer) for layer in layers), *plain),
-        documents=Documents({**({"config": document} if is_json and document != b"{}" else {}), **around}),
+        documents=Documents({**({"config": document} if is_json and document != b"{}" else {}), **around}, limits),
         stacked=False,
         **common,
     )
@@ -239,13 +240,12 @@ def _children(manifest: dict[str, Any], what: str) -> tuple[list[Descriptor], De
     return layers, config
 
 
-def _is_image_config(config: Descriptor, document: bytes, layers: int) -> bool:
+def _is_image_config(config: Descriptor, value: object, layers: int) -> bool:
     """Whether a config makes its manifest an image: where the media type says so, it needs layers to name.
 
     Under any other media type it needs as many as the manifest has: Docker pulls `application/octet-stream`,
     `text/html` and many more, Podman any of Docker's manifest.
     """
-    value = quiet_json(document)
     if not isinstance(value, dict):
         return False
     rootfs = next((item for key, item in value.items() if key.casefold() == "rootfs"), None)
@@ -257,12 +257,12 @@ def _is_image_config(config: Descriptor, document: bytes, layers: int) -> bool:
     return isinstance(diff_ids, list) and len(diff_ids) == layers
 
 
-def _statements(store: Store, descriptor: Descriptor, tally: Tally) -> list[bytes] | None:
+def _statements(store: Store, descriptor: Descriptor, tally: Tally, limits: Limits) -> list[bytes] | None:
     """Return the in-toto statements of an attestation manifest; None where its layers are no JSON, but an image's."""
     what = f"attestation {descriptor.digest}"
-    document = spelled(parse_object(store.document(descriptor), what), MANIFEST_KEYS, what)
+    document = spelled(parse_object(store.document(descriptor), what, limits), MANIFEST_KEYS, what)
     layers, _ = _children(document, what)
-    if len(layers) > current().layers:
+    if len(layers) > limits.layers:
         raise Damaged(f"{what}: {len(layers)} layers {named('layers')}")
     statements = []
     for layer in layers:
@@ -273,5 +273,5 @@ def _statements(store: Store, descriptor: Descriptor, tally: Tally) -> list[byte
         if data.lstrip()[:1] not in (b"{", b"["):
             return None
         statements.append(tally.take(data))
-        parse_json(data, f"attestation {layer.digest}")
+        parse_json(data, f"attestation {layer.digest}", limits)
     return statements

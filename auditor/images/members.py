@@ -11,7 +11,7 @@ from auditor.codec.file_slices import FileSlice
 from auditor.codec.tar import Header, normalise
 from auditor.core.entries import EntryKind
 from auditor.core.errors import Damaged
-from auditor.core.limits import current, named
+from auditor.core.limits import Limits, named
 from auditor.images.source import Passed
 
 _MAX_HOPS = 40
@@ -35,15 +35,15 @@ Member = Held | FileSlice | Passed
 class Members:
     """Files by path. Docker unpacks an archive before it reads it, so links count as in a folder."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, limits: Limits) -> None:
         """`what` names the archive in errors."""
-        self._what = what
+        self._what, self._most = what, limits.image_members
         self._files: dict[str, Member] = {}
         self._links: dict[str, str] = {}
 
     def add(self, header: Header, member: Member | None) -> None:
         """Add an entry; `member` is the content of a file. Raises Damaged where there are too many."""
-        most = current().image_members
+        most = self._most
         if max(len(self._files), len(self._links)) >= most:
             raise Damaged(f"{self._what}: more than {most} members {named('image-members')}")
         path = self._resolved(header.path, final=False)

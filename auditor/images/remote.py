@@ -17,6 +17,6 @@ def read_images(reference: Reference, origin: Origin, *, insecure: bool = False)
 
     Raises NotFound, Unauthorized, Unreachable, Damaged.
     """
-    repository = Repository(Client(reference.host, insecure=insecure), reference.repository)
+    repository = Repository(Client(reference.host, insecure=insecure, limits=origin.limits), reference.repository)
     images = manifest.images(repository, [repository.resolve(reference)], origin)
     return tuple(image if image.names else replace(image, names=(str(reference),)) for image in images)

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from auditor.codec.compression import decompressed
 from auditor.codec.file_slices import HeldFile
 from auditor.core.errors import EngineUnusable, ImageError, NotFound, Unreachable
+from auditor.core.limits import Limits
 from auditor.images import archive, layout
 from auditor.images.archive import Visit
 from auditor.images.manifest import Failed, Origin
@@ -22,6 +23,7 @@ from auditor.registry.reference import Target, parse_reference, parse_target
 
 def open_target(
     text: str,
+    limits: Limits,
     *,
     platform: str | None = None,
     visit: Visit | None = None,
@@ -35,10 +37,10 @@ def open_target(
     Raises UsageError, ImageError or Unreachable.
     """
     target = parse_target(text)
-    origin = partial(Origin, text, platform=platform, failed=failed)
+    origin = partial(Origin, text, platform=platform, limits=limits, failed=failed)
     match target.transport:
         case "-":
-            return archive.read_stream(_standard_input(), origin("docker-archive"), None, visit)
+            return archive.read_stream(_standard_input(limits), origin("docker-archive"), None, visit)
         case "path" | "docker-archive" | "oci" | "oci-archive":
             return _from_path(target, origin, visit)
         case "docker":
@@ -67,12 +69,12 @@ def _from_path(target: Target, origin: Callable[[str], Origin], visit: Visit | N
     return archive.read_images(HeldFile.open(path), origin(transport), target.tag, visit)
 
 
-def _standard_input() -> BinaryIO:
+def _standard_input(limits: Limits) -> BinaryIO:
     if sys.stdin.isatty():
         raise ImageError(
             "-: standard input is a terminal; pipe an archive in, as in `docker save IMAGE | image-audit scan -`"
         )
-    return decompressed(io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False), 1 << 16))
+    return decompressed(io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False), 1 << 16), limits)
 
 
 def _from_registry(name: str, origin: Origin, insecure: bool) -> tuple[Image, ...]:

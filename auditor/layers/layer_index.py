@@ -13,6 +13,7 @@ from auditor.codec.tar import BLOCK, Header, Walker, is_header
 from auditor.codec.verify import HashingReader
 from auditor.core.digests import DiffID, Digest
 from auditor.core.errors import Damaged
+from auditor.core.limits import Limits
 from auditor.layers.listing import Listing, plain_file
 
 _CHUNK = 1 << 18
@@ -31,7 +32,9 @@ class LayerIndex:
     headers: dict[int, Header] = field(default_factory=dict)
 
 
-def index_layer(stream: BinaryIO, what: str, algorithm: str = "sha256", wanted: Any = None) -> LayerIndex:
+def index_layer(
+    stream: BinaryIO, what: str, limits: Limits, algorithm: str = "sha256", wanted: Any = None
+) -> LayerIndex:
     """Read a layer to its end. Raises Damaged, naming `what`.
 
     `wanted(header) -> bool` says which headers are kept, by entry.
@@ -41,9 +44,9 @@ def index_layer(stream: BinaryIO, what: str, algorithm: str = "sha256", wanted: 
     # What is not compressed is hashed once: its digest is its diff_id.
     raw = HashingReader(sniffed, algorithm if packed or algorithm != "sha256" else None)
     stored = io.BufferedReader(raw, 1 << 18)
-    body = decompressed(stored)
+    body = decompressed(stored, limits)
     plain, at = hashlib.sha256(), 0
-    listing, walker, headers = Listing(), Walker(), dict[int, Header]()
+    listing, walker, headers = Listing(limits=limits), Walker(limits), dict[int, Header]()
     try:
         block = body.read(_CHUNK)
         is_tar = not block or is_header(block[:BLOCK])
@@ -67,9 +70,9 @@ def index_layer(stream: BinaryIO, what: str, algorithm: str = "sha256", wanted: 
     return LayerIndex(digest, raw.size, diff_id, at, listing if is_tar else plain_file("", at), is_tar, headers)
 
 
-def content_of(stream: BinaryIO, offset: int, size: int, what: str) -> Iterator[bytes]:
+def content_of(stream: BinaryIO, offset: int, size: int, what: str, limits: Limits) -> Iterator[bytes]:
     """Yield the bytes [offset, offset+size) of a layer's uncompressed tar, from its stored bytes."""
-    body = decompressed(io.BufferedReader(HashingReader(stream, None), 1 << 18))
+    body = decompressed(io.BufferedReader(HashingReader(stream, None), 1 << 18), limits)
     while offset:
         skipped = len(body.read(min(_CHUNK, offset)))
         if not skipped:

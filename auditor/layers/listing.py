@@ -5,10 +5,11 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 from auditor.codec.tar import Header
 from auditor.core.entries import EntryKind
+from auditor.core.limits import DEFAULT, Limits
 from auditor.layers.header_texts import HeaderTexts
 from auditor.layers.path_resolver import PathResolver
 
@@ -43,7 +44,11 @@ class Listing:
     whiteouts: dict[str, None] = field(default_factory=dict)
     opaque: list[str] = field(default_factory=list)
     texts: HeaderTexts = field(default_factory=HeaderTexts, compare=False, repr=False)
-    _resolver: PathResolver = field(default_factory=PathResolver, compare=False, repr=False)
+    limits: InitVar[Limits] = DEFAULT
+    _resolver: PathResolver = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self, limits: Limits) -> None:
+        self._resolver = PathResolver(limits)
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -9,7 +9,7 @@ Source: moby pkg/archive (Unpack), containers/storage pkg/archive.
 from __future__ import annotations
 
 from auditor.core.errors import Damaged
-from auditor.core.limits import current, named
+from auditor.core.limits import Limits, named
 
 _MAX_LINKS = 40  # that Linux follows in one path
 
@@ -17,14 +17,14 @@ _MAX_LINKS = 40  # that Linux follows in one path
 class PathResolver:
     """Follows the symbolic links that a layer has made so far. Feed it every entry, in the order of the tar."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
         self._links: dict[str, str] = {}
         self._folders: dict[str, str] = {}  # real path of each folder asked for
         self._walked: set[str] = set()  # real folders that the paths in `_folders` lead through
         self._above: set[str] = set()  # folders that hold a link, directly or below
         self.noted: set[str] = set()
         """Real paths of links, and of folders that hold one: of what else is put there `put` has to be told."""
-        self._limits = current()
+        self._limits = limits
         self._steps, self._memory = self._limits.link_steps, self._limits.paths_bytes  # that are left
         self._last = ""  # the folder of the path before
 

@@ -18,7 +18,7 @@ from auditor.codec.file_slices import HeldFile
 from auditor.codec.tar import Walker
 from auditor.core.digests import Digest
 from auditor.core.errors import Damaged
-from auditor.core.limits import current
+from auditor.core.limits import Limits
 
 _CHUNK = 1 << 20
 _SUFFIX = {None: "", "gzip": "+gzip", "zstd": "+zstd", "xz": "+xz", "bzip2": "+bzip2"}
@@ -30,25 +30,25 @@ class _Member:
     size: int
 
 
-def violations(path: Path, verified: Collection[Digest] = ()) -> list[str]:
+def violations(path: Path, limits: Limits, verified: Collection[Digest] = ()) -> list[str]:
     """Return what is wrong with an OCI layout in a tar, with or without a manifest.json; nothing, if all is well.
 
     Blobs whose digest is in `verified` were hashed already in this very file.
     """
     try:
-        checker = _Checker(HeldFile.open(path))
+        checker = _Checker(HeldFile.open(path), limits)
         return [*checker.members(), *checker.blobs(verified), *checker.index(), *checker.docker(), *checker.unused()]
     except (Damaged, ValueError, KeyError, TypeError, AttributeError) as exc:
         return [f"malformed: {type(exc).__name__}: {exc}"]
 
 
 class _Checker:
-    def __init__(self, file: HeldFile) -> None:
-        self._file = file
+    def __init__(self, file: HeldFile, limits: Limits) -> None:
+        self._file, self._limits = file, limits
         self._members: dict[str, _Member] = {}
         self._repeated: list[str] = []
         self._used: set[str] = set()
-        walker, at = Walker(), 0
+        walker, at = Walker(limits), 0
         while not walker.ended and at < file.size:
             block = os.pread(file.descriptor, 1 << 16, at)
             for header in walker.feed(memoryview(block), at):
@@ -129,7 +129,7 @@ class _Checker:
 
     def _json(self, path: str) -> Any:
         member = self._members[path]
-        if member.size > current().json_bytes:
+        if member.size > self._limits.json_bytes:
             raise ValueError(f"{path}: too large for JSON")
         return json.loads(os.pread(self._file.descriptor, member.size, member.offset))
 

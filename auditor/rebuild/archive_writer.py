@@ -21,7 +21,6 @@ from auditor.codec.compression import compression_of
 from auditor.codec.file_slices import FileSlice
 from auditor.codec.tar import BLOCK, padded
 from auditor.core.digests import DiffID, Digest
-from auditor.core.limits import adopt, current
 from auditor.rebuild.compress import compressor
 from auditor.rebuild.growing_file import GrowingFile
 
@@ -77,7 +76,7 @@ class ArchiveWriter:
         self._at = 0
         self._blobs: set[str] = set()
         self._hashed: list[Future[Digest]] = []
-        self._reader = ThreadPoolExecutor(1, "read back", adopt, (current(),))
+        self._reader = ThreadPoolExecutor(1, "read back")
 
     def close(self) -> None:
         """Close the file and end the thread."""

@@ -38,13 +38,13 @@ def exported(audit: Audit, parts: ReadableLayers) -> MergeLayers:
     layer = _fetched(audit)
     number = len(parts.layers)
     with layer.content.open() as stream:  # type: ignore[union-attr]
-        listing = index_layer(stream, f"{audit.image.target}: its export").listing
+        listing = index_layer(stream, f"{audit.image.target}: its export", parts.limits).listing
     mine = merge([record.listing for record in audit.records], 0, implied_folder_modes(parts.extracted))[0]
     assert isinstance(mine, MergeLayers)  # noqa: S101
     parts.layers.append(layer)
     parts.listings.append(listing)
     keep = {entry for entry, kind in enumerate(listing.kinds) if kind == EntryKind.HARDLINK}
-    with LayerReader(layer, f"{audit.image.target}: its export") as reader:
+    with LayerReader(layer, f"{audit.image.target}: its export", parts.limits) as reader:
         parts.headers[number] = read_headers(reader, listing, keep.__contains__)
     return MergeLayers(0, tuple(_puts(mine, parts, number)))
 

@@ -140,7 +140,7 @@ def leaking_versions(audit: Audit) -> set[FileVersion]:
 
 def _parts(audit: Audit) -> ReadableLayers:
     parts = ReadableLayers(
-        audit.image.target, list(audit.image.layers), [record.listing for record in audit.records], {}
+        audit.image.target, list(audit.image.layers), [record.listing for record in audit.records], {}, audit.limits
     )
     parts.read_headers(whole=True)
     return parts

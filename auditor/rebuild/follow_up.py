@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from auditor.core.digests import DiffID, Digest
 from auditor.core.errors import AuditError, ImageError
 from auditor.core.finding import Confidence
+from auditor.core.limits import Limits
 from auditor.images import daemon
 from auditor.images.manifest import Origin
 from auditor.images.source import Image
@@ -39,12 +40,12 @@ class FollowUp:
     notes: tuple[str, ...]
 
 
-def after(images: Sequence[FlattenedImage], pushed: Reference | None, *, insecure: bool) -> FollowUp:
+def after(images: Sequence[FlattenedImage], pushed: Reference | None, limits: Limits, *, insecure: bool) -> FollowUp:
     """Look for what still holds the leaking layers. The notes say which engine or registry did not answer."""
     findings = [f for image in images for f in (*image.proof.removed, *image.proof.remaining)]
     sure = [finding for finding in findings if finding.confidence is not Confidence.LOW]
     rotate = tuple(dict.fromkeys(f"{f.name} {f.secret.masked}" + (f" at {f.revoke}" if f.revoke else "") for f in sure))
-    holders, notes = list[RemainingCopy](), list[str](_signatures(images, insecure))
+    holders, notes = list[RemainingCopy](), list[str](_signatures(images, limits, insecure))
     if not any(image.proof.removed for image in images):
         return FollowUp(rotate, (), tuple(notes))
     leaks = _Leaks.of(images)
@@ -54,7 +55,7 @@ def after(images: Sequence[FlattenedImage], pushed: Reference | None, *, insecur
         notes.append(f"The engine was not asked what else holds the leaking layers: {exc}")
     for host, repository in dict.fromkeys(_repositories(images, pushed)):
         try:
-            holders += _in_registry(host, repository, leaks, insecure)
+            holders += _in_registry(host, repository, leaks, limits, insecure)
         except AuditError as exc:
             notes.append(f"{host}/{repository} was not asked what else holds the leaking layers: {exc}")
     if any(holder.place == "registry" for holder in holders):
@@ -63,7 +64,7 @@ def after(images: Sequence[FlattenedImage], pushed: Reference | None, *, insecur
     return FollowUp(rotate, tuple(holders), tuple(notes))
 
 
-def _signatures(images: Sequence[FlattenedImage], insecure: bool) -> Iterator[str]:
+def _signatures(images: Sequence[FlattenedImage], limits: Limits, insecure: bool) -> Iterator[str]:
     """Name what refers to the old digests in the registry that they came from: signatures, attestations, SBOMs."""
     from auditor.registry.client import Client
     from auditor.registry.repository import Repository
@@ -76,7 +77,7 @@ def _signatures(images: Sequence[FlattenedImage], insecure: bool) -> Iterator[st
             old = [source.digest, *(item.index for item in source.listed)]
             wanted.setdefault((reference.host, reference.repository), {}).update((d, None) for d in old if d)
     for (host, name), digests in wanted.items():
-        repository = Repository(Client(host, insecure=insecure), name)
+        repository = Repository(Client(host, insecure=insecure, limits=limits), name)
         try:
             tags = [tag for tag in repository.tags() if SIGNATURE_TAG.fullmatch(tag)]
             for digest in digests:
@@ -125,16 +126,18 @@ def _repositories(images: Sequence[FlattenedImage], pushed: Reference | None) ->
         yield pushed.host, pushed.repository
 
 
-def _in_registry(host: str, repository: str, leaks: _Leaks, insecure: bool) -> Iterator[RemainingCopy]:
+def _in_registry(host: str, repository: str, leaks: _Leaks, limits: Limits, insecure: bool) -> Iterator[RemainingCopy]:
     from auditor.images import remote
     from auditor.registry.client import Client
     from auditor.registry.repository import Repository
 
-    tags = Repository(Client(host, insecure=insecure), repository).tags()
+    tags = Repository(Client(host, insecure=insecure, limits=limits), repository).tags()
     for tag in tags[:_MAX_TAGS]:
         reference = Reference(host, repository, tag, None)
         try:
-            found: tuple[Image, ...] = remote.read_images(reference, Origin(tag, "docker", None), insecure=insecure)
+            found: tuple[Image, ...] = remote.read_images(
+                reference, Origin(tag, "docker", None, limits), insecure=insecure
+            )
         except ImageError:  # a tag that is no image, or is gone by now
             continue
         if any(leaks.hold(image.id, [layer.diff_id for layer in image.layers]) for image in found):

@@ -11,7 +11,6 @@ from typing import Any
 from auditor.codec.verify import sha256
 from auditor.core.digests import DiffID
 from auditor.core.errors import UsageError
-from auditor.core.limits import current
 from auditor.pipeline import Audit
 from auditor.rebuild.operations import ExciseLayer, KeepLayer, LayerPlan, MergeLayers, count_kept_layers
 from auditor.scan import Scanner
@@ -41,7 +40,7 @@ class HistoryMasker:
 
     def text(self, value: str) -> str:
         """Return a text without its secrets; one that still looks like a secret after that is dropped whole."""
-        value = value[: current().text_bytes]
+        value = value[: self._scanner.limits.text_bytes]
         for secret in self._known:
             value = value.replace(secret.reveal(), secret.masked)
         for _ in range(_ROUNDS):

@@ -14,6 +14,7 @@ from auditor.codec.file_slices import FileSlice
 from auditor.codec.tar import Header, Walker, padded
 from auditor.core.entries import EntryKind, FileVersion
 from auditor.core.errors import Damaged, ImageError
+from auditor.core.limits import Limits
 from auditor.findings.collect import display
 from auditor.images.source import Layer, Passed
 from auditor.layers.listing import WHITEOUT, Listing, overlay_attributes
@@ -28,9 +29,9 @@ _HEADERS = 1 << 16
 class LayerReader:
     """Reads ranges of the uncompressed tar. Going forward costs one pass; going back in a compressed layer another."""
 
-    def __init__(self, layer: Layer, what: str) -> None:
+    def __init__(self, layer: Layer, what: str, limits: Limits) -> None:
         assert not isinstance(layer.content, Passed)  # noqa: S101 - the image was opened to be read again
-        self._content, self.what = layer.content, what
+        self._content, self.what, self.limits = layer.content, what, limits
         self._window = bytearray(_WINDOW)
         self._low = self._high = 0
         self._stream: Any = None
@@ -99,7 +100,7 @@ class LayerReader:
     def _forward(self, at: int) -> None:
         if self._stream is None or at < self._at:
             self.close()
-            self._stream, self._at = decompressed(io.BufferedReader(self._content.open(), 1 << 16)), 0
+            self._stream, self._at = decompressed(io.BufferedReader(self._content.open(), 1 << 16), self.limits), 0
         while self._at < at:
             skipped = len(self._stream.read(min(_WINDOW, at - self._at)))
             if not skipped:
@@ -143,7 +144,7 @@ def read_headers(
 
     `disk` has them extracted. Raises ImageError where an attribute of an entry steers an overlay file system.
     """
-    collector, walker = _Collector(reader.what, listing, wanted, disk), Walker()
+    collector, walker = _Collector(reader, listing, wanted, disk), Walker(reader.limits)
     at = start = 0
     tail = b""
     while not walker.ended and (block := reader.some(at, _HEADERS)):
@@ -161,14 +162,16 @@ def read_headers(
 class _Collector:
     """Sorts the headers of a layer, which come in the order of its tar."""
 
-    def __init__(self, what: str, listing: Listing, wanted: Callable[[int], bool], disk: ExtractedLayer | None) -> None:
+    def __init__(
+        self, reader: LayerReader, listing: Listing, wanted: Callable[[int], bool], disk: ExtractedLayer | None
+    ) -> None:
         self.headers = LayerHeaders()
-        self._what, self._listing, self._wanted, self._disk = what, listing, wanted, disk
+        self._what, self._listing, self._wanted, self._disk = reader.what, listing, wanted, disk
         self._entry = 0
         self._metas: dict[bytes, bytes] = {}  # equal ones are kept once
         self._again = _folders_named_again(listing)
         has_markers = listing.whiteouts or listing.opaque
-        self._links = PathResolver() if has_markers and EntryKind.SYMLINK in listing.kinds else None
+        self._links = PathResolver(reader.limits) if has_markers and EntryKind.SYMLINK in listing.kinds else None
 
     def add(self, header: Header, start: int, group: bytes) -> None:
         """Take the header whose bytes, with those of its extensions, are `group`, from `start` on."""

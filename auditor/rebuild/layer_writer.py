@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from auditor.codec.tar import BLOCK, Header, padded
 from auditor.core.entries import EntryKind, FileVersion
+from auditor.core.limits import Limits
 from auditor.images.source import Layer
 from auditor.layers.listing import Listing
 from auditor.rebuild.extraction import ExtractedLayer
@@ -36,12 +37,13 @@ class ReadableLayers:
     layers: list[Layer]
     listings: list[Listing]
     headers: dict[int, LayerHeaders]
+    limits: Limits
     extracted: list[ExtractedLayer] = field(default_factory=list)
     """The layers extracted, once their headers were read."""
 
     def reader(self, number: int) -> LayerReader:
         """Open one layer."""
-        return LayerReader(self.layers[number], f"{self.what}: layer {number}")
+        return LayerReader(self.layers[number], f"{self.what}: layer {number}", self.limits)
 
     def read_headers(self, *, whole: bool) -> None:
         """Read the headers of all layers. With `whole` those of folders and of hard linked files are kept as such."""

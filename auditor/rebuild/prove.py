@@ -80,8 +80,8 @@ def prove(
     `hashed` are the digests of the layers as they stand in the file, whose `records` are held; all else is hashed here.
     `left_out` are artifacts that are not in the output.
     """
-    _hold("the archive", violations(path, hashed))
-    images = open_target(f"oci-archive:{path}")
+    _hold("the archive", violations(path, scanner.limits, hashed))
+    images = open_target(f"oci-archive:{path}", scanner.limits)
     request = Request(selection=ALL_FINDINGS)
     afters = {image.id: audit_image(image, scanner, request, records) for image in images}
     proofs = []
@@ -136,7 +136,7 @@ def _hold(what: str, wrong: Sequence[str], count: int | None = None) -> None:
 def _compare(written: WrittenImage, after: Audit) -> Comparison:
     trim_heap()
     theirs = ReadableLayers(
-        after.image.target, list(after.image.layers), [record.listing for record in after.records], {}
+        after.image.target, list(after.image.layers), [record.listing for record in after.records], {}, after.limits
     )
     # An export is one layer more than the image has; `docker export` cuts times to seconds.
     whole_seconds = len(written.parts.layers) > len(written.before.records)

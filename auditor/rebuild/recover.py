@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from auditor.codec.sparse import expanded, real_size
 from auditor.codec.tar import Header, normalise
 from auditor.core.entries import EntryKind, FileVersion
 from auditor.core.errors import RecoverError
 from auditor.core.globs import fits_masked
+from auditor.core.limits import Limits
 from auditor.findings.collect import display
 from auditor.images.source import Image, Layer, Passed
 from auditor.layers.file_history import FileHistory
@@ -33,9 +35,9 @@ class RecoverableVersion:
 class PathVersions:
     """All versions of one path in an image, whose layers can be read again."""
 
-    def __init__(self, image: Image, path: str) -> None:
+    def __init__(self, image: Image, path: str, limits: Limits) -> None:
         """Index all layers, verified. Raises Damaged."""
-        self._image, self._path = image, path
+        self._image, self._path, self._limits = image, path, limits
         self._wanted = {path, normalise(path)}
         self._shown = display(normalise(path))
         self._indexes = [self._index(number, layer) for number, layer in enumerate(image.layers)]
@@ -46,7 +48,11 @@ class PathVersions:
         assert not isinstance(layer.content, Passed)  # noqa: S101 - the image was opened to be read again
         with layer.content.open() as stream:
             index = index_layer(
-                stream, what, layer.digest.algorithm if layer.digest else "sha256", lambda h: h.kind in _HOLDERS
+                stream,
+                what,
+                self._limits,
+                layer.digest.algorithm if layer.digest else "sha256",
+                lambda h: h.kind in _HOLDERS,
             )
         check(layer, index, what)
         if not index.is_tar:
@@ -107,13 +113,14 @@ class PathVersions:
         offset, size = index.listing.offsets[content.entry], index.listing.sizes[content.entry]
         with layer.content.open() as stream:
             if header is None or not header.sparse:
-                yield from content_of(stream, offset, size, what)
+                yield from content_of(stream, offset, size, what, self._limits)
             else:
                 yield from self._sparse(stream, header, what)
 
-    @staticmethod
-    def _sparse(stream: object, header: Header, what: str) -> Iterator[bytes]:
-        yield from expanded(header, content_of(stream, header.offset, header.size, what), header.extension)  # type: ignore[arg-type]
+    def _sparse(self, stream: BinaryIO, header: Header, what: str) -> Iterator[bytes]:
+        yield from expanded(
+            header, content_of(stream, header.offset, header.size, what, self._limits), header.extension
+        )
 
 
 _MAX_ARCHIVE = 256 << 20
@@ -126,7 +133,7 @@ def split_member(path: str) -> tuple[str, str | None]:
     return (outer, member) if mark and outer else (path, None)
 
 
-def member_of(path: str, chunks: Iterator[bytes], member: str) -> bytes:
+def member_of(path: str, chunks: Iterator[bytes], member: str, limits: Limits) -> bytes:
     """Return one member of an archive at `path` whose content comes in chunks. Raises RecoverError."""
     from auditor.extract import Unpacker
 
@@ -137,7 +144,7 @@ def member_of(path: str, chunks: Iterator[bytes], member: str) -> bytes:
             raise RecoverError(
                 f"{path}: more than {_MAX_ARCHIVE} bytes; recover the archive, without !{member}, to a file"
             )
-    found = Unpacker().member_of(path, data, member)
+    found = Unpacker(limits).member_of(path, data, member)
     if found is None:
         raise RecoverError(f"{path}: has no member {member}; `image-audit scan` names those with findings")
     return found

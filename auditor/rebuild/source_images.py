@@ -13,6 +13,7 @@ from auditor.codec.file_slices import FileSlice, HeldFile
 from auditor.core.digests import DiffID, Digest
 from auditor.core.errors import AuditError, ImageError, UsageError
 from auditor.core.finding import Confidence
+from auditor.core.limits import Limits
 from auditor.findings.selection import Selection
 from auditor.images import daemon
 from auditor.images.manifest import Origin
@@ -47,12 +48,12 @@ def audit_source_images(
     layers, and all that reading raises.
     """
     held: dict[Digest, Layer] = {}
-    opened = open_target(target, platform=platform, insecure=insecure)
+    opened = open_target(target, scanner.limits, platform=platform, insecure=insecure)
     kept = [image for image in opened if not _refers(image)]
     left_out = tuple(_artifact(image) for image in opened if _refers(image)) if kept else ()
     opened = tuple(kept) or opened
     if host is not None:
-        opened = tuple(_as_pushed(image, host, insecure) for image in opened)
+        opened = tuple(_as_pushed(image, host, scanner.limits, insecure) for image in opened)
     images = [_on_disk(image, held) for image in opened]
     request = Request(platform, selection=ALL_FINDINGS)
     audits = [audit_image(image, scanner, request, records) for image in images]
@@ -85,7 +86,7 @@ def pushed_to(image: Image, host: str) -> Iterator[Reference]:
     yield from (found for found in map(parse_reference, digests) if found.host == host)
 
 
-def _as_pushed(image: Image, host: str, insecure: bool) -> Image:
+def _as_pushed(image: Image, host: str, limits: Limits, insecure: bool) -> Image:
     """Replace the layers of an engine's image by the same ones of the registry it was pushed to or pulled from."""
     from auditor.images import remote
 
@@ -94,7 +95,7 @@ def _as_pushed(image: Image, host: str, insecure: bool) -> Image:
     have: dict[DiffID | None, Layer] = {}
     for reference in pushed_to(image, host):
         with contextlib.suppress(AuditError):  # it is gone there: then the layers are sent
-            for found in remote.read_images(reference, Origin(image.target, "docker", None), insecure=insecure):
+            for found in remote.read_images(reference, Origin(image.target, "docker", None, limits), insecure=insecure):
                 have |= {layer.diff_id: layer for layer in found.layers}
     return replace(image, layers=tuple(have.get(layer.diff_id, layer) for layer in image.layers))
 

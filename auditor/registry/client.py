@@ -21,7 +21,7 @@ from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError
 
 from auditor.core.errors import AuditError, Damaged, Misled, NotFound, Temporary, Unauthorized, Unreachable
-from auditor.core.limits import current, named
+from auditor.core.limits import DEFAULT, Limits, named
 from auditor.registry.address_guard import Guard, is_loopback, origin_of, place_of
 from auditor.registry.authentication import Door, Login, hidden, reason, stored_login, words
 from auditor.registry.reference import DOCKER_HUB
@@ -66,9 +66,10 @@ class Client:
         rate: float | AbstractContextManager[object] | None = None,
         login: Login | None = None,
         clock: Clock | None = None,
+        limits: Limits = DEFAULT,
     ) -> None:
         self.host = host
-        self._limits, self._clock = current(), clock or Clock()
+        self.limits, self._clock = limits, clock or Clock()
         self._server = "registry-1.docker.io" if host == DOCKER_HUB else host
         self._guard = Guard(host)
         self._tokens: dict[str, str] = {}
@@ -80,11 +81,11 @@ class Client:
         self._base: str | None = None
         if isinstance(rate, int | float):
             rate = RateLimit(rate, self._clock, self._stopped)
-        self._session = session(self._server, self._limits, self._guard, rate or nullcontext())
+        self._session = session(self._server, self.limits, self._guard, rate or nullcontext())
 
     def budget(self) -> RetryBudget:
         """Return the tries of a new logical request."""
-        return RetryBudget(self._limits, self._clock, self._stopped)
+        return RetryBudget(self.limits, self._clock, self._stopped)
 
     def open(self, path: str, scope: str, *, size: int | None = None, budget: RetryBudget | None = None) -> Body:
         """Open the body of `/v2/PATH`, which is `size` bytes long where that is known; reads check it.
@@ -99,7 +100,7 @@ class Client:
         if size is not None and stated.isdecimal() and int(stated) != size:
             response.close()
             raise Damaged(f"{what}: has {int(stated)} bytes, want {size}")
-        most = self._limits.layer_bytes if size is None else size
+        most = self.limits.layer_bytes if size is None else size
         told = f"has more than {most} bytes {named('layer-bytes')}" if size is None else f"goes on beyond {size} bytes"
         resume = Resume(budget, lambda offset: self._rest(path, scope, offset))
         return Body(response, what, most, Damaged(f"{what}: {told}"), self.check, resume)
@@ -150,7 +151,7 @@ class Client:
 
     def _document(self, path: str, scope: str, accept: str) -> tuple[bytes, Mapping[str, str]]:
         response = self._fetched("GET", path, scope, {"Accept": accept})
-        what, most = f"{self.host}/v2/{path}", self._limits.json_bytes
+        what, most = f"{self.host}/v2/{path}", self.limits.json_bytes
         coding = response.headers.get("Content-Encoding", "identity")
         if coding.lower() != "identity":
             response.close()
@@ -192,7 +193,7 @@ class Client:
     def _called(self, method: str, url: str, scope: str, body: Any, headers: dict[str, str]) -> requests.Response:
         """Send a request, and go where it is sent on; nobody else than the registry gets its token."""
         own = origin_of(self._address())
-        for _ in range(self._limits.registry_redirects + 1):
+        for _ in range(self.limits.registry_redirects + 1):
             self.check()
             self._guard.judge(url, self._address(), "leads to")
             token = {"Authorization": self._tokens[scope]} if origin_of(url) == own and scope in self._tokens else {}
@@ -202,7 +203,7 @@ class Client:
                 return response
             response.close()
             url = self._guard.joined(url, there)
-        most = self._limits.registry_redirects
+        most = self.limits.registry_redirects
         raise Misled(f"registry {self.host}: redirects more than {most} times {named('registry-redirects')}")
 
     def _sent(self, method: str, url: str, headers: Mapping[str, str], **more: Any) -> requests.Response:
@@ -212,7 +213,7 @@ class Client:
                 method,
                 url,
                 headers={"Accept-Encoding": "identity", **headers},
-                timeout=(_CONNECT_S, self._limits.registry_time),
+                timeout=(_CONNECT_S, self.limits.registry_time),
                 verify=self._trusted(url),
                 proxies=self._proxies(url),
                 stream=True,
@@ -229,7 +230,7 @@ class Client:
 
     def _answer(self, response: requests.Response) -> Answer:
         """Read a whole answer that is no document; one that is longer than an error may be is left there."""
-        most = self._limits.registry_error
+        most = self.limits.registry_error
         body = self._body(response, f"registry {self.host}", most, Damaged("too long"))
         limit = ""
         try:

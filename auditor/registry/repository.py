@@ -16,7 +16,7 @@ from auditor.codec.json_documents import folded, parse_object, spelled
 from auditor.codec.verify import sha256, verified_document
 from auditor.core.digests import Digest
 from auditor.core.errors import Damaged, ImageError, NotFound
-from auditor.core.limits import current, named
+from auditor.core.limits import named
 from auditor.registry.client import Client
 from auditor.registry.reference import Reference
 from auditor.registry.retry import RetryBudget
@@ -83,7 +83,7 @@ class Repository:
             data, _ = self._document(f"referrers/{digest}", ACCEPT, self.client.budget())
         except NotFound:
             return []
-        entries = spelled(parse_object(data, what), folded("manifests"), what).get("manifests")
+        entries = spelled(parse_object(data, what, self.client.limits), folded("manifests"), what).get("manifests")
         found = [parse_descriptor(entry, what) for entry in (entries if isinstance(entries, list) else ())]
         return [Referrer(item.digest, str(item.raw.get("artifactType") or item.media_type)) for item in found]
 
@@ -139,7 +139,7 @@ class RemoteBlob:
 
 def _listed(client: Client, path: str, scope: str, key: str) -> Iterator[str]:
     """Follow a list over its pages; one that was seen before ends it. Raises Damaged where it has no end."""
-    limits, what = current(), f"{client.host}: {key}"
+    limits, what = client.limits, f"{client.host}: {key}"
     count, seen = 0, set[str]()
     while path and path not in seen:
         seen.add(path)
@@ -158,7 +158,7 @@ def _listed(client: Client, path: str, scope: str, key: str) -> Iterator[str]:
 def _page(client: Client, path: str, scope: str, what: str, key: str, budget: RetryBudget) -> tuple[list[Any], str]:
     """Return one page of a list, and the address of the next one, an empty text where there is none."""
     data, headers = client.document(path, scope, budget=budget)
-    names = parse_object(data, what).get(key)
+    names = parse_object(data, what, client.limits).get(key)
     return names if isinstance(names, list) else [], _next_page(headers.get("Link", ""))
 
 

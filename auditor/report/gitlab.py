@@ -65,7 +65,9 @@ def _messages(audit: Audit) -> Iterable[dict[str, str]]:
 
 def _vulnerability(audit: Audit, finding: Finding, show_secrets: bool) -> dict[str, Any]:
     secret = shown_secret(finding, show_secrets)
-    said = "; ".join([f"{printable(finding.name)} {secret} in {place(finding)} of {image_name(audit)}", *fate(finding)])
+    said = "; ".join(
+        [f"{printable(finding.name)} {secret} in {place(finding)} of {image_name(audit)}", *fate(finding, audit.limits)]
+    )
     return {
         "id": _id(audit, finding),
         "category": "secret_detection",
@@ -105,9 +107,9 @@ def _details(audit: Audit, finding: Finding, secret: str) -> dict[str, Any]:
         "state": ("State", "text", finding.state.value),
         "place": ("Place", "code", place(finding)),
         "added_in": ("Added in layer", "value", finding.added_in),
-        "added_by": ("Added by", "code", step(finding.added_by)),
+        "added_by": ("Added by", "code", step(finding.added_by, audit.limits)),
         "hidden_in": ("Hidden in layer", "value", finding.hidden_in),
-        "hidden_by": ("Hidden by", "code", step(finding.hidden_by)),
+        "hidden_by": ("Hidden by", "code", step(finding.hidden_by, audit.limits)),
         "recover": ("Still recoverable by", "code", printable(finding.recover or "")),
     }
     return {

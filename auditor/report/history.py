@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from auditor.core.limits import current
 from auditor.core.text import instruction, printable, shortened, size
 from auditor.pipeline import Audit
 from auditor.report.document import image_object
@@ -45,7 +44,7 @@ def _table(audit: Audit) -> Table:
             table.add_row(*_numbers(audit, layer), "unknown: the history does not fit the layers")
     for step, made in reversed(rows):
         numbers = ["", "0 B", "", "", "", ""] if made is None else _numbers(audit, made)
-        text = shortened(printable(instruction(step.created_by)), current().line_shown)
+        text = shortened(printable(instruction(step.created_by)), audit.limits.line_shown)
         if step.comment and step.comment != "buildkit.dockerfile.v0":
             text = f"{text} ({printable(step.comment)})".strip()
         table.add_row(*numbers, text)

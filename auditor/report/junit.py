@@ -51,7 +51,7 @@ def _suite(
     for key, value in _properties(audit).items():
         ET.SubElement(properties, "property", name=key, value=printable(value))
     for finding in audit.findings:
-        _case(suite, name, finding, fails([finding], fail_on), show_secrets)
+        _case(suite, audit, finding, fails([finding], fail_on), show_secrets)
     if not audit.findings:
         of = " in what was read" if audit.skipped else ""
         ET.SubElement(suite, "testcase", classname=name, name=f"no secrets{of}")
@@ -77,13 +77,15 @@ def _properties(audit: Audit) -> dict[str, str]:
     return {key: str(value) for key, value in facts.items() if value}
 
 
-def _case(suite: ET.Element, image: str, finding: Finding, failed: bool, show_secrets: bool) -> None:
+def _case(suite: ET.Element, audit: Audit, finding: Finding, failed: bool, show_secrets: bool) -> None:
     # GitLab keeps one of several cases of the same name: the id tells them apart.
-    case = ET.SubElement(suite, "testcase", classname=image, name=f"{finding.rule} in {place(finding)} [{finding.id}]")
+    case = ET.SubElement(
+        suite, "testcase", classname=image_name(audit), name=f"{finding.rule} in {place(finding)} [{finding.id}]"
+    )
     secret = shown_secret(finding, show_secrets)
     message = f"{finding.severity.upper()} {printable(finding.name)} {secret}, {finding.state}"
     outcome = ET.SubElement(case, "failure" if failed else "skipped", type=finding.rule, message=message)
-    lines = [*fate(finding), *(printable(sentence) for sentence in finding.advice)]
+    lines = [*fate(finding, audit.limits), *(printable(sentence) for sentence in finding.advice)]
     if finding.recover:
         lines.append(f"still to be had by: {printable(finding.recover)}")
     outcome.text = "\n".join(lines)

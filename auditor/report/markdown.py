@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from auditor.core.finding import Finding
+from auditor.core.limits import Limits
 from auditor.core.text import plural, printable, shortened
 from auditor.pipeline import Audit, Failure
 from auditor.report.words import image_name, place, shown_secret, step, summary
@@ -96,7 +97,7 @@ def _image(audit: Audit, room: int, show_secrets: bool) -> str:
         "",
     ]
     room -= _size(head) + _KEPT_FREE
-    rows, cut = _fit([_row(finding, show_secrets) for finding in audit.findings], room)
+    rows, cut = _fit([_row(audit, finding, show_secrets) for finding in audit.findings], room)
     lines = [*head, *([*_HEAD, *rows, ""] if rows else [])]
     if cut:
         lines += [f"**{plural(cut, 'more finding')} not shown**: a comment takes no more. The JSON report has all.", ""]
@@ -126,20 +127,20 @@ def _fit(lines: Sequence[str], room: int) -> tuple[list[str], int]:
     return kept, len(lines) - len(kept)
 
 
-def _row(finding: Finding, show_secrets: bool) -> str:
+def _row(audit: Audit, finding: Finding, show_secrets: bool) -> str:
     cells = (
         f"{_MARKS[finding.severity]} {finding.severity}",
         f"{escaped(printable(finding.name))} {_cell(shown_secret(finding, show_secrets))}",
         _cell(place(finding)),
         str(finding.state),
-        _by(finding.added_in, finding.added_by) + (" (base image)" if finding.inherited else ""),
-        _by(finding.hidden_in, finding.hidden_by),
+        _by(finding.added_in, finding.added_by, audit.limits) + (" (base image)" if finding.inherited else ""),
+        _by(finding.hidden_in, finding.hidden_by, audit.limits),
     )
     return f"| {' | '.join(cells)} |"
 
 
-def _by(layer: int | None, created_by: str | None) -> str:
-    text = step(created_by)
+def _by(layer: int | None, created_by: str | None, limits: Limits) -> str:
+    text = step(created_by, limits)
     parts = [*([f"layer {layer}"] if layer is not None else []), *([_cell(text)] if text else [])]
     return ": ".join(parts)
 

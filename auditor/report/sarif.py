@@ -133,7 +133,9 @@ def _rule(rule: Rule) -> dict[str, Any]:
 
 def _result(audit: Audit, finding: Finding, number: int, show_secrets: bool) -> dict[str, Any]:
     secret = shown_secret(finding, show_secrets)
-    said = "; ".join([f"{printable(finding.name)} {secret} in {place(finding)} ({finding.state})", *fate(finding)])
+    said = "; ".join(
+        [f"{printable(finding.name)} {secret} in {place(finding)} ({finding.state})", *fate(finding, audit.limits)]
+    )
     result = {
         "ruleId": finding.rule,
         "ruleIndex": number,

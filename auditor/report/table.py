@@ -39,7 +39,7 @@ def _failed(failure: Failure) -> str:
 
 
 def _report(audit: Audit, width: int, show_secrets: bool) -> RenderableType:
-    findings = [line for finding in audit.findings for line in _finding(finding, width, show_secrets)]
+    findings = [line for finding in audit.findings for line in _finding(audit, finding, width, show_secrets)]
     return Group(*_heading(audit, width), lines([*findings, *_closing(audit, width)]))
 
 
@@ -57,23 +57,23 @@ def _heading(audit: Audit, width: int) -> Iterator[RenderableType]:
     yield Rule(style="dim")
 
 
-def _finding(finding: Finding, width: int, show_secrets: bool) -> Iterator[Text]:
+def _finding(audit: Audit, finding: Finding, width: int, show_secrets: bool) -> Iterator[Text]:
     """A column with severity and state, and what there is to say beside it."""
     label = (Text(finding.severity.upper(), style=SEVERITY_STYLES[finding.severity]), Text(finding.state))
-    for left, right in zip_longest(label, _body(finding, width - _LABEL, show_secrets), fillvalue=Text()):
+    for left, right in zip_longest(label, _body(audit, finding, width - _LABEL, show_secrets), fillvalue=Text()):
         beside = Text(" " * (_LABEL - left.cell_len))
         yield Text().append_text(left).append_text(beside).append_text(right)
     yield Text()
 
 
-def _body(finding: Finding, width: int, show_secrets: bool) -> Iterator[Text]:
+def _body(audit: Audit, finding: Finding, width: int, show_secrets: bool) -> Iterator[Text]:
     text = Text().append(printable(finding.name), "bold")
     text.append(f"  {shown_secret(finding, show_secrets)}")
     if finding.verified:
         text.append(f"  verified: {finding.verified}", style="bold red" if finding.verified == "active" else "dim")
     yield from wrapped(text, width)
     yield from wrapped(Text(place(finding), style="cyan"), width)
-    for line in fate(finding):
+    for line in fate(finding, audit.limits):
         yield from wrapped(Text(line), width)
     if finding.recover and finding.is_hidden:
         yield Text(f"still recoverable: {printable(finding.recover)}", style="magenta")

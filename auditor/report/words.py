@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from auditor.core.finding import Finding, Severity, State
-from auditor.core.limits import current
+from auditor.core.limits import Limits
 from auditor.core.text import instruction, plural, printable, shortened
 from auditor.findings.selection import By
 from auditor.pipeline import Audit, Failure
@@ -31,27 +31,27 @@ def not_audited(failure: Failure) -> str:
     return printable(f"not audited: {failure}")
 
 
-def step(created_by: str | None) -> str:
+def step(created_by: str | None, limits: Limits) -> str:
     """Return an instruction, cut to a length that a table takes; "" where it is not known."""
-    return shortened(printable(instruction(created_by)), current().line_shown)
+    return shortened(printable(instruction(created_by)), limits.line_shown)
 
 
-def fate(finding: Finding) -> list[str]:
+def fate(finding: Finding, limits: Limits) -> list[str]:
     """Return who added it and who hid it, a line each; none where nothing is known."""
     base = " (base image)" if finding.inherited else ""
     lines = []
     if finding.added_in is not None:
-        lines.append(f"added in layer {finding.added_in}{base}{_by(finding.added_by)}")
+        lines.append(f"added in layer {finding.added_in}{base}{_by(finding.added_by, limits)}")
     elif finding.added_by:
-        lines.append(f"set{base}{_by(finding.added_by)}")
+        lines.append(f"set{base}{_by(finding.added_by, limits)}")
     if finding.hidden_in is not None:
         hidden = "hidden" if finding.state is State.METADATA else finding.state
-        lines.append(f"{hidden} in layer {finding.hidden_in}{_by(finding.hidden_by)}")
+        lines.append(f"{hidden} in layer {finding.hidden_in}{_by(finding.hidden_by, limits)}")
     return lines
 
 
-def _by(created_by: str | None) -> str:
-    text = step(created_by)
+def _by(created_by: str | None, limits: Limits) -> str:
+    text = step(created_by, limits)
     return f" by {text}" if text else ""
 
 

@@ -52,7 +52,7 @@ class Inside:
 
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
-        self._unpacker = Unpacker()
+        self._unpacker = Unpacker(scanner.limits)
 
     def looks_packed(self, path: str, head: bytes) -> bool:
         """Whether a file, by its path and first bytes, holds others."""

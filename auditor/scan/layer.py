@@ -55,7 +55,7 @@ class LayerPass:
 
     def __init__(self, scanner: Scanner, stream: BinaryIO) -> None:
         self._scanner, self._stream = scanner, stream
-        self._listing = Listing()
+        self._listing = Listing(limits=scanner.limits)
         self._walker: Walker | None = None
         self._hash = hashlib.sha256()
         self._size = 0
@@ -126,7 +126,7 @@ class LayerPass:
         """Read the headers in a window's new bytes; the first window tells whether it is a tar at all."""
         fresh = window.fresh_view
         if window.fresh == 0:
-            self._walker = Walker() if len(fresh) == 0 or is_header(bytes(fresh[:BLOCK])) else None
+            self._walker = Walker(self._scanner.limits) if len(fresh) == 0 or is_header(bytes(fresh[:BLOCK])) else None
         self._size = window.end
         if self._size > self._scanner.limits.layer_bytes:
             raise Damaged(f"has more than {self._scanner.limits.layer_bytes} bytes {named('layer-bytes')}")

@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 from auditor.codec.compression import compression_of, decompressed
 from auditor.codec.verify import HashingReader
 from auditor.core.errors import Damaged
-from auditor.core.limits import adopt, current, within
+from auditor.core.limits import DEFAULT, Limits
 from auditor.core.process import return_large_blocks
 from auditor.core.progress import Progress, Silent
 from auditor.detect.confirm import Confirmer, Match, Overrun, prepare, unheard
@@ -31,8 +31,8 @@ from auditor.scan.text import Text
 class Scanner:
     """Scans layers, and short texts, with one ruleset. Close it to end its threads.
 
-    With `content` false no file is searched: layers are only listed and verified. The limits are those in force when it
-    is made, whichever thread then has it scan.
+    With `content` false no file is searched: layers are only listed and verified. `limits` hold for
+    everything that it reads.
     """
 
     def __init__(
@@ -43,19 +43,20 @@ class Scanner:
         *,
         cache: Path | None = None,
         content: bool = True,
+        limits: Limits = DEFAULT,
     ) -> None:
         return_large_blocks()
         self.ruleset = ruleset
         self.content = content
-        self.limits = current()
+        self.limits = limits
         self.progress = progress or Silent()
         self.inside = Inside(self)
-        self._matcher = Matcher(ruleset, cache)
+        self._matcher = Matcher(ruleset, cache, limits)
         self.path_rules = self._matcher.paths
-        self._confirmer = Confirmer(ruleset)
-        self._pool = ThreadPoolExecutor(max(1, jobs), "match", adopt, (self.limits,))
+        self._confirmer = Confirmer(ruleset, limits)
+        self._pool = ThreadPoolExecutor(max(1, jobs), "match")
         self._hasher = ThreadPoolExecutor(1, "hash")
-        self._looker = ThreadPoolExecutor(max(1, jobs), "look", adopt, (self.limits,))
+        self._looker = ThreadPoolExecutor(max(1, jobs), "look")
 
     def prepare(self) -> None:
         """Import the libraries that threads need. Call it before a thread calls `scan_layer`."""
@@ -124,15 +125,11 @@ class Scanner:
         `algorithm` is that of the record's digest.
         """
         self.prepare()
-        with within(self.limits):
-            return self._scanned(stream, what, algorithm)
-
-    def _scanned(self, stream: BinaryIO, what: str, algorithm: str) -> LayerRecord:
         sniffed = io.BufferedReader(cast(io.RawIOBase, stream), 1 << 16)
         packed = compression_of(sniffed.peek(8)[:8]) is not None
         raw = HashingReader(sniffed, algorithm if packed or algorithm != "sha256" else None, self.progress.advance)
         stored = io.BufferedReader(raw, 1 << 18)
-        layer = LayerPass(self, decompressed(stored))
+        layer = LayerPass(self, decompressed(stored, self.limits))
         try:
             layer.run()
             while stored.read(1 << 20):  # what follows the compressed data counts in the digest

@@ -19,7 +19,7 @@ from auditor.codec.file_slices import FileSlice
 from auditor.codec.verify import HashingReader
 from auditor.core.digests import DiffID, Digest
 from auditor.core.errors import Damaged
-from auditor.core.limits import RECORDS, adopt
+from auditor.core.limits import RECORDS
 from auditor.core.secret import Secret
 from auditor.images.source import Image, Layer, Passed
 from auditor.scan import LayerRecord, Scanner
@@ -110,7 +110,7 @@ class Records:
         }
         if remote:
             self._scanner.prepare()
-        with ThreadPoolExecutor(_DOWNLOADS, "fetch", adopt, (self._scanner.limits,)) as pool:
+        with ThreadPoolExecutor(_DOWNLOADS, "fetch") as pool:
             futures = [pool.submit(self.of, layer, what) for layer, what in remote.values()]
             try:
                 for future in futures:

@@ -14,6 +14,7 @@ import zstandard
 
 from auditor.codec.compression import decompressed
 from auditor.core.errors import Damaged
+from auditor.core.limits import DEFAULT
 
 CONTENT = random.Random(1).randbytes(3000) + b"abc" * 3000
 
@@ -24,7 +25,7 @@ def test_a_changed_byte_is_damage_or_goes_unnoticed_and_is_nothing_else(pack: Ca
     for at in range(8, len(packed), 7):
         broken = packed[:at] + bytes([packed[at] ^ 0xFF]) + packed[at + 1 :]
         try:
-            decompressed(io.BufferedReader(io.BytesIO(broken))).read()
+            decompressed(io.BufferedReader(io.BytesIO(broken)), DEFAULT).read()
         except Damaged:
             noticed += 1
     assert noticed
@@ -34,4 +35,4 @@ def test_a_changed_byte_is_damage_or_goes_unnoticed_and_is_nothing_else(pack: Ca
 def test_a_stream_that_ends_early_is_damaged(pack: Callable[[bytes], bytes]) -> None:
     packed = pack(CONTENT)
     with pytest.raises(Damaged):
-        decompressed(io.BufferedReader(io.BytesIO(packed[: len(packed) // 2]))).read()
+        decompressed(io.BufferedReader(io.BytesIO(packed[: len(packed) // 2])), DEFAULT).read()

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from auditor.codec.tar import Header, Walker, normalise, number
 from auditor.core.entries import EntryKind
 from auditor.core.errors import Damaged
+from auditor.core.limits import DEFAULT
 from tests.engines.rawtar import Entry, gnu_long, pax, tar
 from tests.images import Item, file, folder, hardlink, layer, symlink
 
 
 def walk(data: bytes, step: int = 1 << 20) -> list[Header]:
-    walker, found = Walker(), list[Header]()
+    walker, found = Walker(DEFAULT), list[Header]()
     for at in range(0, len(data), step):
         found += walker.feed(memoryview(data[at : at + step]), at)
     walker.finish(len(data))

@@ -10,7 +10,6 @@ import pickle
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -25,7 +24,7 @@ from auditor.cli.options import LimitValue
 from auditor.config import resolve
 from auditor.config.file import load_settings
 from auditor.core.errors import AuditError
-from auditor.core.limits import AUDITS, BY_NAME, RECORDS, TABLE, Limits, adopt, current, of, within
+from auditor.core.limits import AUDITS, BY_NAME, DEFAULT, RECORDS, TABLE, of
 from auditor.detect.rules import Ruleset
 from auditor.fleet.dask_worker import Session
 from auditor.fleet.engine import Source
@@ -196,8 +195,9 @@ def test_a_limit_that_is_reached_is_named(
 @pytest.mark.parametrize("name", _LISTED)
 def test_a_limit_of_lists_is_named(name: str, tmp_path: Path) -> None:
     host = REACH[name].build(tmp_path)
-    with within(of({name: REACH[name].value})), pytest.raises(AuditError, match=re.escape(f"(limit {name})")):
-        list(repositories(Client(host)))
+    client = Client(host, limits=of({name: REACH[name].value}))
+    with pytest.raises(AuditError, match=re.escape(f"(limit {name})")):
+        list(repositories(client))
 
 
 def test_what_is_shown_of_a_line_is_marked(tmp_path: Path, cache: Path) -> None:
@@ -241,21 +241,13 @@ def test_commands_take_them_from_options_and_from_the_config(cli: Cli) -> None:
         assert done.status == 2 and "(limit image-members)" in done.err, done.err
 
 
-def test_threads_of_a_pool_adopt_them() -> None:
-    limits = of({"members": 5})
-    with ThreadPoolExecutor(1, initializer=adopt, initargs=(limits,)) as pool:
-        assert pool.submit(current).result() == limits
-    assert current() == Limits()
-
-
 def test_workers_of_a_cluster_get_those_of_the_sweep(ruleset: Ruleset, tmp_path: Path) -> None:
     limits = of({"members": 5, "registry-pages": 3})
-    with within(limits):
-        session = pickle.loads(pickle.dumps(Session(Source("127.0.0.1:1"), ruleset)))
+    session = pickle.loads(pickle.dumps(Session(Source("127.0.0.1:1", limits=limits), ruleset)))
     session.setup(SimpleNamespace(address="tcp://worker", state=SimpleNamespace(nthreads=1)))
     try:
         assert session._scanner.limits == limits
-        assert session._registry(None)._limits == limits
+        assert session._registry(None).limits == limits
     finally:
         session.teardown(SimpleNamespace())
 
@@ -274,7 +266,7 @@ def test_what_is_kept_is_kept_for_the_limits_it_was_read_under(tmp_path: Path, c
 def test_records_and_audits_are_named_by_the_limits_they_depend_on() -> None:
     assert of({"members": 5, "texts": 5, "registry-pages": 5}).differences(RECORDS) == "members=5"
     assert of({"members": 5, "texts": 5, "registry-pages": 5}).differences(AUDITS) == "texts=5 members=5"
-    assert Limits().differences() == ""
+    assert DEFAULT.differences() == ""
 
 
 def test_a_place_in_metadata_is_said_in_bounds(tmp_path: Path, cache: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from auditor.core.limits import DEFAULT
 from auditor.detect.engines import Pass
 from auditor.detect.path_rules import PathRules, path_rows
 from auditor.detect.rules import builtin_rules, select
@@ -13,7 +14,7 @@ RULES = select(builtin_rules())
 
 @pytest.fixture(scope="module")
 def path_rules() -> PathRules:
-    return PathRules(Pass.compiled(path_rows(RULES)))
+    return PathRules(Pass.compiled(path_rows(RULES)), DEFAULT)
 
 
 def test_a_file_is_called_by_its_own_path_and_not_by_that_of_the_one_before(path_rules: PathRules) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from auditor.core.image_config import HistoryStep
+from auditor.core.limits import DEFAULT
 from auditor.dockerfile.parser import parse
 from auditor.dockerfile.step_alignment import instruction_lines
 from auditor.images.resolve import open_target
@@ -69,7 +70,7 @@ def built(folder: Path, text: str, builder: str, *options: str) -> list[HistoryS
         docker("save", "-o", str(folder / "saved.tar"), name)
     finally:
         docker("rmi", "-f", name)
-    return list(open_target(str(folder / "saved.tar"))[0].config.history)
+    return list(open_target(str(folder / "saved.tar"), DEFAULT)[0].config.history)
 
 
 @pytest.mark.engine

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from auditor.core.limits import DEFAULT
 from auditor.findings.collect import display
 from auditor.layers.file_history import implied_folders
 from auditor.layers.tree import Tree
@@ -123,7 +124,9 @@ def _planned(audited: Audit) -> set[str]:
 
 def _attributes(audited: Audit) -> dict[str, Shown]:
     """Return what the proof takes an image to show; contents are those of the test's own comparison."""
-    parts = ReadableLayers(audited.image.target, list(audited.image.layers), [r.listing for r in audited.records], {})
+    parts = ReadableLayers(
+        audited.image.target, list(audited.image.layers), [r.listing for r in audited.records], {}, DEFAULT
+    )
     parts.read_headers(whole=False)
     side = FileSystem(parts, overlay_root(parts.extracted), ())
     shown = dict(walk_overlay(side.root))

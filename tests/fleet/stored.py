@@ -8,6 +8,7 @@ from pathlib import Path
 
 from auditor.codec.descriptors import Descriptor
 from auditor.core.digests import Digest
+from auditor.core.limits import DEFAULT
 from auditor.fleet import ledger, queries, spans, withdrawn
 from auditor.fleet.records import StoredRecords
 from auditor.fleet.rows import SweepRow
@@ -68,7 +69,7 @@ class Stored:
         if key not in self._audits:
             source = Records(self.scanner, StoredRecords(self.store))
             folder = built.oci_folder(self.folder / f"image{len(self._audits)}")
-            found = open_target(str(folder), platform=None, visit=source.visit, insecure=False)[0]
+            found = open_target(str(folder), DEFAULT, platform=None, visit=source.visit, insecure=False)[0]
             target = f"docker://{registry}/{repository}@{found.digest}"
             named = replace(found, target=target, transport="docker", names=(target,))
             self._audits[key] = audit_image(named, self.scanner, Request(), source)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from auditor.core.errors import Damaged
-from auditor.core.limits import Limits, within
+from auditor.core.limits import DEFAULT, Limits
 from auditor.layers.path_resolver import PathResolver
 
 
-def resolver(**links: str) -> PathResolver:
-    made = PathResolver()
+def resolver(limits: Limits = DEFAULT, /, **links: str) -> PathResolver:
+    made = PathResolver(limits)
     for path, target in links.items():
         made.put(path.replace("__", "/"), target)
     return made
@@ -61,9 +61,8 @@ def test_a_link_goes_with_the_folder_that_holds_it() -> None:
 
 
 def test_steps_are_limited() -> None:
-    with within(Limits(link_steps=100)):
-        links = resolver(a="/".join(["b"] * 60))
-        assert links.real("a/x").endswith("/x")
-        links.put("a", "/".join(["c"] * 60))
-        with pytest.raises(Damaged, match="link-steps"):
-            links.real("a/x")
+    links = resolver(Limits(link_steps=100), a="/".join(["b"] * 60))
+    assert links.real("a/x").endswith("/x")
+    links.put("a", "/".join(["c"] * 60))
+    with pytest.raises(Damaged, match="link-steps"):
+        links.real("a/x")

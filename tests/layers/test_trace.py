@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.core.entries import Deleted, FileVersion, Overwritten, VersionState, Visible
+from auditor.core.limits import DEFAULT
 from auditor.layers.file_history import FileHistory, implied_folders
 from auditor.layers.layer_index import index_layer
 from tests.filesystem import Model
@@ -15,7 +16,7 @@ from tests.images import Item, file, folder, hardlink, layer, opaque, symlink, w
 
 
 def trace(*layers: list[Item]) -> FileHistory:
-    return FileHistory([index_layer(io.BytesIO(layer(*items)), "test").listing for items in layers])
+    return FileHistory([index_layer(io.BytesIO(layer(*items)), "test", DEFAULT).listing for items in layers])
 
 
 def fates(traced: FileHistory, path: str) -> list[VersionState]:
@@ -133,7 +134,9 @@ def test_the_nearest_layer_above_is_named() -> None:
 
 
 def test_whiteouts_in_an_artifact_hide_nothing() -> None:
-    listings = [index_layer(io.BytesIO(layer(*items)), "t").listing for items in ([file("a")], [whiteout("a")])]
+    listings = [
+        index_layer(io.BytesIO(layer(*items)), "t", DEFAULT).listing for items in ([file("a")], [whiteout("a")])
+    ]
     assert FileHistory(listings, stacked=False).fate(0, 0) == Visible()
 
 

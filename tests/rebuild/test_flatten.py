@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from auditor.core.entries import FileVersion
 from auditor.core.errors import FlattenError, UsageError
+from auditor.core.limits import DEFAULT
 from auditor.pipeline import Audit, Request, audit
 from auditor.rebuild.archive_check import violations
 from auditor.rebuild.archive_writer import CompressionOptions
@@ -436,7 +437,7 @@ def test_the_checker_sees_every_kind_of_damage(tmp_path: Path) -> None:
     _, archive = flattened(story()[0], "excise")
     path = tmp_path / "a.tar"
     path.write_bytes(archive)
-    assert violations(path) == []
+    assert violations(path, DEFAULT) == []
     with tarfile.open(path) as tar:
         members = [(m, tar.extractfile(m).read()) for m in tar]  # type: ignore[union-attr]
     for number, (member, data) in enumerate(members):
@@ -446,6 +447,6 @@ def test_the_checker_sees_every_kind_of_damage(tmp_path: Path) -> None:
                     if at != number or damage is not None:
                         tar.addfile(other, io.BytesIO(damage if at == number and damage is not None else body))
             no_docker = member.name == "manifest.json" and damage is None
-            assert bool(violations(path)) is not no_docker, member.name
+            assert bool(violations(path, DEFAULT)) is not no_docker, member.name
     path.write_bytes(archive[:-1024])
-    assert violations(path)
+    assert violations(path, DEFAULT)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.core.limits import Limits
+from auditor.core.limits import DEFAULT, Limits
 from auditor.extract import isolated
 from tests.conftest import Cli
 from tests.extract.opened import opened
@@ -243,7 +243,7 @@ def test_an_archive_that_shrinks_while_it_is_listed_is_said(cli: Cli, archive: P
     with archive.open("r+b") as file:
         file.truncate(1024)
     with pytest.raises(Damaged):
-        read_images(held, Origin("a", "docker-archive", None), None, None)
+        read_images(held, Origin("a", "docker-archive", None, DEFAULT), None, None)
 
 
 def test_reports_with_whole_secrets_are_for_the_user_alone(cli: Cli, archive: Path) -> None:

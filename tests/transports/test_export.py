@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from auditor.codec.tar import normalise
+from auditor.core.limits import DEFAULT
 from auditor.images.resolve import open_target
 from auditor.images.source import Passed
 from auditor.layers.file_history import FileHistory, implied_folders
@@ -37,14 +38,14 @@ def exported(name: str) -> set[str]:
 
 
 def traced(target: str) -> set[str]:
-    (only,) = open_target(target, visit=lambda stream, what, _: index_layer(stream, what).listing)
+    (only,) = open_target(target, DEFAULT, visit=lambda stream, what, _: index_layer(stream, what, DEFAULT).listing)
     listings = []
     for made in only.layers:
         if isinstance(made.content, Passed):
             listings.append(made.content.record)
         else:
             with made.content.open() as stream:
-                listings.append(index_layer(stream, target).listing)
+                listings.append(index_layer(stream, target, DEFAULT).listing)
     tree = FileHistory(listings).visible()
     return set(tree) | set(implied_folders(tree))
 

@@ -11,6 +11,7 @@ import pytest
 
 from auditor.codec.json_documents import folded, parse_json, spelled
 from auditor.core.errors import Damaged
+from auditor.core.limits import DEFAULT
 from auditor.pipeline import Request, audit
 from auditor.scan import Scanner
 from tests.images import digest
@@ -72,7 +73,9 @@ def test_a_stream_is_read_like_a_file(tmp_path: Path, scanner: Scanner) -> None:
 
     for name in ARCHIVES:
         with oddities.archive(tmp_path / "odd.tar", name).open("rb") as stream:
-            (image,) = read_stream(stream, Origin("-", "docker-archive", None), None, lambda body, *_: body.read())
+            (image,) = read_stream(
+                stream, Origin("-", "docker-archive", None, DEFAULT), None, lambda body, *_: body.read()
+            )
         assert [digest(layer.content.record) for layer in image.layers] == [  # type: ignore[union-attr]
             digest(data) for data in BUILT.layers
         ]
@@ -98,8 +101,8 @@ def test_an_index_json_that_names_another_image_adds_it(tmp_path: Path, scanner:
 def test_a_key_with_two_values_is_refused() -> None:
     """Readers take the first or the last: a secret may hide in the other."""
     with pytest.raises(Damaged, match="'a' stands twice"):
-        parse_json(b'{"a": 1, "b": {"a": 2}, "a": 3}', "x")
-    assert parse_json(b'{"a": 1, "a": 1}', "x") == {"a": 1}
+        parse_json(b'{"a": 1, "b": {"a": 2}, "a": 3}', "x", DEFAULT)
+    assert parse_json(b'{"a": 1, "a": 1}', "x", DEFAULT) == {"a": 1}
     with pytest.raises(Damaged, match="'Layers' stands twice, in another case"):
         spelled({"Layers": [1], "layers": []}, folded("Layers"), "x")
     assert spelled({"LAYERS": [1], "\u017fize": 2}, folded("layers", "size"), "x") == {"layers": [1], "size": 2}
