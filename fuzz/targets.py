@@ -9,12 +9,12 @@ from collections.abc import Callable
 from itertools import islice
 
 from auditor.codec.descriptors import Descriptor, parse_config
+from auditor.codec.hashing import sha256
 from auditor.codec.sparse import expanded, real_size
-from auditor.codec.tar import Header, Walker
-from auditor.codec.verify import sha256
+from auditor.codec.tar import Header, TarParser
 from auditor.core.errors import Damaged, ImageError
 from auditor.core.limits import DEFAULT, Limits
-from auditor.extract import Unpacker
+from auditor.extract import MemberExtractor
 from auditor.images import manifest
 from auditor.images.archive import layout_roots
 from auditor.images.manifest import Origin
@@ -37,10 +37,10 @@ def tar(data: bytes) -> None:
 
 
 def _walked(data: bytes, piece: int) -> tuple[list[Header], bool]:
-    walker, found, at = Walker(DEFAULT), list[Header](), 0
+    walker, found, at = TarParser(DEFAULT), list[Header](), 0
     try:
         while at < len(data) and not walker.ended:
-            at = max(at, walker.position if not walker.waiting else at)
+            at = max(at, walker.position if not walker.is_mid_entry else at)
             block = data[at : at + piece]
             found += walker.feed(memoryview(block), at)
             at += len(block)
@@ -103,19 +103,19 @@ def archive(data: bytes) -> None:
     names = ("a.zip", "a.tar", "a.pyc", "a.gz", "r/.git/objects/ab/" + "c" * 38, "a.txt")
     if data:
         _unpacked(names[data[0] % len(names)], data[1:])
-        list(Unpacker(_LIMITS).stretches(data[1:], _ignore))
+        list(MemberExtractor(_LIMITS).decode(data[1:], _ignore))
 
 
 def _unpacked(path: str, data: bytes) -> None:
-    unpacker, size = Unpacker(_LIMITS), 0
+    extractor, size = MemberExtractor(_LIMITS), 0
     members = []
-    for piece in unpacker.unpack(path, data, _ignore):
+    for piece in extractor.extract(path, data, _ignore):
         size += len(piece.data)
         if piece.member:
             members.append(piece.member)
     assert size <= 2 * _LIMITS.unpacked_bytes, f"{size} bytes came out"
     for member in members[:3]:
-        unpacker.member_of(path, data, member)
+        extractor.member_content(path, data, member)
 
 
 def _ignore(where: str, reason: str, transient: bool) -> None:

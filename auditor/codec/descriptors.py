@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from auditor.codec.json_documents import folded, parse_object, spelled
+from auditor.codec.json_documents import canonical_keys, key_names, parse_object
 from auditor.core.digests import DiffID, Digest
 from auditor.core.entries import Skipped
 from auditor.core.errors import Damaged, ImageError
@@ -27,18 +27,18 @@ MANIFESTS = (
 ACCEPT = ", ".join(INDEXES + MANIFESTS)
 """Value of the Accept header of a request for a manifest or an index."""
 
-_DESCRIPTOR = folded("mediaType", "digest", "size", "urls", "annotations", "platform", "artifactType", "data")
-_PLATFORM = folded("os", "architecture", "variant", "os.version", "os.features")
-_CONFIG = folded(
+_DESCRIPTOR = key_names("mediaType", "digest", "size", "urls", "annotations", "platform", "artifactType", "data")
+_PLATFORM = key_names("os", "architecture", "variant", "os.version", "os.features")
+_CONFIG = key_names(
     "id", "parent", "comment", "created", "container", "container_config", "docker_version", "author", "config",
     "architecture", "variant", "os", "os.version", "os.features", "rootfs", "history",
 )  # fmt: skip
-_RUN = folded(
+_RUN = key_names(
     "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Healthcheck", "ArgsEscaped", "Volumes", "WorkingDir",
     "OnBuild", "Labels", "StopSignal", "StopTimeout", "Shell",
 )  # fmt: skip
-_ROOTFS = folded("type", "diff_ids")
-_STEP = folded("created", "created_by", "author", "comment", "empty_layer")
+_ROOTFS = key_names("type", "diff_ids")
+_STEP = key_names("created", "created_by", "author", "comment", "empty_layer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,9 @@ def parse_descriptor(value: Any, what: str) -> Descriptor:
     """Parse a descriptor. Raises Damaged where its digest or size is malformed."""
     if not isinstance(value, dict):
         raise Damaged(f"{what}: a descriptor is no JSON object")
-    raw = spelled(value, _DESCRIPTOR, what)
+    raw = canonical_keys(value, _DESCRIPTOR, what)
     if isinstance(raw.get("platform"), dict):
-        raw["platform"] = spelled(raw["platform"], _PLATFORM, what)
+        raw["platform"] = canonical_keys(raw["platform"], _PLATFORM, what)
     size = raw.get("size")
     if size is not None and (not isinstance(size, int) or size < 0):
         raise Damaged(f"{what}: a descriptor's size is {size!r:.40}")
@@ -103,18 +103,18 @@ def parse_descriptors(values: Sequence[Any], what: str, skipped: list[Skipped] |
 
 def parse_config(data: bytes, what: str, limits: Limits) -> ImageConfig:
     """Parse an image config. Raises Damaged where its layers or history are malformed."""
-    raw = spelled(parse_object(data, what, limits), _CONFIG, what)
+    raw = canonical_keys(parse_object(data, what, limits), _CONFIG, what)
     rootfs, history = raw.get("rootfs") or {}, raw.get("history") or []
     if isinstance(rootfs, dict):
-        raw["rootfs"] = rootfs = spelled(rootfs, _ROOTFS, what)
+        raw["rootfs"] = rootfs = canonical_keys(rootfs, _ROOTFS, what)
     diff_ids = rootfs.get("diff_ids") or [] if isinstance(rootfs, dict) else []
     if not isinstance(diff_ids, list) or not isinstance(history, list):
         raise Damaged(f"{what}: rootfs.diff_ids and history must be lists")
     if "history" in raw:
-        raw["history"] = [spelled(step, _STEP, what) if isinstance(step, dict) else step for step in history]
+        raw["history"] = [canonical_keys(step, _STEP, what) if isinstance(step, dict) else step for step in history]
     for key in ("config", "container_config"):
         if isinstance(raw.get(key), dict):
-            raw[key] = spelled(raw[key], _RUN, what)
+            raw[key] = canonical_keys(raw[key], _RUN, what)
     try:
         parsed = tuple(DiffID(item) for item in diff_ids)
     except ImageError as exc:

@@ -22,7 +22,7 @@ class Content(Protocol):
         ...
 
 
-class HeldFile:
+class SharedFile:
     """An open file that is closed when nobody holds it any more. Reads name their place, so that all may share it."""
 
     def __init__(self, descriptor: int) -> None:
@@ -30,7 +30,7 @@ class HeldFile:
         weakref.finalize(self, os.close, descriptor)
 
     @classmethod
-    def open(cls, path: Path) -> HeldFile:
+    def open(cls, path: Path) -> SharedFile:
         """Open a file for reading. Raises ImageError with what the system says."""
         try:
             if path.is_dir():
@@ -50,7 +50,7 @@ class HeldFile:
 
 
 class _HeldReader(io.RawIOBase):
-    def __init__(self, file: HeldFile, at: int, end: int) -> None:
+    def __init__(self, file: SharedFile, at: int, end: int) -> None:
         self._file, self._at, self._end = file, at, end
 
     def readable(self) -> bool:
@@ -77,7 +77,7 @@ class _HeldReader(io.RawIOBase):
 class FileSlice:
     """The bytes [offset, offset+size) of a file."""
 
-    file: HeldFile
+    file: SharedFile
     offset: int
     size: int
 

@@ -64,7 +64,7 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
-def spelled(value: Mapping[str, Any], names: Mapping[str, str], what: str) -> dict[str, Any]:
+def canonical_keys(value: Mapping[str, Any], names: Mapping[str, str], what: str) -> dict[str, Any]:
     """Return an object with its keys as `names` spells them, by their folded form. Raises Damaged where two collide."""
     found: dict[str, Any] = {}
     for key, item in value.items():
@@ -75,7 +75,7 @@ def spelled(value: Mapping[str, Any], names: Mapping[str, str], what: str) -> di
     return found
 
 
-def folded(*names: str) -> dict[str, str]:
+def key_names(*names: str) -> dict[str, str]:
     """Return names by their folded form, for `spelled`."""
     return {name.casefold(): name for name in names}
 
@@ -98,7 +98,7 @@ def parse_object(data: bytes, what: str, limits: Limits) -> dict[str, Any]:
     return value
 
 
-def quiet_json(document: bytes, limits: Limits) -> Any:
+def parse_json_or_none(document: bytes, limits: Limits) -> Any:
     """Parse what may be no JSON; None where it is none, or beyond the limits."""
     try:
         return parse_json(document, "", limits)
@@ -106,7 +106,7 @@ def quiet_json(document: bytes, limits: Limits) -> Any:
         return None
 
 
-class Documents(Mapping[str, Any]):
+class JsonDocuments(Mapping[str, Any]):
     """JSON documents by name. Each is parsed when it is asked for: together they would take a lot of memory."""
 
     def __init__(self, data: Mapping[str, bytes] | None = None, limits: Limits = DEFAULT) -> None:
@@ -124,12 +124,12 @@ class Documents(Mapping[str, Any]):
     def __repr__(self) -> str:
         return "Documents()"
 
-    def joined(self, data: Mapping[str, bytes]) -> Documents:
+    def joined(self, data: Mapping[str, bytes]) -> JsonDocuments:
         """Return these and others."""
-        return Documents({**self._data, **data}, self._limits)
+        return JsonDocuments({**self._data, **data}, self._limits)
 
 
-class Tally:
+class DocumentBudget:
     """Counts what the documents of one target come to, which may be many."""
 
     def __init__(self, what: str, limits: Limits) -> None:

@@ -132,7 +132,7 @@ def normalise(path: str) -> str:
     return posixpath.normpath("/" + path).lstrip("/")
 
 
-class Walker:
+class TarParser:
     """Yields the headers of a tar that is fed block by block.
 
     `position` is the offset of the next header; `ended` tells that the end-of-archive marker was seen.
@@ -148,7 +148,7 @@ class Walker:
         self._entries, self._paths_bytes = self._limits.entries, self._limits.paths_bytes  # that there may still be
 
     @property
-    def waiting(self) -> bool:
+    def is_mid_entry(self) -> bool:
         """Whether the headers at `position` go on beyond the last block; the next block must follow it directly."""
         return bool(self._carry)
 

@@ -3,6 +3,6 @@
 This package knows nothing of rules and images.
 """
 
-from auditor.extract.extractor import Piece, Unpacker
+from auditor.extract.member_extractor import ExtractedContent, MemberExtractor
 
-__all__ = ["Piece", "Unpacker"]
+__all__ = ["ExtractedContent", "MemberExtractor"]

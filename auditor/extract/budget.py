@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from auditor.core.limits import Limits, named
 
-Note = Callable[[str, str, bool], None]
+SkipCallback = Callable[[str, str, bool], None]
 """Called with a member, or the path of the file itself, why it was skipped, and whether the cause is transient."""
 
 _NO_MEMORY = (
@@ -17,7 +17,7 @@ _NO_MEMORY = (
 """What decoders say where an allocation failed; zlib gives a number."""
 
 
-class Exhausted(Exception):
+class BudgetExceeded(Exception):
     """A limit of the whole file is reached; nothing more of it is read.
 
     It is transient where another run may read more of the same bytes: the limit of time.
@@ -46,7 +46,7 @@ def is_transient(exc: BaseException) -> bool:
 class Budget:
     """What is left for one file of `size` bytes at `path`, and for `time_s` seconds where some are spent already."""
 
-    def __init__(self, limits: Limits, path: str, size: int, note: Note, time_s: float | None = None) -> None:
+    def __init__(self, limits: Limits, path: str, size: int, note: SkipCallback, time_s: float | None = None) -> None:
         self.limits = limits
         self._path, self._size, self._note = path, max(size, 1), note
         self._deadline = time.monotonic() + (limits.file_time if time_s is None else time_s)
@@ -57,18 +57,18 @@ class Budget:
         """Account for bytes that came out. Raises Exhausted."""
         self._spent += count
         if self._spent > self.limits.unpacked_bytes:
-            raise Exhausted(
+            raise BudgetExceeded(
                 f"more than {self.limits.unpacked_bytes} bytes inside; the rest was left out {named('unpacked-bytes')}"
             )
         if self._spent > self.limits.growth_free and self._spent > self.limits.growth * self._size:
-            raise Exhausted(f"grows more than {self.limits.growth}-fold; the rest was left out {named('growth')}")
+            raise BudgetExceeded(f"grows more than {self.limits.growth}-fold; the rest was left out {named('growth')}")
         self.tick()
 
     def member(self) -> None:
         """Account for a member. Raises Exhausted."""
         self._members += 1
         if self._members > self.limits.members:
-            raise Exhausted(f"more than {self.limits.members} members; the rest was left out {named('members')}")
+            raise BudgetExceeded(f"more than {self.limits.members} members; the rest was left out {named('members')}")
         self.tick()
 
     def tick(self) -> None:
@@ -84,10 +84,10 @@ class Budget:
         """Return the seconds that are left."""
         return max(self._deadline - time.monotonic(), 0)
 
-    def too_late(self) -> Exhausted:
+    def too_late(self) -> BudgetExceeded:
         """Return the error for a file whose time is up."""
         reason = f"takes more than {self.limits.file_time} s to open; the rest was left out {named('file-time')}"
-        return Exhausted(reason, transient=True)
+        return BudgetExceeded(reason, transient=True)
 
     def skip(self, where: str | None, reason: str, *, transient: bool = False) -> None:
         """Note what was skipped: a member, or without one the file itself.
@@ -105,7 +105,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class ExtractContext:
     """What a reader of one container works with: the budget, and how its members are called from outside."""
 
     budget: Budget
@@ -119,7 +119,7 @@ class Room:
         """The limits of the whole file."""
         return self.budget.limits
 
-    def way(self, name: str | None) -> str | None:
+    def member_path(self, name: str | None) -> str | None:
         """Return the way to a member of this container."""
         if name is None:
             return self.member
@@ -127,9 +127,9 @@ class Room:
 
     def skip(self, name: str | None, reason: str, *, transient: bool = False) -> None:
         """Note a member of this container as skipped, or the container."""
-        self.budget.skip(self.way(name), reason, transient=transient)
+        self.budget.skip(self.member_path(name), reason, transient=transient)
 
-    def too_large(self, name: str | None, size: int) -> bool:
+    def exceeds_member_bytes(self, name: str | None, size: int) -> bool:
         """Tell, and note, that a member of `size` bytes is not read."""
         if size <= self.limits.member_bytes:
             return False

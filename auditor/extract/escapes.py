@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
-from auditor.extract.base64s import printable
+from auditor.extract.base64_text import printable
 
 _PERCENT = re.compile(rb"%[2-7][0-9A-Fa-f]")
 _SEPARATOR = re.compile(rb"%3[AaDd]")

@@ -17,7 +17,7 @@ _TREE = re.compile(rb"tree ([0-9a-f]{40})\n")
 
 
 @dataclass(slots=True)
-class History:
+class CommitHistory:
     """Commits and trees of a repository, at most 64 MiB; objects may come in any order, from packs and loose ones."""
 
     _commits: list[tuple[int, str, str]] = field(default_factory=list)  # minus the time in seconds, name, tree
@@ -41,7 +41,7 @@ class History:
             when = _COMMITTED.search(data)
             self._commits.append((-int(when[1]) if when else 0, name, tree[1].decode()))
 
-    def places(self) -> dict[str, str]:
+    def blob_paths(self) -> dict[str, str]:
         """Return, by name in hex, each blob's place in the newest commit that has it: `commit 1a2b3c…:config/.env`."""
         found: dict[str, str] = {}
         seen: set[str] = set()

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from auditor.core.errors import Damaged
-from auditor.extract.budget import Exhausted, Room, is_transient
-from auditor.extract.content import Source
+from auditor.extract.budget import BudgetExceeded, ExtractContext, is_transient
 from auditor.extract.file_types import HEAD
+from auditor.extract.member_stream import MemberStream
 from auditor.layers.windows import AHEAD, OVERLAP, WINDOW
 
 _STEP = 256 << 10
@@ -29,7 +29,7 @@ class Window:
     owned_to: int
 
 
-def windows(source: Source, room: Room) -> Iterator[Window]:
+def windows(source: MemberStream, context: ExtractContext) -> Iterator[Window]:
     """Yield the windows of a stream; what was read before it breaks, or before a limit, is the last."""
     tail, begin, owned = b"", 0, 0
     head, end = source.peek(HEAD), _End()
@@ -43,10 +43,10 @@ def windows(source: Source, room: Room) -> Iterator[Window]:
         if newlines is not None:
             newlines += data.count(b"\n", 0, passed)
         tail, begin, owned = data[passed:], begin + passed, owned_to - passed
-    if isinstance(end.reason, Exhausted):
+    if isinstance(end.reason, BudgetExceeded):
         raise end.reason
     if end.reason is not None:
-        room.skip(None, str(end.reason), transient=is_transient(end.reason))
+        context.skip(None, str(end.reason), transient=is_transient(end.reason))
 
 
 @dataclass(slots=True)
@@ -54,17 +54,17 @@ class _End:
     """Whether a stream has ended, and what broke it."""
 
     reached: bool = False
-    reason: Damaged | Exhausted | None = None
+    reason: Damaged | BudgetExceeded | None = None
 
 
-def _filled(tail: bytes, source: Source, end: _End) -> bytes:
+def _filled(tail: bytes, source: MemberStream, end: _End) -> bytes:
     """Return the next bytes behind the last window's tail, and note the end."""
     pieces, size = [tail], 0
     try:
         while size < WINDOW and (piece := source.read(min(_STEP, WINDOW - size))):
             pieces.append(piece)
             size += len(piece)
-    except (Damaged, Exhausted) as exc:
+    except (Damaged, BudgetExceeded) as exc:
         end.reason = exc
     end.reached = size < WINDOW
     return b"".join(pieces)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from auditor.core.limits import named
-from auditor.extract.budget import Exhausted, Room, is_transient
-from auditor.extract.content import Part, Source, source_of
+from auditor.extract.budget import BudgetExceeded, ExtractContext, is_transient
+from auditor.extract.member_stream import Member, MemberStream, as_stream
 
 _KEPT = 2
 """Times `member_bytes` that the members of one archive may take in memory together: they come all at once."""
@@ -20,44 +20,44 @@ class _Full(Exception):
     pass
 
 
-def archive(body: bytes | Source, room: Room, _: str) -> Iterator[Part]:
+def archive(body: bytes | MemberStream, context: ExtractContext, _: str) -> Iterator[Member]:
     """Yield the files of a 7z archive."""
-    data = body if isinstance(body, bytes) else source_of(body).read(room.limits.member_bytes)
-    keeper = _Keeper(room)
+    data = body if isinstance(body, bytes) else as_stream(body).read(context.limits.member_bytes)
+    keeper = _Keeper(context)
     problem: Exception | None = None
     try:
-        _extract(data, room, keeper)
+        _extract(data, context, keeper)
     except Exception as exc:  # py7zr lets errors of a dozen decompressors through; what came before them is good
         problem = exc
     for name, member in keeper.members():
-        yield Part(name, member)
-    if isinstance(problem, Exhausted):
+        yield Member(name, member)
+    if isinstance(problem, BudgetExceeded):
         raise problem
     if isinstance(problem, _Full):
-        most = _KEPT * room.limits.member_bytes
-        room.skip(None, f"more than {most} bytes in a 7z archive; the rest was left out {named('member-bytes')}")
+        most = _KEPT * context.limits.member_bytes
+        context.skip(None, f"more than {most} bytes in a 7z archive; the rest was left out {named('member-bytes')}")
     elif isinstance(problem, MemoryError):
         raise problem
     elif problem is not None:
         reason = f"is a broken 7z archive: {type(problem).__name__}: {problem}"
-        room.skip(None, reason, transient=is_transient(problem))
+        context.skip(None, reason, transient=is_transient(problem))
 
 
-def _extract(data: bytes, room: Room, keeper: _Keeper) -> None:
+def _extract(data: bytes, context: ExtractContext, keeper: _Keeper) -> None:
     import py7zr
     import py7zr.archiveinfo
 
     # Its own limits let a header of a few kilobytes take gigabytes; it has no other way to set them.
     py7zr.archiveinfo.MAX_HEADER_SIZE = _MAX_HEADER
-    py7zr.archiveinfo.MAX_NUMFILES = py7zr.archiveinfo.MAX_SUBSTREAMS = 10 * room.limits.members
+    py7zr.archiveinfo.MAX_NUMFILES = py7zr.archiveinfo.MAX_SUBSTREAMS = 10 * context.limits.members
     try:
-        with py7zr.SevenZipFile(io.BytesIO(data), max_extract_size=room.limits.unpacked_bytes) as opened:
+        with py7zr.SevenZipFile(io.BytesIO(data), max_extract_size=context.limits.unpacked_bytes) as opened:
             if opened.needs_password():
-                room.skip(None, "is encrypted")
+                context.skip(None, "is encrypted")
                 return
             opened.extractall(factory=cast(Any, keeper))
     except py7zr.PasswordRequired:
-        room.skip(None, "is encrypted")
+        context.skip(None, "is encrypted")
 
 
 class _Writer(Protocol):
@@ -67,14 +67,14 @@ class _Writer(Protocol):
 class _Keeper:
     """Takes members from py7zr, as its WriterFactory."""
 
-    def __init__(self, room: Room) -> None:
-        self._room = room
+    def __init__(self, context: ExtractContext) -> None:
+        self._context = context
         self._members: list[_Member] = []
         self._size = 0
         self._here = Path.cwd()
 
     def create(self, filename: str) -> _Writer:
-        self._room.budget.member()
+        self._context.budget.member()
         path = Path(filename)
         name = path.relative_to(self._here) if path.is_relative_to(self._here) else path
         self._members.append(_Member(self, str(name)))
@@ -82,14 +82,14 @@ class _Keeper:
 
     def take(self, member: _Member, data: bytes) -> None:
         """Keep some bytes of a member, unless it grows too large."""
-        self._room.budget.spend(len(data))
+        self._context.budget.spend(len(data))
         member.size += len(data)
-        if member.size > self._room.limits.member_bytes:
+        if member.size > self._context.limits.member_bytes:
             self._size -= sum(map(len, member.pieces))
             member.pieces.clear()
             return
         self._size += len(data)
-        if self._size > _KEPT * self._room.limits.member_bytes:
+        if self._size > _KEPT * self._context.limits.member_bytes:
             raise _Full
         member.pieces.append(bytes(data))
 
@@ -97,7 +97,7 @@ class _Keeper:
         """Yield whole members; each is let go when the next is asked for."""
         while self._members:
             member = self._members.pop(0)
-            if self._room.too_large(member.name, member.size) or not member.pieces:
+            if self._context.exceeds_member_bytes(member.name, member.size) or not member.pieces:
                 continue
             yield member.name, b"".join(member.pieces)
 

@@ -17,10 +17,10 @@ from typing import Any, BinaryIO
 
 from auditor.codec.compression import compression_of, decompressed
 from auditor.codec.descriptors import Descriptor, parse_config, parse_descriptors, platform_matches, strings
-from auditor.codec.file_slices import Content, FileSlice, HeldFile
-from auditor.codec.json_documents import Tally, folded, parse_json, parse_object, spelled
-from auditor.codec.tar import BLOCK, Header, Walker, is_header, normalise, padded
-from auditor.codec.verify import sha256, verified_document
+from auditor.codec.file_slices import Content, FileSlice, SharedFile
+from auditor.codec.hashing import sha256, verified_document
+from auditor.codec.json_documents import DocumentBudget, canonical_keys, key_names, parse_json, parse_object
+from auditor.codec.tar import BLOCK, Header, TarParser, is_header, normalise, padded
 from auditor.core.digests import Digest
 from auditor.core.entries import EntryKind, Skipped
 from auditor.core.errors import Damaged, ImageError, NotAnImage, NotFound
@@ -35,11 +35,11 @@ Visit = Callable[[BinaryIO, str, Digest | None], Any]
 the digest that their place in the archive claims them to have."""
 
 _CHUNK = 1 << 20
-_ENTRY = folded("Config", "RepoTags", "Layers", "Parent", "LayerSources")
-_INDEX = folded("manifests", "annotations")
+_ENTRY = key_names("Config", "RepoTags", "Layers", "Parent", "LayerSources")
+_INDEX = key_names("manifests", "annotations")
 
 
-def read_images(file: HeldFile, origin: Origin, tag: str | None, visit: Visit | None) -> tuple[Image, ...]:
+def read_images(file: SharedFile, origin: Origin, tag: str | None, visit: Visit | None) -> tuple[Image, ...]:
     """Read the images of a tar file, compressed or not.
 
     Raises NotAnImage, Damaged, NotFound for the tag or platform.
@@ -60,18 +60,18 @@ def read_stream(stream: BinaryIO, origin: Origin, tag: str | None, visit: Visit 
     return images_of(_pass(stream, origin, visit), origin, tag)
 
 
-def _spooled(stream: BinaryIO) -> HeldFile:
+def _spooled(stream: BinaryIO) -> SharedFile:
     with tempfile.TemporaryFile() as spool:
         while chunk := stream.read(_CHUNK):
             spool.write(chunk)
         spool.flush()
-        return HeldFile(os.dup(spool.fileno()))
+        return SharedFile(os.dup(spool.fileno()))
 
 
-def _index(file: HeldFile, origin: Origin) -> Members:
+def _index(file: SharedFile, origin: Origin) -> Members:
     """List a tar's members as slices."""
     what = origin.target
-    walker, members = Walker(origin.limits), Members(what, origin.limits)
+    walker, members = TarParser(origin.limits), Members(what, origin.limits)
     size, at = file.size, 0
     first = os.pread(file.descriptor, BLOCK, 0)
     _require_tar(first, what)
@@ -83,7 +83,7 @@ def _index(file: HeldFile, origin: Origin) -> Members:
             if header.offset + header.size > size:
                 raise Damaged(f"{what}: cut off in member {header.path!r:.200}, at byte {size}")
             members.add(header, FileSlice(file, header.offset, header.size))
-        at = at + len(block) if walker.waiting else walker.position
+        at = at + len(block) if walker.is_mid_entry else walker.position
     _finish(walker, size, what)
     return members
 
@@ -109,7 +109,7 @@ def _pass(stream: BinaryIO, origin: Origin, visit: Visit) -> Members:
 
 def walk_stream(stream: BinaryIO, what: str, limits: Limits) -> Iterator[tuple[Header, io.RawIOBase]]:
     """Yield each header of a tar stream with its body, which is read before the next header is asked for."""
-    walker, at = Walker(limits), 0
+    walker, at = TarParser(limits), 0
     while not walker.ended:
         block = stream.read(BLOCK)
         if at == 0:
@@ -127,7 +127,7 @@ def walk_stream(stream: BinaryIO, what: str, limits: Limits) -> Iterator[tuple[H
         pass
 
 
-def _headers(walker: Walker, block: bytes, at: int, what: str) -> Iterator[Header]:
+def _headers(walker: TarParser, block: bytes, at: int, what: str) -> Iterator[Header]:
     """Yield a block's headers. Raises Damaged, which names the archive."""
     try:
         yield from walker.feed(memoryview(block), at)
@@ -135,7 +135,7 @@ def _headers(walker: Walker, block: bytes, at: int, what: str) -> Iterator[Heade
         raise Damaged(f"{what}: {exc}") from None
 
 
-def _finish(walker: Walker, size: int, what: str) -> None:
+def _finish(walker: TarParser, size: int, what: str) -> None:
     try:
         walker.finish(size)
     except Damaged as exc:
@@ -217,7 +217,7 @@ class _Archive:
 
     def __init__(self, members: Members, what: str, limits: Limits) -> None:
         self._members, self._what, self._limits = members, what, limits
-        self._tally = Tally(what, limits)
+        self._tally = DocumentBudget(what, limits)
 
     def document(self, descriptor: Descriptor) -> bytes:
         data = self._bytes(_blob_path(descriptor.digest))
@@ -277,7 +277,7 @@ class _Archive:
             raise Damaged(f"{what}: want a list of objects")
         if len(entries) > self._limits.manifests:
             raise Damaged(f"{what}: lists {len(entries)} images {named('manifests')}")
-        return [spelled(entry, _ENTRY, what) for entry in entries]
+        return [canonical_keys(entry, _ENTRY, what) for entry in entries]
 
     def _docker_image(self, entry: dict[str, Any], origin: Origin) -> Image:
         what = f"{self._what}: manifest.json"
@@ -326,7 +326,7 @@ class Roots:
 
 def layout_roots(index: bytes, what: str, limits: Limits, tag: str | None) -> Roots:
     """Read an index.json, of which a tag chooses. Raises NotFound, Damaged."""
-    document = spelled(parse_object(index, f"{what}: index.json", limits), _INDEX, what)
+    document = canonical_keys(parse_object(index, f"{what}: index.json", limits), _INDEX, what)
     entries = document.get("manifests")
     if entries is not None and not isinstance(entries, list):
         raise Damaged(f"{what}: index.json lists no manifests")

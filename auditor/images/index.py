@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from auditor.codec.descriptors import INDEXES, MANIFESTS, Descriptor, parse_descriptors, platform_matches, strings
 from auditor.codec.file_slices import Content
-from auditor.codec.json_documents import folded, parse_object, spelled
+from auditor.codec.json_documents import canonical_keys, key_names, parse_object
 from auditor.core.digests import Digest
 from auditor.core.entries import Skipped
 from auditor.core.errors import Damaged, NotFound
@@ -16,7 +16,7 @@ from auditor.core.limits import Limits, named
 from auditor.images.source import Listed, Passed
 
 CACHE_CONFIG = "application/vnd.buildkit.cacheconfig.v0"
-MANIFEST_KEYS = folded(
+MANIFEST_KEYS = key_names(
     "schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "blobs", "fsLayers", "annotations",
     "subject",
 )  # fmt: skip
@@ -126,7 +126,7 @@ def leaves(
         if descriptor.digest in seen:
             continue
         try:
-            document = spelled(
+            document = canonical_keys(
                 parse_object(_listed_document(store, descriptor, trail), what, limits), MANIFEST_KEYS, what
             )
         except NotFound:

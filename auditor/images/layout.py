@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from auditor.codec.descriptors import Descriptor
-from auditor.codec.file_slices import FileSlice, HeldFile
-from auditor.codec.verify import verified_document
+from auditor.codec.file_slices import FileSlice, SharedFile
+from auditor.codec.hashing import verified_document
 from auditor.core.errors import Damaged, NotAnImage, NotFound
 from auditor.core.limits import Limits, named
 from auditor.images import manifest
@@ -27,7 +27,7 @@ def read_images(folder: Path, origin: Origin, tag: str | None) -> tuple[Image, .
 def _read(path: Path, limits: Limits) -> bytes:
     require_regular(path)
     most = limits.json_bytes
-    data = HeldFile.open(path).stream().read(most + 1)
+    data = SharedFile.open(path).stream().read(most + 1)
     if len(data) > most:
         raise Damaged(f"{path}: too large for a JSON document {named('json-bytes')}")
     return data
@@ -52,5 +52,5 @@ class _Folder:
         )
 
     def content(self, descriptor: Descriptor) -> FileSlice:
-        file = HeldFile.open(self._path(descriptor))
+        file = SharedFile.open(self._path(descriptor))
         return FileSlice(file, 0, file.size)

@@ -20,7 +20,14 @@ from auditor.codec.descriptors import (
     platform_matches,
     strings,
 )
-from auditor.codec.json_documents import Documents, Tally, parse_json, parse_object, quiet_json, spelled
+from auditor.codec.json_documents import (
+    DocumentBudget,
+    JsonDocuments,
+    canonical_keys,
+    parse_json,
+    parse_json_or_none,
+    parse_object,
+)
 from auditor.core.digests import DiffID
 from auditor.core.entries import Skipped
 from auditor.core.errors import Damaged, ImageError, NotFound, Unreachable
@@ -72,7 +79,7 @@ def images(
     opened = _Opened(list(skipped))
     attestations: dict[str, list[bytes]] = {}
     platforms: list[str] = []
-    tally, top = Tally(origin.target, origin.limits), Top.of(roots, layout or {})
+    tally, top = DocumentBudget(origin.target, origin.limits), Top.of(roots, layout or {})
     leaves = gathered(store, roots, origin.target, origin.limits, opened.missing)
     for leaf in leaves:
         descriptor = leaf.descriptor
@@ -144,10 +151,10 @@ def _names(listed: Sequence[Listed]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _image(store: Store, leaf: Found, origin: Origin, tally: Tally, top: Top) -> Image:
+def _image(store: Store, leaf: Found, origin: Origin, tally: DocumentBudget, top: Top) -> Image:
     descriptor, limits = leaf.descriptor, origin.limits
     what = f"{origin.target}: manifest {descriptor.digest}"
-    manifest = spelled(parse_object(store.document(descriptor), what, limits), MANIFEST_KEYS, what)
+    manifest = canonical_keys(parse_object(store.document(descriptor), what, limits), MANIFEST_KEYS, what)
     if manifest.get("schemaVersion") == 1 and "layers" not in manifest:
         raise ImageError(f"{what}: Docker's schema 1, obsolete since 2017; pull and push it with a current engine")
     layers, config = _children(manifest, what)
@@ -166,7 +173,7 @@ def _image(store: Store, leaf: Found, origin: Origin, tally: Tally, top: Top) ->
     if other := {key: text for key, text in descriptor.annotations.items() if own.get(key, text) != text}:
         around["descriptor"] = json.dumps({"annotations": other}).encode()
     document = tally.take(store.document(config), parsed=True) if config else b"{}"
-    if config and _is_image_config(config, quiet_json(document, limits), len(layers)):
+    if config and _is_image_config(config, parse_json_or_none(document, limits), len(layers)):
         parsed = parse_config(document, f"{origin.target}: config {config.digest}", limits)
         diff_ids: Sequence[DiffID | None] = parsed.diff_ids or [None] * len(layers)  # Podman asks for none
         if len(diff_ids) != len(layers):
@@ -178,9 +185,9 @@ def _image(store: Store, leaf: Found, origin: Origin, tally: Tally, top: Top) ->
         parsed = replace(parsed, platform=_told(parsed.platform, descriptor.platform))
         return Image(
             origin.target, origin.transport, config.digest, descriptor.digest, parsed, made,
-            documents=Documents(around, limits), **common,
+            documents=JsonDocuments(around, limits), **common,
         )  # fmt: skip
-    is_json = quiet_json(document, limits) is not None
+    is_json = parse_json_or_none(document, limits) is not None
     plain = [_blob(store, config)] if config and not is_json else []  # a config that is no JSON is searched as a file
     return Image(
         origin.target,
@@ -189,7 +196,7 @@ def _image(store: Store, leaf: Found, origin: Origin, tally: Tally, top: Top) ->
         descriptor.digest,
         ImageConfig(descriptor.platform, (), (), {}),
         (*(_blob(store, layer) for layer in layers), *plain),
-        documents=Documents({**({"config": document} if is_json and document != b"{}" else {}), **around}, limits),
+        documents=JsonDocuments({**({"config": document} if is_json and document != b"{}" else {}), **around}, limits),
         stacked=False,
         **common,
     )
@@ -257,10 +264,10 @@ def _is_image_config(config: Descriptor, value: object, layers: int) -> bool:
     return isinstance(diff_ids, list) and len(diff_ids) == layers
 
 
-def _statements(store: Store, descriptor: Descriptor, tally: Tally, limits: Limits) -> list[bytes] | None:
+def _statements(store: Store, descriptor: Descriptor, tally: DocumentBudget, limits: Limits) -> list[bytes] | None:
     """Return the in-toto statements of an attestation manifest; None where its layers are no JSON, but an image's."""
     what = f"attestation {descriptor.digest}"
-    document = spelled(parse_object(store.document(descriptor), what, limits), MANIFEST_KEYS, what)
+    document = canonical_keys(parse_object(store.document(descriptor), what, limits), MANIFEST_KEYS, what)
     layers, _ = _children(document, what)
     if len(layers) > limits.layers:
         raise Damaged(f"{what}: {len(layers)} layers {named('layers')}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from auditor.codec.compression import decompressed
-from auditor.codec.file_slices import HeldFile
+from auditor.codec.file_slices import SharedFile
 from auditor.core.errors import EngineUnusable, ImageError, NotFound, Unreachable
 from auditor.core.limits import Limits
 from auditor.images import archive, layout
@@ -66,7 +66,7 @@ def _from_path(target: Target, origin: Callable[[str], Origin], visit: Visit | N
     if target.transport == "oci" and path.exists():
         raise ImageError(f"{path}: a file; oci wants a folder, oci-archive: a tar file")
     transport = "oci-archive" if target.transport == "oci-archive" else "docker-archive"
-    return archive.read_images(HeldFile.open(path), origin(transport), target.tag, visit)
+    return archive.read_images(SharedFile.open(path), origin(transport), target.tag, visit)
 
 
 def _standard_input(limits: Limits) -> BinaryIO:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from auditor.codec.file_slices import Content
-from auditor.codec.json_documents import Documents
+from auditor.codec.json_documents import JsonDocuments
 from auditor.core.digests import DiffID, Digest
 from auditor.core.entries import Skipped
 from auditor.core.image_config import ImageConfig
@@ -69,7 +69,7 @@ class Image:
     layers: tuple[Layer, ...]
     names: tuple[str, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict, repr=False)
-    documents: Documents = field(default_factory=Documents, repr=False)
+    documents: JsonDocuments = field(default_factory=JsonDocuments, repr=False)
     stacked: bool = True
     skipped: tuple[Skipped, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict, repr=False)

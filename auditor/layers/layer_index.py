@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, cast
 
 from auditor.codec.compression import compression_of, decompressed
-from auditor.codec.tar import BLOCK, Header, Walker, is_header
-from auditor.codec.verify import HashingReader
+from auditor.codec.hashing import HashingReader
+from auditor.codec.tar import BLOCK, Header, TarParser, is_header
 from auditor.core.digests import DiffID, Digest
 from auditor.core.errors import Damaged
 from auditor.core.limits import Limits
@@ -46,7 +46,7 @@ def index_layer(
     stored = io.BufferedReader(raw, 1 << 18)
     body = decompressed(stored, limits)
     plain, at = hashlib.sha256(), 0
-    listing, walker, headers = Listing(limits=limits), Walker(limits), dict[int, Header]()
+    listing, walker, headers = Listing(limits=limits), TarParser(limits), dict[int, Header]()
     try:
         block = body.read(_CHUNK)
         is_tar = not block or is_header(block[:BLOCK])
@@ -70,7 +70,7 @@ def index_layer(
     return LayerIndex(digest, raw.size, diff_id, at, listing if is_tar else plain_file("", at), is_tar, headers)
 
 
-def content_of(stream: BinaryIO, offset: int, size: int, what: str, limits: Limits) -> Iterator[bytes]:
+def read_content(stream: BinaryIO, offset: int, size: int, what: str, limits: Limits) -> Iterator[bytes]:
     """Yield the bytes [offset, offset+size) of a layer's uncompressed tar, from its stored bytes."""
     body = decompressed(io.BufferedReader(HashingReader(stream, None), 1 << 18), limits)
     while offset:

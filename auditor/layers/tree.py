@@ -18,7 +18,7 @@ from auditor.layers.listing import Listing
 
 
 @dataclass(slots=True, eq=False)
-class Inode:
+class TreeInode:
     """What all names of a file share: the entry that holds its bytes, and those that set its metadata, in order.
 
     `content` is None for a hard link that leads nowhere.
@@ -29,7 +29,7 @@ class Inode:
 
 
 @dataclass(slots=True, eq=False)
-class Node:
+class TreeNode:
     """A name. `entry` made it: None for a folder that only paths below it imply, and for a whiteout.
 
     `children` are None unless it is a folder, whose highest layer is `layer`. There is an `inode` where a hard link
@@ -37,8 +37,8 @@ class Node:
     """
 
     entry: FileVersion | None
-    inode: Inode | None = None
-    children: dict[str, Node] | None = None
+    inode: TreeInode | None = None
+    children: dict[str, TreeNode] | None = None
     layer: int = -1
     opaque: bool = False
 
@@ -53,9 +53,9 @@ class Node:
         return self.entry is None and self.children is None
 
 
-def folder(entry: FileVersion | None, layer: int) -> Node:
+def folder(entry: FileVersion | None, layer: int) -> TreeNode:
     """Return a folder without content."""
-    return Node(entry, None, {}, layer)
+    return TreeNode(entry, None, {}, layer)
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class Tree:
     overlays of Docker and Podman show it.
     """
 
-    root: Node = field(default_factory=lambda: folder(None, -1))
+    root: TreeNode = field(default_factory=lambda: folder(None, -1))
     targets: dict[FileVersion, FileVersion | None] = field(default_factory=dict)
     """Of every hard link the entry that held the bytes when it was unpacked."""
 
@@ -74,11 +74,11 @@ class Tree:
         """Unpack layer `number`, and lay it on those below."""
         _lay(_Layer(number, listing, self).unpacked(), self.root)
 
-    def find(self, path: str) -> Node | None:
+    def find(self, path: str) -> TreeNode | None:
         """Return the node at a path; None where none is."""
         return _find(self.root, path)
 
-    def walk(self) -> Iterator[tuple[str, Node]]:
+    def walk(self) -> Iterator[tuple[str, TreeNode]]:
         """Yield every path but the root, a folder before what it holds."""
         stack = [("", self.root)]
         while stack:
@@ -90,7 +90,7 @@ class Tree:
                 stack += [(prefix + name, child) for name, child in reversed(node.children.items())]
 
 
-def _find(root: Node, path: str) -> Node | None:
+def _find(root: TreeNode, path: str) -> TreeNode | None:
     node = root
     for name in path.split("/") if path else ():
         child = node.children.get(name) if node.children is not None else None
@@ -100,7 +100,7 @@ def _find(root: Node, path: str) -> Node | None:
     return node
 
 
-def _lay(upper: Node, lower: Node) -> None:
+def _lay(upper: TreeNode, lower: TreeNode) -> None:
     """Lay a layer's tree on the one below, which takes it up."""
     stack = [(upper, lower)]
     while stack:
@@ -120,7 +120,7 @@ def _lay(upper: Node, lower: Node) -> None:
             under.entry = over.entry
 
 
-def _drop_whiteouts(node: Node) -> None:
+def _drop_whiteouts(node: TreeNode) -> None:
     """Remove the whiteouts of a folder that has nothing below it."""
     stack = [node]
     while stack:
@@ -137,9 +137,9 @@ class _Layer:
     def __init__(self, number: int, listing: Listing, below: Tree) -> None:
         self._number, self._listing, self._below = number, listing, below
         self._root = folder(None, number)
-        self._folders: dict[str, Node] = {"": self._root}
+        self._folders: dict[str, TreeNode] = {"": self._root}
 
-    def unpacked(self) -> Node:
+    def unpacked(self) -> TreeNode:
         """Return the layer's own tree."""
         for entry, path in enumerate(self._listing.paths):
             if path:
@@ -152,13 +152,13 @@ class _Layer:
         for path in self._listing.whiteouts:
             if not self._is_blocked(path.rpartition("/")[0]):
                 siblings, name = self._parent(path)
-                node = siblings.setdefault(name, Node(None))
+                node = siblings.setdefault(name, TreeNode(None))
                 node.opaque = node.children is not None  # engines refuse it beside a folder: only what is below goes
         return self._root
 
     def _is_blocked(self, path: str) -> bool:
         """Whether the layer has something else where a marker needs a folder; the marker means nothing then."""
-        node: Node | None = self._folders.get(path, self._root)
+        node: TreeNode | None = self._folders.get(path, self._root)
         for name in path.split("/") if node is self._root else ():
             if node is None or node.children is None:
                 break
@@ -179,30 +179,30 @@ class _Layer:
         if kind == EntryKind.DIR:
             siblings[name] = folder(version, self._number)
         elif kind == EntryKind.WHITEOUT:
-            siblings[name] = Node(None)
+            siblings[name] = TreeNode(None)
         else:
             siblings.pop(name, None)
             inode = self._linked(version) if kind == EntryKind.HARDLINK else None
-            siblings[name] = Node(version, inode)
+            siblings[name] = TreeNode(version, inode)
 
-    def _linked(self, version: FileVersion) -> Inode:
+    def _linked(self, version: FileVersion) -> TreeInode:
         target = self._listing.links[version.entry]
         node = _find(self._root, target) or self._below.find(target)
         content = self._below.targets[version] = node.content if node else None
         if node is None or content is None:
-            return Inode(None, [version])
+            return TreeInode(None, [version])
         if node.inode is None:
-            node.inode = Inode(content, [content])
+            node.inode = TreeInode(content, [content])
         node.inode.metas.append(version)  # engines set a link's owner, mode and times, and so those of its file
         return node.inode
 
-    def _parent(self, path: str) -> tuple[dict[str, Node], str]:
+    def _parent(self, path: str) -> tuple[dict[str, TreeNode], str]:
         parent, _, name = path.rpartition("/")
         node = self._folder(parent)
         assert node.children is not None  # noqa: S101
         return node.children, sys.intern(name)  # the same names stand in many folders
 
-    def _folder(self, path: str) -> Node:
+    def _folder(self, path: str) -> TreeNode:
         """Return a folder, made where it is missing or something else."""
         node = self._folders.get(path)
         if node is None:
@@ -218,7 +218,7 @@ class _Layer:
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Keep the garbage collector from walking over a growing tree again and again; half of the time went there."""
     on = gc.isenabled()
     gc.disable()

@@ -7,15 +7,15 @@ import binascii
 import io
 
 from auditor.core.finding import Package
-from auditor.provenance.wanted import Wanted, decode, encode
+from auditor.provenance.path_index import PathIndex, decode, encode
 from auditor.scan.record import Checksums
 
 
-class Database:
+class ApkDatabase:
     """Wanted files of installed packages with their SHA-1, as base64 after `Q1`."""
 
-    def __init__(self, wanted: Wanted) -> None:
-        self._wanted = wanted
+    def __init__(self, paths_index: PathIndex) -> None:
+        self._index = paths_index
         self._files: dict[bytes, tuple[str, str, str]] = {}
 
     def add(self, path: str, content: bytes) -> None:
@@ -32,7 +32,7 @@ class Database:
             elif key == b"F:":
                 folder, name = value, b""
             elif key == b"R:":
-                name = (folder + b"/" + value if folder else value) if self._wanted.holds(folder, value) else b""
+                name = (folder + b"/" + value if folder else value) if self._index.holds(folder, value) else b""
                 if name:
                     self._files[name] = (decode(package), decode(version), "")
             elif key == b"Z:" and name:

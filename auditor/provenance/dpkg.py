@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from auditor.core.finding import Package
-from auditor.provenance.wanted import Wanted, decode, encode
+from auditor.provenance.path_index import PathIndex, decode, encode
 from auditor.scan.record import Checksums
 
 _DIGITS = 32
@@ -23,11 +23,11 @@ class _Claims:
     by_sum: dict[bytes, str] = field(default_factory=dict)
 
 
-class Database:
+class DpkgDatabase:
     """Sums of wanted files by package, and versions of packages."""
 
-    def __init__(self, wanted: Wanted) -> None:
-        self._wanted = wanted
+    def __init__(self, paths_index: PathIndex) -> None:
+        self._index = paths_index
         self._sums: dict[bytes, _Claims] = {}
         self._conffiles: dict[bytes, tuple[str, bytes]] = {}
         self._versions: dict[str, str] = {}
@@ -57,7 +57,7 @@ class Database:
         """Take lines of 32 digits, two blanks and a path."""
         for line in io.BytesIO(content):
             path = line[_DIGITS + 2 :].rstrip(b"\n")
-            if path in self._wanted.paths and line[_DIGITS : _DIGITS + 2] == b"  ":
+            if path in self._index.paths and line[_DIGITS : _DIGITS + 2] == b"  ":
                 self._sums.setdefault(path, _Claims(package)).by_sum.setdefault(line[:_DIGITS], package)
 
     def _add_status(self, content: bytes) -> None:
@@ -70,7 +70,7 @@ class Database:
                 self._versions.setdefault(package, decode(value))
             elif key == b"" and package:
                 path, _, md5 = value.partition(b" ")
-                if path in self._wanted.paths and _MD5.match(md5):
+                if path in self._index.paths and _MD5.match(md5):
                     self._conffiles.setdefault(path, (package, md5[:_DIGITS]))
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 
 from auditor.core.finding import Package
-from auditor.provenance.wanted import Wanted
+from auditor.provenance.path_index import PathIndex
 from auditor.scan.record import Checksums
 
 _VERSION = re.compile(rb'"version"\s*:\s*"([^"\\]{1,100})"')
 
 
-class Database:
+class NpmDatabase:
     """Versions by the folder of the package."""
 
-    def __init__(self, _: Wanted) -> None:
+    def __init__(self, _: PathIndex) -> None:
         self._versions: dict[str, str] = {}
 
     def add(self, path: str, content: bytes) -> None:

@@ -8,12 +8,12 @@ from typing import Protocol
 
 from auditor.core.entries import Skipped
 from auditor.core.finding import Package
-from auditor.provenance import apk, dpkg, npm, python, rpm
-from auditor.provenance.wanted import Wanted
+from auditor.provenance import apk, dpkg, npm, pypi, rpm
+from auditor.provenance.path_index import PathIndex
 from auditor.scan.record import Checksums, LayerRecord
 
 
-class Database(Protocol):
+class PackageDatabase(Protocol):
     """One kind of package database."""
 
     def add(self, path: str, content: bytes) -> None:
@@ -36,19 +36,19 @@ class Packages:
         self.skipped: list[Skipped] = []
         self.transient = False
         self._records, self._layer = records, 0
-        self._databases: tuple[Database, ...] = ()
+        self._databases: tuple[PackageDatabase, ...] = ()
 
     def read(self, paths: Iterable[str]) -> None:
         """Read the databases for the files at relative paths, each once and from front to back."""
-        wanted = Wanted.of(name for path in paths for name in _all_names(path))
+        paths_index = PathIndex.of(name for path in paths for name in _all_names(path))
         self._databases = (
-            dpkg.Database(wanted),
-            apk.Database(wanted),
-            rpm.Database(wanted, self._note),
-            python.Database(wanted),
-            npm.Database(wanted),
+            dpkg.DpkgDatabase(paths_index),
+            apk.ApkDatabase(paths_index),
+            rpm.RpmDatabase(paths_index, self._note),
+            pypi.PypiDatabase(paths_index),
+            npm.NpmDatabase(paths_index),
         )
-        for layer, record in enumerate(self._records if wanted.paths else ()):
+        for layer, record in enumerate(self._records if paths_index.paths else ()):
             self._layer = layer
             for entry, packed in record.documents.items():
                 self._add(record.listing.paths[entry], zlib.decompress(packed))
@@ -76,7 +76,7 @@ def _all_names(path: str) -> Iterator[str]:
     """Yield the names that a database may know a file by, and those of the source of a compiled one."""
     for name in names_of(path):
         yield name
-        source = python.source_of(name)
+        source = pypi.source_of(name)
         if source is not None:
             yield source
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from auditor.core.finding import Package
 from auditor.core.limits import Limits
-from auditor.extract import isolated
-from auditor.extract.budget import Budget, Exhausted, Note, Room
-from auditor.provenance.wanted import Wanted, decode, encode
+from auditor.extract import isolated_reader
+from auditor.extract.budget import Budget, BudgetExceeded, ExtractContext, SkipCallback
+from auditor.provenance.path_index import PathIndex, decode, encode
 from auditor.scan.record import Checksums
 
 _NAME, _VERSION, _RELEASE, _DIGESTS = 1000, 1001, 1002, 1035
@@ -23,11 +23,11 @@ _MAX_ITEMS, _MAX_TAGS = 1_000_000, 10_000
 _LIMITS = Limits(members=100_000, member_bytes=64 << 20)
 
 
-class Database:
+class RpmDatabase:
     """Wanted files of installed packages with their digests."""
 
-    def __init__(self, wanted: Wanted, note: Note) -> None:
-        self._wanted, self._note = wanted, note
+    def __init__(self, paths_index: PathIndex, note: SkipCallback) -> None:
+        self._index, self._note = paths_index, note
         self._files: dict[bytes, tuple[str, str, str]] = {}
 
     def add(self, path: str, content: bytes) -> None:
@@ -36,9 +36,9 @@ class Database:
             return
         budget = Budget(_LIMITS, path, len(content), self._note)
         try:
-            for header in isolated.read(content, Room(budget, path, None), "rpmdb"):
+            for header in isolated_reader.read(content, ExtractContext(budget, path, None), "rpmdb"):
                 self._add_package(header.body)
-        except Exhausted as exc:
+        except BudgetExceeded as exc:
             budget.skip(None, str(exc), transient=exc.transient)
 
     def _add_package(self, blob: Any) -> None:
@@ -51,7 +51,7 @@ class Database:
         folders, digests = [folder.strip(b"/") for folder in tags.get(_DIR_NAMES, [])], tags.get(_DIGESTS, [])
         sha256 = list(tags.get(_ALGORITHM, [0])[:1]) == [_SHA256]
         for at, (base, folder) in enumerate(zip(tags.get(_BASE_NAMES, []), tags.get(_DIR_INDEXES, []), strict=False)):
-            if folder < len(folders) and self._wanted.holds(folders[folder], base):
+            if folder < len(folders) and self._index.holds(folders[folder], base):
                 path = folders[folder] + b"/" + base if folders[folder] else base
                 digest = decode(digests[at]) if at < len(digests) and sha256 else ""
                 self._files[path] = (name, version, digest)

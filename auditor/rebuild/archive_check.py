@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from auditor.codec.compression import compression_of
-from auditor.codec.file_slices import HeldFile
-from auditor.codec.tar import Walker
+from auditor.codec.file_slices import SharedFile
+from auditor.codec.tar import TarParser
 from auditor.core.digests import Digest
 from auditor.core.errors import Damaged
 from auditor.core.limits import Limits
@@ -36,26 +36,26 @@ def violations(path: Path, limits: Limits, verified: Collection[Digest] = ()) ->
     Blobs whose digest is in `verified` were hashed already in this very file.
     """
     try:
-        checker = _Checker(HeldFile.open(path), limits)
+        checker = _Checker(SharedFile.open(path), limits)
         return [*checker.members(), *checker.blobs(verified), *checker.index(), *checker.docker(), *checker.unused()]
     except (Damaged, ValueError, KeyError, TypeError, AttributeError) as exc:
         return [f"malformed: {type(exc).__name__}: {exc}"]
 
 
 class _Checker:
-    def __init__(self, file: HeldFile, limits: Limits) -> None:
+    def __init__(self, file: SharedFile, limits: Limits) -> None:
         self._file, self._limits = file, limits
         self._members: dict[str, _Member] = {}
         self._repeated: list[str] = []
         self._used: set[str] = set()
-        walker, at = Walker(limits), 0
+        walker, at = TarParser(limits), 0
         while not walker.ended and at < file.size:
             block = os.pread(file.descriptor, 1 << 16, at)
             for header in walker.feed(memoryview(block), at):
                 if header.path in self._members:
                     self._repeated.append(header.path)
                 self._members[header.path] = _Member(header.offset, header.size)
-            at = at + len(block) if walker.waiting else walker.position
+            at = at + len(block) if walker.is_mid_entry else walker.position
         walker.finish(file.size)
         self._ended = walker.ended
 

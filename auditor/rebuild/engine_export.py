@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 
-from auditor.codec.file_slices import FileSlice, HeldFile
+from auditor.codec.file_slices import FileSlice, SharedFile
 from auditor.core.entries import EntryKind, FileVersion
 from auditor.core.errors import ImageError, UsageError
 from auditor.images import daemon
@@ -60,7 +60,7 @@ def _fetched(audit: Audit) -> Layer:
         while chunk := stream.read(_CHUNK):
             spool.write(chunk)
         spool.flush()
-        file = HeldFile(os.dup(spool.fileno()))
+        file = SharedFile(os.dup(spool.fileno()))
     return Layer(FileSlice(file, 0, file.size), None, None, None)
 
 

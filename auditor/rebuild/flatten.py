@@ -15,12 +15,12 @@ from functools import partial
 from pathlib import Path
 
 from auditor.codec.file_slices import FileSlice
-from auditor.codec.verify import sha256
+from auditor.codec.hashing import sha256
 from auditor.core.entries import FileVersion
 from auditor.core.errors import UsageError
 from auditor.core.process import trim_heap
 from auditor.layers.layer_index import index_layer
-from auditor.layers.tree import uncollected
+from auditor.layers.tree import gc_paused
 from auditor.pipeline import Audit
 from auditor.rebuild.archive_writer import ArchiveWriter, CompressionOptions, LayerBlob
 from auditor.rebuild.derived_records import derived_record, sources
@@ -82,7 +82,7 @@ def flatten(job: FlattenJob, scanner: Scanner, path: Path, store: LayerStore | N
         job.target, scanner, records, job.platform, insecure=job.insecure, host=job.host
     )
     trim_heap()
-    with uncollected():
+    with gc_paused():
         parts = [_parts(audit) for audit in audits]
         plans = [plan(job, audit, part) for audit, part in zip(audits, parts, strict=True)]
         trim_heap()

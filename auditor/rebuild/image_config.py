@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from auditor.codec.verify import sha256
+from auditor.codec.hashing import sha256
 from auditor.core.digests import DiffID
 from auditor.core.errors import UsageError
 from auditor.pipeline import Audit

@@ -11,7 +11,7 @@ from typing import Any
 
 from auditor.codec.compression import compression_of, decompressed
 from auditor.codec.file_slices import FileSlice
-from auditor.codec.tar import Header, Walker, padded
+from auditor.codec.tar import Header, TarParser, padded
 from auditor.core.entries import EntryKind, FileVersion
 from auditor.core.errors import Damaged, ImageError
 from auditor.core.limits import Limits
@@ -144,7 +144,7 @@ def read_headers(
 
     `disk` has them extracted. Raises ImageError where an attribute of an entry steers an overlay file system.
     """
-    collector, walker = _Collector(reader, listing, wanted, disk), Walker(reader.limits)
+    collector, walker = _Collector(reader, listing, wanted, disk), TarParser(reader.limits)
     at = start = 0
     tail = b""
     while not walker.ended and (block := reader.some(at, _HEADERS)):
@@ -152,8 +152,8 @@ def read_headers(
         for header in walker.feed(memoryview(block), at):
             collector.add(header, start, held[start - low : header.offset - low])
             start = header.offset + padded(header.size)
-        tail = held[start - low :] if walker.waiting else b""
-        at = at + len(block) if walker.waiting else walker.position
+        tail = held[start - low :] if walker.is_mid_entry else b""
+        at = at + len(block) if walker.is_mid_entry else walker.position
     if disk is not None:
         disk.finish()
     return collector.headers

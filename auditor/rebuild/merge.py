@@ -14,7 +14,7 @@ from types import MappingProxyType
 from auditor.core.entries import EntryKind, FileVersion
 from auditor.layers.file_history import FileHistory
 from auditor.layers.listing import OPAQUE, WHITEOUT, Listing
-from auditor.layers.tree import Inode, Node, Tree
+from auditor.layers.tree import Tree, TreeInode, TreeNode
 from auditor.rebuild.operations import (
     AddFile,
     AddFolder,
@@ -57,7 +57,7 @@ _Placed = tuple[int, str, "Operation | None"]
 
 def _ordered(
     tree: Tree,
-    below: Sequence[tuple[str, Node]],
+    below: Sequence[tuple[str, TreeNode]],
     lowest: int,
     listings: Sequence[Listing],
     unusual: Mapping[str, int],
@@ -119,7 +119,7 @@ def _folders_and_files(
 ) -> tuple[dict[str, AddFolder], list[_Placed]]:
     """Return what the layers from `lowest` up show: folders by path, the rest with its place in the input."""
     folders, files = dict[str, AddFolder](), list[_Placed]()
-    names: dict[int, tuple[Inode, list[tuple[FileVersion, str]]]] = {}
+    names: dict[int, tuple[TreeInode, list[tuple[FileVersion, str]]]] = {}
     for path, node in (("", tree.root), *tree.walk()):
         # Of the root an overlay shows what the top layer says.
         own = node.entry is not None and node.entry.layer >= (lowest if path else len(listings) - 1)
@@ -138,7 +138,7 @@ def _folders_and_files(
     return folders, files
 
 
-def _names(inode: Inode, names: Sequence[tuple[FileVersion, str]], lowest: int) -> Iterator[_Placed]:
+def _names(inode: TreeInode, names: Sequence[tuple[FileVersion, str]], lowest: int) -> Iterator[_Placed]:
     """Give a file's content its first name, and make the others links to that."""
     first, path = names[0]
     content, metas = inode.content, tuple(inode.metas)
@@ -151,7 +151,7 @@ def _names(inode: Inode, names: Sequence[tuple[FileVersion, str]], lowest: int) 
             yield pack_version(entry), name, AddLink(entry, path, metas)
 
 
-def _marks(tree: Tree, below: Sequence[tuple[str, Node]]) -> Iterator[tuple[str, str]]:
+def _marks(tree: Tree, below: Sequence[tuple[str, TreeNode]]) -> Iterator[tuple[str, str]]:
     """Yield the whiteouts that make of the tree below the final one, each with the folder that it stands in."""
     covered = None
     for path, node in below:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from auditor.codec.verify import sha256
+from auditor.codec.hashing import sha256
 from auditor.core.digests import Digest
 from auditor.core.entries import Skipped
 from auditor.core.errors import FlattenError
 from auditor.core.finding import Finding
 from auditor.core.process import trim_heap
 from auditor.images.resolve import open_target
-from auditor.layers.tree import uncollected
+from auditor.layers.tree import gc_paused
 from auditor.pipeline import Audit, Request, audit_image
 from auditor.rebuild.archive_check import violations
 from auditor.rebuild.comparison import Comparison, compare
@@ -140,7 +140,7 @@ def _compare(written: WrittenImage, after: Audit) -> Comparison:
     )
     # An export is one layer more than the image has; `docker export` cuts times to seconds.
     whole_seconds = len(written.parts.layers) > len(written.before.records)
-    with uncollected():
+    with gc_paused():
         theirs.read_headers(whole=False)
         sides = _side(written.parts, written.before), _side(theirs, after)
         return compare(*sides, written.claims, whole_seconds=whole_seconds)

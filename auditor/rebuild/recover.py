@@ -15,7 +15,7 @@ from auditor.core.limits import Limits
 from auditor.findings.collect import display
 from auditor.images.source import Image, Layer, Passed
 from auditor.layers.file_history import FileHistory
-from auditor.layers.layer_index import LayerIndex, content_of, index_layer
+from auditor.layers.layer_index import LayerIndex, index_layer, read_content
 from auditor.layers.listing import plain_file
 from auditor.pipeline import check
 
@@ -113,13 +113,13 @@ class PathVersions:
         offset, size = index.listing.offsets[content.entry], index.listing.sizes[content.entry]
         with layer.content.open() as stream:
             if header is None or not header.sparse:
-                yield from content_of(stream, offset, size, what, self._limits)
+                yield from read_content(stream, offset, size, what, self._limits)
             else:
                 yield from self._sparse(stream, header, what)
 
     def _sparse(self, stream: BinaryIO, header: Header, what: str) -> Iterator[bytes]:
         yield from expanded(
-            header, content_of(stream, header.offset, header.size, what, self._limits), header.extension
+            header, read_content(stream, header.offset, header.size, what, self._limits), header.extension
         )
 
 
@@ -135,7 +135,7 @@ def split_member(path: str) -> tuple[str, str | None]:
 
 def member_of(path: str, chunks: Iterator[bytes], member: str, limits: Limits) -> bytes:
     """Return one member of an archive at `path` whose content comes in chunks. Raises RecoverError."""
-    from auditor.extract import Unpacker
+    from auditor.extract import MemberExtractor
 
     data = b""
     for chunk in chunks:
@@ -144,7 +144,7 @@ def member_of(path: str, chunks: Iterator[bytes], member: str, limits: Limits) -
             raise RecoverError(
                 f"{path}: more than {_MAX_ARCHIVE} bytes; recover the archive, without !{member}, to a file"
             )
-    found = Unpacker(limits).member_of(path, data, member)
+    found = MemberExtractor(limits).member_content(path, data, member)
     if found is None:
         raise RecoverError(f"{path}: has no member {member}; `image-audit scan` names those with findings")
     return found

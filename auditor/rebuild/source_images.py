@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 
-from auditor.codec.file_slices import FileSlice, HeldFile
+from auditor.codec.file_slices import FileSlice, SharedFile
 from auditor.core.digests import DiffID, Digest
 from auditor.core.errors import AuditError, ImageError, UsageError
 from auditor.core.finding import Confidence
@@ -120,7 +120,7 @@ def _layer_on_disk(layer: Layer, held: dict[Digest, Layer]) -> Layer:
             while chunk := stream.read(_CHUNK):
                 spool.write(chunk)
             spool.flush()
-            file = HeldFile(os.dup(spool.fileno()))
+            file = SharedFile(os.dup(spool.fileno()))
         local = replace(layer, content=FileSlice(file, 0, file.size))
         if layer.digest is None:
             return local

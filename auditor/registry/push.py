@@ -122,7 +122,7 @@ def push(
     `index` is what the tag names where there are several platforms. The tag comes last: what breaks off before it
     leaves nothing that has a name. Raises Unauthorized, Unreachable.
     """
-    from auditor.codec.verify import sha256
+    from auditor.codec.hashing import sha256
 
     pusher = Pusher(reference, insecure=insecure, origin=origin)
     for manifest, config, layers in images:

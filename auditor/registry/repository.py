@@ -12,8 +12,8 @@ from typing import Any, BinaryIO, ClassVar
 from requests.utils import parse_header_links
 
 from auditor.codec.descriptors import ACCEPT, Descriptor, parse_descriptor
-from auditor.codec.json_documents import folded, parse_object, spelled
-from auditor.codec.verify import sha256, verified_document
+from auditor.codec.hashing import sha256, verified_document
+from auditor.codec.json_documents import canonical_keys, key_names, parse_object
 from auditor.core.digests import Digest
 from auditor.core.errors import Damaged, ImageError, NotFound
 from auditor.core.limits import named
@@ -83,7 +83,8 @@ class Repository:
             data, _ = self._document(f"referrers/{digest}", ACCEPT, self.client.budget())
         except NotFound:
             return []
-        entries = spelled(parse_object(data, what, self.client.limits), folded("manifests"), what).get("manifests")
+        index = parse_object(data, what, self.client.limits)
+        entries = canonical_keys(index, key_names("manifests"), what).get("manifests")
         found = [parse_descriptor(entry, what) for entry in (entries if isinstance(entries, list) else ())]
         return [Referrer(item.digest, str(item.raw.get("artifactType") or item.media_type)) for item in found]
 

@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator
 
-from auditor.extract.content import Source
+from auditor.extract.member_stream import MemberStream
 
 
 class BufferedContent:
@@ -33,13 +33,13 @@ class BufferedContent:
         """Return all in one."""
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
-    def body(self, *, streamed: bool) -> bytes | Source:
+    def body(self, *, streamed: bool) -> bytes | MemberStream:
         """Return the content, as a stream where that will do."""
         return self.source() if streamed else self.whole()
 
-    def source(self) -> Source:
+    def source(self) -> MemberStream:
         """Return a stream over the pieces."""
-        return Source(io.BufferedReader(_Reader(self._pieces), 1 << 16).read)
+        return MemberStream(io.BufferedReader(_Reader(self._pieces), 1 << 16).read)
 
 
 class StreamedContent:
@@ -69,14 +69,14 @@ class StreamedContent:
         """Return the first bytes."""
         return self._head[:count]
 
-    def body(self, *, streamed: bool) -> Source:
+    def body(self, *, streamed: bool) -> MemberStream:
         """Return the content: always as a stream, for nothing else is piped."""
         assert streamed  # noqa: S101
         return self.source()
 
-    def source(self) -> Source:
+    def source(self) -> MemberStream:
         """Return a stream over the pieces; it waits for those that are still to come."""
-        return Source(io.BufferedReader(_Reader(iter(self._pieces.get, b"")), 1 << 16).read)
+        return MemberStream(io.BufferedReader(_Reader(iter(self._pieces.get, b"")), 1 << 16).read)
 
 
 class _Reader(io.RawIOBase):

@@ -10,8 +10,8 @@ from auditor.core.secret import Secret
 from auditor.detect.confirm import Overrun
 from auditor.detect.heuristics.file_class import FileClass, file_class
 from auditor.detect.hits import too_many
-from auditor.extract import Piece, Unpacker
-from auditor.extract.budget import Note
+from auditor.extract import ExtractedContent, MemberExtractor
+from auditor.extract.budget import SkipCallback
 from auditor.scan.file_content import BufferedContent, StreamedContent
 from auditor.scan.lines import is_binary
 from auditor.scan.record import Checksums, LayerMatch
@@ -52,15 +52,15 @@ class Inside:
 
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
-        self._unpacker = Unpacker(scanner.limits)
+        self._extractor = MemberExtractor(scanner.limits)
 
-    def looks_packed(self, path: str, head: bytes) -> bool:
+    def is_extractable(self, path: str, head: bytes) -> bool:
         """Whether a file, by its path and first bytes, holds others."""
-        return self._unpacker.looks_packed(path, head)
+        return self._extractor.is_extractable(path, head)
 
     def is_streamed(self, path: str, head: bytes) -> bool:
         """Whether a file that is packed is read front to back."""
-        return self._unpacker.is_streamed(path, head)
+        return self._extractor.is_streamed(path, head)
 
     def look(self, entry: int, path: str, content: BufferedContent | StreamedContent, known: bool) -> Look:
         """Open a file at an absolute path and search what is in it.
@@ -86,7 +86,7 @@ class Inside:
         matches += self._in_names(entry, list(names))
         skipped += [(path, too_many(rule, self._scanner.limits)) for rule in overrun]
         checksums = Checksums.of(content) if isinstance(content, BufferedContent) and (matches or known) else None
-        packed = self.looks_packed(path, content.head(HEAD))
+        packed = self.is_extractable(path, content.head(HEAD))
         return Look(count, size, tuple(matches), tuple(skipped), checksums, packed, transient)
 
     def _in_names(self, entry: int, members: Sequence[str]) -> Iterator[LayerMatch]:
@@ -99,25 +99,29 @@ class Inside:
                     entry, found.rule.id, found.secret, None, 0, found.check, found.confidence, members[at]
                 )
 
-    def _pieces(self, path: str, content: BufferedContent | StreamedContent, skipped: Note) -> Iterator[Piece]:
+    def _pieces(
+        self, path: str, content: BufferedContent | StreamedContent, skipped: SkipCallback
+    ) -> Iterator[ExtractedContent]:
         """Yield what is packed in a file, and what is encoded in it or in that."""
         head = content.head(HEAD)
-        if isinstance(content, BufferedContent) and not self.looks_packed(path, head):
+        if isinstance(content, BufferedContent) and not self.is_extractable(path, head):
             yield from self._stretches(path, content.whole(), skipped)
             return
         body = content.body(streamed=self.is_streamed(path, head))
-        for piece in self._unpacker.unpack(path, body, skipped, content.size):
+        for piece in self._extractor.extract(path, body, skipped, content.size):
             yield piece
             for inner in self._stretches(path, piece.data, skipped):
                 codings = (*piece.decoded, *inner.decoded)
-                yield Piece(piece.member, codings, inner.data, inner.line)
+                yield ExtractedContent(piece.member, codings, inner.data, inner.line)
 
-    def _stretches(self, path: str, text: bytes, skipped: Note) -> Iterator[Piece]:
+    def _stretches(self, path: str, text: bytes, skipped: SkipCallback) -> Iterator[ExtractedContent]:
         # What a package brought is searched as it stands: it is most of an image, and encodes pictures and tests.
         if len(text) <= MAX_STRETCHED and file_class(path) < FileClass.THIRD_PARTY and not is_binary(text):
-            yield from self._unpacker.stretches(text, skipped)
+            yield from self._extractor.decode(text, skipped)
 
-    def _matches(self, entry: int, path: str, group: Sequence[Piece], overrun: Overrun) -> Iterator[LayerMatch]:
+    def _matches(
+        self, entry: int, path: str, group: Sequence[ExtractedContent], overrun: Overrun
+    ) -> Iterator[LayerMatch]:
         """Yield the secrets in some pieces of the file at an absolute path."""
         texts = [
             Text(piece.data, f"{path}/{piece.member.replace('!', '/')}" if piece.member else path, piece.window)
@@ -131,9 +135,9 @@ class Inside:
                 )  # fmt: skip
 
 
-def _grouped(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+def _grouped(pieces: Iterable[ExtractedContent]) -> Iterator[list[ExtractedContent]]:
     """Put small pieces together: to search each by itself costs more than the search."""
-    group: list[Piece] = []
+    group: list[ExtractedContent] = []
     size = 0
     for piece in pieces:
         if group and size + len(piece.data) > _GROUP:

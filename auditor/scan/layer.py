@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from isal import isal_zlib
 
-from auditor.codec.tar import BLOCK, Header, Walker, is_header
-from auditor.codec.verify import HashingReader
+from auditor.codec.hashing import HashingReader
+from auditor.codec.tar import BLOCK, Header, TarParser, is_header
 from auditor.core.digests import DiffID, Digest
 from auditor.core.errors import Damaged
 from auditor.core.limits import named
@@ -56,7 +56,7 @@ class LayerPass:
     def __init__(self, scanner: Scanner, stream: BinaryIO) -> None:
         self._scanner, self._stream = scanner, stream
         self._listing = Listing(limits=scanner.limits)
-        self._walker: Walker | None = None
+        self._walker: TarParser | None = None
         self._hash = hashlib.sha256()
         self._size = 0
         self._matches: list[LayerMatch | None] = []
@@ -126,7 +126,9 @@ class LayerPass:
         """Read the headers in a window's new bytes; the first window tells whether it is a tar at all."""
         fresh = window.fresh_view
         if window.fresh == 0:
-            self._walker = Walker(self._scanner.limits) if len(fresh) == 0 or is_header(bytes(fresh[:BLOCK])) else None
+            self._walker = (
+                TarParser(self._scanner.limits) if len(fresh) == 0 or is_header(bytes(fresh[:BLOCK])) else None
+            )
         self._size = window.end
         if self._size > self._scanner.limits.layer_bytes:
             raise Damaged(f"has more than {self._scanner.limits.layer_bytes} bytes {named('layer-bytes')}")
@@ -258,7 +260,7 @@ class LayerPass:
 
     def _begin(self, entry: int, path: str, head: bytes, size: int) -> None:
         """Decide what to do with a file that goes on in the next window."""
-        packed = self._scanner.content and self._scanner.inside.looks_packed(path, head)
+        packed = self._scanner.content and self._scanner.inside.is_extractable(path, head)
         streamed = packed and size > MAX_WAITING and self._scanner.inside.is_streamed(path, head)
         if streamed and self._quota.takes_look(self._size):
             self._piped = StreamedContent(head, size)
@@ -314,7 +316,7 @@ class LayerPass:
         free = self._quota.limits.unpacked_layer_free  # looked at first: this is asked for each file
         if entry == self._refused or (self._quota.unpacked > free and not self._quota.takes_look(self._size)):
             return False
-        if self._scanner.inside.looks_packed(path, head):
+        if self._scanner.inside.is_extractable(path, head):
             size = self._listing.sizes[entry]
             if size <= self._quota.limits.archive_bytes or begin < window.start:
                 return True

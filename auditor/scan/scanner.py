@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from auditor.codec.compression import compression_of, decompressed
-from auditor.codec.verify import HashingReader
+from auditor.codec.hashing import HashingReader
 from auditor.core.errors import Damaged
 from auditor.core.limits import DEFAULT, Limits
 from auditor.core.process import return_large_blocks

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import BinaryIO, Protocol
 
 from auditor.codec.file_slices import FileSlice
-from auditor.codec.verify import HashingReader
+from auditor.codec.hashing import HashingReader
 from auditor.core.digests import DiffID, Digest
 from auditor.core.errors import Damaged
 from auditor.core.limits import RECORDS

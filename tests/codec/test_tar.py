@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.codec.tar import Header, Walker, normalise, number
+from auditor.codec.tar import Header, TarParser, normalise, number
 from auditor.core.entries import EntryKind
 from auditor.core.errors import Damaged
 from auditor.core.limits import DEFAULT
@@ -19,7 +19,7 @@ from tests.images import Item, file, folder, hardlink, layer, symlink
 
 
 def walk(data: bytes, step: int = 1 << 20) -> list[Header]:
-    walker, found = Walker(DEFAULT), list[Header]()
+    walker, found = TarParser(DEFAULT), list[Header]()
     for at in range(0, len(data), step):
         found += walker.feed(memoryview(data[at : at + step]), at)
     walker.finish(len(data))

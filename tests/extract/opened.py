@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from auditor.core.limits import Limits
-from auditor.extract import Piece, Unpacker
+from auditor.extract import ExtractedContent, MemberExtractor
 
 
 @dataclass(frozen=True)
 class Opened:
-    pieces: tuple[Piece, ...]
+    pieces: tuple[ExtractedContent, ...]
     notes: tuple[tuple[str, str], ...]
 
     def ways(self, secret: str) -> list[tuple[str | None, tuple[str, ...]]]:
@@ -24,14 +24,14 @@ class Opened:
 
 def opened(path: str, data: bytes, **limits: int) -> Opened:
     notes: list[tuple[str, str]] = []
-    unpacker = Unpacker(Limits(**limits))
-    pieces = tuple(unpacker.unpack(path, data, lambda where, why, _: notes.append((where, why))))
+    extractor = MemberExtractor(Limits(**limits))
+    pieces = tuple(extractor.extract(path, data, lambda where, why, _: notes.append((where, why))))
     return Opened(pieces, tuple(notes))
 
 
 def decoded(text: bytes | str, **limits: int) -> Opened:
     notes: list[tuple[str, str]] = []
-    unpacker = Unpacker(Limits(**limits))
+    extractor = MemberExtractor(Limits(**limits))
     data = text.encode() if isinstance(text, str) else text
-    pieces = tuple(unpacker.stretches(data, lambda where, why, _: notes.append((where, why))))
+    pieces = tuple(extractor.decode(data, lambda where, why, _: notes.append((where, why))))
     return Opened(pieces, tuple(notes))

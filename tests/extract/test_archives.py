@@ -10,7 +10,7 @@ import zipfile
 import py7zr
 import pytest
 
-from auditor.extract import Unpacker
+from auditor.extract import MemberExtractor
 from auditor.layers.windows import AHEAD, WINDOW
 from tests.extract.build import ar, cpio, deb, rpm
 from tests.extract.opened import opened
@@ -49,7 +49,7 @@ def test_zip_and_its_kin_are_opened_however_compressed(name: str, method: int) -
 
 def test_a_zip_behind_a_script_is_opened() -> None:
     data = b"#!/bin/sh\nexec java -jar $0\n" + zipped({"app.properties": LINE})
-    assert Unpacker().looks_packed("app.jar", data[:512])
+    assert MemberExtractor().is_extractable("app.jar", data[:512])
     assert opened("app.jar", data).ways(SECRET) == [("app.properties", ())]
 
 
@@ -141,7 +141,7 @@ def test_packages_are_opened() -> None:
         "initrd.gz": gzipped(cpio({"etc/app.conf": LINE})),
         "a.7z": seven_zipped({"etc/app.conf": LINE}),
     }.items():
-        assert Unpacker().looks_packed(name, data[:512]), name
+        assert MemberExtractor().is_extractable(name, data[:512]), name
         found = opened(name, data)
         (member, _), *rest = found.ways(SECRET)
         assert not rest and not found.notes, (name, found.notes)
@@ -149,7 +149,7 @@ def test_packages_are_opened() -> None:
 
 
 def test_static_libraries_pictures_fonts_and_programs_are_not_opened() -> None:
-    looks_packed = Unpacker().looks_packed
+    is_extractable = MemberExtractor().is_extractable
     heads = [
         b"\x7fELF\2\1\1",
         b"\x89PNG\r\n\x1a\n",
@@ -159,7 +159,7 @@ def test_static_libraries_pictures_fonts_and_programs_are_not_opened() -> None:
         b"plain text\n" * 40,
     ]
     heads += [ar({"a.o": b"\x7fELF"}), b"", b"\0", b"\0" * 512, b"\xca\xfe\xba\xbe\0\0\0\2"]
-    assert not any(looks_packed("usr/lib/x", head[:512]) for head in heads)
+    assert not any(is_extractable("usr/lib/x", head[:512]) for head in heads)
 
 
 def test_an_encrypted_7z_is_noted() -> None:
@@ -179,13 +179,13 @@ def test_utf_16_is_read_both_ways_with_and_without_a_mark(order: str, mark: bool
 def test_utf_16_in_any_script_is_read_and_noise_behind_its_mark_is_not() -> None:
     data = ("\ufeff" + "пароль и ключ\n" * 40 + SECRET).encode("utf-16-le")
     assert opened("a.txt", data).ways(SECRET)
-    assert not Unpacker().looks_packed("a.mp3", b"\xff\xfe" + bytes(range(256)) * 2)
+    assert not MemberExtractor().is_extractable("a.mp3", b"\xff\xfe" + bytes(range(256)) * 2)
 
 
 def test_a_member_is_returned_by_the_way_to_it() -> None:
     inner = zipped({"app.properties": LINE, "other": b"x"})
     data = gzipped(layer({"lib/inner.jar": inner, "b.gz": gzipped(LINE)}))
-    get = Unpacker().member_of
+    get = MemberExtractor().member_content
     assert get("a.tgz", data, "lib/inner.jar!app.properties") == LINE
     assert get("a.tgz", data, "lib/inner.jar") == inner
     assert get("a.tgz", data, "b.gz") == gzipped(LINE)

@@ -8,9 +8,9 @@ import zlib
 import pytest
 
 from auditor.extract import git_commits
-from auditor.extract.base64s import runs
-from auditor.extract.git_commits import History
-from auditor.extract.streams import inflate_raw
+from auditor.extract.base64_text import runs
+from auditor.extract.compressed import inflate_raw
+from auditor.extract.git_commits import CommitHistory
 from bench.work import counted
 from tests.extract.opened import opened
 from tests.hostile.expensive import java_class, one_constant_in_many_places, wrapped
@@ -47,9 +47,9 @@ def tree(*entries: tuple[bytes, bytes, bytes]) -> bytes:
 def test_the_paths_of_a_repository_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(git_commits, "_HELD", 20_000)
     names = [hashlib.sha1(b"%d" % n).digest() for n in range(500)]
-    repository = History()
+    repository = CommitHistory()
     repository.add("tree", "a" * 40, tree((b"40000", b"d" * 4000, bytes.fromhex("b" * 40))))
     repository.add("tree", "b" * 40, tree(*((b"100644", b"f", name) for name in names)))
     repository.add("commit", "c" * 40, b"tree " + b"a" * 40 + b"\ncommitter a <a> 1 +0000\n")
-    places = repository.places()
-    assert repository.full and sum(map(len, places.values())) < 50_000
+    blob_paths = repository.blob_paths()
+    assert repository.full and sum(map(len, blob_paths.values())) < 50_000

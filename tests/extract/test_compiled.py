@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.extract import Unpacker
+from auditor.extract import MemberExtractor
 from tests.extract.opened import opened
 from tests.images import layer, token
 
@@ -45,10 +45,10 @@ USERS = (
 @pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le", "UTF-16be"])
 def test_a_cell_is_named_by_table_row_and_column_and_shown_beside_its_column(encoding: str) -> None:
     data = database(*USERS, encoding=encoding)
-    assert Unpacker().looks_packed("app.db", data[:512])
+    assert MemberExtractor().is_extractable("app.db", data[:512])
     (piece,) = opened("app.db", data).pieces
     assert (piece.member, piece.data) == ("users/17/password", f'password = "{SECRET}"'.encode())
-    assert Unpacker().member_of("app.db", data, "users/17/password") == SECRET.encode()
+    assert MemberExtractor().member_content("app.db", data, "users/17/password") == SECRET.encode()
 
 
 def test_cells_over_many_pages_and_archives_in_cells_are_whole() -> None:
@@ -109,8 +109,8 @@ def test_compiled_python_gives_its_constants_with_the_names_they_are_given(tmp_p
 
 def test_compiled_python_of_installed_packages_is_left_to_the_search_of_raw_bytes() -> None:
     head = b"\xa7\r\r\n" + bytes(12) + b"\xe3"
-    assert Unpacker().looks_packed("app/__pycache__/settings.cpython-311.pyc", head)
-    assert not Unpacker().looks_packed("usr/lib/python3.11/site-packages/x.pyc", head)
+    assert MemberExtractor().is_extractable("app/__pycache__/settings.cpython-311.pyc", head)
+    assert not MemberExtractor().is_extractable("usr/lib/python3.11/site-packages/x.pyc", head)
 
 
 def test_marshal_data_that_nests_or_promises_too_much_is_noted() -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from auditor.extract import Unpacker
-from auditor.extract.git import loose_object, object_name, remember
-from auditor.extract.git_commits import History
+from auditor.extract import MemberExtractor
+from auditor.extract.git_commits import CommitHistory
+from auditor.extract.git_objects import add_loose_object, loose_object, object_name
 from tests.extract.opened import opened
 from tests.images import token
 
@@ -82,27 +82,27 @@ def test_a_secret_deleted_from_the_history_is_found_with_its_last_commit_and_pat
     ways = [way for way, _ in found.ways(SECRET)]
     assert f"commit {last[:12]}:config/.env" in ways
     assert all(way and way.startswith("commit ") and way.endswith(":config/.env") for way in ways)
-    got = Unpacker().member_of("x.pack", data, f"commit {last[:12]}:config/.env")
+    got = MemberExtractor().member_content("x.pack", data, f"commit {last[:12]}:config/.env")
     assert got is not None and SECRET.encode() in got
 
 
 def test_a_loose_object_is_read_and_its_repository_can_name_it(repository: tuple[Path, str]) -> None:
     folder, last = repository
-    history, blobs = History(), {}
+    history, blobs = CommitHistory(), {}
     for path in sorted((folder / ".git" / "objects").glob("??/*")):
         name, data = str(path.relative_to(folder)), path.read_bytes()
-        assert Unpacker().looks_packed(name, data[:512])
-        remember(history, name, data)
+        assert MemberExtractor().is_extractable(name, data[:512])
+        add_loose_object(history, name, data)
         found = opened(name, data)
         if found.ways(SECRET):
             blobs[object_name(name)] = name
-    places = history.places()
-    assert f"commit {last[:12]}:config/.env" in {places[name] for name in blobs if name}
+    blob_paths = history.blob_paths()
+    assert f"commit {last[:12]}:config/.env" in {blob_paths[name] for name in blobs if name}
     name = next(iter(blobs.values()))
     (piece,) = opened(name, (folder / name).read_bytes()).pieces
     assert piece.member == f"blob {object_name(name)}"[:17]
     for member in (piece.member, f"commit {last[:12]}:config/.env"):
-        assert Unpacker().member_of(name, (folder / name).read_bytes(), member) == piece.data
+        assert MemberExtractor().member_content(name, (folder / name).read_bytes(), member) == piece.data
 
 
 def test_a_thin_pack_says_what_it_lacks(repository: tuple[Path, str]) -> None:

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auditor.core.limits import Limits
-from auditor.extract import Unpacker
+from auditor.extract import MemberExtractor
 from auditor.layers.windows import OVERLAP, WINDOW
 from tests.extract.build import ar, cpio, deb, rpm, rpm_header
 from tests.extract.opened import decoded, opened
@@ -295,7 +295,7 @@ def test_damaged_files_raise_nothing(seed: bytes, edits: list[tuple[int, bytes]]
     found = opened(name, short, file_time=2)
     assert sum(len(p.data) for p in found.pieces) <= 16 * MIB
     for member in {member for member in found.members if member}:
-        Unpacker().member_of(name, short, member)
+        MemberExtractor().member_content(name, short, member)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -311,10 +311,10 @@ def test_any_text_is_decoded_without_an_error(words: list[str]) -> None:
 
 MEASURE = """
 import resource, sys
-from auditor.extract import Unpacker
+from auditor.extract import MemberExtractor
 began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 notes = []
-for piece in Unpacker().unpack(sys.argv[1], open(sys.argv[1], "rb").read(), lambda *note: notes.append(note)):
+for piece in MemberExtractor().extract(sys.argv[1], open(sys.argv[1], "rb").read(), lambda *note: notes.append(note)):
     pass
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - began, len(notes))
 """

@@ -15,7 +15,7 @@ import zstandard
 
 from auditor.core.errors import Damaged
 from auditor.core.limits import Limits
-from auditor.extract import isolated, streams, worker, zips
+from auditor.extract import compressed, isolated_reader, isolated_worker, zip_archive
 from auditor.extract.budget import Budget, is_transient
 from auditor.pipeline import Audit, Request, audit
 from auditor.scan import Scanner
@@ -47,24 +47,24 @@ def raising(exc: Exception) -> Callable[..., Any]:
 
 
 def killed(patch: Patch) -> None:
-    own = isolated._Worker._send
+    own = isolated_reader._Worker._send
 
     def send(self: Any, said: Any, data: bytes) -> None:
         self._process.kill()
         self._process.wait()
         own(self, said, data)
 
-    patch.setattr(isolated._Worker, "_send", send)
+    patch.setattr(isolated_reader._Worker, "_send", send)
 
 
 def silent(patch: Patch) -> None:
-    patch.setattr(isolated, "_GRACE_S", 0)
-    patch.setattr(isolated._Worker, "_send", lambda *_: None)
+    patch.setattr(isolated_reader, "_GRACE_S", 0)
+    patch.setattr(isolated_reader._Worker, "_send", lambda *_: None)
     patch.setattr(Budget, "left_s", lambda _: 0)
 
 
 def no_process(patch: Patch) -> None:
-    isolated._WORKERS.close()
+    isolated_reader._WORKERS.close()
     patch.setattr("subprocess.Popen", raising(BlockingIOError(errno.EAGAIN, "no process")))
 
 
@@ -73,7 +73,7 @@ def late(patch: Patch) -> None:
 
 
 def no_memory(patch: Patch) -> None:
-    patch.setattr(zips, "inflate_raw", raising(MemoryError()))
+    patch.setattr(zip_archive, "inflate_raw", raising(MemoryError()))
 
 
 def no_memory_anywhere(patch: Patch) -> None:
@@ -95,7 +95,7 @@ def no_memory_in_a_stream(patch: Patch) -> None:
             except OSError as exc:
                 raise Damaged("zstd data is broken after 0 bytes") from exc
 
-    patch.setattr(streams, "decompressed", lambda _: Stream())
+    patch.setattr(compressed, "decompressed", lambda _: Stream())
 
 
 FAULTS: dict[str, tuple[str, Callable[[Patch], None]]] = {
@@ -217,10 +217,10 @@ def test_the_process_of_a_reader_tells_which_failures_are_transient(
     monkeypatch: Patch, problem: Exception, transient: bool
 ) -> None:
     said = list[dict[str, Any]]()
-    monkeypatch.setattr(worker, "send", lambda _, what, data=b"": said.append(what))
-    monkeypatch.setitem(worker._READERS, "7z", raising(problem))
+    monkeypatch.setattr(isolated_worker, "send", lambda _, what, data=b"": said.append(what))
+    monkeypatch.setitem(isolated_worker._READERS, "7z", raising(problem))
     asked = {"kind": "7z", "name": "a.7z", "limits": {}, "time_s": 20.0}
-    worker._open(asked, b"", io.BytesIO())
+    isolated_worker._open(asked, b"", io.BytesIO())
     assert [(one["skipped"], one["transient"]) for one in said] == [(None, transient)]
 
 

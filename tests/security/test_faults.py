@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from auditor.core.limits import DEFAULT, Limits
-from auditor.extract import isolated
+from auditor.extract import isolated_reader
 from tests.conftest import Cli
 from tests.extract.opened import opened
 from tests.extract.test_archives import seven_zipped
@@ -229,12 +229,12 @@ def test_a_closed_standard_output_is_no_traceback(cli: Cli, archive: Path) -> No
 
 
 def test_an_archive_that_shrinks_while_it_is_listed_is_said(cli: Cli, archive: Path) -> None:
-    from auditor.codec.file_slices import HeldFile
+    from auditor.codec.file_slices import SharedFile
     from auditor.core.errors import Damaged
     from auditor.images.archive import read_images
     from auditor.images.manifest import Origin
 
-    class Shrunk(HeldFile):
+    class Shrunk(SharedFile):
         @property
         def size(self) -> int:
             return archive.stat().st_size + (4 << 20)
@@ -255,7 +255,7 @@ def test_reports_with_whole_secrets_are_for_the_user_alone(cli: Cli, archive: Pa
 @pytest.mark.parametrize(
     "begin",
     ["from auditor.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass",
-     "from auditor.extract.worker import limit\nlimit(640 << 20)"],
+     "from auditor.extract.isolated_worker import limit\nlimit(640 << 20)"],
     ids=["the program", "its reader of foreign formats"],
 )  # fmt: skip
 def test_core_dumps_are_off(begin: str) -> None:
@@ -278,17 +278,17 @@ class TestIsolation:
     DATA = seven_zipped({"a": b"hello" * 20})
 
     def test_a_reader_that_dies_is_a_line_and_the_next_file_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        taken = isolated._WORKERS.take(Limits().reader_memory)
+        taken = isolated_reader._WORKERS.take(Limits().reader_memory)
         os.kill(taken._process.pid, signal.SIGKILL)
         taken._process.wait()
-        isolated._WORKERS.give_back(taken)
+        isolated_reader._WORKERS.give_back(taken)
         found = opened("a.7z", self.DATA)
         assert not found.pieces and "its reader ended with signal 9" in found.notes[0][1]
         assert opened("a.7z", self.DATA).members == ["a"]
 
     def test_a_reader_may_neither_write_nor_take_memory_without_end(self) -> None:
         code = (
-            "from auditor.extract.worker import limit\nlimit(640 << 20)\nimport resource\n"
+            "from auditor.extract.isolated_worker import limit\nlimit(640 << 20)\nimport resource\n"
             "assert resource.getrlimit(resource.RLIMIT_FSIZE) == (0, 0)\n"
             "try:\n    bytes(640 << 20)\nexcept MemoryError:\n    print('bounded')"
         )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.codec.tar import Walker
+from auditor.codec.tar import TarParser
 from auditor.core.limits import DEFAULT
 from fuzz.seeds import seeds
 from fuzz.targets import TARGETS
@@ -30,7 +30,7 @@ def test_no_target_breaks(name: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize("cut", [1536, 1600, 2048, 2100, 2560])
 def test_a_lone_zero_block_at_the_end_of_a_piece_hides_no_entry(cut: int) -> None:
     tar = entry(b"a", b"x" * 600) + bytes(512) + entry(b"b", b"y") + END
-    walker = Walker(DEFAULT)
+    walker = TarParser(DEFAULT)
     paths = [
         header.path for at, end in ((0, cut), (cut, len(tar))) for header in walker.feed(memoryview(tar)[at:end], at)
     ]
@@ -41,7 +41,7 @@ def test_the_end_of_a_tar_behind_extension_headers_is_its_end() -> None:
     longer = pax({b"path": b"n" * 300})
     for tar in (longer + END, longer + entry(b"a", b"x") + longer + bytes(512) + entry(b"b", b"y") + END):
         TARGETS["tar"](tar)
-    walker = Walker(DEFAULT)
+    walker = TarParser(DEFAULT)
     assert [header.path for header in walker.feed(memoryview(tar), 0)] == ["n" * 300, "b"]
 
 

@@ -27,9 +27,9 @@ MAKERS = {
 }
 ROOTS = {
     "RULES": ("auditor.detect.matcher", "auditor.detect.builtin_rules"),
-    "RECORDS": ("auditor.store.records", "auditor.scan.serial", "auditor.extract.worker"),
-    "VERDICTS": ("auditor.hook.run", "auditor.extract.worker"),
-    "AUDITS": ("auditor.fleet.sweep", "auditor.extract.worker"),
+    "RECORDS": ("auditor.store.records", "auditor.scan.serial", "auditor.extract.isolated_worker"),
+    "VERDICTS": ("auditor.hook.run", "auditor.extract.isolated_worker"),
+    "AUDITS": ("auditor.fleet.sweep", "auditor.extract.isolated_worker"),
 }
 """The functions that make each kind of value; the process that reads 7z and SQLite is started, and not imported."""
 NETWORK = ("requests", "urllib3", "certifi", "charset-normalizer", "idna")
@@ -39,7 +39,7 @@ OTHER = ("greenlet", "Mako", "MarkupSafe", "typing-extensions")
 EDITS = {
     "detect/heuristics/words.txt": MAKERS, "core/limits.py": MAKERS, "core/finding.py": MAKERS, "core/globs.py": MAKERS,
     "core/package_data.py": MAKERS,
-    "detect/heuristics/plausibility.py": MAKERS, "extract/worker.py": ("RECORDS", "VERDICTS", "AUDITS"),
+    "detect/heuristics/plausibility.py": MAKERS, "extract/isolated_worker.py": ("RECORDS", "VERDICTS", "AUDITS"),
     "codec/tar.py": ("RECORDS", "VERDICTS", "AUDITS"), "store/records.py": ("RECORDS", "VERDICTS", "AUDITS"),
     "findings/selection.py": ("VERDICTS", "AUDITS"), "findings/collect.py": ("VERDICTS", "AUDITS"),
     "provenance/rpm.py": ("VERDICTS", "AUDITS"), "hook/run.py": ("VERDICTS",), "fleet/ledger.py": ("AUDITS",),

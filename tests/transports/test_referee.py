@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.codec.json_documents import folded, parse_json, spelled
+from auditor.codec.json_documents import canonical_keys, key_names, parse_json
 from auditor.core.errors import Damaged
 from auditor.core.limits import DEFAULT
 from auditor.pipeline import Request, audit
@@ -104,8 +104,11 @@ def test_a_key_with_two_values_is_refused() -> None:
         parse_json(b'{"a": 1, "b": {"a": 2}, "a": 3}', "x", DEFAULT)
     assert parse_json(b'{"a": 1, "a": 1}', "x", DEFAULT) == {"a": 1}
     with pytest.raises(Damaged, match="'Layers' stands twice, in another case"):
-        spelled({"Layers": [1], "layers": []}, folded("Layers"), "x")
-    assert spelled({"LAYERS": [1], "\u017fize": 2}, folded("layers", "size"), "x") == {"layers": [1], "size": 2}
+        canonical_keys({"Layers": [1], "layers": []}, key_names("Layers"), "x")
+    assert canonical_keys({"LAYERS": [1], "\u017fize": 2}, key_names("layers", "size"), "x") == {
+        "layers": [1],
+        "size": 2,
+    }
 
 
 def test_links_that_go_round_lead_nowhere(tmp_path: Path, scanner: Scanner) -> None:

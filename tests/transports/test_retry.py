@@ -334,13 +334,13 @@ class TestPush:
     def test_an_upload_is_begun_again_with_all_of_its_bytes(
         self, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        from auditor.codec.file_slices import FileSlice, HeldFile
+        from auditor.codec.file_slices import FileSlice, SharedFile
 
         data = b"layer" * 1000
         (tmp_path / "blob").write_bytes(data)
         registry = self.receiving(failing(2, busy("201 Created")))
         pusher = self.pushed(registry, clock, monkeypatch)
-        pusher.blob(Digest(digest(data)), FileSlice(HeldFile.open(tmp_path / "blob"), 0, len(data)))
+        pusher.blob(Digest(digest(data)), FileSlice(SharedFile.open(tmp_path / "blob"), 0, len(data)))
         puts = asked(registry, "PUT")
         assert [one.headers["content-length"] for one in puts] == [str(len(data))] * 3
         assert len(asked(registry, "POST")) == 3 and pusher.sent.uploaded == 1

@@ -22,8 +22,8 @@ from struct import Struct
 from typing import IO, Any
 
 from auditor.core.limits import named
-from auditor.extract.budget import Exhausted, Room
-from auditor.extract.content import Part, Source, source_of
+from auditor.extract.budget import BudgetExceeded, ExtractContext
+from auditor.extract.member_stream import Member, MemberStream, as_stream
 
 LENGTHS = Struct("<II")
 """Before each message: how long its JSON text and the bytes behind it are."""
@@ -32,17 +32,17 @@ _GRACE_S = 2.0  # that a process gets beyond the time of the file, to say itself
 _PACKAGE = Path(__file__).parents[2]
 
 
-def read(body: bytes | Source, room: Room, kind: str) -> Iterator[Part]:
+def read(body: bytes | MemberStream, context: ExtractContext, kind: str) -> Iterator[Member]:
     """Yield what another process finds in a file. A `Reader` as those in unpacker.py."""
-    data = body if isinstance(body, bytes) else source_of(body).read(room.limits.member_bytes)
-    worker = _WORKERS.take(room.limits.reader_memory)
+    data = body if isinstance(body, bytes) else as_stream(body).read(context.limits.member_bytes)
+    worker = _WORKERS.take(context.limits.reader_memory)
     try:
-        yield from worker.parts(data, room, kind)
+        yield from worker.parts(data, context, kind)
     except _Died as exc:
         worker.kill()
-        room.budget.tick()
+        context.budget.tick()
         reason = f"can't be read as {kind}: {exc}; its memory is limited {named('reader-memory')}"
-        room.skip(None, reason, transient=True)
+        context.skip(None, reason, transient=True)
     except BaseException:  # whoever asked has enough: what is still to come is nobody's
         worker.kill()
         raise
@@ -60,7 +60,7 @@ class _Worker:
     def __init__(self, memory: int) -> None:
         self.memory = memory
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "auditor.extract.worker", str(memory)],
+            [sys.executable, "-m", "auditor.extract.isolated_worker", str(memory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -70,21 +70,21 @@ class _Worker:
         assert self._process.stdin and self._process.stdout  # noqa: S101 - they are pipes
         self._in, self._out = self._process.stdin, self._process.stdout
 
-    def parts(self, data: bytes, room: Room, kind: str) -> Iterator[Part]:
+    def parts(self, data: bytes, context: ExtractContext, kind: str) -> Iterator[Member]:
         """Have a file opened. Raises _Died, Exhausted."""
-        limits, time_s = asdict(room.limits), room.budget.left_s()
-        self._send({"kind": kind, "name": room.name, "limits": limits, "time_s": time_s}, data)
+        limits, time_s = asdict(context.limits), context.budget.left_s()
+        self._send({"kind": kind, "name": context.name, "limits": limits, "time_s": time_s}, data)
         while True:
-            said, content = self._receive(room)
+            said, content = self._receive(context)
             match said:
                 case {"part": str(name), "size": int(size), "shown": bool(shown)}:
-                    room.budget.member()
-                    room.budget.spend(size)
-                    yield Part(name, content[:size], shown=content[size:] if shown else None)
+                    context.budget.member()
+                    context.budget.spend(size)
+                    yield Member(name, content[:size], shown=content[size:] if shown else None)
                 case {"skipped": name, "reason": str(reason), "transient": bool(transient)}:
-                    room.skip(name if isinstance(name, str) else None, reason, transient=transient)
+                    context.skip(name if isinstance(name, str) else None, reason, transient=transient)
                 case {"exhausted": str(reason), "transient": bool(transient)}:
-                    raise Exhausted(reason, transient=transient)
+                    raise BudgetExceeded(reason, transient=transient)
                 case {"end": True}:
                     return
                 case _:
@@ -104,23 +104,23 @@ class _Worker:
         except OSError:
             raise _Died(self._end()) from None
 
-    def _receive(self, room: Room) -> tuple[Any, bytes]:
-        text, size = LENGTHS.unpack(self._exactly(LENGTHS.size, room))
-        if text > _MAX_TEXT or size > room.limits.unpacked_bytes:
+    def _receive(self, context: ExtractContext) -> tuple[Any, bytes]:
+        text, size = LENGTHS.unpack(self._exactly(LENGTHS.size, context))
+        if text > _MAX_TEXT or size > context.limits.unpacked_bytes:
             raise _Died("its reader says more than it may")
         try:
-            said = json.loads(self._exactly(text, room))
+            said = json.loads(self._exactly(text, context))
         except (ValueError, RecursionError):
             raise _Died("its reader says what makes no sense") from None
-        return said, self._exactly(size, room)
+        return said, self._exactly(size, context)
 
-    def _exactly(self, count: int, room: Room) -> bytes:
+    def _exactly(self, count: int, context: ExtractContext) -> bytes:
         data = bytearray()
         with selectors.DefaultSelector() as ready:
             ready.register(self._out, selectors.EVENT_READ)
             while len(data) < count:
-                if not ready.select(room.budget.left_s() + _GRACE_S):
-                    raise room.budget.too_late()
+                if not ready.select(context.budget.left_s() + _GRACE_S):
+                    raise context.budget.too_late()
                 got = os.read(self._out.fileno(), min(count - len(data), 1 << 20))
                 if not got:
                     raise _Died(self._end())

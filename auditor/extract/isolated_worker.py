@@ -9,16 +9,16 @@ from typing import IO, Any
 
 from auditor.core.limits import Limits, named
 from auditor.core.process import disable_core_dumps
-from auditor.extract import database, sevenzip
-from auditor.extract.budget import Budget, Exhausted, Room, is_transient
-from auditor.extract.content import Part
-from auditor.extract.isolated import LENGTHS, send
+from auditor.extract import sevenzip, sqlite_cells
+from auditor.extract.budget import Budget, BudgetExceeded, ExtractContext, is_transient
+from auditor.extract.isolated_reader import LENGTHS, send
+from auditor.extract.member_stream import Member
 
 _MAX_FILES = 32
-_READERS: dict[str, Callable[[bytes, Room, str], Iterator[Part]]] = {
+_READERS: dict[str, Callable[[bytes, ExtractContext, str], Iterator[Member]]] = {
     "7z": sevenzip.archive,
-    "sqlite": database.database,
-    "rpmdb": database.packages,
+    "sqlite": sqlite_cells.database,
+    "rpmdb": sqlite_cells.packages,
 }
 
 
@@ -50,21 +50,23 @@ def _open(asked: dict[str, Any], data: bytes, out: IO[bytes]) -> None:
     def skip(where: str, reason: str, transient: bool) -> None:
         send(out, {"skipped": where or None, "reason": reason, "transient": transient})
 
-    room = Room(Budget(Limits(**asked["limits"]), "", len(data), skip, asked["time_s"]), asked["name"], None)
+    context = ExtractContext(
+        Budget(Limits(**asked["limits"]), "", len(data), skip, asked["time_s"]), asked["name"], None
+    )
     try:
-        for part in _READERS[asked["kind"]](data, room, asked["kind"]):
+        for part in _READERS[asked["kind"]](data, context, asked["kind"]):
             body = part.body
             assert isinstance(body, bytes)  # noqa: S101 - these readers have their members in memory
             said = {"part": part.name, "size": len(body), "shown": part.shown is not None}
             send(out, said, body + (part.shown or b""))
-    except Exhausted as exc:
+    except BudgetExceeded as exc:
         send(out, {"exhausted": str(exc), "transient": exc.transient})
     except MemoryError:  # how much is left depends on the files that this process opened before
         reason = f"can't be read as {asked['kind']}: it takes too much memory {named('reader-memory')}"
-        room.skip(None, reason, transient=True)
+        context.skip(None, reason, transient=True)
     except Exception as exc:  # each library has errors of its own, and hostile bytes reach all of them
         reason = f"can't be read as {asked['kind']}: {type(exc).__name__}: {exc}"
-        room.skip(None, reason, transient=is_transient(exc))
+        context.skip(None, reason, transient=is_transient(exc))
 
 
 if __name__ == "__main__":

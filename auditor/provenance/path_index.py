@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PathIndex:
     """Relative paths as bytes, and the folders that hold a wanted name, so that no path is joined in vain."""
 
     paths: frozenset[bytes]
     folders: dict[bytes, set[bytes]] = field(repr=False)
 
     @classmethod
-    def of(cls, paths: Iterable[str]) -> Wanted:
+    def of(cls, paths: Iterable[str]) -> PathIndex:
         """Return the index of some paths."""
         encoded = frozenset(encode(path) for path in paths)
         folders: dict[bytes, set[bytes]] = {}

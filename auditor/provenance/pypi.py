@@ -7,7 +7,7 @@ import io
 import re
 
 from auditor.core.finding import Package
-from auditor.provenance.wanted import Wanted, decode, encode
+from auditor.provenance.path_index import PathIndex, decode, encode
 from auditor.scan.record import Checksums
 
 _COMPILED = re.compile(r"((?:.*/)?)__pycache__/([^/]+?)\.[^/.]+(?:\.opt-\d)?\.pyc")
@@ -19,11 +19,11 @@ def source_of(path: str) -> str | None:
     return f"{match[1]}{match[2]}.py" if match else None
 
 
-class Database:
+class PypiDatabase:
     """Wanted files and sources with the hash that a RECORD gives them, of several the one of the innermost folder."""
 
-    def __init__(self, wanted: Wanted) -> None:
-        self._wanted = wanted
+    def __init__(self, paths_index: PathIndex) -> None:
+        self._index = paths_index
         self._files: dict[bytes, tuple[int, str, str, str]] = {}
 
     def add(self, path: str, content: bytes) -> None:
@@ -36,10 +36,10 @@ class Database:
         for line in io.BytesIO(content):
             listed, digest = _row(line)
             below, _, base = listed.rpartition(b"/")
-            if base not in self._wanted.folders:  # as most are: no path is joined for these
+            if base not in self._index.folders:  # as most are: no path is joined for these
                 continue
             file = b"/".join(part for part in (encode(site), below, base) if part)
-            if file in self._wanted.paths and self._files.get(file, (-1,))[0] < len(site):
+            if file in self._index.paths and self._files.get(file, (-1,))[0] < len(site):
                 self._files[file] = len(site), package, version, decode(digest)
 
     def package_of(self, path: str, checksums: Checksums | None) -> Package | None:

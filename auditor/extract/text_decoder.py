@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from auditor.extract.base64s import runs
+from auditor.extract.base64_text import runs
 from auditor.extract.escapes import escaped, percent
 
 _SNIFF = 8000  # bytes in which a zero byte means binary data, as for git
@@ -21,7 +21,7 @@ class Stretch:
     line: int
 
 
-def may_hold_stretches(head: bytes) -> bool:
+def may_hold_encoded_text(head: bytes) -> bool:
     """Tell whether a file is text, by its first bytes."""
     return b"\0" not in head
 

@@ -10,9 +10,9 @@ import re
 import struct
 from collections.abc import Iterator
 
-from auditor.extract.budget import Exhausted, Room
-from auditor.extract.content import Part, Source, source_of
-from auditor.extract.pyc_reader import Reader
+from auditor.extract.budget import BudgetExceeded, ExtractContext
+from auditor.extract.member_stream import Member, MemberStream, as_stream
+from auditor.extract.pyc import Reader
 
 _TELLING = re.compile(rb"(?i)passw|pwd|secret|token|api_?key|credential|private|auth")
 # JVM specification, table 4.4-A: bytes after the tag; tag 1, text, has its length before it.
@@ -23,28 +23,28 @@ _LOADED = re.compile(_LOAD + rb"[\xb3\xb5-\xb9](..)", re.S)
 _BOTH_LOADED = re.compile(_LOAD + _LOAD + rb"[\xb6-\xb9]", re.S)  # `setProperty("password", "constant")`
 
 
-def pyc(body: bytes | Source, room: Room, kind: str) -> Iterator[Part]:
+def pyc(body: bytes | MemberStream, context: ExtractContext, kind: str) -> Iterator[Member]:
     """Yield the strings of compiled Python, 3.6 and later, as one text."""
-    data = source_of(body).read(room.limits.member_bytes)
-    reader, exhausted = Reader(data, room.budget), None
+    data = as_stream(body).read(context.limits.member_bytes)
+    reader, exhausted = Reader(data, context.budget), None
     try:
         reader.read()
     except (ValueError, IndexError, struct.error) as exc:
-        room.skip(None, f"is compiled Python that can't be read: {exc}")
-    except Exhausted as exc:
+        context.skip(None, f"is compiled Python that can't be read: {exc}")
+    except BudgetExceeded as exc:
         exhausted = exc
     text = b"\n".join(reader.lines)
     if text:
-        yield Part(None, text, kind)
+        yield Member(None, text, kind)
     if exhausted:
         raise exhausted
 
 
-def java(body: bytes | Source, room: Room, kind: str) -> Iterator[Part]:
+def java(body: bytes | MemberStream, context: ExtractContext, kind: str) -> Iterator[Member]:
     """Yield the strings of a Java class as one text, or the class as it is where no name in it tells of a secret."""
-    data = source_of(body).read(room.limits.member_bytes)
+    data = as_stream(body).read(context.limits.member_bytes)
     if not _TELLING.search(data):
-        yield Part(None, data, kind)
+        yield Member(None, data, kind)
         return
     pool, exhausted = _Pool(data), None
     lines: dict[bytes, None] = {}  # each once: a long constant may be assigned over and over
@@ -53,13 +53,13 @@ def java(body: bytes | Source, room: Room, kind: str) -> Iterator[Part]:
         lines = dict.fromkeys(pool.texts.values())
         for line in pool.assigned():
             if line not in lines:
-                room.budget.spend(len(line))
+                context.budget.spend(len(line))
                 lines[line] = None
     except (IndexError, struct.error, KeyError):
         lines = dict.fromkeys((*pool.texts.values(), data))
-    except Exhausted as exc:
+    except BudgetExceeded as exc:
         exhausted = exc
-    yield Part(None, b"\n".join(lines), kind)
+    yield Member(None, b"\n".join(lines), kind)
     if exhausted:
         raise exhausted
 

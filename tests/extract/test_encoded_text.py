@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from auditor.extract import Unpacker
+from auditor.extract import MemberExtractor
 from tests.extract.opened import decoded
 from tests.images import gzipped, layer, token
 
@@ -152,4 +152,4 @@ def test_stretches_are_limited_in_number_and_depth() -> None:
 
 
 def test_text_is_told_from_binary_data() -> None:
-    assert Unpacker.may_hold_stretches(b"text") and not Unpacker.may_hold_stretches(b"\x7fELF\0")
+    assert MemberExtractor.may_hold_encoded_text(b"text") and not MemberExtractor.may_hold_encoded_text(b"\x7fELF\0")

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from auditor.core.limits import named
-from auditor.extract import delta
-from auditor.extract.budget import Room, is_transient
-from auditor.extract.content import Part, Source, source_of
-from auditor.extract.git_commits import SHORT, History
+from auditor.extract import git_delta
+from auditor.extract.budget import ExtractContext, is_transient
+from auditor.extract.git_commits import SHORT, CommitHistory
+from auditor.extract.member_stream import Member, MemberStream, as_stream
 
 _KINDS = {1: "commit", 2: "tree", 3: "blob", 4: "tag"}
 _OFFSET, _REFERENCE = 6, 7
@@ -26,17 +26,17 @@ _LOOSE = re.compile(rb"(commit|tree|blob|tag) (\d{1,12})\0")
 _PATH = re.compile(r"objects/([0-9a-f]{2})/([0-9a-f]{38}(?:[0-9a-f]{24})?)$")
 
 
-def loose(body: bytes | Source, room: Room, _: str) -> Iterator[Part]:
+def loose(body: bytes | MemberStream, context: ExtractContext, _: str) -> Iterator[Member]:
     """Yield a loose object's content, named by its kind and the start of its name; trees have no text."""
-    data = source_of(body).read(room.limits.member_bytes)
-    found = loose_object(room.name, data, room.limits.member_bytes)
+    data = as_stream(body).read(context.limits.member_bytes)
+    found = loose_object(context.name, data, context.limits.member_bytes)
     if found is None:
-        room.skip(None, "is a broken git object")
+        context.skip(None, "is a broken git object")
         return
     kind, name, content = found
-    room.budget.spend(len(content))
-    if kind != "tree" and not room.too_large(None, len(content)):
-        yield Part(f"{kind} {name[:SHORT]}", content)
+    context.budget.spend(len(content))
+    if kind != "tree" and not context.exceeds_member_bytes(None, len(content)):
+        yield Member(f"{kind} {name[:SHORT]}", content)
 
 
 def loose_object(path: str, data: bytes, limit: int) -> tuple[str, str, bytes] | None:
@@ -57,7 +57,7 @@ def object_name(path: str) -> str | None:
     return match[1] + match[2] if match else None
 
 
-def remember(history: History, path: str, data: bytes) -> None:
+def add_loose_object(history: CommitHistory, path: str, data: bytes) -> None:
     """Give a loose object to the history of its repository; what is neither commit nor tree is ignored."""
     try:
         start = zlib.decompressobj().decompress(data, 8)
@@ -68,21 +68,21 @@ def remember(history: History, path: str, data: bytes) -> None:
         history.add(*found)
 
 
-def pack(body: bytes | Source, room: Room, _: str) -> Iterator[Part]:
+def pack(body: bytes | MemberStream, context: ExtractContext, _: str) -> Iterator[Member]:
     """Yield all commits, tags and blobs of a pack; blobs by the newest commit that has them, and their path."""
-    data = source_of(body).read(room.limits.unpacked_bytes) if isinstance(body, Source) else body
-    reader = _Pack(data, room)
+    data = as_stream(body).read(context.limits.unpacked_bytes) if isinstance(body, MemberStream) else body
+    reader = _Pack(data, context)
     reader.index()
-    history = History()
+    history = CommitHistory()
     for kind, name, content in reader.objects(("commit", "tag", "tree")):
         history.add(kind, name, content)
         if kind != "tree":
-            room.budget.member()
-            yield Part(f"{kind} {name[:SHORT]}", content)
-    places = history.places()
+            context.budget.member()
+            yield Member(f"{kind} {name[:SHORT]}", content)
+    blob_paths = history.blob_paths()
     for _, name, content in reader.objects(("blob",)):
-        room.budget.member()
-        yield Part(places.get(name) or f"blob {name[:SHORT]}", content)
+        context.budget.member()
+        yield Member(blob_paths.get(name) or f"blob {name[:SHORT]}", content)
     reader.close(history)
 
 
@@ -99,7 +99,7 @@ class _Entry:
 @dataclass(slots=True)
 class _Pack:
     data: bytes
-    room: Room
+    context: ExtractContext
     roots: list[_Entry] = field(default_factory=list)
     by_offset: dict[int, list[_Entry]] = field(default_factory=dict)
     """Deltas by the place of their base."""
@@ -112,19 +112,20 @@ class _Pack:
     def index(self) -> None:
         """Find all objects. A pack that breaks off is noted, and used as far as it goes."""
         count = int.from_bytes(self.data[8:12], "big")
-        if count > self.room.limits.git_objects:
-            self.room.skip(
-                None, f"{count} git objects; the first {self.room.limits.git_objects} are read {named('git-objects')}"
+        if count > self.context.limits.git_objects:
+            self.context.skip(
+                None,
+                f"{count} git objects; the first {self.context.limits.git_objects} are read {named('git-objects')}",
             )
         at = 12
         try:
-            for number in range(min(count, self.room.limits.git_objects)):
+            for number in range(min(count, self.context.limits.git_objects)):
                 if number % 1024 == 0:
-                    self.room.budget.tick()
+                    self.context.budget.tick()
                 at = self._entry(at)
         except (ValueError, IndexError, zlib.error) as exc:
             reason = f"is a broken git pack from byte {at} on: {exc}"
-            self.room.skip(None, reason, transient=is_transient(exc))
+            self.context.skip(None, reason, transient=is_transient(exc))
 
     def objects(self, kinds: tuple[str, ...]) -> Iterator[tuple[str, str, bytes]]:
         """Yield kind, name and content of all objects of some kinds; a chain of deltas is of one kind."""
@@ -133,18 +134,18 @@ class _Pack:
             if kind in kinds:
                 yield from self._chain(kind, root)
 
-    def close(self, history: History) -> None:
+    def close(self, history: CommitHistory) -> None:
         """Note what could not be read."""
         if self.large:
-            most = self.room.limits.member_bytes
+            most = self.context.limits.member_bytes
             reason = f"{self.large} git objects of more than {most} bytes were left out {named('member-bytes')}"
-            self.room.skip(None, reason)
+            self.context.skip(None, reason)
         if self.broken:
-            self.room.skip(None, f"{self.broken} git deltas are broken")
+            self.context.skip(None, f"{self.broken} git deltas are broken")
         if self.deltas:
-            self.room.skip(None, f"{self.deltas} git deltas have their base elsewhere and were left out")
+            self.context.skip(None, f"{self.deltas} git deltas have their base elsewhere and were left out")
         if history.full:
-            self.room.skip(None, "the repository has more folders than were looked up; some paths are not named")
+            self.context.skip(None, "the repository has more folders than were looked up; some paths are not named")
 
     def _entry(self, at: int) -> int:
         """Read the header of the object at a place and pass over its data; return where the next one begins."""
@@ -152,7 +153,7 @@ class _Pack:
         kind, size = first >> 4 & 7, first & 15
         at += 1
         if first & 0x80:
-            more, at = delta.varint(self.data, at)
+            more, at = git_delta.varint(self.data, at)
             size |= more << 4
         base: int | bytes = 0
         if kind == _OFFSET:
@@ -182,7 +183,7 @@ class _Pack:
         step = min(size + 64, _PIECE)
         while not stream.eof:
             if left != size:  # a small object takes one step; the clock is for large ones
-                self.room.budget.tick()
+                self.context.budget.tick()
             chunk = stream.unconsumed_tail or self.data[at : at + step]
             if not stream.unconsumed_tail:
                 at += len(chunk)
@@ -194,7 +195,7 @@ class _Pack:
                 raise ValueError("an object is larger than it says")
             if into is not None:
                 into.append(got)
-                self.room.budget.spend(len(got))
+                self.context.budget.spend(len(got))
         if left:
             raise ValueError("an object is smaller than it says")
         return at - len(stream.unused_data)
@@ -206,7 +207,7 @@ class _Pack:
 
     def _chain(self, kind: str, root: _Entry) -> Iterator[tuple[str, str, bytes]]:
         """Yield an object and all that are deltas of it, depth first."""
-        if root.size > self.room.limits.member_bytes:
+        if root.size > self.context.limits.member_bytes:
             self.large += 1
             return
         waiting: list[tuple[_Entry, bytes | None]] = [(root, None)]
@@ -222,19 +223,19 @@ class _Pack:
 
     def _applied(self, base: bytes, entry: _Entry) -> bytes | None:
         self.deltas -= 1
-        if entry.size > self.room.limits.member_bytes:
+        if entry.size > self.context.limits.member_bytes:
             self.large += 1
             return None
         try:
             changes = self._content(entry)
-            if delta.sizes(changes)[1] > self.room.limits.member_bytes:
+            if git_delta.sizes(changes)[1] > self.context.limits.member_bytes:
                 self.large += 1
                 return None
-            content = delta.applied(base, changes)
+            content = git_delta.applied(base, changes)
         except (ValueError, IndexError):
             self.broken += 1
             return None
-        self.room.budget.spend(len(content))
+        self.context.budget.spend(len(content))
         return content
 
 

@@ -9,68 +9,68 @@ from collections.abc import Iterator
 from auditor.codec.compression import decompressed
 from auditor.core.errors import Damaged
 from auditor.core.limits import named
-from auditor.extract.budget import Room, is_transient
-from auditor.extract.content import Part, Raw, Source, source_of
+from auditor.extract.budget import ExtractContext, is_transient
 from auditor.extract.file_types import HEAD, STREAMED, kind_of
+from auditor.extract.member_stream import Member, MemberStream, RawMemberStream, as_stream
 
 _STEP = 256 << 10
 
 
-def compressed(body: bytes | Source, room: Room, kind: str) -> Iterator[Part]:
+def compressed(body: bytes | MemberStream, context: ExtractContext, kind: str) -> Iterator[Member]:
     """Yield what a compressed stream holds, as a stream too, but for archives that can't be read so."""
-    inner = inflated(body, room)
+    inner = inflated(body, context)
     try:
         head = inner.peek(HEAD)
     except Damaged as exc:
-        room.skip(None, str(exc), transient=is_transient(exc))
+        context.skip(None, str(exc), transient=is_transient(exc))
         return
-    held = kind_of(inner_name(room.name), head)
+    held = kind_of(inner_name(context.name), head)
     if held is None or held in STREAMED:
-        yield Part(None, inner, kind)
+        yield Member(None, inner, kind)
         return
-    data = whole(inner, room)
+    data = whole(inner, context)
     if data:
-        yield Part(None, data, kind)
+        yield Member(None, data, kind)
 
 
-def inflated(body: bytes | Source, room: Room) -> Source:
+def inflated(body: bytes | MemberStream, context: ExtractContext) -> MemberStream:
     """Return the uncompressed bytes; each counts in the budget. Reading raises Damaged and Exhausted."""
-    raw = io.BytesIO(body) if isinstance(body, bytes) else Raw(source_of(body))
-    stream = decompressed(io.BufferedReader(raw, 1 << 16), room.limits)
+    raw = io.BytesIO(body) if isinstance(body, bytes) else RawMemberStream(as_stream(body))
+    stream = decompressed(io.BufferedReader(raw, 1 << 16), context.limits)
 
     def some(count: int) -> bytes:
         got = stream.read(min(count, _STEP))
-        room.budget.spend(len(got))
+        context.budget.spend(len(got))
         return got
 
-    return Source(some)
+    return MemberStream(some)
 
 
-def whole(source: Source, room: Room) -> bytes:
+def whole(source: MemberStream, context: ExtractContext) -> bytes:
     """Read a stream as far as a member may go; what breaks or goes on is noted, what was read is kept."""
-    pieces, size, limit = [], 0, room.limits.member_bytes
+    pieces, size, limit = [], 0, context.limits.member_bytes
     try:
         while size <= limit and (piece := source.read(min(_STEP, limit + 1 - size))):
             pieces.append(piece)
             size += len(piece)
     except Damaged as exc:
-        room.skip(None, str(exc), transient=is_transient(exc))
+        context.skip(None, str(exc), transient=is_transient(exc))
     if size > limit:
-        room.skip(None, f"goes on beyond {limit} bytes; the rest was left out {named('member-bytes')}")
+        context.skip(None, f"goes on beyond {limit} bytes; the rest was left out {named('member-bytes')}")
     return b"".join(pieces)[:limit]
 
 
-def utf16(body: bytes | Source, room: Room, kind: str) -> Iterator[Part]:
+def utf16(body: bytes | MemberStream, context: ExtractContext, kind: str) -> Iterator[Member]:
     """Yield a text as UTF-8."""
     text = (
-        source_of(body)
-        .read(room.limits.member_bytes)
+        as_stream(body)
+        .read(context.limits.member_bytes)
         .decode(kind.replace("16", "16-"), "replace")
         .removeprefix("\ufeff")
     )
     data = text.encode("utf-8", "replace")
-    room.budget.spend(len(data))
-    yield Part(None, data, kind)
+    context.budget.spend(len(data))
+    yield Member(None, data, kind)
 
 
 def inflate_raw(data: memoryview, size: int, wbits: int) -> bytes:

@@ -18,9 +18,9 @@ from functools import partial
 import zstandard
 
 from auditor.core.limits import Limits, named
-from auditor.extract.budget import Room, is_transient
-from auditor.extract.content import Part, Source, source_of
-from auditor.extract.streams import inflate_raw
+from auditor.extract.budget import ExtractContext, is_transient
+from auditor.extract.compressed import inflate_raw
+from auditor.extract.member_stream import Member, MemberStream, as_stream
 
 _RECORD = b"PK\x01\x02"
 _LOCAL = struct.Struct("<4s22xHH")
@@ -32,45 +32,47 @@ _ZSTD = 93
 _STEP = 64 << 10
 
 
-def archive(body: bytes | Source, room: Room, _: str) -> Iterator[Part]:
+def archive(body: bytes | MemberStream, context: ExtractContext, _: str) -> Iterator[Member]:
     """Yield the files of a zip in the order of its directory."""
-    data = body if isinstance(body, bytes) else source_of(body).read(room.limits.member_bytes)
+    data = body if isinstance(body, bytes) else as_stream(body).read(context.limits.member_bytes)
     # zipfile keeps about a kilobyte an entry, and reads them all at once.
-    if data.count(_RECORD) > _OPENED * room.limits.members:
-        room.skip(None, f"has more than {_OPENED * room.limits.members} members, and is not opened {named('members')}")
+    if data.count(_RECORD) > _OPENED * context.limits.members:
+        context.skip(
+            None, f"has more than {_OPENED * context.limits.members} members, and is not opened {named('members')}"
+        )
         return
     try:
         entries = zipfile.ZipFile(io.BytesIO(data)).infolist()
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, struct.error) as exc:
         if data.startswith(b"PK"):
-            room.skip(None, f"is a broken zip: {exc}")
+            context.skip(None, f"is a broken zip: {exc}")
         return
     for entry in entries:
         if entry.is_dir() or not entry.file_size:
             continue
-        room.budget.member()
-        member = _member(memoryview(data), entry, room)
+        context.budget.member()
+        member = _member(memoryview(data), entry, context)
         if member:
-            yield Part(entry.filename, member)
+            yield Member(entry.filename, member)
 
 
-def _member(data: memoryview, entry: zipfile.ZipInfo, room: Room) -> bytes | None:
+def _member(data: memoryview, entry: zipfile.ZipInfo, context: ExtractContext) -> bytes | None:
     """Return a member's bytes, or note why not."""
     if entry.flag_bits & _ENCRYPTED:
-        room.skip(entry.filename, "is encrypted")
+        context.skip(entry.filename, "is encrypted")
         return None
-    expand = _METHODS.get(entry.compress_type) if entry.compress_type != _ZSTD else partial(_zstd, room.limits)
+    expand = _METHODS.get(entry.compress_type) if entry.compress_type != _ZSTD else partial(_zstd, context.limits)
     if expand is None:
-        room.skip(entry.filename, f"is compressed by method {entry.compress_type}, which is not read")
+        context.skip(entry.filename, f"is compressed by method {entry.compress_type}, which is not read")
         return None
-    if room.too_large(entry.filename, entry.file_size):
+    if context.exceeds_member_bytes(entry.filename, entry.file_size):
         return None
     try:
         got = expand(_stored(data, entry), entry.file_size)
     except (ValueError, EOFError, OSError, struct.error, zlib.error, lzma.LZMAError, MemoryError) as exc:
-        room.skip(entry.filename, f"is broken: {exc}", transient=is_transient(exc))
+        context.skip(entry.filename, f"is broken: {exc}", transient=is_transient(exc))
         return None
-    room.budget.spend(len(got))
+    context.budget.spend(len(got))
     return got
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 _STEP = 1 << 20
 
 
-class Source:
+class MemberStream:
     """A stream with a look ahead. `read_some` returns at most as many bytes as asked, none at the end."""
 
     def __init__(self, read_some: Callable[[int], bytes]) -> None:
@@ -35,7 +35,7 @@ class Source:
                 return
             count -= len(got)
 
-    def part(self, size: int) -> Source:
+    def part(self, size: int) -> MemberStream:
         """Return the next `size` bytes as a stream of their own; they count as read when it reads them."""
         left = size
 
@@ -45,7 +45,7 @@ class Source:
             left -= len(got)
             return got
 
-        return Source(some)
+        return MemberStream(some)
 
     def _read(self, count: int) -> bytes:
         pieces = []
@@ -59,25 +59,25 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Member:
     """What a reader finds in a container: a member by name, or with None the content itself, decoded."""
 
     name: str | None
-    body: bytes | Source
+    body: bytes | MemberStream
     coding: str | None = None
     shown: bytes | None = None
     """What the rules shall see of a member, where more than its bytes helps them."""
 
 
-def source_of(body: bytes | Source) -> Source:
+def as_stream(body: bytes | MemberStream) -> MemberStream:
     """Return a member as a stream."""
-    return body if isinstance(body, Source) else Source(io.BytesIO(body).read)
+    return body if isinstance(body, MemberStream) else MemberStream(io.BytesIO(body).read)
 
 
-class Raw(io.RawIOBase):
+class RawMemberStream(io.RawIOBase):
     """A source as Python's decompressors want it."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: MemberStream) -> None:
         self._source = source
 
     def readable(self) -> bool:
