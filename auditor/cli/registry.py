@@ -18,9 +18,9 @@ from auditor.core.errors import UsageError
 
 if TYPE_CHECKING:
     from auditor.core.finding import Severity
-    from auditor.fleet.notify import Notifier
-    from auditor.fleet.rows import SweepRow
-    from auditor.fleet.store import Store
+    from auditor.fleet.service.notify import Notifier
+    from auditor.fleet.store.database import Store
+    from auditor.fleet.store.rows import SweepRow
 
 
 @examples("image-audit registry scan registry.example.com --report site")
@@ -88,9 +88,9 @@ def watch(
     and the baseline are read anew for each sweep.
     """
     sweeping.require_extra()
-    from auditor.fleet import health, schedule
-    from auditor.fleet.logs import json_lines, say
-    from auditor.fleet.watch import until_sigterm
+    from auditor.fleet.service import health, schedule
+    from auditor.fleet.service.logs import json_lines, say
+    from auditor.fleet.service.watch import until_sigterm
 
     planned = schedule.parse_schedule(cron, timezone, jitter, datetime.datetime.now(datetime.UTC))
     address = health.parse_address(listen)
@@ -136,7 +136,7 @@ def report(registry: str | None, form: str, report_dir: Path | None, store_url: 
 
 def _watched_sweep(registry: str | None, form: str, given: Mapping[str, Any], notifier: Notifier) -> SweepRow:
     """Sweep once for a watch, with all that follows; what the options name is read anew."""
-    from auditor.fleet.logs import Steps, say
+    from auditor.fleet.service.logs import Steps, say
 
     with sweeping.setup(registry, given, patient=True) as setup:
         row = setup.run(Steps())
@@ -149,8 +149,8 @@ def _watched_sweep(registry: str | None, form: str, given: Mapping[str, Any], no
 
 def _show(store: Store, sweep: SweepRow, form: str, *, paged: bool, quiet: bool) -> None:
     """Print a sweep; `paged` is whether its images have pages in a dashboard."""
-    from auditor.fleet import output
-    from auditor.fleet.dashboard import image_page
+    from auditor.fleet.dashboard import output
+    from auditor.fleet.dashboard.site_paths import image_page
 
     if form == "json":
         document = output.document(store, sweep, image_page if paged else lambda _: None)
@@ -165,7 +165,7 @@ def _last_sweep(store: Store, registry: str | None) -> SweepRow:
 
     Raises UsageError where there is none, or several registries fit.
     """
-    from auditor.fleet import queries
+    from auditor.fleet.store import queries
 
     known = {row.registry for row in queries.sweeps(store)}
     name = None if registry is None else registry.removeprefix("docker://").rstrip("/")

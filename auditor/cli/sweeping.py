@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from auditor.core.progress import Progress
     from auditor.detect.rules import Ruleset
     from auditor.findings.baseline import Baseline
-    from auditor.fleet.engine import Engine
-    from auditor.fleet.lease import Lease
-    from auditor.fleet.notify import Notifier
-    from auditor.fleet.order import Order
-    from auditor.fleet.rows import SweepRow
-    from auditor.fleet.schedule import Schedule
-    from auditor.fleet.store import Store
-    from auditor.fleet.watch import Watch
+    from auditor.fleet.execution.engine import Engine
+    from auditor.fleet.execution.order import Order
+    from auditor.fleet.service.notify import Notifier
+    from auditor.fleet.service.schedule import Schedule
+    from auditor.fleet.service.watch import Watch
+    from auditor.fleet.store.database import Store
+    from auditor.fleet.store.lease import Lease
+    from auditor.fleet.store.rows import SweepRow
     from auditor.registry.client import Client
     from auditor.scan import Scanner
 
@@ -40,7 +40,7 @@ _EXTRA = ("sqlalchemy", "alembic", "cachetools", "apprise", "cronsim", "distribu
 def check_report(folder: Path | None) -> None:
     """Raise UsageError where the dashboard could not be written: before the sweep, not after hours."""
     if folder is not None:
-        from auditor.fleet.dashboard import check
+        from auditor.fleet.dashboard.site import check
 
         check(folder)
 
@@ -48,9 +48,9 @@ def check_report(folder: Path | None) -> None:
 def write_report(store: Store, sweep: SweepRow, folder: Path | None) -> None:
     """Write the dashboard of a sweep, where one is wanted."""
     if folder is not None:
-        from auditor.fleet import dashboard
+        from auditor.fleet.dashboard.publish import write_site
 
-        dashboard.write(store, sweep, folder, _stamp(datetime.datetime.now(datetime.UTC)))
+        write_site(store, sweep, folder, _stamp(datetime.datetime.now(datetime.UTC)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,8 @@ class Setup:
 
     def run(self, progress: Progress | None = None) -> SweepRow:
         """Sweep once. Raises AuditError where nothing could be swept."""
-        from auditor.fleet import queries, retention
-        from auditor.fleet.sweep import Sweeper
+        from auditor.fleet.execution.sweep import Sweeper
+        from auditor.fleet.store import queries, retention
 
         cache = resolve.cache(self.given["cache_dir"])
         client = self.order.source.client()
@@ -84,9 +84,9 @@ class Setup:
 
     def watch(self, schedule: Schedule, sweep: Callable[[], SweepRow]) -> Watch:
         """Return a watch over the same registry, which shows of earlier sweeps like its own what the store knows."""
-        from auditor.fleet import queries
-        from auditor.fleet.metrics import Metrics
-        from auditor.fleet.watch import Watch
+        from auditor.fleet.service.metrics import Metrics
+        from auditor.fleet.service.watch import Watch
+        from auditor.fleet.store import queries
 
         scope = str(self.order.scope)
         watch = Watch(
@@ -100,7 +100,7 @@ class Setup:
 
     def alone(self, say: Callable[[str], None]) -> AbstractContextManager[Lease]:
         """Be the one watch of this registry with these options. Raises StoreError where there is another."""
-        from auditor.fleet.lease import held, watch_lease
+        from auditor.fleet.store.lease import held, watch_lease
 
         scope = str(self.order.scope)
         return held(self.store, watch_lease(scope, self.order.choice_text), f"{scope} is being watched", say=say)
@@ -109,7 +109,7 @@ class Setup:
 def notifier(urls: Sequence[str]) -> Notifier:
     """Return what tells the receivers of --notify. Raises UsageError on a URL that nobody knows."""
     require_extra()
-    from auditor.fleet.notify import Notifier
+    from auditor.fleet.service.notify import Notifier
 
     return Notifier(urls)
 
@@ -130,7 +130,7 @@ def setup(registry: str | None, given: Mapping[str, Any], *, patient: bool = Fal
 def opened_store(url: str | None, *, patient: bool = False) -> Iterator[Store]:
     """Open the store, or say in one line what is missing for it."""
     require_extra()
-    from auditor.fleet.store import Store
+    from auditor.fleet.store.database import Store
 
     with closing(Store(url, opening_s=_RESTART_S) if patient else Store(url)) as store:
         yield store
@@ -149,10 +149,10 @@ def require_extra() -> None:
 
 def _order(registry: str | None, given: Mapping[str, Any]) -> tuple[Order, Settings, Ruleset]:
     require_extra()
-    from auditor.fleet.catalog import Choice, parse_scope
-    from auditor.fleet.engine import Source
-    from auditor.fleet.order import Order
-    from auditor.fleet.records import DEFAULT_BYTES
+    from auditor.fleet.discovery.catalog import Choice, parse_scope
+    from auditor.fleet.execution.engine import Source
+    from auditor.fleet.execution.order import Order
+    from auditor.fleet.store.layer_records import DEFAULT_BYTES
 
     if (given["engine"] == "dask") != (given["scheduler"] is not None):
         raise click.UsageError("--engine dask and --scheduler ADDRESS go together")
@@ -185,12 +185,12 @@ def _engine(
 ) -> Iterator[tuple[Engine, Client]]:
     """Give what reads the layers, and the sweep's own client: another one where workers share its rate limit."""
     if given["engine"] == "local":
-        from auditor.fleet.local import LocalEngine
+        from auditor.fleet.execution.local_engine import LocalEngine
 
         with closing(LocalEngine(client, scanner, store.key, order.parallel)) as local:
             yield local, client
         return
-    from auditor.fleet.dask_engine import DaskEngine
+    from auditor.fleet.execution.dask_engine import DaskEngine
 
     engine = DaskEngine(
         given["scheduler"], order.source, scanner.ruleset, store.key,

@@ -1,4 +1,5 @@
-"""Registries: sweeps, store, dashboard, service; needs the extra `fleet`.
+"""Sweeps of whole registries: find the images, scan each layer once, store the findings, publish and notify.
 
-This package knows nothing of the command line.
+Subpackages, lowest first: `store`, `discovery`, `execution`, `service`; `dashboard` reads the store alone. They need
+the extra `fleet`, and must not know the command line.
 """

@@ -26,8 +26,8 @@ from auditor.config.file import load_settings
 from auditor.core.errors import AuditError
 from auditor.core.limits import AUDITS, BY_NAME, DEFAULT, RECORDS, TABLE, of
 from auditor.detect.rules import Ruleset
-from auditor.fleet.dask_worker import Session
-from auditor.fleet.engine import Source
+from auditor.fleet.execution.dask_worker import Session
+from auditor.fleet.execution.engine import Source
 from auditor.registry.client import Client
 from auditor.registry.repository import repositories
 from tests.conftest import Cli

@@ -15,13 +15,15 @@ from typing import Any
 import pytest
 
 from auditor.config.file import Registry
-from auditor.fleet import dashboard, output, queries
-from auditor.fleet.catalog import Choice, parse_scope
-from auditor.fleet.engine import Source
-from auditor.fleet.local import LocalEngine
-from auditor.fleet.order import Order
-from auditor.fleet.store import Store
-from auditor.fleet.sweep import Sweeper
+from auditor.fleet.dashboard import output
+from auditor.fleet.dashboard.publish import write_site
+from auditor.fleet.discovery.catalog import Choice, parse_scope
+from auditor.fleet.execution.engine import Source
+from auditor.fleet.execution.local_engine import LocalEngine
+from auditor.fleet.execution.order import Order
+from auditor.fleet.execution.sweep import Sweeper
+from auditor.fleet.store import queries
+from auditor.fleet.store.database import Store
 from auditor.scan import Scanner
 from tests.conftest import free_port, require
 from tests.fleet.planted import Content, Remote, fill
@@ -153,5 +155,5 @@ def story_site(tmp_path_factory: pytest.TempPathFactory, scanner: Scanner) -> It
     folder = tmp_path_factory.mktemp("story")
     with closing(Store(f"sqlite:///{folder}/store.sqlite")) as store:
         sweep = story(Stored(store, scanner, folder / "images"))
-        dashboard.write(store, sweep, folder / "site", CREATED)
+        write_site(store, sweep, folder / "site", CREATED)
         yield Site(folder / "site", store, sweep)

@@ -9,11 +9,12 @@ from pathlib import Path
 from auditor.codec.descriptors import Descriptor
 from auditor.core.digests import Digest
 from auditor.core.limits import DEFAULT
-from auditor.fleet import ledger, queries, spans, withdrawn
-from auditor.fleet.records import StoredRecords
-from auditor.fleet.rows import SweepRow
-from auditor.fleet.spans import Sighting
-from auditor.fleet.store import Store
+from auditor.fleet.store import ledger, queries, withdrawn
+from auditor.fleet.store import presence as spans
+from auditor.fleet.store.database import Store
+from auditor.fleet.store.layer_records import StoredRecords
+from auditor.fleet.store.presence import Sighting
+from auditor.fleet.store.rows import SweepRow
 from auditor.images.resolve import open_target
 from auditor.pipeline import Audit, Request, audit_image
 from auditor.scan import Scanner

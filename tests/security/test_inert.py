@@ -1,6 +1,6 @@
 """Names of an image that are code to somebody, in all that commands print and write: they are text everywhere.
 
-How a browser and Markdown take them: tests/report; the dashboard and its tables: tests/fleet/test_dashboard.py.
+How a browser and Markdown take them: tests/report; the dashboard and its tables: tests/fleet/dashboard.
 """
 
 from __future__ import annotations

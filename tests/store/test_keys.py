@@ -29,7 +29,7 @@ ROOTS = {
     "RULES": ("auditor.detect.matcher", "auditor.detect.builtin_rules"),
     "RECORDS": ("auditor.store.records", "auditor.scan.serial", "auditor.extract.isolated_worker"),
     "VERDICTS": ("auditor.hook.run", "auditor.extract.isolated_worker"),
-    "AUDITS": ("auditor.fleet.sweep", "auditor.extract.isolated_worker"),
+    "AUDITS": ("auditor.fleet.execution.sweep", "auditor.extract.isolated_worker"),
 }
 """The functions that make each kind of value; the process that reads 7z and SQLite is started, and not imported."""
 NETWORK = ("requests", "urllib3", "certifi", "charset-normalizer", "idna")
@@ -42,7 +42,7 @@ EDITS = {
     "detect/heuristics/plausibility.py": MAKERS, "extract/isolated_worker.py": ("RECORDS", "VERDICTS", "AUDITS"),
     "codec/tar.py": ("RECORDS", "VERDICTS", "AUDITS"), "store/records.py": ("RECORDS", "VERDICTS", "AUDITS"),
     "findings/selection.py": ("VERDICTS", "AUDITS"), "findings/collect.py": ("VERDICTS", "AUDITS"),
-    "provenance/rpm.py": ("VERDICTS", "AUDITS"), "hook/run.py": ("VERDICTS",), "fleet/ledger.py": ("AUDITS",),
+    "provenance/rpm.py": ("VERDICTS", "AUDITS"), "hook/run.py": ("VERDICTS",), "fleet/store/ledger.py": ("AUDITS",),
     "cli/scan.py": (),
 }  # fmt: skip
 PRINT = f"""

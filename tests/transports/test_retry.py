@@ -15,7 +15,7 @@ import pytest
 from auditor.core.digests import Digest
 from auditor.core.errors import AuditError, Damaged, NotFound, Temporary, Unauthorized, Unreachable
 from auditor.core.limits import Limits, of
-from auditor.fleet.engine import Task, read_layer
+from auditor.fleet.execution.engine import Task, read_layer
 from auditor.registry import push
 from auditor.registry.authentication import Login
 from auditor.registry.client import Client

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from auditor.core.finding import Severity
-from auditor.fleet.rows import SweepRow
+from auditor.fleet.store.rows import SweepRow
 
 MOST_COLUMNS = 120
 HEIGHT = 150

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from auditor.core.finding import Severity, State
 from auditor.core.text import printable
-from auditor.fleet.dashboard.names import table
+from auditor.fleet.dashboard.site_paths import table
 from auditor.fleet.dashboard.view import Fleet
-from auditor.fleet.rows import FindingRow
+from auditor.fleet.store.rows import FindingRow
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # full-width ones count too
 Cell = str | int | None

@@ -9,12 +9,12 @@ from typing import Any
 
 from auditor.core.finding import Severity, State
 from auditor.core.version import __version__
-from auditor.fleet import queries
 from auditor.fleet.dashboard import charts, export
-from auditor.fleet.dashboard.names import LAYERS, OVERVIEW, SECRETS, SWEEPS, TABLES, table
+from auditor.fleet.dashboard.output import PULLABLE
+from auditor.fleet.dashboard.site_paths import LAYERS, OVERVIEW, SECRETS, SWEEPS, TABLES, table
 from auditor.fleet.dashboard.view import Fleet, SecretView, age_days
-from auditor.fleet.output import PULLABLE
-from auditor.fleet.store import Store
+from auditor.fleet.store import queries
+from auditor.fleet.store.database import Store
 from auditor.report.html import render_page
 from auditor.report.html.page import page
 

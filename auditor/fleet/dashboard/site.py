@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from auditor.core.errors import UsageError
-from auditor.fleet.dashboard.names import is_ours
+from auditor.fleet.dashboard.site_paths import is_ours
 from auditor.report.output import write_file
 
 MANIFEST = ".image-audit-site.json"

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from auditor.core.finding import Severity, State
-from auditor.fleet import queries
-from auditor.fleet.dashboard.names import image_page, secret_page
-from auditor.fleet.rows import FindingRow, ImageRow, LeakingLayer, SweepRow, WithdrawnRow
-from auditor.fleet.store import Store
+from auditor.fleet.dashboard.site_paths import image_page, secret_page
+from auditor.fleet.store import queries
+from auditor.fleet.store.database import Store
+from auditor.fleet.store.rows import FindingRow, ImageRow, LeakingLayer, SweepRow, WithdrawnRow
 
 _AGES = ((1, "today"), (7, "this week"), (30, "30 days"), (90, "90 days"), (365, "a year"), (None, "longer"))
 T = TypeVar("T")

@@ -1,0 +1,199 @@
+"""A sweep as JSON, and as a table for the terminal. docs/registry.md and the JSON Schema describe the former."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from auditor.core.finding import Severity
+from auditor.core.package_data import data_path
+from auditor.core.text import plural, printable, shortened, size
+from auditor.fleet.store import queries
+from auditor.fleet.store.database import Store
+from auditor.fleet.store.rows import ImageRow, SweepRow, WithdrawnRow
+
+SCHEMA = "image-audit-sweep/1"
+_STYLES = {"critical": "bold white on red", "high": "bold red", "medium": "yellow", "low": "cyan"}
+_MAX_SHOWN = 20
+PULLABLE = {True: "can still be pulled", False: "deleted", None: "may still be pulled: the registry did not say"}
+"""The answers about a withdrawn image, for people."""
+
+
+def sweep_schema() -> dict[str, Any]:
+    """Return the schema of `image-audit-sweep/1`, JSON Schema draft 2020-12."""
+    value: dict[str, Any] = json.loads(data_path("reports/schemas/image-audit-sweep-1.json").read_text())
+    return value
+
+
+def document(store: Store, sweep: SweepRow, page: Callable[[ImageRow], str | None]) -> dict[str, Any]:
+    """Return a sweep as plain values; `page` names an image's page in the dashboard, None where there is none."""
+    counts = sweep.counts
+    unique, read = counts["layers_unique"], counts["layers_read"]
+    return {
+        "schema": SCHEMA,
+        "registry": sweep.registry,
+        "started": sweep.started,
+        "finished": sweep.finished,
+        "images": [_image(row, page(row)) for row in queries.images(store, sweep.id)],
+        "layers": {
+            "unique": unique,
+            "read": read,
+            "cached": max(unique - read, 0),
+            "bytes_read": counts["bytes_read"],
+        },
+        "shared_secrets": [
+            {"secret_id": item.secret, "rule": item.rule, "images": list(item.images)}
+            for item in queries.shared_secrets(store, sweep.id)
+        ],
+        "withdrawn": [_withdrawn_image(row) for row in queries.withdrawn(store, sweep.id)],
+        "failed": [
+            {"reference": reference, "reason": reason} for reference, reason in queries.failures(store, sweep.id)
+        ],
+    }
+
+
+def _image(row: ImageRow, page: str | None) -> dict[str, Any]:
+    return {
+        "repository": row.repository,
+        "tags": list(row.tags),
+        "digest": row.digest,
+        "platform": row.platform,
+        "by_severity": row.by_severity,
+        "by_state": row.by_state,
+        "new": row.new,
+        "gone": row.gone,
+        "report": page,
+    }
+
+
+def _withdrawn_image(row: WithdrawnRow) -> dict[str, Any]:
+    return {
+        "repository": row.image.repository,
+        "digest": row.image.digest,
+        "tags": list(row.tags),
+        "pullable": row.pullable,
+        "by_severity": row.image.by_severity,
+    }
+
+
+def render(store: Store, sweep: SweepRow, *, width: int = 80, color: bool = False) -> str:
+    """Return a sweep as text of at most `width` columns: images with findings, withdrawn ones, failures."""
+    out = io.StringIO()
+    console = Console(
+        file=out, width=width, force_terminal=color, no_color=not color, highlight=False, legacy_windows=False
+    )
+    for part in _parts(store, sweep):
+        console.print(part)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _parts(store: Store, sweep: SweepRow) -> list[RenderableType]:
+    counts = sweep.counts
+    rows = [row for row in queries.images(store, sweep.id) if row.by_severity or row.gone]
+    heading = Text(printable(sweep.registry), style="bold")
+    heading.append(
+        f"  {plural(counts['images'], 'image')}, {_repositories(counts['repositories'])}, "
+        f"{plural(counts['layers_unique'], 'layer')} ({counts['layers_read']} read, {size(counts['bytes_read'])})",
+        style="dim",
+    )
+    parts: list[RenderableType] = [heading]
+    if sweep.choice:
+        parts.append(Text(f"a part of the registry: {printable(sweep.choice)}", style="dim"))
+    if rows:
+        parts.append(_images(rows))
+    parts += _shared(store, sweep.id)
+    parts += _withdrawn(store, sweep.id)
+    parts += _failed(store, sweep.id)
+    parts.append(_summary(sweep))
+    return parts
+
+
+def _repositories(count: int) -> str:
+    return "1 repository" if count == 1 else f"{count} repositories"
+
+
+def _images(rows: list[ImageRow]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("IMAGE", overflow="fold")
+    table.add_column("PLATFORM", no_wrap=True)
+    for title in ("CRIT", "HIGH", "MED", "LOW", "NEW", "GONE"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        counted = [_number(row.by_severity.get(severity, 0), _STYLES[severity]) for severity in Severity]
+        table.add_row(
+            Text(printable(_name(row))),
+            Text(printable(row.platform or "-")),
+            *counted,
+            _number(row.new, "bold"),
+            _number(row.gone, ""),
+        )
+    return table
+
+
+def _name(row: ImageRow) -> str:
+    if not row.tags:
+        return f"{row.repository}@{row.digest[:19]}"
+    more = f" +{len(row.tags) - 1}" if len(row.tags) > 1 else ""
+    return f"{row.repository}:{row.tags[0]}{more}"
+
+
+def _number(count: int, style: str) -> Text:
+    return Text(str(count), style=style) if count else Text("-", style="dim")
+
+
+def _shared(store: Store, sweep: int) -> list[RenderableType]:
+    shared = queries.shared_secrets(store, sweep)
+    if not shared:
+        return []
+    lines = Text("\nSecrets in several images", style="bold")
+    for item in shared[:_MAX_SHOWN]:
+        lines.append(f"\n  {item.rule}  {printable(item.masked)}", style="not bold")
+        lines.append(f"  in {len(item.images)} images, first seen {item.first_seen[:10]}", style="not bold dim")
+    if len(shared) > _MAX_SHOWN:
+        lines.append(f"\n  and {len(shared) - _MAX_SHOWN} more", style="not bold dim")
+    return [lines]
+
+
+def _withdrawn(store: Store, sweep: int) -> list[RenderableType]:
+    found = [row for row in queries.withdrawn(store, sweep) if row.image.by_severity]
+    if not found:
+        return []
+    lines = Text("\nWithdrawn: no tag names these images any more", style="bold")
+    for row in found[:_MAX_SHOWN]:
+        tags = f" (was {printable(', '.join(row.tags[:3]))})" if row.tags else ""
+        counts = ", ".join(f"{number} {severity}" for severity, number in row.image.by_severity.items())
+        name = f"{printable(row.image.repository)}@{row.image.digest}"
+        lines.append(f"\n  {name}{tags}: {counts}; {PULLABLE[row.pullable]}", style="not bold")
+    if len(found) > _MAX_SHOWN:
+        lines.append(f"\n  and {len(found) - _MAX_SHOWN} more", style="not bold dim")
+    return [lines]
+
+
+def _failed(store: Store, sweep: int) -> list[RenderableType]:
+    failed = queries.failures(store, sweep)
+    if not failed:
+        return []
+    lines = Text("\nNot audited", style="bold yellow")
+    for reference, reason in failed[:_MAX_SHOWN]:
+        lines.append(f"\n  {printable(reference)}: {shortened(printable(reason), 300)}", style="not bold default")
+    if len(failed) > _MAX_SHOWN:
+        lines.append(f"\n  and {len(failed) - _MAX_SHOWN} more", style="not bold dim")
+    return [lines]
+
+
+def _summary(sweep: SweepRow) -> Text:
+    counts = sweep.counts
+    if sweep.nothing_audited and not counts["withdrawn"]:
+        return Text("\nnothing was audited", style="bold")
+    found = ", ".join(f"{counts[severity]} {severity}" for severity in Severity if counts[severity])
+    text = Text("\n" + (f"{plural(counts['secrets'], 'secret')}: {found}" if found else "no findings"), style="bold")
+    text.append(f"; {counts['new']} new, {counts['gone']} gone since the last sweep", style="not bold")
+    if counts["withdrawn"]:
+        text.append(f"; {plural(counts['withdrawn'], 'withdrawn image')} not deleted", style="not bold")
+    return text

@@ -1,0 +1,4 @@
+"""Discovery of a registry's images: repositories, tags, and manifests, with as few requests as possible.
+
+It must not know how layers are scanned, nor how sweeps are scheduled.
+"""

@@ -1,0 +1,97 @@
+"""The images of a repository: what its tags' manifests consist of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from auditor.codec.descriptors import Descriptor, platform_matches
+from auditor.core.digests import Digest
+from auditor.core.errors import NotFound
+from auditor.core.image_config import Platform
+from auditor.fleet.store.database import Store
+from auditor.fleet.store.manifests import Leaf, known_leaves, known_times, made
+from auditor.images import index, manifest
+from auditor.images.manifest import Origin
+from auditor.images.source import Image
+from auditor.registry.repository import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An image to audit: its manifest, the attestations that indexes hang to it, and the tags that lead to it."""
+
+    leaf: Descriptor
+    attestations: tuple[Descriptor, ...]
+    tags: tuple[str, ...]
+
+
+def parts_of(repository: Repository, root: Descriptor, store: Store) -> tuple[tuple[Leaf, ...], str | None]:
+    """Return what a tag's manifest consists of, and when its first image was made.
+
+    An image that the store knows is not read for that.
+    """
+    leaves = [Leaf(own, _subject(own)) for own, _ in index.leaves(repository, [root], repository.client.limits)]
+    first = next((leaf.descriptor for leaf in leaves if leaf.subject is None), None)
+    if first is None:
+        return tuple(leaves), None
+    try:
+        created, platform = _known(store, first) or _read(repository, first)
+    except NotFound:
+        if first.digest == root.digest:
+            raise
+        return tuple(leaves), None  # an index of which the registry holds a part: told when it is audited
+    if first.platform is None and platform is not None:
+        named = replace(first, annotations={}, platform=platform)
+        leaves = [Leaf(named) if leaf.descriptor is first else leaf for leaf in leaves]
+    return tuple(leaves), created
+
+
+def read_image(repository: Repository, leaf: Descriptor, attestations: Sequence[Descriptor]) -> Image:
+    """Read an image's manifest and config, and the attestations that hang to it."""
+    target = f"docker://{repository.client.host}/{repository.name}@{leaf.digest}"
+    return manifest.images(repository, [leaf, *attestations], Origin(target, "docker", None, repository.client.limits))[
+        0
+    ]
+
+
+def grouped(parts: Mapping[str, Sequence[Leaf]], platform: str | None) -> list[Candidate]:
+    """Join the tags, and the attestations, of each image that they lead to; in a fixed order."""
+    images: dict[Digest, Descriptor] = {}
+    tags: dict[Digest, set[str]] = {}
+    attested: dict[Digest, dict[Digest, Descriptor]] = {}
+    for version, leaves in parts.items():
+        for leaf in leaves:
+            own = leaf.descriptor
+            if leaf.subject is None and (own.platform is None or platform_matches(platform, own.platform)):
+                images.setdefault(own.digest, own)
+                tags.setdefault(own.digest, set()).add(version)
+                hung = [other.descriptor for other in leaves if other.subject == own.digest]
+                attested.setdefault(own.digest, {}).update({item.digest: item for item in hung})
+    return [
+        Candidate(
+            images[digest],
+            tuple(attested[digest][key] for key in sorted(attested[digest])),
+            tuple(sorted(tags[digest])),
+        )
+        for digest in sorted(images, key=lambda digest: (str(images[digest].platform or ""), digest))
+    ]
+
+
+def _known(store: Store, image: Descriptor) -> tuple[str | None, Platform | None] | None:
+    """Return when an image was made and for what, where the store says so."""
+    leaves = known_leaves(store, [image.digest]).get(image.digest)
+    if not leaves:
+        return None
+    return known_times(store, [image.digest]).get(image.digest), leaves[0].descriptor.platform
+
+
+def _read(repository: Repository, image: Descriptor) -> tuple[str | None, Platform | None]:
+    read = read_image(repository, image, ())
+    return made(read), read.config.platform
+
+
+def _subject(descriptor: Descriptor) -> str | None:
+    if not descriptor.is_attestation:
+        return None
+    return descriptor.annotations.get("vnd.docker.reference.digest", "")

@@ -1,0 +1,79 @@
+"""The layers of a sweep: each is asked for once, and kept before an image that needs it is audited."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+from auditor.core.digests import Digest
+from auditor.core.errors import AuditError, Damaged
+from auditor.core.progress import Progress
+from auditor.fleet.execution.engine import Engine, Task
+from auditor.fleet.store import ledger
+from auditor.fleet.store.database import Store
+from auditor.fleet.store.layer_records import StoredRecords
+from auditor.fleet.store.presence import Sweep
+from auditor.images.source import Layer
+from auditor.scan.serial import loaded
+from auditor.store.records import Records
+
+
+class Layers:
+    """Asks an engine for what the store lacks. With `fresh`, only what this sweep read counts as there."""
+
+    def __init__(
+        self,
+        store: Store,
+        kept: StoredRecords,
+        records: Records,
+        engine: Engine,
+        sweep: Sweep,
+        progress: Progress,
+        *,
+        fresh: bool,
+    ) -> None:
+        self._store, self._kept, self._records = store, kept, records
+        self._engine, self._sweep, self._progress, self._fresh = engine, sweep, progress, fresh
+        self._asked: dict[Digest, Future[bytes] | AuditError | None] = {}
+
+    def want(self, repository: str, layer: Layer) -> None:
+        """Have a layer read unless its record is there, or was asked for."""
+        digest = layer.digest
+        if digest is None or digest in self._asked:
+            return
+        if self._has(digest):
+            self._asked[digest] = None
+            return
+        self._progress.expect(layer.size or 0)
+        self._asked[digest] = self._engine.submit(Task(repository, digest, layer.size))
+
+    def ready(self, layer: Layer) -> None:
+        """Wait until the record of a layer is kept. Raises the AuditError that its reading ended with."""
+        if layer.digest is None:
+            return
+        asked = self._asked.get(layer.digest)
+        if isinstance(asked, Future):
+            try:
+                self._keep(layer.digest, asked.result())
+                asked = None
+            except AuditError as exc:
+                asked = exc
+            self._asked[layer.digest] = asked
+        if asked is not None:
+            raise asked
+
+    def _has(self, digest: Digest) -> bool:
+        blob = self._kept.blob(self._records.blob_key(digest))
+        if blob is None or (self._fresh and not ledger.was_read(self._store, self._sweep, digest)):
+            return False
+        return self._kept.has_record(self._records.key_of(blob.diff_id))
+
+    def _keep(self, digest: Digest, data: bytes) -> None:
+        try:
+            record = loaded(data)
+        except ValueError as exc:
+            raise Damaged(f"layer {digest}: what the engine returned is {exc}") from exc
+        if record.digest != digest:
+            raise Damaged(f"layer {digest}: the engine returned {record.digest}")
+        self._records.keep(record, data)
+        ledger.keep_read(self._store, self._sweep, digest, record.diff_id, record.size)
+        self._records.hold(record)

@@ -1,0 +1,92 @@
+"""Layer records in the store, for all machines that share it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+from sqlalchemy import delete, func, select, update
+
+from auditor.core.digests import DiffID, Digest
+from auditor.fleet.store import schema as t
+from auditor.fleet.store.database import Store, put
+from auditor.store.layer_store import Blob
+from auditor.store.mac import SIZE, is_authentic, mac
+
+DEFAULT_BYTES = 8 << 30
+"""Bytes of records that are kept; beyond it those go that were not used for longest."""
+
+_TOUCH_S = 3600  # a record that is used again within that time need not be marked
+_CHECKS = 100  # while that many bytes come together: each adds up all records
+
+
+class StoredRecords:
+    """A `records.RecordStore`. It has no slices: a registry's layers lie in no file.
+
+    The data of each row begins with its MAC (auditor/store/mac.py), so that damage is noticed.
+    """
+
+    def __init__(self, store: Store, max_bytes: int = DEFAULT_BYTES) -> None:
+        self.key = store.key
+        self._store, self._max_bytes = store, max_bytes
+        self._unchecked = max_bytes  # bytes kept since it was last seen whether there are too many
+
+    def record(self, key: str) -> bytes | None:
+        """Return a record, and mark it as used."""
+        own = t.record.c.key == _hashed(key)
+        row = self._store.read(lambda c: c.execute(select(t.record.c.data, t.record.c.used).where(own)).first())
+        if row is None:
+            return None
+        now = int(time.time())
+        if row.used < now - _TOUCH_S:
+            self._store.write(lambda c: c.execute(update(t.record).where(own).values(used=now)))
+        tag, data = bytes(row.data[:SIZE]), bytes(row.data[SIZE:])
+        return data if is_authentic(self.key, tag, key, data) else None
+
+    def has_record(self, key: str) -> bool:
+        """Whether `record` would return one."""
+        wanted = select(t.record.c.size).where(t.record.c.key == _hashed(key))
+        return self._store.read(lambda c: c.execute(wanted).first()) is not None
+
+    def keep_record(self, key: str, data: bytes) -> None:
+        """Keep a record, and let others go where there are too many."""
+        data = mac(self.key, key, data) + data
+        values = {"data": data, "size": len(data), "used": int(time.time())}
+        self._store.write(lambda c: put(c, t.record, {"key": _hashed(key)}, values))
+        self._unchecked += len(data)
+        if self._unchecked > self._max_bytes / _CHECKS:
+            self._shrink()
+            self._unchecked = 0
+
+    def blob(self, key: str) -> Blob | None:
+        """Return what is known of a stored blob, by its digest and the code that read it.
+
+        The table of layers does not say which code read them.
+        """
+        data = self.record(f"blob {key}")
+        size, _, diff_id = (data or b"").decode().partition(" ")
+        return Blob(int(size), DiffID(diff_id)) if data else None
+
+    def keep_blob(self, key: str, blob: Blob) -> None:
+        """Keep what bytes of a digest unpack to: both were hashed."""
+        self.keep_record(f"blob {key}", f"{blob.size} {blob.diff_id}".encode())
+
+    def slice(self, identity: str) -> Digest | None:  # noqa: ARG002
+        """Nothing: see the class."""
+        return None
+
+    def keep_slice(self, identity: str, digest: Digest) -> None:
+        """Nothing: see the class."""
+
+    def _shrink(self) -> None:
+        kept = self._store.read(lambda c: c.execute(select(func.coalesce(func.sum(t.record.c.size), 0))).scalar_one())
+        if kept <= self._max_bytes:
+            return
+        total = func.sum(t.record.c.size).over(order_by=(t.record.c.used.desc(), t.record.c.key)).label("total")
+        ranked = select(t.record.c.key, total).subquery()
+        old = select(ranked.c.key).where(ranked.c.total > self._max_bytes)
+        self._store.write(lambda c: c.execute(delete(t.record).where(t.record.c.key.in_(old))))
+
+
+def _hashed(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

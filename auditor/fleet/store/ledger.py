@@ -1,0 +1,166 @@
+"""What a sweep writes into the store as it goes. Each function is one transaction; each may be done again."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from auditor.codec.descriptors import Descriptor
+from auditor.core.finding import Finding
+from auditor.core.text import printable
+from auditor.fleet.store import schema as t
+from auditor.fleet.store.database import Store, put
+from auditor.fleet.store.manifests import Leaf, chunks, made, put_manifest
+from auditor.fleet.store.presence import Sweep, put_seen
+from auditor.pipeline import Audit
+from auditor.report.document import report
+
+
+def begin(store: Store, registry: str, scope: str, ruleset: str, now: str, choice: str | None = None) -> Sweep:
+    """Begin a sweep, or go on with the one of this scope that was killed. `choice` are the options that narrow it."""
+
+    def work(connection: Connection) -> Sweep:
+        open_ones = connection.execute(
+            select(t.sweep.c.id, t.sweep.c.registry, t.sweep.c.scope, t.sweep.c.started)
+            .where(t.sweep.c.finished.is_(None))
+            .order_by(t.sweep.c.id.desc())
+        ).all()
+        own = next((row for row in open_ones if (row.registry, row.scope) == (registry, scope)), None)
+        if own is not None:
+            connection.execute(delete(t.failure).where(t.failure.c.sweep == own.id))
+            number, started = own.id, own.started
+        else:
+            values = {"registry": registry, "scope": scope, "choice": choice, "ruleset": ruleset, "started": now}
+            made = connection.execute(insert(t.sweep).values(**values))
+            number, started = int(made.inserted_primary_key[0]), now  # type: ignore[index]
+        adopted = tuple(row.id for row in open_ones if row.id < number)
+        return Sweep(number, registry, started, adopted, resumed=own is not None)
+
+    return store.write(work)
+
+
+def repository_id(store: Store, host: str, name: str) -> int:
+    """Return the number of a repository, which is made where it is new."""
+
+    wanted = select(t.repository.c.id).where(t.repository.c.host == host, t.repository.c.name == name)
+
+    def work(connection: Connection) -> int:
+        put(connection, t.repository, {"host": host, "name": name}, {})
+        return int(connection.execute(wanted).scalar_one())
+
+    found: int | None = store.read(lambda c: c.execute(wanted).scalar())
+    return store.write(work) if found is None else found
+
+
+def audited(store: Store, repository: int) -> dict[str, str]:
+    """Return the images of a repository that were audited, and the key each was audited under."""
+    wanted = select(t.image.c.digest, t.image.c.audit).where(t.image.c.repository == repository)
+    return {row.digest: row.audit for row in store.read(lambda c: c.execute(wanted).all())}
+
+
+def keep_image(store: Store, sweep: Sweep, repository: int, key: str, leaf: Descriptor, audit: Audit) -> None:
+    """Keep what was found in an image; `leaf` is its manifest, `key` what it was audited under."""
+    platform = audit.image.config.platform
+    values = {"platform": None if platform is None else printable(str(platform))[:128], "audit": key}
+    masked = json.dumps(report(audit, sweep.started), separators=(",", ":"))
+    packed = zlib.compress(masked.encode(), 6)
+    itself = Leaf(replace(leaf, platform=platform))
+
+    def work(connection: Connection) -> None:
+        put_manifest(connection, leaf.digest, [itself], made(audit.image))  # for tags and indexes that come to name it
+        for record, own in zip(audit.records, audit.image.layers, strict=True):
+            layer = {"diff_id": record.diff_id, "size": record.size}
+            put(connection, t.layer, {"digest": own.digest or record.digest}, layer)
+        image = put_seen(connection, sweep, t.image, {"repository": repository, "digest": audit.image.digest}, values)
+        put(connection, t.report, {"image": image}, {"data": packed})
+        connection.execute(delete(t.image_layer).where(t.image_layer.c.image == image))
+        layers = [
+            {"image": image, "position": position, "layer": own.digest or audit.records[position].digest}
+            for position, own in enumerate(audit.image.layers)
+        ]
+        if layers:
+            connection.execute(insert(t.image_layer), layers)
+        _keep_findings(connection, sweep, image, audit)
+
+    store.write(work)
+
+
+def keep_read(store: Store, sweep: Sweep, digest: str, diff_id: str, size: int) -> None:
+    """Note that a layer was downloaded."""
+    values = {"diff_id": diff_id, "size": size, "read_in": sweep.id}
+    store.write(lambda c: put(c, t.layer, {"digest": digest}, values))
+
+
+def was_read(store: Store, sweep: Sweep, digest: str) -> bool:
+    """Whether this sweep downloaded a layer, perhaps before it was killed."""
+    wanted = select(t.layer.c.digest).where(t.layer.c.digest == digest, t.layer.c.read_in == sweep.id)
+    return store.read(lambda c: c.execute(wanted).first()) is not None
+
+
+def keep_failures(store: Store, sweep: Sweep, failures: Iterable[tuple[str, str]]) -> None:
+    """Keep what was not audited, and why."""
+
+    def work(connection: Connection) -> None:
+        for reference, reason in failures:
+            put(
+                connection,
+                t.failure,
+                {"sweep": sweep.id, "reference": printable(reference)[:512]},
+                {"reason": printable(reason)},
+            )
+
+    store.write(work)
+
+
+def finish(store: Store, sweep: Sweep, now: str, numbers: Mapping[str, int]) -> None:
+    """End a sweep; `numbers` are the columns of `sweep` that count. What the one before saw of the same is dropped."""
+
+    def work(connection: Connection) -> None:
+        connection.execute(update(t.sweep).where(t.sweep.c.id == sweep.id).values(finished=now, **numbers))
+        own = select(t.sweep.c.registry, t.sweep.c.scope).where(t.sweep.c.id == sweep.id).subquery()
+        same = select(t.sweep.c.id).join(own, (t.sweep.c.registry == own.c.registry) & (t.sweep.c.scope == own.c.scope))
+        before = list(connection.execute(same.where(t.sweep.c.id < sweep.id)).scalars())
+        for seen in (t.seen_image, t.seen_tag, t.withdrawn):
+            connection.execute(delete(seen).where(seen.c.sweep.in_(before)))
+
+    store.write(work)
+
+
+def _keep_findings(connection: Connection, sweep: Sweep, image: int, audit: Audit) -> None:
+    """Bring the findings of an image up to date.
+
+    One that this audit does not report (other rules, another baseline) is not held any more. It is not gone: the image
+    is the same. An audit that did not read everything, for a transient cause, takes nothing back.
+    """
+    found = {finding.id for finding in audit.findings}
+    own = select(t.finding.c.id, t.finding.c.finding).where(t.finding.c.image == image)
+    lost = [row.id for row in connection.execute(own) if row.finding not in found and not audit.transient]
+    for chunk in chunks(lost):
+        connection.execute(update(t.finding).where(t.finding.c.id.in_(chunk)).values(held=False))
+    for finding in audit.findings:
+        values = {**_finding_row(audit, finding), "held": True}
+        put_seen(connection, sweep, t.finding, {"image": image, "finding": finding.id}, values)
+
+
+def _finding_row(audit: Audit, finding: Finding) -> dict[str, Any]:
+    held = finding.held_by[0].layer if finding.held_by else None
+    return {
+        "rule": finding.rule,
+        "name": finding.name,
+        "severity": str(finding.severity),
+        "confidence": str(finding.confidence),
+        "state": str(finding.state),
+        "path": None if finding.path is None else printable(finding.path),
+        "place": None if finding.where is None else printable(finding.where),
+        "line": finding.line,
+        "masked": printable(finding.secret.masked),
+        "secret": finding.secret.hmac,
+        "layer": None if held is None else audit.image.layers[held].digest or audit.records[held].digest,
+        "added_in": finding.added_in,
+        "hidden_in": finding.hidden_in,
+    }

@@ -1,0 +1,281 @@
+"""What the store knows: everything that is shown of a sweep comes from here, in a fixed order.
+
+    sweeps(store, registry)             all that finished, oldest first
+    last_sweep(store, registry)         the newest that finished, of all of the registry where there is one
+    alike(store, sweep)                 those that compare with a sweep: the trends
+    images(store, sweep)                with tags, counts by severity and state, new and gone
+    withdrawn(store, sweep)             images that no tag names any more, and whether they can be pulled
+    findings(store, sweep)              of both, but for deleted images; with first and last seen
+    new_findings, gone_findings         one a repository and finding id
+    shared_secrets(store, sweep)        secrets that more than one image holds
+    leaking_layers(store, sweep)        which tags and images still hold the layer that brought a secret in, since when
+    first_seen(store, sweep)            since when a repository's findings are known, in whichever image
+    failures(store, sweep)              what was not audited
+    report(store, image)                the JSON report of one image, masked
+
+New is what no image of its repository held before, as far as sweeps have looked. Gone is what one held whose digest is
+deleted by now, where no other image of the repository holds it. A tag's images are those of all platforms of what it
+names. Images and findings are known of the newest sweep of each kind (same registry, same options), counts of all.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Select, and_, func, select
+
+from auditor.core.finding import Severity, State
+from auditor.fleet.store import schema as t
+from auditor.fleet.store.database import Store
+from auditor.fleet.store.rows import (
+    FindingRow,
+    ImageRow,
+    LeakingLayer,
+    SharedSecret,
+    SweepRow,
+    WithdrawnRow,
+    finding_row,
+    sweep_row,
+)
+from auditor.fleet.store.statements import (
+    findings_where,
+    gone_in,
+    held_by_seen,
+    ids_after,
+    ids_before,
+    images_of,
+    repositories_of,
+    seen_images,
+    seen_tags,
+    withdrawn_images,
+)
+
+
+def sweeps(store: Store, registry: str | None = None) -> list[SweepRow]:
+    """Return the sweeps that finished, oldest first; of all registries where none is named."""
+    wanted = select(t.sweep).where(t.sweep.c.finished.is_not(None)).order_by(t.sweep.c.id)
+    if registry is not None:
+        wanted = wanted.where(t.sweep.c.registry == registry)
+    return [sweep_row(row) for row in _all(store, wanted)]
+
+
+def last_sweep(store: Store, registry: str | None = None) -> SweepRow | None:
+    """Return the newest sweep that finished and left out no part; where there is none, the newest that finished."""
+    found = sweeps(store, registry)
+    return max(found, key=lambda row: (row.choice is None, row.id), default=None)
+
+
+def alike(store: Store, sweep: SweepRow) -> list[SweepRow]:
+    """Return the sweeps of the same registry with the same choice, up to this one, oldest first."""
+    return [row for row in sweeps(store, sweep.registry) if row.choice == sweep.choice and row.id <= sweep.id]
+
+
+def images(store: Store, sweep: int) -> list[ImageRow]:
+    """Return the images that a sweep saw."""
+    tags = _tags(store, sweep)
+    held = _by_image(findings(store, sweep))
+    new, gone = new_findings(store, sweep), gone_findings(store, sweep)
+    fresh = {(row.repository, row.id) for row in new}
+    lost = _lost(store, sweep, {(row.repository, row.id) for row in gone})
+    seen = []
+    for row in _all(store, seen_images(sweep)):
+        own, names = held.get(row.id, []), tags.get(row.id, ())
+        gone_ids = set().union(*(lost.get((row.repository, tag, row.platform), ()) for tag in names))
+        seen.append(_image(row, names, own, sum((one.repository, one.id) in fresh for one in own), len(gone_ids)))
+    return sorted(seen, key=lambda image: (image.repository, image.tags, image.platform or "", image.digest))
+
+
+def withdrawn(store: Store, sweep: int) -> list[WithdrawnRow]:
+    """Return the images that no tag named any more, those that can be pulled or may be before deleted ones."""
+    rows = _all(store, withdrawn_images(sweep))
+    own = select(t.withdrawn.c.image).where(t.withdrawn.c.sweep == sweep)
+    held = _by_image(_findings(store, and_(t.finding.c.image.in_(own), t.finding.c.held.is_(True)))) if rows else {}
+    found = [
+        WithdrawnRow(_image(row, (), held.get(row.id, []), 0, 0), tuple(json.loads(row.tags)), row.pullable)
+        for row in rows
+    ]
+    return sorted(found, key=lambda one: (one.is_deleted, one.image.repository, one.tags, one.image.digest))
+
+
+def findings(store: Store, sweep: int) -> list[FindingRow]:
+    """Return what can be pulled: findings of the images that a sweep saw, and of withdrawn ones that are not deleted.
+
+    The most severe come first within an image.
+    """
+    return _findings(store, held_by_seen(sweep))
+
+
+def new_findings(store: Store, sweep: int) -> list[FindingRow]:
+    """Return the findings that are new in their repository: each id once, of its first image."""
+    before = {(row.name, row.finding) for row in _all(store, ids_before(sweep))}
+    rows = _findings(store, and_(held_by_seen(sweep), t.finding.c.since == sweep))
+    return _each_once(row for row in rows if (row.repository, row.id) not in before)
+
+
+def gone_findings(store: Store, sweep: int) -> list[FindingRow]:
+    """Return the findings that repositories held before, and do not any more: each id once."""
+    rows = _findings(store, gone_in(sweep))
+    there = {(row.name, row.finding) for row in _all(store, ids_after(sweep))} if rows else set()
+    return _each_once(row for row in rows if (row.repository, row.id) not in there)
+
+
+def shared_secrets(store: Store, sweep: int) -> list[SharedSecret]:
+    """Return the secrets that more than one image holds, those in most images first."""
+    found: dict[str, list[FindingRow]] = {}
+    for row in findings(store, sweep):
+        found.setdefault(row.secret, []).append(row)
+    shared = [
+        SharedSecret(
+            secret,
+            rows[0].rule,
+            rows[0].masked,
+            _worst(rows),
+            min(row.first_seen for row in rows),
+            tuple(sorted({f"{row.repository}@{row.digest}" for row in rows})),
+        )
+        for secret, rows in found.items()
+    ]
+    return sorted(
+        (item for item in shared if len(item.images) > 1), key=lambda item: (-len(item.images), item.rule, item.images)
+    )
+
+
+def leaking_layers(store: Store, sweep: int) -> list[LeakingLayer]:
+    """Return the layers that brought secrets in, those that most tags hold first."""
+    tags = _tags(store, sweep)
+    found: dict[str, list[FindingRow]] = {}
+    for row in findings(store, sweep):
+        if row.layer is not None:
+            found.setdefault(row.layer, []).append(row)
+    layers = [
+        LeakingLayer(
+            digest,
+            len({row.secret for row in rows}),
+            tuple(sorted({row.rule for row in rows})),
+            _worst(rows),
+            min(row.first_seen for row in rows),
+            tuple(sorted({f"{row.repository}:{tag}" for row in rows for tag in tags.get(row.image, ())})),
+            tuple(sorted({f"{row.repository}@{row.digest}" for row in rows})),
+        )
+        for digest, rows in found.items()
+    ]
+    return sorted(layers, key=lambda layer: (-len(layer.tags), layer.digest))
+
+
+def first_seen(store: Store, sweep: int) -> dict[tuple[str, str], str]:
+    """Return when each finding was first seen, by repository and finding id: images that are gone count too."""
+    swept = repositories_of(sweep)
+    wanted = (
+        select(t.repository.c.name, t.finding.c.finding, func.min(t.finding.c.first_seen).label("first_seen"))
+        .join(t.image, t.image.c.repository == t.repository.c.id)
+        .join(t.finding, t.finding.c.image == t.image.c.id)
+        .where(t.repository.c.id.in_(swept))
+        .group_by(t.repository.c.name, t.finding.c.finding)
+    )
+    return {(row.name, row.finding): row.first_seen for row in _all(store, wanted)}
+
+
+def failures(store: Store, sweep: int) -> list[tuple[str, str]]:
+    """Return what a sweep could not audit, and why."""
+    wanted = select(t.failure).where(t.failure.c.sweep == sweep).order_by(t.failure.c.reference)
+    return [(row.reference, row.reason) for row in _all(store, wanted)]
+
+
+def report(store: Store, image: int) -> dict[str, Any]:
+    """Return the JSON report of an image, secrets masked. docs/report.md describes it."""
+    data = store.read(lambda c: c.execute(select(t.report.c.data).where(t.report.c.image == image)).scalar_one())
+    value: dict[str, Any] = json.loads(zlib.decompress(data))
+    return value
+
+
+def layer_numbers(store: Store, sweep: int) -> dict[str, int]:
+    """Return how many different layers the images of a sweep have, how many it downloaded, and their bytes."""
+    own = select(t.image_layer.c.layer).where(t.image_layer.c.image.in_(images_of(sweep)))
+    counted = select(func.count(), func.coalesce(func.sum(t.layer.c.size), 0)).select_from(t.layer)
+    unique = store.read(lambda c: c.execute(counted.where(t.layer.c.digest.in_(own))).one())
+    read = store.read(lambda c: c.execute(counted.where(t.layer.c.read_in == sweep)).one())
+    return {"layers_unique": int(unique[0]), "layers_read": int(read[0]), "bytes_read": int(read[1])}
+
+
+def numbers(store: Store, sweep: int) -> dict[str, int]:
+    """Return the counts that a sweep keeps, by the names of the columns in schema/sweeps.py."""
+    seen, found = images(store, sweep), findings(store, sweep)
+    severities = Counter(row.severity for row in found)
+    return {
+        "repositories": len({image.repository for image in seen}),
+        "images": len(seen),
+        "tags": len({(image.repository, tag) for image in seen for tag in image.tags}),
+        **{severity.value: severities[severity] for severity in Severity},
+        "secrets": len({row.secret for row in found}),
+        "new": len(new_findings(store, sweep)),
+        "gone": len(gone_findings(store, sweep)),
+        "failed": len(failures(store, sweep)),
+        "withdrawn": sum(not row.is_deleted for row in withdrawn(store, sweep)),
+        **layer_numbers(store, sweep),
+    }
+
+
+# --- the pieces -------------------------------------------------------------------------------------------------------
+
+
+def _all(store: Store, wanted: Select[Any]) -> Sequence[Any]:
+    return store.read(lambda c: c.execute(wanted).all())
+
+
+def _findings(store: Store, condition: Any) -> list[FindingRow]:
+    rows = [finding_row(row) for row in _all(store, findings_where(condition))]
+    return sorted(rows, key=lambda r: (r.repository, r.digest, -Severity(r.severity).rank, r.path or "\uffff", r.id))
+
+
+def _tags(store: Store, sweep: int) -> dict[int, tuple[str, ...]]:
+    found: dict[int, set[str]] = {}
+    for row in _all(store, seen_tags(sweep)):
+        found.setdefault(row.id, set()).add(row.name)
+    return {key: tuple(sorted(names)) for key, names in found.items()}
+
+
+def _lost(store: Store, sweep: int, gone: set[tuple[str, str]]) -> dict[tuple[str, str, str | None], set[str]]:
+    """Return the gone findings by repository, tag and platform: of the tags that last named their images."""
+    found: dict[tuple[str, str, str | None], set[str]] = {}
+    deleted = [row for row in withdrawn(store, sweep) if row.is_deleted] if gone else []
+    held = _by_image(_findings(store, gone_in(sweep))) if deleted else {}
+    for row in deleted:
+        own = {one.id for one in held.get(row.image.id, ()) if (one.repository, one.id) in gone}
+        for tag in row.tags:
+            found.setdefault((row.image.repository, tag, row.image.platform), set()).update(own)
+    return found
+
+
+def _image(row: Any, tags: tuple[str, ...], held: Sequence[FindingRow], new: int, gone: int) -> ImageRow:
+    severities = _counted(Severity, [finding.severity for finding in held])
+    states = _counted(State, [finding.state for finding in held])
+    return ImageRow(
+        row.id, row.repository, row.digest, row.platform, tags, severities, states, new, gone, row.first_seen
+    )
+
+
+def _by_image(rows: Sequence[FindingRow]) -> dict[int, list[FindingRow]]:
+    found: dict[int, list[FindingRow]] = {}
+    for row in rows:
+        found.setdefault(row.image, []).append(row)
+    return found
+
+
+def _each_once(rows: Iterator[FindingRow]) -> list[FindingRow]:
+    found: dict[tuple[str, str], FindingRow] = {}
+    for row in rows:
+        found.setdefault((row.repository, row.id), row)
+    return list(found.values())
+
+
+def _counted(kinds: Any, values: Sequence[str]) -> dict[str, int]:
+    counts = Counter(values)
+    return {kind.value: counts[kind] for kind in kinds if counts[kind]}
+
+
+def _worst(rows: Sequence[FindingRow]) -> str:
+    return str(max((Severity(row.severity) for row in rows), key=lambda severity: severity.rank))

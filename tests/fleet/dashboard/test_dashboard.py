@@ -1,0 +1,280 @@
+"""The dashboard as files: complete, safe in a browser and a spreadsheet, careful with the folder that it is given."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from auditor.core.errors import UsageError
+from auditor.core.finding import Severity
+from auditor.fleet.dashboard import charts, site, site_paths
+from auditor.fleet.dashboard.publish import write_site
+from auditor.fleet.dashboard.site import check
+from auditor.fleet.store import queries
+from auditor.fleet.store.database import Store
+from auditor.fleet.store.rows import ImageRow, SweepRow
+from auditor.scan import Scanner
+from tests.conftest import Cli
+from tests.fleet.conftest import Sweeps
+from tests.fleet.planted import Remote, application
+from tests.fleet.stored import CREATED, REGISTRY, Site, Stored, service
+from tests.images import file, image, layer, step, token
+from tests.report.browser.planted import HOSTILE
+
+FORMULAS = ("=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(1)", "\t=1", "\r=1", "\uff1d1", " =1")
+
+
+@pytest.fixture
+def stored(tmp_path: Path, scanner: Scanner) -> Iterator[Stored]:
+    with closing(Store(f"sqlite:///{tmp_path}/store.sqlite")) as store:
+        yield Stored(store, scanner, tmp_path / "images")
+
+
+class Links(HTMLParser):
+    """The links and the anchors of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.ids.add(given.get("id") or "")
+        if tag in ("a", "link", "img", "script") and (given.get("href") or given.get("src")):
+            self.links.append(str(given.get("href") or given.get("src")))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_link_leads_to_a_file_and_a_place_in_it(story_site: Site) -> None:
+    pages = {path: Links(path.read_text()) for path in story_site.folder.rglob("*.html")}
+    assert len(pages) == 4 + 8 + 8
+    linked = set()
+    for path, page in pages.items():
+        for link in page.links:
+            if link.startswith(("https://", "data:image/svg+xml,")):
+                continue
+            target, _, fragment = link.partition("#")
+            found = (path.parent / target).resolve() if target else path
+            assert found.is_file() and found.is_relative_to(story_site.folder), link
+            linked.add(found)
+            if fragment:
+                assert fragment in pages[found].ids, link
+    assert linked >= {*pages, *story_site.folder.glob("csv/*.csv")}
+
+
+def test_a_secrets_page_lists_every_image_that_holds_it(story_site: Site) -> None:
+    held: dict[str, set[tuple[str, str]]] = {}
+    for row in queries.findings(story_site.store, story_site.sweep.id):
+        held.setdefault(row.secret, set()).add((row.repository, row.digest))
+    assert max(map(len, held.values())) == 6
+    for secret, images in held.items():
+        text = (story_site.folder / site_paths.secret_page(secret)).read_text()
+        rows = re.findall(r"<bdi>([^<]+)</bdi>.*?<code title=\"(sha256:\w+)\"", text)
+        assert set(rows) == images
+    for page in story_site.folder.glob("secrets/*.html"):
+        assert page.stem in held
+
+
+def test_no_file_of_the_site_holds_a_secret(story_site: Site) -> None:
+    planted = [token(seed) for seed in (900, 901, 903, 910, 920)]
+    site_files = files(story_site.folder)
+    for name, data in site_files.items():
+        assert not any(secret.encode() in data for secret in planted), name
+    assert any(f"ghp_****{planted[0][-4:]}".encode() in data for data in site_files.values())
+
+
+def test_the_same_store_makes_the_same_site(story_site: Site, tmp_path: Path) -> None:
+    write_site(story_site.store, story_site.sweep, tmp_path / "again", CREATED)
+    assert files(tmp_path / "again") == files(story_site.folder)
+
+
+def test_no_cell_of_a_table_is_a_formula(stored: Stored, tmp_path: Path) -> None:
+    hostile = image(
+        layer(*(file(name.replace("/", "-"), token(number)) for number, name in enumerate(FORMULAS))),
+        history=[step("=HYPERLINK(1)")],
+    )
+    sweep = stored.sweep("2026-11-24", {name: {"=1+1": hostile} for name in FORMULAS}, failed=[("@x", "=1")])
+    write_site(stored.store, sweep, tmp_path / "site", CREATED)
+    cells = []
+    for path in (tmp_path / "site" / "csv").glob("*.csv"):
+        with path.open(newline="", encoding="utf-8") as text:
+            cells += [cell for row in csv.reader(text) for cell in row]
+    assert "'=HYPERLINK(1)" in cells and "'=1+1" in cells and "'@x" in cells
+    assert [cell for cell in cells if cell.strip().startswith(("=", "+", "-", "@", "\uff1d"))] == []
+
+
+def test_hostile_names_stay_text(stored: Stored, tmp_path: Path) -> None:
+    names_ = ("../../etc/x", HOSTILE, "CON", "a" * 255)
+    built = service("x", token(1))
+    sweep = stored.sweep(
+        "2026-11-24", {name: {HOSTILE: built} for name in names_}, failed=[(HOSTILE, HOSTILE)], registry="r.example"
+    )
+    write_site(stored.store, sweep, tmp_path / "site", CREATED)
+    assert {path.name for path in tmp_path.iterdir()} == {"site", "images", *(p.name for p in tmp_path.glob("store*"))}
+    for path in (tmp_path / "site").rglob("*.html"):
+        text = path.read_text()
+        assert "<script>alert" not in text and "\u202e" not in text and "\x1b" not in text
+
+
+def test_pages_have_names_that_no_file_system_confuses() -> None:
+    def row(repository: str, digest: str = "sha256:" + "0" * 64) -> ImageRow:
+        return ImageRow(1, repository, digest, None, (), {}, {}, 0, 0, "")
+
+    odd = ["a/b", "a-b", "A/b", "../x", "..", "", "con", "é", "e", "\0", "x" * 400, "x" * 401]
+    made = [site_paths.image_page(row(name)) for name in odd] + [
+        site_paths.image_page(row("a/b", "sha256:" + "1" * 64))
+    ]
+    assert len({name.lower() for name in made}) == len(made)
+    assert all(site_paths.is_ours(name) and len(name) < 100 for name in made)
+    assert not any(
+        map(site_paths.is_ours, ("../x.html", "images/../x.html", "/x.html", ".x.html", "x.txt", "a/b/c.html"))
+    )
+
+
+def test_pages_of_what_is_gone_go_and_nothing_else_does(stored: Stored, tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    old, new = service("old", token(1)), service("new", token(2))
+    write_site(stored.store, stored.sweep("2026-11-23", {"team/a": {"1": old}}), folder, CREATED)
+    (folder / "CNAME").write_text("audit.example.com")
+    (folder / "images" / "logo.html").write_text("theirs")
+    (folder / ".index.html.abcd1234").write_text("half of a page")
+    before = set(files(folder))
+    write_site(stored.store, stored.sweep("2026-11-24", {"team/a": {"1": new}}), folder, CREATED)
+    after = set(files(folder))
+    assert {name.split("/")[0] for name in before - after} == {"images", "secrets", ".index.html.abcd1234"}
+    assert len(before - after) == 3 and len(after - before) == 2
+    assert {"CNAME", "images/logo.html"} <= after
+
+
+def test_a_folder_of_other_people_is_refused_and_left_alone(stored: Stored, tmp_path: Path) -> None:
+    sweep = stored.sweep("2026-11-24", {"a": {"1": service("a", token(1))}})
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "index.html").write_text("theirs")
+    with pytest.raises(UsageError, match="did not write"):
+        check(theirs)
+    with pytest.raises(UsageError, match="did not write"):
+        write_site(stored.store, sweep, theirs, CREATED)
+    assert files(theirs) == {"index.html": b"theirs"}
+    ours = tmp_path / "ours"
+    write_site(stored.store, sweep, ours, CREATED)
+    later = stored.sweep("2026-11-25", {"b": {"1": service("b", token(2))}})
+    page = site_paths.image_page(queries.images(stored.store, later.id)[0])
+    (ours / page).write_text("theirs")
+    with pytest.raises(UsageError, match=page):
+        write_site(stored.store, later, ours, CREATED)
+
+
+def test_a_list_of_files_that_somebody_changed_removes_nothing(stored: Stored, tmp_path: Path) -> None:
+    sweep = stored.sweep("2026-11-24", {"a": {"1": service("a")}})
+    write_site(stored.store, sweep, tmp_path / "site", CREATED)
+    outside = tmp_path / "outside.html"
+    outside.write_text("theirs")
+    for text in ('{"schema": "image-audit-site/1", "files": ["../outside.html"]}', "[]", "{", '{"schema": 1}'):
+        (tmp_path / "site" / site.MANIFEST).write_text(text)
+        with pytest.raises(UsageError, match="damaged"):
+            write_site(stored.store, sweep, tmp_path / "site", CREATED)
+    assert outside.exists()
+
+
+def test_a_run_that_is_killed_leaves_whole_pages_that_the_next_one_knows(tmp_path: Path) -> None:
+    def half() -> None:
+        with site.opened(tmp_path / "site", ["index.html", "images/a.html"]) as out:
+            out.write("images/a.html", "a")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        half()
+    with site.opened(tmp_path / "site", ["index.html"]) as out:
+        out.write("index.html", "index")
+    assert set(files(tmp_path / "site")) == {"index.html", site.MANIFEST}
+
+
+def test_a_registry_without_findings_or_images_has_its_pages(stored: Stored, tmp_path: Path) -> None:
+    for day, content in (("2026-11-23", {"a": {"1": service("a")}}), ("2026-11-24", {})):
+        write_site(stored.store, stored.sweep(day, content), tmp_path / "site", CREATED)
+        text = (tmp_path / "site" / "index.html").read_text()
+        assert ("No secrets found" if content else "No images: nothing was audited") in text
+        assert "No layer brings a secret in" in (tmp_path / "site" / "layers.html").read_text()
+
+
+@pytest.mark.registry
+def test_a_later_sweep_of_a_part_takes_nothing_from_the_pages_of_all(
+    sweeps: Sweeps, address: str, tmp_path: Path
+) -> None:
+    remote = Remote(address)
+    for name in ("team/a", "team/b"):
+        remote.push(name, "1", application(0, name[-1], token(1)))
+    sweeps(address)
+    whole = queries.last_sweep(sweeps.store, address)
+    assert whole is not None
+    write_site(sweeps.store, whole, tmp_path / "before", CREATED)
+    sweeps(address, repos=("team/a",))
+    last = queries.last_sweep(sweeps.store, address)
+    assert last == whole
+    write_site(sweeps.store, last, tmp_path / "after", CREATED)
+    before, after = files(tmp_path / "before"), files(tmp_path / "after")
+    stamp = re.compile(rb"\d{4}-\d{2}-\d{2}(T| )\d{2}:\d{2}(:\d{2}Z)?")
+    assert {k: stamp.sub(b"", v) for k, v in before.items()} == {k: stamp.sub(b"", v) for k, v in after.items()}
+    part = queries.sweeps(sweeps.store)[-1]
+    write_site(sweeps.store, part, tmp_path / "part", CREATED)
+    assert "<code>--repos team/a</code>" in (tmp_path / "part" / "index.html").read_text()
+    assert queries.alike(sweeps.store, part) == [part]
+
+
+def row(number: int, **counts: int) -> SweepRow:
+    time = f"2026-11-24T{number % 24:02}:00:00Z"
+    zero = dict.fromkeys((*map(str, Severity), "new", "gone"), 0)
+    return SweepRow(number, REGISTRY, time, time, {**zero, **counts})
+
+
+def test_a_trend_stacks_severities_to_scale_and_shows_the_last_sweeps() -> None:
+    chart = charts.open_findings([row(1, critical=1, low=3), row(2), row(3, high=2)])
+    assert chart.ticks == ((0.0, 4), (75.0, 2), (150.0, 0))
+    assert [[(bar.kind, bar.y, bar.height) for bar in column.bars] for column in chart.columns] == [
+        [("critical", 112.5, 37.5), ("low", 0.0, 112.5)], [], [("high", 75.0, 75.0)],
+    ]  # fmt: skip
+    assert chart.columns[0].text == "2026-11-24 01:00: 1 critical, 3 low"
+    many = charts.open_findings([row(number, low=number) for number in range(500)])
+    assert (len(many.columns), many.left_out) == (charts.MOST_COLUMNS, 380)
+    assert many.columns[-1].x + many.width <= 100
+
+
+def test_new_stands_above_the_line_and_gone_below() -> None:
+    chart = charts.new_and_gone([row(1, new=3), row(2, new=1, gone=2)])
+    assert chart.ticks == ((0.0, 4), (100.0, 0), (150.0, 2))
+    bars = [(bar.kind, bar.y, bar.height) for bar in chart.columns[1].bars]
+    assert bars == [("new", 75.0, 25.0), ("gone", 100.0, 50.0)]
+    nothing = charts.new_and_gone([])
+    assert nothing.columns == () and nothing.ticks == ((0.0, 1), (150.0, 0))
+
+
+def test_the_command_line_makes_it_from_the_store_and_names_the_pages(story_site: Site, cli: Cli) -> None:
+    store = ("--store", str(story_site.store))
+    made = cli("registry", "report", *store, "--report", "site", "--format", "json")
+    assert made.status == 0, made.err
+    pages = [image["report"] for image in made.json["images"]]
+    assert len(set(pages)) == 8 and all((cli.folder / "site" / page).is_file() for page in pages)
+    again = cli("registry", "report", REGISTRY, *store, "--report", "site", "--quiet")
+    assert (again.status, again.out, again.err) == (0, "", "")
+    (cli.folder / "theirs").mkdir()
+    (cli.folder / "theirs" / "x").touch()
+    for arguments, words in (
+        (("--report", "theirs"), "did not write"),
+        (("--report", "theirs/x"), "can't be"),
+        (("other.example.com",), f"no finished sweep of other.example.com; it knows {REGISTRY}"),
+    ):
+        failed = cli("registry", "report", *store, *arguments)
+        assert failed.status == 2 and words in failed.err and failed.err.count("\n") == 1
+    assert "holds no finished sweep" in cli("registry", "report", "--store", "sqlite:///empty.sqlite").err

@@ -1,0 +1,228 @@
+"""Sweeps whose layers are read by a Dask cluster: a real scheduler, real workers, and some that die."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from auditor.core.errors import EngineError
+from auditor.core.progress import Silent
+from auditor.fleet.dashboard import output
+from auditor.fleet.execution.dask_engine import DaskEngine
+from auditor.fleet.execution.dask_worker import Credentials, Versions
+from auditor.fleet.execution.engine import Source
+from auditor.fleet.execution.sweep import Sweeper
+from auditor.fleet.store import queries
+from auditor.fleet.store.database import Store
+from auditor.registry.authentication import Login
+from tests.conftest import Cli
+from tests.fleet.cluster import Cluster
+from tests.fleet.conftest import Sweeps, without_times
+from tests.fleet.planted import Content, Remote, application
+from tests.fleet.proxy import Proxy
+from tests.images import token
+
+pytestmark = pytest.mark.registry
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, environment: dict[str, str]) -> Iterator[Cluster]:
+    made = Cluster(tmp_path, environment)
+    yield made
+    made.close()
+
+
+def engine_of(sweeps: Sweeps, cluster: Cluster, source: Source, parallel: int = 8) -> DaskEngine:
+    return DaskEngine(
+        cluster.address, source, sweeps.scanner.ruleset, sweeps.store.key,
+        name="test", parallel=parallel, progress=Silent(),
+    )  # fmt: skip
+
+
+def swept(sweeps: Sweeps, cluster: Cluster, registry: str) -> dict[str, Any]:
+    order = sweeps.order(registry)
+    with closing(engine_of(sweeps, cluster, order.source)) as engine:
+        number = Sweeper(sweeps.store, sweeps.scanner, engine, order, order.source.client()).run()
+    row = next(row for row in queries.sweeps(sweeps.store) if row.id == number)
+    return output.document(sweeps.store, row, lambda _: None)
+
+
+def test_the_result_is_that_of_this_machine_though_a_worker_is_killed(
+    sweeps_in: Sweeps, tmp_path: Path, cluster: Cluster, filled: tuple[str, Content], proxy_to: Callable[[str], Proxy],
+) -> None:  # fmt: skip
+    cluster.add_worker(), cluster.add_worker()
+    cluster.wait_for(2)
+    proxy = proxy_to(filled[0])
+    proxy.delay_s = 0.1
+    killed: list[str] = []
+
+    def kill() -> None:
+        killed.append(cluster.kill_one_at_work(lambda: sum(proxy.blobs[name] for name in filled[1].layers) > 4))
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    remote = swept(sweeps_in, cluster, proxy.address)
+    killer.join()
+    assert killed and set(proxy.blobs) >= set(filled[1].layers)
+    with closing(Store(f"sqlite:///{tmp_path}/local.sqlite")) as store:
+        local = Sweeps(store, sweeps_in.scanner)(filled[0])
+    assert remote["failed"] == [] and without_times(remote) == without_times(local)
+    assert remote["layers"]["read"] == len(filled[1].layers)
+
+
+def test_the_command_sweeps_with_workers_that_have_the_login_and_show_it_nowhere(
+    cluster: Cluster, cli: Cli, tmp_path: Path, start_registry: Any
+) -> None:
+    users = tmp_path / "users"
+    users.write_bytes(
+        subprocess.run(["htpasswd", "-Bbn", "auditor", "p4ss-of-the-test"], capture_output=True, check=True).stdout
+    )
+    host = start_registry(f"auth: {{htpasswd: {{realm: test, path: {users}}}}}\n")
+    session = requests.Session()
+    session.auth = ("auditor", "p4ss-of-the-test")
+    secret = token(401)
+    Remote(host, session).push("team/app", "1", application(0, "app", secret))
+    folder = Path(cli.environment["DOCKER_CONFIG"])
+    cluster.add_worker()
+    cluster.wait_for(1)
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(f'{{"auths": {{"{host}": {{"auth": "{basic()}"}}}}}}')
+    (tmp_path / "rules.yaml").write_text(
+        "- {id: own-rule, name: Own, provider: own, severity: low, confidence: high, pattern: '\\bthis is app\\b', "
+        "keywords: [this is], examples: ['this is app'], counterexamples: ['this is apple']}\n"
+    )
+    done = cli(
+        "registry", "scan", host, "--engine", "dask", "--scheduler", cluster.address, "--store",
+        f"sqlite:///{tmp_path}/store.sqlite", "--format", "json", "--rules", tmp_path / "rules.yaml",
+        "--fail-on", "critical",
+    )  # fmt: skip
+    assert done.status == 1 and done.err == "", done.err
+    (image,) = done.json["images"]
+    assert image["by_severity"] == {"critical": 1, "low": 1}
+    cluster.close()
+    said = cluster.log
+    assert "'plugin': b" in said and "Message from" in said  # it did say all it can
+    assert not [word for word in ("p4ss-of-the-test", basic(), secret) if word in said]
+
+
+def test_the_rate_is_that_of_the_sweep_and_all_workers_together(
+    sweeps: Sweeps, cluster: Cluster, address: str, proxy_to: Callable[[str], Proxy]
+) -> None:
+    """It takes at least as long as the rate says: the workers that join later do not add to it."""
+    remote = Remote(address)
+    for number in range(8):
+        remote.push("team/app", str(number), application(number, f"app{number}", None))
+    cluster.add_worker()
+    cluster.wait_for(1)
+    proxy = proxy_to(address)
+    order = sweeps.order(proxy.address, rate=8)
+    with closing(engine_of(sweeps, cluster, order.source)) as engine:
+        cluster.add_worker(), cluster.add_worker()
+        cluster.wait_for(3)
+        began = time.monotonic()
+        Sweeper(sweeps.store, sweeps.scanner, engine, order, order.source.client(rate=engine.rate)).run()
+        took_s = time.monotonic() - began
+    asked = sum(proxy.asked.values())
+    assert asked > 30 and took_s >= (asked - 1) / 8
+
+
+def basic() -> str:
+    import base64
+
+    return base64.b64encode(b"auditor:p4ss-of-the-test").decode()
+
+
+def test_credentials_show_nothing_of_what_they_hold() -> None:
+    held = Credentials(Login("auditor", "p4ss-of-the-test"), b"key-of-the-test")
+    assert repr(held) == str(held) == f"{held}" == "Credentials()"
+
+
+@pytest.mark.parametrize(
+    ("prelude", "reason"),
+    [
+        ("import auditor; auditor.__version__ = '0.0.1'", "has image-audit 0.0.1, not "),
+        ("import sys; sys.modules['auditor.fleet'] = None", "can't run image-audit ("),
+        ("import auditor.fleet.execution.engine as e; e.made_by = lambda: 'f' * 64", "has code ffffffffffff, not "),
+        ("from auditor.store import keys; keys.version_of = lambda _: '0.0.1'", ", hyperscan 0.0.1, not "),
+    ],
+    ids=["version", "missing", "code", "libraries"],
+)
+def test_a_worker_that_is_not_as_it_must_be_says_why(
+    sweeps: Sweeps, cluster: Cluster, prelude: str, reason: str
+) -> None:
+    cluster.add_worker(prelude)
+    cluster.wait_for(1)
+    with pytest.raises(EngineError, match=r"^worker tcp://.*install the same image-audit there as here$") as caught:
+        engine_of(sweeps, cluster, Source("127.0.0.1:1"))
+    assert reason in str(caught.value)
+
+
+def test_a_worker_that_joins_later_and_is_not_fit_says_so_for_its_layers(
+    sweeps: Sweeps, cluster: Cluster, filled: tuple[str, Content]
+) -> None:
+    cluster.add_worker()
+    cluster.wait_for(1)
+    order = sweeps.order(filled[0])
+    with closing(engine_of(sweeps, cluster, order.source)) as engine:
+        cluster.add_worker("import auditor; auditor.__version__ = '0.0.1'")
+        cluster.wait_for(2)
+        number = Sweeper(sweeps.store, sweeps.scanner, engine, order, order.source.client()).run()
+    reasons = [reason for _, reason in queries.failures(sweeps.store, number)]
+    assert reasons and all("has image-audit 0.0.1, not " in reason for reason in reasons)
+    cluster.close()
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "reason"),
+    [
+        ("tcp://127.0.0.1:1", "no Dask scheduler answers there"),
+        ("foo://127.0.0.1:1", "unknown address scheme 'foo'"),
+        ("tls://127.0.0.1:1", "TLS expects a `ssl_context`"),
+    ],
+)
+def test_where_no_scheduler_can_be_reached_one_line_says_so(
+    cli: Cli, tmp_path: Path, address: str, scheduler: str, reason: str
+) -> None:
+    done = cli(
+        "registry", "scan", address, "--engine", "dask", "--scheduler", scheduler, "--store",
+        f"sqlite:///{tmp_path}/store.sqlite",
+    )  # fmt: skip
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert done.err.startswith(f"image-audit: --scheduler {scheduler}: {reason}")
+
+
+def test_differences_are_named() -> None:
+    here = Versions("0.2.0", "a" * 12, "sha256:" + "b" * 12, "little", (("cpython", "3.12"), ("py7zr", "1")))
+    there = Versions("0.2.0", "c" * 12, "sha256:" + "b" * 12, "little", (("cpython", "3.11"), ("py7zr", "1")))
+    assert there.differences(here) == f"code {'c' * 12}, not {'a' * 12}, cpython 3.11, not 3.12"
+    assert here.differences(here) == ""
+
+
+def test_a_scheduler_that_is_lost_ends_the_sweep_and_the_next_one_goes_on(
+    sweeps: Sweeps, cluster: Cluster, filled: tuple[str, Content], proxy_to: Callable[[str], Proxy]
+) -> None:
+    cluster.add_worker()
+    cluster.wait_for(1)
+    proxy = proxy_to(filled[0])
+    proxy.delay_s = 0.1
+    killer = threading.Thread(target=lambda: wait_and(lambda: sum(proxy.blobs.values()) > 60, cluster.close))
+    killer.start()
+    with pytest.raises(EngineError, match=f"^--scheduler {cluster.address}: the connection is lost$"):
+        swept(sweeps, cluster, proxy.address)
+    killer.join()
+    proxy.delay_s = 0
+    assert len(sweeps(proxy.address)["images"]) == 40
+
+
+def wait_and(is_time: Callable[[], bool], act: Callable[[], None]) -> None:
+    while not is_time():
+        time.sleep(0.01)
+    act()

@@ -1,0 +1,37 @@
+"""The pages of a watch for monitoring: where they are served."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+
+import pytest
+
+from auditor.core.errors import UsageError
+from auditor.fleet.service import health
+
+PAGES = {"/healthz": lambda: health.health(failing=None)}
+
+
+def test_it_answers_on_ipv6_too_and_knows_two_pages() -> None:
+    with health.served(health.parse_address("[::1]:0"), PAGES) as address:
+        assert address.startswith("[::1]:")
+        assert urllib.request.urlopen(f"http://{address}/healthz").status == 200
+        with pytest.raises(urllib.error.HTTPError, match="404") as caught:
+            urllib.request.urlopen(f"http://{address}/")
+        caught.value.close()
+
+
+@pytest.mark.parametrize("text", ["9464", "localhost", "127.0.0.1:", "127.0.0.1:99999", ":9464"])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^--listen .*: want HOST:PORT"):
+        health.parse_address(text)
+
+
+def test_a_port_that_is_taken_is_one_line() -> None:
+    with (
+        health.served(("127.0.0.1", 0), {}) as address,
+        pytest.raises(UsageError, match=f"^--listen {address}: Address already in use$"),
+        health.served(health.parse_address(address), {}),
+    ):
+        pass

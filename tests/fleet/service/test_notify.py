@@ -1,0 +1,127 @@
+"""Messages about what is new: to a real webhook on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auditor.core.errors import UsageError
+from auditor.core.finding import Severity
+from auditor.fleet.service.notify import News, Notifier, message
+from auditor.fleet.store import queries
+from auditor.fleet.store.rows import SweepRow
+from tests.conftest import Cli
+from tests.fleet.conftest import Sweeps
+from tests.fleet.planted import Remote, application
+from tests.fleet.receiver import Receiver
+from tests.images import image, layer, token
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    yield made
+    made.close()
+
+
+def sweep(sweeps: Sweeps, address: str) -> SweepRow:
+    sweeps(address)
+    found = queries.last_sweep(sweeps.store)
+    assert found is not None
+    return found
+
+
+@pytest.mark.registry
+class TestSweeps:
+    def test_a_new_finding_is_told_once(self, sweeps: Sweeps, address: str, receiver: Receiver) -> None:
+        remote, notifier = Remote(address), Notifier([receiver.url])
+        remote.push("team/app", "1", application(0, "app", token(1)))
+        assert notifier.tell(sweeps.store, sweep(sweeps, address)) == []
+        (first,) = receiver.messages
+        assert first["title"] == f"image-audit: 1 new secret in {address}" and first["type"] == "warning"
+        assert first["message"] == "critical: github-pat in team/app:1, /app/.env:1 (deleted)"
+        assert notifier.tell(sweeps.store, sweep(sweeps, address)) == [] and len(receiver.messages) == 1
+        remote.push("team/app", "2", application(0, "app2", token(2), hidden=False))
+        notifier.tell(sweeps.store, sweep(sweeps, address))
+        _, second = receiver.messages
+        assert second["message"] == "critical: github-pat in team/app:2, /app/.env:1 (present)"
+
+    def test_another_process_tells_no_finding_again(self, sweeps: Sweeps, address: str, receiver: Receiver) -> None:
+        Remote(address).push("team/app", "1", application(0, "app", token(1)))
+        for _ in range(2):
+            Notifier([receiver.url]).tell(sweeps.store, sweep(sweeps, address))
+        assert len(receiver.messages) == 1
+
+    def test_where_nothing_is_new_nothing_is_sent(self, sweeps: Sweeps, address: str, receiver: Receiver) -> None:
+        Remote(address).push("team/app", "1", application(0, "app", None))
+        assert Notifier([receiver.url]).tell(sweeps.store, sweep(sweeps, address)) == []
+        assert receiver.messages == []
+
+    def test_a_receiver_that_fails_is_told_later(self, sweeps: Sweeps, address: str, receiver: Receiver) -> None:
+        Remote(address).push("team/app", "1", application(0, "app", token(1)))
+        other = "http://127.0.0.1:1/token-in-the-url"
+        notifier, receiver.status = Notifier([receiver.url, other]), 500
+        first, second = notifier.tell(sweeps.store, sweep(sweeps, address))
+        assert first == "--notify, URL 1 (JSON) did not take the message of 1 new secret"
+        assert second.startswith("--notify, URL 2 (JSON) did not take") and "token-in" not in second
+        assert receiver.refused == 3, "tries of one message"
+        receiver.status = 200
+        (only,) = notifier.tell(sweeps.store, sweep(sweeps, address))
+        assert "URL 2" in only and [item["title"] for item in receiver.messages] == [
+            f"image-audit: 1 new secret in {address}"
+        ]
+
+    def test_one_secret_in_many_images_is_one_line(self, sweeps: Sweeps, address: str, receiver: Receiver) -> None:
+        remote = Remote(address)
+        for name in ("a", "b", "c"):
+            remote.push(f"team/{name}", "1", application(0, name, token(1)))
+        Notifier([receiver.url]).tell(sweeps.store, sweep(sweeps, address))
+        assert receiver.messages[0]["message"] == ("critical: github-pat in team/a:1 and 2 more, /app/.env:1 (deleted)")
+
+    def test_neither_a_secret_nor_markup_gets_into_a_chat(
+        self, sweeps: Sweeps, address: str, receiver: Receiver
+    ) -> None:
+        secret = token(1)
+        path = "app/<!channel> @everyone [x](http:/\u202e)\n`.env"
+        Remote(address).push("team/app", "1", image(layer({path: f"T={secret}\n"})))
+        Notifier([receiver.url]).tell(sweeps.store, sweep(sweeps, address))
+        (sent,) = receiver.messages
+        assert "?everyone" in sent["message"] and not set("<>@[]`\n\u202e") & set(sent["message"])
+        assert secret[-4:] not in str(sent) and secret[4:12] not in str(sent)
+
+    def test_the_command_warns_of_a_receiver_that_fails(
+        self, cli: Cli, address: str, receiver: Receiver, tmp_path: Path
+    ) -> None:
+        Remote(address).push("team/app", "1", application(0, "app", token(1)))
+        given: tuple[Any, ...] = (
+            "registry", "scan", address, "--store", f"sqlite:///{tmp_path}/s.sqlite", "--fail-on", "never"
+        )  # fmt: skip
+        done = cli(*given, "-q", "--notify", "http://127.0.0.1:1/")
+        assert done.status == 0
+        assert done.err == "image-audit: --notify, URL 1 (JSON) did not take the message of 1 new secret\n"
+        Remote(address).push("team/app", "2", application(0, "app2", token(2)))
+        done = cli(*given, "-q", IMAGE_AUDIT_NOTIFY=f"{receiver.url}?id=7")
+        assert (done.status, done.err, len(receiver.messages), receiver.paths) == (0, "", 1, ["/hook?id=7"])
+
+
+def test_a_long_message_is_cut_and_says_so() -> None:
+    found = [News(Severity.HIGH, "own-rule", "present", f"/{number}", "app:1", 1) for number in range(50)]
+    title, body = message("registry.example.com", found)
+    assert title == "image-audit: 50 new secrets in registry.example.com"
+    assert len(body.splitlines()) == 21 and body.endswith("\nand 30 more")
+
+
+@pytest.mark.parametrize("url", ["gopher://token-of-a-chat", "https://", "http://host:99999/", "token-of-a-chat", ""])
+def test_a_url_that_nobody_knows_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(UsageError, match=r"^--notify, URL 1 \(.*\): want an https webhook, or a URL") as caught:
+        Notifier([url])
+    assert "of-a-chat" not in str(caught.value)
+
+
+def test_chats_are_known_by_their_own_webhooks() -> None:
+    url = f"https://hooks.slack.com/services/T{'1' * 8}/B{'2' * 8}/{'x' * 24}"
+    (receiver,) = Notifier([url])._receivers
+    assert receiver.name == "--notify, URL 1 (Slack)"
