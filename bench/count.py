@@ -17,9 +17,9 @@ from types import FrameType
 
 from auditor.detect.builtin_rules import shipped_rules
 from auditor.detect.detect_secrets_plugins import plugin_rules
-from auditor.detect.engines import Pass
 from auditor.detect.hits import Hits
 from auditor.detect.rules import Ruleset, select
+from auditor.detect.vectorscan import VectorscanDatabase
 from auditor.scan import Scanner
 from tests.images import gzipped, layer
 
@@ -30,9 +30,9 @@ _FILES = 300
 def counted(ruleset: Ruleset, cache: Path | None = None) -> dict[str, int]:
     """Scan the layer and return the counts."""
     counts: Counter[str] = Counter()
-    search = Pass.scan
+    search = VectorscanDatabase.scan
 
-    def scan(self: Pass, block: memoryview | bytes, most: int) -> Hits:
+    def scan(self: VectorscanDatabase, block: memoryview | bytes, most: int) -> Hits:
         hits = search(self, block, most)
         counts[f"bytes searched for {names.get(id(self), 'paths')}"] += len(block)
         counts["raw hits"] += len(hits)
@@ -42,16 +42,16 @@ def counted(ruleset: Ruleset, cache: Path | None = None) -> dict[str, int]:
         counts["calls"] += event == "call"
 
     scanner = Scanner(ruleset, 1, cache=cache)
-    names = {id(scanner._matcher._everywhere): "tokens", id(scanner._matcher._in_text): "words"}
+    names = {id(scanner._matcher._token_rules): "tokens", id(scanner._matcher._keyword_rules): "words"}
     data = layer(_content())
     scanner.scan_layer(io.BytesIO(data), "warm")  # compiles what hits first
-    Pass.scan = scan  # type: ignore[method-assign]
+    VectorscanDatabase.scan = scan  # type: ignore[method-assign]
     sys.setprofile(called)
     try:
         scanner.scan_layer(io.BytesIO(data), "layer")
     finally:
         sys.setprofile(None)
-        Pass.scan = search  # type: ignore[method-assign]
+        VectorscanDatabase.scan = search  # type: ignore[method-assign]
         scanner.close()
     counts["calls a file"] = counts.pop("calls") // _FILES
     return dict(sorted(counts.items()))

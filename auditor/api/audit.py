@@ -171,7 +171,7 @@ def run(
     )
     whole, verify = options.get("show_secrets", False), options.get("verify", False)
     with (
-        resolve.scanner(rules, options.get("jobs"), note, progress, cache=cache, limits=limits) as scanner,
+        resolve.scanner(rules, options.get("jobs"), progress, cache=cache, limits=limits) as scanner,
         resolve.layer_store(cache if options.get("cache", True) else None, note, options.get("cache_size")) as store,
     ):
         records = Records(scanner, store, whole=whole or verify)

@@ -65,7 +65,7 @@ def command(file: Path, form: str, outputs: tuple[Path, ...], context: Path | No
     only, without = frozenset(given["only_rules"]), frozenset((*settings.exclude.rules, *given["exclude_rules"]))
     parsed, files = read_dockerfile(file), open_context(file, context)
     rules = _detection(resolve.ruleset(settings, given["extra_rules"]), only, without)
-    with resolve.scanner(rules, 1, options.warn, cache=resolve.cache(given["cache_dir"])) as scanner:
+    with resolve.scanner(rules, 1, cache=resolve.cache(given["cache_dir"])) as scanner:
         problems = chosen(check(parsed, scanner, files), only & OWN, without)
     if files.cut:
         options.warn(f"{file}: the context has more than {MAX_FILES} files; the rest was not looked at")

@@ -82,7 +82,7 @@ def command(target: str, **given: Any) -> int:
         rules = resolve.ruleset(settings, cache=cache)
         judge = _judge(settings, given["fail_on"])
         with (
-            resolve.scanner(rules, given["jobs"], options.warn, shown, cache=cache, limits=limits) as scanner,
+            resolve.scanner(rules, given["jobs"], shown, cache=cache, limits=limits) as scanner,
             resolve.layer_store(cache, options.warn) as store,
         ):
             text, verdict = _deliver(job, scanner, given, store, judge)

@@ -90,7 +90,7 @@ def _run(settings: Settings) -> Result:
     rules = resolve.ruleset(settings, cache=cache)
     with (
         progress(quiet=False, verbose=False) as shown,
-        resolve.scanner(rules, None, options.warn, shown, cache=cache, limits=resolve.limits(settings)) as scanner,
+        resolve.scanner(rules, None, shown, cache=cache, limits=resolve.limits(settings)) as scanner,
         resolve.layer_store(cache, options.warn) as store,
     ):
         result = audit_all(settings, scanner, request, store)

@@ -73,7 +73,7 @@ class Setup:
         client.reach()  # of a registry that is down one hears at once: rules may take a while to compile
         with (
             resolve.scanner(
-                self.rules, self.given["jobs"], options.warn, progress, cache=cache, limits=self.order.source.limits
+                self.rules, self.given["jobs"], progress, cache=cache, limits=self.order.source.limits
             ) as scanner,
             _engine(self.given, self.order, self.store, scanner, client) as (engine, own),
         ):

@@ -160,18 +160,14 @@ def cache(folder: Path | None) -> Path:
 def scanner(
     rules: Ruleset,
     count: int | None,
-    say: Say,
     progress: Progress | None = None,
     *,
     cache: Path | None = None,
     limits: Limits = DEFAULT,
 ) -> Iterator[Scanner]:
-    """Open a scanner with `count` threads, None: one a core; say so where it is a slow one."""
-    from auditor.detect.engines import IS_FAST, SLOW
+    """Open a scanner with `count` threads, None: one a core."""
     from auditor.scan import Scanner
 
-    if not IS_FAST:
-        say(SLOW)
     with closing(Scanner(rules, jobs(count), progress, cache=cache, limits=limits)) as opened:
         yield opened
 

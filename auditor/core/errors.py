@@ -4,6 +4,7 @@ AuditError                 one line for the user; the command line ends with exi
 ├── UsageError             an option, a target or a reference that makes no sense
 ├── ConfigError            .image-audit.yaml, a baseline
 ├── DockerfileError        a Dockerfile, or its .dockerignore, that can't be read
+├── MissingLibrary         a library that the command needs is not installed
 ├── RuleError              a rule that is malformed or does not hold its own examples
 ├── ImageError             the image can't be read
 │   ├── NotAnImage         the bytes are something else
@@ -73,6 +74,10 @@ class ConfigError(AuditError):
 
 class DockerfileError(AuditError):
     """A Dockerfile, or its .dockerignore, that can't be read."""
+
+
+class MissingLibrary(AuditError):
+    """A library that the command needs is not installed, or can't be loaded."""
 
 
 class RuleError(AuditError):

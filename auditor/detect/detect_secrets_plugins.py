@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 _PREFIX = "detect-secrets-"
 _MAX_LINE = 1000
 """Characters of a line that a plugin sees: its own expressions backtrack on longer ones."""
-MAX_BLANKS = 40
-"""Blanks in a row over which the Python matcher follows an expression."""
 _BLANKS = re.compile(r"(\s{8})\s+")
 """Of blanks in a row a plugin sees eight: it tries each split of them among three repeats."""
 

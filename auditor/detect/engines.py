@@ -1,27 +1,59 @@
-"""Who searches for expressions: Vectorscan, or Python, where it can't be had or IMAGE_AUDIT_MATCHER=python says so.
-
-Both have the same `Pass` and `loaded`. `MADE_BY` names the Vectorscan that made what is kept; None: nothing is kept.
-"""
+"""Table of matching engines: libraries that search a block of bytes for many expressions in one pass."""
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-SLOW = "without hyperscan secrets are looked for in Python: the same ones are found, many times more slowly"
-"""What the user should know where not IS_FAST."""
+from auditor.core.errors import MissingLibrary
+from auditor.detect import vectorscan
+from auditor.detect.hits import Expression, Hits
 
-if TYPE_CHECKING:
-    from auditor.detect.vectorscan import MADE_BY, Pass, loaded
 
-    IS_FAST = True
-else:
-    try:
-        if os.environ.get("IMAGE_AUDIT_MATCHER") == "python":
-            raise ImportError
-        from auditor.detect.vectorscan import MADE_BY, Pass, loaded
-    except ImportError:
-        from auditor.detect.python_matcher import MADE_BY, Pass, loaded
-    IS_FAST = MADE_BY is not None
+class PatternDatabase(Protocol):
+    """Expressions compiled for one engine. Threads may share it."""
 
-__all__ = ["IS_FAST", "MADE_BY", "SLOW", "Pass", "loaded"]
+    def scan(self, block: memoryview | bytes, most: int) -> Hits:
+        """Return every hit in a block: each end of each match. Beyond `most` of one rule they are thinned."""
+        ...
+
+    def dump(self) -> bytes:
+        """Serialize for `MatchingEngine.load`; dumps may be joined."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MatchingEngine:
+    """One engine: how to compile expressions, and how to load dumps of an earlier run.
+
+    `compile` raises ValueError on an expression that the engine refuses, `load` on dumps of another version or CPU.
+    `missing` is the reason why the engine can't be used on this machine, None where it can.
+    """
+
+    name: str
+    compile: Callable[[Sequence[Expression]], PatternDatabase]
+    load: Callable[[bytes], Sequence[PatternDatabase]]
+    missing: str | None = None
+
+
+MATCHING_ENGINES = (
+    MatchingEngine(
+        "vectorscan",
+        compile=vectorscan.VectorscanDatabase.compile,
+        load=vectorscan.load_databases,
+        missing=vectorscan.MISSING,
+    ),
+)
+"""Engines in the order of preference."""
+
+
+def matching_engine() -> MatchingEngine:
+    """Return the first engine that this machine can use. Raises MissingLibrary."""
+    for engine in MATCHING_ENGINES:
+        if engine.missing is None:
+            return engine
+    raise MissingLibrary(
+        f"{MATCHING_ENGINES[0].missing}. The rules need it. Install it with `pip install hyperscan`; it has wheels for "
+        "CPython 3.11 to 3.14 on Linux and macOS, x86-64 and arm64. Elsewhere, use the container image of image-audit."
+    )

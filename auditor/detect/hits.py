@@ -1,4 +1,4 @@
-"""Raw hits: what a search for expressions returns, whoever searches."""
+"""Raw hits of a matching engine, and the limit on their number."""
 
 from __future__ import annotations
 
@@ -6,25 +6,37 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from typing import NamedTuple
 
 from auditor.core.limits import Limits, named
 
 Hits = list[tuple[int, int]]
 """(rule number, end) for each raw hit, in the order of their ends."""
 
-Row = tuple[int, bytes, int]
-"""The number of a rule, one of its expressions, and that expression's flags."""
+
+class Expression(NamedTuple):
+    """One expression for a matching engine: the number of its rule, the pattern, flags."""
+
+    rule: int
+    pattern: bytes
+    flags: int = 0
+
 
 CASELESS, MULTILINE = 1, 4
-"""Flags, with the values that Vectorscan gives them."""
+"""Flags of an expression, with Vectorscan's values."""
 
 SPARSE = 256
-"""Beyond the limit `raw-hits` one hit of a rule in so many bytes is kept, or a run of one letter would take gigabytes.
-Hits that lie close are confirmed together, so that a match between two of them is seen."""
+"""Minimum distance, in bytes, of two hits of one rule beyond the limit `raw-hits`.
+
+Without it a run of one letter would take gigabytes. Hits this close are confirmed together, so no match is lost.
+"""
 
 
 def kept_in(found: Hits, most: int) -> Callable[[int, int], None]:
-    """Return what adds the hits of a block, which come in the order of their ends, as far as they are kept."""
+    """Return a function that appends hits of a block to `found`, in the order of their ends.
+
+    Beyond `most` of one rule, hits closer than SPARSE are dropped.
+    """
     counts, last = dict[int, int](), dict[int, int]()
 
     def add(rule: int, end: int) -> None:
@@ -39,21 +51,21 @@ def kept_in(found: Hits, most: int) -> Callable[[int, int], None]:
 
 
 def thinned(hits: Hits, most: int) -> list[int]:
-    """Return the numbers of the rules that have so many hits in a block that not all of them were kept."""
+    """Return the numbers of the rules with at least `most` hits in a block, of which some were dropped."""
     if len(hits) < most:
         return []
     return sorted(rule for rule, count in Counter(rule for rule, _ in hits).items() if count >= most)
 
 
 def too_many(rule: str, limits: Limits) -> str:
-    """Return what is said of a rule, named by its id, of whose hits not all are looked at."""
-    return f"{limits.raw_hits} raw hits of {rule} or more; not all were looked at {named('raw-hits')}"
+    """Return the reason in the report for hits of a rule that were not all confirmed."""
+    return f"{limits.raw_hits} or more raw hits of rule {rule}; not all were confirmed {named('raw-hits')}"
 
 
 def joined_hits(scan: Callable[[bytes | memoryview], Hits], pieces: Sequence[bytes | memoryview]) -> list[Hits]:
-    """Search several pieces in one go, as lines of one block, and return the hits of each.
+    """Search several pieces, joined by line breaks, in one call, and return the hits of each.
 
-    A call costs as much as some kilobytes do, and waits for the interpreter lock when it is back.
+    A call of the engine costs as much as searching some kilobytes, and then waits for the interpreter lock.
     """
     if len(pieces) == 1:
         return [scan(pieces[0])]

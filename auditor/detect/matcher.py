@@ -1,8 +1,8 @@
-"""Vectorscan passes over a block for all rules: which rule matches, and where the match ends.
+"""Search of a block for all rules: the number of each rule that hits, and the end of the hit.
 
-There are two. Tokens, which say by themselves what they are, are looked for everywhere, at some 3 GB/s a thread. What
-only the words around it make a secret is looked for in text alone: those words are short and common, so that search is
-several times slower, and in a program or a picture they mean nothing.
+Rules are compiled into two databases. Token rules, whose secrets have a shape of their own, search every byte, at some
+3 GB/s a thread. Keyword rules, which go by the words around a secret, search text alone: those words are short and
+common, so that search is several times slower, and in a program or a picture they mean nothing.
 """
 
 from __future__ import annotations
@@ -19,59 +19,63 @@ from auditor.core.errors import RuleError
 from auditor.core.limits import DEFAULT, Limits
 from auditor.core.process import trim_heap
 from auditor.detect.detect_secrets_plugins import plugin_patterns
-from auditor.detect.engines import MADE_BY, Pass, loaded
-from auditor.detect.hits import CASELESS, Hits, Row, joined_hits
-from auditor.detect.path_rules import PathRules, path_rows
+from auditor.detect.engines import MatchingEngine, PatternDatabase, matching_engine
+from auditor.detect.hits import CASELESS, Expression, Hits, joined_hits
+from auditor.detect.path_rules import PathRules, path_expressions
 from auditor.detect.prefilter import Prefilter, prefilter
 from auditor.detect.rules import Rule, Ruleset
 
-_TELLING = 2
-"""A token whose fixed text is shorter is looked for in text alone: so short a text slows all others down."""
+_MIN_LITERAL = 2
+"""A token rule with a shorter literal searches text alone: a literal that short slows down the search of all rules."""
 
 
 class Matcher:
-    """A compiled ruleset. `paths` says where the rules look that look only at certain files.
+    """A compiled ruleset. `paths` selects the rules with `paths` for a file.
 
     `hits` may be called from several threads at once and releases the interpreter lock.
     """
 
     def __init__(self, ruleset: Ruleset, cache: Path | None = None, limits: Limits = DEFAULT) -> None:
-        """Compile, or take what `cache`, a folder, keeps of an earlier run. Raises RuleError."""
-        kept = cache / f"rules-{_key(ruleset)}.vectorscan" if cache and MADE_BY else None
-        passes = _kept(kept) if kept else None
-        if passes is None and MADE_BY:
-            data = _dumped(ruleset)
-            if kept:
-                keep(kept, data)
-            passes = loaded(data)
-        self._everywhere, self._in_text, by_path = passes or _compiled(ruleset)
-        self._most = limits.raw_hits
-        self.paths = PathRules(by_path, limits)
+        """Compile, or load the dump that an earlier run left in the folder `cache`.
 
-    def tokens(self, block: memoryview | bytes) -> Hits:
-        """Return the raw hits of what is looked for everywhere, as `hits` does."""
-        return self._everywhere.scan(block, self._most)
+        Raises RuleError, and MissingLibrary where no matching engine is installed.
+        """
+        engine = matching_engine()
+        cached = cache / f"rules-{_cache_key(ruleset)}.{engine.name}" if cache else None
+        databases = _load(engine, read_kept(cached)) if cached else None
+        if databases is None:
+            data = _compile_and_dump(engine, ruleset)
+            if cached:
+                keep(cached, data)
+            databases = engine.load(data)
+        self._token_rules, self._keyword_rules, globs = databases
+        self._most = limits.raw_hits
+        self.paths = PathRules(globs, limits)
+
+    def token_hits(self, block: memoryview | bytes) -> Hits:
+        """Return the raw hits of token rules."""
+        return self._token_rules.scan(block, self._most)
 
     def hits(self, block: memoryview | bytes, text: Sequence[tuple[int, int]] | None = None) -> Hits:
-        """Return (rule number, end) for each raw hit, of each pass in the order of their ends.
+        """Return the raw hits of token rules, then those of keyword rules, each in the order of their ends.
 
-        `text` are the half-open ranges of the block in which words may tell a secret; without it they may everywhere.
+        `text` are the half-open ranges that keyword rules search; None is the whole block.
         """
-        found = self._everywhere.scan(block, self._most)
+        found = self._token_rules.scan(block, self._most)
         if text is None:
-            return found + self._in_text.scan(block, self._most)
+            return found + self._keyword_rules.scan(block, self._most)
         view = memoryview(block)
         pieces = [view[start:end] for start, end in text]
-        for (start, _), own in zip(text, joined_hits(self._scan_text, pieces), strict=True):
+        for (start, _), own in zip(text, joined_hits(self._keyword_hits, pieces), strict=True):
             found += [(rule, start + end) for rule, end in own]
         return found
 
-    def _scan_text(self, block: memoryview | bytes) -> Hits:
-        return self._in_text.scan(block, self._most)
+    def _keyword_hits(self, block: memoryview | bytes) -> Hits:
+        return self._keyword_rules.scan(block, self._most)
 
 
 def prefilters(rule: Rule) -> list[Prefilter]:
-    """Return what to look for on behalf of a rule: one expression, or one for each of a plugin's."""
+    """Return the expressions that find candidates of a rule: one, or those of a detect-secrets plugin."""
     patterns = [(rule.pattern, 0)] if rule.detector == "rules" else plugin_patterns(rule.id)
     try:
         return [prefilter(pattern, flags) for pattern, flags in patterns]
@@ -79,9 +83,9 @@ def prefilters(rule: Rule) -> list[Prefilter]:
         raise RuleError(f"rule {rule.id}: {exc}") from None
 
 
-def _key(ruleset: Ruleset) -> str:
-    """Name a compiled ruleset: it holds for one version of this program and its libraries, and for one kind of CPU."""
-    made_by = f"{MADE_BY} {cache_keys.RULES.key} {platform.machine()} {_cpu_flags()}"
+def _cache_key(ruleset: Ruleset) -> str:
+    """Return the name of a compiled ruleset: valid for this code, its libraries and this kind of CPU."""
+    made_by = f"{cache_keys.RULES.key} {platform.machine()} {_cpu_flags()}"
     return hashlib.sha256(f"{ruleset.digest} {made_by}".encode()).hexdigest()[:32]
 
 
@@ -93,48 +97,47 @@ def _cpu_flags() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
-def _kept(path: Path) -> list[Pass] | None:
-    data = read_kept(path)
+def _load(engine: MatchingEngine, data: bytes | None) -> Sequence[PatternDatabase] | None:
     try:
-        passes = loaded(data) if data else []
-    except ValueError:  # of another version or CPU after all
+        databases = engine.load(data) if data else ()
+    except ValueError:  # another version or CPU, which the cache key did not tell apart
         return None
-    return passes if len(passes) == 3 else None
+    return databases if len(databases) == 3 else None
 
 
-def _dumped(ruleset: Ruleset) -> bytes:
-    """Compile in another thread, whose heap is its own: it can be handed back whole, which saves 30 MB of a scan's."""
-    with ThreadPoolExecutor(1, "compile") as apart:
-        data = apart.submit(lambda: b"".join(one.dumped() for one in _compiled(ruleset))).result()
+def _compile_and_dump(engine: MatchingEngine, ruleset: Ruleset) -> bytes:
+    """Compile in another thread: it has a heap of its own, which is returned whole and saves 30 MB during the scan."""
+    with ThreadPoolExecutor(1, "compile") as pool:
+        data = pool.submit(lambda: b"".join(one.dump() for one in _compile(engine, ruleset))).result()
     trim_heap()
     return data
 
 
-def _compiled(ruleset: Ruleset) -> list[Pass]:
-    """Compile what is looked for everywhere, what in text alone, and the globs of the rules for certain files."""
-    everywhere, in_text = list[Row](), list[Row]()
+def _compile(engine: MatchingEngine, ruleset: Ruleset) -> list[PatternDatabase]:
+    """Compile token rules, keyword rules, and the globs of rules with `paths`."""
+    token_rules, keyword_rules = list[Expression](), list[Expression]()
     for number, rule in enumerate(ruleset.rules):
         for item in prefilters(rule) if not rule.paths else ():
-            tells = _tells(rule) and item.literal >= _TELLING
-            row = (number, item.expression, CASELESS if item.caseless else 0)
-            (everywhere if tells else in_text).append(row)
+            everywhere = _is_token_rule(rule) and item.literal >= _MIN_LITERAL
+            expression = Expression(number, item.expression, CASELESS if item.caseless else 0)
+            (token_rules if everywhere else keyword_rules).append(expression)
     try:
-        return [Pass.compiled(rows) for rows in (everywhere, in_text, path_rows(ruleset))]
+        return [engine.compile(part) for part in (token_rules, keyword_rules, path_expressions(ruleset))]
     except ValueError as exc:
-        raise RuleError(_blame(ruleset, exc)) from exc
+        raise RuleError(_refused_rule(engine, ruleset, exc)) from exc
 
 
-def _tells(rule: Rule) -> bool:
-    """Whether a secret says by itself what it is, wherever it stands."""
+def _is_token_rule(rule: Rule) -> bool:
+    """Tell whether the pattern is the secret itself, without words around it."""
     return not rule.generic and rule.detector == "rules" and "(?P<secret>" not in rule.pattern
 
 
-def _blame(ruleset: Ruleset, exc: Exception) -> str:
-    """Name the rule that is refused."""
+def _refused_rule(engine: MatchingEngine, ruleset: Ruleset, exc: Exception) -> str:
+    """Return a message that names the rule which the engine refuses."""
     for rule in ruleset.rules:
         for item in prefilters(rule):
             try:
-                Pass.compiled([(0, item.expression, 0)])
+                engine.compile([Expression(0, item.expression)])
             except ValueError as cause:
                 return f"rule {rule.id}: {cause}"
     return f"the rules together: {exc}"

@@ -1,4 +1,4 @@
-"""Expressions compiled, kept and searched for by Vectorscan."""
+"""Matching engine Vectorscan, through the package hyperscan."""
 
 from __future__ import annotations
 
@@ -6,78 +6,84 @@ import struct
 import threading
 from array import array
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import cast
 
-import hyperscan
+from auditor.detect.hits import Expression, Hits, kept_in
 
-from auditor.detect.hits import Hits, Row, kept_in
+try:
+    import hyperscan
+except ImportError as exc:
+    MISSING: str | None = f"hyperscan can't be imported: {exc}"
+else:
+    MISSING = None
 
-MADE_BY = f"hyperscan {version('hyperscan')}"
 _HEAD = struct.Struct("<II")
+"""Header of a dump: number of expressions, bytes of the database."""
 
 
-class Pass:
-    """Expressions that are looked for together, each with the number of the rule that owns it.
+class VectorscanDatabase:
+    """Compiled expressions, each with the number of its rule.
 
     `scan` may be called from several threads at once and releases the interpreter lock.
     """
 
-    def __init__(self, owner: array[int], database: hyperscan.Database) -> None:
-        self._owner, self._database = owner, database
+    def __init__(self, rules: array[int], database: hyperscan.Database) -> None:
+        """`rules` holds the rule number of each expression."""
+        self._rules, self._database = rules, database
         self._local = threading.local()
 
     @classmethod
-    def compiled(cls, rows: Sequence[Row]) -> Pass:
+    def compile(cls, expressions: Sequence[Expression]) -> VectorscanDatabase:
         """Compile expressions. Raises ValueError where Vectorscan refuses one, or all together."""
         database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
         try:
-            if rows:
+            if expressions:
                 database.compile(
-                    expressions=[expression for _, expression, _ in rows],
-                    ids=list(range(len(rows))),
-                    elements=len(rows),
-                    flags=[flags for _, _, flags in rows],
+                    expressions=[expression.pattern for expression in expressions],
+                    ids=list(range(len(expressions))),
+                    elements=len(expressions),
+                    flags=[expression.flags for expression in expressions],
                 )
         except hyperscan.error as exc:
             raise ValueError(f"Vectorscan refuses the pattern: {exc}") from exc
-        return cls(array("H", [number for number, _, _ in rows]), database)
+        return cls(array("H", [expression.rule for expression in expressions]), database)
 
     def scan(self, block: memoryview | bytes, most: int) -> Hits:
         """Return the hits in a block; beyond `most` of one rule they are thinned."""
         found: Hits = []
-        owner, add = self._owner, kept_in(found, most)
+        rules, add = self._rules, kept_in(found, most)
 
-        def note(expression: int, _start: int, end: int, _flags: int, _context: object) -> None:
-            add(owner[expression], end)
+        def on_match(expression: int, _start: int, end: int, _flags: int, _context: object) -> None:
+            add(rules[expression], end)
 
-        if owner and len(block):
-            self._database.scan(cast(bytes, block), match_event_handler=note, scratch=self._scratch())
+        if rules and len(block):
+            self._database.scan(cast(bytes, block), match_event_handler=on_match, scratch=self._scratch())
         return found
 
-    def dumped(self) -> bytes:
-        """Return number of expressions, bytes of the database, rule numbers, database."""
-        data = hyperscan.dumpb(self._database) if self._owner else b""
-        return _HEAD.pack(len(self._owner), len(data)) + self._owner.tobytes() + data
+    def dump(self) -> bytes:
+        """Serialize: number of expressions, bytes of the database, rule numbers, database."""
+        data = hyperscan.dumpb(self._database) if self._rules else b""
+        return _HEAD.pack(len(self._rules), len(data)) + self._rules.tobytes() + data
 
     def _scratch(self) -> hyperscan.Scratch:
-        """Return this thread's own scratch space, which no two scans may share at once."""
+        """Return the scratch space of this thread: Vectorscan needs one for each scan that runs at the same time."""
         scratch: hyperscan.Scratch | None = getattr(self._local, "scratch", None)
         if scratch is None:
             scratch = self._local.scratch = hyperscan.Scratch(self._database)
         return scratch
 
 
-def loaded(data: bytes) -> list[Pass]:
-    """Return passes whose dumps were joined. Raises ValueError where they don't fit this Vectorscan or CPU."""
-    passes, at = [], 0
+def load_databases(data: bytes) -> list[VectorscanDatabase]:
+    """Load joined dumps. Raises ValueError where they belong to another version of Vectorscan or another CPU."""
+    databases, at = [], 0
     try:
         while at < len(data):
             count, size = _HEAD.unpack_from(data, at)
             start = at + _HEAD.size + 2 * count
-            owner, at = array("H", data[at + _HEAD.size : start]), start + size
+            rules, at = array("H", data[at + _HEAD.size : start]), start + size
             raw = data[start:at]
-            passes.append(Pass(owner, hyperscan.loadb(raw, hyperscan.HS_MODE_BLOCK) if raw else hyperscan.Database()))
+            database = hyperscan.loadb(raw, hyperscan.HS_MODE_BLOCK) if raw else hyperscan.Database()
+            databases.append(VectorscanDatabase(rules, database))
     except (hyperscan.error, struct.error) as exc:
         raise ValueError(f"no compiled rules: {exc}") from exc
-    return passes
+    return databases

@@ -13,7 +13,6 @@ from auditor.core import cache_keys
 from auditor.core.errors import AuditError, EngineUnusable, NotFound, Unreachable
 from auditor.core.finding import Severity
 from auditor.core.limits import AUDITS
-from auditor.detect.engines import MADE_BY
 from auditor.dockerfile.instructions import DockerfileProblem
 from auditor.findings.selection import fails, fits
 from auditor.images import daemon
@@ -89,7 +88,6 @@ def _key(target: str, settings: Settings, scanner: Scanner, request: Request) ->
         sorted(image.names),
         scanner.ruleset.digest,
         cache_keys.VERDICTS.key,
-        MADE_BY,
         request.base,
         *shown,
     )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from auditor.core.errors import RuleError
 from auditor.detect.confirm import Confirmer, Match, most_specific
-from auditor.detect.engines import Pass
-from auditor.detect.hits import CASELESS
+from auditor.detect.engines import matching_engine
+from auditor.detect.hits import CASELESS, Expression
 from auditor.detect.matcher import Matcher, prefilters
 from auditor.detect.rules import Rule, Ruleset, select
 from auditor.rulebook.examples import fill
@@ -103,7 +103,7 @@ def _refusal(rules: Iterable[Rule]) -> str | None:
     except RuleError as exc:
         return str(exc).partition(": ")[2]
     try:
-        Pass.compiled([(0, item.expression, CASELESS if item.caseless else 0) for item in items])
+        matching_engine().compile([Expression(0, item.expression, CASELESS if item.caseless else 0) for item in items])
     except ValueError as exc:
         return str(exc)
     return None

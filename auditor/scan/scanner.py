@@ -80,7 +80,7 @@ class Scanner:
         """Return the secrets in each of some texts, in one search for all."""
         hits: list[Hits] = [[] for _ in texts]
         wordless = [text.is_wordless for text in texts]
-        for search, kind in ((self._matcher.hits, False), (self._matcher.tokens, True)):
+        for search, kind in ((self._matcher.hits, False), (self._matcher.token_hits, True)):
             chosen = [at for at, is_kind in enumerate(wordless) if is_kind is kind]
             for at, own in zip(chosen, joined_hits(search, [texts[at].data for at in chosen]), strict=True):
                 hits[at] = own

@@ -19,7 +19,6 @@ from auditor.core import cache_keys
 from auditor.core.digests import DiffID, Digest
 from auditor.core.finding import Confidence
 from auditor.core.secret import Secret
-from auditor.detect.engines import MADE_BY
 from auditor.layers.header_texts import HeaderTexts
 from auditor.layers.listing import Listing
 from auditor.scan.record import Checksums, LayerMatch, LayerRecord
@@ -67,8 +66,8 @@ def loaded(data: bytes) -> LayerRecord:
 
 
 def made_by() -> str:
-    """Return the key of what makes records: code, libraries, the engine that matches, and the order of bytes."""
-    return hashlib.sha256(f"{cache_keys.RECORDS.key} {MADE_BY} {sys.byteorder}".encode()).hexdigest()
+    """Return the key of what makes records: code, libraries, and the order of bytes."""
+    return hashlib.sha256(f"{cache_keys.RECORDS.key} {sys.byteorder}".encode()).hexdigest()
 
 
 def _record(view: memoryview) -> LayerRecord:

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field, replace
 from auditor.config.file import Registry
 from auditor.core import cache_keys
 from auditor.core.limits import AUDITS
-from auditor.detect.engines import MADE_BY
 from auditor.findings.selection import Selection
 from auditor.fleet.discovery.candidates import Candidate
 from auditor.fleet.discovery.catalog import Choice, Scope
@@ -74,7 +73,7 @@ class AuditKeys:
 
     def __init__(self, order: Order, ruleset: str) -> None:
         self._order = order
-        self._shared = [ruleset, cache_keys.AUDITS.key, MADE_BY, order.base, order.source.limits.differences(AUDITS)]
+        self._shared = [ruleset, cache_keys.AUDITS.key, order.base, order.source.limits.differences(AUDITS)]
         self._selections: dict[str, tuple[dict[str, object], bool]] = {}
 
     def of(self, rules: Registry, candidate: Candidate) -> str:
