@@ -170,7 +170,7 @@ def _deliver(
     from auditor.core.errors import UsageError
     from auditor.rebuild import destinations
     from auditor.rebuild.flatten import flatten
-    from auditor.rebuild.follow_up import FollowUp, after
+    from auditor.rebuild.follow_up import FollowUp, find_follow_up
     from auditor.report.proof import render_json, render_text
 
     output, reference = given["output"], _reference(given["push_to"])
@@ -187,7 +187,7 @@ def _deliver(
         verdict = judge(images)
         places.reserve(render_json(images, job.way, "", FollowUp((), (), ()), verdict))
         written = _written(job, images, places.image, output, reference, scanner.progress.say)
-        rest = after(images, reference, scanner.limits, insecure=job.insecure)
+        rest = find_follow_up(images, reference, scanner.limits, insecure=job.insecure)
         places.write_proof(render_json(images, job.way, written, rest, verdict))
     return render_text(images, written, rest, verdict), verdict
 

@@ -38,7 +38,7 @@ class Comparison:
 def compare(
     before: FileSystem,
     after: FileSystem,
-    claims: Mapping[int, array[int]] | None = None,
+    copied_from: Mapping[int, array[int]] | None = None,
     *,
     whole_seconds: bool = False,
 ) -> Comparison:
@@ -49,7 +49,7 @@ def compare(
     """
     pairs, result = ContentPairs(before, after), Comparison()
     _Nodes(before, after, whole_seconds, pairs, result).walk()
-    for layer, sources in (claims or {}).items():
+    for layer, sources in (copied_from or {}).items():
         for entry, source in enumerate(sources):
             if source != NO_VERSION:
                 old, new = unpack_version(source), FileVersion(layer, entry)
@@ -113,7 +113,7 @@ class _Nodes:
 
     def _is_first(self, path: str, old: ExtractedInode, new: ExtractedInode) -> bool:
         """Whether this is the first name of its file; the further ones must lead to the same pair of files."""
-        if old.metas is None and new.metas is None:
+        if old.metadata is None and new.metadata is None:
             return True
         partner, back = self._partners.get(id(old)), self._back.get(id(new))
         if partner is None and back is None:

@@ -20,13 +20,13 @@ class ContentPairs:
 
     def __init__(self, before: FileSystem, after: FileSystem) -> None:
         self.before, self.after = before, after
-        self._sources = [array("q", [NO_VERSION]) * len(listing) for listing in after.parts.listings]
+        self._sources = [array("q", [NO_VERSION]) * len(listing) for listing in after.readable.listings]
         self._further: list[Pair] = []
 
     def add(self, old: FileVersion, new: FileVersion) -> None:
         """Note a pair, unless it is no file, or is the same by the digest of the whole layer."""
         before, after = self.before, self.after
-        if after.parts.listings[new.layer].kinds[new.entry] != EntryKind.FILE:
+        if after.readable.listings[new.layer].kinds[new.entry] != EntryKind.FILE:
             return
         if before.digests[old.layer : old.layer + 1] == (after.digests[new.layer],) and old.entry == new.entry:
             return
@@ -51,7 +51,7 @@ class ContentPairs:
 
     def _place(self, pair: Pair) -> tuple[int, int, int]:
         old, new = pair
-        listings = self.before.parts.listings[old.layer], self.after.parts.listings[new.layer]
+        listings = self.before.readable.listings[old.layer], self.after.readable.listings[new.layer]
         return old.layer, new.layer, listings[1].offsets[new.entry] - listings[0].offsets[old.entry]
 
     def between(self, first: Pair, last: Pair) -> Iterator[Pair]:
@@ -73,7 +73,7 @@ class ContentPairs:
 
     def bytes(self) -> int:
         """Count the bytes of all bodies."""
-        sizes = [listing.sizes for listing in self.after.parts.listings]
+        sizes = [listing.sizes for listing in self.after.readable.listings]
         return sum(sizes[new.layer][new.entry] for _, new in self)
 
 
@@ -112,11 +112,11 @@ class _Bodies:
         self._number = -1
 
     def size(self, at: FileVersion) -> int:
-        return self.side.parts.listings[at.layer].sizes[at.entry]
+        return self.side.readable.listings[at.layer].sizes[at.entry]
 
     def sparse(self, at: FileVersion) -> object:
         """Return what tells where a sparse file's segments lie; None for a plain one."""
-        stored = self.side.parts.headers[at.layer].stored.get(at.entry)
+        stored = self.side.readable.headers[at.layer].stored.get(at.entry)
         if stored is None or not stored.header.sparse:
             return None
         pax = {key: value for key, value in stored.header.pax.items() if key.startswith("GNU.sparse.")}
@@ -127,8 +127,8 @@ class _Bodies:
         if self._number != at.layer or self._reader is None:
             if self._reader is not None:
                 self._reader.close()
-            self._number, self._reader = at.layer, self._opened.enter_context(self.side.parts.reader(at.layer))
-        offsets, last = self.side.parts.listings[at.layer].offsets, last or at
+            self._number, self._reader = at.layer, self._opened.enter_context(self.side.readable.reader(at.layer))
+        offsets, last = self.side.readable.listings[at.layer].offsets, last or at
         return self._reader.chunks(offsets[at.entry], offsets[last.entry] + self.size(last))
 
     def shown(self, at: FileVersion) -> Iterator[bytes | memoryview]:
@@ -136,13 +136,13 @@ class _Bodies:
         if self.sparse(at) is None:
             yield from self.chunks(at)
         else:
-            header = self.side.parts.headers[at.layer].stored[at.entry].header
+            header = self.side.readable.headers[at.layer].stored[at.entry].header
             yield from expanded(header, map(bytes, self.chunks(at)), header.extension)
 
     def shown_size(self, at: FileVersion) -> int:
         if self.sparse(at) is None:
             return self.size(at)
-        return real_size(self.side.parts.headers[at.layer].stored[at.entry].header)
+        return real_size(self.side.readable.headers[at.layer].stored[at.entry].header)
 
 
 def _same(left: _Bodies, old: FileVersion, right: _Bodies, new: FileVersion) -> bool:

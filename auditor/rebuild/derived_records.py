@@ -1,7 +1,7 @@
 """What a written layer holds, without searching a second time what was searched in the input.
 
 The same bytes under the same path hold the same secrets. Which file of the input each file of the output was copied
-from, the plan claims; that claim is proven on what was written (`compare`) before anything found by it counts.
+from, the plan copied_from; that claim is proven on what was written (`compare`) before anything found by it counts.
 """
 
 from __future__ import annotations
@@ -30,57 +30,61 @@ from auditor.rebuild.operations import (
 from auditor.scan import LayerMatch, LayerRecord
 
 
-def sources(plan: MergeLayers | ExciseLayer, listings: Sequence[Listing], searched: int) -> array[int] | None:
+def copy_sources(plan: MergeLayers | ExciseLayer, listings: Sequence[Listing], searched: int) -> array[int] | None:
     """Return by entry of the written layer the number of the version that its content is claimed to be, or NONE.
 
     None where a file gets another path, by which rules may judge it otherwise, or comes from a layer beyond the first
     `searched`: such a layer is to be searched.
     """
-    claims = array("q")
-    for put in _puts(plan, listings):
-        match put:
+    copied_from = array("q")
+    for operation in _operations(plan, listings):
+        match operation:
             case AddWhiteout():
                 continue
             case CopyEntry(at) if at.layer < searched:
-                claims.append(pack_version(at))
+                copied_from.append(pack_version(at))
             case AddFile(path, at, _) if at.layer < searched and path == listings[at.layer].paths[at.entry]:
-                claims.append(pack_version(at))
+                copied_from.append(pack_version(at))
             case CopyEntry() | AddFile():
                 return None
             case _:
-                claims.append(NO_VERSION)
-    return claims
+                copied_from.append(NO_VERSION)
+    return copied_from
 
 
-def _puts(plan: MergeLayers | ExciseLayer, listings: Sequence[Listing]) -> Iterator[Operation]:
+def _operations(plan: MergeLayers | ExciseLayer, listings: Sequence[Listing]) -> Iterator[Operation]:
     if isinstance(plan, MergeLayers):
-        yield from plan.puts
+        yield from plan.operations
         return
     for entry in range(len(listings[plan.number])):
-        yield from plan.instead.get(entry, (CopyEntry(FileVersion(plan.number, entry)),))
+        yield from plan.replacements.get(entry, (CopyEntry(FileVersion(plan.number, entry)),))
 
 
-def derived_record(index: LayerIndex, claims: array[int], records: Sequence[LayerRecord], what: str) -> LayerRecord:
-    """Return the record of a written layer, whose files are those of the layers of `records` that `claims` names.
+def derived_record(
+    index: LayerIndex, copied_from: array[int], records: Sequence[LayerRecord], what: str
+) -> LayerRecord:
+    """Return the record of a written layer, whose files are those of the layers of `records` that `copied_from` names.
 
     Raises FlattenError where the layer has not as many entries as were claimed.
     """
-    if len(claims) != len(index.listing):
-        raise FlattenError(f"{what}: has {len(index.listing)} entries, not the {len(claims)} that were to be written")
-    told = [_Told.of(record) for record in records]
-    known = {pack_version(FileVersion(layer, entry)) for layer, one in enumerate(told) for entry in one.entries()}
-    places = [(entry, unpack_version(source)) for entry, source in enumerate(claims) if source in known]
-    used = {unpack_version(source).layer for source in claims if source != NO_VERSION}
+    if len(copied_from) != len(index.listing):
+        raise FlattenError(
+            f"{what}: has {len(index.listing)} entries, not the {len(copied_from)} that were to be written"
+        )
+    contents = [_RecordByEntry.of(record) for record in records]
+    known = {pack_version(FileVersion(layer, entry)) for layer, one in enumerate(contents) for entry in one.entries()}
+    places = [(entry, unpack_version(source)) for entry, source in enumerate(copied_from) if source in known]
+    used = {unpack_version(source).layer for source in copied_from if source != NO_VERSION}
     return LayerRecord(
         index.digest,
         index.size,
         index.diff_id,
         index.uncompressed,
-        _with_texts_shared(index.listing, claims, records),
-        tuple(replace(match, entry=e) for e, at in places for match in told[at.layer].matches.get(at.entry, ())),
+        _with_texts_shared(index.listing, copied_from, records),
+        tuple(replace(match, entry=e) for e, at in places for match in contents[at.layer].matches.get(at.entry, ())),
         (
-            *(skipped for layer in sorted(used) for skipped in told[layer].skipped.get(NO_VERSION, ())),
-            *(skipped for _, at in places for skipped in told[at.layer].skipped.get(at.entry, ())),
+            *(skipped for layer in sorted(used) for skipped in contents[layer].skipped.get(NO_VERSION, ())),
+            *(skipped for _, at in places for skipped in contents[at.layer].skipped.get(at.entry, ())),
         ),
         index.is_tar,
         checksums=dict(_moved("checksums", records, places)),
@@ -90,7 +94,7 @@ def derived_record(index: LayerIndex, claims: array[int], records: Sequence[Laye
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _RecordByEntry:
     """What a record says of single entries; what was skipped of none of them is under NONE."""
 
     record: LayerRecord
@@ -98,7 +102,7 @@ class _Told:
     skipped: Mapping[int, list[tuple[str | None, str]]]
 
     @classmethod
-    def of(cls, record: LayerRecord) -> _Told:
+    def of(cls, record: LayerRecord) -> _RecordByEntry:
         matches: dict[int, list[LayerMatch]] = {}
         for match in record.matches:
             matches.setdefault(match.entry, []).append(match)
@@ -129,9 +133,9 @@ def _moved(column: str, records: Sequence[LayerRecord], places: Iterable[tuple[i
             yield entry, known[at.entry]
 
 
-def _with_texts_shared(listing: Listing, claims: array[int], records: Sequence[LayerRecord]) -> Listing:
+def _with_texts_shared(listing: Listing, copied_from: array[int], records: Sequence[LayerRecord]) -> Listing:
     """Let a listing have the very texts of those that it comes from: there are a hundred thousand."""
-    for entry, source in enumerate(claims):
+    for entry, source in enumerate(copied_from):
         if source != NO_VERSION:
             at = unpack_version(source)
             theirs = records[at.layer].listing.paths[at.entry]

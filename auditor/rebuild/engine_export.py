@@ -30,23 +30,23 @@ ENGINE_FILES = frozenset(
 _CHUNK = 1 << 20
 
 
-def exported(audit: Audit, parts: ReadableLayers) -> MergeLayers:
+def exported(audit: Audit, readable: ReadableLayers) -> MergeLayers:
     """Have the engine export an image. Its export is added to `parts` as one layer more, and the plan is made of both.
 
     Raises UsageError where the target is not the engine's, NotFound, Unreachable.
     """
     layer = _fetched(audit)
-    number = len(parts.layers)
+    number = len(readable.layers)
     with layer.content.open() as stream:  # type: ignore[union-attr]
-        listing = index_layer(stream, f"{audit.image.target}: its export", parts.limits).listing
-    mine = merge([record.listing for record in audit.records], 0, implied_folder_modes(parts.extracted))[0]
+        listing = index_layer(stream, f"{audit.image.target}: its export", readable.limits).listing
+    mine = merge([record.listing for record in audit.records], 0, implied_folder_modes(readable.extracted))[0]
     assert isinstance(mine, MergeLayers)  # noqa: S101
-    parts.layers.append(layer)
-    parts.listings.append(listing)
+    readable.layers.append(layer)
+    readable.listings.append(listing)
     keep = {entry for entry, kind in enumerate(listing.kinds) if kind == EntryKind.HARDLINK}
-    with LayerReader(layer, f"{audit.image.target}: its export", parts.limits) as reader:
-        parts.headers[number] = read_headers(reader, listing, keep.__contains__)
-    return MergeLayers(0, tuple(_puts(mine, parts, number)))
+    with LayerReader(layer, f"{audit.image.target}: its export", readable.limits) as reader:
+        readable.headers[number] = read_headers(reader, listing, keep.__contains__)
+    return MergeLayers(0, tuple(_operations(mine, readable, number)))
 
 
 def _fetched(audit: Audit) -> Layer:
@@ -64,23 +64,27 @@ def _fetched(audit: Audit) -> Layer:
     return Layer(FileSlice(file, 0, file.size), None, None, None)
 
 
-def _puts(mine: MergeLayers, parts: ReadableLayers, number: int) -> list[Operation]:
+def _operations(mine: MergeLayers, readable: ReadableLayers, number: int) -> list[Operation]:
     """Take folders, and what the engine put its own files over, from the layers; all other files from the export."""
-    listing = parts.listings[number]
+    listing = readable.listings[number]
     files = {
         p for entry, p in enumerate(listing.paths) if listing.kinds[entry] != EntryKind.DIR and p not in ENGINE_FILES
     }
-    own = [(put, _path(put, parts.listings)) for put in mine.puts]
-    wanted = {path for put, path in own if not isinstance(put, AddFolder)}
+    own = [(operation, _path(operation, readable.listings)) for operation in mine.operations]
+    wanted = {path for operation, path in own if not isinstance(operation, AddFolder)}
     copies = [
         CopyEntry(FileVersion(number, e)) for e, path in enumerate(listing.paths) if path in files and path in wanted
     ]
-    folders = [put for put, _ in own if isinstance(put, AddFolder)]
-    return [*folders, *copies, *(put for put, path in own if not isinstance(put, AddFolder) and path not in files)]
+    folders = [operation for operation, _ in own if isinstance(operation, AddFolder)]
+    return [
+        *folders,
+        *copies,
+        *(operation for operation, path in own if not isinstance(operation, AddFolder) and path not in files),
+    ]
 
 
-def _path(put: Operation, listings: list[Listing]) -> str:
-    match put:
+def _path(operation: Operation, listings: list[Listing]) -> str:
+    match operation:
         case CopyEntry(at) | AddLink(at, _, _):
             return listings[at.layer].paths[at.entry]
         case AddFile(path, _, _) | AddFolder(path, _, _) | AddWhiteout(path):

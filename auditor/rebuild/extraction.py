@@ -35,22 +35,22 @@ class ExtractedInode:
     made: FileVersion | None
     link: str | None = None
     children: dict[str, ExtractedInode] | None = None
-    metas: list[FileVersion] | None = None
+    metadata: list[FileVersion] | None = None
     timed: FileVersion | None = None
     opaque: bool = False
     setgid: bool = False
 
     @property
-    def applied(self) -> Sequence[FileVersion]:
+    def metadata_entries(self) -> Sequence[FileVersion]:
         """The entries that set the metadata, in order."""
-        if self.metas is not None:
-            return self.metas
+        if self.metadata is not None:
+            return self.metadata
         return () if self.made is None else (self.made,)
 
     def apply(self, at: FileVersion) -> None:
         """Note one more entry that sets the metadata."""
-        self.metas = list(self.applied) if self.metas is None else self.metas
-        self.metas.append(at)
+        self.metadata = list(self.metadata_entries) if self.metadata is None else self.metadata
+        self.metadata.append(at)
 
 
 def _folder(made: FileVersion | None = None) -> ExtractedInode:
@@ -124,7 +124,7 @@ class ExtractedLayer:
         for path, at in self._timed.items():
             inode = self._find(path, follow=True)
             if inode is not None:
-                inode.timed = None if inode.applied[-1:] == [at] else at
+                inode.timed = None if inode.metadata_entries[-1:] == [at] else at
         self._timed.clear()
         self._last = None
 
@@ -239,7 +239,7 @@ def implied_folder_modes(extracted: Sequence[ExtractedLayer]) -> dict[str, int]:
         if one.inode.children is None:
             continue
         bits[path] = one.inode.setgid
-        if not one.inode.applied and (one.inode.setgid or bits[path.rpartition("/")[0]]):
+        if not one.inode.metadata_entries and (one.inode.setgid or bits[path.rpartition("/")[0]]):
             unusual[path] = IMPLIED_MODE | SETGID * one.inode.setgid
     return unusual
 

@@ -23,12 +23,12 @@ from auditor.layers.layer_index import index_layer
 from auditor.layers.tree import gc_paused
 from auditor.pipeline import Audit
 from auditor.rebuild.archive_writer import ArchiveWriter, CompressionOptions, LayerBlob
-from auditor.rebuild.derived_records import derived_record, sources
+from auditor.rebuild.derived_records import copy_sources, derived_record
 from auditor.rebuild.engine_export import exported
 from auditor.rebuild.extraction import implied_folder_modes
 from auditor.rebuild.image_config import DroppedSettings, HistoryMasker, rewritten_config
 from auditor.rebuild.layer_writer import ReadableLayers, write_layer
-from auditor.rebuild.manifest_metadata import around
+from auditor.rebuild.manifest_metadata import rewritten_metadata
 from auditor.rebuild.manifests import RewrittenImage, is_multi_platform, write_documents
 from auditor.rebuild.merge import excise, merge
 from auditor.rebuild.operations import ExciseLayer, KeepLayer, LayerPlan, MergeLayers
@@ -83,15 +83,15 @@ def flatten(job: FlattenJob, scanner: Scanner, path: Path, store: LayerStore | N
     )
     trim_heap()
     with gc_paused():
-        parts = [_parts(audit) for audit in audits]
-        plans = [plan(job, audit, part) for audit, part in zip(audits, parts, strict=True)]
+        readable = [_readable(audit) for audit in audits]
+        plans = [plan(job, audit, part) for audit, part in zip(audits, readable, strict=True)]
         trim_heap()
     if job.export:
-        plans = [(exported(audit, part),) for audit, part in zip(audits, parts, strict=True)]
+        plans = [(exported(audit, part),) for audit, part in zip(audits, readable, strict=True)]
     archive = ArchiveWriter(path)
     try:
         written = [
-            _write(job, archive, (scanner, records), planned) for planned in zip(audits, plans, parts, strict=True)
+            _write(job, archive, (scanner, records), planned) for planned in zip(audits, plans, readable, strict=True)
         ]
         images = [image.made for image in written]
         if job.docker and is_multi_platform(images):
@@ -111,12 +111,12 @@ def flatten(job: FlattenJob, scanner: Scanner, path: Path, store: LayerStore | N
     ]
 
 
-def plan(job: FlattenJob, audit: Audit, parts: ReadableLayers) -> tuple[LayerPlan, ...]:
+def plan(job: FlattenJob, audit: Audit, readable: ReadableLayers) -> tuple[LayerPlan, ...]:
     """Say what becomes of each layer. Raises UsageError where --from names no layer, or one too high."""
     listings = [record.listing for record in audit.records]
     count, gone = len(listings), leaking_versions(audit)
     lowest = min((version.layer for version in gone), default=count)
-    unusual = implied_folder_modes(parts.extracted)
+    unusual = implied_folder_modes(readable.extracted)
     match job.way:
         case "excise":
             return excise(listings, audit.trace, gone)
@@ -138,12 +138,12 @@ def leaking_versions(audit: Audit) -> set[FileVersion]:
     return {version for finding in audit.findings if finding.is_hidden for version in finding.held_by}
 
 
-def _parts(audit: Audit) -> ReadableLayers:
-    parts = ReadableLayers(
+def _readable(audit: Audit) -> ReadableLayers:
+    readable = ReadableLayers(
         audit.image.target, list(audit.image.layers), [record.listing for record in audit.records], {}, audit.limits
     )
-    parts.read_headers(whole=True)
-    return parts
+    readable.read_headers(whole=True)
+    return readable
 
 
 def _write(
@@ -153,25 +153,25 @@ def _write(
     planned: tuple[Audit, Sequence[LayerPlan], ReadableLayers],
 ) -> WrittenImage:
     """Write an image's layers, and make its config."""
-    audit, outputs, parts = planned
+    audit, outputs, readable = planned
     scanner, records = readers
     blobs: list[LayerBlob] = []
-    claims: dict[int, array[int]] = {}
+    copied_from: dict[int, array[int]] = {}
     for output in outputs:
         if isinstance(output, KeepLayer):
             blob, record = _kept(archive, audit, output.number)
         else:
             scanner.progress.say(f"{audit.image.target}: writing layer {len(blobs)}")
             what = f"{audit.image.target}: the output's layer {len(blobs)}"
-            copies = sources(output, parts.listings, len(audit.records))
-            record = _rewritten(job, archive, records, (audit, output, parts), copies, what)
+            copies = copy_sources(output, readable.listings, len(audit.records))
+            record = _rewritten(job, archive, records, (audit, output, readable), copies, what)
             if copies is not None:
-                claims[len(blobs)] = copies
+                copied_from[len(blobs)] = copies
             kind = None if job.compression.name == "none" else job.compression.name
             blob = LayerBlob(record.digest, record.size, record.diff_id, kind)
         blobs.append(blob)
         records.hold(record)
-    return WrittenImage(audit, outputs, parts, _made(job, scanner, audit, outputs, blobs), claims)
+    return WrittenImage(audit, outputs, readable, _made(job, scanner, audit, outputs, blobs), copied_from)
 
 
 def _rewritten(
@@ -183,8 +183,8 @@ def _rewritten(
     what: str,
 ) -> LayerRecord:
     """Write a layer and read it back; it is searched only where not all of its files were searched in the input."""
-    audit, output, parts = planned
-    write: Callable[..., None] = partial(write_layer, parts, output)
+    audit, output, readable = planned
+    write: Callable[..., None] = partial(write_layer, readable, output)
     if copies is None:
         return archive.layer(write, job.compression, partial(records.scan, what=what))
     index = archive.layer(write, job.compression, partial(index_layer, what=what))
@@ -205,8 +205,8 @@ def _made(
     config = rewritten_config(audit, outputs, diff_ids, job.drops, HistoryMasker(scanner, audit))
     own = () if image.transport == "container" else _distinct(image.names)
     names = own if job.names is None else job.names
-    said = around(audit, outputs, sha256(config))
-    return RewrittenImage(config, tuple(blobs), names, image.config.platform, said, job.names is not None)
+    metadata = rewritten_metadata(audit, outputs, sha256(config))
+    return RewrittenImage(config, tuple(blobs), names, image.config.platform, metadata, job.names is not None)
 
 
 def _kept(archive: ArchiveWriter, audit: Audit, number: int) -> tuple[LayerBlob, LayerRecord]:

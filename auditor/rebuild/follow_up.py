@@ -36,32 +36,34 @@ class FollowUp:
     """What is left to do. `rotate` names the secrets, masked, with the place to revoke each, where one is known."""
 
     rotate: tuple[str, ...]
-    holders: tuple[RemainingCopy, ...]
+    copies: tuple[RemainingCopy, ...]
     notes: tuple[str, ...]
 
 
-def after(images: Sequence[FlattenedImage], pushed: Reference | None, limits: Limits, *, insecure: bool) -> FollowUp:
+def find_follow_up(
+    images: Sequence[FlattenedImage], pushed: Reference | None, limits: Limits, *, insecure: bool
+) -> FollowUp:
     """Look for what still holds the leaking layers. The notes say which engine or registry did not answer."""
     findings = [f for image in images for f in (*image.proof.removed, *image.proof.remaining)]
     sure = [finding for finding in findings if finding.confidence is not Confidence.LOW]
     rotate = tuple(dict.fromkeys(f"{f.name} {f.secret.masked}" + (f" at {f.revoke}" if f.revoke else "") for f in sure))
-    holders, notes = list[RemainingCopy](), list[str](_signatures(images, limits, insecure))
+    copies, notes = list[RemainingCopy](), list[str](_signatures(images, limits, insecure))
     if not any(image.proof.removed for image in images):
         return FollowUp(rotate, (), tuple(notes))
     leaks = _Leaks.of(images)
     try:
-        holders += _in_engine(leaks)
+        copies += _in_engine(leaks)
     except AuditError as exc:
         notes.append(f"The engine was not asked what else holds the leaking layers: {exc}")
     for host, repository in dict.fromkeys(_repositories(images, pushed)):
         try:
-            holders += _in_registry(host, repository, leaks, limits, insecure)
+            copies += _in_registry(host, repository, leaks, limits, insecure)
         except AuditError as exc:
             notes.append(f"{host}/{repository} was not asked what else holds the leaking layers: {exc}")
-    if any(holder.place == "registry" for holder in holders):
+    if any(holder.place == "registry" for holder in copies):
         notes.append("After a deletion the registry keeps the bytes until its garbage collection runs.")
     notes.append("The build cache may hold the leaking layers too: docker builder prune")
-    return FollowUp(rotate, tuple(holders), tuple(notes))
+    return FollowUp(rotate, tuple(copies), tuple(notes))
 
 
 def _signatures(images: Sequence[FlattenedImage], limits: Limits, insecure: bool) -> Iterator[str]:

@@ -20,7 +20,7 @@ from auditor.images.source import Layer, Passed
 from auditor.layers.listing import WHITEOUT, Listing, overlay_attributes
 from auditor.layers.path_resolver import PathResolver
 from auditor.rebuild.extraction import ExtractedLayer
-from auditor.rebuild.tar_headers import moved, packed_metadata, stripped
+from auditor.rebuild.tar_headers import own_headers, packed_metadata, renamed_headers
 
 _WINDOW = 1 << 18  # it stays in the processor's cache; and a block of a megabyte would be mapped anew each time
 _HEADERS = 1 << 16
@@ -128,23 +128,23 @@ class LayerHeaders:
     """
 
     starts: array[int] = field(default_factory=lambda: array("q"))
-    metas: list[bytes] = field(default_factory=list)
-    marks: list[tuple[int, int, str | None]] = field(default_factory=list)
+    metadata: list[bytes] = field(default_factory=list)
+    whiteouts: list[tuple[int, int, str | None]] = field(default_factory=list)
     folders: dict[int, bytes] = field(default_factory=dict)
     stored: dict[int, StoredHeader] = field(default_factory=dict)
-    unclean: set[int] = field(default_factory=set)
+    extra_headers: set[int] = field(default_factory=set)
     renamed: set[int] = field(default_factory=set)
-    twice: set[int] = field(default_factory=set)
+    repeated_folders: set[int] = field(default_factory=set)
 
 
 def read_headers(
-    reader: LayerReader, listing: Listing, wanted: Callable[[int], bool], disk: ExtractedLayer | None = None
+    reader: LayerReader, listing: Listing, wanted: Callable[[int], bool], extracted: ExtractedLayer | None = None
 ) -> LayerHeaders:
     """Walk the headers of a layer whose listing is known; bodies are skipped where the layer is not compressed.
 
     `disk` has them extracted. Raises ImageError where an attribute of an entry steers an overlay file system.
     """
-    collector, walker = _Collector(reader, listing, wanted, disk), TarParser(reader.limits)
+    collector, walker = _Collector(reader, listing, wanted, extracted), TarParser(reader.limits)
     at = start = 0
     tail = b""
     while not walker.ended and (block := reader.some(at, _HEADERS)):
@@ -154,8 +154,8 @@ def read_headers(
             start = header.offset + padded(header.size)
         tail = held[start - low :] if walker.is_mid_entry else b""
         at = at + len(block) if walker.is_mid_entry else walker.position
-    if disk is not None:
-        disk.finish()
+    if extracted is not None:
+        extracted.finish()
     return collector.headers
 
 
@@ -163,13 +163,13 @@ class _Collector:
     """Sorts the headers of a layer, which come in the order of its tar."""
 
     def __init__(
-        self, reader: LayerReader, listing: Listing, wanted: Callable[[int], bool], disk: ExtractedLayer | None
+        self, reader: LayerReader, listing: Listing, wanted: Callable[[int], bool], extracted: ExtractedLayer | None
     ) -> None:
         self.headers = LayerHeaders()
-        self._what, self._listing, self._wanted, self._disk = reader.what, listing, wanted, disk
+        self._what, self._listing, self._wanted, self._extracted = reader.what, listing, wanted, extracted
         self._entry = 0
         self._metas: dict[bytes, bytes] = {}  # equal ones are kept once
-        self._again = _folders_named_again(listing)
+        self._repeated = _folders_named_again(listing)
         has_markers = listing.whiteouts or listing.opaque
         self._links = PathResolver(reader.limits) if has_markers and EntryKind.SYMLINK in listing.kinds else None
 
@@ -180,28 +180,28 @@ class _Collector:
             raise ImageError(f"{where}, by which an engine may show other files; it is not flattened")
         listing, entry = self._listing, self._entry
         listed = entry < len(listing) and listing.offsets[entry] == header.offset
-        if self._disk is not None:
-            self._disk.extract(header, FileVersion(self._disk.number, entry) if listed else None)
+        if self._extracted is not None:
+            self._extracted.extract(header, FileVersion(self._extracted.number, entry) if listed else None)
         if not listed:
-            self._add_mark(header, start)
+            self._add_whiteout(header, start)
             return
         self._entry += 1
         if self._links is not None:
-            self._follow(header, entry, self._links)
+            self._resolve_links(header, entry, self._links)
         meta = packed_metadata(header)
         self.headers.starts.append(start)
-        self.headers.metas.append(self._metas.setdefault(meta, meta))
-        clean = stripped(group)
+        self.headers.metadata.append(self._metas.setdefault(meta, meta))
+        clean = own_headers(group)
         if len(clean) != len(group):
-            self.headers.unclean.add(entry)
+            self.headers.extra_headers.add(entry)
         self._keep(header, entry, clean)
 
-    def _add_mark(self, header: Header, start: int) -> None:
+    def _add_whiteout(self, header: Header, start: int) -> None:
         if header.path.rpartition("/")[2].startswith(WHITEOUT):
             real = header.path if self._links is None else self._links.real(header.path)
-            self.headers.marks.append((start, header.offset, real if real != header.path else None))
+            self.headers.whiteouts.append((start, header.offset, real if real != header.path else None))
 
-    def _follow(self, header: Header, entry: int, links: PathResolver) -> None:
+    def _resolve_links(self, header: Header, entry: int, links: PathResolver) -> None:
         target = self._listing.links.get(entry)
         if header.kind is EntryKind.HARDLINK and target is not None:
             target = links.link_at(target)
@@ -210,16 +210,16 @@ class _Collector:
     def _keep(self, header: Header, entry: int, clean: bytes) -> None:
         """Keep what is wanted of an entry, and what has to be written in another way than it stands."""
         headers, path, link = self.headers, self._listing.paths[entry], self._listing.links.get(entry)
-        same = self._again.get(path) if header.kind is EntryKind.DIR else None
+        same = self._repeated.get(path) if header.kind is EntryKind.DIR else None
         if same is not None:
             same.append(header)
-            headers.twice.add(entry)
+            headers.repeated_folders.add(entry)
         is_relinked = header.kind is EntryKind.HARDLINK and link not in (None, header.link)
         if same is not None or is_relinked or header.path != path:
             headers.renamed.add(entry)
         if header.kind is EntryKind.DIR:
             if entry in headers.renamed:
-                headers.folders[entry] = moved(header, path, same or (header,))
+                headers.folders[entry] = renamed_headers(header, path, same or (header,))
             elif self._wanted(entry):
                 headers.folders[entry] = clean
         elif header.sparse or entry in headers.renamed or self._wanted(entry):

@@ -23,7 +23,7 @@ from auditor.rebuild.operations import (
     MergeLayers,
     Operation,
 )
-from auditor.rebuild.tar_headers import linked, made, moved, stripped
+from auditor.rebuild.tar_headers import hard_link_headers, new_headers, own_headers, renamed_headers
 
 Write = Callable[[bytes | memoryview], object]
 _ZEROS = bytes(BLOCK)
@@ -60,7 +60,7 @@ class ReadableLayers:
 
     def meta(self, at: FileVersion) -> bytes:
         """Return an entry's metadata as it stands."""
-        return self.headers[at.layer].metas[at.entry]
+        return self.headers[at.layer].metadata[at.entry]
 
 
 def _kept_whole(listings: Sequence[Listing], number: int) -> set[int]:
@@ -71,19 +71,19 @@ def _kept_whole(listings: Sequence[Listing], number: int) -> set[int]:
     return linked_to | {entry for entry, kind in enumerate(listing.kinds) if kind in kinds}
 
 
-def write_layer(parts: ReadableLayers, plan: MergeLayers | ExciseLayer, write: Write) -> None:
+def write_layer(readable: ReadableLayers, plan: MergeLayers | ExciseLayer, write: Write) -> None:
     """Write the layer's tar, its end included. Raises Damaged."""
     with ExitStack() as opened:
-        writer = _Writer(parts, write, opened)
-        for put in writer.puts(plan):
-            if not writer.joins(put):
-                writer.put(put)
+        writer = _Writer(readable, write, opened)
+        for operation in writer.operations(plan):
+            if not writer.joins(operation):
+                writer.operation(operation)
         writer.flush()
     write(bytes(2 * BLOCK))
 
 
 @dataclass(frozen=True, slots=True)
-class _Raw:
+class _WhiteoutEntry:
     """A whiteout as it stands: the bytes [start, end) of its layer."""
 
     layer: int
@@ -91,9 +91,9 @@ class _Raw:
     end: int
 
 
-def _mark(number: int, start: int, end: int, real: str | None) -> AddWhiteout | _Raw:
+def _whiteout(number: int, start: int, end: int, real: str | None) -> AddWhiteout | _WhiteoutEntry:
     """Return a whiteout of a layer; one that went through a link goes where it led, which may have lost its target."""
-    return _Raw(number, start, end) if real is None else AddWhiteout(real)
+    return _WhiteoutEntry(number, start, end) if real is None else AddWhiteout(real)
 
 
 @dataclass(slots=True)
@@ -107,39 +107,45 @@ class _Run:
 
 
 class _Writer:
-    def __init__(self, parts: ReadableLayers, write: Write, opened: ExitStack) -> None:
-        self._parts, self._write, self._opened = parts, write, opened
+    def __init__(self, readable: ReadableLayers, write: Write, opened: ExitStack) -> None:
+        self._parts, self._write, self._opened = readable, write, opened
         self._number = -1
         self._reader: LayerReader | None = None
         self._run = _Run(-1, 0, 0)
 
-    def puts(self, plan: MergeLayers | ExciseLayer) -> Iterator[Operation | _Raw]:
+    def operations(self, plan: MergeLayers | ExciseLayer) -> Iterator[Operation | _WhiteoutEntry]:
         """Yield what a plan writes, in order."""
         if isinstance(plan, MergeLayers):
-            yield from plan.puts
+            yield from plan.operations
             return
         number, headers = plan.number, self._parts.headers[plan.number]
-        marks = iter(headers.marks)
-        mark = next(marks, None)
+        whiteouts = iter(headers.whiteouts)
+        whiteout = next(whiteouts, None)
         for entry, start in enumerate(headers.starts):
-            while mark is not None and mark[0] < start:
-                yield _mark(number, *mark)
-                mark = next(marks, None)
-            yield from plan.instead.get(entry, (CopyEntry(FileVersion(number, entry)),))
-        yield from (_mark(number, *rest) for rest in (mark, *marks) if rest is not None)
+            while whiteout is not None and whiteout[0] < start:
+                yield _whiteout(number, *whiteout)
+                whiteout = next(whiteouts, None)
+            yield from plan.replacements.get(entry, (CopyEntry(FileVersion(number, entry)),))
+        yield from (_whiteout(number, *rest) for rest in (whiteout, *whiteouts) if rest is not None)
 
-    def joins(self, put: Operation | _Raw) -> bool:
+    def joins(self, operation: Operation | _WhiteoutEntry) -> bool:
         """Take an entry that is copied as it stands into the run; False for any other."""
-        at = put.at if isinstance(put, CopyEntry) else put.meta if isinstance(put, AddFolder) else None
+        at = (
+            operation.at
+            if isinstance(operation, CopyEntry)
+            else operation.meta
+            if isinstance(operation, AddFolder)
+            else None
+        )
         if at is None:
             return False
         headers = self._parts.headers[at.layer]
-        if at.entry in headers.unclean or at.entry in headers.renamed:
+        if at.entry in headers.extra_headers or at.entry in headers.renamed:
             return False
         listing, start = self._parts.listings[at.layer], self._parts.start(at)
         run = self._run
         if at.layer != run.layer or start != run.end:
-            if isinstance(put, AddFolder):  # one that is written before its place
+            if isinstance(operation, AddFolder):  # one that is written before its place
                 return False
             self.flush()
             run = self._run = _Run(at.layer, start, start)
@@ -168,24 +174,26 @@ class _Writer:
             at = end
         self._run = _Run(-1, 0, 0)
 
-    def put(self, put: Operation | _Raw) -> None:
+    def operation(self, operation: Operation | _WhiteoutEntry) -> None:
         """Write one entry that is not just copied."""
         self.flush()
-        match put:
+        match operation:
             case CopyEntry(at):
                 self._copy(at)
-            case AddFile(path, content, metas):
-                self._file(path, content, metas)
-            case AddLink(at, target, metas):
-                self._link(at, target, metas)
+            case AddFile(path, content, metadata):
+                self._file(path, content, metadata)
+            case AddLink(at, target, metadata):
+                self._link(at, target, metadata)
             case AddFolder(path, meta, mode):
                 self._write(
-                    made(path, b"5", mode) if meta is None else self._parts.headers[meta.layer].folders[meta.entry]
+                    new_headers(path, b"5", mode)
+                    if meta is None
+                    else self._parts.headers[meta.layer].folders[meta.entry]
                 )
             case AddWhiteout(path):
-                self._write(made(path, b"0", 0))
-            case _Raw(layer, start, end):
-                self._write(stripped(self._read(layer).exactly(start, end)))
+                self._write(new_headers(path, b"0", 0))
+            case _WhiteoutEntry(layer, start, end):
+                self._write(own_headers(self._read(layer).exactly(start, end)))
 
     def _read(self, number: int) -> LayerReader:
         if number != self._number or self._reader is None:
@@ -199,7 +207,7 @@ class _Writer:
         if at.entry not in self._parts.headers[at.layer].renamed:
             self._headers(at)
             self._body(at)
-        elif at.entry in self._parts.headers[at.layer].twice:  # an engine refuses two entries of one name
+        elif at.entry in self._parts.headers[at.layer].repeated_folders:  # an engine refuses two entries of one name
             self._headers(at)
         elif listing.kinds[at.entry] == EntryKind.DIR:
             self._write(self._parts.headers[at.layer].folders[at.entry])
@@ -210,7 +218,7 @@ class _Writer:
 
     def _headers(self, at: FileVersion) -> None:
         start, end = self._parts.start(at), self._parts.listings[at.layer].offsets[at.entry]
-        self._write(stripped(self._read(at.layer).exactly(start, end)))
+        self._write(own_headers(self._read(at.layer).exactly(start, end)))
 
     def _body(self, at: FileVersion) -> None:
         listing = self._parts.listings[at.layer]
@@ -220,23 +228,23 @@ class _Writer:
         if rest := padded(size) - size:
             self._write(_ZEROS[:rest])
 
-    def _file(self, path: str, content: FileVersion, metas: Sequence[FileVersion]) -> None:
+    def _file(self, path: str, content: FileVersion, metadata: Sequence[FileVersion]) -> None:
         headers = self._parts.headers[content.layer]
         stands = self._parts.listings[content.layer].paths[content.entry] == path
-        if stands and set(metas) == {content} and content.entry not in headers.renamed:
+        if stands and set(metadata) == {content} and content.entry not in headers.renamed:
             self._headers(content)
         else:
-            self._write(moved(headers.stored[content.entry].header, path, self._stored(metas)))
+            self._write(renamed_headers(headers.stored[content.entry].header, path, self._stored(metadata)))
         self._body(content)
 
-    def _link(self, at: FileVersion, target: str, metas: Sequence[FileVersion]) -> None:
+    def _link(self, at: FileVersion, target: str, metadata: Sequence[FileVersion]) -> None:
         headers, path = self._parts.headers[at.layer], self._parts.listings[at.layer].paths[at.entry]
         stored = headers.stored[at.entry]
-        alike = all(self._parts.meta(meta) == self._parts.meta(at) for meta in metas)
+        alike = all(self._parts.meta(meta) == self._parts.meta(at) for meta in metadata)
         if alike and stored.header.link == target and at.entry not in headers.renamed:
             self._write(stored.group)
         else:
-            self._write(linked(stored.header, path, target, self._stored(metas)))
+            self._write(hard_link_headers(stored.header, path, target, self._stored(metadata)))
 
-    def _stored(self, metas: Sequence[FileVersion]) -> list[Header]:
-        return [self._parts.headers[meta.layer].stored[meta.entry].header for meta in metas]
+    def _stored(self, metadata: Sequence[FileVersion]) -> list[Header]:
+        return [self._parts.headers[meta.layer].stored[meta.entry].header for meta in metadata]

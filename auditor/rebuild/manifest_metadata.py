@@ -65,7 +65,7 @@ class _Filter:
         return replace(item, entry=entry, above=above, roots=roots, layout=self.annotations(item.layout, "index.json"))
 
 
-def around(audit: Audit, outputs: Sequence[LayerPlan], image_id: Digest) -> ManifestMetadata:
+def rewritten_metadata(audit: Audit, outputs: Sequence[LayerPlan], image_id: Digest) -> ManifestMetadata:
     """Return what is said around the image whose new config has the digest `image_id`."""
     image = audit.image
     old = _old_digests(image, outputs, image_id)

@@ -34,13 +34,13 @@ class RewrittenImage:
     layers: tuple[LayerBlob, ...]
     names: tuple[str, ...]
     platform: Platform | None
-    around: ManifestMetadata = field(default_factory=ManifestMetadata)
+    metadata: ManifestMetadata = field(default_factory=ManifestMetadata)
     renamed: bool = False
 
     @property
     def listed(self) -> tuple[Listed, ...]:
         """How indexes list the image: at least once."""
-        return self.around.listed or (_UNLISTED,)
+        return self.metadata.listed or (_UNLISTED,)
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class _Root:
 
 def manifest_of(made: RewrittenImage) -> dict[str, Any]:
     """Return an image's manifest."""
-    notes = made.around.layers or ({},) * len(made.layers)
+    notes = made.metadata.layers or ({},) * len(made.layers)
     layers = [
         {
             "mediaType": OCI + "layer.v1.tar" + (f"+{blob.kind}" if blob.kind else ""),
@@ -66,8 +66,8 @@ def manifest_of(made: RewrittenImage) -> dict[str, Any]:
     ]
     digest = f"sha256:{hashlib.sha256(made.config).hexdigest()}"
     config = {"mediaType": OCI + "config.v1+json", "digest": digest, "size": len(made.config)}
-    kind = {key: value for key, value in made.around.manifest.items() if key == "artifactType"}
-    more = {key: value for key, value in made.around.manifest.items() if key != "artifactType"}
+    kind = {key: value for key, value in made.metadata.manifest.items() if key == "artifactType"}
+    more = {key: value for key, value in made.metadata.manifest.items() if key != "artifactType"}
     return {
         "schemaVersion": 2, "mediaType": OCI + "manifest.v1+json", **kind, "config": config, "layers": layers, **more,
     }  # fmt: skip

@@ -64,11 +64,11 @@ def _ordered(
 ) -> Iterator[Operation]:
     """Yield the entries of the merged layer: marks first, then in the order of the input, folders before content."""
     folders, placed = _folders_and_files(tree, {id(node) for _, node in below}, lowest, listings)
-    marks = list(_marks(tree, below))
+    whiteouts = list(_marks(tree, below))
     for path, mode in unusual.items():
         if path in folders and folders[path].meta is None:
             folders[path] = AddFolder(path, None, mode)
-    _drop_implied(folders, unusual, [*(path for _, path, _ in placed), *(mark for mark, _ in marks)])
+    _drop_implied(folders, unusual, [*(path for _, path, _ in placed), *(whiteout for whiteout, _ in whiteouts)])
     done: set[str] = set()
 
     def parents(path: str) -> Iterator[Operation]:
@@ -81,15 +81,15 @@ def _ordered(
             if name in folders:
                 yield folders.pop(name)
 
-    for mark, folder in marks:
+    for whiteout, folder in whiteouts:
         yield from parents(folder)
-        yield AddWhiteout(mark)
-    placed += [(pack_version(put.meta or _LAST), path, put) for path, put in folders.items()]
+        yield AddWhiteout(whiteout)
+    placed += [(pack_version(operation.meta or _LAST), path, operation) for path, operation in folders.items()]
     placed.sort(key=itemgetter(0, 1))
-    for number, path, put in placed:
-        yield from parents(path if isinstance(put, AddFolder) else path.rpartition("/")[0])
-        if not isinstance(put, AddFolder):
-            yield put or CopyEntry(unpack_version(number))
+    for number, path, operation in placed:
+        yield from parents(path if isinstance(operation, AddFolder) else path.rpartition("/")[0])
+        if not isinstance(operation, AddFolder):
+            yield operation or CopyEntry(unpack_version(number))
 
 
 def _drop_implied(folders: dict[str, AddFolder], unusual: Collection[str], paths: Sequence[str]) -> None:
@@ -141,14 +141,14 @@ def _folders_and_files(
 def _names(inode: TreeInode, names: Sequence[tuple[FileVersion, str]], lowest: int) -> Iterator[_Placed]:
     """Give a file's content its first name, and make the others links to that."""
     first, path = names[0]
-    content, metas = inode.content, tuple(inode.metas)
+    content, metadata = inode.content, tuple(inode.metas)
     assert content is not None  # noqa: S101 - asked before
     if first.layer >= lowest:
         place = content if content.layer >= lowest else first
-        yield pack_version(place), path, CopyEntry(first) if metas == (first,) else AddFile(path, content, metas)
+        yield pack_version(place), path, CopyEntry(first) if metadata == (first,) else AddFile(path, content, metadata)
     for entry, name in names[1:]:
         if entry.layer >= lowest:
-            yield pack_version(entry), name, AddLink(entry, path, metas)
+            yield pack_version(entry), name, AddLink(entry, path, metadata)
 
 
 def _marks(tree: Tree, below: Sequence[tuple[str, TreeNode]]) -> Iterator[tuple[str, str]]:
@@ -179,11 +179,11 @@ def excise(listings: Sequence[Listing], trace: FileHistory, gone: set[FileVersio
     dropped = _dropped(listings, trace, gone, targets)
     lost = {version for entries in dropped.values() for version in entries}
     for number, listing in enumerate(listings):
-        instead: dict[int, tuple[Operation, ...]] = {
-            v.entry: _covering(tree, v, listing, trace) for v in dropped.get(number, ())
+        replacements: dict[int, tuple[Operation, ...]] = {
+            v.entry: _replacement_whiteout(tree, v, listing, trace) for v in dropped.get(number, ())
         }
-        moved = _rehomed(number, listing, targets, lost, instead)
-        outputs.append(ExciseLayer(number, {**instead, **moved}) if instead or moved else KeepLayer(number))
+        moved = _moved_contents(number, listing, targets, lost, replacements)
+        outputs.append(ExciseLayer(number, {**replacements, **moved}) if replacements or moved else KeepLayer(number))
         tree.apply(number, listing)
     return tuple(outputs)
 
@@ -222,7 +222,9 @@ def _shadowed(number: int, listing: Listing, trace: FileHistory) -> set[FileVers
     }
 
 
-def _covering(tree: Tree, version: FileVersion, listing: Listing, trace: FileHistory) -> tuple[Operation, ...]:
+def _replacement_whiteout(
+    tree: Tree, version: FileVersion, listing: Listing, trace: FileHistory
+) -> tuple[Operation, ...]:
     """Return the whiteout that hides a lower folder in place of the file that did; none where there was none.
 
     A whiteout with a body stays, without it.
@@ -238,12 +240,12 @@ def _covering(tree: Tree, version: FileVersion, listing: Listing, trace: FileHis
     return (AddWhiteout(f"{folder}/{WHITEOUT}{name}" if folder else WHITEOUT + name),)
 
 
-def _rehomed(
+def _moved_contents(
     number: int,
     listing: Listing,
     targets: Mapping[FileVersion, FileVersion | None],
     lost: set[FileVersion],
-    instead: Mapping[int, tuple[Operation, ...]],
+    replacements: Mapping[int, tuple[Operation, ...]],
 ) -> dict[int, tuple[Operation, ...]]:
     """Give a file of which a name goes to its first name of this layer that stays, and lead the others there.
 
@@ -258,15 +260,15 @@ def _rehomed(
     for content, links in files.items():
         if lost.isdisjoint((content, *links)):
             continue
-        metas, own = (content, *links), content.layer == number
-        names = [name for name in (metas if own else links) if name.entry not in instead]
+        metadata, own = (content, *links), content.layer == number
+        names = [name for name in (metadata if own else links) if name.entry not in replacements]
         if not names:
             continue
         home = listing.paths[names[0].entry]
         if own:
-            moved[content.entry] = (*instead.get(content.entry, ()), AddFile(home, content, metas))
+            moved[content.entry] = (*replacements.get(content.entry, ()), AddFile(home, content, metadata))
             moved |= {names[0].entry: ()} if names[0] != content else {}
         else:
-            moved[names[0].entry] = (AddFile(home, content, metas),)
-        moved |= {name.entry: (AddLink(name, home, metas),) for name in names[1:]}
+            moved[names[0].entry] = (AddFile(home, content, metadata),)
+        moved |= {name.entry: (AddLink(name, home, metadata),) for name in names[1:]}
     return moved

@@ -24,7 +24,7 @@ class AddFile:
 
     path: str
     content: FileVersion
-    metas: tuple[FileVersion, ...]
+    metadata: tuple[FileVersion, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class AddLink:
 
     at: FileVersion
     target: str
-    metas: tuple[FileVersion, ...]
+    metadata: tuple[FileVersion, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +76,18 @@ def unpack_version(number: int) -> FileVersion:
 class OperationList:
     """The entries of a merged layer, in order; those that stay where they were in eight bytes each."""
 
-    def __init__(self, puts: Iterable[Operation], listings: Sequence[Listing]) -> None:
+    def __init__(self, operations: Iterable[Operation], listings: Sequence[Listing]) -> None:
         self._listings = listings
         self._codes = array("q")
         self._others: list[Operation] = []
-        for put in puts:
-            match put:
+        for operation in operations:
+            match operation:
                 case CopyEntry(at):
                     self._codes.append(pack_version(at) * 2)
                 case AddFolder(path, FileVersion() as meta, _) if path == listings[meta.layer].paths[meta.entry]:
                     self._codes.append(pack_version(meta) * 2 + 1)
                 case _:
-                    self._others.append(put)
+                    self._others.append(operation)
                     self._codes.append(-len(self._others))
 
     def __iter__(self) -> Iterator[Operation]:
@@ -113,7 +113,7 @@ class MergeLayers:
     """One layer for all from `lowest` up."""
 
     lowest: int
-    puts: Iterable[Operation]
+    operations: Iterable[Operation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class ExciseLayer:
     """Layer `number` as it stands, but for the entries in `instead`, each with what takes its place."""
 
     number: int
-    instead: Mapping[int, tuple[Operation, ...]]
+    replacements: Mapping[int, tuple[Operation, ...]]
 
 
 LayerPlan = KeepLayer | MergeLayers | ExciseLayer

@@ -38,9 +38,9 @@ class WrittenImage:
 
     before: Audit
     outputs: Sequence[LayerPlan]
-    parts: ReadableLayers
+    readable: ReadableLayers
     made: RewrittenImage
-    claims: Mapping[int, array[int]]
+    copied_from: Mapping[int, array[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +139,15 @@ def _compare(written: WrittenImage, after: Audit) -> Comparison:
         after.image.target, list(after.image.layers), [record.listing for record in after.records], {}, after.limits
     )
     # An export is one layer more than the image has; `docker export` cuts times to seconds.
-    whole_seconds = len(written.parts.layers) > len(written.before.records)
+    whole_seconds = len(written.readable.layers) > len(written.before.records)
     with gc_paused():
         theirs.read_headers(whole=False)
-        sides = _side(written.parts, written.before), _side(theirs, after)
-        return compare(*sides, written.claims, whole_seconds=whole_seconds)
+        sides = _side(written.readable, written.before), _side(theirs, after)
+        return compare(*sides, written.copied_from, whole_seconds=whole_seconds)
 
 
-def _side(parts: ReadableLayers, of: Audit) -> FileSystem:
-    return FileSystem(parts, overlay_root(parts.extracted), tuple(record.digest for record in of.records))
+def _side(readable: ReadableLayers, of: Audit) -> FileSystem:
+    return FileSystem(readable, overlay_root(readable.extracted), tuple(record.digest for record in of.records))
 
 
 def _layers_differ(before: Audit, outputs: Sequence[LayerPlan], after: Audit) -> list[str]:
@@ -201,6 +201,6 @@ def _dropped(written: WrittenImage, drops: DroppedSettings) -> tuple[str, ...]:
         *(f"ENV {name}" for name in drops.env),
         *(f"LABEL {name}" for name in drops.labels),
         *(f"the config's {key}" for key in stale_keys(before.image.config.raw, written.outputs)),
-        *written.made.around.dropped,
+        *written.made.metadata.dropped,
         *([f"{len(attestations)} attestation(s), which would not match any more"] if attestations else []),
     )

@@ -129,8 +129,8 @@ _HOLDERS = (EntryKind.FILE, EntryKind.HARDLINK)
 
 def split_member(path: str) -> tuple[str, str | None]:
     """Split `PATH!member`, as a finding names what lies in an archive."""
-    outer, mark, member = path.partition("!")
-    return (outer, member) if mark and outer else (path, None)
+    outer, whiteout, member = path.partition("!")
+    return (outer, member) if whiteout and outer else (path, None)
 
 
 def member_of(path: str, chunks: Iterator[bytes], member: str, limits: Limits) -> bytes:

@@ -60,18 +60,18 @@ def unpacked_metadata(raw: bytes) -> EntryMetadata:
     )
 
 
-def applied(metas: Sequence[EntryMetadata], *, symlink: bool = False) -> EntryMetadata:
+def combined_metadata(metadata: Sequence[EntryMetadata], *, symlink: bool = False) -> EntryMetadata:
     """Return the metadata of a file to which an engine applied that of each of its names, in order.
 
     The owner is the last name's, and so are mode and time of all but symbolic links, whose own stay. Extended
     attributes add up; but each change of owner takes a file its capabilities.
     """
     xattrs: dict[str, str] = {}
-    for meta in metas:
+    for meta in metadata:
         xattrs.pop(_CAPABILITY, None)
         xattrs |= meta.xattrs
-    own = metas[0] if symlink else metas[-1]
-    return replace(metas[-1], mode=own.mode, mtime_ns=own.mtime_ns, device=metas[0].device, xattrs=xattrs)
+    own = metadata[0] if symlink else metadata[-1]
+    return replace(metadata[-1], mode=own.mode, mtime_ns=own.mtime_ns, device=metadata[0].device, xattrs=xattrs)
 
 
 def _nanoseconds(text: str) -> int:
@@ -88,7 +88,7 @@ def _records(body: bytes) -> Iterator[tuple[str, str]]:
         body = body[length:]
 
 
-def stripped(group: bytes) -> bytes:
+def own_headers(group: bytes) -> bytes:
     """Return an entry's headers without zero blocks, global pax headers, and what stands before such a header.
 
     None of it is of the entry to an engine.
@@ -111,40 +111,40 @@ def stripped(group: bytes) -> bytes:
     return kept
 
 
-def moved(content: Header, path: str, metas: Sequence[Header]) -> bytes:
+def renamed_headers(content: Header, path: str, metadata: Sequence[Header]) -> bytes:
     """Return the headers of a file under another name, with the metadata that all of `metas` set, in order."""
     pax = {k: v for k, v in content.pax.items() if k not in (*_NAMES, *_OWN, *_SPARSE_PAIRS)}
-    pax = {k: v for k, v in pax.items() if not k.startswith(_XATTRS)} | _set_by(metas, content)
+    pax = {k: v for k, v in pax.items() if not k.startswith(_XATTRS)} | _pax_metadata(metadata, content)
     if "GNU.sparse.name" in pax:
         pax["GNU.sparse.name"] = path
-    return _encoded(_with_meta(content, metas), path, content.link, pax) + content.extension
+    return _encoded(_with_metadata(content, metadata), path, content.link, pax) + content.extension
 
 
-def linked(own: Header, path: str, target: str, metas: Sequence[Header]) -> bytes:
+def hard_link_headers(own: Header, path: str, target: str, metadata: Sequence[Header]) -> bytes:
     """Return a hard link's headers with other names, and its file's metadata."""
     pax = {k: v for k, v in own.pax.items() if k not in (*_NAMES, *_OWN) and not k.startswith(_XATTRS)}
-    return _encoded(_with_meta(own, metas), path, target, pax | _set_by(metas, metas[0]))
+    return _encoded(_with_metadata(own, metadata), path, target, pax | _pax_metadata(metadata, metadata[0]))
 
 
-def _with_meta(header: Header, metas: Sequence[Header]) -> bytearray:
-    block, last = bytearray(header.block), metas[-1].block
-    own = metas[0].block if metas[0].kind is EntryKind.SYMLINK else last
+def _with_metadata(header: Header, metadata: Sequence[Header]) -> bytearray:
+    block, last = bytearray(header.block), metadata[-1].block
+    own = metadata[0].block if metadata[0].kind is EntryKind.SYMLINK else last
     block[100:108], block[108:124], block[136:148] = own[100:108], last[108:124], own[136:148]
     return block
 
 
-def _set_by(metas: Sequence[Header], content: Header) -> dict[str, str]:
+def _pax_metadata(metadata: Sequence[Header], content: Header) -> dict[str, str]:
     """Return the pax records of owner, times and extended attributes that some headers leave to their file."""
     pax: dict[str, str] = {}
-    for meta in metas:
+    for meta in metadata:
         pax.pop(_CAPABILITY, None)
         pax |= {k: v for k, v in meta.pax.items() if k.startswith(_XATTRS)}
-    timed = metas[0] if content.kind is EntryKind.SYMLINK else metas[-1]
+    timed = metadata[0] if content.kind is EntryKind.SYMLINK else metadata[-1]
     pax |= {k: v for k, v in timed.pax.items() if k in _TIMES}
-    return pax | {k: v for k, v in metas[-1].pax.items() if k in _OWN and k not in _TIMES}
+    return pax | {k: v for k, v in metadata[-1].pax.items() if k in _OWN and k not in _TIMES}
 
 
-def made(path: str, kind: bytes, mode: int) -> bytes:
+def new_headers(path: str, kind: bytes, mode: int) -> bytes:
     """Return the headers of an empty entry of root's, from 1970: a folder, or a whiteout."""
     block = bytearray(BLOCK)
     block[100:148] = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, 0, 0, 0, 0)
@@ -172,7 +172,7 @@ def _encoded(block: bytearray, path: str, link: str, pax: Mapping[str, str]) -> 
     block[157:257] = target[:100].ljust(100, b"\0")
     if records:
         before += _extension(b"x", b"PaxHeaders.0/entry", b"".join(_record(k, records[k]) for k in sorted(records)))
-    return before + _summed(block)
+    return before + _with_checksum(block)
 
 
 def _long_name(name: bytes) -> bytes:
@@ -185,10 +185,10 @@ def _extension(kind: bytes, name: bytes, body: bytes) -> bytes:
     block[100:148] = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (0o644, 0, 0, len(body), 0)
     block[156:157] = kind
     block[257:265] = b"ustar  \0" if kind == b"L" else b"ustar\x0000"
-    return _summed(block) + body.ljust(padded(len(body)), b"\0")
+    return _with_checksum(block) + body.ljust(padded(len(body)), b"\0")
 
 
-def _summed(block: bytearray) -> bytes:
+def _with_checksum(block: bytearray) -> bytes:
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block)
     return bytes(block)

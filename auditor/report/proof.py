@@ -46,7 +46,7 @@ def render_text(images: Sequence[FlattenedImage], written: str, rest: FollowUp, 
     remaining = list(dict.fromkeys(line for image in images for line in _remaining(image.proof.remaining)))
     lines += _listed("Still there, for flattening removes nothing that is visible:", remaining)
     lines += _listed("Rotate, for whoever had the image has them:", rest.rotate)
-    lines += _listed("Still to be had from:", [f"{holder.name}: {holder.command}" for holder in rest.holders])
+    lines += _listed("Still to be had from:", [f"{copy.name}: {copy.command}" for copy in rest.copies])
     lines += rest.notes
     return "".join(printable(line) + "\n" for line in lines)
 
@@ -96,7 +96,7 @@ def render_json(images: Sequence[FlattenedImage], method: str, written: str, res
         },
         "images": [_document(image) for image in images],
         "rotate": list(rest.rotate),
-        "holders": [{"place": h.place, "name": h.name, "command": h.command} for h in rest.holders],
+        "holders": [{"place": h.place, "name": h.name, "command": h.command} for h in rest.copies],
         "notes": list(rest.notes),
     }
     return json.dumps(document, indent=2) + "\n"

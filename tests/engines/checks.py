@@ -149,7 +149,7 @@ def _attributes(audited: Audit) -> dict[str, Shown]:
             meta.mode,
             meta.uid,
             meta.gid,
-            -1 if not one.inode.applied else max(meta.mtime_ns, 0),
+            -1 if not one.inode.metadata_entries else max(meta.mtime_ns, 0),
             one.inode.link or "",
             content,
             meta.device,

@@ -252,7 +252,7 @@ def test_what_tells_of_the_old_layers_goes() -> None:
         source, output = built.oci_archive(Path(name) / "in.tar"), Path(name) / "out.tar"
         (done,) = flatten(FlattenJob(str(source), "excise"), _SCANNERS[0], output)
         archive = output.read_bytes()
-    assert done.made.around.manifest == {"annotations": {"kept": "y"}}
+    assert done.made.metadata.manifest == {"annotations": {"kept": "y"}}
     assert done.proof.dropped == (
         "the config's moby.buildkit.buildinfo.v1",
         "the annotation org.opencontainers.image.base.name of the manifest",
@@ -352,14 +352,14 @@ def test_a_difference_or_a_leak_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
     )
     old, new = CopyEntry(FileVersion(0, 1)), CopyEntry(FileVersion(1, 1))
     d, gone = AddFolder("d", FileVersion(1, 0)), CopyEntry(FileVersion(0, 2))
-    for puts, message in (
+    for operations, message in (
         ((d,), "/d/r: is missing in the output"),
         ((d, new, gone), "/s: is new in the output"),
         ((d, old), "/d/r: has other content"),
         ((AddFolder("d", None), new), "/d: mtime_ns is 0, was 1700000000000000000"),
         ((d, old, new), "a secret is still hidden: GitHub"),
     ):
-        plan: tuple[Operation, ...] = puts
+        plan: tuple[Operation, ...] = operations
         monkeypatch.setattr("auditor.rebuild.flatten.plan", lambda *_, plan=plan: (MergeLayers(0, plan),))
         with pytest.raises(FlattenError, match=message):
             flattened(built, "full")
@@ -388,20 +388,20 @@ def test_what_is_written_is_what_is_compared(monkeypatch: pytest.MonkeyPatch) ->
     built = image(layer({"s": _TOKENS[0], "old": "hidden text", "f": "f"}), layer({"old": "new"}, whiteout("s")))
 
     def bent(
-        parts: ReadableLayers, output: MergeLayers | ExciseLayer, write: Callable[[bytes | memoryview], object]
+        readable: ReadableLayers, output: MergeLayers | ExciseLayer, write: Callable[[bytes | memoryview], object]
     ) -> None:
-        write_layer(parts, output, lambda data: write(bytes(data).replace(b"hidden text", b"hidden test")))
+        write_layer(readable, output, lambda data: write(bytes(data).replace(b"hidden text", b"hidden test")))
 
     with monkeypatch.context() as patched:
         patched.setattr("auditor.rebuild.flatten.write_layer", bent)
         with pytest.raises(FlattenError, match="/old: has other content"):
             flattened(built, "excise")
     monkeypatch.setattr(
-        "auditor.rebuild.flatten.sources", lambda *_: array("q", [pack_version(FileVersion(0, 2)), NO_VERSION])
+        "auditor.rebuild.flatten.copy_sources", lambda *_: array("q", [pack_version(FileVersion(0, 2)), NO_VERSION])
     )
     with pytest.raises(FlattenError, match="/old: is a copy of a file of another name"):
         flattened(built, "excise")
-    monkeypatch.setattr("auditor.rebuild.flatten.sources", lambda *_: array("q", [NO_VERSION]))
+    monkeypatch.setattr("auditor.rebuild.flatten.copy_sources", lambda *_: array("q", [NO_VERSION]))
     with pytest.raises(FlattenError, match="has 2 entries, not the 1 that were to be written"):
         flattened(built, "excise")
 
