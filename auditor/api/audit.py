@@ -19,7 +19,8 @@ from auditor.detect.rules import Ruleset
 from auditor.findings.baseline import Baseline
 from auditor.findings.selection import Selection, fails
 from auditor.pipeline import Audit, Failure, Request, audit_each
-from auditor.report.output import FORMATS, Shown, render
+from auditor.report.formats import REPORT_FORMATS
+from auditor.report.render_options import RenderOptions
 from auditor.scan import Scanner
 from auditor.store.records import Records
 
@@ -108,9 +109,10 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON report as plain values. docs/report.md describes it."""
-        from auditor.report.document import document
+        # Not needed for `image-audit --help` and `--format table`.
+        from auditor.report.json_report import json_document
 
-        return document(self.images, self.created, failures=self.failures, show_secrets=self.show_secrets)
+        return json_document(self.images, self._render_options())
 
     def to_json(self) -> str:
         """Return the JSON report."""
@@ -118,10 +120,12 @@ class Report:
 
     def render(self, form: str, *, width: int = 100, color: bool = False) -> str:
         """Return the report in a format of `image-audit scan --format`. Width, in columns, and color are of `table`."""
-        if form not in FORMATS:
-            raise UsageError(f"format {form!r}: want one of {', '.join(FORMATS)}")
-        shown = Shown(width, color, self.fail_on, self.show_secrets, self.failures)
-        return render(form, self.images, self.created, shown)
+        if form not in REPORT_FORMATS:
+            raise UsageError(f"format {form!r}: want one of {', '.join(REPORT_FORMATS)}")
+        return REPORT_FORMATS[form].render(self.images, self._render_options(width, color))
+
+    def _render_options(self, width: int = 100, color: bool = False) -> RenderOptions:
+        return RenderOptions(self.created, self.failures, self.fail_on, self.show_secrets, width, color)
 
 
 def audit(*targets: PathText, **options: Unpack[Options]) -> Report:

@@ -54,11 +54,11 @@ def command(file: Path, form: str, outputs: tuple[Path, ...], context: Path | No
     credentials-in-url, secret-file-copied, copy-context, deleted-later, cache-order, large-then-deleted) and those of
     `image-audit rules list`, by which secrets are known.
     """
+    from auditor.core.output_file import write_output
     from auditor.dockerfile.build_context import MAX_FILES, open_context
     from auditor.dockerfile.check import check, chosen
     from auditor.dockerfile.parser import read_dockerfile
     from auditor.dockerfile.problem_formats import render
-    from auditor.report.output import write_file
 
     settings = load_settings(given["config_path"])
     forms = [(path, _format_of(path)) for path in outputs]
@@ -70,7 +70,7 @@ def command(file: Path, form: str, outputs: tuple[Path, ...], context: Path | No
     if files.cut:
         options.warn(f"{file}: the context has more than {MAX_FILES} files; the rest was not looked at")
     for path, ending in forms:
-        write_file(path, render(ending, file, problems, width=100, color=False))
+        write_output(path, render(ending, file, problems, width=100, color=False))
     if not (given["quiet"] and form == "table"):
         width = shutil.get_terminal_size((80, 24)).columns
         click.echo(render(form, file, problems, width=width, color=options.color()), nl=False)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from auditor.config.file import Settings
     from auditor.rebuild.flatten import FlattenedImage, FlattenJob
     from auditor.registry.reference import Reference
-    from auditor.report.proof import Verdict
+    from auditor.report.flatten_proof import FlattenVerdict
     from auditor.scan import Scanner
     from auditor.store.layer_store import LayerStore
 
@@ -90,9 +90,9 @@ def command(target: str, **given: Any) -> int:
     return EXIT_CLEAN if verdict.clean else EXIT_FOUND
 
 
-def _judge(settings: Settings, fail_on: str | None) -> Callable[[Sequence[FlattenedImage]], Verdict]:
+def _judge(settings: Settings, fail_on: str | None) -> Callable[[Sequence[FlattenedImage]], FlattenVerdict]:
     """Return what judges the output as a scan of it would, by the config file's selection and baseline."""
-    from auditor.report.proof import judged
+    from auditor.report.flatten_proof import judged
 
     baseline = resolve.baseline(settings, None)
     selection = resolve.selection(settings, baseline)
@@ -164,14 +164,18 @@ def _reference(text: str | None) -> Any:
 
 
 def _deliver(
-    job: FlattenJob, scanner: Scanner, given: dict[str, Any], store: LayerStore | None, judge: Callable[..., Verdict]
-) -> tuple[str, Verdict]:
+    job: FlattenJob,
+    scanner: Scanner,
+    given: dict[str, Any],
+    store: LayerStore | None,
+    judge: Callable[..., FlattenVerdict],
+) -> tuple[str, FlattenVerdict]:
     """Flatten to where the user wants it, the proof too, or to nowhere; return what to print, and the verdict."""
     from auditor.core.errors import UsageError
     from auditor.rebuild import destinations
     from auditor.rebuild.flatten import flatten
     from auditor.rebuild.follow_up import FollowUp, find_follow_up
-    from auditor.report.proof import render_json, render_text
+    from auditor.report.flatten_proof import render_json, render_text
 
     output, reference = given["output"], _reference(given["push_to"])
     if output is None:

@@ -30,7 +30,7 @@ def command(target: str, form: str, **given: Any) -> int:
     from auditor.cli.progress import progress
     from auditor.config.file import Settings, load_settings
     from auditor.pipeline import Audit, Failure, Request, audit_each
-    from auditor.report import history
+    from auditor.report import image_history
     from auditor.scan import Scanner
     from auditor.store.records import Records
 
@@ -51,7 +51,7 @@ def command(target: str, form: str, **given: Any) -> int:
     for failure in failures:
         options.warn(str(failure))
     width = shutil.get_terminal_size((80, 24)).columns
-    table = history.render(audits, width=width, color=options.color())
-    text = history.render_json(audits) if form == "json" else table
+    table = image_history.render(audits, width=width, color=options.color())
+    text = image_history.render_json(audits) if form == "json" else table
     click.echo(text, nl=False)
     return EXIT_FAILED if failures else EXIT_CLEAN

@@ -59,9 +59,9 @@ def _recover(
     platform: str | None,
     insecure: bool,
 ) -> None:
+    from auditor.core.output_file import open_output
     from auditor.images.resolve import open_target
     from auditor.rebuild.recover import PathVersions, choose, member_of, split_member
-    from auditor.report.output import whole
 
     images = open_target(target, limits, platform=platform, insecure=insecure)
     if len(images) > 1:
@@ -76,7 +76,7 @@ def _recover(
     if output is None:
         _copy(content, sys.stdout.buffer)
         return
-    with whole(output, chosen.mode & 0o777) as out:  # set-user-ID and the like are not given to what is dug out
+    with open_output(output, chosen.mode & 0o777) as out:  # set-user-ID and the like are not given to what is dug out
         _copy(content, out)
 
 

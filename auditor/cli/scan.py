@@ -12,7 +12,7 @@ import click
 from auditor.cli import EXIT_CLEAN, EXIT_FAILED, EXIT_FOUND, completion, options
 from auditor.cli.examples import examples
 from auditor.config import resolve
-from auditor.report.output import FORMATS, format_of
+from auditor.report.formats import REPORT_FORMATS, format_of_file
 
 if TYPE_CHECKING:
     from auditor.api.audit import Options, Report
@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...", shell_complete=completion.files)
 @click.option(
-    "--format", "form", type=click.Choice(FORMATS), default=None, help="Of standard output.  [default: table]"
+    "--format",
+    "form",
+    type=click.Choice(list(REPORT_FORMATS)),
+    default=None,
+    help="Of standard output.  [default: table]",
 )
 @click.option(
     "-o", "outputs", multiple=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
@@ -54,19 +58,19 @@ def command(targets: tuple[str, ...], outputs: tuple[Path, ...], **given: Any) -
     """
     from auditor.api.audit import run
     from auditor.cli.progress import progress
-    from auditor.report.output import write_file
+    from auditor.core.output_file import write_output
 
-    files = [(path, format_of(path)) for path in outputs]
+    files = [(path, format_of_file(path)) for path in outputs]
     with progress(quiet=given["quiet"], verbose=given["verbose"]) as bar:
         report = run(targets, _options(given), bar, options.warn, given["write_baseline"])
     for failure in report.failures:
         options.warn(str(failure))
     for path, form in files:
-        write_file(path, report.render(form), private=given["show_secrets"])
-    form = given["form"] or "table"
-    if not (given["quiet"] and form == "table"):
+        write_output(path, report.render(form.name), private=given["show_secrets"])
+    shown = REPORT_FORMATS[given["form"] or "table"]
+    if not (given["quiet"] and shown.for_terminal):
         width = shutil.get_terminal_size((80, 24)).columns
-        click.echo(report.render(form, width=width, color=options.color()), nl=False)
+        click.echo(report.render(shown.name, width=width, color=options.color()), nl=False)
     if report.failures:
         return EXIT_FAILED
     if given["strict"] and report.skipped:

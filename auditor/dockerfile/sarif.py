@@ -14,7 +14,7 @@ from auditor.core.text import printable
 from auditor.core.version import __version__
 from auditor.dockerfile.instructions import DockerfileProblem, DockerfileRule
 from auditor.dockerfile.rules import TITLES
-from auditor.report.sarif import LEVELS, MAX_RESULTS, SECURITY_SEVERITY, log, text, uri
+from auditor.report.sarif import LEVELS, MAX_RESULTS, SECURITY_SEVERITY, log, message, uri
 
 _LINE = re.compile(r"line \d+")
 _SIZE = (DockerfileRule.CACHE_ORDER, DockerfileRule.LARGE_THEN_DELETED)
@@ -79,7 +79,7 @@ def _result(path: Path, problem: DockerfileProblem, number: int, fingerprint: st
         "ruleId": problem.rule.value,
         "ruleIndex": number,
         "level": LEVELS[problem.severity],
-        "message": text(f"{printable(problem.message)}. {printable(problem.advice)}"),
+        "message": message(f"{printable(problem.message)}. {printable(problem.advice)}"),
         "locations": [{"physicalLocation": where}],
         "partialFingerprints": {"primaryLocationLineHash": fingerprint},
         "properties": {"severity": problem.severity.value},

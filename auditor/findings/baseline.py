@@ -15,12 +15,12 @@ from typing import Any
 import yaml
 
 from auditor.core.finding import Finding, State
+from auditor.core.output_file import write_output
 from auditor.core.text import printable
 from auditor.core.yaml_file import Node, load
 from auditor.findings.selection import By, names_of, untagged
 from auditor.images.source import Image
 from auditor.pipeline import Audit, BaselineUse
-from auditor.report.output import write_file
 
 SCHEMA = "image-audit-baseline/1"
 _KEYS = ("id", "rule", "path", "where", "state", "images", "added", "reason", "expires")
@@ -112,7 +112,7 @@ class Baseline:
         listed = sorted(self.entries, key=lambda entry: (entry.place, entry.rule, entry.id))
         document = {"schema": SCHEMA, "findings": [_plain(entry) for entry in listed]}
         dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-        write_file(
+        write_output(
             self.path, _HEAD + yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=True, width=120)
         )
 

@@ -12,7 +12,7 @@ from auditor.dockerfile.instructions import DockerfileProblem
 from auditor.findings.selection import bare
 from auditor.pipeline import Audit
 from auditor.registry.reference import is_id, parse_target
-from auditor.report.words import fate, place
+from auditor.report.finding_text import history_lines, location_text
 
 _MAX_FINDINGS = 5
 _INDENT = "    "
@@ -25,8 +25,8 @@ def of_image(name: str, audit: Audit, findings: Sequence[Finding], *, several: b
     """
     lines = [f"{printable(name)}: {plural(len(findings), 'secret')}"]
     for finding in findings[:_MAX_FINDINGS]:
-        said = f"{place(finding)}: {finding.name} {finding.secret.masked} ({finding.severity}, {finding.state})"
-        lines += ["  " + printable(said), *(_INDENT + line for line in fate(finding, audit.limits))]
+        said = f"{location_text(finding)}: {finding.name} {finding.secret.masked} ({finding.severity}, {finding.state})"
+        lines += ["  " + printable(said), *(_INDENT + line for line in history_lines(finding, audit.limits))]
     if len(findings) > _MAX_FINDINGS:
         more = len(findings) - _MAX_FINDINGS
         lines.append(f"  and {more} more: {shlex.join(['image-audit', 'scan', name])}")

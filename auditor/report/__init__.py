@@ -1,4 +1,4 @@
-"""One module a report format.
+"""Reports of audited images: one module a format, and the table of formats (`formats.REPORT_FORMATS`).
 
-This package knows nothing of how findings are made.
+This package must not know how findings are made, nor where a report is written.
 """

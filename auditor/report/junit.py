@@ -1,7 +1,7 @@
-"""JUnit XML, as Jenkins and GitLab read it: a test suite an image, a test case a finding.
+"""JUnit XML for Jenkins and GitLab: one test suite an image, one test case a finding.
 
-What would fail the run (--fail-on) is a failure, what is less severe is skipped; an image without findings is one test
-that passes. A target that was not audited is a test suite with one error.
+Findings at or above --fail-on are failures, less severe ones are skipped tests. An image without findings is one passed
+test. A target that was not audited is a test suite with one error.
 """
 
 from __future__ import annotations
@@ -9,52 +9,52 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from auditor.core.finding import Finding, Severity
+from auditor.core.finding import Finding
 from auditor.core.text import printable, shortened
 from auditor.findings.selection import fails
 from auditor.pipeline import Audit, Failure
-from auditor.report.words import MAX_PATH, fate, image_name, not_audited, place, shown_secret, summary
+from auditor.report.finding_text import (
+    MAX_PATH,
+    failure_text,
+    history_lines,
+    image_name,
+    location_text,
+    secret_text,
+    summary,
+)
+from auditor.report.render_options import RenderOptions
 
 
-def render(
-    audits: Sequence[Audit],
-    created: str,
-    *,
-    failures: Sequence[Failure] = (),
-    fail_on: Severity | None = Severity.HIGH,
-    show_secrets: bool = False,
-) -> str:
-    """Return the report as XML text. `created` is RFC 3339 in UTC; None for `fail_on` fails nothing."""
-    failed = [sum(fails([finding], fail_on) for finding in audit.findings) for audit in audits]
-    total = sum(max(len(audit.findings), 1) for audit in audits) + len(failures)
-    counts = {"tests": str(total), "failures": str(sum(failed)), "errors": str(len(failures))}
+def render(audits: Sequence[Audit], options: RenderOptions) -> str:
+    """Return the report as XML text."""
+    failed = [sum(fails([finding], options.fail_on) for finding in audit.findings) for audit in audits]
+    total = sum(max(len(audit.findings), 1) for audit in audits) + len(options.failures)
+    counts = {"tests": str(total), "failures": str(sum(failed)), "errors": str(len(options.failures))}
     root = ET.Element("testsuites", {"name": "image-audit", **counts})
     for audit, count in zip(audits, failed, strict=True):
-        _suite(root, audit, count, created, fail_on, show_secrets)
-    for failure in failures:
-        _failed_suite(root, failure, created)
+        _suite(root, audit, count, options)
+    for failure in options.failures:
+        _failed_suite(root, failure, options.created)
     ET.indent(root)
-    # A string is built whole, so that its declaration can name the encoding it is written in.
+    # ET.tostring(encoding="unicode") would leave the encoding out of the declaration.
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _suite(
-    root: ET.Element, audit: Audit, failed: int, created: str, fail_on: Severity | None, show_secrets: bool
-) -> None:
+def _suite(root: ET.Element, audit: Audit, failed: int, options: RenderOptions) -> None:
     name = image_name(audit)
     tests = len(audit.findings)
     suite = ET.SubElement(
         root, "testsuite", name=name, tests=str(max(tests, 1)), failures=str(failed), errors="0",
-        skipped=str(tests - failed), timestamp=created.removesuffix("Z"),
+        skipped=str(tests - failed), timestamp=options.created.removesuffix("Z"),
     )  # fmt: skip
     properties = ET.SubElement(suite, "properties")
     for key, value in _properties(audit).items():
         ET.SubElement(properties, "property", name=key, value=printable(value))
     for finding in audit.findings:
-        _case(suite, audit, finding, fails([finding], fail_on), show_secrets)
+        _case(suite, audit, finding, fails([finding], options.fail_on), options.show_secrets)
     if not audit.findings:
-        of = " in what was read" if audit.skipped else ""
-        ET.SubElement(suite, "testcase", classname=name, name=f"no secrets{of}")
+        scope = " in what was read" if audit.skipped else ""
+        ET.SubElement(suite, "testcase", classname=name, name=f"no secrets{scope}")
     ET.SubElement(suite, "system-out").text = summary(audit)
     if audit.skipped:
         lines = (f"not read: {item.path or 'image'}, layer {item.layer}: {item.reason}" for item in audit.skipped)
@@ -68,7 +68,7 @@ def _failed_suite(root: ET.Element, failure: Failure, created: str) -> None:
         timestamp=created.removesuffix("Z"),
     )  # fmt: skip
     case = ET.SubElement(suite, "testcase", classname=name, name="not audited")
-    ET.SubElement(case, "error", type="not-audited", message=printable(failure.reason)).text = not_audited(failure)
+    ET.SubElement(case, "error", type="not-audited", message=printable(failure.reason)).text = failure_text(failure)
 
 
 def _properties(audit: Audit) -> dict[str, str]:
@@ -78,14 +78,17 @@ def _properties(audit: Audit) -> dict[str, str]:
 
 
 def _case(suite: ET.Element, audit: Audit, finding: Finding, failed: bool, show_secrets: bool) -> None:
-    # GitLab keeps one of several cases of the same name: the id tells them apart.
+    # GitLab merges test cases of the same name: the id keeps them apart.
     case = ET.SubElement(
-        suite, "testcase", classname=image_name(audit), name=f"{finding.rule} in {place(finding)} [{finding.id}]"
+        suite,
+        "testcase",
+        classname=image_name(audit),
+        name=f"{finding.rule} in {location_text(finding)} [{finding.id}]",
     )
-    secret = shown_secret(finding, show_secrets)
+    secret = secret_text(finding, show_secrets)
     message = f"{finding.severity.upper()} {printable(finding.name)} {secret}, {finding.state}"
     outcome = ET.SubElement(case, "failure" if failed else "skipped", type=finding.rule, message=message)
-    lines = [*fate(finding, audit.limits), *(printable(sentence) for sentence in finding.advice)]
+    lines = [*history_lines(finding, audit.limits), *(printable(sentence) for sentence in finding.advice)]
     if finding.recover:
-        lines.append(f"still to be had by: {printable(finding.recover)}")
+        lines.append(f"recover with: {printable(finding.recover)}")
     outcome.text = "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Markdown for the comment on a merge request: GitHub's and GitLab's flavour, cut to what a comment takes."""
+"""Markdown (GitHub and GitLab flavour) for a comment on a merge request, cut to the size limit of a comment."""
 
 from __future__ import annotations
 
@@ -9,51 +9,46 @@ from auditor.core.finding import Finding
 from auditor.core.limits import Limits
 from auditor.core.text import plural, printable, shortened
 from auditor.pipeline import Audit, Failure
-from auditor.report.words import image_name, place, shown_secret, step, summary
+from auditor.report.finding_text import image_name, location_text, secret_text, step_text, summary
+from auditor.report.render_options import RenderOptions
 
 MAX_BYTES = 65_536
-"""Of a GitHub comment; GitLab takes more."""
+"""Size limit of a GitHub comment; GitLab's is higher."""
 
 _LEAST = 2000
-"""Bytes that the part of one image gets at least."""
+"""Minimum number of bytes for the section of one image."""
 
 _KEPT_FREE = 400
-"""Bytes of it for the lines that say what was cut."""
+"""Bytes of it reserved for the lines that count omitted findings."""
 
 _MAX_TARGET, _MAX_REASON = 200, 1000
 
 _MARKS = {"critical": "🔴", "high": "🟠", "medium": "🟡", "low": "🔵"}
-_HEAD = ["| Severity | Secret | Place | State | Added by | Hidden by |", "|---|---|---|---|---|---|"]
+_HEAD = ["| Severity | Secret | Location | State | Added by | Hidden by |", "|---|---|---|---|---|---|"]
 _REFERENCE = re.compile(r"([@#!~%$&])(?=[\w\"{])")
-"""What GitHub and GitLab make a mention or a reference of: @user, #1, !1, ~label, %milestone, $1, &1."""
+"""First characters of mentions and references on GitHub and GitLab: @user, #1, !1, ~label, %milestone, $1, &1."""
 
 _MARKUP = re.compile(r"[\\`*_{}\[\]<>|~$&]|:(?=\S)|(?<=www)\.", re.IGNORECASE)
-"""What is markup anywhere in a line; a colon or `www.` begins a link or an emoji."""
+"""Markup at any position of a line. A colon or `www.` starts a link or an emoji."""
 
 
-def render(
-    audits: Sequence[Audit],
-    created: str,  # noqa: ARG001
-    *,
-    failures: Sequence[Failure] = (),
-    show_secrets: bool = False,
-) -> str:
-    """Return the comment. The time stands in none: a comment has its own."""
-    parts = _failed(failures)
-    room = MAX_BYTES - _LEAST - _size(parts)
+def render(audits: Sequence[Audit], options: RenderOptions) -> str:
+    """Return the comment. It has no time: the comment itself has one."""
+    parts = _failed(options.failures)
+    budget = MAX_BYTES - _LEAST - _size(parts)
     for number, audit in enumerate(audits):
         left = len(audits) - number
-        if room < _LEAST:
-            parts.append(f"**{plural(left, 'more image')} not shown**: a comment takes no more.\n")
+        if budget < _LEAST:
+            parts.append(f"**{plural(left, 'more image')} omitted**: size limit of a comment.\n")
             break
-        part = _image(audit, max(room // left, _LEAST), show_secrets)
-        room -= len(part.encode())
+        part = _image(audit, max(budget // left, _LEAST), options.show_secrets)
+        budget -= len(part.encode())
         parts.append(part)
     return "".join(parts)
 
 
 def _failed(failures: Sequence[Failure]) -> list[str]:
-    """Return the part on the targets that were not audited, which comes first."""
+    """Return the first section: targets that were not audited."""
     if not failures:
         return []
     lines = [
@@ -67,16 +62,16 @@ def _failed(failures: Sequence[Failure]) -> list[str]:
 
 
 def escaped(text: str) -> str:
-    """Return a text that shows as it stands: no markup, no link, and nobody is mentioned.
+    """Escape markup, links and mentions.
 
-    A word joiner, which takes no room, comes after what begins a mention: those are looked for after Markdown's
-    backslashes are gone.
+    Backslashes do not stop mentions, because GitHub and GitLab search for these in the rendered text: a word joiner
+    (zero width) after the first character does.
     """
     return _MARKUP.sub(r"\\\g<0>", _REFERENCE.sub("\\1\u2060", text))
 
 
 def code(text: str) -> str:
-    """Return a code span, in more backticks than the text has in a row."""
+    """Return a code span, delimited by more backticks than the text has in a row."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     ticks = "`" * (longest + 1)
     pad = " " if text[:1] in ("`", " ") or text[-1:] in ("`", " ") else ""
@@ -84,28 +79,28 @@ def code(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """Return a code span in a table, where a pipe would end the cell in spite of it."""
+    """Return a code span for a table cell. Pipes end a cell even within a code span, so they are escaped."""
     return code(text).replace("|", "\\|")
 
 
-def _image(audit: Audit, room: int, show_secrets: bool) -> str:
-    """Return the part of one image in at most `room` bytes, or little more where that holds no finding."""
+def _image(audit: Audit, budget: int, show_secrets: bool) -> str:
+    """Return the section of one image in at most `budget` bytes, or slightly more if it has no row for a finding."""
     head = [
         f"### image-audit: {code(shortened(image_name(audit), _MAX_TARGET))}",
         "",
         f"**{escaped(summary(audit))}**",
         "",
     ]
-    room -= _size(head) + _KEPT_FREE
-    rows, cut = _fit([_row(audit, finding, show_secrets) for finding in audit.findings], room)
+    budget -= _size(head) + _KEPT_FREE
+    rows, cut = _fit([_row(audit, finding, show_secrets) for finding in audit.findings], budget)
     lines = [*head, *([*_HEAD, *rows, ""] if rows else [])]
     if cut:
-        lines += [f"**{plural(cut, 'more finding')} not shown**: a comment takes no more. The JSON report has all.", ""]
-    room -= _size(rows)
+        lines += [f"**{plural(cut, 'more finding')} omitted**: size limit of a comment. The JSON report lists all.", ""]
+    budget -= _size(rows)
     details = [*_advice(audit.findings), *_not_read(audit)]
     for title, items in details:
-        kept, more = _fit(items, room - len(title) - 60)
-        room -= _size(kept) + len(title) + 60
+        kept, more = _fit(items, budget - len(title) - 60)
+        budget -= _size(kept) + len(title) + 60
         if kept:
             rest = [f"- and {more} more"] if more else []
             lines += [f"<details><summary>{title}</summary>", "", *kept, *rest, "", "</details>", ""]
@@ -116,12 +111,12 @@ def _size(lines: Iterable[str]) -> int:
     return sum(len(line.encode()) + 1 for line in lines)
 
 
-def _fit(lines: Sequence[str], room: int) -> tuple[list[str], int]:
-    """Return the lines that fit, and how many do not."""
+def _fit(lines: Sequence[str], budget: int) -> tuple[list[str], int]:
+    """Return the lines that fit `budget` bytes, and the number of omitted lines."""
     kept = []
     for line in lines:
-        room -= len(line.encode()) + 1
-        if room < 0:
+        budget -= len(line.encode()) + 1
+        if budget < 0:
             break
         kept.append(line)
     return kept, len(lines) - len(kept)
@@ -130,8 +125,8 @@ def _fit(lines: Sequence[str], room: int) -> tuple[list[str], int]:
 def _row(audit: Audit, finding: Finding, show_secrets: bool) -> str:
     cells = (
         f"{_MARKS[finding.severity]} {finding.severity}",
-        f"{escaped(printable(finding.name))} {_cell(shown_secret(finding, show_secrets))}",
-        _cell(place(finding)),
+        f"{escaped(printable(finding.name))} {_cell(secret_text(finding, show_secrets))}",
+        _cell(location_text(finding)),
         str(finding.state),
         _by(finding.added_in, finding.added_by, audit.limits) + (" (base image)" if finding.inherited else ""),
         _by(finding.hidden_in, finding.hidden_by, audit.limits),
@@ -140,23 +135,23 @@ def _row(audit: Audit, finding: Finding, show_secrets: bool) -> str:
 
 
 def _by(layer: int | None, created_by: str | None, limits: Limits) -> str:
-    text = step(created_by, limits)
+    text = step_text(created_by, limits)
     parts = [*([f"layer {layer}"] if layer is not None else []), *([_cell(text)] if text else [])]
     return ": ".join(parts)
 
 
 def _advice(findings: Iterable[Finding]) -> Iterator[tuple[str, list[str]]]:
-    """Yield the advice, each piece once, with the places it is for."""
+    """Yield each piece of advice once, with the locations to which it applies."""
     places: dict[str, list[str]] = {}
     for finding in findings:
         for sentence in finding.advice:
-            places.setdefault(_linked(sentence, finding.revoke), []).append(code(place(finding)))
+            places.setdefault(_linked(sentence, finding.revoke), []).append(code(location_text(finding)))
     if places:
-        yield "How to get rid of them", [f"- {said} ({_listed(found)})" for said, found in places.items()]
+        yield "What to do", [f"- {sentence} ({_listed(found)})" for sentence, found in places.items()]
 
 
 def _linked(sentence: str, revoke: str | None) -> str:
-    """Escape a sentence but for the address that the rule gives."""
+    """Escape a sentence except for the rule's revocation URL."""
     before, address, after = sentence.partition(revoke) if revoke else (sentence, "", "")
     link = f"<{address}>" if re.fullmatch(r"https?://[^\s<>]+", address) else escaped(address)
     return escaped(printable(before)) + (link if address else "") + escaped(printable(after))

@@ -1,7 +1,7 @@
-"""SARIF 2.1.0 (OASIS), as GitHub code scanning takes it: one run an image, one result a finding.
+"""SARIF 2.1.0 (OASIS) for GitHub code scanning: one run an image, one result a finding.
 
-GitHub shows only results with a file and a line, tells alerts apart by `primaryLocationLineHash`, wants another
-category (`automationDetails.id` up to its last slash) for each run of a file, and refuses more than 25,000 results.
+GitHub shows only results with a file and a line, identifies alerts by `primaryLocationLineHash`, requires a different
+category (`automationDetails.id` up to its last slash) for each run of a file, and rejects more than 25,000 results.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from auditor.core.text import printable, shortened
 from auditor.core.version import __version__
 from auditor.detect.rules import Rule
 from auditor.pipeline import Audit, Failure
-from auditor.report.words import fate, image_name, not_audited, place, shown_secret
+from auditor.report.finding_text import failure_text, history_lines, image_name, location_text, secret_text
+from auditor.report.render_options import RenderOptions
 from auditor.rulebook.pages import page
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -28,7 +29,7 @@ SECURITY_SEVERITY = {Severity.CRITICAL: "9.5", Severity.HIGH: "8.0", Severity.ME
 """GitHub's bands: critical above 9.0, high from 7.0, medium from 4.0, low above 0."""
 
 METADATA_URI = "image-config"
-"""Stands for the file of what is in no file: a result must have one."""
+"""File name of findings in the image's metadata: a result must have a file."""
 
 MAX_RESULTS = 25_000
 MAX_SKIPPED = 1000
@@ -36,13 +37,11 @@ MAX_MESSAGE = 1000
 MAX_NAME = 255
 
 
-def render(
-    audits: Sequence[Audit], created: str, *, failures: Sequence[Failure] = (), show_secrets: bool = False
-) -> str:
-    """Return the log as JSON text. `created` is RFC 3339 in UTC.
+def render(audits: Sequence[Audit], options: RenderOptions) -> str:
+    """Return the log as JSON text.
 
-    What was not audited has one run of its own, in a category of its own: an empty run in an image's category would
-    close its alerts.
+    Targets that were not audited share one run in a category of its own: an empty run in an image's category would
+    close the image's alerts.
     """
     taken: Counter[str] = Counter()
     runs = []
@@ -50,17 +49,19 @@ def render(
         category = _category(audit)
         taken[category] += 1
         number = f"{taken[category]}/" if taken[category] > 1 else ""
-        runs.append(_run(audit, created, category + number, show_secrets))
-    if failures:
-        runs.append(_failed_run(failures, created))
+        runs.append(_run(audit, category + number, options))
+    if options.failures:
+        runs.append(_failed_run(options.failures, options.created))
     return log(runs)
 
 
 def _failed_run(failures: Sequence[Failure], created: str) -> dict[str, Any]:
-    notifications = [{"level": "error", "message": text(not_audited(failure))} for failure in failures[:MAX_SKIPPED]]
+    notifications = [
+        {"level": "error", "message": message(failure_text(failure))} for failure in failures[:MAX_SKIPPED]
+    ]
     return {
         "tool": {"driver": {"name": "image-audit", "version": __version__, "semanticVersion": __version__}},
-        "automationDetails": {"id": "image-audit/not-audited/", "description": text("Images that were not audited")},
+        "automationDetails": {"id": "image-audit/not-audited/", "description": message("Images that were not audited")},
         "invocations": [
             {"executionSuccessful": False, "endTimeUtc": created, "toolExecutionNotifications": notifications}
         ],
@@ -74,12 +75,12 @@ def log(runs: Sequence[dict[str, Any]]) -> str:
     return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": list(runs)}, indent=2) + "\n"
 
 
-def text(said: str) -> dict[str, str]:
-    """Return a message. What would be a placeholder or a link in one (SARIF 3.11.5, 3.11.6) is pulled apart."""
-    return {"text": shortened(re.sub(r"\{(\d+)\}", r"{ \1 }", said).replace("](", "] ("), MAX_MESSAGE)}
+def message(text: str) -> dict[str, str]:
+    """Return a message object. Placeholders and links (SARIF 3.11.5, 3.11.6) are disabled by a space."""
+    return {"text": shortened(re.sub(r"\{(\d+)\}", r"{ \1 }", text).replace("](", "] ("), MAX_MESSAGE)}
 
 
-def _run(audit: Audit, created: str, category: str, show_secrets: bool) -> dict[str, Any]:
+def _run(audit: Audit, category: str, options: RenderOptions) -> dict[str, Any]:
     shown = audit.findings[:MAX_RESULTS]
     rules = [audit.ruleset.by_id[rule] for rule in sorted({finding.rule for finding in shown})]
     numbers = {rule.id: number for number, rule in enumerate(rules)}
@@ -93,21 +94,21 @@ def _run(audit: Audit, created: str, category: str, show_secrets: bool) -> dict[
                 "properties": {"ruleset": audit.ruleset.digest},
             }
         },
-        "automationDetails": {"id": category, "description": text(f"Secrets in {image_name(audit)}")},
+        "automationDetails": {"id": category, "description": message(f"Secrets in {image_name(audit)}")},
         "invocations": [
             {
                 "executionSuccessful": True,
-                "endTimeUtc": created,
+                "endTimeUtc": options.created,
                 "toolExecutionNotifications": list(_notifications(audit)),
             }
         ],
         "columnKind": "unicodeCodePoints",
-        "results": [_result(audit, finding, numbers[finding.rule], show_secrets) for finding in shown],
+        "results": [_result(audit, finding, numbers[finding.rule], options.show_secrets) for finding in shown],
     }
 
 
 def _category(audit: Audit) -> str:
-    """Return `image-audit/layer2/linux/amd64/`: the same for every build of an image, another for each platform."""
+    """Return `image-audit/layer2/linux/amd64/`: equal for every build of an image, different for each platform."""
     platform = audit.image.config.platform
     parts = ["image-audit", printable(audit.image.target), *([printable(str(platform))] if platform else [])]
     return "/".join(parts) + "/"
@@ -119,7 +120,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "id": rule.id,
         "name": name,
         "shortDescription": {"text": name},
-        "fullDescription": {"text": f"{name} in a container image: whoever can pull the image can read it."},
+        "fullDescription": {"text": f"{name} in a container image: anyone who can pull the image can read it."},
         "help": {"text": page(rule), "markdown": page(rule)},
         **({"helpUri": rule.revoke} if rule.revoke else {}),
         "defaultConfiguration": {"level": LEVELS[rule.severity]},
@@ -132,27 +133,30 @@ def _rule(rule: Rule) -> dict[str, Any]:
 
 
 def _result(audit: Audit, finding: Finding, number: int, show_secrets: bool) -> dict[str, Any]:
-    secret = shown_secret(finding, show_secrets)
-    said = "; ".join(
-        [f"{printable(finding.name)} {secret} in {place(finding)} ({finding.state})", *fate(finding, audit.limits)]
+    secret = secret_text(finding, show_secrets)
+    summary = "; ".join(
+        [
+            f"{printable(finding.name)} {secret} in {location_text(finding)} ({finding.state})",
+            *history_lines(finding, audit.limits),
+        ]
     )
     result = {
         "ruleId": finding.rule,
         "ruleIndex": number,
         "level": LEVELS[finding.severity],
-        "message": text(f"{said}. {printable(finding.advice[0]) if finding.advice else ''}".rstrip()),
+        "message": message(f"{summary}. {printable(finding.advice[0]) if finding.advice else ''}".rstrip()),
         "locations": [_location(audit, finding)],
-        # The number after the colon tells equal lines of one file apart; an id is unique in itself.
+        # GitHub expects a counter of equal lines after the colon; an id is unique, so it is always 1.
         "partialFingerprints": {"primaryLocationLineHash": f"{finding.id}:1", "imageAuditFinding/v1": finding.id},
         "properties": _properties(finding, secret),
     }
     if finding.source:
-        result["relatedLocations"] = [{"id": 1, **_in_image(finding), "message": text(f"In {image_name(audit)}")}]
+        result["relatedLocations"] = [{"id": 1, **_in_image(finding), "message": message(f"In {image_name(audit)}")}]
     return result
 
 
 def _location(audit: Audit, finding: Finding) -> dict[str, Any]:
-    """Return the line of the Dockerfile where it is known, else the place in the image."""
+    """Return the line of the Dockerfile if known, else the location in the image."""
     physical = _in_image(finding)
     if finding.source:
         physical = _at(uri(finding.source.file), finding.source.line)
@@ -164,12 +168,12 @@ def _in_image(finding: Finding) -> dict[str, Any]:
 
 
 def _at(where: str, line: int | None) -> dict[str, Any]:
-    # GitHub drops a result without a line: what has none, as in binary data, stands at the first.
+    # GitHub drops results without a line: findings in binary data get line 1.
     return {"physicalLocation": {"artifactLocation": {"uri": where}, "region": {"startLine": line or 1}}}
 
 
 def uri(path: str) -> str:
-    """Return a path as a relative URI reference, RFC 3986: percent-encoded, without a leading slash."""
+    """Return a path as a relative URI reference (RFC 3986): percent-encoded, without a leading slash."""
     return quote(path.lstrip("/"), safe="/", errors="backslashreplace") or "."
 
 
@@ -206,15 +210,15 @@ def _properties(finding: Finding, secret: str) -> dict[str, Any]:
 
 
 def _notifications(audit: Audit) -> Iterable[dict[str, Any]]:
-    """Yield what was not read, and what GitHub would not take."""
+    """Yield the skipped items, and the number of findings and items above GitHub's limits."""
     for item in audit.skipped[:MAX_SKIPPED]:
         yield _notification(_skipped(item))
-    for what, count, limit in (
+    for subject, count, limit in (
         ("items were not read", len(audit.skipped), MAX_SKIPPED),
         ("findings are not shown", len(audit.findings), MAX_RESULTS),
     ):
         if count > limit:
-            yield _notification(f"{count - limit} more {what} here; the JSON report has them all.")
+            yield _notification(f"{count - limit} more {subject} here; the JSON report lists all.")
 
 
 def _skipped(item: Skipped) -> str:
@@ -222,5 +226,5 @@ def _skipped(item: Skipped) -> str:
     return f"Not read: {printable(item.path or 'image')}{layer}: {printable(item.reason)}"
 
 
-def _notification(said: str) -> dict[str, Any]:
-    return {"level": "warning", "message": text(said)}
+def _notification(text: str) -> dict[str, Any]:
+    return {"level": "warning", "message": message(text)}

@@ -1,4 +1,4 @@
-"""The JSON Schema of the report, which ships with the package."""
+"""JSON Schema of the JSON report, shipped with the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report for a terminal."""
+"""Report for a terminal."""
 
 from __future__ import annotations
 
@@ -12,29 +12,27 @@ from rich.text import Text
 from auditor.core.finding import Finding
 from auditor.core.text import plural, printable, size
 from auditor.pipeline import Audit, Failure
+from auditor.report.finding_text import failure_text, history_lines, location_text, secret_text, summary
+from auditor.report.render_options import RenderOptions
 from auditor.report.terminal import SEVERITY_STYLES, lines, printed, wrapped
-from auditor.report.words import fate, not_audited, place, shown_secret, summary
 
 _MAX_SKIPPED = 10
 _LABEL = 12
 
 
-def render(
-    audits: Sequence[Audit],
-    *,
-    failures: Sequence[Failure] = (),
-    width: int = 80,
-    color: bool = False,
-    show_secrets: bool = False,
-) -> str:
-    """Return the report, wrapped at `width` columns where no command or address would be broken."""
-    reports = [_report(audit, width, show_secrets) for audit in audits]
-    failed = [line for failure in failures for line in wrapped(Text(_failed(failure), style="bold red"), width)]
-    return printed([*reports, *([lines(failed)] if failed else [])], width=width, color=color)
+def render(audits: Sequence[Audit], options: RenderOptions) -> str:
+    """Return the report, wrapped at the terminal's width; commands and URLs are not broken."""
+    reports = [_report(audit, options.width, options.show_secrets) for audit in audits]
+    failed = [
+        line
+        for failure in options.failures
+        for line in wrapped(Text(_failed(failure), style="bold red"), options.width)
+    ]
+    return printed([*reports, *([lines(failed)] if failed else [])], width=options.width, color=options.color)
 
 
 def _failed(failure: Failure) -> str:
-    text = not_audited(failure)
+    text = failure_text(failure)
     return text[0].upper() + text[1:]
 
 
@@ -58,7 +56,7 @@ def _heading(audit: Audit, width: int) -> Iterator[RenderableType]:
 
 
 def _finding(audit: Audit, finding: Finding, width: int, show_secrets: bool) -> Iterator[Text]:
-    """A column with severity and state, and what there is to say beside it."""
+    """Yield the lines of a finding: severity and state on the left, its description on the right."""
     label = (Text(finding.severity.upper(), style=SEVERITY_STYLES[finding.severity]), Text(finding.state))
     for left, right in zip_longest(label, _body(audit, finding, width - _LABEL, show_secrets), fillvalue=Text()):
         beside = Text(" " * (_LABEL - left.cell_len))
@@ -68,12 +66,12 @@ def _finding(audit: Audit, finding: Finding, width: int, show_secrets: bool) -> 
 
 def _body(audit: Audit, finding: Finding, width: int, show_secrets: bool) -> Iterator[Text]:
     text = Text().append(printable(finding.name), "bold")
-    text.append(f"  {shown_secret(finding, show_secrets)}")
+    text.append(f"  {secret_text(finding, show_secrets)}")
     if finding.verified:
         text.append(f"  verified: {finding.verified}", style="bold red" if finding.verified == "active" else "dim")
     yield from wrapped(text, width)
-    yield from wrapped(Text(place(finding), style="cyan"), width)
-    for line in fate(finding, audit.limits):
+    yield from wrapped(Text(location_text(finding), style="cyan"), width)
+    for line in history_lines(finding, audit.limits):
         yield from wrapped(Text(line), width)
     if finding.recover and finding.is_hidden:
         yield Text(f"still recoverable: {printable(finding.recover)}", style="magenta")
@@ -83,7 +81,7 @@ def _closing(audit: Audit, width: int) -> Iterator[Text]:
     yield from wrapped(_summary(audit), width)
     advice = audit.flatten
     if advice.recommended:
-        yield from wrapped(Text("Flatten it: " + "; ".join(advice.reasons) + ".", style="bold"), width)
+        yield from wrapped(Text("Flatten this image: " + "; ".join(advice.reasons) + ".", style="bold"), width)
         for plan in advice.plans:
             kept = f"{plan.layers_kept} of {plan.layers_kept + plan.layers_rewritten} layers kept"
             yield Text(f"  {plan.method}, {kept}:")

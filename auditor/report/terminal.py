@@ -1,4 +1,4 @@
-"""Text for a terminal: wrapped at its width, but commands, addresses and paths stay whole, to be copied."""
+"""Text for a terminal, wrapped at its width. Commands, URLs and paths are not broken, so that they can be copied."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SEVERITY_STYLES = {
 
 
 def printed(parts: Iterable[RenderableType], *, width: int, color: bool) -> str:
-    """Return what a terminal of `width` columns shows."""
+    """Render parts as the text of a terminal with `width` columns."""
     out = io.StringIO()
     console = Console(
         file=out, width=width, force_terminal=color, no_color=not color, highlight=False, legacy_windows=False
@@ -31,7 +31,7 @@ def printed(parts: Iterable[RenderableType], *, width: int, color: bool) -> str:
 
 
 def wrapped(text: Text, width: int, indent: int = 0) -> Iterator[Text]:
-    """Break between words, and never within one."""
+    """Break a text between words, never within a word."""
     at = 0
     for line in textwrap.wrap(text.plain, max(width - indent, 1), break_long_words=False, break_on_hyphens=False):
         at = text.plain.index(line, at)
@@ -40,5 +40,5 @@ def wrapped(text: Text, width: int, indent: int = 0) -> Iterator[Text]:
 
 
 def lines(parts: Iterable[Text]) -> Group:
-    """Lines that are not broken any more."""
+    """Group lines that the terminal library must not wrap again."""
     return Group(*(Text(no_wrap=True, overflow="ignore").append_text(part) for part in parts))

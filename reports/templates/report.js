@@ -1,5 +1,5 @@
 "use strict";
-// Filters, sorting and opening. Without this script the page is complete: lists, details and links need none.
+// Filters, sorting, links to findings. The page is complete without this script: lists, details and links work in plain HTML.
 
 const FIELDS = ["severity", "state", "text", "layer", "provider", "sort", "lane"];
 

@@ -18,9 +18,9 @@ import pytest
 from auditor import __version__
 from auditor.cli import main
 from auditor.config import resolve
+from auditor.core.output_file import open_output
 from auditor.detect.detect_secrets_plugins import plugin_rules
 from auditor.detect.rules import Ruleset, builtin_rules
-from auditor.report.output import whole
 from tests.conftest import Cli, require
 from tests.images import image, layer, story, whiteout
 from tools.commands_page import page
@@ -239,7 +239,7 @@ class TestSignals:
         for before in (None, b"old"):
             if before is not None:
                 path.write_bytes(before)
-            with pytest.raises(KeyboardInterrupt), whole(path, 0o600) as out:
+            with pytest.raises(KeyboardInterrupt), open_output(path, 0o600) as out:
                 out.write(b"half")
                 out.flush()
                 raise KeyboardInterrupt
@@ -249,7 +249,7 @@ class TestSignals:
         pipe = cli.folder / "pipe"
         os.mkfifo(pipe)
         done = cli("recover", archive, "/secret.txt", "-o", pipe, "--force")
-        assert done.status == 2 and "is no plain file" in done.err and pipe.is_fifo()
+        assert done.status == 2 and "not a regular file" in done.err and pipe.is_fifo()
 
     def wait_until_busy(self, process: subprocess.Popen[str], folder: Path | None) -> None:
         """Wait until the archive is open, and where a folder is given, until a temporary one is in it."""

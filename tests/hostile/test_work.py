@@ -19,7 +19,8 @@ from auditor.detect.detect_secrets_plugins import plugin_rules
 from auditor.detect.rules import Ruleset, select
 from auditor.findings.selection import Selection
 from auditor.pipeline import Request, audit
-from auditor.report import document
+from auditor.report import json_report
+from auditor.report.render_options import RenderOptions
 from auditor.scan import Scanner
 from bench.work import Work, counted
 from tests.hostile import key_material
@@ -43,7 +44,7 @@ def work_of(case: Case, size: int, folder: Path, ruleset: Ruleset, cache: Path) 
         scanner = Scanner(ruleset, 1, cache=cache)
         try:
             audits = audit(str(path), scanner, Request(selection=Selection(min_confidence=Confidence.LOW)))
-            document.render(audits, "2026-01-01T00:00:00Z")
+            json_report.render(audits, RenderOptions("2026-01-01T00:00:00Z"))
         finally:
             scanner.close()
 

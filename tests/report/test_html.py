@@ -9,42 +9,46 @@ from pathlib import Path
 from typing import Any
 
 from auditor.report import html
-from auditor.report.document import report
-from auditor.report.html.picture import MOST_LANES, picture
-from auditor.report.html.view import views
+from auditor.report.html.image_view import views
+from auditor.report.html.layer_chart import MOST_LANES, layer_chart
+from auditor.report.json_report import image_report
 from auditor.scan import Scanner
 from tests.images import Built
 from tests.report.browser import planted
 
 
+def page_of(reports: list[dict[str, Any]]) -> str:
+    return html.render_page(reports, "report.html")
+
+
 def documents(tmp_path: Path, scanner: Scanner, *images: Built) -> list[dict[str, Any]]:
-    return [report(found, planted.CREATED) for found in planted.audited(tmp_path, scanner, *images)]
+    return [image_report(found, planted.CREATED) for found in planted.audited(tmp_path, scanner, *images)]
 
 
 def test_a_lifeline_runs_from_the_layer_that_adds_to_the_one_that_hides(tmp_path: Path, scanner: Scanner) -> None:
     (document,) = documents(tmp_path, scanner, planted.story())
-    drawn = picture(document)
-    assert (drawn.grid.columns, drawn.grid.base, drawn.grouped, drawn.left_out) == (7, 0, False, 0)
+    drawn = layer_chart(document)
+    assert (drawn.grid.columns, drawn.grid.base, drawn.grouped, drawn.omitted) == (7, 0, False, 0)
     lanes = {document["findings"][lane.findings[0]]["path"]: lane for lane in drawn.lanes}
     netrc = lanes["/root/.netrc"]
     assert (netrc.start, netrc.turn, netrc.end) == (drawn.grid.center(1), drawn.grid.center(3), drawn.grid.center(6))
-    assert netrc.fate.key == "1 3 deleted"
+    assert netrc.key.text == "1 3 deleted"
     assert [lane.start for lane in drawn.lanes] == sorted(lane.start for lane in drawn.lanes)
 
 
 def test_what_stands_in_no_layer_is_drawn_at_the_final_image(tmp_path: Path, scanner: Scanner) -> None:
     (document,) = documents(tmp_path, scanner, planted.story())
     label = next(f for f in document["findings"] if f["where"] == "config.Labels.ci.token")
-    (lane,) = picture({**document, "findings": [label]}).lanes
+    (lane,) = layer_chart({**document, "findings": [label]}).lanes
     assert lane.start == lane.turn == lane.end
 
 
 def test_many_findings_share_lifelines_and_the_rest_is_counted(tmp_path: Path, scanner: Scanner) -> None:
     (document,) = documents(tmp_path, scanner, planted.many(400))
-    drawn = picture(document)
+    drawn = layer_chart(document)
     assert drawn.grouped and len(drawn.lanes) == MOST_LANES
-    assert sum(len(lane.findings) for lane in drawn.lanes) + drawn.left_out == 400
-    hidden = [lane for lane in drawn.lanes if lane.fate.hidden is not None]
+    assert sum(len(lane.findings) for lane in drawn.lanes) + drawn.omitted == 400
+    hidden = [lane for lane in drawn.lanes if lane.key.hidden is not None]
     assert len(hidden) >= MOST_LANES // 2 and len(hidden) < MOST_LANES
     for lane in drawn.lanes:
         assert sum(count for _, count in lane.by_severity) == len(lane.findings)
@@ -63,19 +67,19 @@ def test_what_was_not_read_is_listed_by_reason_most_frequent_first(tmp_path: Pat
     skipped.append({"path": None, "layer": None, "reason": "a <reason>"})
     document = {**document, "skipped": skipped, "coverage": {**document["coverage"], "skipped": 301}}
     (view,) = views([document])
-    assert [(item.reason, item.count, len(item.first)) for item in view.unread] == [
+    assert [(item.reason, item.count, len(item.first)) for item in view.skipped] == [
         ("locked", 300, 200),
         ("a <reason>", 1, 1),
     ]
-    page = html.render_documents([document])
+    page = page_of([document])
     assert "301 items" in page and "and 100 more" in page and "a &lt;reason&gt;" in page
     assert "No secrets found in what was read" in page
 
 
 def test_what_is_ignored_is_said(tmp_path: Path, scanner: Scanner) -> None:
     (document,) = documents(tmp_path, scanner, planted.clean())
-    page = html.render_documents([{**document, "ignored": {**document["ignored"], "baseline": 2}}])
-    assert "2 findings by the baseline (2)" in page and "No secrets found, beside what is ignored" in page
+    page = page_of([{**document, "ignored": {**document["ignored"], "baseline": 2}}])
+    assert "2 findings by the baseline (2)" in page and "No secrets found, except ignored ones" in page
 
 
 def test_only_the_address_to_revoke_at_becomes_a_link(tmp_path: Path, scanner: Scanner) -> None:
@@ -84,12 +88,12 @@ def test_only_the_address_to_revoke_at_becomes_a_link(tmp_path: Path, scanner: S
         **document["findings"][0],
         "advice": ["Revoke it at https://example.com/a?b=1&c=2: now.", "https://evil.example"],
     }
-    page = html.render_documents([{**document, "findings": [finding]}])
+    page = page_of([{**document, "findings": [finding]}])
     assert re.findall(r'<a href="(https?:[^"]*)"', page) == ["https://example.com/a?b=1&amp;c=2"]
 
 
 def test_the_policy_holds_the_digests_of_the_one_style_and_the_one_script(tmp_path: Path, scanner: Scanner) -> None:
-    page = html.render_documents(documents(tmp_path, scanner, planted.story(), planted.many(40, 9)))
+    page = page_of(documents(tmp_path, scanner, planted.story(), planted.many(40, 9)))
     for tag in ("style", "script"):
         (text,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -13,7 +13,7 @@ from auditor.core.entries import Skipped
 from auditor.report import markdown
 from auditor.scan import Scanner
 from tests.report.samples import hostile, one
-from tests.report.test_report import CREATED, audited, planted
+from tests.report.test_report import OPTIONS, audited, planted
 
 
 def html_of(text: str) -> str:
@@ -23,7 +23,7 @@ def html_of(text: str) -> str:
 
 
 def test_it_says_who_added_and_who_hid_each_secret(tmp_path: Path, scanner: Scanner) -> None:
-    page = html_of(markdown.render([audited(planted()[0], tmp_path, scanner)], CREATED))
+    page = html_of(markdown.render([audited(planted()[0], tmp_path, scanner)], OPTIONS))
     assert "8 secrets found (8 critical), 2 of them deleted" in page
     row = next(row for row in page.split("<tr>") if "/deleted:1" in row)
     cells = re.findall(r"<td>(.*?)</td>", row)
@@ -34,7 +34,7 @@ def test_it_says_who_added_and_who_hid_each_secret(tmp_path: Path, scanner: Scan
 
 
 def test_nothing_of_an_image_is_markup_a_link_or_a_mention(tmp_path: Path, scanner: Scanner) -> None:
-    text = markdown.render([audited(hostile()[0], tmp_path, scanner)], CREATED)
+    text = markdown.render([audited(hostile()[0], tmp_path, scanner)], OPTIONS)
     page = html_of(text)
     assert len(re.findall("<tr>", page)) == 4 and len(set(re.findall("<a ", page))) <= 1
     assert not re.search(r"<(script|b|img)\b", page)
@@ -53,15 +53,15 @@ def test_a_code_span_shows_any_text_as_it_stands(text: str) -> None:
 def test_it_is_cut_to_what_a_comment_takes_and_says_so(tmp_path: Path, scanner: Scanner) -> None:
     shown = audited(planted()[0], tmp_path, scanner)
     many = replace(shown, findings=shown.findings * 200, skipped=(Skipped("ü" * 300, 0, "too large"),) * 900)
-    text = markdown.render([many], CREATED)
+    text = markdown.render([many], OPTIONS)
     assert len(text.encode()) <= markdown.MAX_BYTES
     rows = text.count("\n| 🔴")
     assert rows > 100 and f"**{1600 - rows} more findings not shown**" in text
-    several = markdown.render([many] * 100, CREATED)
+    several = markdown.render([many] * 100, OPTIONS)
     assert len(several.encode()) <= markdown.MAX_BYTES and re.search(r"\*\*\d+ more images not shown\*\*", several)
 
 
 def test_the_base_image_is_named(tmp_path: Path, scanner: Scanner) -> None:
     shown = audited(one()[0], tmp_path, scanner)
     inherited = replace(shown, findings=(replace(shown.findings[0], inherited=True),))
-    assert "(base image)" in markdown.render([inherited], CREATED)
+    assert "(base image)" in markdown.render([inherited], OPTIONS)

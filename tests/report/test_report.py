@@ -13,13 +13,15 @@ from auditor.core.finding import Confidence
 from auditor.core.text import instruction, printable, size
 from auditor.findings.selection import Selection
 from auditor.pipeline import Audit, Request, audit
-from auditor.report import document, history, html, table
+from auditor.report import html, image_history, json_report, table
+from auditor.report.render_options import RenderOptions
 from auditor.report.schema import report_schema
 from auditor.scan import Scanner
 from auditor.store.records import Records
 from tests.images import Built, file, hardlink, image, layer, step, story, token, whiteout
 
 CREATED = "2026-11-24T05:00:00Z"
+OPTIONS = RenderOptions(CREATED)
 VALIDATOR = jsonschema.Draft202012Validator(report_schema())
 
 
@@ -49,7 +51,7 @@ def planted() -> tuple[Built, list[str]]:
 
 def test_the_json_report_is_valid_and_complete(tmp_path: Path, scanner: Scanner) -> None:
     built, _ = planted()
-    report = document.document([audited(built, tmp_path, scanner)], CREATED)
+    report = json_report.json_document([audited(built, tmp_path, scanner)], OPTIONS)
     VALIDATOR.validate(report)
     found = {(f["path"] or f["where"], f["state"], f["added_in"], f["hidden_in"]) for f in report["findings"]}
     assert found == {
@@ -77,11 +79,11 @@ def test_no_format_shows_a_secret_whole(tmp_path: Path, scanner: Scanner) -> Non
     built, secrets = planted()
     result = [audited(built, tmp_path, scanner)]
     texts = [
-        document.render(result, CREATED),
-        html.render(result, CREATED),
-        table.render(result),
-        history.render(result),
-        history.render_json(result),
+        json_report.render(result, OPTIONS),
+        html.render(result, OPTIONS),
+        table.render(result, OPTIONS),
+        image_history.render(result),
+        image_history.render_json(result),
         repr(result),
     ]
     for text in texts:
@@ -92,7 +94,7 @@ def test_no_format_shows_a_secret_whole(tmp_path: Path, scanner: Scanner) -> Non
 
 def test_two_runs_differ_in_nothing(tmp_path: Path, scanner: Scanner) -> None:
     built, _ = planted()
-    first, second = (document.render([audited(built, tmp_path, scanner)], CREATED) for _ in range(2))
+    first, second = (json_report.render([audited(built, tmp_path, scanner)], OPTIONS) for _ in range(2))
     assert first == second
 
 
@@ -107,7 +109,7 @@ def test_ids_survive_a_new_line_above_and_a_new_layer_below(tmp_path: Path, scan
 def test_a_history_that_does_not_fit_the_layers_is_not_guessed_at(tmp_path: Path, scanner: Scanner) -> None:
     for steps in ([step("RUN one")], [step("RUN one"), step("RUN two"), step("RUN three")], []):
         built = image(layer({"a": token(8)}), layer(whiteout("a")), history=steps)
-        report = document.document([audited(built, tmp_path, scanner)], CREATED)
+        report = json_report.json_document([audited(built, tmp_path, scanner)], OPTIONS)
         VALIDATOR.validate(report)
         assert all(item["layer"] is None for item in report["image"]["history"])
         (finding,) = report["findings"]
@@ -148,7 +150,7 @@ def test_hidden_files_and_plans_add_up(tmp_path: Path, scanner: Scanner) -> None
         layer(whiteout("a"), whiteout("big")),
         layer({"b": "x"}),
     )
-    report = document.document([audited(built, tmp_path, scanner)], CREATED)
+    report = json_report.json_document([audited(built, tmp_path, scanner)], OPTIONS)
     assert report["hidden_files"]["count"] == 2
     assert report["hidden_files"]["largest"][0] == {
         "path": "/big", "size": 70_000, "added_in": 0, "hidden_in": 2, "state": "deleted",
@@ -161,7 +163,7 @@ def test_hidden_files_and_plans_add_up(tmp_path: Path, scanner: Scanner) -> None
 
 
 def test_nothing_hidden_needs_no_flattening(tmp_path: Path, scanner: Scanner) -> None:
-    report = document.document([audited(image(layer({"a": token(13)})), tmp_path, scanner)], CREATED)
+    report = json_report.json_document([audited(image(layer({"a": token(13)})), tmp_path, scanner)], OPTIONS)
     assert not report["flatten"]["recommended"] and report["flatten"]["reasons"] == []
 
 
@@ -181,16 +183,16 @@ NASTY = "a\x1b[31m\u202egnp.\u2028<script>alert(1)</script>{{7*7}}\n'\"&"
 def test_names_of_an_image_act_neither_on_a_terminal_nor_on_a_browser(tmp_path: Path, scanner: Scanner) -> None:
     built = image(layer({NASTY.replace("/", "-"): token(15)}), history=[step("RUN " + NASTY)])
     result = [audited(built, tmp_path, scanner)]
-    shown, page = table.render(result), html.render(result, CREATED)
+    shown, page = table.render(result, OPTIONS), html.render(result, OPTIONS)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029]", shown)
     assert "<script>alert" not in page and "\u202e" not in page
     assert "{{7*7}}" in page  # shown as it stands, not reckoned
-    json.loads(document.render(result, CREATED))
+    json.loads(json_report.render(result, OPTIONS))
 
 
 def test_the_page_asks_for_nothing_from_anywhere(tmp_path: Path, scanner: Scanner) -> None:
     built, _ = planted()
-    page = html.render([audited(built, tmp_path, scanner)], CREATED)
+    page = html.render([audited(built, tmp_path, scanner)], OPTIONS)
     assert "default-src 'none'" in page
     assert not re.search(r"<(img|iframe|object|form [^>]*action)\b|\burl\(|@import|\bsrc=", page)
     assert re.findall(r"<link [^>]*?href=\"(.{5})", page) == ["data:"]
@@ -218,7 +220,7 @@ def test_numbers_and_texts_for_people() -> None:
 
 def test_a_story_in_the_table(tmp_path: Path, scanner: Scanner) -> None:
     built, secret = story(3)
-    text = table.render([audited(built, tmp_path, scanner)], width=80)
+    text = table.render([audited(built, tmp_path, scanner)], RenderOptions(CREATED, width=80))
     words = " ".join(text.split())
     assert "added in layer 1 by sh -c echo" in words and "deleted in layer 2 by sh -c" in words
     assert "still recoverable: image-audit recover" in words and secret not in text

@@ -18,7 +18,8 @@ import pytest
 from auditor.core.digests import DiffID, Digest
 from auditor.core.errors import Damaged
 from auditor.pipeline import Request, audit
-from auditor.report import document
+from auditor.report import json_report
+from auditor.report.render_options import RenderOptions
 from auditor.scan import LayerRecord, Scanner
 from auditor.scan.serial import dumped, loaded
 from auditor.store.layer_store import Blob, LayerStore
@@ -27,6 +28,7 @@ from tests.conftest import Cli
 from tests.images import Built, digest, file, image, layer, token, whiteout
 
 CREATED = "2026-01-01T00:00:00Z"
+OPTIONS = RenderOptions(CREATED)
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def planted(top: str = "") -> Built:
 
 def report(target: str, scanner: Scanner, records: Records) -> dict[str, Any]:
     (result,) = audit(target, scanner, Request(), records)
-    shown: dict[str, Any] = json.loads(document.render([result], CREATED))
+    shown: dict[str, Any] = json.loads(json_report.render([result], OPTIONS))
     return shown
 
 

@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from auditor.core.errors import UsageError
+from auditor.core.output_file import write_output
 from auditor.fleet.dashboard.site_paths import is_ours
-from auditor.report.output import write_file
 
 MANIFEST = ".image-audit-site.json"
 SCHEMA = "image-audit-site/1"
@@ -41,7 +41,7 @@ class Site:
 
     def write(self, name: str, text: str) -> None:
         """Write one of the names."""
-        write_file(self._folder / name, text)
+        write_output(self._folder / name, text)
 
     def end(self) -> None:
         """Remove the files of earlier runs that are no longer part of the site."""
@@ -59,7 +59,7 @@ class Site:
 
     def _keep(self, names: frozenset[str]) -> None:
         document = {"schema": SCHEMA, "files": sorted(names)}
-        write_file(self._folder / MANIFEST, json.dumps(document, indent=1) + "\n")
+        write_output(self._folder / MANIFEST, json.dumps(document, indent=1) + "\n")
 
 
 def check(folder: Path) -> None:

@@ -18,7 +18,7 @@ from auditor.fleet.store.database import Store, put
 from auditor.fleet.store.manifests import Leaf, chunks, made, put_manifest
 from auditor.fleet.store.presence import Sweep, put_seen
 from auditor.pipeline import Audit
-from auditor.report.document import report
+from auditor.report.json_report import image_report
 
 
 def begin(store: Store, registry: str, scope: str, ruleset: str, now: str, choice: str | None = None) -> Sweep:
@@ -67,7 +67,7 @@ def keep_image(store: Store, sweep: Sweep, repository: int, key: str, leaf: Desc
     """Keep what was found in an image; `leaf` is its manifest, `key` what it was audited under."""
     platform = audit.image.config.platform
     values = {"platform": None if platform is None else printable(str(platform))[:128], "audit": key}
-    masked = json.dumps(report(audit, sweep.started), separators=(",", ":"))
+    masked = json.dumps(image_report(audit, sweep.started), separators=(",", ":"))
     packed = zlib.compress(masked.encode(), 6)
     itself = Leaf(replace(leaf, platform=platform))
 

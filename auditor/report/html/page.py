@@ -1,4 +1,4 @@
-"""Templates to pages that a strict Content-Security-Policy seals: one inline style, one inline script, both hashed."""
+"""HTML pages from templates: one inline style, one inline script, both hashed in the Content-Security-Policy."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def page(
 ) -> str:
     """Render a template of reports/templates.
 
-    `styles` and `scripts` are files there, `rules` more CSS: a page's own numbers, for which the policy allows no style
-    attribute. Nothing in them may come from an image.
+    `styles` and `scripts` are files of that folder. `rules` are CSS rules with numbers of this page, because the policy
+    allows no style attributes. They must not contain texts of an image.
     """
     from markupsafe import Markup
 
@@ -35,8 +35,8 @@ def page(
         f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
-    sealed = {"style": Markup(style), "script": Markup(script), "policy": Markup(policy)}  # noqa: S704
-    return _environment().get_template(template).render(**sealed, **values)
+    inline = {"style": Markup(style), "script": Markup(script), "policy": Markup(policy)}  # noqa: S704
+    return _environment().get_template(template).render(**inline, **values)
 
 
 def _text(name: str) -> str:
@@ -77,18 +77,18 @@ def _plural(count: int, noun: str) -> str:
 
 
 def _step(created_by: str | None, limit: int) -> str:
-    """Return an instruction as its Dockerfile says it, cut to `limit` characters."""
+    """Return the instruction of a build step, shortened to `limit` characters."""
     return shortened(printable(instruction(created_by)), limit)
 
 
 def _tail(path: str, limit: int) -> str:
-    """Return a path cut to `limit` characters at its start: the end tells files apart."""
+    """Return the last `limit` characters of a path: the end identifies the file."""
     text = printable(path)
     return text if len(text) <= limit else "…" + text[1 - limit :]
 
 
 def _linked(text: str) -> Markup:
-    """Return a text of ours, never one of an image, with its addresses as links."""
+    """Turn the URLs of a text into links. The text must be our own, never one of an image."""
     from markupsafe import Markup, escape
 
     pieces, at = Markup(""), 0

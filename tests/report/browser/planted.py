@@ -8,6 +8,7 @@ from pathlib import Path
 
 from auditor.pipeline import Audit, Request, audit
 from auditor.report import html
+from auditor.report.render_options import RenderOptions
 from auditor.scan import Scanner
 from tests.images import Built, Item, file, image, layer, step, token, whiteout
 
@@ -32,7 +33,7 @@ def audited(folder: Path, scanner: Scanner, *images: Built) -> list[Audit]:
 def page(folder: Path, scanner: Scanner, *images: Built) -> Path:
     """Write the report of images as a page."""
     path = folder / "report.html"
-    path.write_text(html.render(audited(folder, scanner, *images), CREATED), encoding="utf-8")
+    path.write_text(html.render(audited(folder, scanner, *images), RenderOptions(CREATED)), encoding="utf-8")
     return path
 
 

@@ -1,4 +1,4 @@
-"""What every format says of a finding in the same words, safe to print. Each format escapes its own markup."""
+"""Texts about findings that all formats share, safe to print. Each format escapes its own markup."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from auditor.pipeline import Audit, Failure
 MAX_PATH = 1000
 
 
-def shown_secret(finding: Finding, show_secrets: bool) -> str:
-    """Return the secret masked, or whole where that was asked for."""
+def secret_text(finding: Finding, show_secrets: bool) -> str:
+    """Return the masked secret, or the secret itself with `show_secrets`."""
     return printable(finding.secret.reveal() if show_secrets else finding.secret.masked)
 
 
-def place(finding: Finding) -> str:
-    """Return `/app.zip!b/.env:3 (base64)`, or the place in the metadata."""
+def location_text(finding: Finding) -> str:
+    """Return the location of a finding: `/app.zip!b/.env:3 (base64)`, or a key of the image's metadata."""
     if finding.path is None:
         return shortened(printable(finding.where or ""), MAX_PATH)
     path = finding.path + (f"!{finding.member}" if finding.member else "")
@@ -26,18 +26,18 @@ def place(finding: Finding) -> str:
     return shortened(printable(path), MAX_PATH) + line + printable(decoded)
 
 
-def not_audited(failure: Failure) -> str:
-    """Return which target was not audited, and why."""
+def failure_text(failure: Failure) -> str:
+    """Return the target that was not audited, and the reason."""
     return printable(f"not audited: {failure}")
 
 
-def step(created_by: str | None, limits: Limits) -> str:
-    """Return an instruction, cut to a length that a table takes; "" where it is not known."""
+def step_text(created_by: str | None, limits: Limits) -> str:
+    """Return the instruction of a build step, shortened to the limit `line-shown`; "" if unknown."""
     return shortened(printable(instruction(created_by)), limits.line_shown)
 
 
-def fate(finding: Finding, limits: Limits) -> list[str]:
-    """Return who added it and who hid it, a line each; none where nothing is known."""
+def history_lines(finding: Finding, limits: Limits) -> list[str]:
+    """Return the layer and instruction that added the secret, then those that hid it, a line each."""
     base = " (base image)" if finding.inherited else ""
     lines = []
     if finding.added_in is not None:
@@ -51,12 +51,12 @@ def fate(finding: Finding, limits: Limits) -> list[str]:
 
 
 def _by(created_by: str | None, limits: Limits) -> str:
-    text = step(created_by, limits)
+    text = step_text(created_by, limits)
     return f" by {text}" if text else ""
 
 
 def summary(audit: Audit) -> str:
-    """Return how many secrets there are, how severe, how many of them hidden, what was read, and what is ignored."""
+    """Return one line of totals: findings by severity, recoverable ones, files and layers read, ignored findings."""
     files = sum(1 for record in audit.records for _ in record.listing.files())
     read = f"{plural(files, 'file')} in {plural(len(audit.records), 'layer')} read"
     if not audit.findings:
@@ -67,8 +67,8 @@ def summary(audit: Audit) -> str:
     found = [finding.severity for finding in audit.findings]
     counts = ", ".join(f"{found.count(severity)} {severity}" for severity in Severity if severity in found)
     hidden = sum(finding.hidden_in is not None for finding in audit.findings)
-    gone = f", {hidden} of them deleted or overwritten but recoverable" if hidden else ""
-    return f"{plural(len(found), 'secret')} found ({counts}){gone}; {read}.{_ignored(audit)}"
+    recoverable = f", {hidden} of them deleted or overwritten but recoverable" if hidden else ""
+    return f"{plural(len(found), 'secret')} found ({counts}){recoverable}; {read}.{_ignored(audit)}"
 
 
 def _ignored(audit: Audit) -> str:
@@ -80,6 +80,6 @@ def _ignored(audit: Audit) -> str:
 
 
 def image_name(audit: Audit) -> str:
-    """Return the target and its platform, as `layer2 (linux/amd64)`."""
+    """Return the target and its platform: `layer2 (linux/amd64)`."""
     platform = audit.image.config.platform
     return shortened(printable(audit.image.target), MAX_PATH) + printable(f" ({platform})" if platform else "")

@@ -1,4 +1,4 @@
-"""`docker history`, and what each layer adds, overwrites, deletes and wastes."""
+"""Build history of an image with the entries that each layer adds, overwrites and deletes, and its hidden bytes."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from rich.text import Text
 
 from auditor.core.text import instruction, printable, shortened, size
 from auditor.pipeline import Audit
-from auditor.report.document import image_object
+from auditor.report.json_report import image_object
 from auditor.report.terminal import printed
 
 SCHEMA = "image-audit-history/1"
 
 
 def render_json(audits: Sequence[Audit]) -> str:
-    """Return the images as the JSON report describes them, without findings."""
+    """Return the `image` objects of the JSON report, without findings."""
     return json.dumps({"schema": SCHEMA, "images": [image_object(audit) for audit in audits]}, indent=2) + "\n"
 
 
 def render(audits: Sequence[Audit], *, width: int = 80, color: bool = False) -> str:
-    """Return a table a image: newest step first, as docker prints it."""
+    """Return one table an image, newest step first as in `docker history`."""
     parts = (part for audit in audits for part in (_heading(audit), _table(audit)))
     return printed(parts, width=width, color=color)
 
@@ -41,7 +41,7 @@ def _table(audit: Audit) -> Table:
     known = {layer for _, layer in rows if layer is not None}
     for layer in reversed(range(len(audit.records))):
         if layer not in known:
-            table.add_row(*_numbers(audit, layer), "unknown: the history does not fit the layers")
+            table.add_row(*_numbers(audit, layer), "unknown: history and layers do not match")
     for step, made in reversed(rows):
         numbers = ["", "0 B", "", "", "", ""] if made is None else _numbers(audit, made)
         text = shortened(printable(instruction(step.created_by)), audit.limits.line_shown)

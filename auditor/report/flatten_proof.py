@@ -1,4 +1,4 @@
-"""What `flatten` did, for people and as JSON."""
+"""Proof of `flatten`, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _MAX_LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a scan of the output says: how many secrets it shows, and whether none is as severe as `fail_on`."""
+class FlattenVerdict:
+    """Result of a scan of the output: number of remaining secrets, and whether all are below `fail_on`."""
 
     secrets: int
     clean: bool
@@ -27,18 +27,18 @@ class Verdict:
 
     @property
     def line(self) -> str:
-        """The first line of output where the result is not clean; else nothing."""
+        """First line of output if the result is not clean, else empty."""
         return "" if self.clean else f"NOT CLEAN: {self.secrets} secrets remain in visible files or metadata\n"
 
 
-def judged(images: Sequence[FlattenedImage], selection: Selection, fail_on: Severity | None) -> Verdict:
-    """Judge what is left in images as a scan with this selection does."""
+def judged(images: Sequence[FlattenedImage], selection: Selection, fail_on: Severity | None) -> FlattenVerdict:
+    """Count the remaining secrets of flattened images, selected as in a scan."""
     left = [finding for image in images for finding in selection.apply(image.after.findings, image.after.image)[0]]
-    return Verdict(len({finding.secret for finding in left}), not failing(left, fail_on), fail_on)
+    return FlattenVerdict(len({finding.secret for finding in left}), not failing(left, fail_on), fail_on)
 
 
-def render_text(images: Sequence[FlattenedImage], written: str, rest: FollowUp, verdict: Verdict) -> str:
-    """Return the lines for a terminal."""
+def render_text(images: Sequence[FlattenedImage], written: str, rest: FollowUp, verdict: FlattenVerdict) -> str:
+    """Return the proof as text for a terminal."""
     lines = [verdict.line.rstrip()] if verdict.line else []
     for image in images:
         lines += _image(image)
@@ -83,8 +83,10 @@ def _listed(heading: str, items: Sequence[str]) -> list[str]:
     return [heading, *(f"  {item}" for item in items[:_MAX_LISTED]), *more]
 
 
-def render_json(images: Sequence[FlattenedImage], method: str, written: str, rest: FollowUp, verdict: Verdict) -> str:
-    """Return the proof as a document; docs/flatten.md describes it."""
+def render_json(
+    images: Sequence[FlattenedImage], method: str, written: str, rest: FollowUp, verdict: FlattenVerdict
+) -> str:
+    """Return the proof as JSON. docs/flatten.md documents it."""
     document = {
         "schema": SCHEMA,
         "method": method,

@@ -1,4 +1,4 @@
-"""What the page shows beside the report's own values: anchors, counts for filters, the ledger by reason."""
+"""Values of the HTML page that the JSON report does not have: anchors, filter counts, skipped items by reason."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from auditor.report.html.picture import Picture, fate_of, picture
+from auditor.report.html.layer_chart import LayerChart, lane_key, layer_chart
 
 _PATHS_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
-    """Why something was not read, how often, and the first of it."""
+class SkippedGroup:
+    """Skipped items with the same reason: their number and the first of them."""
 
     reason: str
     count: int
@@ -22,16 +22,16 @@ class Unread:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """One image on the page. `anchors`, `lanes` and `copies` have an item a finding.
+class ImageView:
+    """One image on the page. `anchors`, `lanes` and `copies` have one item a finding.
 
-    `copies` is how many findings of the report hold the same secret. `steps` are the history's with their layer's
-    index, or the layers alone where the history does not fit them.
+    `copies` is the number of findings with the same secret. `steps` are the steps of the history with their layers, or
+    the layers alone if history and layers do not match.
     """
 
     number: int
     report: dict[str, Any]
-    picture: Picture
+    chart: LayerChart
     anchors: tuple[str, ...]
     lanes: tuple[str, ...]
     copies: tuple[int, ...]
@@ -41,11 +41,11 @@ class View:
     layers: tuple[int, ...]
     steps: tuple[tuple[dict[str, Any], dict[str, Any] | None], ...]
     most_wasted: int
-    unread: tuple[Unread, ...]
+    skipped: tuple[SkippedGroup, ...]
 
 
-def views(reports: Sequence[dict[str, Any]]) -> list[View]:
-    """Return the page's images. An anchor is `f-ID`; where several images hold a finding, the first one's."""
+def views(reports: Sequence[dict[str, Any]]) -> list[ImageView]:
+    """Return the images of the page. The anchor `f-ID` belongs to the first image that has the finding."""
     taken: set[str] = set()
     result = []
     for number, report in enumerate(reports):
@@ -59,16 +59,16 @@ def _anchor(finding_id: str, number: int, taken: set[str]) -> str:
     return f"f-{finding_id}" if f"f-{finding_id}" not in taken else f"f-{finding_id}-image{number + 1}"
 
 
-def _view(number: int, report: dict[str, Any], anchors: tuple[str, ...]) -> View:
+def _view(number: int, report: dict[str, Any], anchors: tuple[str, ...]) -> ImageView:
     findings = report["findings"]
     copies = Counter(finding["secret_id"] for finding in findings)
     states = report["summary"]["by_state"]
-    return View(
+    return ImageView(
         number=number,
         report=report,
-        picture=picture(report),
+        chart=layer_chart(report),
         anchors=anchors,
-        lanes=tuple(fate_of(finding).key for finding in findings),
+        lanes=tuple(lane_key(finding).text for finding in findings),
         copies=tuple(copies[finding["secret_id"]] for finding in findings),
         secrets=len(copies),
         recoverable=states.get("deleted", 0) + states.get("overwritten", 0),
@@ -76,7 +76,7 @@ def _view(number: int, report: dict[str, Any], anchors: tuple[str, ...]) -> View
         layers=tuple(sorted({f[key] for f in findings for key in ("added_in", "hidden_in")} - {None})),
         steps=_steps(report["image"]),
         most_wasted=max((layer["hidden_bytes"] for layer in report["image"]["layers"]), default=0),
-        unread=_unread(report["skipped"]),
+        skipped=_grouped(report["skipped"]),
     )
 
 
@@ -91,9 +91,9 @@ def _steps(image: dict[str, Any]) -> tuple[tuple[dict[str, Any], dict[str, Any] 
     return unknown + tuple((step, None if step["layer"] is None else layers[step["layer"]]) for step in history)
 
 
-def _unread(skipped: Sequence[dict[str, Any]]) -> tuple[Unread, ...]:
+def _grouped(skipped: Sequence[dict[str, Any]]) -> tuple[SkippedGroup, ...]:
     reasons: dict[str, list[dict[str, Any]]] = {}
     for item in skipped:
         reasons.setdefault(item["reason"], []).append(item)
     ordered = sorted(reasons.items(), key=lambda pair: (-len(pair[1]), pair[0]))
-    return tuple(Unread(reason, len(items), tuple(items[:_PATHS_SHOWN])) for reason, items in ordered)
+    return tuple(SkippedGroup(reason, len(items), tuple(items[:_PATHS_SHOWN])) for reason, items in ordered)

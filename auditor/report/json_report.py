@@ -1,4 +1,4 @@
-"""The JSON report, which the other formats are made of. docs/report.md and the JSON Schema describe it."""
+"""JSON report, documented in docs/report.md and in the JSON Schema. The HTML page is rendered from the same values."""
 
 from __future__ import annotations
 
@@ -13,31 +13,27 @@ from auditor.core.entries import FileVersion
 from auditor.core.finding import Finding, Severity, State
 from auditor.core.version import __version__
 from auditor.findings.selection import By
-from auditor.pipeline import Audit, Failure
+from auditor.pipeline import Audit
+from auditor.report.render_options import RenderOptions
 
 SCHEMA = "image-audit/1"
 
 
-def render(
-    audits: Sequence[Audit], created: str, *, failures: Sequence[Failure] = (), show_secrets: bool = False
-) -> str:
+def render(audits: Sequence[Audit], options: RenderOptions) -> str:
     """Return the report as JSON text: one object, or several under `reports`."""
-    made = document(audits, created, failures=failures, show_secrets=show_secrets)
-    return json.dumps(made, indent=2, ensure_ascii=True) + "\n"
+    return json.dumps(json_document(audits, options), indent=2, ensure_ascii=True) + "\n"
 
 
-def document(
-    audits: Sequence[Audit], created: str, *, failures: Sequence[Failure] = (), show_secrets: bool = False
-) -> dict[str, Any]:
-    """Return the report as plain values. `created` is RFC 3339 in UTC."""
-    reports = [report(audit, created, show_secrets=show_secrets) for audit in audits]
-    if len(reports) == 1 and not failures:
+def json_document(audits: Sequence[Audit], options: RenderOptions) -> dict[str, Any]:
+    """Return the report as plain values."""
+    reports = [image_report(audit, options.created, show_secrets=options.show_secrets) for audit in audits]
+    if len(reports) == 1 and not options.failures:
         return reports[0]
-    failed = [{"target": failure.target, "reason": failure.reason} for failure in failures]
+    failed = [{"target": failure.target, "reason": failure.reason} for failure in options.failures]
     return {"schema": SCHEMA, "reports": reports, "failed": failed}
 
 
-def report(audit: Audit, created: str, *, show_secrets: bool = False) -> dict[str, Any]:
+def image_report(audit: Audit, created: str, *, show_secrets: bool = False) -> dict[str, Any]:
     """Return the report of one image."""
     return {
         "schema": SCHEMA,
@@ -62,7 +58,7 @@ def report(audit: Audit, created: str, *, show_secrets: bool = False) -> dict[st
 
 
 def image_object(audit: Audit) -> dict[str, Any]:
-    """Return the report's `image`: what it is, its layers, its history."""
+    """Return the report's `image`: identity, layers, history."""
     image = audit.image
     return {
         "target": image.target,
@@ -143,13 +139,13 @@ def _hidden_files(audit: Audit) -> dict[str, Any]:
 
 def _hidden(audit: Audit, version: FileVersion, path: str) -> dict[str, Any]:
     listing = audit.records[version.layer].listing
-    by, anew = audit.trace.hidden_by(version.layer, version.entry)
+    layer, overwritten = audit.trace.hidden_by(version.layer, version.entry)
     return {
         "path": path,
         "size": listing.sizes[version.entry],
         "added_in": version.layer,
-        "hidden_in": by,
-        "state": State.OVERWRITTEN if anew else State.DELETED,
+        "hidden_in": layer,
+        "state": State.OVERWRITTEN if overwritten else State.DELETED,
     }
 
 

@@ -1,0 +1,39 @@
+"""Output files of commands: complete or absent, with a message for the user where writing fails."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from auditor.core import atomic_files
+from auditor.core.errors import UsageError
+
+
+def write_output(path: Path, text: str, *, private: bool = False) -> None:
+    """Write a text atomically; a private file is readable by its owner alone. Raises UsageError."""
+    with open_output(path, 0o600 if private else 0o666 & ~_umask()) as out:
+        out.write(text.encode())
+
+
+@contextmanager
+def open_output(path: Path, mode: int) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `path` and rename it to `path` on success.
+
+    Raises UsageError if the file can't be written, or if `path` is a device or a pipe.
+    """
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: not a regular file; -o needs one")
+    try:
+        with atomic_files.whole(path, mode) as out:
+            yield out
+    except OSError as exc:
+        raise UsageError(f"{path}: can't be written: {exc.strerror}") from exc
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

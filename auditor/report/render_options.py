@@ -1,0 +1,25 @@
+"""Options that every report format receives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from auditor.core.finding import Severity
+from auditor.pipeline import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class RenderOptions:
+    """Time of the audit (RFC 3339, UTC), targets that were not audited, and presentation.
+
+    `fail_on` is the severity from which a finding fails the run, None for no severity. `width` (columns) and `color`
+    apply to formats for a terminal.
+    """
+
+    created: str
+    failures: Sequence[Failure] = ()
+    fail_on: Severity | None = Severity.HIGH
+    show_secrets: bool = False
+    width: int = 100
+    color: bool = False
