@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from auditor.images.transports import TRANSPORTS, Transport
+
 _TEMPORARY = "image-audit-flat"
 
 
@@ -16,37 +18,24 @@ def export_command(target: str, transport: str, name: str, flat: str, config: Ma
     `name` is what the image is called once the engine has it, `flat` what the result is called.
     """
     changes = [shlex.quote(f"--change={text}") for text in _changes(config)]
-    if transport == "container":
-        container = shlex.quote(target.removeprefix("container:"))
+    row = TRANSPORTS[transport]
+    if row.is_container:
+        container = shlex.quote(row.bare(target))
         return " ".join([f"docker export {container} | docker import", *changes, "-", flat])
     steps = [
-        *_into_engine(target, transport, name),
-        f"docker create --name {_TEMPORARY} {shlex.quote(_in_engine(target, transport, name))}",
+        *_import_steps(target, row, name),
+        f"docker create --name {_TEMPORARY} {shlex.quote(row.bare(target) if row.has_names else name)}",
         " ".join([f"docker export {_TEMPORARY} | docker import", *changes, "-", flat]),
         f"docker rm {_TEMPORARY}",
     ]
     return " && ".join(steps)
 
 
-def _into_engine(target: str, transport: str, name: str) -> list[str]:
-    match transport:
-        case "docker-archive":
-            return [shlex.join(["docker", "load", "-i", target.removeprefix("docker-archive:")])]
-        case "oci" | "oci-archive":
-            source = target if target.startswith(f"{transport}:") else f"{transport}:{target}"
-            return [shlex.join(["skopeo", "copy", source, f"docker-daemon:{name}"])]
-        case _:
-            return []
-
-
-def _in_engine(target: str, transport: str, name: str) -> str:
-    match transport:
-        case "docker-daemon":
-            return target.removeprefix("docker-daemon:")
-        case "docker":
-            return target.removeprefix("docker://")
-        case _:
-            return name
+def _import_steps(target: str, transport: Transport, name: str) -> list[str]:
+    """Return the command that loads the image into the engine; none where the engine has it or pulls it."""
+    value = transport.bare(target)
+    parts = [part.format(value=value, target=transport.prefix + value, name=name) for part in transport.import_command]
+    return [shlex.join(parts)] if parts else []
 
 
 def _changes(config: Mapping[str, Any]) -> list[str]:

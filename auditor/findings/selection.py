@@ -12,9 +12,8 @@ from pathlib import PurePath
 from auditor.core.finding import Confidence, Finding, Severity, State
 from auditor.core.globs import Globs
 from auditor.images.source import Image
-from auditor.registry.reference import is_id
-
-_TRANSPORTS = ("docker-daemon:", "docker://", "container:")
+from auditor.images.targets import is_image_id
+from auditor.images.transports import TRANSPORTS
 
 
 class By(StrEnum):
@@ -130,16 +129,11 @@ def names_of(image: Image) -> frozenset[str]:
 
     Other names of an image that the target names don't count: what is said of them is said of another image.
     """
-    target = bare(image.target)
-    if image.transport in ("docker", "docker-daemon", "container") and not is_id(target) and "@" not in target:
+    transport = TRANSPORTS[image.transport]
+    target = transport.bare(image.target)
+    if transport.has_names and not is_image_id(target) and "@" not in target:
         return frozenset({target} if target != untagged(target) else {target, f"{target}:latest"})
     return frozenset(image.names or {PurePath(target).name})
-
-
-def bare(target: str) -> str:
-    """Return the name that a target gives to an engine, a registry or a container, without the transport."""
-    transport = next((text for text in _TRANSPORTS if target.startswith(text)), "")
-    return target.removeprefix(transport)
 
 
 def fits(names: Iterable[str], pattern: str) -> bool:

@@ -9,9 +9,9 @@ from pathlib import Path
 from auditor.core.finding import Finding
 from auditor.core.text import plural, printable
 from auditor.dockerfile.instructions import DockerfileProblem
-from auditor.findings.selection import bare
+from auditor.images.targets import is_image_id, parse_target
+from auditor.images.transports import TRANSPORTS
 from auditor.pipeline import Audit
-from auditor.registry.reference import is_id, parse_target
 from auditor.report.finding_text import history_lines, location_text
 
 _MAX_FINDINGS = 5
@@ -52,16 +52,15 @@ def command(name: str, audit: Audit, *, several: bool) -> str:
     target = parse_target(name)
     platform = ["--platform", str(audit.image.config.platform)] if several else []
     flatten = ["image-audit", "flatten", name, *platform, "--excise"]
-    match audit.image.transport:
-        case "docker-daemon" if not is_id(bare(name)) and "@" not in name:
-            return shlex.join([*flatten, "-t", bare(name), "--force"])
-        case "docker":
-            return shlex.join([*flatten, "--push", target.value])
-        case "docker-archive" | "oci-archive" if target.tag is None:
-            clean = f"{target.value}.clean" + (".oci.tar" if audit.image.transport == "oci-archive" else "")
-            return f"{shlex.join([*flatten, '-o', clean])} && {shlex.join(['mv', clean, target.value])}"
-        case _:
-            return audit.flatten.plans[0].command
+    transport = TRANSPORTS[audit.image.transport]
+    if transport.in_engine and not is_image_id(target.value) and "@" not in name:
+        return shlex.join([*flatten, "-t", target.value, "--force"])
+    if transport.in_registry:
+        return shlex.join([*flatten, "--push", target.value])
+    if transport.file_ending is not None and target.tag is None:
+        clean = f"{target.value}.clean{transport.file_ending}"
+        return f"{shlex.join([*flatten, '-o', clean])} && {shlex.join(['mv', clean, target.value])}"
+    return audit.flatten.plans[0].command
 
 
 def _flattens(finding: Finding) -> bool:

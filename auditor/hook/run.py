@@ -17,14 +17,15 @@ from auditor.dockerfile.instructions import DockerfileProblem
 from auditor.findings.selection import fails, fits
 from auditor.images import daemon
 from auditor.images.engine import engine
+from auditor.images.targets import is_explicit
+from auditor.images.transports import TRANSPORTS
 from auditor.pipeline import Audit, Failure, Request, audit_each
-from auditor.registry.reference import ARCHIVE_ENDINGS, TRANSPORTS
 from auditor.scan import Scanner
 from auditor.store.layer_store import LayerStore
 from auditor.store.records import Records
 
 _GLOB = frozenset("*?[")
-_ENGINE = "docker-daemon:"
+_ENGINE = TRANSPORTS["docker-daemon"].prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,8 @@ def _key(target: str, settings: Settings, scanner: Scanner, request: Request) ->
 
 def _targets(settings: Settings, missing: list[str], failed: list[str]) -> Iterable[tuple[str, str]]:
     """Return names and targets. A bare name is the engine's alone: a push does not wait for a registry."""
-    bare = [text for text in settings.images if not _is_target(text)]
-    found = dict.fromkeys((text, text) for text in settings.images if _is_target(text))
+    bare = [text for text in settings.images if not is_explicit(text)]
+    found = dict.fromkeys((text, text) for text in settings.images if is_explicit(text))
     if bare:
         try:
             tags = daemon.tags() if any(_GLOB & set(text) for text in bare) else ()
@@ -108,12 +109,6 @@ def _targets(settings: Settings, missing: list[str], failed: list[str]) -> Itera
             (failed if unusable else missing).append(f"{', '.join(bare)}: {exc}")
     excluded = settings.exclude.images
     return [pair for pair in found if not any(fits([pair[0]], pattern) for pattern in excluded)]
-
-
-def _is_target(text: str) -> bool:
-    """Whether a text says itself where the image lies. A folder named like an image is no reason to read the folder."""
-    transports = tuple(f"{name}:" for name in TRANSPORTS)
-    return text.startswith(("docker://", "/", "./", "../", *transports)) or text.endswith(ARCHIVE_ENDINGS)
 
 
 def _expanded(names: Sequence[str], tags: Sequence[str], missing: list[str]) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""A target to its images."""
+"""Open a target: by its transport, by the content of a path, or by a name that the engine or a registry has."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from auditor.codec.compression import decompressed
-from auditor.codec.file_slices import SharedFile
 from auditor.core.errors import EngineUnusable, ImageError, NotFound, Unreachable
 from auditor.core.limits import Limits
-from auditor.images import archive, layout
+from auditor.images import archive
 from auditor.images.archive import Visit
 from auditor.images.manifest import Failed, Origin
 from auditor.images.source import Image
-from auditor.registry.reference import Target, parse_reference, parse_target
+from auditor.images.targets import TargetForm, parse_target
+from auditor.images.transports import TRANSPORTS, OpenRequest
 
 
 def open_target(
@@ -30,70 +30,53 @@ def open_target(
     insecure: bool = False,
     failed: Failed | None = None,
 ) -> tuple[Image, ...]:
-    """Return the images that a target names, one a platform.
+    """Return the images of a target, one for each platform.
 
     With `visit`, what comes as a stream is read in one pass and its layers are `Passed`; without, every layer can be
     read again. With `failed`, one of several images that can't be opened is told to it, and the others are returned.
     Raises UsageError, ImageError or Unreachable.
     """
     target = parse_target(text)
-    origin = partial(Origin, text, platform=platform, limits=limits, failed=failed)
-    match target.transport:
-        case "-":
-            return archive.read_stream(_standard_input(limits), origin("docker-archive"), None, visit)
-        case "path" | "docker-archive" | "oci" | "oci-archive":
-            return _from_path(target, origin, visit)
-        case "docker":
-            return _from_registry(target.value, origin("docker"), insecure)
-        case "container":
-            from auditor.images import daemon
 
-            return daemon.read_container(target.value, origin("container"), visit)
-        case "docker-daemon":
-            from auditor.images import daemon
+    def open_as(transport: str) -> tuple[Image, ...]:
+        origin = Origin(text, transport, platform, limits, failed)
+        return TRANSPORTS[transport].open(OpenRequest(target.value, target.tag, origin, visit, insecure))
 
-            return daemon.read_images(target.value, origin("docker-daemon"), visit)
-        case _:
-            return _from_name(text, origin, visit, insecure)
-
-
-def _from_path(target: Target, origin: Callable[[str], Origin], visit: Visit | None) -> tuple[Image, ...]:
-    path = Path(os.path.expanduser(target.value))  # noqa: PTH111 - the other fails where there is no such user
-    if path.is_dir():
-        if target.transport in ("docker-archive", "oci-archive"):
-            raise ImageError(f"{path}: a folder; {target.transport} wants a tar file, oci: a folder")
-        return layout.read_images(path, origin("oci"), target.tag)
-    if target.transport == "oci" and path.exists():
-        raise ImageError(f"{path}: a file; oci wants a folder, oci-archive: a tar file")
-    transport = "oci-archive" if target.transport == "oci-archive" else "docker-archive"
-    return archive.read_images(SharedFile.open(path), origin(transport), target.tag, visit)
+    match target.form:
+        case TargetForm.STANDARD_INPUT:
+            origin = Origin(text, "docker-archive", platform, limits, failed)
+            return archive.read_stream(_standard_input(limits), origin, None, visit)
+        case TargetForm.PATH:
+            is_folder = Path(os.path.expanduser(text)).is_dir()  # noqa: PTH111 - the other fails for unknown users
+            return open_as("oci" if is_folder else "docker-archive")
+        case TargetForm.NAME:
+            return _open_name(text, partial(open_as, "docker-daemon"), partial(open_as, "docker"))
+        case TargetForm.PREFIXED:
+            assert target.transport is not None  # noqa: S101 - parse_target sets it for this form
+            return open_as(target.transport.name)
 
 
 def _standard_input(limits: Limits) -> BinaryIO:
     if sys.stdin.isatty():
-        raise ImageError(
-            "-: standard input is a terminal; pipe an archive in, as in `docker save IMAGE | image-audit scan -`"
-        )
+        raise ImageError("-: standard input is a terminal. Pipe an archive: `docker save IMAGE | image-audit scan -`")
     return decompressed(io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False), 1 << 16), limits)
 
 
-def _from_registry(name: str, origin: Origin, insecure: bool) -> tuple[Image, ...]:
-    from auditor.images import remote
+def _open_name(
+    name: str, from_engine: Callable[[], tuple[Image, ...]], from_registry: Callable[[], tuple[Image, ...]]
+) -> tuple[Image, ...]:
+    """Open an image of the engine; where no engine runs, or it lacks the image, of the registry.
 
-    return remote.read_images(parse_reference(name), origin, insecure=insecure)
-
-
-def _from_name(text: str, origin: Callable[[str], Origin], visit: Visit | None, insecure: bool) -> tuple[Image, ...]:
-    """Ask the engine, and the registry where there is none or it lacks the image; where both fail, say so of both."""
-    from auditor.images import daemon
-
+    If both fail, the error names both causes. An engine that refuses access ends the search: the registry's image of
+    that name may be another one.
+    """
     try:
-        return daemon.read_images(text, origin("docker-daemon"), visit)
+        return from_engine()
     except EngineUnusable as exc:
-        raise EngineUnusable(f"{exc}; docker://{text} asks the registry") from exc
+        raise EngineUnusable(f"{exc}; `docker://{name}` reads it from the registry") from exc
     except (NotFound, Unreachable) as exc:
-        first = exc
+        engine_error = exc
     try:
-        return _from_registry(text, origin("docker"), insecure)
-    except (ImageError, Unreachable) as second:
-        raise type(second)(f"{first}; and {second}") from second
+        return from_registry()
+    except (ImageError, Unreachable) as exc:
+        raise type(exc)(f"{engine_error}; and {exc}") from exc

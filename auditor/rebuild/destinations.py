@@ -15,6 +15,8 @@ from auditor.core.atomic_files import work_folder
 from auditor.core.errors import AuditError, FlattenError, NotFound, Unauthorized, UsageError
 from auditor.images import daemon
 from auditor.images.engine import engine
+from auditor.images.targets import parse_target
+from auditor.images.transports import TRANSPORTS
 from auditor.rebuild.archive_writer import encoded
 from auditor.rebuild.engine_comparison import compare_in_engine
 from auditor.rebuild.flatten import FlattenedImage
@@ -22,7 +24,7 @@ from auditor.rebuild.manifests import index_of, manifest_of
 from auditor.rebuild.operations import KeepLayer
 from auditor.rebuild.source_images import pushed_to
 from auditor.registry.push import Pusher, Sent, push
-from auditor.registry.reference import Reference, parse_reference, parse_target
+from auditor.registry.reference import Reference, parse_reference
 
 _SPARE = 1 << 20
 """Bytes more than the draft of a proof that are reserved for it."""
@@ -154,7 +156,7 @@ def is_target(target: str, output: Path) -> bool:
     """Whether a target is the very file that is to be written."""
     parsed = parse_target(target)
     path = Path(os.path.expanduser(parsed.value))  # noqa: PTH111 - the other fails where there is no such user
-    if parsed.transport not in ("path", "docker-archive", "oci-archive") or not (path.exists() and output.exists()):
+    if not (parsed.is_file and path.exists() and output.exists()):
         return False
     return path.samefile(output)
 
@@ -205,10 +207,11 @@ def to_engine(path: Path, name: str, made: FlattenedImage, say: Callable[[str], 
 def _engine_id(made: FlattenedImage) -> str | None:
     """Return the ID of the image that was flattened; None where the engine does not have it, or not any more."""
     image = made.before.image
-    if image.transport != "docker-daemon":
+    transport = TRANSPORTS[image.transport]
+    if not transport.in_engine:
         return None
     with suppress(NotFound):
-        found = daemon.inspect(image.target.removeprefix("docker-daemon:"))
+        found = daemon.inspect(transport.bare(image.target))
         if found.diff_ids == tuple(record.diff_id for record in made.before.records):
             return found.id
     return None

@@ -14,6 +14,7 @@ from auditor.core.entries import EntryKind, FileVersion
 from auditor.core.errors import ImageError, UsageError
 from auditor.images import daemon
 from auditor.images.source import Layer
+from auditor.images.transports import TRANSPORTS
 from auditor.layers.layer_index import index_layer
 from auditor.layers.listing import Listing
 from auditor.pipeline import Audit
@@ -51,9 +52,10 @@ def exported(audit: Audit, readable: ReadableLayers) -> MergeLayers:
 
 def _fetched(audit: Audit) -> Layer:
     image = audit.image
-    if image.transport != "docker-daemon":
+    transport = TRANSPORTS[image.transport]
+    if not transport.in_engine:
         raise UsageError(f"{image.target}: --method export wants an image of the engine; `docker load` it first")
-    name = image.target.removeprefix("docker-daemon:")
+    name = transport.bare(image.target)
     if daemon.inspect(name).diff_ids != tuple(record.diff_id for record in audit.records):
         raise ImageError(f"{name}: became another image meanwhile; run it again")
     with tempfile.TemporaryFile() as spool, daemon.exported(name) as stream:

@@ -19,6 +19,7 @@ from auditor.codec.hashing import sha256
 from auditor.core.entries import FileVersion
 from auditor.core.errors import UsageError
 from auditor.core.process import trim_heap
+from auditor.images.transports import TRANSPORTS
 from auditor.layers.layer_index import index_layer
 from auditor.layers.tree import gc_paused
 from auditor.pipeline import Audit
@@ -203,7 +204,7 @@ def _made(
 ) -> RewrittenImage:
     image, diff_ids = audit.image, [blob.diff_id for blob in blobs]
     config = rewritten_config(audit, outputs, diff_ids, job.drops, HistoryMasker(scanner, audit))
-    own = () if image.transport == "container" else _distinct(image.names)
+    own = () if TRANSPORTS[image.transport].is_container else _distinct(image.names)
     names = own if job.names is None else job.names
     metadata = rewritten_metadata(audit, outputs, sha256(config))
     return RewrittenImage(config, tuple(blobs), names, image.config.platform, metadata, job.names is not None)

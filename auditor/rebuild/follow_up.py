@@ -13,6 +13,7 @@ from auditor.core.limits import Limits
 from auditor.images import daemon
 from auditor.images.manifest import Origin
 from auditor.images.source import Image
+from auditor.images.transports import TRANSPORTS
 from auditor.rebuild.flatten import FlattenedImage, leaking_versions
 from auditor.rebuild.prove import is_hidden
 from auditor.rebuild.source_images import SIGNATURE_TAG, pushed_to
@@ -74,8 +75,8 @@ def _signatures(images: Sequence[FlattenedImage], limits: Limits, insecure: bool
     wanted: dict[tuple[str, str], dict[str, None]] = {}
     for image in images:
         source = image.before.image
-        if source.transport == "docker":
-            reference = parse_reference(source.target.removeprefix("docker://"))
+        if (transport := TRANSPORTS[source.transport]).in_registry:
+            reference = parse_reference(transport.bare(source.target))
             old = [source.digest, *(item.index for item in source.listed)]
             wanted.setdefault((reference.host, reference.repository), {}).update((d, None) for d in old if d)
     for (host, name), digests in wanted.items():
@@ -119,8 +120,8 @@ def _in_engine(leaks: _Leaks) -> Iterator[RemainingCopy]:
 def _repositories(images: Sequence[FlattenedImage], pushed: Reference | None) -> Iterator[tuple[str, str]]:
     for image in images:
         source = image.before.image
-        if source.transport == "docker":
-            reference = parse_reference(source.target.removeprefix("docker://"))
+        if (transport := TRANSPORTS[source.transport]).in_registry:
+            reference = parse_reference(transport.bare(source.target))
             yield reference.host, reference.repository
         elif pushed is not None:
             yield from ((found.host, found.repository) for found in pushed_to(source, pushed.host))

@@ -19,6 +19,7 @@ from auditor.images import daemon
 from auditor.images.manifest import Origin
 from auditor.images.resolve import open_target
 from auditor.images.source import Image, Layer, Passed
+from auditor.images.transports import TRANSPORTS
 from auditor.pipeline import Audit, Request, audit_image
 from auditor.registry.reference import Reference, parse_reference
 from auditor.scan import Scanner
@@ -77,10 +78,12 @@ def _artifact(image: Image) -> str:
 
 def pushed_to(image: Image, host: str) -> Iterator[Reference]:
     """Yield where in a registry an engine's image, or a registry's own, lies under its digest."""
-    if image.transport == "docker-daemon":
-        digests: tuple[str, ...] = daemon.inspect(image.target.removeprefix("docker-daemon:")).digests
-    elif image.transport == "docker":
-        digests = (image.target.removeprefix("docker://"),)
+    transport = TRANSPORTS[image.transport]
+    value = transport.bare(image.target)
+    if transport.in_engine:
+        digests: tuple[str, ...] = daemon.inspect(value).digests
+    elif transport.in_registry:
+        digests = (value,)
     else:
         return
     yield from (found for found in map(parse_reference, digests) if found.host == host)
@@ -90,7 +93,7 @@ def _as_pushed(image: Image, host: str, limits: Limits, insecure: bool) -> Image
     """Replace the layers of an engine's image by the same ones of the registry it was pushed to or pulled from."""
     from auditor.images import remote
 
-    if image.transport != "docker-daemon":
+    if not TRANSPORTS[image.transport].in_engine:
         return image
     have: dict[DiffID | None, Layer] = {}
     for reference in pushed_to(image, host):

@@ -117,7 +117,7 @@ def test_an_unknown_key_in_the_config_names_the_nearest(cli: Cli, archive: Path)
         (["scan", "x.tar"], "x.tar: can't be read: No such file or directory"),
         (["scan", "--nope", "x"], "--nope"),
         (["scna", "x"], "no command 'scna'; did you mean 'scan'?"),
-        (["scan", "oci:"], "nothing after oci:"),
+        (["scan", "oci:"], "nothing follows oci:"),
         (["scan", "garbage.tar"], "not an image"),
         (["scan", "."], "no OCI layout"),
         (["scan", "layer2.tar", "--rule", "github-patt"], "no rule 'github-patt'; did you mean 'github-pat'?"),

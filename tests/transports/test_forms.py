@@ -277,10 +277,10 @@ def test_what_is_no_image_is_said(
 def test_a_target_that_makes_no_sense_is_said(tmp_path: Path, scanner: Scanner) -> None:
     for target, message in [
         ("", "the target is empty"),
-        ("oci:", "nothing after oci:"),
+        ("oci:", "nothing follows oci:"),
         ("Upper/Case", "names are lower case"),
         (f"oci:{STORY.oci_folder(tmp_path / 'l')}:nope", "no image 'nope'; it has latest"),
-        (f"oci-archive:{tmp_path}", "a folder; oci-archive wants a tar file"),
+        (f"oci-archive:{tmp_path}", "is a folder; `oci-archive:` takes a tar file"),
         (str(tmp_path), "no OCI layout"),
         ("./missing.tar", "can't be read: No such file"),
     ]:
