@@ -1,6 +1,6 @@
 """The pipeline: a target to its images, their layers to records, records to fates, matches and fates to findings.
 
-    open_target ─► Records ─► check ─► FileHistory ─► collect ─► Audit
+    open_source ─► Records ─► check ─► FileHistory ─► collect ─► Audit
                    (costly, pure, cached)  (cheap)
 
 Read this file first.
@@ -11,11 +11,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO
+from types import MappingProxyType
+from typing import Any
 
 from auditor.advice.flatten_advice import FlattenAdvice, flatten_advice
 from auditor.advice.remedy import advice, recover_command
-from auditor.core.digests import Digest
 from auditor.core.entries import FileVersion, Skipped
 from auditor.core.errors import AuditError, Damaged, reason, without_logins
 from auditor.core.finding import Finding
@@ -25,10 +25,9 @@ from auditor.core.limits import DEFAULT, Limits
 from auditor.detect.rules import Ruleset
 from auditor.findings.collect import Stack, collect, display
 from auditor.findings.selection import Ignored, Selection
-from auditor.images.archive import Visit
 from auditor.images.base import Base, found_base, named_base
-from auditor.images.resolve import open_target
-from auditor.images.source import Image, Layer, Passed
+from auditor.images.resolve import open_source
+from auditor.images.source import Image, ImageSource, Layer, LayerRef
 from auditor.layers.build_steps import layers_of_steps, step_of_layer
 from auditor.layers.file_history import FileHistory
 from auditor.layers.layer_index import LayerIndex
@@ -38,6 +37,9 @@ from auditor.provenance import Packages
 from auditor.scan import LayerRecord, Scanner
 from auditor.scan.masker import TextMasker
 from auditor.store.records import Records
+
+Streamed = Mapping[LayerRef, LayerRecord | Damaged]
+"""Records of the layers that can be read only once, or why they can't be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,23 +131,21 @@ def audit_each(target: str, scanner: Scanner, request: Request, records: Records
         told = f"{name}: {reason(error)}" if name else reason(error)
         failures.append(Failure(shown(without_logins(target)), shown(told), error))
 
+    streamed: Streamed = {}
+    images: tuple[Image, ...] = ()
     try:
-        images = open_target(
-            target,
-            scanner.limits,
-            platform=request.platform,
-            visit=_visit(records),
-            insecure=request.insecure,
-            failed=note,
-        )
+        source = open_source(target, scanner.limits, platform=request.platform, insecure=request.insecure, failed=note)
+        streamed = _scan_streams(source, records)
+        images = source.images()
     except Exception as exc:
         note("", exc)
-        images = ()
-    unread = {id(layer): layer.size or 0 for i in images for layer in i.layers if not isinstance(layer.content, Passed)}
+    unread = {
+        id(layer): layer.size or 0 for i in images for layer in i.layers if not isinstance(layer.content, LayerRef)
+    }
     scanner.progress.expect(sum(unread.values()))
     for image in images:
         try:
-            yield audit_image(image, scanner, request, records)
+            yield audit_image(image, scanner, request, records, streamed)
         except Exception as exc:
             note(_name(image) if len(images) > 1 else "", exc)
     yield from failures
@@ -156,29 +156,23 @@ def _name(image: Image) -> str:
     return str(image.config.platform or next(iter(image.names), image.id))
 
 
-@dataclass(frozen=True, slots=True)
-class _Unread:
-    """A layer that can be read only once, and was damaged: the images that are made of it fail, and no other."""
-
-    error: Damaged
-
-
-def _visit(records: Records) -> Visit:
-    def visit(stream: BinaryIO, what: str, claimed: Digest | None) -> LayerRecord | _Unread:
+def _scan_streams(source: ImageSource, records: Records) -> Streamed:
+    """Scan the layers that can be read only once. A damaged one fails the images that consist of it, and no other."""
+    streamed: dict[LayerRef, LayerRecord | Damaged] = {}
+    for layer, stream in source.streams():
         try:
-            return records.visit(stream, what, claimed)
+            streamed[layer] = records.of_stream(layer, stream)
         except Damaged as exc:
-            while stream.read(1 << 20):  # the archive goes on behind it
-                pass
-            return _Unread(exc)
-
-    return visit
+            streamed[layer] = exc
+    return streamed
 
 
-def audit_image(image: Image, scanner: Scanner, request: Request, source: Records) -> Audit:
-    """Audit one image; `source` gives its layers' records."""
+def audit_image(
+    image: Image, scanner: Scanner, request: Request, source: Records, streamed: Streamed = MappingProxyType({})
+) -> Audit:
+    """Audit one image. `source` returns the records of its layers, `streamed` those already read from a stream."""
     source.fetch(image)
-    records = [_record(image, number, source) for number in range(len(image.layers))]
+    records = [_record(image, number, source, streamed) for number in range(len(image.layers))]
     trace = FileHistory([record.listing for record in records], stacked=image.stacked)
     limits = scanner.limits
     base = named_base(request.base, image, limits) if request.base else found_base(image, limits)
@@ -217,13 +211,14 @@ def audit_image(image: Image, scanner: Scanner, request: Request, source: Record
     )
 
 
-def _record(image: Image, number: int, source: Records) -> LayerRecord:
-    """Return what a layer holds; its digests hold."""
+def _record(image: Image, number: int, source: Records, streamed: Streamed) -> LayerRecord:
+    """Return the record of a layer, with its digests verified."""
     layer = image.layers[number]
     what = f"{image.target}: layer {number}"
-    if isinstance(layer.content, Passed) and isinstance(layer.content.record, _Unread):
-        raise layer.content.record.error
-    record = source.of(layer, what)
+    found = streamed[layer.content] if isinstance(layer.content, LayerRef) else source.of(layer, what)
+    if isinstance(found, Damaged):
+        raise found
+    record = found
     check(layer, record, what)
     if not record.is_tar:
         record = replace(record, listing=plain_file(layer.title or f"layer-{number}", record.uncompressed))

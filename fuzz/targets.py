@@ -16,9 +16,9 @@ from auditor.core.errors import Damaged, ImageError
 from auditor.core.limits import DEFAULT, Limits
 from auditor.extract import MemberExtractor
 from auditor.images import manifest
-from auditor.images.archive import layout_roots
+from auditor.images.layout_index import read_layout_index
 from auditor.images.manifest import Origin
-from auditor.images.source import Passed
+from auditor.images.source import LayerRef
 from fuzz import texts
 
 _LIMITS = Limits(member_bytes=1 << 20, unpacked_bytes=4 << 20, file_time=5)
@@ -74,9 +74,9 @@ class _Lenient:
         """Return some document."""
         return self._documents[int(descriptor.digest.hex[:4], 16) % len(self._documents)]
 
-    def content(self, descriptor: Descriptor) -> Passed:
-        """Return a layer that was read."""
-        return Passed(descriptor.digest)
+    def content(self, descriptor: Descriptor) -> LayerRef:
+        """Return a layer of a stream."""
+        return LayerRef("fuzzed", 0, descriptor.digest)
 
 
 def manifests(data: bytes) -> None:
@@ -87,7 +87,7 @@ def manifests(data: bytes) -> None:
     except ImageError:
         pass
     try:
-        roots = layout_roots(documents[0], "fuzzed", DEFAULT, None).descriptors
+        roots = read_layout_index(documents[0], "fuzzed", DEFAULT, None).descriptors
         manifest.images(_Lenient(documents), roots or [Descriptor("", sha256(data), 1, {}, None)], _ORIGIN)
     except ImageError:
         pass

@@ -18,44 +18,33 @@ from docker import DockerClient
 from auditor.core.errors import NotFound
 from auditor.core.image_config import HistoryStep
 from auditor.images import archive
-from auditor.images.archive import Visit
 from auditor.images.daemon import CHUNK, ChunkStream, saved_image
 from auditor.images.engine import engine
 from auditor.images.manifest import Origin
-from auditor.images.source import Image, Layer, Passed
+from auditor.images.source import AmendedSource, Image, ImageSource, Layer
 
 _MODIFIED, _ADDED, _DELETED = 0, 1, 2  # the kinds of GET /containers/ID/changes
 
 
-def read_images(name: str, origin: Origin, visit: Visit | None) -> tuple[Image, ...]:
-    """Read a container's image and its writable layer. Raises NotFound, Unreachable."""
+def open_container(name: str, origin: Origin) -> ImageSource:
+    """Open a container's image and its writable layer. Raises NotFound, Unreachable."""
     with engine() as client:
         try:
             container = client.api.inspect_container(name)
         except docker.errors.NotFound:
             raise NotFound(f"container:{name}: the engine has no such container; `docker ps -a` lists them") from None
-        with saved_image(client, container["Image"], origin.limits) as stream:
-            images = archive.read_stream(stream, origin, None, visit)
-    content = WritableLayer(container["Id"])
-    layer = Layer(content, None, None, None)
+    layer = Layer(WritableLayer(container["Id"]), None, None, None)
     command = " ".join([container.get("Path") or "", *(container.get("Args") or [])]).strip()
     step = HistoryStep(container.get("Created"), command, f"writable layer of container {name}", empty=False)
-    return tuple(
-        replace(
-            image,
-            digest=None,
-            layers=(*image.layers, layer if visit is None else _visited(layer, content, visit, origin)),
-            config=replace(
-                image.config, history=(*image.config.history, step), raw=_committed_config(image, container, step)
-            ),
+
+    def with_writable_layer(image: Image) -> Image:
+        config = replace(
+            image.config, history=(*image.config.history, step), raw=_committed_config(image, container, step)
         )
-        for image in images
-    )
+        return replace(image, digest=None, layers=(*image.layers, layer), config=config)
 
-
-def _visited(layer: Layer, content: WritableLayer, visit: Visit, origin: Origin) -> Layer:
-    with content.open() as stream:
-        return replace(layer, content=Passed(visit(stream, f"{origin.target}: writable layer", None)))
+    exported = archive.ArchiveStream(lambda: saved_image(container["Image"], origin.limits), origin, None)
+    return AmendedSource(exported, with_writable_layer)
 
 
 def _committed_config(image: Image, container: dict[str, Any], step: HistoryStep) -> dict[str, Any]:

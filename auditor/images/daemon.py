@@ -20,30 +20,29 @@ from auditor.core.digests import DiffID
 from auditor.core.errors import Damaged, ImageError, NotFound, Unreachable
 from auditor.core.limits import Limits
 from auditor.images import archive
-from auditor.images.archive import Visit
-from auditor.images.engine import engine
+from auditor.images.engine import engine, engine_errors
 from auditor.images.manifest import Origin
-from auditor.images.source import Image
+from auditor.images.source import AmendedSource, ImageSource
 
 CHUNK = 1 << 21
 """Bytes that one read of an engine's stream asks for."""
 
 
-def read_images(name: str, origin: Origin, visit: Visit | None) -> tuple[Image, ...]:
-    """Read an image of the engine. Raises NotFound, Unreachable."""
+def open_image(name: str, origin: Origin) -> ImageSource:
+    """Open an image of the engine. Raises NotFound, Unreachable."""
     with engine() as client:
         attributes = _inspect(client, name)
-        with saved_image(client, attributes["Id"], origin.limits) as stream:
-            images = archive.read_stream(stream, origin, None, visit)
-    return tuple(replace(image, digest=None, names=_names(attributes)) for image in images)
+    exported = archive.ArchiveStream(lambda: saved_image(attributes["Id"], origin.limits), origin, None)
+    return AmendedSource(exported, lambda image: replace(image, digest=None, names=_names(attributes)))
 
 
 @contextmanager
-def saved_image(client: DockerClient, image_id: str, limits: Limits) -> Iterator[BinaryIO]:
+def saved_image(image_id: str, limits: Limits) -> Iterator[BinaryIO]:
     """Stream an image as `docker save` writes it."""
-    chunks = client.api.get_image(image_id, chunk_size=CHUNK)
-    with io.BufferedReader(ChunkStream(chunks), 1 << 16) as stream:
-        yield decompressed(stream, limits)
+    with engine() as client:
+        chunks = client.api.get_image(image_id, chunk_size=CHUNK)
+        with io.BufferedReader(ChunkStream(chunks), 1 << 16) as stream:
+            yield decompressed(stream, limits)
 
 
 class ChunkStream(io.RawIOBase):
@@ -58,7 +57,8 @@ class ChunkStream(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         while not self._rest:
-            chunk = next(self._chunks, None)
+            with engine_errors():  # the reader may be outside of the connection's own context
+                chunk = next(self._chunks, None)
             if chunk is None:
                 return 0
             self._rest = memoryview(chunk)

@@ -46,13 +46,22 @@ def engine() -> Iterator[DockerClient]:
     except Exception as exc:  # any server may answer, and the SDK does not check the form of its answers
         raise _connection_error(exc, address) from exc
     try:
-        yield client
+        with engine_errors():
+            yield client
+    finally:
+        client.close()
+
+
+@contextmanager
+def engine_errors() -> Iterator[None]:
+    """Raise the errors of the Docker SDK as NotFound and EngineUnusable."""
+    try:
+        yield
     except docker.errors.NotFound as exc:
         raise NotFound(f"the Docker engine answers: {exc.explanation or exc}") from exc
     except (requests.RequestException, DockerException) as exc:
+        address = _connection_parameters().get("base_url") or _DEFAULT
         raise EngineUnusable(f"the Docker engine at {address} fails: {_explanation(exc)}") from exc
-    finally:
-        client.close()
 
 
 def _connection_parameters() -> dict[str, Any]:

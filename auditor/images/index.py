@@ -13,7 +13,7 @@ from auditor.core.digests import Digest
 from auditor.core.entries import Skipped
 from auditor.core.errors import Damaged, NotFound
 from auditor.core.limits import Limits, named
-from auditor.images.source import Listed, Passed
+from auditor.images.source import Listed
 
 CACHE_CONFIG = "application/vnd.buildkit.cacheconfig.v0"
 MANIFEST_KEYS = key_names(
@@ -30,7 +30,7 @@ class Store(Protocol):
         """Return a JSON blob, verified. Raises NotFound, Damaged."""
         ...
 
-    def content(self, descriptor: Descriptor) -> Content | Passed:
+    def content(self, descriptor: Descriptor) -> Content:
         """Return a layer's bytes. Raises NotFound where that is known without a read."""
         ...
 

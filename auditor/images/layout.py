@@ -10,7 +10,8 @@ from auditor.codec.hashing import verified_document
 from auditor.core.errors import Damaged, NotAnImage, NotFound
 from auditor.core.limits import Limits, named
 from auditor.images import manifest
-from auditor.images.archive import layout_roots, require_regular
+from auditor.images.archive import require_regular
+from auditor.images.layout_index import read_layout_index
 from auditor.images.manifest import Origin
 from auditor.images.source import Image
 
@@ -20,8 +21,8 @@ def read_images(folder: Path, origin: Origin, tag: str | None) -> tuple[Image, .
     index = folder / "index.json"
     if not index.is_file():
         raise NotAnImage(f"{folder}: a folder, but no OCI layout: it has no index.json")
-    roots = layout_roots(_read(index, origin.limits), origin.target, origin.limits, tag)
-    return manifest.images(_Folder(folder, origin.limits), roots.descriptors, origin, roots.annotations, roots.skipped)
+    found = read_layout_index(_read(index, origin.limits), origin.target, origin.limits, tag)
+    return manifest.images(_Folder(folder, origin.limits), found.descriptors, origin, found.annotations, found.skipped)
 
 
 def _read(path: Path, limits: Limits) -> bytes:

@@ -12,15 +12,15 @@ from auditor.codec.tar import Header, normalise
 from auditor.core.entries import EntryKind
 from auditor.core.errors import Damaged
 from auditor.core.limits import Limits, named
-from auditor.images.source import Passed
+from auditor.images.source import LayerRef
 
 _MAX_HOPS = 40
 """Symbolic links that one path may lead through, as in Linux."""
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A document kept in memory."""
+class BufferedMember:
+    """A JSON document in memory."""
 
     data: bytes
 
@@ -29,7 +29,7 @@ class Held:
         return io.BytesIO(self.data)
 
 
-Member = Held | FileSlice | Passed
+Member = BufferedMember | FileSlice | LayerRef
 
 
 class Members:

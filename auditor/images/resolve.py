@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -14,38 +15,40 @@ from auditor.codec.compression import decompressed
 from auditor.core.errors import EngineUnusable, ImageError, NotFound, Unreachable
 from auditor.core.limits import Limits
 from auditor.images import archive
-from auditor.images.archive import Visit
 from auditor.images.manifest import Failed, Origin
-from auditor.images.source import Image
+from auditor.images.source import Image, ImageSource, LayerRef
 from auditor.images.targets import TargetForm, parse_target
 from auditor.images.transports import TRANSPORTS, OpenRequest
 
 
 def open_target(
-    text: str,
-    limits: Limits,
-    *,
-    platform: str | None = None,
-    visit: Visit | None = None,
-    insecure: bool = False,
-    failed: Failed | None = None,
+    text: str, limits: Limits, *, platform: str | None = None, insecure: bool = False, failed: Failed | None = None
 ) -> tuple[Image, ...]:
-    """Return the images of a target, one for each platform.
+    """Return the images of a target, one for each platform; every layer can be opened any number of times.
 
-    With `visit`, what comes as a stream is read in one pass and its layers are `Passed`; without, every layer can be
-    read again. With `failed`, one of several images that can't be opened is told to it, and the others are returned.
-    Raises UsageError, ImageError or Unreachable.
+    An archive that arrives as a stream is copied to a temporary file. Raises as `open_source`.
+    """
+    return open_source(text, limits, platform=platform, insecure=insecure, failed=failed).rereadable_images()
+
+
+def open_source(
+    text: str, limits: Limits, *, platform: str | None = None, insecure: bool = False, failed: Failed | None = None
+) -> ImageSource:
+    """Open a target without reading a layer.
+
+    `failed` is called with each of several images that can't be opened, and the others are returned; without it the
+    first error is raised. Raises UsageError, ImageError or Unreachable.
     """
     target = parse_target(text)
 
-    def open_as(transport: str) -> tuple[Image, ...]:
+    def open_as(transport: str) -> ImageSource:
         origin = Origin(text, transport, platform, limits, failed)
-        return TRANSPORTS[transport].open(OpenRequest(target.value, target.tag, origin, visit, insecure))
+        return TRANSPORTS[transport].open(OpenRequest(target.value, target.tag, origin, insecure))
 
     match target.form:
         case TargetForm.STANDARD_INPUT:
             origin = Origin(text, "docker-archive", platform, limits, failed)
-            return archive.read_stream(_standard_input(limits), origin, None, visit)
+            return archive.open_stream(_standard_input(limits), origin, None)
         case TargetForm.PATH:
             is_folder = Path(os.path.expanduser(text)).is_dir()  # noqa: PTH111 - the other fails for unknown users
             return open_as("oci" if is_folder else "docker-archive")
@@ -63,19 +66,48 @@ def _standard_input(limits: Limits) -> BinaryIO:
 
 
 def _open_name(
-    name: str, from_engine: Callable[[], tuple[Image, ...]], from_registry: Callable[[], tuple[Image, ...]]
-) -> tuple[Image, ...]:
+    name: str, from_engine: Callable[[], ImageSource], from_registry: Callable[[], ImageSource]
+) -> ImageSource:
     """Open an image of the engine; where no engine runs, or it lacks the image, of the registry.
 
-    If both fail, the error names both causes. An engine that refuses access ends the search: the registry's image of
-    that name may be another one.
+    An engine that refuses access ends the search: the registry's image of that name may be another one.
     """
     try:
-        return from_engine()
+        return _EngineThenRegistry(from_engine(), from_registry)
     except EngineUnusable as exc:
         raise EngineUnusable(f"{exc}; `docker://{name}` reads it from the registry") from exc
     except (NotFound, Unreachable) as exc:
-        engine_error = exc
+        return _open_instead(from_registry, exc)
+
+
+@dataclass(frozen=True, slots=True)
+class _EngineThenRegistry:
+    """An engine's image; the registry's, where the engine's is for another platform than requested."""
+
+    engine: ImageSource
+    from_registry: Callable[[], ImageSource]
+
+    def streams(self) -> Iterator[tuple[LayerRef, BinaryIO]]:
+        """Yield the layers of the engine's image."""
+        return self.engine.streams()
+
+    def images(self) -> tuple[Image, ...]:
+        """Return the images of the engine, or of the registry."""
+        try:
+            return self.engine.images()
+        except NotFound as exc:
+            return _open_instead(self.from_registry, exc).images()
+
+    def rereadable_images(self) -> tuple[Image, ...]:
+        """Return the images of the engine, or of the registry."""
+        try:
+            return self.engine.rereadable_images()
+        except NotFound as exc:
+            return _open_instead(self.from_registry, exc).rereadable_images()
+
+
+def _open_instead(from_registry: Callable[[], ImageSource], engine_error: ImageError | Unreachable) -> ImageSource:
+    """Open the registry's image; if that fails too, the error names both causes."""
     try:
         return from_registry()
     except (ImageError, Unreachable) as exc:

@@ -1,34 +1,45 @@
-"""What every transport gives: an `Image`, whose layers are streams."""
+"""An opened target: its images, and the layer streams of archives that can be read only once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
 from auditor.codec.file_slices import Content
 from auditor.codec.json_documents import JsonDocuments
 from auditor.core.digests import DiffID, Digest
 from auditor.core.entries import Skipped
+from auditor.core.errors import ImageError
 from auditor.core.image_config import ImageConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
-    """A layer that could be read only once: what the visitor made of it when it passed."""
+class LayerRef:
+    """A layer in an archive that can be read only once: its name in messages and its offset in the archive.
 
-    record: Any
+    `digest` is the one in its path (`blobs/sha256/…`), not yet verified; None for a path without one.
+    """
+
+    name: str
+    offset: int
+    digest: Digest | None
+
+    def open(self) -> BinaryIO:
+        """Raise ImageError: the stream is over."""
+        raise ImageError(f"{self.name}: comes from a stream that was already read. Save the archive to a file first.")
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One file system layer; of an artifact, one blob.
 
-    `digest` and `size` are of the stored bytes, `diff_id` of the uncompressed tar; None where nothing states them.
-    `title` names a blob that is a plain file. `annotations` are those of the layer's descriptor.
+    `digest` and `size` are of the stored bytes, `diff_id` of the uncompressed tar; None if neither manifest nor config
+    states them. `title` is the file name of a blob that is a plain file. `annotations` are those of the layer's
+    descriptor. A `content` that is a LayerRef can't be opened: its bytes come from `ImageSource.streams`.
     """
 
-    content: Content | Passed
+    content: Content
     diff_id: DiffID | None
     digest: Digest | None
     size: int | None
@@ -38,11 +49,11 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One place in indexes that lists an image, and tells what its manifest does not.
+    """One entry for an image in an index, with the metadata that the image's manifest lacks.
 
     `entry` is its descriptor: annotations, platform, artifactType. `roots` are the annotations of the descriptors of
-    index.json that lead to it. `index` is the outermost index between, None where there is none, and `above` the
-    annotations and the artifactType of all such. `layout` are the annotations of index.json.
+    index.json that lead to it. `index` is the digest of the outermost index in between, None without one; `above` has
+    the annotations and the artifactType of all indexes in between. `layout` are the annotations of index.json.
     """
 
     entry: Mapping[str, Any]
@@ -54,18 +65,18 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image of one platform, or an artifact (`stacked` is false: its blobs don't lie on one another).
+    """An image of one platform, or an artifact (`stacked` is false: its blobs are not layers of one file system).
 
-    `id` is the digest of the config, `digest` that of the manifest. `documents` are further JSON texts that travel
-    with the image (attestations, an artifact's config) by the name that a report gives them. `annotations` are those
-    of the manifest and of its descriptor, `manifest` is the manifest without config and layers.
+    `id` is the digest of the config, `digest` that of the manifest. `documents` are further JSON texts of the image
+    (attestations, an artifact's config) by their names in reports. `annotations` are those of the manifest and of its
+    descriptor; `manifest` is the manifest without config and layers.
     """
 
     target: str
     transport: str
     id: Digest | None
     digest: Digest | None
-    config: ImageConfig = field(repr=False)  # holds texts with their secrets, as do annotations and documents
+    config: ImageConfig = field(repr=False)  # contains secrets in clear, as do annotations and documents
     layers: tuple[Layer, ...]
     names: tuple[str, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -74,3 +85,64 @@ class Image:
     skipped: tuple[Skipped, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict, repr=False)
     listed: tuple[Listed, ...] = field(default=(), repr=False)
+
+
+class ImageSource(Protocol):
+    """An opened target. Use it once: either `streams`, then `images`; or `rereadable_images` alone.
+
+    Opening reads no layer. All methods raise ImageError and Unreachable.
+    """
+
+    def streams(self) -> Iterator[tuple[LayerRef, BinaryIO]]:
+        """Yield the layers that can be read only once, in archive order; read each before asking for the next.
+
+        Yields nothing where all layers can be opened from their images.
+        """
+        ...
+
+    def images(self) -> tuple[Image, ...]:
+        """Return the images, one a platform. Call it once `streams` is exhausted."""
+        ...
+
+    def rereadable_images(self) -> tuple[Image, ...]:
+        """Return the images, with layers that can be opened any number of times."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RereadableSource:
+    """A source whose layers can all be opened again: a file, a folder, a registry."""
+
+    found: tuple[Image, ...]
+
+    def streams(self) -> Iterator[tuple[LayerRef, BinaryIO]]:
+        """Yield nothing."""
+        return iter(())
+
+    def images(self) -> tuple[Image, ...]:
+        """Return the images."""
+        return self.found
+
+    def rereadable_images(self) -> tuple[Image, ...]:
+        """Return the images."""
+        return self.found
+
+
+@dataclass(frozen=True, slots=True)
+class AmendedSource:
+    """A source with a change applied to each of its images."""
+
+    inner: ImageSource
+    change: Callable[[Image], Image]
+
+    def streams(self) -> Iterator[tuple[LayerRef, BinaryIO]]:
+        """Yield the streams of the inner source."""
+        return self.inner.streams()
+
+    def images(self) -> tuple[Image, ...]:
+        """Return the changed images."""
+        return tuple(map(self.change, self.inner.images()))
+
+    def rereadable_images(self) -> tuple[Image, ...]:
+        """Return the changed images."""
+        return tuple(map(self.change, self.inner.rereadable_images()))

@@ -1,6 +1,6 @@
 """The table of transports: how each opens a target, and the properties that other packages decide by.
 
-A new transport is one module that returns `Image` values, and one row of `TRANSPORTS`. Source of the names and the
+A new transport is one module that returns an `ImageSource`, and one row of `TRANSPORTS`. Source of the names and the
 syntax: containers-transports(5).
 """
 
@@ -14,9 +14,8 @@ from pathlib import Path
 from auditor.codec.file_slices import SharedFile
 from auditor.core.errors import ImageError
 from auditor.images import archive, layout
-from auditor.images.archive import Visit
 from auditor.images.manifest import Origin
-from auditor.images.source import Image
+from auditor.images.source import ImageSource, RereadableSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,6 @@ class OpenRequest:
     value: str
     tag: str | None
     origin: Origin
-    visit: Visit | None
     insecure: bool
 
 
@@ -36,7 +34,7 @@ class Transport:
 
     name: str
     prefix: str
-    open: Callable[[OpenRequest], tuple[Image, ...]]
+    open: Callable[[OpenRequest], ImageSource]
     """Raises ImageError, Unreachable."""
 
     needs_engine: bool = False
@@ -68,36 +66,36 @@ class Transport:
         return target.removeprefix(self.prefix)
 
 
-def _open_engine_image(request: OpenRequest) -> tuple[Image, ...]:
+def _open_engine_image(request: OpenRequest) -> ImageSource:
     from auditor.images import daemon  # the Docker SDK takes 0.1 s to import, which archives need not pay
 
-    return daemon.read_images(request.value, request.origin, request.visit)
+    return daemon.open_image(request.value, request.origin)
 
 
-def _open_container(request: OpenRequest) -> tuple[Image, ...]:
+def _open_container(request: OpenRequest) -> ImageSource:
     from auditor.images import container  # the Docker SDK, as above
 
-    return container.read_images(request.value, request.origin, request.visit)
+    return container.open_container(request.value, request.origin)
 
 
-def _open_registry_image(request: OpenRequest) -> tuple[Image, ...]:
+def _open_registry_image(request: OpenRequest) -> ImageSource:
     from auditor.images import remote  # requests, as above
 
-    return remote.open_reference(request.value, request.origin, insecure=request.insecure)
+    return RereadableSource(remote.open_reference(request.value, request.origin, insecure=request.insecure))
 
 
-def _open_layout(request: OpenRequest) -> tuple[Image, ...]:
+def _open_layout(request: OpenRequest) -> ImageSource:
     path = _local_path(request.value)
     if path.exists() and not path.is_dir():
         raise ImageError(f"{path}: is a file; `oci:` takes a folder, `oci-archive:` a tar file")
-    return layout.read_images(path, request.origin, request.tag)
+    return RereadableSource(layout.read_images(path, request.origin, request.tag))
 
 
-def _open_archive(request: OpenRequest) -> tuple[Image, ...]:
+def _open_archive(request: OpenRequest) -> ImageSource:
     path = _local_path(request.value)
     if path.is_dir():
         raise ImageError(f"{path}: is a folder; `{request.origin.transport}:` takes a tar file, `oci:` a folder")
-    return archive.read_images(SharedFile.open(path), request.origin, request.tag, request.visit)
+    return archive.open_file(SharedFile.open(path), request.origin, request.tag)
 
 
 def _local_path(text: str) -> Path:

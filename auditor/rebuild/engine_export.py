@@ -38,7 +38,7 @@ def exported(audit: Audit, readable: ReadableLayers) -> MergeLayers:
     """
     layer = _fetched(audit)
     number = len(readable.layers)
-    with layer.content.open() as stream:  # type: ignore[union-attr]
+    with layer.content.open() as stream:
         listing = index_layer(stream, f"{audit.image.target}: its export", readable.limits).listing
     mine = merge([record.listing for record in audit.records], 0, implied_folder_modes(readable.extracted))[0]
     assert isinstance(mine, MergeLayers)  # noqa: S101

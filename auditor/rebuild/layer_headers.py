@@ -16,7 +16,7 @@ from auditor.core.entries import EntryKind, FileVersion
 from auditor.core.errors import Damaged, ImageError
 from auditor.core.limits import Limits
 from auditor.findings.collect import display
-from auditor.images.source import Layer, Passed
+from auditor.images.source import Layer
 from auditor.layers.listing import WHITEOUT, Listing, overlay_attributes
 from auditor.layers.path_resolver import PathResolver
 from auditor.rebuild.extraction import ExtractedLayer
@@ -30,7 +30,6 @@ class LayerReader:
     """Reads ranges of the uncompressed tar. Going forward costs one pass; going back in a compressed layer another."""
 
     def __init__(self, layer: Layer, what: str, limits: Limits) -> None:
-        assert not isinstance(layer.content, Passed)  # noqa: S101 - the image was opened to be read again
         self._content, self.what, self.limits = layer.content, what, limits
         self._window = bytearray(_WINDOW)
         self._low = self._high = 0

@@ -13,7 +13,7 @@ from auditor.core.errors import RecoverError
 from auditor.core.globs import fits_masked
 from auditor.core.limits import Limits
 from auditor.findings.collect import display
-from auditor.images.source import Image, Layer, Passed
+from auditor.images.source import Image, Layer
 from auditor.layers.file_history import FileHistory
 from auditor.layers.layer_index import LayerIndex, index_layer, read_content
 from auditor.layers.listing import plain_file
@@ -45,7 +45,6 @@ class PathVersions:
 
     def _index(self, number: int, layer: Layer) -> LayerIndex:
         what = f"{self._image.target}: layer {number}"
-        assert not isinstance(layer.content, Passed)  # noqa: S101 - the image was opened to be read again
         with layer.content.open() as stream:
             index = index_layer(
                 stream,
@@ -108,7 +107,6 @@ class PathVersions:
             )
         layer, index = self._image.layers[content.layer], self._indexes[content.layer]
         header = index.headers.get(content.entry)
-        assert not isinstance(layer.content, Passed)  # noqa: S101
         what = f"{self._image.target}: layer {content.layer}"
         offset, size = index.listing.offsets[content.entry], index.listing.sizes[content.entry]
         with layer.content.open() as stream:

@@ -18,7 +18,7 @@ from auditor.findings.selection import Selection
 from auditor.images import daemon
 from auditor.images.manifest import Origin
 from auditor.images.resolve import open_target
-from auditor.images.source import Image, Layer, Passed
+from auditor.images.source import Image, Layer
 from auditor.images.transports import TRANSPORTS
 from auditor.pipeline import Audit, Request, audit_image
 from auditor.registry.reference import Reference, parse_reference
@@ -118,7 +118,6 @@ def _layer_on_disk(layer: Layer, held: dict[Digest, Layer]) -> Layer:
     if isinstance(layer.content, FileSlice):
         return layer
     if layer.digest is None or layer.digest not in held:
-        assert not isinstance(layer.content, Passed)  # noqa: S101 - it was opened to be read again
         with tempfile.TemporaryFile() as spool, layer.content.open() as stream:
             while chunk := stream.read(_CHUNK):
                 spool.write(chunk)

@@ -21,7 +21,7 @@ from auditor.core.digests import DiffID, Digest
 from auditor.core.errors import Damaged
 from auditor.core.limits import RECORDS
 from auditor.core.secret import Secret
-from auditor.images.source import Image, Layer, Passed
+from auditor.images.source import Image, Layer, LayerRef
 from auditor.scan import LayerRecord, Scanner
 from auditor.scan.serial import dumped, loaded, made_by
 from auditor.store.layer_store import Blob
@@ -90,9 +90,6 @@ class Records:
 
     def of(self, layer: Layer, what: str) -> LayerRecord:
         """Return the record of a layer, named `what` in errors. Raises Damaged and what reading raises."""
-        if isinstance(layer.content, Passed):
-            record: LayerRecord = layer.content.record
-            return record
         known = None if layer.digest is None else self._known.get(layer.digest)
         if known is not None:
             return known
@@ -106,7 +103,7 @@ class Records:
         remote = {
             layer.digest: (layer, f"{image.target}: layer {number}")
             for number, layer in enumerate(image.layers)
-            if layer.digest is not None and not isinstance(layer.content, FileSlice | Passed)
+            if layer.digest is not None and not isinstance(layer.content, FileSlice | LayerRef)
         }
         if remote:
             self._scanner.prepare()
@@ -118,8 +115,12 @@ class Records:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def visit(self, stream: BinaryIO, what: str, claimed: Digest | None) -> LayerRecord:
-        """Make a record of a stream that can be read only once; by its place it claims to have a digest."""
+    def of_stream(self, ref: LayerRef, stream: BinaryIO) -> LayerRecord:
+        """Read a layer that can be read only once and return its record. Raises Damaged and what reading raises.
+
+        If the cache has a record for the digest in the layer's path, the stream is hashed and not scanned.
+        """
+        claimed, what = ref.digest, ref.name
         if claimed is not None:
             record = self._of_digest(claimed)
             if record is not None:
@@ -152,7 +153,7 @@ class Records:
     def _from_store(self, layer: Layer) -> LayerRecord | None:
         """Return what is kept of a layer whose digest is known to be true."""
         content = layer.content
-        if self._store is None or isinstance(content, Passed):
+        if self._store is None:
             return None
         if not isinstance(content, FileSlice):
             record = self._of_digest(layer.digest) if getattr(content, "addressed_by_digest", False) else None
@@ -171,7 +172,6 @@ class Records:
 
     def _read(self, layer: Layer, what: str) -> LayerRecord:
         """Scan a layer, and keep what was found."""
-        assert not isinstance(layer.content, Passed)  # noqa: S101 - it was looked at before
         content = layer.content
         identity = _identity(content) if isinstance(content, FileSlice) else None
         self._scanner.progress.say(what)

@@ -70,7 +70,7 @@ class Stored:
         if key not in self._audits:
             source = Records(self.scanner, StoredRecords(self.store))
             folder = built.oci_folder(self.folder / f"image{len(self._audits)}")
-            found = open_target(str(folder), DEFAULT, platform=None, visit=source.visit, insecure=False)[0]
+            found = open_target(str(folder), DEFAULT)[0]
             target = f"docker://{registry}/{repository}@{found.digest}"
             named = replace(found, target=target, transport="docker", names=(target,))
             self._audits[key] = audit_image(named, self.scanner, Request(), source)

@@ -39,13 +39,13 @@ JUMPS = (
 # The archive changes when its manifest was read, and its layers were not.
 CHANGED = """
 import auditor.images.archive as archive
-own = archive.read_images
+own = archive.open_file
 def read_images(*given, **more):
     found = own(*given, **more)
     with open("a.tar", "r+b") as out:
         {0}
     return found
-archive.read_images = read_images
+archive.open_file = read_images
 """
 SHORT = (
     "import resource\nhave = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
@@ -231,7 +231,7 @@ def test_a_closed_standard_output_is_no_traceback(cli: Cli, archive: Path) -> No
 def test_an_archive_that_shrinks_while_it_is_listed_is_said(cli: Cli, archive: Path) -> None:
     from auditor.codec.file_slices import SharedFile
     from auditor.core.errors import Damaged
-    from auditor.images.archive import read_images
+    from auditor.images.archive import open_file
     from auditor.images.manifest import Origin
 
     class Shrunk(SharedFile):
@@ -243,7 +243,7 @@ def test_an_archive_that_shrinks_while_it_is_listed_is_said(cli: Cli, archive: P
     with archive.open("r+b") as file:
         file.truncate(1024)
     with pytest.raises(Damaged):
-        read_images(held, Origin("a", "docker-archive", None, DEFAULT), None, None)
+        open_file(held, Origin("a", "docker-archive", None, DEFAULT), None)
 
 
 def test_reports_with_whole_secrets_are_for_the_user_alone(cli: Cli, archive: Path) -> None:

@@ -68,15 +68,18 @@ def test_an_image_that_the_engine_pulls_is_an_image(
 
 
 def test_a_stream_is_read_like_a_file(tmp_path: Path, scanner: Scanner) -> None:
-    from auditor.images.archive import read_stream
+    from auditor.images.archive import open_stream
     from auditor.images.manifest import Origin
+    from auditor.images.source import LayerRef
 
     for name in ARCHIVES:
         with oddities.archive(tmp_path / "odd.tar", name).open("rb") as stream:
-            (image,) = read_stream(
-                stream, Origin("-", "docker-archive", None, DEFAULT), None, lambda body, *_: body.read()
-            )
-        assert [digest(layer.content.record) for layer in image.layers] == [  # type: ignore[union-attr]
+            source = open_stream(stream, Origin("-", "docker-archive", None, DEFAULT), None)
+            streamed = {layer: digest(body.read()) for layer, body in source.streams()}
+            (image,) = source.images()
+        contents = [layer.content for layer in image.layers]
+        assert all(isinstance(content, LayerRef) for content in contents)
+        assert [streamed[content] for content in contents if isinstance(content, LayerRef)] == [
             digest(data) for data in BUILT.layers
         ]
 
