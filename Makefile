@@ -27,7 +27,7 @@ lint: $(VENV)/installed  ## ruff and mypy
 	$(BIN)/python -m tools.structure
 
 docs: $(VENV)/installed  ## Generated pages: rules, commands, manual page, config keys, limits
-	$(BIN)/python -m auditor.rulebook.pages > docs/rules.md
+	$(BIN)/python -m tools.rules_page > docs/rules.md
 	$(BIN)/python -m tools.manual > man/image-audit.1
 	$(BIN)/python -m tools.commands_page > docs/commands.md
 	$(BIN)/python -m tools.reference_tables

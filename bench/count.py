@@ -15,9 +15,9 @@ from collections import Counter
 from pathlib import Path
 from types import FrameType
 
-from auditor.detect.builtin_rules import shipped_rules
 from auditor.detect.detect_secrets_plugins import plugin_rules
 from auditor.detect.hits import Hits
+from auditor.detect.rule_cache import cached_builtin_rules
 from auditor.detect.rules import Ruleset, select
 from auditor.detect.vectorscan import VectorscanDatabase
 from auditor.scan import Scanner
@@ -75,7 +75,7 @@ def _content() -> dict[str, bytes]:
 
 def main() -> None:
     """Print the counts; with --write keep them as those that stand."""
-    counts = counted(select((*shipped_rules(None), *plugin_rules())))
+    counts = counted(select((*cached_builtin_rules(None), *plugin_rules())))
     if "--write" in sys.argv:
         LAST.write_text(json.dumps(counts, indent=1) + "\n")
     print(json.dumps(counts, indent=1))

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from auditor.detect.builtin_rules import shipped_rules
 from auditor.detect.detect_secrets_plugins import plugin_rules
 from auditor.detect.matcher import Matcher
+from auditor.detect.rule_cache import cached_builtin_rules
 from auditor.detect.rules import Ruleset, builtin_rules, select
 from auditor.scan import Scanner
 from tests.browser import browser, open_page
@@ -62,7 +62,7 @@ def cache() -> Path:
 @pytest.fixture(scope="session")
 def kept(ruleset: Ruleset, cache: Path) -> tuple[Path, ...]:
     """The files of that cache, which a test's own cache begins with."""
-    shipped_rules(cache)
+    cached_builtin_rules(cache)
     Matcher(ruleset, cache)
     return tuple(cache.glob("rules-*"))
 

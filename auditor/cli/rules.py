@@ -44,12 +44,12 @@ def list_rules(form: str, provider: str | None, severity: str | None) -> None:
 def show(rule_id: str) -> None:
     """Print the page of a rule: what it is, why it matters, an example, how to revoke."""
     from auditor.core.text import nearest
-    from auditor.rulebook.pages import page
+    from auditor.rulebook.rule_page import rule_page
 
     known = {rule.id: rule for rule in _rules()}
     if rule_id not in known:
         raise click.UsageError(f"no rule {rule_id!r}{nearest(rule_id, known)}")
-    click.echo(page(known[rule_id]), nl=False)
+    click.echo(rule_page(known[rule_id]), nl=False)
 
 
 @examples("image-audit rules check our-rules")

@@ -46,8 +46,8 @@ def ruleset(
     named came with the folder: they don't say where --verify sends secrets.
     """
     from auditor.config.file import check_rules
-    from auditor.detect.builtin_rules import shipped_rules
     from auditor.detect.detect_secrets_plugins import plugin_rules
+    from auditor.detect.rule_cache import cached_builtin_rules
     from auditor.detect.rules import load_path, select
     from auditor.dockerfile.instructions import DockerfileRule
 
@@ -55,7 +55,7 @@ def ruleset(
     if not settings.named:
         found = [replace(rule, verify=None) for rule in found]
     own = [rule for path in extra for rule in load_path(path)]
-    rules = (*shipped_rules(cache), *plugin_rules(), *found, *own)
+    rules = (*cached_builtin_rules(cache), *plugin_rules(), *found, *own)
     check_rules(settings, dict.fromkeys((*(rule.id for rule in rules), *DockerfileRule)))
     return select(rules, only, without)
 

@@ -28,12 +28,12 @@ EDGE = 256
 
 _TOGETHER = 16 << 10  # bytes over which hits of one rule are looked at together
 
-Overrun = Callable[[str], None]
+TruncationCallback = Callable[[str], None]
 """Told the id of a rule that hits so often that not all is looked at."""
 
 
-def unheard(_: str) -> None:
-    """Be an Overrun to which it does not matter."""
+def ignore_truncation(_: str) -> None:
+    """Be an TruncationCallback to which it does not matter."""
 
 
 def prepare() -> None:
@@ -74,7 +74,7 @@ class Confirmer:
         path: str,
         path_rules: Sequence[int] = (),
         ends_in: tuple[int, int] = (0, sys.maxsize),
-        overrun: Overrun = unheard,
+        overrun: TruncationCallback = ignore_truncation,
     ) -> list[Match]:
         """Return the matches that raw hits (rule number, end) lead to, of two that overlap the more specific.
 
@@ -97,7 +97,7 @@ class Confirmer:
         return most_specific(found)
 
     def _all_of_rule(
-        self, number: int, text: memoryview | bytes, path: str, ends_in: tuple[int, int], overrun: Overrun
+        self, number: int, text: memoryview | bytes, path: str, ends_in: tuple[int, int], overrun: TruncationCallback
     ) -> Iterator[Match]:
         """Look for a rule in the whole text: for the few files whose path calls for it."""
         rule, (pattern, _, _) = self._rules[number], self._compiled(number)

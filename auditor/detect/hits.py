@@ -50,14 +50,14 @@ def kept_in(found: Hits, most: int) -> Callable[[int, int], None]:
     return add
 
 
-def thinned(hits: Hits, most: int) -> list[int]:
+def truncated_rules(hits: Hits, most: int) -> list[int]:
     """Return the numbers of the rules with at least `most` hits in a block, of which some were dropped."""
     if len(hits) < most:
         return []
     return sorted(rule for rule, count in Counter(rule for rule, _ in hits).items() if count >= most)
 
 
-def too_many(rule: str, limits: Limits) -> str:
+def truncation_reason(rule: str, limits: Limits) -> str:
     """Return the reason in the report for hits of a rule that were not all confirmed."""
     return f"{limits.raw_hits} or more raw hits of rule {rule}; not all were confirmed {named('raw-hits')}"
 

@@ -6,8 +6,8 @@ import re
 
 from auditor.core.cache_folder import cache_folder
 from auditor.core.errors import without_logins
-from auditor.detect.builtin_rules import shipped_rules
 from auditor.detect.confirm import Confirmer
+from auditor.detect.rule_cache import cached_builtin_rules
 from auditor.detect.rules import select
 
 _LONG = re.compile(r"[\w-]{16,}")
@@ -25,7 +25,7 @@ def masked_line(text: str) -> str:
     lowered = text.lower()
     near = [
         rule
-        for rule in shipped_rules(cache_folder())
+        for rule in cached_builtin_rules(cache_folder())
         if rule.is_token and not rule.paths and any(word.lower() in lowered for word in rule.keywords)
     ]
     if not near:

@@ -26,7 +26,7 @@ _NOT_IN_URL = re.compile(r"[^!-~]")
 _NOTHING = object()  # what a path leads to that a document does not have
 
 
-class Verdict(StrEnum):
+class Liveness(StrEnum):
     """What a provider says of a secret."""
 
     ACTIVE = "active"
@@ -36,7 +36,7 @@ class Verdict(StrEnum):
     @property
     def rank(self) -> int:
         """Of several verdicts on one secret the greatest holds: one door that opens is enough."""
-        return (Verdict.UNKNOWN, Verdict.INACTIVE, Verdict.ACTIVE).index(self)
+        return (Liveness.UNKNOWN, Liveness.INACTIVE, Liveness.ACTIVE).index(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +74,13 @@ class Probe:
         """Whether the answer's content matters, or its status alone."""
         return any(condition.fields for condition in (*self.active, *self.inactive))
 
-    def judge(self, status: int, document: Any) -> Verdict:
+    def judge(self, status: int, document: Any) -> Liveness:
         """Return what an answer says of the secret. Inactive goes first: it is the narrower claim."""
         if any(condition.holds(status, document) for condition in self.inactive):
-            return Verdict.INACTIVE
+            return Liveness.INACTIVE
         if any(condition.holds(status, document) for condition in self.active):
-            return Verdict.ACTIVE
-        return Verdict.UNKNOWN
+            return Liveness.ACTIVE
+        return Liveness.UNKNOWN
 
 
 def is_loopback(host: str) -> bool:

@@ -16,11 +16,11 @@ from auditor.core.limits import Limits, named
 from auditor.core.secret import Secret
 from auditor.detect.confirm import Match
 from auditor.detect.heuristics.file_class import FileClass, file_class
-from auditor.detect.hits import too_many
-from auditor.detect.masking import Masker
-from auditor.detect.metadata import Text, texts
+from auditor.detect.hits import truncation_reason
 from auditor.detect.rules import Rule, Ruleset
+from auditor.detect.secret_replacer import SecretReplacer
 from auditor.findings.header_secrets import HeaderSecret, in_headers
+from auditor.findings.metadata_texts import MetadataText, metadata_texts
 from auditor.images.source import Image
 from auditor.layers.build_steps import step_of_layer
 from auditor.layers.file_history import FileHistory
@@ -79,11 +79,11 @@ def collect(stack: Stack, scanner: Scanner, seal: Callable[[Secret], Secret]) ->
         skipped.append(Skipped(None, None, f"{where}: {reason}"))
         unsearched.add(where.partition(".")[0])
 
-    metadata = texts(
+    texts = metadata_texts(
         image.config, image.annotations, image.documents, scanner.limits, note, names=image.names, mask=shown
     )
-    found = [(text, items) for text in metadata if (items := scanner.scan_text(_spoken(text), overrun.setdefault))]
-    skipped += [Skipped(None, None, f"metadata: {too_many(rule, scanner.limits)}") for rule in overrun]
+    found = [(text, items) for text in texts if (items := scanner.scan_text(_spoken(text), overrun.setdefault))]
+    skipped += [Skipped(None, None, f"metadata: {truncation_reason(rule, scanner.limits)}") for rule in overrun]
     limits = scanner.limits
     history = _masked_history(stack.image.config.history, found, shown, limits.text_bytes)
     headers = in_headers(stack.records, stack.trace, scanner, seal, lambda text: shown(_escaped(text)), skipped.append)
@@ -294,7 +294,7 @@ def _step_text(stack: Stack, history: Sequence[HistoryStep], layer: int) -> str 
 # --- metadata --------------------------------------------------------------------------------------------------------
 
 
-def _spoken(text: Text) -> str:
+def _spoken(text: MetadataText) -> str:
     """Return a text as it is searched: what it is assigned to comes first."""
     return f"{text.key}={text.value}" if text.key else text.value
 
@@ -302,7 +302,7 @@ def _spoken(text: Text) -> str:
 def _in_metadata(
     stack: Stack,
     history: Sequence[HistoryStep],
-    found: Iterable[tuple[Text, list[Match]]],
+    found: Iterable[tuple[MetadataText, list[Match]]],
     seal: Callable[[Secret], Secret],
 ) -> Iterator[Finding]:
     seen: set[tuple[str, Secret]] = set()
@@ -318,7 +318,11 @@ def _in_metadata(
 
 
 def _metadata_finding(
-    stack: Stack, history: Sequence[HistoryStep], settings: Mapping[tuple[str, str], int], text: Text, item: Match
+    stack: Stack,
+    history: Sequence[HistoryStep],
+    settings: Mapping[tuple[str, str], int],
+    text: MetadataText,
+    item: Match,
 ) -> Finding:
     rule = item.rule
     step = text.step if text.step is not None else _setting_step(text, settings)
@@ -383,7 +387,7 @@ def _header_finding(stack: Stack, history: Sequence[HistoryStep], secret: Header
     )
 
 
-def _setting_step(text: Text, settings: Mapping[tuple[str, str], int]) -> int | None:
+def _setting_step(text: MetadataText, settings: Mapping[tuple[str, str], int]) -> int | None:
     """Return the last step that sets an environment variable or a label, None where none says so."""
     kind, _, rest = text.where.removeprefix("config.").partition(".")
     if kind.startswith("Env["):
@@ -397,7 +401,10 @@ def _step_inherited(stack: Stack, step: int) -> bool:
 
 
 def _masked_history(
-    history: Sequence[HistoryStep], found: Iterable[tuple[Text, list[Match]]], shown: Callable[[str], str], most: int
+    history: Sequence[HistoryStep],
+    found: Iterable[tuple[MetadataText, list[Match]]],
+    shown: Callable[[str], str],
+    most: int,
 ) -> tuple[HistoryStep, ...]:
     """Mask every secret in the history's texts, those of low confidence too. What was not searched is not shown."""
     masked = [
@@ -423,7 +430,7 @@ def _masked_history(
 
 def _masked_config(config: Any, secrets: Iterable[Secret], shown: Callable[[str], str]) -> dict[str, Any]:
     """Return a config's own keys with every secret of the metadata masked, wherever it stands."""
-    masker = Masker(secrets)
+    masker = SecretReplacer(secrets)
 
     def masked(value: Any) -> Any:
         if isinstance(value, list):

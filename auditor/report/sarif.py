@@ -21,7 +21,7 @@ from auditor.detect.rules import Rule
 from auditor.pipeline import Audit, Failure
 from auditor.report.finding_text import failure_text, history_lines, image_name, location_text, secret_text
 from auditor.report.render_options import RenderOptions
-from auditor.rulebook.pages import page
+from auditor.rulebook.rule_page import rule_page
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 LEVELS = {Severity.CRITICAL: "error", Severity.HIGH: "error", Severity.MEDIUM: "warning", Severity.LOW: "note"}
@@ -121,7 +121,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "name": name,
         "shortDescription": {"text": name},
         "fullDescription": {"text": f"{name} in a container image: anyone who can pull the image can read it."},
-        "help": {"text": page(rule), "markdown": page(rule)},
+        "help": {"text": rule_page(rule), "markdown": rule_page(rule)},
         **({"helpUri": rule.revoke} if rule.revoke else {}),
         "defaultConfiguration": {"level": LEVELS[rule.severity]},
         "properties": {

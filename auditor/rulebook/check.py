@@ -10,7 +10,7 @@ from pathlib import Path
 from auditor.core.errors import RuleError
 from auditor.detect.rules import Rule, builtin_rules, read_file, rule_files
 from auditor.detect.yaml_lines import lines
-from auditor.rulebook.example_check import Problem, Prover, refused
+from auditor.rulebook.example_check import Prover, RuleProblem, refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +33,20 @@ def check_path(root: Path, cache: Path | None = None) -> Checked:
     return Checked(len(rules), tuple(problems))
 
 
-def _wrong(rules: Sequence[Rule], cache: Path | None) -> dict[str, list[Problem]]:
+def _wrong(rules: Sequence[Rule], cache: Path | None) -> dict[str, list[RuleProblem]]:
     """Return what is wrong with rules, by their ids. They are run together with the built-in ones, as in a scan."""
-    problems = {key: [Problem(key, "pattern", None, reason)] for key, reason in refused(rules).items()}
+    problems = {key: [RuleProblem(key, "pattern", None, reason)] for key, reason in refused(rules).items()}
     sound = [rule for rule in rules if rule.id not in problems]
     prover = Prover(sound, builtin_rules(), cache)
     for rule in sound:
         problems.setdefault(rule.id, []).extend(prover.problems(prover.ruleset.by_id[rule.id]))
     for name, count in Counter(rule.id for rule in rules).items():
         if count > 1:
-            problems[name] = [Problem(name, "id", None, "another file has a rule of this id")]
+            problems[name] = [RuleProblem(name, "id", None, "another file has a rule of this id")]
     return problems
 
 
-def _placed(path: Path, items: Sequence[Rule | RuleError], wrong: Mapping[str, Sequence[Problem]]) -> list[str]:
+def _placed(path: Path, items: Sequence[Rule | RuleError], wrong: Mapping[str, Sequence[RuleProblem]]) -> list[str]:
     """Return the problems of one file, each with its line."""
     if all(isinstance(item, Rule) and not wrong.get(item.id) for item in items):
         return []

@@ -20,7 +20,7 @@ SEEDS = range(3)
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class RuleProblem:
     """What is wrong with a rule: `item` is the number, from 0, of the example in the rule's list `key`."""
 
     rule: str
@@ -45,13 +45,13 @@ class Prover:
         """Return the matches of all rules in a file of that text, at a path that this rule looks at."""
         return most_specific([item for engine in self._engines for item in engine.find(text.encode(), path_for(rule))])
 
-    def problems(self, rule: Rule) -> Iterator[Problem]:
+    def problems(self, rule: Rule) -> Iterator[RuleProblem]:
         """Yield each example that is not found as this rule, and each counterexample that is."""
         for key, templates in (("examples", rule.examples), ("counterexamples", rule.counterexamples)):
             for number, template in enumerate(templates):
                 wrong = self._wrong(rule, template, wanted=key == "examples")
                 if wrong:
-                    yield Problem(rule.id, key, number, wrong)
+                    yield RuleProblem(rule.id, key, number, wrong)
 
     def _wrong(self, rule: Rule, template: str, *, wanted: bool) -> str | None:
         for seed in SEEDS:

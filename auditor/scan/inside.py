@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from auditor.core.secret import Secret
-from auditor.detect.confirm import Overrun
+from auditor.detect.confirm import TruncationCallback
 from auditor.detect.heuristics.file_class import FileClass, file_class
-from auditor.detect.hits import too_many
+from auditor.detect.hits import truncation_reason
 from auditor.extract import ExtractedContent, MemberExtractor
 from auditor.extract.budget import SkipCallback
 from auditor.scan.file_content import BufferedContent, StreamedContent
@@ -84,7 +84,7 @@ class Inside:
             matches += self._matches(entry, path, group, overrun.setdefault)
             names |= dict.fromkeys(piece.member for piece in group if piece.member)
         matches += self._in_names(entry, list(names))
-        skipped += [(path, too_many(rule, self._scanner.limits)) for rule in overrun]
+        skipped += [(path, truncation_reason(rule, self._scanner.limits)) for rule in overrun]
         checksums = Checksums.of(content) if isinstance(content, BufferedContent) and (matches or known) else None
         packed = self.is_extractable(path, content.head(HEAD))
         return Look(count, size, tuple(matches), tuple(skipped), checksums, packed, transient)
@@ -120,7 +120,7 @@ class Inside:
             yield from self._extractor.decode(text, skipped)
 
     def _matches(
-        self, entry: int, path: str, group: Sequence[ExtractedContent], overrun: Overrun
+        self, entry: int, path: str, group: Sequence[ExtractedContent], overrun: TruncationCallback
     ) -> Iterator[LayerMatch]:
         """Yield the secrets in some pieces of the file at an absolute path."""
         texts = [

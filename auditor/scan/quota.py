@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from auditor.core.limits import Limits, named
-from auditor.detect.hits import too_many
+from auditor.detect.hits import truncation_reason
 
 _REST = "the rest was left out"
 
@@ -87,4 +87,4 @@ class Quota:
         """Note, once a file, that a rule, named by its id, hits so often that not all is looked at."""
         if (path, rule) not in self._overrun:
             self._overrun.add((path, rule))
-            self.skipped.append((path, too_many(rule, self.limits)))
+            self.skipped.append((path, truncation_reason(rule, self.limits)))

@@ -15,8 +15,8 @@ from auditor.core.errors import Damaged
 from auditor.core.limits import DEFAULT, Limits
 from auditor.core.process import return_large_blocks
 from auditor.core.progress import Progress, Silent
-from auditor.detect.confirm import Confirmer, Match, Overrun, prepare, unheard
-from auditor.detect.hits import Hits, joined_hits, thinned
+from auditor.detect.confirm import Confirmer, Match, TruncationCallback, ignore_truncation, prepare
+from auditor.detect.hits import Hits, joined_hits, truncated_rules
 from auditor.detect.matcher import Matcher
 from auditor.detect.rules import Ruleset
 from auditor.layers.listing import Listing
@@ -68,7 +68,7 @@ class Scanner:
         for pool in (self._pool, self._hasher, self._looker):
             pool.shutdown(cancel_futures=True)
 
-    def scan_text(self, text: str, overrun: Overrun = unheard) -> list[Match]:
+    def scan_text(self, text: str, overrun: TruncationCallback = ignore_truncation) -> list[Match]:
         """Return the secrets in a short text, by place in its UTF-8 bytes."""
         return self.scan_texts([Text(text.encode("utf-8", "surrogateescape"), "")], overrun)[0]
 
@@ -76,7 +76,7 @@ class Scanner:
         """Return the secrets in a small file whose absolute path is given, or in a text of no file."""
         return self.scan_texts([Text(data, path)])[0]
 
-    def scan_texts(self, texts: Sequence[Text], overrun: Overrun = unheard) -> list[list[Match]]:
+    def scan_texts(self, texts: Sequence[Text], overrun: TruncationCallback = ignore_truncation) -> list[list[Match]]:
         """Return the secrets in each of some texts, in one search for all."""
         hits: list[Hits] = [[] for _ in texts]
         wordless = [text.is_wordless for text in texts]
@@ -107,12 +107,12 @@ class Scanner:
         """Whether a secret stands in a layer's names."""
         return next(self.scan_names(listing), None) is not None
 
-    def tell_of(self, hits: Iterable[tuple[int, int]], overrun: Overrun) -> None:
+    def tell_of(self, hits: Iterable[tuple[int, int]], overrun: TruncationCallback) -> None:
         """Tell of the rules that have so many hits in one search that not all were kept."""
-        for number in thinned(list(hits), self.limits.raw_hits):
+        for number in truncated_rules(list(hits), self.limits.raw_hits):
             overrun(self.ruleset.rules[number].id)
 
-    def _confirm(self, text: Text, hits: Hits, rules: Sequence[int], overrun: Overrun) -> list[Match]:
+    def _confirm(self, text: Text, hits: Hits, rules: Sequence[int], overrun: TruncationCallback) -> list[Match]:
         if text.window is None:
             return self._confirmer.confirm(text.data, hits, text.path, rules, overrun=overrun)
         low, high = text.window.owned_from, text.window.owned_to
@@ -162,7 +162,7 @@ class Scanner:
         path: str,
         path_rules: Sequence[int],
         ends_in: tuple[int, int],
-        overrun: Overrun,
+        overrun: TruncationCallback,
     ) -> list[Match]:
         """Confirm raw hits in one file, or a part of it."""
         return self._confirmer.confirm(text, hits, path, path_rules, ends_in, overrun)

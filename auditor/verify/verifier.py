@@ -11,7 +11,7 @@ from typing import Any
 
 from auditor.core.finding import Finding
 from auditor.core.secret import Secret
-from auditor.detect.probe import Probe, Verdict
+from auditor.detect.probe import Liveness, Probe
 from auditor.detect.rules import Rule
 from auditor.registry.retry import RETRIED, asked_to_wait
 from auditor.verify.client import Answer, send
@@ -33,7 +33,7 @@ class Verifier:
 
     def __init__(self, *, timeout_s: float = 10.0, pause_s: float = 1.0) -> None:
         self._timeout_s, self._pause_s = timeout_s, pause_s
-        self._known: dict[tuple[Probe, Secret], Verdict] = {}
+        self._known: dict[tuple[Probe, Secret], Liveness] = {}
 
     def verify(self, findings: Sequence[Finding], rules: Mapping[str, Rule]) -> dict[Secret, str]:
         """Return active, inactive or unknown for each secret that some finding's rule can ask about."""
@@ -43,18 +43,18 @@ class Verifier:
             self._known.update(zip(new, pool.map(self._ask, new), strict=True))
         verdicts: dict[Secret, str] = {}
         for probe, secret in questions:
-            before = Verdict(verdicts.get(secret, Verdict.UNKNOWN))
+            before = Liveness(verdicts.get(secret, Liveness.UNKNOWN))
             verdicts[secret] = max(self._known[probe, secret], before, key=lambda verdict: verdict.rank).value
         return verdicts
 
-    def _ask(self, question: tuple[Probe, Secret]) -> Verdict:
+    def _ask(self, question: tuple[Probe, Secret]) -> Liveness:
         probe, secret = question
         filled = message(probe, secret)
         if filled is None:
-            return Verdict.UNKNOWN
+            return Liveness.UNKNOWN
         answer = send(filled, timeout_s=self._timeout_s, reads=probe.reads_document)
         verdict = _judged(probe, answer)
-        if answer and verdict is Verdict.UNKNOWN and answer.status in RETRIED:
+        if answer and verdict is Liveness.UNKNOWN and answer.status in RETRIED:
             pause_s = asked_to_wait(answer.retry_after, time.time()) or self._pause_s
             if pause_s > _MAX_PAUSE_S:
                 return verdict
@@ -67,7 +67,7 @@ def verified(findings: Iterable[Finding], rules: Mapping[str, Rule], verifier: V
     """Return the findings with `verified` set; unknown where their rule has no request to send."""
     findings = tuple(findings)
     verdicts = verifier.verify(findings, rules)
-    return tuple(replace(item, verified=verdicts.get(item.secret, Verdict.UNKNOWN.value)) for item in findings)
+    return tuple(replace(item, verified=verdicts.get(item.secret, Liveness.UNKNOWN.value)) for item in findings)
 
 
 def _questions(findings: Iterable[Finding], rules: Mapping[str, Rule]) -> Iterable[tuple[Probe, Secret]]:
@@ -77,8 +77,8 @@ def _questions(findings: Iterable[Finding], rules: Mapping[str, Rule]) -> Iterab
             yield rule.verify, finding.secret
 
 
-def _judged(probe: Probe, answer: Answer | None) -> Verdict:
-    return probe.judge(answer.status, _document(answer.content)) if answer else Verdict.UNKNOWN
+def _judged(probe: Probe, answer: Answer | None) -> Liveness:
+    return probe.judge(answer.status, _document(answer.content)) if answer else Liveness.UNKNOWN
 
 
 def _document(content: bytes | None) -> Any:

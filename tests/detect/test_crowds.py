@@ -7,9 +7,9 @@ from pathlib import Path
 from auditor.core.finding import Confidence
 from auditor.core.secret import Secret
 from auditor.detect.confirm import Match, most_specific
-from auditor.detect.masking import Masker
 from auditor.detect.matcher import Matcher
 from auditor.detect.rules import Ruleset
+from auditor.detect.secret_replacer import SecretReplacer
 from bench.work import counted
 from tests.images import token
 
@@ -51,7 +51,7 @@ def test_a_long_quoted_text_behind_a_keyword_is_one_hit(ruleset: Ruleset, cache:
 
 def test_masks_are_put_in_with_one_look_at_a_text() -> None:
     texts = [token(n) for n in range(2000)]
-    masker = Masker(Secret(text, f"{text[:4]}****") for text in texts)
+    masker = SecretReplacer(Secret(text, f"{text[:4]}****") for text in texts)
     assert masker.masked(f"a {texts[7]}b{texts[1999]}") == "a ghp_****bghp_****"
     assert masker.masked("") == "" and masker.masked("ghp_") == "ghp_"
     work = counted(lambda: masker.masked(" ".join(texts)))
@@ -59,6 +59,6 @@ def test_masks_are_put_in_with_one_look_at_a_text() -> None:
 
 
 def test_of_secrets_that_begin_alike_the_longest_is_masked() -> None:
-    masker = Masker([Secret("abcd", "1"), Secret("abcdef", "2"), Secret("xy", "3")])
+    masker = SecretReplacer([Secret("abcd", "1"), Secret("abcdef", "2"), Secret("xy", "3")])
     assert masker.masked("abcdefg abcde abc xyx") == "2g 1e abc 3x"
-    assert Masker([]).masked("abc") == "abc"
+    assert SecretReplacer([]).masked("abc") == "abc"

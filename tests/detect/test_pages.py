@@ -11,15 +11,16 @@ from auditor.core.package_data import data_path
 from auditor.detect.detect_secrets_plugins import plugin_rules
 from auditor.detect.rules import CHECKS, builtin_rules, rule_files
 from auditor.rulebook.examples import ALPHABETS, MAKERS, fill, outline
-from auditor.rulebook.pages import index, page
+from auditor.rulebook.rule_page import rule_page
 from tests.detect.mutations import alphabet, secret_part
+from tools import rules_page
 
 DOCS = Path(__file__).parents[2] / "docs"
 RULES = builtin_rules()
 
 
 def test_the_list_of_rules_is_not_stale() -> None:
-    assert (DOCS / "rules.md").read_text() == index(rule_files(data_path("rules"))), "run `make docs`"
+    assert (DOCS / "rules.md").read_text() == rules_page.page(rule_files(data_path("rules"))), "run `make docs`"
 
 
 def test_the_guide_names_every_template_and_every_check() -> None:
@@ -30,7 +31,7 @@ def test_the_guide_names_every_template_and_every_check() -> None:
 
 @pytest.mark.parametrize("rule", [*RULES[::100], *plugin_rules()[:1]], ids=lambda rule: rule.id)
 def test_a_page_has_all_its_parts(rule: object) -> None:
-    text = page(rule)  # type: ignore[arg-type]
+    text = rule_page(rule)  # type: ignore[arg-type]
     assert re.findall(r"^##? (.*)$", text, re.MULTILINE)[1:] == [
         "What it is",
         "Why it matters",
@@ -43,7 +44,7 @@ def test_no_page_shows_what_a_rule_would_find() -> None:
     # What takes any byte takes a mask too.
     tokens = [rule for rule in RULES if rule.is_token and len(alphabet(secret_part(rule.pattern))) < 256]
     assert len(tokens) > 200
-    assert [rule.id for rule in tokens if re.search(rule.pattern, page(rule))] == []
+    assert [rule.id for rule in tokens if re.search(rule.pattern, rule_page(rule))] == []
 
 
 def test_an_outline_keeps_the_text_and_hides_what_would_be_drawn() -> None:

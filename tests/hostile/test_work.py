@@ -14,8 +14,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from auditor.core.finding import Confidence
-from auditor.detect.builtin_rules import shipped_rules
 from auditor.detect.detect_secrets_plugins import plugin_rules
+from auditor.detect.rule_cache import cached_builtin_rules
 from auditor.detect.rules import Ruleset, select
 from auditor.findings.selection import Selection
 from auditor.pipeline import Request, audit
@@ -76,7 +76,7 @@ def test_loading_a_key_is_seen_though_it_is_one_call() -> None:
 
 def main() -> None:
     """Keep the figures of this machine."""
-    ruleset = select((*shipped_rules(None), *plugin_rules()))
+    ruleset = select((*cached_builtin_rules(None), *plugin_rules()))
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         figures = {case.name: work_of(case, case.small, root, ruleset, root)[0].total for case in CASES}

@@ -26,7 +26,7 @@ MAKERS = {
     "AUDITS": cache_keys.AUDITS,
 }
 ROOTS = {
-    "RULES": ("auditor.detect.matcher", "auditor.detect.builtin_rules"),
+    "RULES": ("auditor.detect.matcher", "auditor.detect.rule_cache"),
     "RECORDS": ("auditor.store.records", "auditor.scan.serial", "auditor.extract.isolated_worker"),
     "VERDICTS": ("auditor.hook.run", "auditor.extract.isolated_worker"),
     "AUDITS": ("auditor.fleet.execution.sweep", "auditor.extract.isolated_worker"),

@@ -1,4 +1,4 @@
-"""The texts of an image that stand in no file: config, history, labels, annotations, attestations."""
+"""Texts of an image outside its files: config, history, labels, annotations, attestations."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from auditor.core.image_config import ImageConfig
 from auditor.core.limits import Limits, named
 
 Note = Callable[[str, str], None]
-"""Told a place, and why not all was searched there."""
+"""Callback for a text that was not searched in full: its place, the reason."""
 
 Mask = Callable[[str], str]
-"""Masks the secrets in a key before it becomes a part of a place."""
+"""Function that masks the secrets in a key, before the key becomes part of a place."""
 
 _MAX_PLACE, _MAX_KEY = 1024, 256
-"""Characters of a place, and of a key beside a text, that are kept: both are said again of all that lies below."""
+"""Characters of a place and of a key that are kept. Both are repeated for every text below them."""
 _MIN_KEY = 8
-"""Characters of a key that could be a secret itself."""
+"""Characters of the shortest key that is searched as a text of its own."""
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """One text and its place, as the report names it: `config.Env[2]`, `history[4].created_by`, `annotations.x`.
+class MetadataText:
+    """One text of the metadata, with its place in the form of the report: `config.Env[2]`, `history[4].created_by`.
 
-    `key` is what the text is assigned to, "" where it stands alone: a label's name, a JSON key. Keys are texts too; in
-    a place their secrets are masked.
-    `step` is the step of the history that it belongs to, where it belongs to one.
+    `key` is the JSON key or label name of the text, "" where it has none. Secrets in the keys of a place are masked;
+    keys are also texts of their own.
+    `step` is the history step that holds the text, None outside the history.
     """
 
     where: str
@@ -36,7 +36,7 @@ class Text:
     step: int | None = None
 
 
-def texts(
+def metadata_texts(
     config: ImageConfig,
     annotations: Mapping[str, str],
     documents: Mapping[str, Any],
@@ -45,8 +45,8 @@ def texts(
     *,
     names: Sequence[str] = (),
     mask: Mask = lambda key: key,
-) -> Iterator[Text]:
-    """Yield every text of an image's metadata, in a fixed order, as far as limits go; tell `note` where they end."""
+) -> Iterator[MetadataText]:
+    """Yield the texts of an image's metadata in a fixed order, within the limits; `note` hears of those left out."""
     raw = dict(config.raw)
     history, rootfs = raw.pop("history", None), raw.pop("rootfs", None)
     yield from _leaves("", raw, note, mask, limits)
@@ -55,7 +55,7 @@ def texts(
     for number, step in enumerate(history or []):
         if isinstance(step, dict):
             for text in _leaves(f"history[{number}]", step, note, mask, limits):
-                yield Text(text.where, "", text.value, number)
+                yield MetadataText(text.where, "", text.value, number)
     for number, name in enumerate(names):
         yield _text(f"names[{number}]", "", name, note, limits)
     yield from _leaves("annotations", dict(annotations), note, mask, limits)
@@ -63,23 +63,23 @@ def texts(
         yield from _leaves(name, document, note, mask, limits)
 
 
-def _leaves(where: str, value: Any, note: Note, mask: Mask, limits: Limits) -> Iterator[Text]:
-    """Walk a JSON value to its texts. Not recursive: hostile documents nest deep."""
+def _leaves(where: str, value: Any, note: Note, mask: Mask, limits: Limits) -> Iterator[MetadataText]:
+    """Yield the texts of a JSON value. Iterative, because hostile documents nest deep."""
     keys = set[str]()
-    ways = [iter([(where[:_MAX_PLACE], "", value)])]
+    stack = [iter([(where[:_MAX_PLACE], "", value)])]
     count, most = 0, limits.texts
-    while ways:
-        here = next(ways[-1], None)
-        if here is None:
-            ways.pop()
+    while stack:
+        child = next(stack[-1], None)
+        if child is None:
+            stack.pop()
             continue
-        place, key, item = here
+        place, key, item = child
         if isinstance(item, dict | list):
-            ways.append(_children(place, key, item, mask, keys))
+            stack.append(_children(place, key, item, mask, keys))
         elif isinstance(item, str) and item:
             count += 1
             if count > most:
-                note(where or "config", f"more than {most} texts; the rest was left out {named('texts')}")
+                note(where or "config", f"more than {most} texts; the others were not searched {named('texts')}")
                 return
             yield _text(place, "" if _is_env(place) else key, item, note, limits)
 
@@ -87,7 +87,7 @@ def _leaves(where: str, value: Any, note: Note, mask: Mask, limits: Limits) -> I
 def _children(
     place: str, key: str, item: dict[str, Any] | list[Any], mask: Mask, keys: set[str]
 ) -> Iterator[tuple[str, str, Any]]:
-    """Yield place, key and value of what is in an object or a list, and of each key that is not in `keys` itself."""
+    """Yield place, key and value of each child of an object or list, and each key not yet in `keys` as a text."""
     if isinstance(item, dict):
         for name, child in item.items():
             within = f"{place}.{mask(name)}" if place else mask(name)
@@ -99,15 +99,15 @@ def _children(
     for at, child in enumerate(item):
         yield f"{place}[{at}]"[:_MAX_PLACE], key, child
     if all(isinstance(child, str) for child in item) and len(item) > 1 and not _is_env(place):
-        # A secret may stand beside the option that names it: Cmd ["app", "--password", "…"].
+        # An option and its value are two items: Cmd ["app", "--password", "…"].
         yield place, key, " ".join(item)
 
 
-def _text(place: str, key: str, value: str, note: Note, limits: Limits) -> Text:
+def _text(place: str, key: str, value: str, note: Note, limits: Limits) -> MetadataText:
     most = limits.text_bytes
     if len(value) > most:
-        note(place, f"a text of {len(value)} characters; {most} are searched {named('text-bytes')}")
-    return Text(place, key, value[:most])
+        note(place, f"a text of {len(value)} characters; {most} were searched {named('text-bytes')}")
+    return MetadataText(place, key, value[:most])
 
 
 def _is_env(place: str) -> bool:

@@ -16,7 +16,7 @@ from auditor.detect.probe import Condition, Probe
 from auditor.detect.rules import Rule, builtin_rules, rule_files
 
 
-def shipped_rules(cache: Path | None) -> tuple[Rule, ...]:
+def cached_builtin_rules(cache: Path | None) -> tuple[Rule, ...]:
     """Return what `builtin_rules` does; `cache`, a folder, keeps it."""
     if cache is None:
         return builtin_rules()
