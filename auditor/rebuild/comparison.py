@@ -1,4 +1,4 @@
-"""Whether two stacks of layers make the same file system: every path, its metadata, its links, every byte."""
+"""Comparison of two file systems: every path, its metadata, its links, every byte."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from auditor.core.entries import EntryKind, FileVersion
 from auditor.findings.collect import display
 from auditor.rebuild.content_comparison import ContentPairs, differing_contents
 from auditor.rebuild.extraction import ExtractedInode
-from auditor.rebuild.file_system import FileSystem
 from auditor.rebuild.operations import NO_VERSION, unpack_version
+from auditor.rebuild.readable_layers import FileSystem
 from auditor.rebuild.tar_headers import EntryMetadata
 
 _NS = 1_000_000_000
 MAX_SHOWN = 20
-"""Differences that are written out; the rest is counted."""
+"""Differences that are described; the rest is counted."""
 
 
 @dataclass(slots=True)
 class Comparison:
-    """How many paths and bytes were compared, and what differs, a line each."""
+    """Numbers of compared paths and bytes, and the differences, one line each."""
 
     paths: int = 0
     bytes: int = 0
@@ -29,7 +29,7 @@ class Comparison:
     differences: list[str] = field(default_factory=list)
 
     def differs(self, path: str, what: str) -> None:
-        """Note a difference."""
+        """Add a difference."""
         self.count += 1
         if len(self.differences) < MAX_SHOWN:
             self.differences.append(f"{display(path)}: {what}")
@@ -42,19 +42,19 @@ def compare(
     *,
     whole_seconds: bool = False,
 ) -> Comparison:
-    """Compare two file systems. With `whole_seconds` the fractions of times don't count. Raises Damaged.
+    """Compare two file systems. `whole_seconds` ignores the fractions of times. Raises Damaged.
 
-    `claims` says for layers of the second which entries are copies of which of the first, as `carry.sources` does: they
-    are compared too, be they hidden, and their paths.
+    `copied_from` maps layers of the second image to the result of `copy_sources`: those copies are compared too, with
+    their paths, even where hidden.
     """
     pairs, result = ContentPairs(before, after), Comparison()
-    _Nodes(before, after, whole_seconds, pairs, result).walk()
+    _Walk(before, after, whole_seconds, pairs, result).walk()
     for layer, sources in (copied_from or {}).items():
         for entry, source in enumerate(sources):
             if source != NO_VERSION:
                 old, new = unpack_version(source), FileVersion(layer, entry)
                 if before.path(old) != after.path(new):
-                    result.differs(after.path(new), "is a copy of a file of another name")
+                    result.differs(after.path(new), "is a copy of a file with another path")
                 pairs.add(old, new)
     for new in differing_contents(pairs):
         result.differs(after.path(new), "has other content")
@@ -62,8 +62,8 @@ def compare(
     return result
 
 
-class _Nodes:
-    """Walks both file systems at once. `pairs` takes the bodies that must be equal."""
+class _Walk:
+    """Walk over both file systems at once. `pairs` collects the contents that must be equal."""
 
     def __init__(
         self, before: FileSystem, after: FileSystem, whole_seconds: bool, pairs: ContentPairs, result: Comparison
@@ -74,37 +74,38 @@ class _Nodes:
         self._back: dict[int, ExtractedInode] = {}
 
     def walk(self) -> None:
-        """Compare every path but the contents."""
+        """Compare all paths except their contents."""
         stack = [("", self._before.root, self._after.root)]
         while stack:
             path, old, new = stack.pop()
             self._compare(path, old.inode, new.inode)
             prefix = path + "/" if path else ""
-            was, now = old.children(), new.children()
-            for name in sorted(was.keys() ^ now.keys()):
-                self._result.differs(prefix + name, f"is {'missing' if name in was else 'new'} in the output")
-            for name in sorted(was.keys() & now.keys()):
+            old_names, new_names = old.children(), new.children()
+            for name in sorted(old_names.keys() ^ new_names.keys()):
+                self._result.differs(prefix + name, f"is {'missing' if name in old_names else 'new'} in the output")
+            for name in sorted(old_names.keys() & new_names.keys()):
                 self._result.paths += 1
-                if was[name].inode.children or now[name].inode.children or was[name].lower or now[name].lower:
-                    stack.append((prefix + name, was[name], now[name]))
+                was, now = old_names[name], new_names[name]
+                if was.inode.children or now.inode.children or was.lower or now.lower:
+                    stack.append((prefix + name, was, now))
                 else:
-                    self._compare(prefix + name, was[name].inode, now[name].inode)
+                    self._compare(prefix + name, was.inode, now.inode)
 
     def _compare(self, path: str, old: ExtractedInode, new: ExtractedInode) -> None:
         before, after, differs = self._before, self._after, self._result.differs
         if old.kind != new.kind:
             differs(path, f"is {_name(new.kind)}, was {_name(old.kind)}")
             return
-        if before.raw(old) != after.raw(new):
-            self._compare_meta(path, before.meta(old), after.meta(new))
+        if before.packed_metadata_of(old) != after.packed_metadata_of(new):
+            self._compare_metadata(path, before.metadata_of(old), after.metadata_of(new))
         if old.link != new.link:
-            differs(path, "leads elsewhere")
+            differs(path, "has another link target")
         if old.kind is EntryKind.DIR or old.kind is None:
             return
-        if old.made and new.made and self._is_first(path, old, new):
-            self._pairs.add(old.made, new.made)
+        if old.created_by and new.created_by and self._is_first(path, old, new):
+            self._pairs.add(old.created_by, new.created_by)
 
-    def _compare_meta(self, path: str, was: EntryMetadata, now: EntryMetadata) -> None:
+    def _compare_metadata(self, path: str, was: EntryMetadata, now: EntryMetadata) -> None:
         if self._whole_seconds:
             was, now = (replace(meta, mtime_ns=meta.mtime_ns // _NS * _NS) for meta in (was, now))
         for name in EntryMetadata.__slots__:
@@ -112,7 +113,7 @@ class _Nodes:
                 self._result.differs(path, f"{name} is {getattr(now, name)!r:.80}, was {getattr(was, name)!r:.80}")
 
     def _is_first(self, path: str, old: ExtractedInode, new: ExtractedInode) -> bool:
-        """Whether this is the first name of its file; the further ones must lead to the same pair of files."""
+        """Whether this is the first name of its file; all further names must belong to the same pair of files."""
         if old.metadata is None and new.metadata is None:
             return True
         partner, back = self._partners.get(id(old)), self._back.get(id(new))
@@ -120,9 +121,9 @@ class _Nodes:
             self._partners[id(old)], self._back[id(new)] = new, old
             return True
         if partner is not new or back is not old:
-            self._result.differs(path, "is linked to other names")
+            self._result.differs(path, "is hard linked to other names")
         return False
 
 
 def _name(kind: EntryKind | None) -> str:
-    return kind.name.lower() if kind is not None else "a link that leads nowhere"
+    return kind.name.lower() if kind is not None else "a hard link without a target"

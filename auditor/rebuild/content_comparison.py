@@ -1,4 +1,4 @@
-"""Whether the bodies of files in two stacks of layers are the same bytes, as read from both."""
+"""Byte comparison of file contents between two images."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from contextlib import ExitStack
 
 from auditor.codec.sparse import expanded, real_size
 from auditor.core.entries import EntryKind, FileVersion
-from auditor.rebuild.file_system import FileSystem
-from auditor.rebuild.layer_headers import LayerReader
+from auditor.rebuild.layer_reader import LayerReader
 from auditor.rebuild.operations import NO_VERSION, pack_version, unpack_version
+from auditor.rebuild.readable_layers import FileSystem
 
 Pair = tuple[FileVersion, FileVersion]
 
 
 class ContentPairs:
-    """Which body of one side each body of the other must equal: eight bytes for each, and in the other's order."""
+    """Pairs of contents that must be equal, in the order of the output: eight bytes for each."""
 
     def __init__(self, before: FileSystem, after: FileSystem) -> None:
         self.before, self.after = before, after
@@ -24,7 +24,7 @@ class ContentPairs:
         self._further: list[Pair] = []
 
     def add(self, old: FileVersion, new: FileVersion) -> None:
-        """Note a pair, unless it is no file, or is the same by the digest of the whole layer."""
+        """Add a pair of files, unless equal digests of their layers prove it already."""
         before, after = self.before, self.after
         if after.readable.listings[new.layer].kinds[new.entry] != EntryKind.FILE:
             return
@@ -37,7 +37,7 @@ class ContentPairs:
             self._further.append((old, new))
 
     def runs(self) -> Iterator[tuple[Pair, Pair]]:
-        """Yield the first and last of such as lie equally far apart in both tars: their ranges may be equal whole."""
+        """Yield first and last pair of each run with equal distances in both tars: a run is compared as one range."""
         first = last = place = None
         for pair in self:
             here = self._place(pair)
@@ -68,19 +68,19 @@ class ContentPairs:
                     yield unpack_version(source), FileVersion(layer, entry)
 
     def further(self) -> Sequence[Pair]:
-        """Return the pairs of bodies that must equal another one too."""
+        """Return the pairs whose output content has an earlier pair already."""
         return self._further
 
     def bytes(self) -> int:
-        """Count the bytes of all bodies."""
+        """Count the bytes to compare."""
         sizes = [listing.sizes for listing in self.after.readable.listings]
         return sum(sizes[new.layer][new.entry] for _, new in self)
 
 
 def differing_contents(pairs: ContentPairs) -> Iterator[FileVersion]:
-    """Yield the bodies that are not what they must be. Both layers are read once, in the order of the output."""
+    """Yield the output versions whose content differs. Both images are read once, in the order of the output."""
     with ExitStack() as opened:
-        before, after = _Bodies(pairs.before, opened), _Bodies(pairs.after, opened)
+        before, after = _Contents(pairs.before, opened), _Contents(pairs.after, opened)
         for first, last in pairs.runs():
             alike = first != last and all(_alike(before, after, pair) for pair in pairs.between(first, last))
             if alike and _same_range(before, after, first, last):
@@ -93,18 +93,18 @@ def differing_contents(pairs: ContentPairs) -> Iterator[FileVersion]:
                 yield new
 
 
-def _alike(before: _Bodies, after: _Bodies, pair: Pair) -> bool:
+def _alike(before: _Contents, after: _Contents, pair: Pair) -> bool:
     old, new = pair
     return before.size(old) == after.size(new) and before.sparse(old) == after.sparse(new)
 
 
-def _same_range(before: _Bodies, after: _Bodies, first: Pair, last: Pair) -> bool:
-    """Whether all bytes of both tars from the first body of a run to the end of the last are equal."""
+def _same_range(before: _Contents, after: _Contents, first: Pair, last: Pair) -> bool:
+    """Whether both tars are equal from the first content of a run to the end of the last, headers included."""
     return _same_bytes(before.chunks(first[0], last[0]), after.chunks(first[1], last[1]))
 
 
-class _Bodies:
-    """The bodies of one side; a reader is kept for each layer that is asked."""
+class _Contents:
+    """Contents of one image; keeps the reader of the current layer."""
 
     def __init__(self, side: FileSystem, opened: ExitStack) -> None:
         self.side, self._opened = side, opened
@@ -115,7 +115,7 @@ class _Bodies:
         return self.side.readable.listings[at.layer].sizes[at.entry]
 
     def sparse(self, at: FileVersion) -> object:
-        """Return what tells where a sparse file's segments lie; None for a plain one."""
+        """Return the map of a sparse file's segments; None for a plain file."""
         stored = self.side.readable.headers[at.layer].stored.get(at.entry)
         if stored is None or not stored.header.sparse:
             return None
@@ -123,7 +123,7 @@ class _Bodies:
         return stored.header.block[386:495], stored.header.extension, {**pax, "GNU.sparse.name": ""}
 
     def chunks(self, at: FileVersion, last: FileVersion | None = None) -> Iterator[memoryview]:
-        """Yield a body, or all from its start to the end of the body `last`."""
+        """Yield the stored bytes of a content, or all bytes up to the end of the content `last`."""
         if self._number != at.layer or self._reader is None:
             if self._reader is not None:
                 self._reader.close()
@@ -131,24 +131,26 @@ class _Bodies:
         offsets, last = self.side.readable.listings[at.layer].offsets, last or at
         return self._reader.chunks(offsets[at.entry], offsets[last.entry] + self.size(last))
 
-    def shown(self, at: FileVersion) -> Iterator[bytes | memoryview]:
-        """Yield the content as the file system shows it, holes as zeros."""
+    def expanded_chunks(self, at: FileVersion) -> Iterator[bytes | memoryview]:
+        """Yield the content with holes as zeros."""
         if self.sparse(at) is None:
             yield from self.chunks(at)
         else:
             header = self.side.readable.headers[at.layer].stored[at.entry].header
             yield from expanded(header, map(bytes, self.chunks(at)), header.extension)
 
-    def shown_size(self, at: FileVersion) -> int:
+    def expanded_size(self, at: FileVersion) -> int:
         if self.sparse(at) is None:
             return self.size(at)
         return real_size(self.side.readable.headers[at.layer].stored[at.entry].header)
 
 
-def _same(left: _Bodies, old: FileVersion, right: _Bodies, new: FileVersion) -> bool:
+def _same(left: _Contents, old: FileVersion, right: _Contents, new: FileVersion) -> bool:
     if left.sparse(old) == right.sparse(new):
         return left.size(old) == right.size(new) and _same_bytes(left.chunks(old), right.chunks(new))
-    return left.shown_size(old) == right.shown_size(new) and _same_bytes(left.shown(old), right.shown(new))
+    if left.expanded_size(old) != right.expanded_size(new):
+        return False
+    return _same_bytes(left.expanded_chunks(old), right.expanded_chunks(new))
 
 
 def _same_bytes(left: Iterator[bytes | memoryview], right: Iterator[bytes | memoryview]) -> bool:
@@ -158,6 +160,6 @@ def _same_bytes(left: Iterator[bytes | memoryview], right: Iterator[bytes | memo
         count = min(len(one), len(two))
         if not count:
             return len(one) == len(two)
-        if bytes(one[:count]) != bytes(two[:count]):  # views themselves are compared byte by byte, in a slow loop
+        if bytes(one[:count]) != bytes(two[:count]):  # comparing views is a slow loop over single bytes
             return False
         one, two = one[count:], two[count:]

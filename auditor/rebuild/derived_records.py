@@ -1,4 +1,4 @@
-"""What a written layer holds, without searching a second time what was searched in the input.
+"""What a written layer holds, without searching a second time what was scanned in the input.
 
 The same bytes under the same path hold the same secrets. Which file of the input each file of the output was copied
 from, the plan copied_from; that claim is proven on what was written (`compare`) before anything found by it counts.
@@ -30,20 +30,20 @@ from auditor.rebuild.operations import (
 from auditor.scan import LayerMatch, LayerRecord
 
 
-def copy_sources(plan: MergeLayers | ExciseLayer, listings: Sequence[Listing], searched: int) -> array[int] | None:
-    """Return by entry of the written layer the number of the version that its content is claimed to be, or NONE.
+def copy_sources(plan: MergeLayers | ExciseLayer, listings: Sequence[Listing], scanned: int) -> array[int] | None:
+    """Return the packed input version that each entry of the written layer is a copy of, else NO_VERSION.
 
-    None where a file gets another path, by which rules may judge it otherwise, or comes from a layer beyond the first
-    `searched`: such a layer is to be searched.
+    Return None where the written layer needs a scan: a file gets another path, which rules may judge differently, or
+    comes from a layer beyond the first `scanned`.
     """
     copied_from = array("q")
     for operation in _operations(plan, listings):
         match operation:
             case AddWhiteout():
                 continue
-            case CopyEntry(at) if at.layer < searched:
+            case CopyEntry(at) if at.layer < scanned:
                 copied_from.append(pack_version(at))
-            case AddFile(path, at, _) if at.layer < searched and path == listings[at.layer].paths[at.entry]:
+            case AddFile(path, at, _) if at.layer < scanned and path == listings[at.layer].paths[at.entry]:
                 copied_from.append(pack_version(at))
             case CopyEntry() | AddFile():
                 return None
@@ -63,16 +63,14 @@ def _operations(plan: MergeLayers | ExciseLayer, listings: Sequence[Listing]) ->
 def derived_record(
     index: LayerIndex, copied_from: array[int], records: Sequence[LayerRecord], what: str
 ) -> LayerRecord:
-    """Return the record of a written layer, whose files are those of the layers of `records` that `copied_from` names.
+    """Return the record of a written layer whose entries are copies of the versions `copied_from` of `records`.
 
-    Raises FlattenError where the layer has not as many entries as were claimed.
+    Raises FlattenError where the layer has another number of entries.
     """
     if len(copied_from) != len(index.listing):
-        raise FlattenError(
-            f"{what}: has {len(index.listing)} entries, not the {len(copied_from)} that were to be written"
-        )
-    contents = [_RecordByEntry.of(record) for record in records]
-    known = {pack_version(FileVersion(layer, entry)) for layer, one in enumerate(contents) for entry in one.entries()}
+        raise FlattenError(f"{what}: has {len(index.listing)} entries, the plan has {len(copied_from)}")
+    by_entry = [_RecordByEntry.of(record) for record in records]
+    known = {pack_version(FileVersion(layer, entry)) for layer, one in enumerate(by_entry) for entry in one.entries()}
     places = [(entry, unpack_version(source)) for entry, source in enumerate(copied_from) if source in known]
     used = {unpack_version(source).layer for source in copied_from if source != NO_VERSION}
     return LayerRecord(
@@ -80,22 +78,22 @@ def derived_record(
         index.size,
         index.diff_id,
         index.uncompressed,
-        _with_texts_shared(index.listing, copied_from, records),
-        tuple(replace(match, entry=e) for e, at in places for match in contents[at.layer].matches.get(at.entry, ())),
+        _with_shared_paths(index.listing, copied_from, records),
+        tuple(replace(match, entry=e) for e, at in places for match in by_entry[at.layer].matches.get(at.entry, ())),
         (
-            *(skipped for layer in sorted(used) for skipped in contents[layer].skipped.get(NO_VERSION, ())),
-            *(skipped for _, at in places for skipped in contents[at.layer].skipped.get(at.entry, ())),
+            *(skipped for layer in sorted(used) for skipped in by_entry[layer].skipped.get(NO_VERSION, ())),
+            *(skipped for _, at in places for skipped in by_entry[at.layer].skipped.get(at.entry, ())),
         ),
         index.is_tar,
-        checksums=dict(_moved("checksums", records, places)),
-        documents=dict(_moved("documents", records, places)),
+        checksums=dict(_by_new_entry("checksums", records, places)),
+        documents=dict(_by_new_entry("documents", records, places)),
         transient=any(records[layer].transient for layer in used),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _RecordByEntry:
-    """What a record says of single entries; what was skipped of none of them is under NONE."""
+    """Content of a record by entry; skipped items that belong to no entry are under NO_VERSION."""
 
     record: LayerRecord
     matches: Mapping[int, list[LayerMatch]]
@@ -114,7 +112,7 @@ class _RecordByEntry:
 
 
 def _by_entry(record: LayerRecord) -> dict[int, list[tuple[str | None, str]]]:
-    """Group what was skipped by the file that it is, or is in: `/file!member`."""
+    """Group skipped items by entry; `/file!member` belongs to `/file`."""
     if not record.skipped:
         return {}
     names: dict[str, list[tuple[str | None, str]]] = {}
@@ -126,19 +124,21 @@ def _by_entry(record: LayerRecord) -> dict[int, list[tuple[str | None, str]]]:
     return {**grouped, NO_VERSION: [skipped for skipped in record.skipped if skipped not in placed]}
 
 
-def _moved(column: str, records: Sequence[LayerRecord], places: Iterable[tuple[int, FileVersion]]) -> Iterator[Any]:
+def _by_new_entry(
+    column: str, records: Sequence[LayerRecord], places: Iterable[tuple[int, FileVersion]]
+) -> Iterator[Any]:
     for entry, at in places:
         known = getattr(records[at.layer], column)
         if at.entry in known:
             yield entry, known[at.entry]
 
 
-def _with_texts_shared(listing: Listing, copied_from: array[int], records: Sequence[LayerRecord]) -> Listing:
-    """Let a listing have the very texts of those that it comes from: there are a hundred thousand."""
+def _with_shared_paths(listing: Listing, copied_from: array[int], records: Sequence[LayerRecord]) -> Listing:
+    """Share path strings with the listings of the input: an image has some hundred thousand."""
     for entry, source in enumerate(copied_from):
         if source != NO_VERSION:
             at = unpack_version(source)
-            theirs = records[at.layer].listing.paths[at.entry]
-            if listing.paths[entry] == theirs:
-                listing.paths[entry] = theirs
+            path = records[at.layer].listing.paths[at.entry]
+            if listing.paths[entry] == path:
+                listing.paths[entry] = path
     return listing

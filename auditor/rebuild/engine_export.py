@@ -19,10 +19,11 @@ from auditor.layers.layer_index import index_layer
 from auditor.layers.listing import Listing
 from auditor.pipeline import Audit
 from auditor.rebuild.extraction import implied_folder_modes
-from auditor.rebuild.layer_headers import LayerReader, read_headers
-from auditor.rebuild.layer_writer import ReadableLayers
+from auditor.rebuild.layer_headers import read_headers
+from auditor.rebuild.layer_reader import LayerReader
 from auditor.rebuild.merge import merge
 from auditor.rebuild.operations import AddFile, AddFolder, AddLink, AddWhiteout, CopyEntry, MergeLayers, Operation
+from auditor.rebuild.readable_layers import ReadableLayers
 
 ENGINE_FILES = frozenset(
     (".dockerenv", "dev/console", "etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf", "dev/pts", "dev/shm")

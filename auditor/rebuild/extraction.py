@@ -1,9 +1,10 @@
-"""Layers extracted from their headers, in memory, step by step as Docker and Podman do it.
+"""Extraction of layers in memory, from their headers, step by step as Docker and Podman do it.
 
-The proof of a flattened image rests on this: it shares neither paths nor trees with what planned the image. Each layer
-is a folder of its own, into which the entries go in order, through whatever symbolic links stand there by then; an
-overlay lays the folders on one another. Where an engine refuses a layer, what it can't make takes the place of what is
-in its way. Sources: moby pkg/archive (Unpack, overlayWhiteoutConverter), overlayfs in the Linux kernel's documentation.
+The proof of a flattened image uses this model; it shares no code with the trees that the plan uses. Each layer is a
+folder of its own. Its entries are extracted in order, through the symbolic links that exist by then; an overlay
+combines the folders. Where an engine would refuse an entry, the entry replaces the file in its way.
+
+Sources: moby pkg/archive (Unpack, overlayWhiteoutConverter), overlayfs in the Linux kernel's documentation.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from auditor.core.entries import EntryKind, FileVersion
 
 SETGID = 0o2000
 IMPLIED_MODE = 0o755
-"""A folder that no entry names, as Docker and containerd make it."""
+"""Mode of a folder without an entry, as Docker and containerd create it."""
 _MAX_LINKS = 40
 _PREFIX, _OPAQUE = ".wh.", ".wh..wh..opq"
 _OPAQUE_XATTR = "SCHILY.xattr.trusted.overlay.opaque"
@@ -24,15 +25,15 @@ _OPAQUE_XATTR = "SCHILY.xattr.trusted.overlay.opaque"
 
 @dataclass(slots=True, eq=False)
 class ExtractedInode:
-    """A file or folder. `kind` is None for a hard link that leads nowhere.
+    """A file or folder. `kind` is None for a hard link without a target.
 
-    `made` is the entry that made it, None for a folder that was only implied. `metas` are the entries that set its
-    owner, mode and extended attributes, in order, where these are not `made` alone; `timed` the one that set its time
-    where that is not the last of them. `setgid` is the bit of a folder that folders made in it take over.
+    `created_by` is the entry that created it, None for an implied folder. `metadata` are the entries that set owner,
+    mode and extended attributes, in order, None where `created_by` alone did; `timed` is the entry that set the time
+    where that is not the last of them. New folders inherit the `setgid` bit of their parent.
     """
 
     kind: EntryKind | None
-    made: FileVersion | None
+    created_by: FileVersion | None
     link: str | None = None
     children: dict[str, ExtractedInode] | None = None
     metadata: list[FileVersion] | None = None
@@ -42,35 +43,35 @@ class ExtractedInode:
 
     @property
     def metadata_entries(self) -> Sequence[FileVersion]:
-        """The entries that set the metadata, in order."""
+        """Entries that set the metadata, in order."""
         if self.metadata is not None:
             return self.metadata
-        return () if self.made is None else (self.made,)
+        return () if self.created_by is None else (self.created_by,)
 
     def apply(self, at: FileVersion) -> None:
-        """Note one more entry that sets the metadata."""
+        """Add an entry that sets the metadata."""
         self.metadata = list(self.metadata_entries) if self.metadata is None else self.metadata
         self.metadata.append(at)
 
 
-def _folder(made: FileVersion | None = None) -> ExtractedInode:
-    return ExtractedInode(EntryKind.DIR, made, None, {})
+def _folder(created_by: FileVersion | None = None) -> ExtractedInode:
+    return ExtractedInode(EntryKind.DIR, created_by, None, {})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OverlayNode:
-    """A name as an overlay shows it; `lower` are the folders that show through a folder, highest first."""
+    """A name of an overlay file system; `lower` are the folders merged below a folder, highest first."""
 
     inode: ExtractedInode
     lower: tuple[ExtractedInode, ...] = ()
 
     def children(self) -> dict[str, OverlayNode]:
-        """Return what a folder shows, by name; nothing for any other file."""
+        """Return the visible names of a folder; none for other files."""
         if self.inode.children is None:
             return {}
         if not self.lower:
-            shown = self.inode.children.items()
-            return {name: OverlayNode(child) for name, child in shown if child.kind is not EntryKind.WHITEOUT}
+            node = self.inode.children.items()
+            return {name: OverlayNode(child) for name, child in node if child.kind is not EntryKind.WHITEOUT}
         found: dict[str, list[ExtractedInode]] = {}
         closed: set[str] = set()
         for folder in (self.inode, *self.lower):
@@ -91,17 +92,17 @@ class OverlayNode:
 
 @dataclass(slots=True)
 class ExtractedLayer:
-    """One layer as a folder; `below` are those of the layers under it, lowest first."""
+    """One layer as a folder; `below` are the layers under it, lowest first."""
 
     number: int
     below: Sequence[ExtractedLayer]
     root: ExtractedInode = field(default_factory=_folder)
-    _timed: dict[str, FileVersion] = field(default_factory=dict)  # by path the folders whose times are set at the end
-    _last: tuple[str, ExtractedInode] | None = None  # the folder of the entry before
+    _timed: dict[str, FileVersion] = field(default_factory=dict)  # folders whose times are set at the end, by path
+    _last: tuple[str, ExtractedInode] | None = None  # the folder of the previous entry
     has_setgid: bool = False
 
     def extract(self, header: Header, at: FileVersion | None) -> None:
-        """Extract an entry; `at` is None for one that makes nothing of its own, as a whiteout."""
+        """Extract an entry; `at` is None for an unlisted one, such as a whiteout."""
         folder, _, name = header.path.rpartition("/")
         if not header.path:
             if header.kind is EntryKind.DIR and at is not None:
@@ -110,17 +111,17 @@ class ExtractedLayer:
         if name == _OPAQUE:
             found = self._find(folder, follow=True)
             if found is not None and found.children is None:
-                return  # an attribute of something else means nothing
+                return  # only folders can be opaque
         if self._last is None or self._last[0] != folder:
-            self._last = folder, self._mkdirs(folder)
+            self._last = folder, self._make_folders(folder)
         parent = self._last[1]
         if name.startswith(_PREFIX):
-            self._remove(parent, name)
+            self._extract_whiteout(parent, name)
         elif at is not None:
-            self._make(parent, name, header, at)
+            self._create(parent, name, header, at)
 
     def finish(self) -> None:
-        """Set the times of folders, as engines do once everything is extracted."""
+        """Set the times of folders, as engines do after the last entry."""
         for path, at in self._timed.items():
             inode = self._find(path, follow=True)
             if inode is not None:
@@ -128,8 +129,8 @@ class ExtractedLayer:
         self._timed.clear()
         self._last = None
 
-    def _remove(self, parent: ExtractedInode, name: str) -> None:
-        assert parent.children is not None  # noqa: S101 - made by _mkdirs
+    def _extract_whiteout(self, parent: ExtractedInode, name: str) -> None:
+        assert parent.children is not None  # noqa: S101 - a folder, from _make_folders
         removed = name[len(_PREFIX) :]
         if name == _OPAQUE:
             parent.opaque = parent is not self.root
@@ -137,8 +138,8 @@ class ExtractedLayer:
             old = parent.children.setdefault(removed, ExtractedInode(EntryKind.WHITEOUT, None))
             old.opaque = old.opaque or old.children is not None
 
-    def _make(self, parent: ExtractedInode, name: str, header: Header, at: FileVersion) -> None:
-        assert parent.children is not None  # noqa: S101 - made by _mkdirs
+    def _create(self, parent: ExtractedInode, name: str, header: Header, at: FileVersion) -> None:
+        assert parent.children is not None  # noqa: S101 - a folder, from _make_folders
         old, kind = parent.children.get(name), header.kind
         if kind is EntryKind.DIR:
             self._timed[header.path] = at
@@ -151,7 +152,7 @@ class ExtractedLayer:
             old.setgid = bool(header.mode & SETGID)
             self.has_setgid = self.has_setgid or old.setgid
             return
-        self._timed.pop(header.path, None)  # engines refuse two entries of one name
+        self._timed.pop(header.path, None)  # engines refuse two entries of one path
         self._last = None if old is not None or kind is EntryKind.SYMLINK else self._last
         parent.children.pop(name, None)
         if kind is EntryKind.HARDLINK:
@@ -166,16 +167,16 @@ class ExtractedLayer:
             inode = ExtractedInode(kind, at, header.link if kind is EntryKind.SYMLINK else None)
         parent.children[name] = inode
 
-    def _mkdirs(self, path: str) -> ExtractedInode:
-        """Return a folder, made where it is missing."""
+    def _make_folders(self, path: str) -> ExtractedInode:
+        """Return the folder at a path, created with its parents where missing."""
         found = self._walk(path, make=True, follow=True)
-        if found is None:  # a loop of links: no engine extracts it
+        if found is None:  # a loop of links, which no engine extracts
             found = self._walk(path, make=True, follow=False)
-        assert found is not None  # noqa: S101 - nothing is followed
+        assert found is not None  # noqa: S101 - without links every path can be created
         return found
 
     def _find(self, path: str, *, follow: bool = False) -> ExtractedInode | None:
-        """Return the inode at a path; its last name is followed only on demand."""
+        """Return the inode at a path. `follow` resolves a symbolic link as its last name."""
         if follow:
             return self._walk(path, make=False, follow=True)
         folder, _, name = path.rpartition("/")
@@ -183,14 +184,14 @@ class ExtractedLayer:
         return parent.children.get(name) if parent is not None and parent.children is not None else None
 
     def _find_below(self, path: str) -> ExtractedInode | None:
-        """Return what the layers below show at a path: engines that extract onto these link to it."""
-        shown: OverlayNode | None = overlay_root(self.below)
+        """Return the visible inode of the layers below: engines that extract onto them can link to it."""
+        node: OverlayNode | None = overlay_root(self.below)
         for name in path.split("/"):
-            shown = shown.children().get(name) if shown is not None else None
-        return shown.inode if shown is not None else None
+            node = node.children().get(name) if node is not None else None
+        return node.inode if node is not None else None
 
     def _walk(self, path: str, *, make: bool, follow: bool) -> ExtractedInode | None:
-        """Walk from the root, through links where told; None for a loop, and for what is not there and not made."""
+        """Resolve a path from the root. `make` creates missing folders; None for a loop of links or a missing file."""
         names, stack, followed = path.split("/")[::-1], [self.root], 0
         while names:
             name = names.pop()
@@ -222,35 +223,35 @@ class ExtractedLayer:
 
 
 def overlay_root(extracted: Sequence[ExtractedLayer]) -> OverlayNode:
-    """Return the root that an overlay of layers shows, lowest first."""
+    """Return the root of the overlay of layers, given lowest first."""
     roots = [disk.root for disk in reversed(extracted)]
     return OverlayNode(roots[0], tuple(roots[1:])) if roots else OverlayNode(_folder())
 
 
 def implied_folder_modes(extracted: Sequence[ExtractedLayer]) -> dict[str, int]:
-    """Return the modes of implied folders that a layer of all files would not imply, or not with the usual mode.
+    """Return the modes of implied folders that a merged layer would imply with another mode, by path.
 
-    A folder takes the bit of the folder in which it is made, and that may have got it from another layer.
+    A folder inherits the set-group-ID bit of its parent, which may have it from another layer.
     """
-    shown = walk_overlay(overlay_root(extracted)) if any(disk.has_setgid for disk in extracted) else ()
+    node = walk_overlay(overlay_root(extracted)) if any(disk.has_setgid for disk in extracted) else ()
     bits = {"": False}
-    unusual = {}
-    for path, one in shown:
+    modes = {}
+    for path, one in node:
         if one.inode.children is None:
             continue
         bits[path] = one.inode.setgid
         if not one.inode.metadata_entries and (one.inode.setgid or bits[path.rpartition("/")[0]]):
-            unusual[path] = IMPLIED_MODE | SETGID * one.inode.setgid
-    return unusual
+            modes[path] = IMPLIED_MODE | SETGID * one.inode.setgid
+    return modes
 
 
 def walk_overlay(root: OverlayNode) -> Iterator[tuple[str, OverlayNode]]:
-    """Yield every path but the root with what it shows."""
+    """Yield every path except the root, with its node."""
     stack = [("", root)]
     while stack:
-        path, shown = stack.pop()
+        path, node = stack.pop()
         prefix = path + "/" if path else ""
-        for name, child in shown.children().items():
+        for name, child in node.children().items():
             yield prefix + name, child
             if child.inode.children is not None:
                 stack.append((prefix + name, child))

@@ -26,14 +26,16 @@ from auditor.pipeline import Audit
 from auditor.rebuild.archive_writer import ArchiveWriter, CompressionOptions, LayerBlob
 from auditor.rebuild.derived_records import copy_sources, derived_record
 from auditor.rebuild.engine_export import exported
+from auditor.rebuild.excise import excise
 from auditor.rebuild.extraction import implied_folder_modes
 from auditor.rebuild.image_config import DroppedSettings, HistoryMasker, rewritten_config
-from auditor.rebuild.layer_writer import ReadableLayers, write_layer
+from auditor.rebuild.layer_writer import write_layer
 from auditor.rebuild.manifest_metadata import rewritten_metadata
 from auditor.rebuild.manifests import RewrittenImage, is_multi_platform, write_documents
-from auditor.rebuild.merge import excise, merge
+from auditor.rebuild.merge import merge
 from auditor.rebuild.operations import ExciseLayer, KeepLayer, LayerPlan, MergeLayers
 from auditor.rebuild.prove import Proof, WrittenImage, prove
+from auditor.rebuild.readable_layers import ReadableLayers
 from auditor.rebuild.source_images import audit_source_images
 from auditor.scan import LayerRecord, Scanner
 from auditor.store.layer_store import LayerStore

@@ -1,4 +1,4 @@
-"""A rewritten layer's tar, out of the headers and bodies of the layers that it comes from."""
+"""Writer of a rewritten layer: carries out the operations of a plan, from headers and bodies of the input's layers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from dataclasses import dataclass, field
 
 from auditor.codec.tar import BLOCK, Header, padded
 from auditor.core.entries import EntryKind, FileVersion
-from auditor.core.limits import Limits
-from auditor.images.source import Layer
-from auditor.layers.listing import Listing
-from auditor.rebuild.extraction import ExtractedLayer
-from auditor.rebuild.layer_headers import LayerHeaders, LayerReader, read_headers
+from auditor.rebuild.layer_reader import LayerReader
 from auditor.rebuild.operations import (
     AddFile,
     AddFolder,
@@ -23,68 +19,27 @@ from auditor.rebuild.operations import (
     MergeLayers,
     Operation,
 )
+from auditor.rebuild.readable_layers import ReadableLayers
 from auditor.rebuild.tar_headers import hard_link_headers, new_headers, own_headers, renamed_headers
 
 Write = Callable[[bytes | memoryview], object]
 _ZEROS = bytes(BLOCK)
 
 
-@dataclass(frozen=True, slots=True)
-class ReadableLayers:
-    """The layers of an image with their listings, and with their headers once these were read."""
-
-    what: str
-    layers: list[Layer]
-    listings: list[Listing]
-    headers: dict[int, LayerHeaders]
-    limits: Limits
-    extracted: list[ExtractedLayer] = field(default_factory=list)
-    """The layers extracted, once their headers were read."""
-
-    def reader(self, number: int) -> LayerReader:
-        """Open one layer."""
-        return LayerReader(self.layers[number], f"{self.what}: layer {number}", self.limits)
-
-    def read_headers(self, *, whole: bool) -> None:
-        """Read the headers of all layers. With `whole` those of folders and of hard linked files are kept as such."""
-        for number, listing in enumerate(self.listings):
-            keep = _kept_whole(self.listings, number) if whole else set()
-            disk = ExtractedLayer(number, tuple(self.extracted))
-            with self.reader(number) as reader:
-                self.headers[number] = read_headers(reader, listing, keep.__contains__, disk)
-            self.extracted.append(disk)
-
-    def start(self, at: FileVersion) -> int:
-        """Return where an entry's headers start in its tar."""
-        return self.headers[at.layer].starts[at.entry]
-
-    def meta(self, at: FileVersion) -> bytes:
-        """Return an entry's metadata as it stands."""
-        return self.headers[at.layer].metadata[at.entry]
-
-
-def _kept_whole(listings: Sequence[Listing], number: int) -> set[int]:
-    listing = listings[number]
-    targets = {target for some in listings for e, target in some.links.items() if some.kinds[e] == EntryKind.HARDLINK}
-    linked_to = {e for e, path in enumerate(listing.paths) if path in targets} if targets else set()
-    kinds = (EntryKind.DIR, EntryKind.HARDLINK)
-    return linked_to | {entry for entry, kind in enumerate(listing.kinds) if kind in kinds}
-
-
 def write_layer(readable: ReadableLayers, plan: MergeLayers | ExciseLayer, write: Write) -> None:
-    """Write the layer's tar, its end included. Raises Damaged."""
+    """Write the tar of a rewritten layer, end marker included. Raises Damaged."""
     with ExitStack() as opened:
         writer = _Writer(readable, write, opened)
         for operation in writer.operations(plan):
-            if not writer.joins(operation):
-                writer.operation(operation)
+            if not writer.extend_run(operation):
+                writer.carry_out(operation)
         writer.flush()
     write(bytes(2 * BLOCK))
 
 
 @dataclass(frozen=True, slots=True)
 class _WhiteoutEntry:
-    """A whiteout as it stands: the bytes [start, end) of its layer."""
+    """A whiteout to copy: the bytes [start, end) of its layer."""
 
     layer: int
     start: int
@@ -92,13 +47,13 @@ class _WhiteoutEntry:
 
 
 def _whiteout(number: int, start: int, end: int, real: str | None) -> AddWhiteout | _WhiteoutEntry:
-    """Return a whiteout of a layer; one that went through a link goes where it led, which may have lost its target."""
+    """Return a whiteout to copy. One whose path passes a symbolic link is written under the resolved path instead."""
     return _WhiteoutEntry(number, start, end) if real is None else AddWhiteout(real)
 
 
 @dataclass(slots=True)
 class _Run:
-    """Entries that lie side by side in a layer: the bytes [start, end), with the places where padding begins."""
+    """Adjacent entries to copy: the bytes [start, end) of a layer, and the offsets of padding between them."""
 
     layer: int
     start: int
@@ -108,17 +63,17 @@ class _Run:
 
 class _Writer:
     def __init__(self, readable: ReadableLayers, write: Write, opened: ExitStack) -> None:
-        self._parts, self._write, self._opened = readable, write, opened
+        self._readable, self._write, self._opened = readable, write, opened
         self._number = -1
         self._reader: LayerReader | None = None
         self._run = _Run(-1, 0, 0)
 
     def operations(self, plan: MergeLayers | ExciseLayer) -> Iterator[Operation | _WhiteoutEntry]:
-        """Yield what a plan writes, in order."""
+        """Yield the operations of a plan in order; an excised layer keeps its whiteouts."""
         if isinstance(plan, MergeLayers):
             yield from plan.operations
             return
-        number, headers = plan.number, self._parts.headers[plan.number]
+        number, headers = plan.number, self._readable.headers[plan.number]
         whiteouts = iter(headers.whiteouts)
         whiteout = next(whiteouts, None)
         for entry, start in enumerate(headers.starts):
@@ -128,24 +83,18 @@ class _Writer:
             yield from plan.replacements.get(entry, (CopyEntry(FileVersion(number, entry)),))
         yield from (_whiteout(number, *rest) for rest in (whiteout, *whiteouts) if rest is not None)
 
-    def joins(self, operation: Operation | _WhiteoutEntry) -> bool:
-        """Take an entry that is copied as it stands into the run; False for any other."""
-        at = (
-            operation.at
-            if isinstance(operation, CopyEntry)
-            else operation.meta
-            if isinstance(operation, AddFolder)
-            else None
-        )
+    def extend_run(self, operation: Operation | _WhiteoutEntry) -> bool:
+        """Add an entry that is copied unchanged to the run; return False for any other operation."""
+        at = operation.version if isinstance(operation, CopyEntry | AddFolder) else None
         if at is None:
             return False
-        headers = self._parts.headers[at.layer]
+        headers = self._readable.headers[at.layer]
         if at.entry in headers.extra_headers or at.entry in headers.renamed:
             return False
-        listing, start = self._parts.listings[at.layer], self._parts.start(at)
+        listing, start = self._readable.listings[at.layer], self._readable.start(at)
         run = self._run
         if at.layer != run.layer or start != run.end:
-            if isinstance(operation, AddFolder):  # one that is written before its place
+            if isinstance(operation, AddFolder):  # a folder that is written before its position in the input
                 return False
             self.flush()
             run = self._run = _Run(at.layer, start, start)
@@ -156,7 +105,7 @@ class _Writer:
         return True
 
     def flush(self) -> None:
-        """Copy the run, all padding as zeros: it may hold what no scan sees."""
+        """Copy the run. Padding is written as zeros: no scan reads it, so it could hide data."""
         run, at = self._run, self._run.start
         if run.start == run.end:
             return
@@ -174,8 +123,8 @@ class _Writer:
             at = end
         self._run = _Run(-1, 0, 0)
 
-    def operation(self, operation: Operation | _WhiteoutEntry) -> None:
-        """Write one entry that is not just copied."""
+    def carry_out(self, operation: Operation | _WhiteoutEntry) -> None:
+        """Carry out an operation that `extend_run` refused."""
         self.flush()
         match operation:
             case CopyEntry(at):
@@ -188,7 +137,7 @@ class _Writer:
                 self._write(
                     new_headers(path, b"5", mode)
                     if meta is None
-                    else self._parts.headers[meta.layer].folders[meta.entry]
+                    else self._readable.headers[meta.layer].folders[meta.entry]
                 )
             case AddWhiteout(path):
                 self._write(new_headers(path, b"0", 0))
@@ -199,29 +148,29 @@ class _Writer:
         if number != self._number or self._reader is None:
             if self._reader is not None:
                 self._reader.close()
-            self._number, self._reader = number, self._opened.enter_context(self._parts.reader(number))
+            self._number, self._reader = number, self._opened.enter_context(self._readable.reader(number))
         return self._reader
 
     def _copy(self, at: FileVersion) -> None:
-        listing = self._parts.listings[at.layer]
-        if at.entry not in self._parts.headers[at.layer].renamed:
+        listing = self._readable.listings[at.layer]
+        if at.entry not in self._readable.headers[at.layer].renamed:
             self._headers(at)
             self._body(at)
-        elif at.entry in self._parts.headers[at.layer].repeated_folders:  # an engine refuses two entries of one name
+        elif at.entry in self._readable.headers[at.layer].repeated_folders:  # engines refuse two entries of one path
             self._headers(at)
         elif listing.kinds[at.entry] == EntryKind.DIR:
-            self._write(self._parts.headers[at.layer].folders[at.entry])
+            self._write(self._readable.headers[at.layer].folders[at.entry])
         elif listing.kinds[at.entry] == EntryKind.HARDLINK:
             self._link(at, listing.links[at.entry], (at,))
         else:
             self._file(listing.paths[at.entry], at, (at,))
 
     def _headers(self, at: FileVersion) -> None:
-        start, end = self._parts.start(at), self._parts.listings[at.layer].offsets[at.entry]
+        start, end = self._readable.start(at), self._readable.listings[at.layer].offsets[at.entry]
         self._write(own_headers(self._read(at.layer).exactly(start, end)))
 
     def _body(self, at: FileVersion) -> None:
-        listing = self._parts.listings[at.layer]
+        listing = self._readable.listings[at.layer]
         start, size = listing.offsets[at.entry], listing.sizes[at.entry]
         for chunk in self._read(at.layer).chunks(start, start + size):
             self._write(chunk)
@@ -229,8 +178,8 @@ class _Writer:
             self._write(_ZEROS[:rest])
 
     def _file(self, path: str, content: FileVersion, metadata: Sequence[FileVersion]) -> None:
-        headers = self._parts.headers[content.layer]
-        stands = self._parts.listings[content.layer].paths[content.entry] == path
+        headers = self._readable.headers[content.layer]
+        stands = self._readable.listings[content.layer].paths[content.entry] == path
         if stands and set(metadata) == {content} and content.entry not in headers.renamed:
             self._headers(content)
         else:
@@ -238,13 +187,13 @@ class _Writer:
         self._body(content)
 
     def _link(self, at: FileVersion, target: str, metadata: Sequence[FileVersion]) -> None:
-        headers, path = self._parts.headers[at.layer], self._parts.listings[at.layer].paths[at.entry]
+        headers, path = self._readable.headers[at.layer], self._readable.listings[at.layer].paths[at.entry]
         stored = headers.stored[at.entry]
-        alike = all(self._parts.meta(meta) == self._parts.meta(at) for meta in metadata)
+        alike = all(self._readable.metadata_of(meta) == self._readable.metadata_of(at) for meta in metadata)
         if alike and stored.header.link == target and at.entry not in headers.renamed:
             self._write(stored.group)
         else:
             self._write(hard_link_headers(stored.header, path, target, self._stored(metadata)))
 
     def _stored(self, metadata: Sequence[FileVersion]) -> list[Header]:
-        return [self._parts.headers[meta.layer].stored[meta.entry].header for meta in metadata]
+        return [self._readable.headers[meta.layer].stored[meta.entry].header for meta in metadata]

@@ -1,8 +1,6 @@
-"""Which layers are rewritten, and what stands in them then. Pure: nothing is read here but listings.
+"""Plan that merges the layers from one up, for a full flatten, `--minimal` and `--from N`. Reads listings only.
 
-A full flatten, `--minimal` and `--from N` merge the layers from one up; what is below stays byte for byte, and the
-whiteouts that still act on it are made anew from the difference of the two trees. An excision keeps the layers, and
-leaves out entries of some.
+The layers below are kept. Whiteouts that still act on them are computed from the difference between the two trees.
 """
 
 from __future__ import annotations
@@ -11,9 +9,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from operator import itemgetter
 from types import MappingProxyType
 
-from auditor.core.entries import EntryKind, FileVersion
-from auditor.layers.file_history import FileHistory
-from auditor.layers.listing import OPAQUE, WHITEOUT, Listing
+from auditor.core.entries import FileVersion
+from auditor.layers.listing import OPAQUE, Listing
 from auditor.layers.tree import Tree, TreeInode, TreeNode
 from auditor.rebuild.operations import (
     AddFile,
@@ -21,7 +18,6 @@ from auditor.rebuild.operations import (
     AddLink,
     AddWhiteout,
     CopyEntry,
-    ExciseLayer,
     KeepLayer,
     LayerPlan,
     MergeLayers,
@@ -29,17 +25,18 @@ from auditor.rebuild.operations import (
     OperationList,
     pack_version,
     unpack_version,
+    whiteout_of,
 )
 
 _LAST = FileVersion(1 << 20, 0)
 
 
 def merge(
-    listings: Sequence[Listing], lowest: int, unusual: Mapping[str, int] = MappingProxyType({})
+    listings: Sequence[Listing], lowest: int, modes: Mapping[str, int] = MappingProxyType({})
 ) -> tuple[LayerPlan, ...]:
-    """Plan one layer out of those from `lowest` up; those below are kept.
+    """Plan to merge the layers from `lowest` up and to keep those below.
 
-    `unusual` are the modes of implied folders that have to be written, as `disk.unusual_folders` has them.
+    `modes` are those of implied folders that need an entry (`extraction.implied_folder_modes`).
     """
     tree = Tree()
     for number in range(lowest):
@@ -48,11 +45,11 @@ def merge(
     for number in range(lowest, len(listings)):
         tree.apply(number, listings[number])
     kept = tuple(KeepLayer(number) for number in range(lowest))
-    return (*kept, MergeLayers(lowest, OperationList(_ordered(tree, below, lowest, listings, unusual), listings)))
+    return (*kept, MergeLayers(lowest, OperationList(_ordered(tree, below, lowest, listings, modes), listings)))
 
 
 _Placed = tuple[int, str, "Operation | None"]
-"""The number of the version in whose place an entry is written, its path, and what it is; None for the entry itself."""
+"""Packed version that sets the position in the layer, path, and operation; None stands for a copy of that version."""
 
 
 def _ordered(
@@ -60,15 +57,15 @@ def _ordered(
     below: Sequence[tuple[str, TreeNode]],
     lowest: int,
     listings: Sequence[Listing],
-    unusual: Mapping[str, int],
+    modes: Mapping[str, int],
 ) -> Iterator[Operation]:
-    """Yield the entries of the merged layer: marks first, then in the order of the input, folders before content."""
+    """Yield the operations: whiteouts first, then in the order of the input, folders before their content."""
     folders, placed = _folders_and_files(tree, {id(node) for _, node in below}, lowest, listings)
-    whiteouts = list(_marks(tree, below))
-    for path, mode in unusual.items():
-        if path in folders and folders[path].meta is None:
+    whiteouts = list(_whiteouts(tree, below))
+    for path, mode in modes.items():
+        if path in folders and folders[path].version is None:
             folders[path] = AddFolder(path, None, mode)
-    _drop_implied(folders, unusual, [*(path for _, path, _ in placed), *(whiteout for whiteout, _ in whiteouts)])
+    _drop_implied(folders, modes, [*(path for _, path, _ in placed), *(whiteout.path for whiteout, _ in whiteouts)])
     done: set[str] = set()
 
     def parents(path: str) -> Iterator[Operation]:
@@ -83,8 +80,8 @@ def _ordered(
 
     for whiteout, folder in whiteouts:
         yield from parents(folder)
-        yield AddWhiteout(whiteout)
-    placed += [(pack_version(operation.meta or _LAST), path, operation) for path, operation in folders.items()]
+        yield whiteout
+    placed += [(pack_version(operation.version or _LAST), path, operation) for path, operation in folders.items()]
     placed.sort(key=itemgetter(0, 1))
     for number, path, operation in placed:
         yield from parents(path if isinstance(operation, AddFolder) else path.rpartition("/")[0])
@@ -92,16 +89,16 @@ def _ordered(
             yield operation or CopyEntry(unpack_version(number))
 
 
-def _drop_implied(folders: dict[str, AddFolder], unusual: Collection[str], paths: Sequence[str]) -> None:
-    """Drop the folders that no entry of the input names, where what is written implies them again."""
-    implied = [path for path, folder in folders.items() if folder.meta is None]
+def _drop_implied(folders: dict[str, AddFolder], modes: Collection[str], paths: Sequence[str]) -> None:
+    """Drop implied folders that the written paths imply again."""
+    implied = [path for path, folder in folders.items() if folder.version is None]
     if not implied:
         return
     named = set[str]()
-    for path in (*paths, *(path for path, folder in folders.items() if folder.meta is not None)):
+    for path in (*paths, *(path for path, folder in folders.items() if folder.version is not None)):
         _name_parents(path, named)
-    for path in reversed(implied):  # what a folder holds comes after it
-        if path in named and path not in unusual:
+    for path in reversed(implied):  # content comes after its folder
+        if path in named and path not in modes:
             del folders[path]
         else:
             _name_parents(path, named)
@@ -117,18 +114,18 @@ def _name_parents(path: str, named: set[str]) -> None:
 def _folders_and_files(
     tree: Tree, below: set[int], lowest: int, listings: Sequence[Listing]
 ) -> tuple[dict[str, AddFolder], list[_Placed]]:
-    """Return what the layers from `lowest` up show: folders by path, the rest with its place in the input."""
+    """Return the visible content of the layers from `lowest` up: folders by path, and positioned files."""
     folders, files = dict[str, AddFolder](), list[_Placed]()
     names: dict[int, tuple[TreeInode, list[tuple[FileVersion, str]]]] = {}
     for path, node in (("", tree.root), *tree.walk()):
-        # Of the root an overlay shows what the top layer says.
+        # An overlay shows the root folder of the top layer.
         own = node.entry is not None and node.entry.layer >= (lowest if path else len(listings) - 1)
         if node.children is not None:
             if own or (path and (node.layer >= lowest or id(node) not in below)):
                 folders[path] = AddFolder(path, node.entry)
             continue
         assert node.entry is not None  # noqa: S101 - only folders are implied
-        name = listings[node.entry.layer].paths[node.entry.entry]  # and not `path`: one text for each is enough
+        name = listings[node.entry.layer].paths[node.entry.entry]  # not `path`: shares the string with the listing
         if node.inode is not None and node.content is not None:
             names.setdefault(id(node.inode), (node.inode, []))[1].append((node.entry, name))
         elif own:
@@ -139,10 +136,10 @@ def _folders_and_files(
 
 
 def _names(inode: TreeInode, names: Sequence[tuple[FileVersion, str]], lowest: int) -> Iterator[_Placed]:
-    """Give a file's content its first name, and make the others links to that."""
+    """Yield operations for all names of one file: the content under the first, hard links for the others."""
     first, path = names[0]
     content, metadata = inode.content, tuple(inode.metas)
-    assert content is not None  # noqa: S101 - asked before
+    assert content is not None  # noqa: S101 - files with an inode have content
     if first.layer >= lowest:
         place = content if content.layer >= lowest else first
         yield pack_version(place), path, CopyEntry(first) if metadata == (first,) else AddFile(path, content, metadata)
@@ -151,8 +148,8 @@ def _names(inode: TreeInode, names: Sequence[tuple[FileVersion, str]], lowest: i
             yield pack_version(entry), name, AddLink(entry, path, metadata)
 
 
-def _marks(tree: Tree, below: Sequence[tuple[str, TreeNode]]) -> Iterator[tuple[str, str]]:
-    """Yield the whiteouts that make of the tree below the final one, each with the folder that it stands in."""
+def _whiteouts(tree: Tree, below: Sequence[tuple[str, TreeNode]]) -> Iterator[tuple[AddWhiteout, str]]:
+    """Yield the whiteouts that turn the tree of the kept layers into the final one, each with its folder."""
     covered = None
     for path, node in below:
         if covered is not None and path.startswith(covered):
@@ -161,114 +158,7 @@ def _marks(tree: Tree, below: Sequence[tuple[str, TreeNode]]) -> Iterator[tuple[
         if now is node:
             continue
         covered = path + "/"
-        folder, _, name = path.rpartition("/")
         if now is None:
-            yield (f"{folder}/{WHITEOUT}{name}" if folder else WHITEOUT + name), folder
+            yield whiteout_of(path), path.rpartition("/")[0]
         elif now.children is not None and node.children is not None:
-            yield f"{path}/{OPAQUE}", path
-
-
-def excise(listings: Sequence[Listing], trace: FileHistory, gone: set[FileVersion]) -> tuple[LayerPlan, ...]:
-    """Plan to leave out the hidden names of the file versions `gone`; all other layers are kept.
-
-    Of a layer that is rewritten, the entries that it shadows itself go too: what stood there first must not come back.
-    """
-    tree = Tree()
-    outputs: list[LayerPlan] = []
-    targets = _targets(listings)
-    dropped = _dropped(listings, trace, gone, targets)
-    lost = {version for entries in dropped.values() for version in entries}
-    for number, listing in enumerate(listings):
-        replacements: dict[int, tuple[Operation, ...]] = {
-            v.entry: _replacement_whiteout(tree, v, listing, trace) for v in dropped.get(number, ())
-        }
-        moved = _moved_contents(number, listing, targets, lost, replacements)
-        outputs.append(ExciseLayer(number, {**replacements, **moved}) if replacements or moved else KeepLayer(number))
-        tree.apply(number, listing)
-    return tuple(outputs)
-
-
-def _targets(listings: Sequence[Listing]) -> dict[FileVersion, FileVersion | None]:
-    """Return by hard link the entry that holds its bytes."""
-    if not any(kind == EntryKind.HARDLINK for listing in listings for kind in set(listing.kinds)):
-        return {}
-    tree = Tree()
-    for number, listing in enumerate(listings):
-        tree.apply(number, listing)
-    return tree.targets
-
-
-def _dropped(
-    listings: Sequence[Listing],
-    trace: FileHistory,
-    gone: set[FileVersion],
-    targets: Mapping[FileVersion, FileVersion | None],
-) -> dict[int, set[FileVersion]]:
-    """Return by layer the hidden names of the versions `gone`."""
-    dropped: dict[int, set[FileVersion]] = {}
-    for version in (*gone, *(link for link, content in targets.items() if content in gone)):
-        if trace.hidden_in(version.layer, version.entry) is not None:
-            dropped.setdefault(version.layer, set()).add(version)
-    return {number: found | _shadowed(number, listings[number], trace) for number, found in dropped.items()}
-
-
-def _shadowed(number: int, listing: Listing, trace: FileHistory) -> set[FileVersion]:
-    """Return the entries that their own layer replaces, but for links, through which others may have gone."""
-    stay = (EntryKind.WHITEOUT, EntryKind.SYMLINK)
-    return {
-        FileVersion(number, entry)
-        for entry, kind in enumerate(listing.kinds)
-        if trace.hidden_in(number, entry) == number and kind not in stay
-    }
-
-
-def _replacement_whiteout(
-    tree: Tree, version: FileVersion, listing: Listing, trace: FileHistory
-) -> tuple[Operation, ...]:
-    """Return the whiteout that hides a lower folder in place of the file that did; none where there was none.
-
-    A whiteout with a body stays, without it.
-    """
-    path, kind = listing.paths[version.entry], listing.kinds[version.entry]
-    if kind == EntryKind.WHITEOUT:
-        return (AddWhiteout(path),) if path.rpartition("/")[2].startswith(WHITEOUT) else ()
-    lower = tree.find(path)
-    is_shadowed = trace.hidden_in(version.layer, version.entry) == version.layer
-    if kind == EntryKind.DIR or is_shadowed or path in listing.whiteouts or lower is None or lower.children is None:
-        return ()
-    folder, _, name = path.rpartition("/")
-    return (AddWhiteout(f"{folder}/{WHITEOUT}{name}" if folder else WHITEOUT + name),)
-
-
-def _moved_contents(
-    number: int,
-    listing: Listing,
-    targets: Mapping[FileVersion, FileVersion | None],
-    lost: set[FileVersion],
-    replacements: Mapping[int, tuple[Operation, ...]],
-) -> dict[int, tuple[Operation, ...]]:
-    """Give a file of which a name goes to its first name of this layer that stays, and lead the others there.
-
-    The metadata of a file is what all its names set, so those that stay are written with that.
-    """
-    files: dict[FileVersion, list[FileVersion]] = {}
-    for entry in sorted(listing.links):
-        link = FileVersion(number, entry)
-        if (content := targets.get(link)) is not None:
-            files.setdefault(content, []).append(link)
-    moved: dict[int, tuple[Operation, ...]] = {}
-    for content, links in files.items():
-        if lost.isdisjoint((content, *links)):
-            continue
-        metadata, own = (content, *links), content.layer == number
-        names = [name for name in (metadata if own else links) if name.entry not in replacements]
-        if not names:
-            continue
-        home = listing.paths[names[0].entry]
-        if own:
-            moved[content.entry] = (*replacements.get(content.entry, ()), AddFile(home, content, metadata))
-            moved |= {names[0].entry: ()} if names[0] != content else {}
-        else:
-            moved[names[0].entry] = (AddFile(home, content, metadata),)
-        moved |= {name.entry: (AddLink(name, home, metadata),) for name in names[1:]}
-    return moved
+            yield AddWhiteout(f"{path}/{OPAQUE}"), path

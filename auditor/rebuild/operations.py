@@ -1,4 +1,7 @@
-"""What stands in a rewritten layer, and what becomes of each layer: the words in which plans are made."""
+"""Operations that write a rewritten layer, and the plan of each layer.
+
+A plan keeps a layer, merges all layers from one up, or excises entries of one layer.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from auditor.core.entries import FileVersion
-from auditor.layers.listing import Listing
+from auditor.layers.listing import WHITEOUT, Listing
 from auditor.rebuild.extraction import IMPLIED_MODE
 
 
 @dataclass(frozen=True, slots=True)
 class CopyEntry:
-    """The entry as it stands, byte for byte."""
+    """Copy an entry, headers and body, byte for byte."""
 
-    at: FileVersion
+    version: FileVersion
 
 
 @dataclass(frozen=True, slots=True)
 class AddFile:
-    """The bytes of `content` under `path`, with the metadata that the entries `metas` set, in order."""
+    """Add a file: a path, the entry that holds the content, and the entries that set its metadata, in order."""
 
     path: str
     content: FileVersion
@@ -29,52 +32,58 @@ class AddFile:
 
 @dataclass(frozen=True, slots=True)
 class AddLink:
-    """The hard link `at`, leading to `target`, with the metadata that the entries `metas` set, in order."""
+    """Add a hard link: the entry `version` with another target, and the metadata that `metadata` set, in order."""
 
-    at: FileVersion
+    version: FileVersion
     target: str
     metadata: tuple[FileVersion, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AddFolder:
-    """A folder as its last entry says; where none does, as engines make it, with `mode`."""
+    """Add a folder with the metadata of an entry. An implied folder has none: it belongs to root and has `mode`."""
 
     path: str
-    meta: FileVersion | None
+    version: FileVersion | None
     mode: int = IMPLIED_MODE
 
 
 @dataclass(frozen=True, slots=True)
 class AddWhiteout:
-    """A whiteout or an opaque marker; `path` is its own name in the tar."""
+    """Add a whiteout or an opaque whiteout; `path` includes the `.wh.` prefix."""
 
     path: str
+
+
+def whiteout_of(path: str) -> AddWhiteout:
+    """Return the whiteout that hides a path of a lower layer."""
+    folder, _, name = path.rpartition("/")
+    return AddWhiteout(f"{folder}/{WHITEOUT}{name}" if folder else WHITEOUT + name)
 
 
 Operation = CopyEntry | AddFile | AddLink | AddFolder | AddWhiteout
 
 
 _SHIFT = 40
-"""A version as a number: the layer above so many bits, the entry below."""
+"""Bits of a packed version that hold the entry; the bits above hold the layer."""
 
 
 NO_VERSION = -1
-"""No version's number."""
+"""Placeholder in arrays of packed versions."""
 
 
 def pack_version(version: FileVersion) -> int:
-    """Return a version as a number; numbers are in the order of versions."""
+    """Encode a file version as an integer; the order of versions is kept."""
     return version.layer << _SHIFT | version.entry
 
 
 def unpack_version(number: int) -> FileVersion:
-    """Return the version that `number_of` gave a number."""
+    """Decode an integer of `pack_version`."""
     return FileVersion(number >> _SHIFT, number & (1 << _SHIFT) - 1)
 
 
 class OperationList:
-    """The entries of a merged layer, in order; those that stay where they were in eight bytes each."""
+    """Operations of a merged layer, in order. Copies, and folders under their own path, take eight bytes each."""
 
     def __init__(self, operations: Iterable[Operation], listings: Sequence[Listing]) -> None:
         self._listings = listings
@@ -82,10 +91,12 @@ class OperationList:
         self._others: list[Operation] = []
         for operation in operations:
             match operation:
-                case CopyEntry(at):
-                    self._codes.append(pack_version(at) * 2)
-                case AddFolder(path, FileVersion() as meta, _) if path == listings[meta.layer].paths[meta.entry]:
-                    self._codes.append(pack_version(meta) * 2 + 1)
+                case CopyEntry(version):
+                    self._codes.append(pack_version(version) * 2)
+                case AddFolder(path, FileVersion() as version, _) if (
+                    path == listings[version.layer].paths[version.entry]
+                ):
+                    self._codes.append(pack_version(version) * 2 + 1)
                 case _:
                     self._others.append(operation)
                     self._codes.append(-len(self._others))
@@ -103,14 +114,14 @@ class OperationList:
 
 @dataclass(frozen=True, slots=True)
 class KeepLayer:
-    """Layer `number`, byte for byte."""
+    """Keep layer `number` byte for byte."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class MergeLayers:
-    """One layer for all from `lowest` up."""
+    """Replace all layers from `lowest` up by one layer."""
 
     lowest: int
     operations: Iterable[Operation]
@@ -118,7 +129,7 @@ class MergeLayers:
 
 @dataclass(frozen=True, slots=True)
 class ExciseLayer:
-    """Layer `number` as it stands, but for the entries in `instead`, each with what takes its place."""
+    """Rewrite layer `number`; `replacements` maps an entry to the operations in its place, all others are copied."""
 
     number: int
     replacements: Mapping[int, tuple[Operation, ...]]
@@ -127,6 +138,6 @@ class ExciseLayer:
 LayerPlan = KeepLayer | MergeLayers | ExciseLayer
 
 
-def count_kept_layers(outputs: Sequence[LayerPlan]) -> int:
+def count_kept_layers(plans: Sequence[LayerPlan]) -> int:
     """Count the layers that stay byte for byte."""
-    return sum(isinstance(output, KeepLayer) for output in outputs)
+    return sum(isinstance(plan, KeepLayer) for plan in plans)

@@ -20,11 +20,10 @@ from auditor.pipeline import Audit, Request, audit_image
 from auditor.rebuild.archive_check import violations
 from auditor.rebuild.comparison import Comparison, compare
 from auditor.rebuild.extraction import overlay_root
-from auditor.rebuild.file_system import FileSystem
 from auditor.rebuild.image_config import DroppedSettings, stale_keys
-from auditor.rebuild.layer_writer import ReadableLayers
 from auditor.rebuild.manifests import RewrittenImage
 from auditor.rebuild.operations import KeepLayer, LayerPlan, count_kept_layers
+from auditor.rebuild.readable_layers import FileSystem, ReadableLayers
 from auditor.rebuild.source_images import ALL_FINDINGS
 from auditor.scan import Scanner
 from auditor.store.records import Records

@@ -1,6 +1,6 @@
-"""Tar headers made anew: for a name that moves, a link that gets another target, a folder, a whiteout.
+"""New tar headers: a file under another path, a hard link with another target, a folder, a whiteout.
 
-Everything else in a rewritten layer is copied as it stands. Sources: POSIX pax, GNU tar manual "Tar Internals".
+All other entries of a rewritten layer are copied unchanged. Sources: POSIX pax, GNU tar manual "Tar Internals".
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NS = 1_000_000_000
 
 
 def packed_metadata(header: Header) -> bytes:
-    """Return the bytes that say mode, owner, time, device and extended attributes: equal bytes, equal metadata."""
+    """Encode mode, owner, time, device and extended attributes as bytes; equal bytes mean equal metadata."""
     block = header.block
     fixed = block[100:124] + block[136:148]
     if header.kind in (EntryKind.CHAR, EntryKind.BLOCK):
@@ -46,7 +46,7 @@ class EntryMetadata:
 
 
 def unpacked_metadata(raw: bytes) -> EntryMetadata:
-    """Parse what `raw_meta` returned."""
+    """Decode the result of `packed_metadata`."""
     numbers = [number(raw[a:b]) for a, b in ((0, 8), (8, 16), (16, 24), (24, 36))]
     pax = dict(_records(raw[36:]))
     major, minor = pax.get("device", "0 0").split()
@@ -61,10 +61,10 @@ def unpacked_metadata(raw: bytes) -> EntryMetadata:
 
 
 def combined_metadata(metadata: Sequence[EntryMetadata], *, symlink: bool = False) -> EntryMetadata:
-    """Return the metadata of a file to which an engine applied that of each of its names, in order.
+    """Return the metadata of a hard linked file after an engine applied the headers of all its names, in order.
 
-    The owner is the last name's, and so are mode and time of all but symbolic links, whose own stay. Extended
-    attributes add up; but each change of owner takes a file its capabilities.
+    Owner, mode and time are those of the last name; a symbolic link keeps its first mode and time. Extended attributes
+    accumulate, but each change of owner removes the capabilities.
     """
     xattrs: dict[str, str] = {}
     for meta in metadata:
@@ -89,9 +89,9 @@ def _records(body: bytes) -> Iterator[tuple[str, str]]:
 
 
 def own_headers(group: bytes) -> bytes:
-    """Return an entry's headers without zero blocks, global pax headers, and what stands before such a header.
+    """Return an entry's headers without zero blocks, global pax headers, and extensions before a global header.
 
-    None of it is of the entry to an engine.
+    Engines do not apply those to the entry.
     """
     if len(group) == BLOCK:
         return group
@@ -102,7 +102,7 @@ def own_headers(group: bytes) -> bytes:
         if block[156] in b"gxLK":
             end += padded(number(block[124:136]))
         elif block.strip(b"\0"):
-            return kept + group[at:]  # the entry itself, with what a sparse one has behind it
+            return kept + group[at:]  # the entry's header, and the extensions of a sparse one
         if block[156] in b"xLK":
             kept += group[at:end]
         elif block[156] == ord("g"):
@@ -112,7 +112,7 @@ def own_headers(group: bytes) -> bytes:
 
 
 def renamed_headers(content: Header, path: str, metadata: Sequence[Header]) -> bytes:
-    """Return the headers of a file under another name, with the metadata that all of `metas` set, in order."""
+    """Return the headers of a file under another path, with the combined metadata of `metadata`."""
     pax = {k: v for k, v in content.pax.items() if k not in (*_NAMES, *_OWN, *_SPARSE_PAIRS)}
     pax = {k: v for k, v in pax.items() if not k.startswith(_XATTRS)} | _pax_metadata(metadata, content)
     if "GNU.sparse.name" in pax:
@@ -121,7 +121,7 @@ def renamed_headers(content: Header, path: str, metadata: Sequence[Header]) -> b
 
 
 def hard_link_headers(own: Header, path: str, target: str, metadata: Sequence[Header]) -> bytes:
-    """Return a hard link's headers with other names, and its file's metadata."""
+    """Return the headers of a hard link with another path and target, and the combined metadata of `metadata`."""
     pax = {k: v for k, v in own.pax.items() if k not in (*_NAMES, *_OWN) and not k.startswith(_XATTRS)}
     return _encoded(_with_metadata(own, metadata), path, target, pax | _pax_metadata(metadata, metadata[0]))
 
@@ -134,7 +134,7 @@ def _with_metadata(header: Header, metadata: Sequence[Header]) -> bytearray:
 
 
 def _pax_metadata(metadata: Sequence[Header], content: Header) -> dict[str, str]:
-    """Return the pax records of owner, times and extended attributes that some headers leave to their file."""
+    """Return the combined pax records of owner, times and extended attributes of a file's headers."""
     pax: dict[str, str] = {}
     for meta in metadata:
         pax.pop(_CAPABILITY, None)
@@ -145,7 +145,7 @@ def _pax_metadata(metadata: Sequence[Header], content: Header) -> dict[str, str]
 
 
 def new_headers(path: str, kind: bytes, mode: int) -> bytes:
-    """Return the headers of an empty entry of root's, from 1970: a folder, or a whiteout."""
+    """Return the headers of an empty folder or whiteout: owner root, time 1970."""
     block = bytearray(BLOCK)
     block[100:148] = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, 0, 0, 0, 0)
     block[156:157] = kind
@@ -153,15 +153,15 @@ def new_headers(path: str, kind: bytes, mode: int) -> bytes:
 
 
 def _encoded(block: bytearray, path: str, link: str, pax: Mapping[str, str]) -> bytes:
-    """Put names into a header block, or before it where they don't fit, and set the checksum."""
+    """Set the names in a header block, or in an extension where they are too long, and the checksum."""
     name, target = _bytes(path + "/" if block[156:157] == b"5" and path else path or "./"), _bytes(link)
     gnu_sparse = block[156:157] == b"S"
     records, before = dict(pax), b""
     if gnu_sparse:
-        # The old format keeps its map where ustar keeps the prefix; long names come in a header of their own.
+        # The old GNU format has its map at the place of ustar's prefix; long names need a header of their own.
         before = _long_name(name) if len(name) > 100 else b""
     else:
-        if not is_extended(bytes(block)):  # the oldest form has no fields here
+        if not is_extended(bytes(block)):  # the v7 format has no fields here
             block[265:345] = bytes(80)
         block[257:265] = b"ustar\x0000"
         block[345:512] = bytes(167)

@@ -14,9 +14,8 @@ from auditor.layers.file_history import implied_folders
 from auditor.layers.tree import Tree
 from auditor.pipeline import Audit, Request, audit
 from auditor.rebuild.extraction import overlay_root, walk_overlay
-from auditor.rebuild.file_system import FileSystem
 from auditor.rebuild.flatten import FlattenJob, flatten
-from auditor.rebuild.layer_writer import ReadableLayers
+from auditor.rebuild.readable_layers import FileSystem, ReadableLayers
 from auditor.rebuild.source_images import ALL_FINDINGS
 from auditor.scan import Scanner
 from auditor.store.records import Records
@@ -135,10 +134,10 @@ def _attributes(audited: Audit) -> dict[str, Shown]:
         names.setdefault(id(one.inode), []).append(path)
     found = {}
     for path, one in shown.items():
-        meta, kind = side.meta(one.inode), one.inode.kind
+        meta, kind = side.metadata_of(one.inode), one.inode.kind
         content = b""
-        if kind is not None and kind.name == "FILE" and one.inode.made is not None:
-            listing, at = parts.listings[one.inode.made.layer], one.inode.made
+        if kind is not None and kind.name == "FILE" and one.inode.created_by is not None:
+            listing, at = parts.listings[one.inode.created_by.layer], one.inode.created_by
             with parts.reader(at.layer) as reader:
                 start = listing.offsets[at.entry]
                 content = reader.exactly(start, start + listing.sizes[at.entry])

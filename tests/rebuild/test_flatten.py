@@ -26,7 +26,7 @@ from auditor.rebuild.archive_check import violations
 from auditor.rebuild.archive_writer import CompressionOptions
 from auditor.rebuild.flatten import FlattenedImage, FlattenJob, flatten
 from auditor.rebuild.image_config import DroppedSettings
-from auditor.rebuild.layer_writer import ReadableLayers, write_layer
+from auditor.rebuild.layer_writer import write_layer
 from auditor.rebuild.operations import (
     NO_VERSION,
     AddFolder,
@@ -37,6 +37,7 @@ from auditor.rebuild.operations import (
     Operation,
     pack_version,
 )
+from auditor.rebuild.readable_layers import ReadableLayers
 from auditor.rebuild.source_images import ALL_FINDINGS
 from auditor.scan import Scanner
 from tests.images import (
@@ -399,10 +400,10 @@ def test_what_is_written_is_what_is_compared(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(
         "auditor.rebuild.flatten.copy_sources", lambda *_: array("q", [pack_version(FileVersion(0, 2)), NO_VERSION])
     )
-    with pytest.raises(FlattenError, match="/old: is a copy of a file of another name"):
+    with pytest.raises(FlattenError, match="/old: is a copy of a file with another path"):
         flattened(built, "excise")
     monkeypatch.setattr("auditor.rebuild.flatten.copy_sources", lambda *_: array("q", [NO_VERSION]))
-    with pytest.raises(FlattenError, match="has 2 entries, not the 1 that were to be written"):
+    with pytest.raises(FlattenError, match="has 2 entries, the plan has 1"):
         flattened(built, "excise")
 
 
