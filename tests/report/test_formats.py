@@ -1,11 +1,12 @@
-"""SARIF, GitLab, JUnit and Markdown: valid by their schemas, with the findings of the JSON report, masked, harmless."""
+"""SARIF, GitLab, JUnit, Markdown: valid by their schemas, with the findings of the JSON report.
+
+test_format_table.py tests the common properties of all formats.
+"""
 
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,10 @@ from auditor.core.entries import Skipped
 from auditor.core.finding import Severity, SourceLine, State
 from auditor.pipeline import Audit, Request, audit
 from auditor.report import gitlab, json_report, junit, markdown, sarif
-from auditor.report.formats import REPORT_FORMATS
 from auditor.report.render_options import RenderOptions
 from auditor.scan import Scanner
 from tests.images import image, layer, token
-from tests.report.samples import IMAGES, hostile, nothing, one
+from tests.report.samples import IMAGES, nothing, one
 from tests.report.test_report import CREATED, OPTIONS, audited, planted
 
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -32,9 +32,6 @@ SARIF = jsonschema.Draft202012Validator(
 )
 GITLAB = jsonschema.Draft7Validator(json.loads((SCHEMAS / "gitlab-secret-detection-15.2.1.json").read_text()))
 JUNIT = xmlschema.XMLSchema(str(SCHEMAS / "junit-10.xsd"))
-RENDER: dict[str, Callable[..., str]] = {
-    "sarif": sarif.render, "gitlab": gitlab.render, "junit": junit.render, "markdown": markdown.render,
-}  # fmt: skip
 
 
 @pytest.fixture(params=IMAGES)
@@ -80,31 +77,6 @@ def test_each_holds_the_findings_of_the_json_report(planted_image: tuple[Audit, 
     assert all(finding["secret"] in row for finding, row in zip(found, rows, strict=True))
 
 
-@pytest.mark.parametrize("name", RENDER)
-def test_none_shows_a_secret_whole_unless_asked_to(name: str, planted_image: tuple[Audit, list[str]]) -> None:
-    one_audit, secrets = planted_image
-    text = RENDER[name]([one_audit], OPTIONS)
-    whole = RENDER[name]([one_audit], RenderOptions(CREATED, show_secrets=True))
-    for finding in one_audit.findings:
-        secret = finding.secret.reveal()
-        assert secret not in text and secret[4:-4] not in text and secret in whole
-    assert not any(secret in text for secret in secrets)
-
-
-@pytest.mark.parametrize("name", RENDER)
-def test_two_runs_differ_in_nothing(name: str, tmp_path: Path, scanner: Scanner) -> None:
-    first, second = (RENDER[name]([audited(planted()[0], tmp_path, scanner)], OPTIONS) for _ in range(2))
-    assert first == second
-
-
-@pytest.mark.parametrize("name", RENDER)
-def test_nothing_of_an_image_acts_on_a_terminal(name: str, tmp_path: Path, scanner: Scanner) -> None:
-    text = RENDER[name]([audited(hostile()[0], tmp_path, scanner)], OPTIONS)
-    if name in ("sarif", "gitlab"):
-        text = json.dumps(json.loads(text), ensure_ascii=False)
-    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029]", text)
-
-
 class TestGitlab:
     def test_the_scan_is_named_and_timed(self) -> None:
         report = json.loads(gitlab.render([], OPTIONS))
@@ -133,19 +105,6 @@ class TestGitlab:
         GITLAB.validate(report)
         (message,) = report["scan"]["messages"]
         assert message["level"] == "warn" and message["value"].endswith("not read: big in layer 1: too large")
-
-
-_CALLED_CLEAN = re.compile(r"no secrets(?: found)?(?! (?:found )?in (?:what was read|the rest))", re.IGNORECASE)
-
-
-@pytest.mark.parametrize("name", ["table", "markdown", "junit", "html"])
-def test_what_was_not_read_is_not_called_clean(name: str, tmp_path: Path, scanner: Scanner) -> None:
-    read = audited(nothing()[0], tmp_path, scanner)
-    unread = replace(read, skipped=(Skipped("/big", 0, "too large"),))
-    render = REPORT_FORMATS[name].render
-    assert _CALLED_CLEAN.search(render([read], OPTIONS))
-    assert not _CALLED_CLEAN.search(render([unread], OPTIONS))
-    assert not _CALLED_CLEAN.search(render([unread, unread], OPTIONS))
 
 
 class TestJunit:
