@@ -70,7 +70,8 @@ def dockerfile(data: bytes) -> None:
     from auditor.dockerfile.check import check
     from auditor.dockerfile.dockerignore import IgnorePatterns
     from auditor.dockerfile.parser import parse
-    from auditor.dockerfile.problem_formats import FORMATS, render
+    from auditor.dockerfile.problem_formats import render
+    from auditor.dockerfile.problems import FORMATS
 
     try:
         problems = check(

@@ -15,11 +15,10 @@ from auditor.config.file import FAIL_ON, load_settings
 from auditor.core.errors import UsageError
 from auditor.core.text import nearest
 from auditor.detect.rules import Ruleset
-from auditor.dockerfile.instructions import DockerfileRule
-from auditor.dockerfile.problem_formats import FORMATS
+from auditor.dockerfile.problems import FORMATS, DockerfileRule
 
 OWN = frozenset(rule.value for rule in DockerfileRule)
-_ENDINGS = {".json": "json", ".sarif": "sarif", ".txt": "table"}
+_ENDINGS = {ending: form for form, ending in FORMATS.items()}
 
 
 @examples(
@@ -28,7 +27,7 @@ _ENDINGS = {".json": "json", ".sarif": "sarif", ".txt": "table"}
 )
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="table", show_default=True)
 @click.option(
     "-o", "outputs", multiple=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
     help="Write a report; the ending tells the format: .json .sarif .txt. Repeatable.",
@@ -56,7 +55,7 @@ def command(file: Path, form: str, outputs: tuple[Path, ...], context: Path | No
     """
     from auditor.core.output_file import write_output
     from auditor.dockerfile.build_context import MAX_FILES, open_context
-    from auditor.dockerfile.check import check, chosen
+    from auditor.dockerfile.check import check, select_problems
     from auditor.dockerfile.parser import read_dockerfile
     from auditor.dockerfile.problem_formats import render
 
@@ -66,8 +65,8 @@ def command(file: Path, form: str, outputs: tuple[Path, ...], context: Path | No
     parsed, files = read_dockerfile(file), open_context(file, context)
     rules = _detection(resolve.ruleset(settings, given["extra_rules"]), only, without)
     with resolve.scanner(rules, 1, cache=resolve.cache(given["cache_dir"])) as scanner:
-        problems = chosen(check(parsed, scanner, files), only & OWN, without)
-    if files.cut:
+        problems = select_problems(check(parsed, scanner, files), only & OWN, without)
+    if files.truncated:
         options.warn(f"{file}: the context has more than {MAX_FILES} files; the rest was not looked at")
     for path, ending in forms:
         write_output(path, render(ending, file, problems, width=100, color=False))
@@ -90,4 +89,4 @@ def _format_of(path: Path) -> str:
     try:
         return _ENDINGS[path.suffix.lower()]
     except KeyError:
-        raise UsageError(f"-o {path}: unknown ending; want one of {', '.join(_ENDINGS)}") from None
+        raise UsageError(f"-o {path}: unknown file ending. Use one of {', '.join(_ENDINGS)}") from None

@@ -49,7 +49,7 @@ def ruleset(
     from auditor.detect.detect_secrets_plugins import plugin_rules
     from auditor.detect.rule_cache import cached_builtin_rules
     from auditor.detect.rules import load_path, select
-    from auditor.dockerfile.instructions import DockerfileRule
+    from auditor.dockerfile.problems import DockerfileRule
 
     found = [rule for path in settings.rules for rule in load_path(path)]
     if not settings.named:

@@ -1,4 +1,4 @@
-"""Dockerfiles before the build, and beside an image's history.
+"""Problems of a Dockerfile before the build, and the line of a Dockerfile for each finding of its image.
 
-This package knows nothing of registries.
+This package must not know registries, nor build or run anything.
 """

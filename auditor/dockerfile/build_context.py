@@ -1,4 +1,4 @@
-"""The build context: which files an instruction would copy, and what is in them."""
+"""Build context: the files that COPY and ADD can copy."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from auditor.dockerfile.dockerignore import IgnorePatterns, compile_patterns, fi
 
 MAX_FILES = 100_000
 MAX_READ = 1 << 20
-"""Bytes of one file that are looked at."""
+"""Bytes read of one file."""
 _UNREAD = (".git", "node_modules")
-"""Folders that are listed and not entered: what they hold is their own kind of problem."""
+"""Folders that are listed but not entered: rules treat them as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContextFile:
-    """A file of the context, or a folder that is not entered (`size` None). `path` is relative, with slashes."""
+    """File of the context, or a folder that is not entered (`size` None). `path` is relative, with slashes."""
 
     path: str
     size: int | None
 
 
 class BuildContext:
-    """The folder that is sent to the builder, less what .dockerignore excludes. Symbolic links are not followed."""
+    """Folder sent to the builder, without files excluded by .dockerignore. Symbolic links are not followed."""
 
     def __init__(self, root: Path, ignored: IgnorePatterns) -> None:
         self._root, self._ignored = root, ignored
-        self.cut = False
+        self.truncated = False
 
     @cached_property
     def entries(self) -> tuple[ContextFile, ...]:
-        """Every file, sorted; where there are more than MAX_FILES the rest is missing and `cut` is true."""
+        """Files of the context, sorted. Above MAX_FILES the rest is missing and `truncated` is set."""
         found: list[ContextFile] = []
         for entry in self._walk():
             if len(found) == MAX_FILES:
-                self.cut = True
+                self.truncated = True
                 break
             found.append(entry)
         return tuple(sorted(found, key=lambda entry: entry.path))
 
-    def chosen(self, source: str, exclude: Iterable[str] = ()) -> list[ContextFile]:
-        """Return the files that a source of COPY chooses: a file, all below a folder, what a glob matches."""
-        wanted = posixpath.normpath(source.lstrip("/") or ".")
-        left_out = compile_patterns(exclude, "--exclude")
-        return [e for e in self.entries if _chooses(wanted, e.path) and not left_out.excludes(e.path)]
+    def matching(self, source: str, exclude: Iterable[str] = ()) -> list[ContextFile]:
+        """Return the files that a source of COPY matches: a file, files below a folder, or matches of a glob."""
+        pattern = posixpath.normpath(source.lstrip("/") or ".")
+        excluded = compile_patterns(exclude, "--exclude")
+        return [e for e in self.entries if _matches(pattern, e.path) and not excluded.excludes(e.path)]
 
     def read(self, path: str) -> bytes | None:
-        """Return the beginning of a file, None where it can't be read."""
+        """Return the first MAX_READ bytes of a file, None if it can't be read."""
         target = self._root / path
         try:
             if target.is_symlink() or not target.is_file():
@@ -64,9 +64,9 @@ class BuildContext:
             return None
 
     def _walk(self) -> Iterator[ContextFile]:
-        waiting = [""]
-        while waiting:
-            folder = waiting.pop()
+        pending = [""]
+        while pending:
+            folder = pending.pop()
             try:
                 items = sorted(os.scandir(self._root / folder), key=lambda item: item.name)
             except OSError:
@@ -76,29 +76,29 @@ class BuildContext:
                 excluded = self._ignored.excludes(path)
                 if item.is_dir(follow_symlinks=False):
                     if item.name in _UNREAD:
-                        if not excluded or self._kept_inside(path):
+                        if not excluded or self._includes_below(path):
                             yield ContextFile(path, None)
                     elif not excluded or self._ignored.has_exceptions:
-                        waiting.append(path)
+                        pending.append(path)
                 elif item.is_file(follow_symlinks=False) and not excluded:
                     yield ContextFile(path, item.stat(follow_symlinks=False).st_size)
 
-    def _kept_inside(self, folder: str) -> bool:
+    def _includes_below(self, folder: str) -> bool:
         return self._ignored.has_exceptions and not self._ignored.excludes(f"{folder}/config")
 
 
 def open_context(dockerfile: Path, folder: Path | None) -> BuildContext:
-    """Return the context of a Dockerfile, by default the folder it stands in. Raises UsageError, DockerfileError."""
+    """Return the context of a Dockerfile, by default its own folder. Raises UsageError, DockerfileError."""
     root = folder or dockerfile.parent
     if not root.is_dir():
-        raise UsageError(f"--context {root}: no such folder")
+        raise UsageError(f"--context {root}: no such directory")
     ignored = find_dockerignore(dockerfile, root)
     return BuildContext(root, read_dockerignore(ignored) if ignored else IgnorePatterns())
 
 
-def _chooses(wanted: str, path: str) -> bool:
-    """Go's filepath.Match for a source: `*` stops at a slash; a folder that matches brings all below it."""
-    if wanted == ".":
+def _matches(pattern: str, path: str) -> bool:
+    """Match as Go's filepath.Match does: `*` stops at a slash, and a matching folder includes all files below it."""
+    if pattern == ".":
         return True
-    parts, given = path.split("/"), wanted.split("/")
-    return len(parts) >= len(given) and all(map(fnmatch.fnmatchcase, parts, given))
+    parts, patterns = path.split("/"), pattern.split("/")
+    return len(parts) >= len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))

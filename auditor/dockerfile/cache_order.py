@@ -1,4 +1,4 @@
-"""Steps that lose their cache for nothing: the whole context is copied before what needs little of it."""
+"""Rule `cache-order`: the whole context is copied before an expensive step that needs few of its files."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from dataclasses import dataclass
 
 from auditor.core.finding import Severity
 from auditor.dockerfile.copied_files import is_whole_context
-from auditor.dockerfile.instructions import BuildStep, DockerfileProblem, DockerfileRule, Stage
+from auditor.dockerfile.instructions import BuildStep, Stage
+from auditor.dockerfile.problems import DockerfileProblem, DockerfileRule
 from auditor.dockerfile.shell_commands import commands
 from auditor.dockerfile.stages import StageGraph, copy_sources
 
 
 @dataclass(frozen=True, slots=True)
 class _Install:
-    """A command that fetches packages, and the few files that it needs, none where it needs no file."""
+    """Command that fetches packages, and the files that it needs (empty: none)."""
 
     manager: str
     command: re.Pattern[str]
@@ -51,19 +52,19 @@ _INSTALLS = tuple(
         ("npm", r"^npm (?:install|i) .*(?:-g|--global)\b", ""),
     )
 )  # fmt: skip
-# These build as well as fetch, so some of what they do needs every source.
+# These commands also build, so part of their work needs all sources.
 _BUILDS = ("maven", "gradle", "cargo")
 
 
 def check_order(graph: StageGraph) -> Iterator[DockerfileProblem]:
-    """Yield a problem for each COPY of the whole context that comes too early."""
+    """Yield a problem for each COPY of the whole context before such a step."""
     ran: list[set[str]] = []
     for stage in graph.stages:
         ran.append(set(ran[stage.parent]) if stage.parent is not None else set())
-        yield from _of_stage(graph, stage, ran[-1])
+        yield from _check_stage(graph, stage, ran[-1])
 
 
-def _of_stage(graph: StageGraph, stage: Stage, ran: set[str]) -> Iterator[DockerfileProblem]:
+def _check_stage(graph: StageGraph, stage: Stage, ran: set[str]) -> Iterator[DockerfileProblem]:
     escape = graph.dockerfile.escape
     copied: BuildStep | None = None
     late: list[tuple[int, _Install, str]] = []
@@ -102,7 +103,7 @@ def _problem(line: int, late: Sequence[tuple[int, _Install, str]]) -> Dockerfile
     alone = [at for at, install, _ in late if not install.needs]
     if alone:
         first.append(
-            f"move line {', '.join(str(at) for at in dict.fromkeys(alone))} above the COPY: it needs none of it"
+            f"move line {', '.join(str(at) for at in dict.fromkeys(alone))} above the COPY: it needs no file of it"
         )
     advice = "; ".join(first)
     severity = Severity.LOW if all(install.manager in _BUILDS for _, install, _ in late) else Severity.MEDIUM

@@ -1,4 +1,4 @@
-"""All rules over one Dockerfile."""
+"""Run all rules on one Dockerfile."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from auditor.dockerfile.cache_order import check_order
 from auditor.dockerfile.copied_files import CopyRules
 from auditor.dockerfile.discarded_stages import adjust_for_stage
 from auditor.dockerfile.instruction_secrets import TextRules
-from auditor.dockerfile.instructions import Dockerfile, DockerfileProblem, DockerfileRule
+from auditor.dockerfile.instructions import Dockerfile
 from auditor.dockerfile.parser import read_dockerfile
+from auditor.dockerfile.problems import DockerfileProblem, DockerfileRule
 from auditor.dockerfile.removals import RemovalRules
 from auditor.dockerfile.stages import build_stage_graph
 from auditor.scan import Scanner
@@ -20,7 +21,7 @@ _LEAKS = (DockerfileRule.SECRET_IN_RUN, DockerfileRule.CREDENTIALS_IN_URL, Docke
 
 
 def check_file(path: Path, scanner: Scanner, context: Path | None = None) -> tuple[DockerfileProblem, ...]:
-    """Return the problems of a Dockerfile, by line. `context` is by default its folder. Raises AuditError."""
+    """Return the problems of a Dockerfile by line. Its folder is the default `context`. Raises AuditError."""
     parsed = read_dockerfile(path)
     return check(parsed, scanner, open_context(path, context))
 
@@ -41,8 +42,8 @@ def check(dockerfile: Dockerfile, scanner: Scanner, context: BuildContext) -> tu
     )
 
 
-def chosen(
+def select_problems(
     problems: Iterable[DockerfileProblem], only: Collection[str], without: Collection[str]
 ) -> tuple[DockerfileProblem, ...]:
-    """Keep the problems of the rules named, or of all, less those left out."""
+    """Return the problems of the rules in `only` (empty: all rules) that are not in `without`."""
     return tuple(p for p in problems if (not only or p.rule in only) and p.rule not in without)

@@ -1,4 +1,4 @@
-"""What the commands of a RUN leave behind and take away, path by path."""
+"""Files that the commands of a RUN add and remove."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _INSTALL = re.compile(
     r"^npm (?:ci|i|install|clean-install)(?: --?\S+)*$|^(?:yarn|pnpm|bun)(?: (?:i|install))?(?: --?\S+)*$"
 )
 MAX_PATHS = 500
-"""Paths of one command, and of one RUN, that are followed."""
+"""Maximum number of paths of one command, and of one RUN."""
 _URL = re.compile(r"(?i)^(?:https?|ftp|git|ssh)://|^git@")
 
 
 def added(command: Command) -> Iterator[tuple[str, str]]:
-    """Yield the absolute path of each file or folder that a command makes, and how."""
+    """Yield the absolute path of each file or folder that a command creates, and the kind of creation."""
     for path in command.written:
         yield path, "written"
     yield from _fetched(command)
@@ -68,7 +68,7 @@ def _made(command: Command) -> Iterator[tuple[str, str]]:
 
 
 def removed(command: Command) -> Iterator[tuple[str, str]]:
-    """Yield each absolute path, or glob, that a command removes, and how."""
+    """Yield each absolute path or glob that a command removes, and the kind of removal."""
     paths = command.plain()
     match command.name:
         case "rm" | "unlink" | "rmdir":
@@ -84,12 +84,12 @@ def removed(command: Command) -> Iterator[tuple[str, str]]:
 
 
 def command_effects(step: BuildStep, escape: str) -> tuple[dict[str, str], dict[str, str], list[Command]]:
-    """Return what a RUN adds and keeps, what it removes that it did not add itself, and its commands.
+    """Return the files that a RUN adds and keeps, the files of earlier steps that it removes, and its commands.
 
-    Where a mount lies nothing reaches the layer.
+    Paths in a mount are left out: they do not reach the layer.
     """
     made: dict[str, str] = {}
-    gone: dict[str, str] = {}
+    removed_paths: dict[str, str] = {}
     found = commands(step, escape)
     for command in found:
         for path, how in islice(removed(command), MAX_PATHS):
@@ -97,8 +97,8 @@ def command_effects(step: BuildStep, escape: str) -> tuple[dict[str, str], dict[
             for one in own:
                 del made[one]
             if not own:
-                gone[path] = how
-        gone = dict(islice(gone.items(), MAX_PATHS))
+                removed_paths[path] = how
+        removed_paths = dict(islice(removed_paths.items(), MAX_PATHS))
         made |= dict(islice(added(command), max(0, MAX_PATHS - len(made))))
     hidden = [
         absolute_path(target, step.folder)
@@ -109,15 +109,15 @@ def command_effects(step: BuildStep, escape: str) -> tuple[dict[str, str], dict[
     def kept(paths: dict[str, str]) -> dict[str, str]:
         return {path: how for path, how in paths.items() if not any(covers(mount, path) for mount in hidden)}
 
-    return kept(made), kept(gone), found
+    return kept(made), kept(removed_paths), found
 
 
 def covers(removal: str, path: str) -> bool:
-    """Whether removing a path, or what a glob matches, removes another path."""
-    given, parts = removal.split("/"), path.split("/")
-    if len(parts) < len(given):
+    """Return whether removing a path or glob removes another path."""
+    patterns, parts = removal.split("/"), path.split("/")
+    if len(parts) < len(patterns):
         return False
-    return all(fnmatch.fnmatchcase(part, pattern) for part, pattern in zip(parts, given, strict=False))
+    return all(fnmatch.fnmatchcase(part, pattern) for part, pattern in zip(parts, patterns, strict=False))
 
 
 def _downloads(command: Command, named: str | None, by_url: bool) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Files that carry secrets into the image: named by COPY or ADD, in a folder, or with the whole context."""
+"""Rules for COPY and ADD: secret files copied by name, within a folder, or with the whole context."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from auditor.core.finding import Severity
 from auditor.detect.heuristics.file_class import FileClass, file_class
 from auditor.dockerfile.build_context import BuildContext, ContextFile
-from auditor.dockerfile.instructions import BuildStep, DockerfileProblem, DockerfileRule, Stage
+from auditor.dockerfile.instructions import BuildStep, Stage
+from auditor.dockerfile.problems import DockerfileProblem, DockerfileRule
 from auditor.dockerfile.secret_names import SecretFileName, classify_file_name, is_secret_name, value_strength
 from auditor.dockerfile.stages import StageGraph, copy_sources, copy_target
 from auditor.scan import Scanner
 
 _MAX_NAMED = 5
-_MAX_JUDGED = 500
+_MAX_CHECKED = 500
 _PRIVATE = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY|PuTTY-User-Key-File|^openssh-key-v1", re.M)
 _LOGIN = re.compile(
     r"(?im)(?:_authToken|_auth|_password)\s*=\s*[\"']?(?!\$)\S|npmAuth(?:Token|Ident):\s*[\"']?(?!\$)\S|"
@@ -24,7 +25,7 @@ _LOGIN = re.compile(
 )
 _ASSIGNED = re.compile(r"(?m)^\s*(?:export\s+)?([A-Za-z_][\w.-]*)\s*[:=]\s*[\"']?([^\s\"'#]+)")
 _ADVICE = (
-    "Mount it where it is needed: RUN --mount=type=secret,id=NAME,target=PATH, or at run time; "
+    "Mount it in the step that needs it (RUN --mount=type=secret,id=NAME,target=PATH) or at run time, "
     "and list it in .dockerignore."
 )
 _URL = re.compile(r"(?i)^(?:https?|git|ssh|ftp)://|^git@")
@@ -32,16 +33,16 @@ _URL = re.compile(r"(?i)^(?:https?|git|ssh|ftp)://|^git@")
 
 @dataclass(frozen=True, slots=True)
 class SecretBearingFile:
-    """A file of the context that carries a secret; `path` is relative, `why` says what it is."""
+    """File of the context with a secret. `path` is relative, `kind` describes the secret."""
 
     path: str
-    why: str
+    kind: str
     severity: Severity
 
 
 @dataclass(frozen=True, slots=True)
 class CopyRules:
-    """Judges the files that instructions copy from the context, by name and content."""
+    """Checks the files that instructions copy from the context, by name and content."""
 
     scanner: Scanner
     graph: StageGraph
@@ -59,25 +60,25 @@ class CopyRules:
         for source in copy_sources(step, escape):
             if _URL.match(source):
                 continue
-            entries = self.context.chosen(source, step.instruction.flag("exclude"))
+            entries = self.context.matching(source, step.instruction.flag("exclude"))
             if is_whole_context(source):
                 yield from self._context(stage, step, entries)
             else:
                 yield from self._named(stage, step, source, entries)
 
     def _context(self, stage: Stage, step: BuildStep, entries: Sequence[ContextFile]) -> Iterator[DockerfileProblem]:
-        carried = self._carried(entries)
+        secret_files = self._secret_files(entries)
         git = next((entry for entry in entries if entry.path == ".git"), None)
-        if not carried and git is None:
+        if not secret_files and git is None:
             return
-        what = [_listed(carried)] if carried else []
-        what += [".git with the whole history"] if git else []
-        worst = max((one.severity for one in carried), key=lambda severity: severity.rank, default=Severity.MEDIUM)
-        names = [one.path for one in carried] + ([".git"] if git else [])
+        contents = [_listed(secret_files)] if secret_files else []
+        contents += [".git with the whole history"] if git else []
+        worst = max((one.severity for one in secret_files), key=lambda severity: severity.rank, default=Severity.MEDIUM)
+        names = [one.path for one in secret_files] + ([".git"] if git else [])
         excluded = ", ".join(names[:_MAX_NAMED]) + (", …" if len(names) > _MAX_NAMED else "")
         yield self._problem(
             stage, step, DockerfileRule.COPY_CONTEXT, "", worst,
-            f"The whole context is copied, with {' and '.join(what)}",
+            f"The whole context is copied, with {' and '.join(contents)}",
             f"Exclude it in .dockerignore ({excluded}), or copy only what the image needs.",
         )  # fmt: skip
 
@@ -93,33 +94,33 @@ class CopyRules:
             and known
             and (known.certain or re.search(r"(?i)key|\.npmrc|\.pypirc|credential|secret|config|account", path))
         ):
-            message = f"{keyword} brings {source} into the image: by its name a {known.what}"
+            message = f"{keyword} copies {source} into the image: its name is that of a {known.kind}"
             yield self._problem(stage, step, DockerfileRule.SECRET_FILE_COPIED, source, Severity.HIGH, message, _ADVICE)
             return
-        carried = self._carried(entries)
-        if carried:
+        secret_files = self._secret_files(entries)
+        if secret_files:
             where = "" if alone else f" with {source}"
-            message = f"{keyword} brings {_listed(carried)} into the image{where}"
-            worst = max((one.severity for one in carried), key=lambda severity: severity.rank)
+            message = f"{keyword} copies {_listed(secret_files)} into the image{where}"
+            worst = max((one.severity for one in secret_files), key=lambda severity: severity.rank)
             yield self._problem(stage, step, DockerfileRule.SECRET_FILE_COPIED, source, worst, message, _ADVICE)
 
-    def _carried(self, entries: Sequence[ContextFile]) -> list[SecretBearingFile]:
-        """Return which of the files carry a secret, the worst first."""
+    def _secret_files(self, entries: Sequence[ContextFile]) -> list[SecretBearingFile]:
+        """Return the files with a secret, most severe first."""
         named = [
             (entry, classify_file_name(entry.path))
             for entry in entries
             if file_class(entry.path) < FileClass.THIRD_PARTY
         ]
-        judged = [self._judged(entry, known) for entry, known in named if known is not None and entry.size is not None][
-            :_MAX_JUDGED
+        judged = [self._judge(entry, known) for entry, known in named if known is not None and entry.size is not None][
+            :_MAX_CHECKED
         ]
         return sorted((one for one in judged if one), key=lambda one: (-one.severity.rank, one.path))
 
-    def _judged(self, entry: ContextFile, known: SecretFileName) -> SecretBearingFile | None:
+    def _judge(self, entry: ContextFile, known: SecretFileName) -> SecretBearingFile | None:
         content = self.context.read(entry.path)
         if not content:
             return (
-                SecretBearingFile(entry.path, known.what, Severity.HIGH) if content is None and known.certain else None
+                SecretBearingFile(entry.path, known.kind, Severity.HIGH) if content is None and known.certain else None
             )
         if _PRIVATE.search(content):
             return SecretBearingFile(entry.path, "private key", Severity.HIGH)
@@ -129,11 +130,11 @@ class CopyRules:
             return SecretBearingFile(entry.path, found[0].rule.name, max(worst, Severity.HIGH, key=lambda s: s.rank))
         text = content.decode("utf-8", "replace")
         if _LOGIN.search(text) or any(is_secret_name(n) and value_strength(n, v) for n, v in _ASSIGNED.findall(text)):
-            return SecretBearingFile(entry.path, known.what, Severity.HIGH)
-        if known.what == "key store":
-            return SecretBearingFile(entry.path, known.what, Severity.HIGH)
-        # The name says secret and the content none that is known: worth a word, not a failed build.
-        return SecretBearingFile(entry.path, known.what, Severity.LOW) if known.certain else None
+            return SecretBearingFile(entry.path, known.kind, Severity.HIGH)
+        if known.kind == "key store":
+            return SecretBearingFile(entry.path, known.kind, Severity.HIGH)
+        # Name of a secret file, but no known secret in it: low severity, so that the build does not fail.
+        return SecretBearingFile(entry.path, known.kind, Severity.LOW) if known.certain else None
 
     def _problem(
         self,
@@ -147,18 +148,20 @@ class CopyRules:
     ) -> DockerfileProblem:
         target = copy_target(step, self.graph.dockerfile.escape)
         path = posixpath.join(target, posixpath.basename(source)) if target.endswith("/") else target
-        use = None if self.graph.in_image(stage) else self.graph.carried(stage, path)
+        use = None if self.graph.in_image(stage) else self.graph.copy_into_image(stage, path)
         if use:
-            message += f", by way of stage {use.by}: line {use.step.instruction.line} copies {use.path} from this stage"
-        return DockerfileProblem(rule, step.instruction.line, severity, message, advice, carried=use is not None)
+            message += f", through stage {use.by}: line {use.step.instruction.line} copies {use.path} from this stage"
+        return DockerfileProblem(
+            rule, step.instruction.line, severity, message, advice, copied_to_image=use is not None
+        )
 
 
 def is_whole_context(source: str) -> bool:
-    """Whether a source of COPY is the whole context."""
+    """Return whether a source of COPY is the whole context."""
     return posixpath.normpath(source.lstrip("/") or ".") in (".", "*")
 
 
-def _listed(carried: Sequence[SecretBearingFile]) -> str:
-    shown = [f"{one.path} ({one.why})" for one in carried[:_MAX_NAMED]]
-    more = len(carried) - len(shown)
+def _listed(secret_files: Sequence[SecretBearingFile]) -> str:
+    shown = [f"{one.path} ({one.kind})" for one in secret_files[:_MAX_NAMED]]
+    more = len(secret_files) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")

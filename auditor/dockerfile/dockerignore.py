@@ -1,8 +1,7 @@
-"""`.dockerignore`: which files of a folder the builder never sees.
+"""Patterns of `.dockerignore`.
 
-Source: the Dockerfile reference, .dockerignore, and moby/patternmatcher; the tests hold this against an engine. Not the
-rules of a .gitignore: a pattern is anchored at the root of the context, and `!` brings a file back whose folder is
-excluded.
+Source: the Dockerfile reference and moby/patternmatcher; tests compare with an engine. The rules differ from those of
+.gitignore: patterns are anchored at the root of the context, and `!` includes a file even if its folder is excluded.
 """
 
 from __future__ import annotations
@@ -19,42 +18,42 @@ from auditor.dockerfile.input_file import read_small
 
 @dataclass(frozen=True, slots=True)
 class IgnorePatterns:
-    """Compiled patterns, each with whether it excludes. Of those that match a path or its parent the last decides."""
+    """Compiled patterns, each with True for exclusion. The last pattern that matches a path or its parent decides."""
 
     patterns: tuple[tuple[re.Pattern[str], bool], ...] = ()
 
     @property
     def has_exceptions(self) -> bool:
-        """Whether a pattern with `!` could bring back something in an excluded folder."""
+        """Whether a pattern with `!` may include files of an excluded folder."""
         return any(not excludes for _, excludes in self.patterns)
 
     def excludes(self, path: str) -> bool:
-        """Whether a path, relative and with slashes, is left out of the context."""
+        """Return whether a path (relative, with slashes) is excluded from the context."""
         parents = [path, *_parents(path)]
         matched = (excludes for regex, excludes in reversed(self.patterns) if any(map(regex.fullmatch, parents)))
         return next(matched, False)
 
 
 def find_dockerignore(dockerfile: Path, context: Path) -> Path | None:
-    """Return the file that holds: `NAME.dockerignore` beside the Dockerfile wins over the context's own."""
+    """Return the ignore file: `NAME.dockerignore` beside the Dockerfile wins over the one of the context."""
     candidates = (dockerfile.with_name(f"{dockerfile.name}.dockerignore"), context / ".dockerignore")
     return next((path for path in candidates if path.is_file()), None)
 
 
 def read_dockerignore(path: Path) -> IgnorePatterns:
-    """Read a file of patterns. Raises DockerfileError, which names the line."""
+    """Read an ignore file. Raises DockerfileError with the line number."""
     return compile_patterns(read_small(path).decode("utf-8-sig", "surrogateescape").splitlines(), str(path))
 
 
 def compile_patterns(lines: Iterable[str], name: str = ".dockerignore") -> IgnorePatterns:
-    """Compile patterns. Raises DockerfileError on one that Docker would refuse."""
+    """Compile patterns. Raises DockerfileError for a pattern that Docker rejects."""
     compiled = []
     for number, line in enumerate(lines, 1):
         text = "" if line.startswith("#") else line.strip()
         negated = text.startswith("!")
         text = text[1:].strip() if negated else text
         if negated and not text:
-            raise DockerfileError(f"{name}:{number}: nothing after !")
+            raise DockerfileError(f"{name}:{number}: pattern missing after !")
         if text:
             try:
                 cleaned = posixpath.normpath(text).lstrip("/")
@@ -71,7 +70,7 @@ def _parents(path: str) -> Iterable[str]:
 
 
 def _regex(pattern: str) -> str:
-    """Translate a pattern: `*` and `?` stop at a slash, `**` is any number of folders, none too."""
+    """Translate a pattern: `*` and `?` stop at a slash, `**` is zero or more folders."""
     if pattern == ".":
         return ""
     result, at = "", 0

@@ -1,4 +1,4 @@
-"""Findings of an image, each with the line of the Dockerfile that brought it in."""
+"""Line of the Dockerfile for each finding of an image."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ _HISTORY = re.compile(r"history\[(\d+)\]")
 
 
 def with_dockerfile_lines(audit: Audit, dockerfile: Dockerfile) -> Audit | None:
-    """Return an audit whose findings have their source; None where the image does not come from this Dockerfile."""
+    """Return the audit with `source` set in its findings, or None if the image has another Dockerfile."""
     lines = instruction_lines(dockerfile, audit.image.config.history)
     if not any(lines):
         return None
     name = _relative(dockerfile.name)
-    return replace(audit, findings=tuple(_sourced(audit, finding, lines, name) for finding in audit.findings))
+    return replace(audit, findings=tuple(_with_line(audit, finding, lines, name) for finding in audit.findings))
 
 
 def _relative(name: str) -> str:
-    """Return a path as code scanning wants it: from the working directory where it lies below that, with slashes."""
+    """Return a path for code scanning: relative to the working directory if it is below it, with slashes."""
     path = Path(name)
-    inside = path.is_absolute() and path.is_relative_to(Path.cwd())
-    return (path.relative_to(Path.cwd()) if inside else path).as_posix()
+    below = path.is_absolute() and path.is_relative_to(Path.cwd())
+    return (path.relative_to(Path.cwd()) if below else path).as_posix()
 
 
-def _sourced(audit: Audit, finding: Finding, lines: Sequence[int | None], name: str) -> Finding:
+def _with_line(audit: Audit, finding: Finding, lines: Sequence[int | None], name: str) -> Finding:
     step = _step(audit, finding)
     line = lines[step] if step is not None and step < len(lines) else None
     return replace(finding, source=SourceLine(name, line)) if line is not None else finding
 
 
 def _step(audit: Audit, finding: Finding) -> int | None:
-    """Return the step that brought a finding in: the one its place names, that of its layer, or that of its text."""
+    """Return the build step of a finding: by its location, by its layer, or by the text of the step."""
     named = _HISTORY.match(finding.where or "")
     if named:
         return int(named[1])
     if finding.added_in is not None:
         return step_of_layer(audit.step_layers, finding.added_in)
-    said = [at for at, step in enumerate(audit.history) if finding.added_by and step.created_by == finding.added_by]
-    return said[-1] if said else None
+    steps = [at for at, step in enumerate(audit.history) if finding.added_by and step.created_by == finding.added_by]
+    return steps[-1] if steps else None

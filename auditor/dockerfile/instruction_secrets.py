@@ -1,4 +1,4 @@
-"""Secrets in the text of instructions: settings, build arguments, commands, URLs, here-documents."""
+"""Rules for secrets in the text of instructions: settings, build arguments, commands, URLs, here-documents."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ from dataclasses import dataclass
 
 from auditor.core.finding import Severity
 from auditor.detect.confirm import Match
-from auditor.dockerfile.instructions import BuildStep, DockerfileProblem, DockerfileRule
+from auditor.dockerfile.instructions import BuildStep
+from auditor.dockerfile.problems import DockerfileProblem, DockerfileRule
 from auditor.dockerfile.secret_names import ValueStrength, is_literal, is_secret_name, value_strength
 from auditor.dockerfile.shell_commands import Command, commands
 from auditor.dockerfile.shell_words import expand, parse_arguments, parse_assignments, references
 from auditor.dockerfile.stages import StageGraph, absolute_path, copy_target, copy_words
 from auditor.scan import Scanner
 
-_MOUNT = (
-    "Give it to the one step that needs it: RUN --mount=type=secret,id=NAME, with `docker build --secret id=NAME,…`."
-)
+_MOUNT = "Mount it in the step that needs it: RUN --mount=type=secret,id=NAME, with `docker build --secret id=NAME,…`."
 _AT_RUN_TIME = (
-    "Set it when the container starts (docker run --env-file, the orchestrator's secrets), or give it to one step with "
-    "RUN --mount=type=secret."
+    "Set it when the container starts (docker run --env-file, the orchestrator's secrets), or mount it in one step "
+    "with RUN --mount=type=secret."
 )
 _URL_ADVICE = (
-    "Leave the credentials out of the URL: RUN --mount=type=secret with a netrc or credential helper, or RUN "
+    "Remove the credentials from the URL: use RUN --mount=type=secret with a netrc or credential helper, or RUN "
     "--mount=type=ssh for git."
 )
 _URL = re.compile(
@@ -43,7 +42,7 @@ _PIPED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class TextRules:
-    """Finds secrets in what instructions say, with the detection rules of a scanner and by the names of variables."""
+    """Finds secrets in instructions with the detection rules of a scanner and by names of variables."""
 
     scanner: Scanner
     graph: StageGraph
@@ -102,7 +101,9 @@ class TextRules:
             )
             yield from found
             if not found and is_secret_name(name):
-                taken = f"ARG {name} takes a secret: build arguments stand in the image's history and in provenance"
+                taken = (
+                    f"ARG {name} takes a secret: build arguments are visible in the image's history and in provenance"
+                )
                 said = _literal_setting("ARG", name, value or "") or (Severity.HIGH, taken)
                 yield DockerfileProblem(DockerfileRule.SECRET_IN_ARG, one.line, *said, _MOUNT)
 
@@ -140,7 +141,7 @@ class TextRules:
     def _found(
         self, step: BuildStep, rule: DockerfileRule, text: str, what: str, advice: str
     ) -> Iterator[DockerfileProblem]:
-        """Yield what the detection rules find in a text; credentials in a URL are `_urls`'s."""
+        """Yield the matches of detection rules in a text, without credentials in URLs, which `_urls` reports."""
         items = [item for item in self.scanner.scan_text(text) if not _in_url(text, item)]
         yield from _problems(items, step, rule, what, advice)
 
@@ -150,8 +151,8 @@ class TextRules:
             text = " ".join(copy_words(step, self.graph.dockerfile.escape))
         else:
             text = " ".join(one.words) if one.words is not None else one.text
-        for said in (text, *(heredoc.content for heredoc in one.heredocs)):
-            for match in _URL.finditer(said):
+        for searched in (text, *(heredoc.content for heredoc in one.heredocs)):
+            for match in _URL.finditer(searched):
                 problem = _url_problem(match, step)
                 if problem:
                     yield problem
@@ -163,7 +164,7 @@ def _literal_setting(keyword: str, name: str, value: str) -> tuple[Severity, str
         case ValueStrength.SECRET:
             return Severity.HIGH, f"{keyword} {name} sets a literal secret"
         case ValueStrength.WEAK:
-            return Severity.MEDIUM, f"{keyword} {name} sets a literal secret that anybody could guess"
+            return Severity.MEDIUM, f"{keyword} {name} sets a literal secret that is easy to guess"
     return None
 
 
@@ -197,28 +198,30 @@ def _url_problem(match: re.Match[str], step: BuildStep) -> DockerfileProblem | N
     address = f"{match['scheme']}://****@{host}"
     passed = sorted(references(match[0]) & step.arguments)
     if passed:
-        message = f"The build argument {passed[0]} is put into the URL {address}, which stands in the history"
+        message = (
+            f"The build argument {passed[0]} is part of the URL {address}, which is visible in the image's history"
+        )
         return DockerfileProblem(
             DockerfileRule.CREDENTIALS_IN_URL, step.instruction.line, Severity.HIGH, message, _URL_ADVICE
         )
     if "$" in secret or (password is None and not _token_user(user, match["scheme"])):
         return None
-    worth = value_strength("password", secret)
-    if worth is ValueStrength.NONE:
+    strength = value_strength("password", secret)
+    if strength is ValueStrength.NONE:
         return None
-    severity = Severity.HIGH if worth is ValueStrength.SECRET else Severity.MEDIUM
-    guessed = "" if worth is ValueStrength.SECRET else ", which anybody could guess"
-    message = f"Credentials in the URL {address}{guessed}"
+    severity = Severity.HIGH if strength is ValueStrength.SECRET else Severity.MEDIUM
+    guessable = "" if strength is ValueStrength.SECRET else ", easy to guess"
+    message = f"Credentials in the URL {address}{guessable}"
     return DockerfileProblem(DockerfileRule.CREDENTIALS_IN_URL, step.instruction.line, severity, message, _URL_ADVICE)
 
 
 def _token_user(user: str, scheme: str) -> bool:
-    """A user without a password is a token where the scheme is a web one and it is long: `https://TOKEN@host`."""
+    """Return whether a user without password is a token: a long one of an HTTP URL, `https://TOKEN@host`."""
     return scheme.lower().endswith(("http", "https")) and len(user) >= 16
 
 
 def _literal(text: str) -> str | None:
-    """Return the option or variable that a command line gives a literal secret to."""
+    """Return the option or variable of a command line that has a literal secret."""
     for pattern in (_SET, _LONG):
         for match in pattern.finditer(text):
             name = match["name"].replace("-", "_")
@@ -237,7 +240,7 @@ def _in_commands(step: BuildStep, graph: StageGraph) -> str | None:
 
 
 def _login(command: Command) -> str | None:
-    """Return where a program is given a password in its own way."""
+    """Return a description of a literal password in an option of a known program."""
     value = None
     match command.name:
         case "curl" | "wget" | "http":

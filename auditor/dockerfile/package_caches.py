@@ -1,4 +1,4 @@
-"""Caches of package managers and build tools that one step leaves and a later one clears."""
+"""Caches of package managers and build tools that one step fills and a later one clears."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from dataclasses import dataclass
 
 from auditor.core.finding import Severity
 from auditor.dockerfile.command_effects import covers
-from auditor.dockerfile.instructions import BuildStep, DockerfileProblem, DockerfileRule
+from auditor.dockerfile.instructions import BuildStep
+from auditor.dockerfile.problems import DockerfileProblem, DockerfileRule
 from auditor.dockerfile.shell_commands import Command
 from auditor.dockerfile.stages import absolute_path, mounts
 
 
 @dataclass(frozen=True, slots=True)
 class _Tool:
-    """A program that fills `paths` by commands that match `fills`, and empties them by those that match `clears`."""
+    """Program whose commands fill `paths` (pattern `fills`) or empty them (pattern `clears`)."""
 
-    what: str
+    cache: str
     fills: re.Pattern[str]
     clears: re.Pattern[str]
     paths: tuple[str, ...]
@@ -25,7 +26,7 @@ class _Tool:
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """What a step left in its layer: a tool's cache, or a package that it installed."""
+    """Cache of a tool, or installed package, that a step leaves in its layer."""
 
     line: int
     tool: _Tool | None = None
@@ -35,8 +36,8 @@ class Leftover:
 
 _NOTHING = r"(?!)"
 _TOOLS = tuple(
-    _Tool(what, re.compile(fills), re.compile(clears), paths)
-    for what, fills, clears, paths in (
+    _Tool(cache, re.compile(fills), re.compile(clears), paths)
+    for cache, fills, clears, paths in (
         ("package lists of apt", r"^(?:apt|apt-get|aptitude) .*\bupdate\b", _NOTHING, ("/var/lib/apt/lists",)),
         ("package files of apt", r"^(?:apt|apt-get|aptitude) .*\binstall\b", r"^apt(?:-get)? .*\b(?:auto)?clean\b",
          ("/var/cache/apt/archives",)),
@@ -69,11 +70,11 @@ _INSTALLS = re.compile(_MANAGER + r"(?:install|add|in)\b")
 _REMOVES = re.compile(_MANAGER + r"(?:purge|remove|autoremove|del|erase|rm|uninstall)\b")
 _SAME = {"apt": "apt-get", "aptitude": "apt-get", "microdnf": "dnf", "yum": "dnf", "pip3": "pip"}
 _ADVICE = "Clear it in the RUN that fills it, or keep it out of the layer with RUN --mount=type=cache,target={path}."
-_TOOLCHAIN = "Install, use and remove it in one RUN, or build in another stage and COPY --from what comes of it."
+_TOOLCHAIN = "Install, use and remove it in one RUN, or build in another stage and COPY --from its result."
 
 
-def leftovers(step: BuildStep, found: Sequence[Command], gone: Mapping[str, str]) -> Iterator[Leftover]:
-    """Yield what the commands of a step leave behind; what lies in a mount or is cleared at once is not left."""
+def find_leftovers(step: BuildStep, found: Sequence[Command], removed: Mapping[str, str]) -> Iterator[Leftover]:
+    """Yield the leftovers of a step, except caches in a mount and caches that the step clears itself."""
     line = step.instruction.line
     texts = [_text(command) for command in found]
     hidden = [
@@ -84,7 +85,7 @@ def leftovers(step: BuildStep, found: Sequence[Command], gone: Mapping[str, str]
     for tool in _TOOLS:
         filled = any(tool.fills.search(text) for text in texts)
         mounted = any(covers(mount, path) or covers(path, mount) for mount in hidden for path in tool.paths)
-        if filled and not mounted and not _clears(tool, texts, gone):
+        if filled and not mounted and not _clears(tool, texts, removed):
             yield Leftover(line, tool)
     deleted = {(manager, package) for command in found for manager, package in _packages(command, _REMOVES)}
     for command in found:
@@ -94,20 +95,20 @@ def leftovers(step: BuildStep, found: Sequence[Command], gone: Mapping[str, str]
 
 
 def cleared_later(
-    step: BuildStep, found: Sequence[Command], gone: Mapping[str, str], left: Sequence[Leftover]
+    step: BuildStep, found: Sequence[Command], removed: Mapping[str, str], leftovers: Sequence[Leftover]
 ) -> Iterator[DockerfileProblem]:
-    """Yield a problem for each thing that earlier steps left and this one clears without having filled it anew."""
+    """Yield a problem for each leftover of earlier steps that this step clears and does not fill again."""
     line = step.instruction.line
     texts = [_text(command) for command in found]
-    for item in {item.tool.what: item for item in left if item.tool}.values():
+    for item in {item.tool.cache: item for item in leftovers if item.tool}.values():
         tool = item.tool
-        if tool and _clears(tool, texts, gone) and not any(tool.fills.search(text) for text in texts):
-            fact = f"This clears the {tool.what} that line {item.line} filled: it stays in that layer"
+        if tool and _clears(tool, texts, removed) and not any(tool.fills.search(text) for text in texts):
+            fact = f"This clears the {tool.cache} that line {item.line} filled: it stays in that layer"
             advice = _ADVICE.format(path=tool.paths[0])
             yield DockerfileProblem(DockerfileRule.LARGE_THEN_DELETED, line, Severity.MEDIUM, fact, advice)
     deleted = {pair for command in found for pair in _packages(command, _REMOVES)}
     again = {pair for command in found for pair in _packages(command, _INSTALLS)}
-    hits = [item for item in left if not item.tool and (item.manager, item.package) in deleted - again]
+    hits = [item for item in leftovers if not item.tool and (item.manager, item.package) in deleted - again]
     if hits:
         names = ", ".join(dict.fromkeys(item.package for item in hits))
         fact = f"This removes {names}, which line {hits[0].line} installed: it stays in that layer"
@@ -118,9 +119,9 @@ def _text(command: Command) -> str:
     return " ".join((command.name, *command.words[1:]))
 
 
-def _clears(tool: _Tool, texts: Sequence[str], gone: Mapping[str, str]) -> bool:
-    by_hand = any(covers(path, own) or covers(own, path) for path in gone for own in tool.paths)
-    return by_hand or any(tool.clears.search(text) for text in texts)
+def _clears(tool: _Tool, texts: Sequence[str], removed: Mapping[str, str]) -> bool:
+    removed_by_path = any(covers(path, own) or covers(own, path) for path in removed for own in tool.paths)
+    return removed_by_path or any(tool.clears.search(text) for text in texts)
 
 
 def _packages(command: Command, kind: re.Pattern[str]) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,6 @@
-"""Text to instructions, as BuildKit's own parser reads it.
+"""Dockerfile parser, compatible with BuildKit's.
 
-Source: the Dockerfile reference, and the behaviour of frontend/dockerfile/parser in moby/buildkit, which the tests hold
-this one against.
+Source: the Dockerfile reference, and frontend/dockerfile/parser in moby/buildkit, with which the tests compare it.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from auditor.core.errors import DockerfileError
+from auditor.core.text import nearest
 from auditor.dockerfile.input_file import read_small
 from auditor.dockerfile.instructions import Dockerfile, Heredoc, Instruction
 from auditor.dockerfile.shell_words import quotes_closed, split_words, unquote
@@ -31,7 +31,7 @@ _HEREDOC = re.compile(r"\d*<<(-?)([^<]+)$")
 
 
 def read_dockerfile(path: Path) -> Dockerfile:
-    """Parse a file. Raises DockerfileError, which names the file and the line."""
+    """Parse a file. Raises DockerfileError with file name and line."""
     data = read_small(path)
     try:
         text = data.decode("utf-8-sig")
@@ -43,21 +43,21 @@ def read_dockerfile(path: Path) -> Dockerfile:
 
 
 def parse(text: str, name: str = "Dockerfile") -> Dockerfile:
-    """Parse a Dockerfile's text. Raises DockerfileError."""
+    """Parse the text of a Dockerfile. Raises DockerfileError."""
     lines = text.split("\n")
     lines = [line.removesuffix("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
     escape = _escape(lines, name)
     instructions = tuple(_Reader(lines, escape, name))
     first = next((one for one in instructions if one.keyword != "ARG"), None)
     if first is None:
-        raise DockerfileError(f"{name}: no FROM; a Dockerfile begins with one")
+        raise DockerfileError(f"{name}: no FROM instruction. Is it a Dockerfile?")
     if first.keyword != "FROM":
-        raise DockerfileError(f"{name}:{first.line}: {first.keyword} before the first FROM; only ARG may stand there")
+        raise DockerfileError(f"{name}:{first.line}: {first.keyword} before the first FROM; only ARG is allowed there")
     return Dockerfile(name, instructions, escape)
 
 
 def _escape(lines: list[str], name: str) -> str:
-    """Return the escape character: directives stand at the top, before any other comment, blank line or instruction."""
+    """Return the escape character. Directives are the first lines, before comments, blank lines and instructions."""
     seen: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         match = _DIRECTIVE.match(line.lstrip(" \t"))
@@ -65,16 +65,16 @@ def _escape(lines: list[str], name: str) -> str:
         if match is None or key not in _DIRECTIVES:
             break
         if key in seen:
-            raise DockerfileError(f"{name}:{number}: the directive {key} stands there twice")
+            raise DockerfileError(f"{name}:{number}: duplicate directive {key}")
         seen[key] = match[2]
     escape = seen.get("escape", "\\")
     if escape not in ("\\", "`"):
-        raise DockerfileError(f"{name}: escape is {escape!r}; want \\ or `")
+        raise DockerfileError(f"{name}: escape is {escape!r}; use \\ or `")
     return escape
 
 
 class _Reader:
-    """Yields the instructions of a file."""
+    """Iterator over the instructions of a file."""
 
     def __init__(self, lines: list[str], escape: str, name: str) -> None:
         self._lines, self._at = lines, 0
@@ -97,7 +97,7 @@ class _Reader:
         return DockerfileError(f"{self._name}:{line}: {what}")
 
     def _logical(self) -> str:
-        """Join a line with those that continue it; comments and blank lines in between are no part of it."""
+        """Join a line with its continuation lines, without comments and blank lines between them."""
         first = self._lines[self._at].lstrip()
         self._at += 1
         if first.startswith("#"):
@@ -120,12 +120,14 @@ class _Reader:
         keyword, _, rest = line.strip().replace("\t", " ", 1).partition(" ")
         keyword = keyword.upper()
         if keyword not in KEYWORDS:
-            # Where the file is none, the word may be anything, such as `TOKEN=` and a secret.
+            # In a file of another kind the word may contain a secret (`TOKEN=…`), so only letters are shown.
             shown = f" {keyword:.30}" if keyword.isalpha() else ""
-            raise self._error(start, f"unknown instruction{shown}{_nearest(keyword)}")
+            raise self._error(start, f"unknown instruction{shown}{nearest(keyword, KEYWORDS)}")
         if keyword == "ONBUILD":
             if onbuild or rest.split(None, 1)[:1] in ([], ["FROM"], ["MAINTAINER"]):
-                raise self._error(start, "ONBUILD wants another instruction after it, and not FROM or ONBUILD")
+                raise self._error(
+                    start, "ONBUILD needs an instruction after it, other than FROM, MAINTAINER and ONBUILD"
+                )
             return self._instruction(rest, start, onbuild=True)
         flags, text = self._flags(rest.strip()) if keyword in _FLAG_FORMS else ((), rest.strip())
         if not text and keyword != "CMD":
@@ -145,7 +147,7 @@ class _Reader:
         return tuple(flags), text
 
     def _heredocs(self, text: str, start: int) -> Iterator[Heredoc]:
-        # BuildKit reads these words with a backslash as escape, whatever the file's is, and none where a quote is open.
+        # BuildKit always uses the backslash as escape here, and finds no here-document if a quote is open.
         for word in split_words(text) if quotes_closed(text) else ():
             match = _HEREDOC.fullmatch(word)
             if match:
@@ -153,14 +155,14 @@ class _Reader:
                 yield Heredoc(name, self._until(name, match[1] == "-", start), name == match[2])
 
     def _until(self, name: str, chomp: bool, start: int) -> str:
-        """Return the lines up to the one that is the here-document's name; `chomp` lets tabs stand before that."""
+        """Return the lines before the delimiter of a here-document; `chomp` allows tabs before the delimiter."""
         first = self._at
         for at in range(first, len(self._lines)):
             line = self._lines[at]
             if (line.lstrip("\t") if chomp else line) == name:
                 self._at = at + 1
                 return "".join(f"{text}\n" for text in self._lines[first:at])
-        raise self._error(start, f"the here-document {name:.40} has no end: no line is just {name:.40}")
+        raise self._error(start, f"here-document {name:.40} without end: no line equals {name:.40}")
 
 
 def _json_form(text: str) -> tuple[str, ...] | None:
@@ -171,9 +173,3 @@ def _json_form(text: str) -> tuple[str, ...] | None:
     except (ValueError, RecursionError):
         return None
     return tuple(value) if all(isinstance(item, str) for item in value) else None
-
-
-def _nearest(word: str) -> str:
-    from auditor.core.text import nearest
-
-    return nearest(word, KEYWORDS)

@@ -1,31 +1,29 @@
-"""The problems of a Dockerfile, for a terminal and as JSON."""
+"""Problems of a Dockerfile as a table, JSON or SARIF."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.text import Text
 
 from auditor.core.finding import Severity
 from auditor.core.text import plural, printable
-from auditor.dockerfile.instructions import DockerfileProblem
-
-if TYPE_CHECKING:
-    from rich.text import Text
+from auditor.dockerfile import sarif
+from auditor.dockerfile.problems import DockerfileProblem
+from auditor.report.terminal import SEVERITY_STYLES, lines, printed, wrapped
 
 SCHEMA = "image-audit-dockerfile/1"
-FORMATS = ("table", "json", "sarif")
 
 
 def render(form: str, path: Path, problems: Sequence[DockerfileProblem], *, width: int, color: bool) -> str:
-    """Render a report in one of FORMATS."""
+    """Render a report in one of the FORMATS."""
     match form:
         case "json":
             return json.dumps(document(path, problems), indent=2) + "\n"
         case "sarif":
-            from auditor.dockerfile import sarif
-
             return sarif.render(path, problems)
         case _:
             return _table(path, problems, width, color)
@@ -50,17 +48,11 @@ def document(path: Path, problems: Sequence[DockerfileProblem]) -> dict[str, Any
 
 
 def _table(path: Path, problems: Sequence[DockerfileProblem], width: int, color: bool) -> str:
-    from auditor.report import terminal
-
     shown = [line for problem in problems for line in _problem(path, problem, width)]
-    return terminal.printed([terminal.lines([*shown, _summary(path, problems)])], width=width, color=color)
+    return printed([lines([*shown, _summary(path, problems)])], width=width, color=color)
 
 
 def _problem(path: Path, problem: DockerfileProblem, width: int) -> Iterator[Text]:
-    from rich.text import Text
-
-    from auditor.report.terminal import SEVERITY_STYLES, wrapped
-
     heading = Text().append(printable(f"{path}:{problem.line}"), "cyan")
     heading.append(f"  {problem.severity.upper()}", SEVERITY_STYLES[problem.severity])
     yield heading.append(f"  {problem.rule}", "bold")
@@ -70,8 +62,6 @@ def _problem(path: Path, problem: DockerfileProblem, width: int) -> Iterator[Tex
 
 
 def _summary(path: Path, problems: Sequence[DockerfileProblem]) -> Text:
-    from rich.text import Text
-
     if not problems:
         return Text(printable(f"No problems found in {path}."), style="green")
     counts = [(severity, sum(p.severity is severity for p in problems)) for severity in Severity]

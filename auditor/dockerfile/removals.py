@@ -1,4 +1,4 @@
-"""What one instruction adds and a later one removes: it stays in the layer of the first."""
+"""Rules for files that one instruction adds and a later one removes: they stay in the layer of the first."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from auditor.core.text import size as bytes_of
 from auditor.dockerfile.build_context import BuildContext
 from auditor.dockerfile.command_effects import command_effects, covers
 from auditor.dockerfile.copied_files import is_whole_context
-from auditor.dockerfile.instructions import BuildStep, DockerfileProblem, DockerfileRule
-from auditor.dockerfile.package_caches import Leftover, cleared_later, leftovers
+from auditor.dockerfile.instructions import BuildStep
+from auditor.dockerfile.package_caches import Leftover, cleared_later, find_leftovers
+from auditor.dockerfile.problems import DockerfileProblem, DockerfileRule
 from auditor.dockerfile.secret_names import classify_file_name
 from auditor.dockerfile.stages import StageGraph, absolute_path, copy_sources, copy_target
 
@@ -29,7 +30,7 @@ _HEAVY = ("cloned", "filled", "installed", "unpacked")
 
 @dataclass(frozen=True, slots=True)
 class _Added:
-    """What an instruction put at a path; of a copied folder `source` tells where its files stand in the context."""
+    """File or folder that an instruction added. `source` is the path of a copied folder in the context."""
 
     path: str
     line: int
@@ -40,14 +41,14 @@ class _Added:
 
 
 @dataclass(slots=True)
-class _State:
+class _StageState:
     added: list[_Added] = field(default_factory=list)
-    left: list[Leftover] = field(default_factory=list)
+    leftovers: list[Leftover] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class RemovalRules:
-    """Follows each stage from top to bottom. `leaking` are the lines at which a secret was found."""
+    """Compares additions and removals of each stage, top to bottom. `leaking` are the lines with a secret."""
 
     graph: StageGraph
     context: BuildContext
@@ -55,34 +56,35 @@ class RemovalRules:
 
     def check(self) -> Iterator[DockerfileProblem]:
         """Yield the problems of every stage."""
-        states: list[_State] = []
+        states: list[_StageState] = []
         for stage in self.graph.stages:
-            below = states[stage.parent] if stage.parent is not None else _State()
-            states.append(_State(list(below.added), list(below.left)))
+            below = states[stage.parent] if stage.parent is not None else _StageState()
+            states.append(_StageState(list(below.added), list(below.leftovers)))
             for step in stage.steps:
                 yield from self._step(step, states[-1])
 
-    def _step(self, step: BuildStep, state: _State) -> Iterator[DockerfileProblem]:
+    def _step(self, step: BuildStep, state: _StageState) -> Iterator[DockerfileProblem]:
         one = step.instruction
         if one.onbuild or len(state.added) > _MAX_TRACKED:
             return
         if one.keyword in ("COPY", "ADD"):
             state.added += self._copied(step)
         elif one.keyword == "RUN":
-            made, gone, found = command_effects(step, self.graph.dockerfile.escape)
-            yield from self._removed(one.line, gone, state)
-            yield from cleared_later(step, found, gone, state.left)
+            added, removed, found = command_effects(step, self.graph.dockerfile.escape)
+            yield from self._removed(one.line, removed, state)
+            yield from cleared_later(step, found, removed, state.leftovers)
             leaks = one.line in self.leaking
             state.added += [
-                _Added(path, one.line, how, (leaks and how == "written") or _secret(path)) for path, how in made.items()
+                _Added(path, one.line, how, (leaks and how == "written") or _secret(path))
+                for path, how in added.items()
             ]
-            state.left += islice(leftovers(step, found, gone), max(0, _MAX_TRACKED - len(state.left)))
+            state.leftovers += islice(find_leftovers(step, found, removed), max(0, _MAX_TRACKED - len(state.leftovers)))
 
     def _copied(self, step: BuildStep) -> Iterator[_Added]:
         one, escape = step.instruction, self.graph.dockerfile.escape
         target = copy_target(step, escape)
         for source in copy_sources(step, escape):
-            entries = [] if one.flag("from") else self.context.chosen(source)
+            entries = [] if one.flag("from") else self.context.matching(source)
             path = posixpath.normpath(source).lstrip("/")
             single = len(entries) == 1 and entries[0].path == path
             name = posixpath.basename(source.split("?")[0].rstrip("/"))
@@ -103,9 +105,9 @@ class RemovalRules:
                 one.line in self.leaking,
             )
 
-    def _removed(self, line: int, gone: Mapping[str, str], state: _State) -> Iterator[DockerfileProblem]:
+    def _removed(self, line: int, removed: Mapping[str, str], state: _StageState) -> Iterator[DockerfileProblem]:
         hits: dict[tuple[str, int, str, bool, bool], list[_Added]] = {}
-        for path, how in gone.items():
+        for path, how in removed.items():
             for item in filter(None, (self._hit(path, item) for item in state.added)):
                 hits.setdefault((how, item.line, item.how, item.secret, _is_large(item)), []).append(item)
             state.added = [item for item in state.added if not covers(path, item.path)]
@@ -113,13 +115,13 @@ class RemovalRules:
             yield _problem(line, how, items)
 
     def _hit(self, path: str, item: _Added) -> _Added | None:
-        """Return what removing a path takes of what was added: all of it, or a file of a copied folder."""
+        """Return the part of an addition that the removal of a path affects: all of it, one file, or None."""
         if covers(path, item.path):
             return item
         if item.source is None or not covers(item.path, path):
             return None
         inside = posixpath.join(item.source, path.removeprefix(item.path).lstrip("/"))
-        found = self.context.chosen(inside)
+        found = self.context.matching(inside)
         size = sum(entry.size or 0 for entry in found)
         secret = any(_secret(entry.path) for entry in found)
         return replace(item, path=path, secret=secret, size=size) if found else None
@@ -135,14 +137,14 @@ def _is_large(item: _Added) -> bool:
 
 
 def _problem(line: int, how: str, items: Sequence[_Added]) -> DockerfileProblem:
-    """Return the problem of things that one instruction added in one way, and `line` removes."""
+    """Return the problem of `line`, which removes the items that one instruction added in one way."""
     item, weight = items[0], sum(item.size for item in items)
     paths = ", ".join(dict.fromkeys(item.path for item in items))
     fact = f"This {how} {paths}, which line {item.line} {_PAST.get(item.how, item.how)}: it stays in that layer"
     if item.secret:
         advice = (
-            "Whoever has the image can dig it out: don't let it into a layer; mount it with RUN --mount=type=secret in "
-            "the one step that needs it."
+            "Anyone who can pull the image can recover it. Keep it out of all layers: mount it with RUN "
+            "--mount=type=secret in the step that needs it."
         )
         return DockerfileProblem(DockerfileRule.DELETED_LATER, line, Severity.HIGH, fact, advice)
     if _is_large(item):
@@ -152,9 +154,9 @@ def _problem(line: int, how: str, items: Sequence[_Added]) -> DockerfileProblem:
         )
         return DockerfileProblem(DockerfileRule.LARGE_THEN_DELETED, line, Severity.MEDIUM, fact, advice)
     if item.how == "copied":
-        advice = "Don't copy it: list it in .dockerignore, copy less, or take it with RUN --mount=type=bind."
+        advice = "Don't copy it: list it in .dockerignore, copy fewer files, or use RUN --mount=type=bind."
     else:
-        advice = "Make, use and remove it in one RUN, or do so in another stage."
+        advice = "Create, use and remove it in one RUN, or in another stage."
     return DockerfileProblem(
         DockerfileRule.DELETED_LATER, line, Severity.LOW if how == "moves" else Severity.MEDIUM, fact, advice
     )

@@ -1,4 +1,4 @@
-"""The problems of a Dockerfile as SARIF 2.1.0, as GitHub code scanning takes it."""
+"""Problems of a Dockerfile as SARIF 2.1.0 for GitHub code scanning."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import Any
 from auditor.core.finding import Severity
 from auditor.core.text import printable
 from auditor.core.version import __version__
-from auditor.dockerfile.instructions import DockerfileProblem, DockerfileRule
-from auditor.dockerfile.rules import TITLES
+from auditor.dockerfile.problems import TITLES, DockerfileProblem, DockerfileRule
 from auditor.report.sarif import LEVELS, MAX_RESULTS, SECURITY_SEVERITY, log, message, uri
 
 _LINE = re.compile(r"line \d+")
@@ -62,12 +61,12 @@ def _rule(rule: DockerfileRule, severity: Severity) -> dict[str, Any]:
 
 
 def _fingerprints(problems: Sequence[DockerfileProblem]) -> list[str]:
-    """Return what tells problems apart in every version of the file: no line counts, equal ones are numbered."""
+    """Return fingerprints that survive edits of the file: without line numbers; equal ones are numbered."""
     seen: Counter[str] = Counter()
     prints = []
     for problem in problems:
-        said = f"{problem.rule}\0{_LINE.sub('line', problem.message)}"
-        digest = hashlib.sha256(said.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        text = f"{problem.rule}\0{_LINE.sub('line', problem.message)}"
+        digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         seen[digest] += 1
         prints.append(f"{digest}:{seen[digest]}")
     return prints

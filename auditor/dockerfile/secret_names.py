@@ -1,4 +1,4 @@
-"""Names that say what they hold: variables for secrets, files for secrets."""
+"""Names of variables and files that usually hold secrets."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _PLACEHOLDER = re.compile(
     r"(?i)change|replace|your|dummy|placeholder|example|sample|redacted|fixme|todo|unset|not[_-]?set|fake|xxx|\*\*\*|\.\.\.|"
     r"^<.*>$|^\[.*\]$|^%.*%$"
 )
-# What `implausible` says of values that are secrets all the same where the name alone tells: strong ones of passwords,
-# that people think up, and weak ones, that anybody guesses.
+# Reasons of `implausible` that do not apply to variables named like a secret: _WORDS are reasons that passwords chosen
+# by people match, _WEAK are reasons for values that are easy to guess.
 _WORDS = ("a word", "identifier", "a sequence", "a word of a sentence")
 _WEAK = (*_WORDS, "too simple for a token", "placeholder", "a name for a password")
 
 
 class ValueStrength(IntEnum):
-    """What a variable that is named like a secret holds."""
+    """Strength of the value of a variable that is named like a secret."""
 
     NONE = 0
     WEAK = 1
@@ -42,12 +42,12 @@ class ValueStrength(IntEnum):
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a variable's name says that it holds a secret; not that of a file, an address or a switch."""
+    """Return whether a variable is named like a secret, and not like a file, an address or a switch."""
     return bool(_SECRET_NAME.search(name)) and not _NO_SECRET.search(name)
 
 
 def value_strength(name: str, value: str) -> ValueStrength:
-    """Judge the value of a variable named so: a reference, path, address or placeholder is no secret."""
+    """Rate the value of a variable named like a secret: references, paths, addresses and placeholders are none."""
     if _NO_VALUE.match(value) or value.startswith("/") or "$" in value or "`" in value or _PLACEHOLDER.search(value):
         return ValueStrength.NONE
     reason = implausible(value, f"{name}={value}", "")
@@ -63,9 +63,9 @@ def is_literal(name: str, value: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SecretFileName:
-    """What a file's name says of it. `certain`: such a file holds a secret, or it would have another name."""
+    """Kind of secret file by its name. `certain`: files of that name always hold a secret."""
 
-    what: str
+    kind: str
     certain: bool = True
 
 
@@ -102,7 +102,7 @@ _FILES = tuple(
 
 
 def classify_file_name(path: str) -> SecretFileName | None:
-    """Return what a file's name says of it, None where it says nothing of secrets. Samples and public keys are none."""
+    """Return the kind of secret file that a path names, or None. Samples and public keys are not secret files."""
     name = path.rstrip("/").rpartition("/")[2]
     if _SAMPLE.search(name):
         return None

@@ -1,4 +1,4 @@
-"""What a RUN runs: its simple commands, near enough for advice. No shell is imitated beyond words, lists and `cd`."""
+"""Simple commands of a RUN, as precise as advice needs: words, lists and `cd`, but no other shell syntax."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from auditor.dockerfile.shell_words import expand, split_words
 from auditor.dockerfile.stages import absolute_path
 
 MAX_SCRIPT = 1 << 16
-"""Characters of one RUN that are taken apart."""
+"""Characters of one RUN that are parsed."""
 _OPERATOR = re.compile(r"[();<>|&]+")
 _LEADING = {
     "!",
@@ -38,7 +38,7 @@ _SHELLS = ("sh", "bash", "ash", "dash", "zsh")
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One simple command. `written` are the files that its output goes to, `folder` is where it runs."""
+    """One simple command. `written` are the files of its output, `folder` is its working directory."""
 
     words: tuple[str, ...]
     written: tuple[str, ...]
@@ -46,11 +46,11 @@ class Command:
 
     @property
     def name(self) -> str:
-        """The program, without its folder."""
+        """File name of the program."""
         return PurePosixPath(self.words[0]).name if self.words else ""
 
     def plain(self) -> list[str]:
-        """Return the arguments that are no options."""
+        """Return the arguments without options."""
         return [word for word in self.words[1:] if not word.startswith("-") or word == "-"]
 
     def option(self, *names: str) -> str | None:
@@ -77,7 +77,7 @@ def commands(step: BuildStep, escape: str = "\\") -> list[Command]:
 
 
 def script(step: BuildStep, escape: str = "\\") -> str:
-    """Return the text that a RUN's shell reads: its here-document where that is all, else its command line."""
+    """Return the script of a RUN: its here-document if it has nothing else, otherwise its command line."""
     one = step.instruction
     if one.heredocs and all("<<" in word for word in split_words(one.text, escape)):
         return "".join(heredoc.content for heredoc in one.heredocs)
@@ -109,11 +109,11 @@ def _commands(text: str, step: BuildStep) -> Iterator[Command]:
 
 
 def _tokens(text: str) -> list[str]:
-    # A line's end ends a command unless it is escaped.
+    # A newline ends a command unless it is escaped.
     text = re.sub(r"\\\n", " ", text).replace("\n", " ; ")
     lexer = shlex.shlex(text, posix=True, punctuation_chars=True)
     lexer.whitespace_split, lexer.commenters = True, ""
     try:
         return list(lexer)
-    except ValueError:  # a quote that does not end
+    except ValueError:  # unbalanced quote
         return text.split()

@@ -1,4 +1,4 @@
-"""Words of an instruction: split, unquoted, variables expanded.
+"""Words of an instruction: splitting, quotes, variables.
 
 Source: the Dockerfile reference, "Environment replacement".
 """
@@ -12,7 +12,7 @@ _VARIABLE = re.compile(r"\$(?:(?P<bare>\w+)|\{(?P<name>\w+)(?::?(?P<sign>[-+?])(
 
 
 def split_words(text: str, escape: str = "\\") -> Iterator[str]:
-    """Yield the words of a text, as they are written: quotes and escapes hold a word together and stay in it."""
+    """Yield the words of a text, with their quotes and escapes."""
     word, quote, at = "", "", 0
     while at < len(text):
         char = text[at]
@@ -36,18 +36,18 @@ def split_words(text: str, escape: str = "\\") -> Iterator[str]:
 
 
 def quotes_closed(text: str) -> bool:
-    """Whether every quote in a text ends: what follows it is then a word of its own."""
+    """Return whether all quotes of a text are closed."""
     return list(split_words(f"{text}\n end"))[-1] == "end"
 
 
 def unquote(word: str, escape: str = "\\") -> str:
-    """Take the quotes and escapes off a word; an escaped dollar sign keeps its escape, for `expanded`."""
+    """Remove the quotes and escapes of a word. An escaped dollar sign keeps its escape for `expand`."""
     result, quote, at = "", "", 0
     while at < len(word):
         char = word[at]
         if char == escape and quote != "'":
             following = word[at + 1 : at + 2]
-            # Within double quotes only these can be escaped; before others the character stands for itself.
+            # Within double quotes only these characters can be escaped; otherwise the escape is literal.
             kept = following == "$" or (quote == '"' and following not in ('"', escape))
             result += char + following if kept else following
             at += 2
@@ -63,7 +63,7 @@ def unquote(word: str, escape: str = "\\") -> str:
 
 
 def expand(text: str, variables: Mapping[str, str | None]) -> str:
-    """Replace variables whose value is known, and `${x:-word}` of those that are not set; the others stay."""
+    """Replace variables with known values, and `${x:-word}` of unset ones. Others remain."""
 
     def value(match: re.Match[str]) -> str:
         if match.start() and text[match.start() - 1] in "\\`":
@@ -82,12 +82,12 @@ def expand(text: str, variables: Mapping[str, str | None]) -> str:
 
 
 def references(text: str) -> set[str]:
-    """Return the names of the variables that a text refers to."""
+    """Return the names of the variables in a text."""
     return {match["bare"] or match["name"] for match in _VARIABLE.finditer(text)}
 
 
 def parse_assignments(text: str, escape: str = "\\") -> list[tuple[str, str]]:
-    """Return the name and value of each setting of ENV, LABEL or ARG; the old form `ENV name value words` too."""
+    """Return the name and value of each setting of ENV, LABEL or ARG, also of the old form `ENV name value`."""
     words = list(split_words(text, escape))
     if not words:
         return []
@@ -98,6 +98,6 @@ def parse_assignments(text: str, escape: str = "\\") -> list[tuple[str, str]]:
 
 
 def parse_arguments(text: str, escape: str = "\\") -> list[tuple[str, str | None]]:
-    """Return the name of each ARG, and its default, None without one."""
+    """Return the name and the default (or None) of each ARG."""
     pairs = (word.partition("=") for word in split_words(text, escape))
     return [(unquote(name, escape), unquote(value, escape) if equals else None) for name, equals, value in pairs]

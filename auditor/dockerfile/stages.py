@@ -1,4 +1,4 @@
-"""Instructions to stages: which builds upon which, what the final image is made of, what each step sees."""
+"""Stages of a Dockerfile: their dependencies, the final image, and the environment of each step."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from types import MappingProxyType
 from auditor.dockerfile.instructions import BuildStep, Dockerfile, Instruction, Stage
 from auditor.dockerfile.shell_words import expand, parse_arguments, parse_assignments, split_words, unquote
 
-_MAX_CARRIED = 100
+_MAX_COPIES = 100
 _AS = re.compile(r"(?i)\s+as\s+(\S+)\s*$")
 
 
 @dataclass(frozen=True, slots=True)
 class StageUse:
-    """A step of another stage takes `path` out of a stage: COPY --from, or RUN --mount=from=."""
+    """Use of a stage by a step of another one: COPY --from or RUN --mount=from= of `path`."""
 
     stage: int
     by: Stage
@@ -28,7 +28,7 @@ class StageUse:
 
 @dataclass(frozen=True, slots=True)
 class StageGraph:
-    """The stages of a Dockerfile. The last is the image; `chain` has its index and those of the stages below it."""
+    """Stages of a Dockerfile. The last is the image; `chain` has the indexes of it and of the stages it is based on."""
 
     dockerfile: Dockerfile
     stages: tuple[Stage, ...]
@@ -36,33 +36,33 @@ class StageGraph:
     uses: tuple[StageUse, ...]
 
     def in_image(self, stage: Stage) -> bool:
-        """Whether every layer of a stage is in the final image."""
+        """Return whether the layers of a stage are in the final image."""
         return stage.index in self.chain
 
     def steps(self) -> Iterator[tuple[Stage, BuildStep]]:
-        """Yield every step with its stage, in the order of the file."""
+        """Yield each step with its stage, in the order of the file."""
         for stage in self.stages:
             for step in stage.steps:
                 yield stage, step
 
-    def carried(self, stage: Stage, path: str) -> StageUse | None:
-        """Return the COPY --from that takes a path of a discarded stage into the image, perhaps by way of others."""
-        waiting: list[tuple[int, str, StageUse | None]] = [(stage.index, path, None)]
+    def copy_into_image(self, stage: Stage, path: str) -> StageUse | None:
+        """Return the COPY --from with which a path of a discarded stage gets into the image, directly or not."""
+        pending: list[tuple[int, str, StageUse | None]] = [(stage.index, path, None)]
         seen = set[tuple[int, str]]()
-        while waiting and len(seen) < _MAX_CARRIED:
-            index, path, first = waiting.pop()
+        while pending and len(seen) < _MAX_COPIES:
+            index, path, first = pending.pop()
             for use in self.uses if (index, path) not in seen else ():
                 if use.stage == index and use.copied and _covers(use.path, path):
                     if self.in_image(use.by):
                         return first or use
                     target = copy_target(use.step, self.dockerfile.escape)
-                    waiting.append((use.by.index, copied_path(path, use.path, target), first or use))
+                    pending.append((use.by.index, copied_path(path, use.path, target), first or use))
             seen.add((index, path))
         return None
 
 
 def build_stage_graph(dockerfile: Dockerfile) -> StageGraph:
-    """Lay a Dockerfile out in stages."""
+    """Split a Dockerfile into stages."""
     stages: list[Stage] = []
     given: dict[str, str | None] = {}
     starts = [at for at, one in enumerate(dockerfile.instructions) if one.keyword == "FROM" and not one.onbuild]
@@ -87,7 +87,7 @@ def _stage(
 
 
 def _inherited(stages: Sequence[Stage], parent: int | None) -> tuple[dict[str, str | None], str]:
-    """Return the environment and the folder that a stage ends with: those go on, its arguments do not."""
+    """Return the final environment and working directory of a stage, without its build arguments."""
     while parent is not None and not stages[parent].steps:
         parent = stages[parent].parent
     if parent is None:
@@ -101,10 +101,10 @@ def _inherited(stages: Sequence[Stage], parent: int | None) -> tuple[dict[str, s
 
 @dataclass(slots=True)
 class _StageScope:
-    """What holds while a stage is read from top to bottom."""
+    """Environment of a stage while its instructions are read from top to bottom."""
 
     escape: str
-    given: Mapping[str, str | None]
+    global_arguments: Mapping[str, str | None]
     variables: dict[str, str | None]
     folder: str
     arguments: set[str] = field(default_factory=set)
@@ -126,9 +126,9 @@ class _StageScope:
             case "ARG":
                 own = _defaults(one, self.variables, self.escape)
                 self.arguments |= own.keys() - self.variables.keys()
-                # What ENV sets wins over an ARG of the same name.
+                # ENV overrides ARG of the same name.
                 self.variables |= {
-                    name: self.given.get(name) if value is None else value
+                    name: self.global_arguments.get(name) if value is None else value
                     for name, value in own.items()
                     if name in self.arguments
                 }
@@ -190,12 +190,12 @@ def copy_words(step: BuildStep, escape: str = "\\") -> list[str]:
 
 
 def copy_sources(step: BuildStep, escape: str = "\\") -> list[str]:
-    """Return the sources of COPY or ADD; here-documents are no such."""
+    """Return the sources of COPY or ADD, without here-documents."""
     return [word for word in copy_words(step, escape)[:-1] if not word.lstrip("0123456789").startswith("<<")]
 
 
 def copy_target(step: BuildStep, escape: str = "\\") -> str:
-    """Return where COPY or ADD puts things, as an absolute path; it ends with a slash where it is surely a folder."""
+    """Return the target of COPY or ADD as an absolute path, with a final slash if it is certainly a folder."""
     words = copy_words(step, escape)
     target = words[-1] if words else "."
     folder = target.endswith(("/", "/.")) or target in (".", "..") or len(words) > 2
@@ -204,14 +204,14 @@ def copy_target(step: BuildStep, escape: str = "\\") -> str:
 
 
 def absolute_path(path: str, folder: str) -> str:
-    """Return a path as seen from a working directory, without `.` and `..`."""
+    """Return the absolute, normalized path of a path in a working directory."""
     return "/" + posixpath.normpath(posixpath.join("/", folder, path)).lstrip("/")
 
 
 def copied_path(path: str, source: str, target: str) -> str:
-    """Return where a path ends up when `source`, which covers it, is copied to `target`."""
+    """Return the new path of a file when `source`, the file or a folder above it, is copied to `target`."""
     rest = path.removeprefix(source.rstrip("/")).lstrip("/")
-    if not rest:  # the file itself
+    if not rest:  # `source` is the file
         return target + posixpath.basename(path) if target.endswith("/") else target
     return posixpath.join(target, rest)
 

@@ -1,9 +1,8 @@
-"""An image's history laid beside a Dockerfile: which instruction made which step.
+"""Alignment of an image's history with a Dockerfile: the instruction of each build step.
 
-Builders write steps each in their own way: the classic one `/bin/sh -c #(nop) COPY file:0a… in /app` and `/bin/sh -c
-make`, BuildKit `COPY . /app # buildkit` and `RUN |1 V=2 /bin/sh -c make # buildkit`. So both sides are brought to
-words, and the longest common sequence is taken, in which a step that only resembles its instruction counts less than
-one that equals it.
+Builders write steps differently: the classic builder `/bin/sh -c #(nop) COPY file:0a… in /app` and `/bin/sh -c make`,
+BuildKit `COPY . /app # buildkit` and `RUN |1 V=2 /bin/sh -c make # buildkit`. Both texts are normalized to words, and
+the alignment is their longest common subsequence, in which a similar pair counts less than an equal one.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from auditor.core.image_config import HistoryStep as Made
+from auditor.core.image_config import HistoryStep
 from auditor.dockerfile.instructions import BuildStep, Dockerfile
 from auditor.dockerfile.parser import KEYWORDS
 from auditor.dockerfile.shell_commands import script
@@ -28,13 +27,13 @@ _NOP = re.compile(r"^(?:\|\d+ .*?)?(?:\S+(?: -\S+)* )?#\(nop\) +", re.S)
 _BUILD_ARGS = re.compile(r"^(?:RUN )?\|(\d+) ", re.S)
 _SHELL = re.compile(r"^(?:/\S*/)?(?:sh|ash|bash|dash|zsh|cmd|powershell|pwsh)(?:\.exe)?(?: [-/]\S+)+ ", re.S)
 _HASHED = re.compile(r"^(?:file|dir|multi|copy|archive):")
-_ALIKE = 0.5
-"""Share of words that two texts must have in common to be taken for one step."""
+_MIN_COMMON = 0.5
+"""Minimum share of common words of two texts of the same step."""
 
 
 @dataclass(frozen=True)
 class _StepText:
-    """What a step says, on either side: its keyword, and its words. `hashed` words name no file, only its digest."""
+    """Normalized step or instruction: keyword and words. `hashed`: the words contain a digest instead of file names."""
 
     keyword: str
     words: tuple[str, ...]
@@ -42,35 +41,35 @@ class _StepText:
 
     @cached_property
     def bag(self) -> frozenset[str]:
-        """The words, in no order."""
+        """Words without order."""
         return frozenset(self.words)
 
 
-def instruction_lines(dockerfile: Dockerfile, history: Sequence[Made]) -> tuple[int | None, ...]:
-    """Return for each step of a history the line of its instruction, None where no instruction fits.
+def instruction_lines(dockerfile: Dockerfile, history: Sequence[HistoryStep]) -> tuple[int | None, ...]:
+    """Return the line of the instruction of each history step, None for steps without one.
 
-    All None where less than half of the instructions that make layers are found: another Dockerfile's image.
+    All are None if fewer than half of the layer-making instructions have a step: the image has another Dockerfile.
     """
     graph = build_stage_graph(dockerfile)
-    instructions = [(step.instruction.line, _instruction(graph, step)) for step in _of_image(graph)]
-    steps = [_made(step.created_by or "") for step in history[-_MAX_STEPS:]]
-    pairs = _aligned(steps, [said for _, said in instructions])
-    makers = sum(said.keyword in _LAYERS for _, said in instructions)
-    fitting = sum(steps[at].keyword in _LAYERS for at in pairs)
-    if fitting * 2 < makers or not pairs:
+    instructions = [(step.instruction.line, _normalized_instruction(graph, step)) for step in _image_steps(graph)]
+    steps = [_normalized_step(step.created_by or "") for step in history[-_MAX_STEPS:]]
+    pairs = _aligned(steps, [text for _, text in instructions])
+    layer_makers = sum(text.keyword in _LAYERS for _, text in instructions)
+    matched = sum(steps[at].keyword in _LAYERS for at in pairs)
+    if matched * 2 < layer_makers or not pairs:
         return (None,) * len(history)
     offset = len(history) - len(steps)
     return tuple(instructions[pairs[at - offset]][0] if at - offset in pairs else None for at in range(len(history)))
 
 
-def _of_image(graph: StageGraph) -> list[BuildStep]:
-    """Return the steps of the final stage and of the stages that it builds upon, lowest first."""
+def _image_steps(graph: StageGraph) -> list[BuildStep]:
+    """Return the steps of the final stage and of the stages it is based on, lowest first."""
     stages = [stage for stage in graph.stages if graph.in_image(stage)]
     steps = [step for stage in stages for step in stage.steps if not step.instruction.onbuild]
     return steps[-_MAX_STEPS:]
 
 
-def _instruction(graph: StageGraph, step: BuildStep) -> _StepText:
+def _normalized_instruction(graph: StageGraph, step: BuildStep) -> _StepText:
     one, escape = step.instruction, graph.dockerfile.escape
     match one.keyword:
         case "RUN":
@@ -90,7 +89,7 @@ def _instruction(graph: StageGraph, step: BuildStep) -> _StepText:
             return _StepText(one.keyword, _words(_unbracketed(expand(text, step.variables))))
 
 
-def _made(created_by: str) -> _StepText:
+def _normalized_step(created_by: str) -> _StepText:
     text = " ".join(created_by.split()).removesuffix(" # buildkit")
     text, plain = _NOP.subn("", text, count=1)
     text = text.strip()
@@ -105,10 +104,10 @@ def _made(created_by: str) -> _StepText:
 
 
 def _command(text: str) -> str:
-    """Return a command without the build arguments and the shell that a builder puts before it."""
+    """Return a command without the build arguments and the shell that builders prepend."""
     given = _BUILD_ARGS.match(text)
     if given:
-        # So many arguments follow, perhaps with blanks in their values: the shell ends them.
+        # That number of arguments follows, whose values may contain blanks; they end at the shell.
         rest = text[given.end() :]
         shell = re.search(r"(?:^| )(?=/\S+/(?:sh|ash|bash|dash|zsh) -)", rest)
         text = rest[shell.end() :] if shell else " ".join(rest.split(" ")[int(given[1]) :])
@@ -121,7 +120,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _unbracketed(text: str) -> str:
-    """Turn the JSON form `["a","b"]` and Go's map `map[80/tcp:{}]` to words."""
+    """Convert the JSON form `["a","b"]` and Go's `map[80/tcp:{}]` to words."""
     if text.startswith("["):
         try:
             value = json.loads(text)
@@ -133,10 +132,10 @@ def _unbracketed(text: str) -> str:
 
 
 def _aligned(steps: Sequence[_StepText], instructions: Sequence[_StepText]) -> dict[int, int]:
-    """Return the pairs (step, instruction) of the best alignment, both in order; of equal ones the latest steps."""
+    """Return the pairs step: instruction of the best alignment; of equally good ones that of the latest steps."""
     rows, columns = len(steps), len(instructions)
     best = [[0.0] * (columns + 1) for _ in range(rows + 1)]
-    scores = [[_likeness(step, one) for one in instructions] for step in steps]
+    scores = [[_similarity(step, one) for one in instructions] for step in steps]
     for row in range(1, rows + 1):
         for column in range(1, columns + 1):
             score = scores[row - 1][column - 1]
@@ -156,8 +155,8 @@ def _aligned(steps: Sequence[_StepText], instructions: Sequence[_StepText]) -> d
     return pairs
 
 
-def _likeness(step: _StepText, one: _StepText) -> float:
-    """Return 0 for two different things, up to 2 for the same."""
+def _similarity(step: _StepText, one: _StepText) -> float:
+    """Return the similarity of a step and an instruction: 0 if different, 2 if equal."""
     if step.keyword != one.keyword:
         return 0.0
     if step.hashed:
@@ -171,11 +170,11 @@ def _likeness(step: _StepText, one: _StepText) -> float:
         return 1.0 if same else 0.0
     together = step.bag | one.bag
     shared = len(step.bag & one.bag) / len(together) if together else 0.0
-    return shared if shared >= _ALIKE else 0.0
+    return shared if shared >= _MIN_COMMON else 0.0
 
 
 def _same_target(made: str, written: str) -> bool:
-    """Compare two targets: the history's may be absolute where the Dockerfile's is relative."""
+    """Compare two targets of COPY: the history may have an absolute path for a relative one of the Dockerfile."""
     made, written = made.rstrip("/."), written.rstrip("/.").removeprefix("./")
     return (
         made == written

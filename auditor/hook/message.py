@@ -8,7 +8,7 @@ from pathlib import Path
 
 from auditor.core.finding import Finding
 from auditor.core.text import plural, printable
-from auditor.dockerfile.instructions import DockerfileProblem
+from auditor.dockerfile.problems import DockerfileProblem
 from auditor.images.targets import is_image_id, parse_target
 from auditor.images.transports import TRANSPORTS
 from auditor.pipeline import Audit

@@ -13,7 +13,7 @@ from auditor.core import cache_keys
 from auditor.core.errors import AuditError, EngineUnusable, NotFound, Unreachable
 from auditor.core.finding import Severity
 from auditor.core.limits import AUDITS
-from auditor.dockerfile.instructions import DockerfileProblem
+from auditor.dockerfile.problems import DockerfileProblem
 from auditor.findings.selection import fails, fits
 from auditor.images import daemon
 from auditor.images.engine import engine
@@ -122,11 +122,11 @@ def _expanded(names: Sequence[str], tags: Sequence[str], missing: list[str]) -> 
 def _dockerfiles(
     settings: Settings, scanner: Scanner, failed: list[str]
 ) -> Iterable[tuple[Path, tuple[DockerfileProblem, ...]]]:
-    from auditor.dockerfile.check import check_file, chosen
+    from auditor.dockerfile.check import check_file, select_problems
 
     for path in settings.dockerfiles:
         try:
-            problems = chosen(check_file(path, scanner), (), settings.exclude.rules)
+            problems = select_problems(check_file(path, scanner), (), settings.exclude.rules)
         except AuditError as exc:
             failed.append(str(exc))
             continue

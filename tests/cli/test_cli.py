@@ -90,7 +90,7 @@ def test_reports_are_written_by_their_ending_and_show_no_secret(cli: Cli, archiv
         assert "secret.txt" in text and SECRET not in text
     assert '"vulnerabilities"' in (cli.folder / names[-1]).read_text()
     unknown = cli("scan", archive, "-o", "a.doc")
-    assert unknown.status == 2 and "unknown ending" in unknown.err
+    assert unknown.status == 2 and "unknown file ending" in unknown.err
 
 
 def test_the_config_is_found_upward_and_an_option_wins(cli: Cli, archive: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from auditor.dockerfile.instructions import DockerfileRule
+from auditor.dockerfile.problems import DockerfileRule
 from tests.conftest import Cli
 from tests.dockerfile.conftest import PRIVATE_KEY, env_file, write
 from tests.images import token
@@ -129,7 +129,7 @@ def test_reports_are_written_by_their_ending(cli: Cli, bad: Path) -> None:
     assert json.loads((cli.folder / "a.json").read_text())["schema"] == "image-audit-dockerfile/1"
     assert json.loads((cli.folder / "a.sarif").read_text())["version"] == "2.1.0"
     assert "problems found" in (cli.folder / "a.txt").read_text()
-    assert "unknown ending" in cli("dockerfile", "Dockerfile", "-o", "a.html").err
+    assert "unknown file ending" in cli("dockerfile", "Dockerfile", "-o", "a.html").err
 
 
 def test_fail_on_sets_what_fails(cli: Cli) -> None:
@@ -175,11 +175,11 @@ def test_the_context_is_the_folder_named(cli: Cli) -> None:
     ("files", "arguments", "message"),
     [
         ({}, ["Dockerfile"], "Dockerfile: can't be read: No such file or directory"),
-        ({"Dockerfile": "FROM a\nRUN <<EOF\n"}, ["Dockerfile"], "Dockerfile:2: the here-document EOF has no end"),
+        ({"Dockerfile": "FROM a\nRUN <<EOF\n"}, ["Dockerfile"], "Dockerfile:2: here-document EOF without end"),
         ({"Dockerfile": "FROM a\nFRM b\n"}, ["Dockerfile"], "Dockerfile:2: unknown instruction FRM"),
         ({"Dockerfile": ""}, ["Dockerfile"], "Dockerfile: no FROM"),
         ({"Dockerfile": "FROM a\n\0"}, ["Dockerfile"], "Dockerfile:2: not text"),
-        ({"Dockerfile": "FROM a\n"}, ["Dockerfile", "--context", "nowhere"], "nowhere: no such folder"),
+        ({"Dockerfile": "FROM a\n"}, ["Dockerfile", "--context", "nowhere"], "nowhere: no such directory"),
         ({"Dockerfile": "FROM a\n", ".dockerignore": "[a\n"}, ["Dockerfile"], ".dockerignore:1: malformed pattern [a"),
         ({}, ["."], "can't be read: Is a directory"),
         ({}, [], "Missing argument 'FILE'"),

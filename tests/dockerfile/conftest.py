@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from auditor.dockerfile.check import check_file
-from auditor.dockerfile.instructions import DockerfileProblem
+from auditor.dockerfile.problems import DockerfileProblem
 from auditor.scan import Scanner
 from tests.images import token
 

@@ -128,4 +128,4 @@ def test_a_context_of_more_files_than_the_limit_is_cut(tmp_path: Path, monkeypat
     monkeypatch.setattr(build_context, "MAX_FILES", 3)
     write(tmp_path, {f"f{number}": "" for number in range(9)})
     found = open_context(tmp_path / "Dockerfile", None)
-    assert len(found.entries) == 3 and found.cut
+    assert len(found.entries) == 3 and found.truncated

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.dockerfile.instructions import DockerfileRule
+from auditor.dockerfile.problems import DockerfileRule
 from tests.dockerfile.conftest import Check, env_file
 
 PAGE = (Path(__file__).parents[2] / "docs" / "dockerfile.md").read_text()

@@ -146,7 +146,7 @@ def test_a_placeholder_in_a_url_is_none(check: Check, password: str) -> None:
     "setting", ["POSTGRES_PASSWORD=postgres", "MYSQL_ROOT_PASSWORD=root", "JWT_SECRET=secret", "DB_PASSWORD=secret123"]
 )
 @pytest.mark.parametrize("keyword", ["ENV", "ARG"])
-def test_a_password_that_anybody_could_guess_is_medium(check: Check, keyword: str, setting: str) -> None:
+def test_a_password_that_is_easy_to_guess_is_medium(check: Check, keyword: str, setting: str) -> None:
     (found,) = check(text(f"{keyword} {setting}"))
     assert found.severity == "medium" and "guess" in found.message
 
@@ -175,7 +175,7 @@ class TestDiscardedStages:
     def test_a_secret_there_is_less_severe_and_said_to_be_in_the_cache(self, check: Check) -> None:
         (found,) = check(self.TEXT.format(more=""))
         assert (found.line, found.rule, found.severity) == (2, "secret-in-arg", "medium")
-        assert "not in the image, but in the build cache: of stage build only /out (line 5) goes on" in found.message
+        assert "in the build cache, not in the image: of stage build, only /out (line 5) is copied" in found.message
 
     def test_a_stage_that_the_last_one_builds_upon_is_in_the_image(self, check: Check) -> None:
         (found,) = check("FROM debian AS base\nARG NPM_TOKEN\nFROM base AS middle\nFROM middle\n")
@@ -183,10 +183,10 @@ class TestDiscardedStages:
 
     def test_a_stage_that_nothing_uses_is_said(self, check: Check) -> None:
         (found,) = check("FROM debian AS dev\nARG NPM_TOKEN\nFROM debian\n")
-        assert "of stage dev nothing goes on" in found.message
+        assert "of stage dev, nothing is copied" in found.message
 
     def test_by_number_and_by_mount(self, check: Check) -> None:
         (found,) = check(
             "FROM a\nARG NPM_TOKEN\nFROM b\nRUN --mount=type=bind,from=0,source=/out,target=/in cp /in/x /\n"
         )
-        assert "of stage 0 only /out (line 4) goes on" in found.message
+        assert "of stage 0, only /out (line 4) is copied" in found.message

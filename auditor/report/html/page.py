@@ -7,14 +7,13 @@ import functools
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
 
 from auditor.core.package_data import data_path
 from auditor.core.text import instruction, plural, printable, shortened, size
-
-if TYPE_CHECKING:
-    import jinja2
-    from markupsafe import Markup
 
 _LINK = re.compile(r"https://[^\s<>\"']+[^\s<>\"'.:,;)]")
 
@@ -27,8 +26,6 @@ def page(
     `styles` and `scripts` are files of that folder. `rules` are CSS rules with numbers of this page, because the policy
     allows no style attributes. They must not contain texts of an image.
     """
-    from markupsafe import Markup
-
     style = "".join([*(_text(name) for name in styles), *(f"{rule}\n" for rule in rules)])
     script = "".join(_text(name) for name in scripts)
     policy = (
@@ -51,8 +48,6 @@ def _source(text: str) -> str:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    import jinja2
-
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(data_path("reports/templates")),
         autoescape=True,
@@ -89,8 +84,6 @@ def _tail(path: str, limit: int) -> str:
 
 def _linked(text: str) -> Markup:
     """Turn the URLs of a text into links. The text must be our own, never one of an image."""
-    from markupsafe import Markup, escape
-
     pieces, at = Markup(""), 0
     for match in _LINK.finditer(text):
         link = Markup('<a href="{0}" rel="noopener noreferrer">{0}</a>').format(match[0])
