@@ -186,13 +186,13 @@ def _deliver(
     with destinations.places(output, given["proof_path"], force=given["force"]) as places:
         images = flatten(job, scanner, places.image, store)
         if given["tag"] is not None and len(images) > 1:
-            have = ", ".join(str(image.made.platform) for image in images)
+            have = ", ".join(str(image.rewritten.platform) for image in images)
             raise UsageError(f"{job.target}: several images, and -t names one; choose with --platform: {have}")
         verdict = judge(images)
-        places.reserve(render_json(images, job.way, "", FollowUp((), (), ()), verdict))
+        places.reserve(render_json(images, job.method, "", FollowUp((), (), ()), verdict))
         written = _written(job, images, places.image, output, reference, scanner.progress.say)
         rest = find_follow_up(images, reference, scanner.limits, insecure=job.insecure)
-        places.write_proof(render_json(images, job.way, written, rest, verdict))
+        places.write_proof(render_json(images, job.method, written, rest, verdict))
     return render_text(images, written, rest, verdict), verdict
 
 

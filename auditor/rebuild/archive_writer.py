@@ -1,7 +1,7 @@
-"""The archive that is written: an OCI layout in a tar, and for `docker load` a manifest.json beside it.
+"""Writer of an image archive: an OCI layout in a tar, with a manifest.json for `docker load`.
 
-That is what `docker save` writes since 2023, and skopeo, podman, containerd and older engines read it as well. A blob
-is written where it will lie and its header put before it afterwards, so nothing is written twice.
+`docker save` writes this form since 2023; skopeo, podman, containerd and older engines read it too. The body of a blob
+is written first and its tar header before it afterwards, so no byte is written twice.
 Sources: OCI image spec, image-layout.md and manifest.md; Docker image spec v1.2.
 """
 
@@ -31,16 +31,16 @@ Write = Callable[[Callable[[bytes | memoryview], object]], None]
 
 
 class ReadBack(Protocol):
-    """What a layer turned out to be when it was read back: at least the digest and size of its stored bytes."""
+    """Result of reading a layer back: at least digest and size of its stored bytes."""
 
     @property
     def digest(self) -> Digest:
-        """The digest of all that was read."""
+        """Digest of the stored bytes."""
         ...
 
     @property
     def size(self) -> int:
-        """How much that was, in bytes."""
+        """Number of stored bytes."""
         ...
 
 
@@ -49,7 +49,7 @@ _Read = TypeVar("_Read", bound=ReadBack)
 
 @dataclass(frozen=True, slots=True)
 class CompressionOptions:
-    """How rewritten layers are compressed; `level` None is the fast default."""
+    """Compression of rewritten layers; `level` None is the fast default."""
 
     name: str = "none"
     level: int | None = None
@@ -58,24 +58,23 @@ class CompressionOptions:
 
 @dataclass(frozen=True, slots=True)
 class LayerBlob:
-    """A layer as it was written; `size` and `digest` are of the stored bytes."""
+    """A written layer; `size` and `digest` are of the stored bytes."""
 
     digest: Digest
     size: int
     diff_id: DiffID
-    kind: str | None
-    """Its compression."""
+    compression: str | None
 
 
 class ArchiveWriter:
-    """A tar under construction. `close` it in any case; what it wrote is at `path`."""
+    """A tar under construction at `path`. Callers must `close` it."""
 
     def __init__(self, path: Path) -> None:
         """Create the file. Raises OSError where it exists or can't be written."""
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._at = 0
         self._blobs: set[str] = set()
-        self._hashed: list[Future[Digest]] = []
+        self._digests: list[Future[Digest]] = []
         self._reader = ThreadPoolExecutor(1, "read back")
 
     def close(self) -> None:
@@ -83,50 +82,50 @@ class ArchiveWriter:
         self._reader.shutdown(cancel_futures=True)
         os.close(self._file)
 
-    def hashed(self) -> frozenset[Digest]:
-        """Return the digests of all layers, taken of what stands in the file."""
-        return frozenset(future.result() for future in self._hashed)
+    def verified_digests(self) -> frozenset[Digest]:
+        """Return the digests of all layers, hashed from the file."""
+        return frozenset(future.result() for future in self._digests)
 
-    def layer(self, write: Write, how: CompressionOptions, read: Callable[[BinaryIO], _Read]) -> _Read:
-        """Store a layer that `write` hands over piece by piece; `read` reads it back beside, and says what it is."""
-        follower = GrowingFile(self._file, self._at + BLOCK)
-        record = self._reader.submit(read, cast(BinaryIO, follower))
-        sink = _Sink(self._file, self._at + BLOCK, how, follower)
+    def layer(self, write: Write, options: CompressionOptions, read: Callable[[BinaryIO], _Read]) -> _Read:
+        """Store a layer: `write` produces its tar in pieces, `read` reads it back in another thread."""
+        reader_stream = GrowingFile(self._file, self._at + BLOCK)
+        record = self._reader.submit(read, cast(BinaryIO, reader_stream))
+        sink = _LayerSink(self._file, self._at + BLOCK, options, reader_stream)
         try:
             write(sink.write)
             sink.finish()
         except BaseException:
-            follower.end(broken=True)
+            reader_stream.end(broken=True)
             record.exception()
             raise
-        follower.end()
+        reader_stream.end()
         read_back = record.result()
-        self._hashed.append(Future())
-        self._hashed[-1].set_result(read_back.digest)
-        self._take(read_back.digest, read_back.size)
+        self._digests.append(Future())
+        self._digests[-1].set_result(read_back.digest)
+        self._add_blob(read_back.digest, read_back.size)
         return read_back
 
     def copy(self, content: FileSlice, digest: Digest) -> str | None:
-        """Store a blob as it is; its digest was verified. Return its compression."""
+        """Copy a blob with a verified digest; return its compression."""
         head = os.pread(content.file.descriptor, min(8, content.size), content.offset)
         if digest not in self._blobs:
             start = self._at + BLOCK
             _copy(content, self._file, start)
-            self._take(digest, content.size)
-            self._hashed.append(self._reader.submit(_digest, self._file, start, content.size, digest.algorithm))
+            self._add_blob(digest, content.size)
+            self._digests.append(self._reader.submit(_digest, self._file, start, content.size, digest.algorithm))
         return compression_of(head)
 
     def document(self, value: Any) -> dict[str, Any]:
-        """Store a JSON document as a blob; return its digest and size as a descriptor has them."""
+        """Store a JSON document as a blob; return digest and size for a descriptor."""
         data = value if isinstance(value, bytes) else encoded(value)
         digest = Digest(f"sha256:{hashlib.sha256(data).hexdigest()}")
         if digest not in self._blobs:
             _write_all(self._file, data, self._at + BLOCK)
-            self._take(digest, len(data))
+            self._add_blob(digest, len(data))
         return {"digest": str(digest), "size": len(data)}
 
     def member(self, name: str, data: bytes) -> None:
-        """Store a file that is no blob."""
+        """Store a file outside `blobs/`."""
         _write_all(self._file, data, self._at + BLOCK)
         self._header(name, len(data))
 
@@ -135,8 +134,8 @@ class ArchiveWriter:
         _write_all(self._file, bytes(2 * BLOCK), self._at)
         os.ftruncate(self._file, self._at + 2 * BLOCK)
 
-    def _take(self, digest: Digest, size: int) -> None:
-        """Keep the bytes that stand ready as a blob; the same blob twice is dropped."""
+    def _add_blob(self, digest: Digest, size: int) -> None:
+        """Turn the bytes after the position into a blob; a repeated blob is overwritten."""
         if digest not in self._blobs:
             self._blobs.add(digest)
             self._header(f"blobs/{digest.algorithm}/{digest.hex}", size)
@@ -155,16 +154,16 @@ class ArchiveWriter:
         self._at += BLOCK + padded(size)
 
 
-class _Sink:
-    """Takes a layer's bytes, compresses them, and writes them at their place; `follower` is told how far."""
+class _LayerSink:
+    """Sink for a layer's tar: compresses, writes at its position, and advances `reader_stream`."""
 
-    def __init__(self, file: int, at: int, how: CompressionOptions, follower: GrowingFile) -> None:
-        self._file, self._at, self._follower = file, at, follower
-        self._compressor = compressor(how.name, self._store, how.level, how.threads)
+    def __init__(self, file: int, at: int, options: CompressionOptions, reader_stream: GrowingFile) -> None:
+        self._file, self._at, self._reader_stream = file, at, reader_stream
+        self._compressor = compressor(options.name, self._store, options.level, options.threads)
         self._buffer, self._fill = bytearray(_BUFFER), 0
 
     def write(self, data: bytes | memoryview) -> None:
-        """Take some bytes."""
+        """Add bytes."""
         view = memoryview(data)
         while view:
             count = min(len(view), _BUFFER - self._fill)
@@ -185,7 +184,7 @@ class _Sink:
     def _store(self, data: bytes | memoryview) -> None:
         _write_all(self._file, data, self._at)
         self._at += len(data)
-        self._follower.written(self._at)
+        self._reader_stream.advance(self._at)
 
     def finish(self) -> None:
         """Write the rest."""
@@ -202,7 +201,7 @@ def _write_all(file: int, data: bytes | memoryview, at: int) -> None:
 
 
 def _copy(content: FileSlice, file: int, at: int) -> None:
-    """Copy within the kernel; what it can't copy, through memory."""
+    """Copy within the kernel where it can, else through memory."""
     done = 0
     try:
         while count := min(_BUFFER, content.size - done):
@@ -211,20 +210,20 @@ def _copy(content: FileSlice, file: int, at: int) -> None:
             if not copied:
                 break
             done += copied
-    except (AttributeError, OSError) as exc:  # a system without it, file systems that are too different
+    except (AttributeError, OSError) as exc:  # not on this system, or between these file systems
         if isinstance(exc, OSError) and exc.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
             raise
     buffer = memoryview(bytearray(min(_BUFFER, content.size - done)))
     while done < content.size:
         got = os.preadv(content.file.descriptor, [buffer[: content.size - done]], content.offset + done)
         if not got:
-            raise OSError(errno.EIO, "the file became shorter while it was read")
+            raise OSError(errno.EIO, "the file was truncated while it was read")
         _write_all(file, buffer[:got], at + done)
         done += got
 
 
 def _digest(file: int, at: int, size: int, algorithm: str) -> Digest:
-    """Hash what stands in a file."""
+    """Hash a range of a file."""
     digest, buffer, end = hashlib.new(algorithm), memoryview(bytearray(min(_BUFFER, size))), at + size
     while at < end and (got := os.preadv(file, [buffer[: end - at]], at)):
         digest.update(buffer[:got])
@@ -233,5 +232,5 @@ def _digest(file: int, at: int, size: int, algorithm: str) -> Digest:
 
 
 def encoded(value: Any) -> bytes:
-    """Return a document's bytes."""
+    """Encode a JSON document."""
     return json.dumps(value, separators=(",", ":")).encode()

@@ -1,6 +1,6 @@
-"""Compression of what is written, in parallel, and the same bytes however many threads there are.
+"""Parallel compression. The output does not depend on the number of threads.
 
-gzip is a member for each block, which every reader of gzip takes as one stream: RFC 1952, 2.2.
+gzip output has one member per block; every reader takes them as one stream (RFC 1952, 2.2).
 """
 
 from __future__ import annotations
@@ -11,25 +11,28 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
+import zstandard
+from isal import igzip
+
 BLOCK = 1 << 20
 _FAST = 2  # ISA-L's own scale, 0 to 3: five times as fast as zlib at its default, and a few percent larger
 _ZSTD_LEVEL = 3
 
 
 class Compressor(Protocol):
-    """Takes bytes and hands on compressed ones, in order."""
+    """Compressor that passes its output on, in order."""
 
     def write(self, block: bytes) -> None:
-        """Take some bytes."""
+        """Compress bytes."""
         ...
 
     def finish(self) -> None:
-        """Hand on all that is still held back."""
+        """Pass on all remaining output."""
         ...
 
 
 class Gzip:
-    """Blocks compressed in a pool."""
+    """gzip: blocks compressed in a thread pool."""
 
     def __init__(self, out: Callable[[bytes], object], level: int | None, threads: int) -> None:
         self._out, self._level = out, level
@@ -39,7 +42,7 @@ class Gzip:
         self._empty = True
 
     def write(self, block: bytes) -> None:
-        """Take some bytes; at most two blocks a thread are in flight."""
+        """Compress bytes; at most two blocks per thread are in flight."""
         self._empty = False
         for at in range(0, len(block), BLOCK):
             self._flying.append(self._pool.submit(gzipped, block[at : at + BLOCK], self._level))
@@ -47,7 +50,7 @@ class Gzip:
                 self._out(self._flying.popleft().result())
 
     def finish(self) -> None:
-        """Hand on the rest."""
+        """Pass on the remaining blocks."""
         if self._empty:
             self.write(b"")
         while self._flying:
@@ -58,8 +61,6 @@ class Gzip:
 def gzipped(block: bytes, level: int | None) -> bytes:
     """Compress a block to a gzip member without time or name."""
     if level is None:
-        from isal import igzip
-
         member: bytes = igzip.compress(block, compresslevel=_FAST, mtime=0)
         return member
     packer = zlib.compressobj(level, zlib.DEFLATED, 31)
@@ -67,16 +68,14 @@ def gzipped(block: bytes, level: int | None) -> bytes:
 
 
 class Zstd:
-    """One frame, made by zstd's own threads: its jobs are cut by size, so their number does not show."""
+    """zstd: one frame. The library cuts its jobs by size, so the number of threads does not change the output."""
 
     def __init__(self, out: Callable[[bytes], object], level: int | None, threads: int) -> None:
-        import zstandard
-
         self._out = out
         self._packer = zstandard.ZstdCompressor(level=level or _ZSTD_LEVEL, threads=max(threads, 1)).compressobj()
 
     def write(self, block: bytes) -> None:
-        """Take some bytes."""
+        """Compress bytes."""
         self._out(self._packer.compress(block))
 
     def finish(self) -> None:
@@ -85,7 +84,7 @@ class Zstd:
 
 
 def compressor(name: str, out: Callable[[bytes], object], level: int | None, threads: int) -> Compressor | None:
-    """Return what compresses as `gzip` or `zstd` says; None for `none`."""
+    """Return the compressor named `gzip` or `zstd`; None for `none`."""
     match name:
         case "gzip":
             return Gzip(out, level, threads)

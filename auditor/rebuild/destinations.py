@@ -192,7 +192,7 @@ def to_engine(path: Path, name: str, made: FlattenedImage, say: Callable[[str], 
     try:
         daemon.load(path)
         image = daemon.inspect(name)
-        if image.diff_ids != tuple(blob.diff_id for blob in made.made.layers):
+        if image.diff_ids != tuple(blob.diff_id for blob in made.rewritten.layers):
             raise FlattenError(f"{name}: the engine has other layers than were loaded; nothing was left there")
         if source is not None:
             say("comparing what the engine shows")
@@ -230,11 +230,11 @@ def to_registry(images: Sequence[FlattenedImage], reference: Reference, *, insec
     ready = []
     for image in images:
         layers = []
-        for output, blob, layer in zip(image.outputs, image.made.layers, image.after.image.layers, strict=True):
+        for plan, blob, layer in zip(image.plans, image.rewritten.layers, image.after.image.layers, strict=True):
             assert isinstance(layer.content, FileSlice)  # noqa: S101 - read from the archive just written
-            layers.append((blob.digest, layer.content, isinstance(output, KeepLayer)))
-        ready.append((encoded(manifest_of(image.made)), image.made.config, layers))
-    document = index_of([image.made for image in images])
+            layers.append((blob.digest, layer.content, isinstance(plan, KeepLayer)))
+        ready.append((encoded(manifest_of(image.rewritten)), image.rewritten.config, layers))
+    document = index_of([image.rewritten for image in images])
     index = None if document is None else encoded(document)
     return push(reference, ready, index, insecure=insecure, origin=origin)
 

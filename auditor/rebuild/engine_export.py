@@ -37,21 +37,21 @@ def exported(audit: Audit, readable: ReadableLayers) -> MergeLayers:
 
     Raises UsageError where the target is not the engine's, NotFound, Unreachable.
     """
-    layer = _fetched(audit)
+    layer = _exported_layer(audit)
     number = len(readable.layers)
     with layer.content.open() as stream:
         listing = index_layer(stream, f"{audit.image.target}: its export", readable.limits).listing
-    mine = merge([record.listing for record in audit.records], 0, implied_folder_modes(readable.extracted))[0]
-    assert isinstance(mine, MergeLayers)  # noqa: S101
+    planned = merge([record.listing for record in audit.records], 0, implied_folder_modes(readable.extracted))[0]
+    assert isinstance(planned, MergeLayers)  # noqa: S101
     readable.layers.append(layer)
     readable.listings.append(listing)
     keep = {entry for entry, kind in enumerate(listing.kinds) if kind == EntryKind.HARDLINK}
     with LayerReader(layer, f"{audit.image.target}: its export", readable.limits) as reader:
         readable.headers[number] = read_headers(reader, listing, keep.__contains__)
-    return MergeLayers(0, tuple(_operations(mine, readable, number)))
+    return MergeLayers(0, tuple(_operations(planned, readable, number)))
 
 
-def _fetched(audit: Audit) -> Layer:
+def _exported_layer(audit: Audit) -> Layer:
     image = audit.image
     transport = TRANSPORTS[image.transport]
     if not transport.in_engine:
@@ -67,13 +67,13 @@ def _fetched(audit: Audit) -> Layer:
     return Layer(FileSlice(file, 0, file.size), None, None, None)
 
 
-def _operations(mine: MergeLayers, readable: ReadableLayers, number: int) -> list[Operation]:
+def _operations(planned: MergeLayers, readable: ReadableLayers, number: int) -> list[Operation]:
     """Take folders, and what the engine put its own files over, from the layers; all other files from the export."""
     listing = readable.listings[number]
     files = {
         p for entry, p in enumerate(listing.paths) if listing.kinds[entry] != EntryKind.DIR and p not in ENGINE_FILES
     }
-    own = [(operation, _path(operation, readable.listings)) for operation in mine.operations]
+    own = [(operation, _path(operation, readable.listings)) for operation in planned.operations]
     wanted = {path for operation, path in own if not isinstance(operation, AddFolder)}
     copies = [
         CopyEntry(FileVersion(number, e)) for e, path in enumerate(listing.paths) if path in files and path in wanted

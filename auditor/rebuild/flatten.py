@@ -1,9 +1,9 @@
 """Flatten: audit the input, plan, write an archive, prove it.
 
-    read_inputs ─► plan ─► write_layer ─► documents ─► audit of the output ─► prove ─► Flattened
-                  (pure)   (streams)
+    audit_source_images ─► plan_layers ─► write_layer ─► manifests ─► prove ─► FlattenedImage
+                             (pure)        (streams)
 
-Read this file first. Nothing is loaded, pushed or named here: that comes after the proof.
+Read this file first. `destinations` loads or pushes the archive after the proof.
 """
 
 from __future__ import annotations
@@ -46,13 +46,14 @@ FULL, EXCISE, MINIMAL, FROM = "full", "excise", "minimal", "from"
 
 @dataclass(frozen=True, slots=True)
 class FlattenJob:
-    """What to make of a target. `lowest` belongs to the way `from`; `names` None keeps the input's.
+    """One flatten run. `method` is one of the constants above; FROM needs `lowest`.
 
-    With `export` the engine unpacks the image, for a full flatten. `host` is the registry that the result is for.
+    `names` None keeps the names of the input. `export` lets the engine unpack the image, for FULL only. `host` is the
+    registry that will receive the result. `docker` writes a docker-archive, else an oci-archive.
     """
 
     target: str
-    way: str = FULL
+    method: str = FULL
     lowest: int = 0
     drops: DroppedSettings = field(default_factory=DroppedSettings)
     docker: bool = True
@@ -66,78 +67,82 @@ class FlattenJob:
 
 @dataclass(frozen=True, slots=True)
 class FlattenedImage:
-    """One image that was written and proven: what it was, what became of each layer, and what it is now."""
+    """One image before and after, with the plan of its layers and the proof."""
 
     before: Audit
-    outputs: tuple[LayerPlan, ...]
-    made: RewrittenImage
+    plans: tuple[LayerPlan, ...]
+    rewritten: RewrittenImage
     after: Audit
     proof: Proof
 
 
 def flatten(job: FlattenJob, scanner: Scanner, path: Path, store: LayerStore | None = None) -> list[FlattenedImage]:
-    """Write a new archive at `path`, and prove it. Layers that `store` knows are not searched again.
+    """Write a flattened archive at `path` and prove it. Layers in `store` are not scanned again.
 
-    Raises FlattenError where the proof fails, and all that reading raises; the file is the caller's to remove then.
+    Raises FlattenError where the proof fails, and all errors of reading. The caller removes the file on errors.
     """
-    records = Records(scanner, store, whole=True)  # secrets whole, to mask them in the history
+    records = Records(scanner, store, whole=True)  # unmasked secrets, to mask them in the history
     audits, left_out = audit_source_images(
         job.target, scanner, records, job.platform, insecure=job.insecure, host=job.host
     )
     trim_heap()
     with gc_paused():
         readable = [_readable(audit) for audit in audits]
-        plans = [plan(job, audit, part) for audit, part in zip(audits, readable, strict=True)]
+        plans = [plan_layers(job, audit, part) for audit, part in zip(audits, readable, strict=True)]
         trim_heap()
     if job.export:
         plans = [(exported(audit, part),) for audit, part in zip(audits, readable, strict=True)]
     archive = ArchiveWriter(path)
     try:
         written = [
-            _write(job, archive, (scanner, records), planned) for planned in zip(audits, plans, readable, strict=True)
+            _write_image(job, archive, (scanner, records), planned)
+            for planned in zip(audits, plans, readable, strict=True)
         ]
-        images = [image.made for image in written]
+        images = [image.rewritten for image in written]
         if job.docker and is_multi_platform(images):
-            have = ", ".join(str(made.platform) for made in images)
+            have = ", ".join(str(rewritten.platform) for rewritten in images)
             raise UsageError(
-                f"{job.target}: a docker-archive holds one platform; want --format oci-archive, or --platform: {have}"
+                f"{job.target}: a docker-archive holds one platform, the image has {have}. "
+                "Use --format oci-archive, or choose one with --platform"
             )
         write_documents(archive, images, docker=job.docker)
-        hashed = archive.hashed()
+        verified = archive.verified_digests()
     finally:
         archive.close()
     scanner.progress.say("proving")
-    proofs = prove(path, scanner, records, written, job.drops, hashed, left_out)
+    proofs = prove(path, scanner, records, written, job.drops, verified, left_out)
     return [
-        FlattenedImage(image.before, tuple(image.outputs), image.made, after, proof)
+        FlattenedImage(image.before, tuple(image.plans), image.rewritten, after, proof)
         for image, (after, proof) in zip(written, proofs, strict=True)
     ]
 
 
-def plan(job: FlattenJob, audit: Audit, readable: ReadableLayers) -> tuple[LayerPlan, ...]:
-    """Say what becomes of each layer. Raises UsageError where --from names no layer, or one too high."""
+def plan_layers(job: FlattenJob, audit: Audit, readable: ReadableLayers) -> tuple[LayerPlan, ...]:
+    """Plan each layer. Raises UsageError where --from names no layer, or one above a leaking layer."""
     listings = [record.listing for record in audit.records]
-    count, gone = len(listings), leaking_versions(audit)
-    lowest = min((version.layer for version in gone), default=count)
-    unusual = implied_folder_modes(readable.extracted)
-    match job.way:
+    count, leaking = len(listings), leaking_versions(audit)
+    lowest = min((version.layer for version in leaking), default=count)
+    modes = implied_folder_modes(readable.extracted)
+    match job.method:
         case "excise":
-            return excise(listings, audit.trace, gone)
+            return excise(listings, audit.trace, leaking)
         case "from" if not 0 <= job.lowest < count:
             have = f"the layers 0 to {count - 1}" if count else "no layers"
             raise UsageError(f"--from {job.lowest}: {job.target} has {have}")
         case "from" if lowest < job.lowest:
-            raise UsageError(f"--from {job.lowest}: layer {lowest} of {job.target} leaks too; --minimal begins there")
+            raise UsageError(
+                f"--from {job.lowest}: layer {lowest} of {job.target} leaks too. Use --minimal, which begins there"
+            )
         case "from":
-            return merge(listings, job.lowest, unusual)
+            return merge(listings, job.lowest, modes)
         case "minimal":
-            return merge(listings, lowest, unusual) if gone else tuple(KeepLayer(number) for number in range(count))
+            return merge(listings, lowest, modes) if leaking else tuple(KeepLayer(number) for number in range(count))
         case _:
-            return merge(listings, 0, unusual) if count else ()
+            return merge(listings, 0, modes) if count else ()
 
 
 def leaking_versions(audit: Audit) -> set[FileVersion]:
-    """Return the file versions that hold what is deleted or overwritten."""
+    """Return the file versions with deleted or overwritten secrets."""
     return {version for finding in audit.findings if finding.is_hidden for version in finding.held_by}
 
 
@@ -149,71 +154,71 @@ def _readable(audit: Audit) -> ReadableLayers:
     return readable
 
 
-def _write(
+def _write_image(
     job: FlattenJob,
     archive: ArchiveWriter,
     readers: tuple[Scanner, Records],
     planned: tuple[Audit, Sequence[LayerPlan], ReadableLayers],
 ) -> WrittenImage:
-    """Write an image's layers, and make its config."""
-    audit, outputs, readable = planned
+    """Write the layers of an image and build its config."""
+    audit, plans, readable = planned
     scanner, records = readers
     blobs: list[LayerBlob] = []
     copied_from: dict[int, array[int]] = {}
-    for output in outputs:
-        if isinstance(output, KeepLayer):
-            blob, record = _kept(archive, audit, output.number)
+    for plan in plans:
+        if isinstance(plan, KeepLayer):
+            blob, record = _copy_layer(archive, audit, plan.number)
         else:
             scanner.progress.say(f"{audit.image.target}: writing layer {len(blobs)}")
             what = f"{audit.image.target}: the output's layer {len(blobs)}"
-            copies = copy_sources(output, readable.listings, len(audit.records))
-            record = _rewritten(job, archive, records, (audit, output, readable), copies, what)
-            if copies is not None:
-                copied_from[len(blobs)] = copies
+            sources = copy_sources(plan, readable.listings, len(audit.records))
+            record = _write_layer(job, archive, records, (audit, plan, readable), sources, what)
+            if sources is not None:
+                copied_from[len(blobs)] = sources
             kind = None if job.compression.name == "none" else job.compression.name
             blob = LayerBlob(record.digest, record.size, record.diff_id, kind)
         blobs.append(blob)
         records.hold(record)
-    return WrittenImage(audit, outputs, readable, _made(job, scanner, audit, outputs, blobs), copied_from)
+    return WrittenImage(audit, plans, readable, _rewritten_image(job, scanner, audit, plans, blobs), copied_from)
 
 
-def _rewritten(
+def _write_layer(
     job: FlattenJob,
     archive: ArchiveWriter,
     records: Records,
     planned: tuple[Audit, MergeLayers | ExciseLayer, ReadableLayers],
-    copies: array[int] | None,
+    copied_from: array[int] | None,
     what: str,
 ) -> LayerRecord:
-    """Write a layer and read it back; it is searched only where not all of its files were searched in the input."""
-    audit, output, readable = planned
-    write: Callable[..., None] = partial(write_layer, readable, output)
-    if copies is None:
+    """Write a layer and read it back. It is scanned only where its record cannot be derived from the input's."""
+    audit, plan, readable = planned
+    write: Callable[..., None] = partial(write_layer, readable, plan)
+    if copied_from is None:
         return archive.layer(write, job.compression, partial(records.scan, what=what))
-    index = archive.layer(write, job.compression, partial(index_layer, what=what))
-    return derived_record(index, copies, audit.records, what)
+    index = archive.layer(write, job.compression, partial(index_layer, what=what, limits=readable.limits))
+    return derived_record(index, copied_from, audit.records, what)
 
 
 def _distinct(names: Sequence[str]) -> tuple[str, ...]:
-    """Return each name once: the engine's archives tell `app:1` as `docker.io/library/app:1` and as `1` too."""
+    """Return each name once: archives of the engine repeat `app:1` as `docker.io/library/app:1` and as `1`."""
     short = dict.fromkeys(name.removeprefix("docker.io/library/").removeprefix("docker.io/") for name in names)
     tags = {name.rpartition(":")[2] for name in short if ":" in name}
     return tuple(name for name in short if "@" not in name and name not in tags)
 
 
-def _made(
-    job: FlattenJob, scanner: Scanner, audit: Audit, outputs: Sequence[LayerPlan], blobs: Sequence[LayerBlob]
+def _rewritten_image(
+    job: FlattenJob, scanner: Scanner, audit: Audit, plans: Sequence[LayerPlan], blobs: Sequence[LayerBlob]
 ) -> RewrittenImage:
     image, diff_ids = audit.image, [blob.diff_id for blob in blobs]
-    config = rewritten_config(audit, outputs, diff_ids, job.drops, HistoryMasker(scanner, audit))
+    config = rewritten_config(audit, plans, diff_ids, job.drops, HistoryMasker(scanner, audit))
     own = () if TRANSPORTS[image.transport].is_container else _distinct(image.names)
     names = own if job.names is None else job.names
-    metadata = rewritten_metadata(audit, outputs, sha256(config))
+    metadata = rewritten_metadata(audit, plans, sha256(config))
     return RewrittenImage(config, tuple(blobs), names, image.config.platform, metadata, job.names is not None)
 
 
-def _kept(archive: ArchiveWriter, audit: Audit, number: int) -> tuple[LayerBlob, LayerRecord]:
+def _copy_layer(archive: ArchiveWriter, audit: Audit, number: int) -> tuple[LayerBlob, LayerRecord]:
     record, content = audit.records[number], audit.image.layers[number].content
-    assert isinstance(content, FileSlice)  # noqa: S101 - so `read_inputs` left it
+    assert isinstance(content, FileSlice)  # noqa: S101 - by `audit_source_images`
     kind = archive.copy(content, record.digest)
     return LayerBlob(record.digest, record.size, record.diff_id, kind), record

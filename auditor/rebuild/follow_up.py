@@ -15,7 +15,7 @@ from auditor.images.manifest import Origin
 from auditor.images.source import Image
 from auditor.images.transports import TRANSPORTS
 from auditor.rebuild.flatten import FlattenedImage, leaking_versions
-from auditor.rebuild.prove import is_hidden
+from auditor.rebuild.prove import is_removable
 from auditor.rebuild.source_images import SIGNATURE_TAG, pushed_to
 from auditor.registry.reference import Reference, parse_reference
 
@@ -48,7 +48,7 @@ def find_follow_up(
     findings = [f for image in images for f in (*image.proof.removed, *image.proof.remaining)]
     sure = [finding for finding in findings if finding.confidence is not Confidence.LOW]
     rotate = tuple(dict.fromkeys(f"{f.name} {f.secret.masked}" + (f" at {f.revoke}" if f.revoke else "") for f in sure))
-    copies, notes = list[RemainingCopy](), list[str](_signatures(images, limits, insecure))
+    copies, notes = list[RemainingCopy](), list[str](_referring_artifacts(images, limits, insecure))
     if not any(image.proof.removed for image in images):
         return FollowUp(rotate, (), tuple(notes))
     leaks = _Leaks.of(images)
@@ -67,7 +67,7 @@ def find_follow_up(
     return FollowUp(rotate, tuple(copies), tuple(notes))
 
 
-def _signatures(images: Sequence[FlattenedImage], limits: Limits, insecure: bool) -> Iterator[str]:
+def _referring_artifacts(images: Sequence[FlattenedImage], limits: Limits, insecure: bool) -> Iterator[str]:
     """Name what refers to the old digests in the registry that they came from: signatures, attestations, SBOMs."""
     from auditor.registry.client import Client
     from auditor.registry.repository import Repository
@@ -102,15 +102,15 @@ class _Leaks:
     @classmethod
     def of(cls, images: Sequence[FlattenedImage]) -> _Leaks:
         layers = {i.before.records[v.layer].diff_id for i in images for v in leaking_versions(i.before)}
-        told = [i.before.image.id for i in images if any(f.where and is_hidden(f) for f in i.proof.removed)]
-        return cls(frozenset(layers), frozenset(str(image_id) for image_id in told if image_id))
+        leaking = [i.before.image for i in images if any(f.where and is_removable(f) for f in i.proof.removed)]
+        return cls(frozenset(layers), frozenset(str(image.id) for image in leaking if image.id))
 
-    def hold(self, image_id: Digest | str | None, diff_ids: Sequence[DiffID | None]) -> bool:
+    def match_image(self, image_id: Digest | str | None, diff_ids: Sequence[DiffID | None]) -> bool:
         return str(image_id) in self.images or not self.layers.isdisjoint(d for d in diff_ids if d)
 
 
 def _in_engine(leaks: _Leaks) -> Iterator[RemainingCopy]:
-    images = [image for image in daemon.tagged_images() if leaks.hold(image.id, image.diff_ids)]
+    images = [image for image in daemon.tagged_images() if leaks.match_image(image.id, image.diff_ids)]
     for name in sorted(daemon.containers_of({image.id for image in images})):
         yield RemainingCopy("engine", f"container {name}", shlex.join(["docker", "rm", name]))
     for name in sorted(name for image in images for name in image.names or image.digests):
@@ -143,5 +143,5 @@ def _in_registry(host: str, repository: str, leaks: _Leaks, limits: Limits, inse
             )
         except ImageError:  # a tag that is no image, or is gone by now
             continue
-        if any(leaks.hold(image.id, [layer.diff_id for layer in image.layers]) for image in found):
+        if any(leaks.match_image(image.id, [layer.diff_id for layer in image.layers]) for image in found):
             yield RemainingCopy("registry", str(reference), shlex.join(["skopeo", "delete", f"docker://{reference}"]))

@@ -1,4 +1,4 @@
-"""Reading back what is being written: the scan of the output runs beside the writing, on the bytes of the file."""
+"""Stream over a file that another thread still writes: the output is read back while it is written."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from auditor.core.errors import FlattenError
 
 
 class GrowingFile(io.RawIOBase):
-    """A stream over the bytes of an open file from `start` on, as far as they are written; it waits for more."""
+    """Stream over an open file from `start` on. Reading waits for bytes that are not yet written."""
 
     def __init__(self, file: int, start: int) -> None:
         self._file, self._at, self._ready = file, start, start
         self._ended = self._broken = False
         self._changed = threading.Condition()
 
-    def written(self, upto: int) -> None:
-        """All bytes before `upto` stand in the file."""
+    def advance(self, end: int) -> None:
+        """Allow reading of all bytes before `end`."""
         with self._changed:
-            self._ready = upto
+            self._ready = end
             self._changed.notify()
 
     def end(self, *, broken: bool = False) -> None:
-        """Nothing more comes; `broken` makes the reader fail."""
+        """Mark the end of the stream; `broken` makes the reader fail."""
         with self._changed:
             self._ended, self._broken = True, broken
             self._changed.notify()
@@ -34,12 +34,12 @@ class GrowingFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Read what is there, or wait. Raises FlattenError where the writer failed."""
+        """Read available bytes, or wait. Raises FlattenError where the writer failed."""
         with self._changed:
             while self._at >= self._ready and not self._ended:
                 self._changed.wait()
             if self._broken:
-                raise FlattenError("the layer was not written to its end")
+                raise FlattenError("writing the layer failed")
             count = min(len(buffer), self._ready - self._at)
         if count <= 0:
             return 0

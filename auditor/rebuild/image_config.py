@@ -1,4 +1,4 @@
-"""The config of a rewritten image: the same but for layers, history, and what the user wants dropped."""
+"""Config of a rewritten image: equal except for layers, history, and settings that the user drops."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from auditor.scan.masker import masked_text
 
 CREATED_BY = "image-audit flatten"
 _ROUNDS = 5
-_SHORTEST = 6  # a shorter secret stands in too many innocent words
+_SHORTEST = 6  # shorter secrets are part of many harmless words
 _STALE = ("moby.buildkit.buildinfo.v1", "moby.buildkit.cache.v0")
 
 
 @dataclass(frozen=True, slots=True)
 class DroppedSettings:
-    """Environment variables and labels that the user wants gone from the config, by name."""
+    """Names of environment variables and labels to remove from the config."""
 
     env: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
 
 
 class HistoryMasker:
-    """Masks secrets in texts: those that the rules find, and all that the audit of the image found anywhere."""
+    """Mask for secrets in texts: matches of the rules, and all secrets that the audit of the image found."""
 
     def __init__(self, scanner: Scanner, audit: Audit) -> None:
         self._scanner = scanner
@@ -39,7 +39,7 @@ class HistoryMasker:
         self._known = sorted(secrets, key=lambda secret: (-len(secret.reveal()), secret.reveal()))
 
     def text(self, value: str) -> str:
-        """Return a text without its secrets; one that still looks like a secret after that is dropped whole."""
+        """Return a text with its secrets masked; a text that still matches a rule afterwards becomes `(masked)`."""
         value = value[: self._scanner.limits.text_bytes]
         for secret in self._known:
             value = value.replace(secret.reveal(), secret.masked)
@@ -51,7 +51,7 @@ class HistoryMasker:
         return "(masked)" if self._scanner.scan_text(value) else value
 
     def tree(self, value: Any) -> Any:
-        """Mask all texts of a JSON value, keys left."""
+        """Mask all texts of a JSON value except keys."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, list):
@@ -61,62 +61,62 @@ class HistoryMasker:
 
 def rewritten_config(
     audit: Audit,
-    outputs: Sequence[LayerPlan],
+    plans: Sequence[LayerPlan],
     diff_ids: Iterable[DiffID],
     drops: DroppedSettings,
     masker: HistoryMasker,
 ) -> bytes:
-    """Return the new config. The same input gives the same bytes. Raises UsageError for a name that is not there."""
+    """Return the new config; equal input gives equal bytes. Raises UsageError for an unknown name to drop."""
     old = audit.image.config.raw
-    raw = copy.deepcopy({key: value for key, value in old.items() if key not in stale_keys(old, outputs)})
+    raw = copy.deepcopy({key: value for key, value in old.items() if key not in stale_keys(old, plans)})
     raw["rootfs"] = {**(raw.get("rootfs") or {}), "type": "layers", "diff_ids": list(diff_ids)}
-    if "history" in raw or any(isinstance(output, MergeLayers) for output in outputs):
-        raw["history"] = _history(audit, outputs, masker)
+    if "history" in raw or any(isinstance(plan, MergeLayers) for plan in plans):
+        raw["history"] = _history(audit, plans, masker)
     for key in ("author", "comment"):
         if key in raw:
             raw[key] = masker.tree(raw[key])
-    for key in ("config", "container_config"):  # the second is what engines before 2023 wrote beside it
+    for key in ("config", "container_config"):  # engines before 2023 wrote container_config too
         if isinstance(raw.get(key), dict):
             raw[key] = _dropped(raw[key], drops)
     if isinstance(raw.get("container_config"), dict) and raw["container_config"].get("Cmd"):
-        raw["container_config"]["Cmd"] = masker.tree(raw["container_config"]["Cmd"])  # the last step once more
-    _require(audit, drops)
-    return _as_it_was(raw, audit) or json.dumps(raw, separators=(",", ":")).encode()
+        raw["container_config"]["Cmd"] = masker.tree(raw["container_config"]["Cmd"])  # repeats the last step
+    _require_names(audit, drops)
+    return _unchanged_bytes(raw, audit) or json.dumps(raw, separators=(",", ":")).encode()
 
 
-def _as_it_was(raw: Mapping[str, Any], audit: Audit) -> bytes | None:
-    """Return the bytes that the image's ID is the digest of, where nothing changed and some tool's way gives them."""
+def _unchanged_bytes(raw: Mapping[str, Any], audit: Audit) -> bytes | None:
+    """Return the original bytes of an unchanged config, where a known JSON encoding gives the image's ID."""
     if raw != audit.image.config.raw:
         return None
     for separators in ((",", ":"), (", ", ": ")):
         for plain in (True, False):
             text = json.dumps(raw, separators=separators, ensure_ascii=plain)
             go = text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-            for candidate in (go, text):  # Go's encoder escapes what HTML would act on
+            for candidate in (go, text):  # Go's encoder escapes HTML
                 data = candidate.encode("utf-8", "replace")
                 if sha256(data) == audit.image.id:
                     return data
     return None
 
 
-def stale_keys(raw: Mapping[str, Any], outputs: Sequence[LayerPlan]) -> list[str]:
-    """Name the builders' own keys of a config that tell of the old layers or of build arguments.
+def stale_keys(raw: Mapping[str, Any], plans: Sequence[LayerPlan]) -> list[str]:
+    """Return the builders' own config keys that describe the old layers or build arguments.
 
-    They are dropped, unless no layer is rewritten.
+    They are dropped if any layer is rewritten.
     """
-    return [key for key in _STALE if key in raw and count_kept_layers(outputs) < len(outputs)]
+    return [key for key in _STALE if key in raw and count_kept_layers(plans) < len(plans)]
 
 
-def _history(audit: Audit, outputs: Sequence[LayerPlan], masker: HistoryMasker) -> list[Any]:
+def _history(audit: Audit, plans: Sequence[LayerPlan], masker: HistoryMasker) -> list[Any]:
     steps = [masker.tree(step) for step in audit.image.config.raw.get("history") or [] if isinstance(step, dict)]
-    merged = next((output for output in outputs if isinstance(output, MergeLayers)), None)
+    merged = next((plan for plan in plans if isinstance(plan, MergeLayers)), None)
     if merged is None:
         return steps
     if merged.lowest == 0:
-        return [_own_step(audit)]
+        return [_flatten_step(audit)]
     layers = audit.step_layers
     if all(layer is None for layer in layers):
-        return [_own_step(audit) for _ in outputs]
+        return [_flatten_step(audit) for _ in plans]
     last = max(at for at, layer in enumerate(layers) if layer is not None)
     for at, layer in enumerate(layers):
         if layer is not None and layer >= merged.lowest and at != last:
@@ -124,7 +124,7 @@ def _history(audit: Audit, outputs: Sequence[LayerPlan], masker: HistoryMasker) 
     return steps
 
 
-def _own_step(audit: Audit) -> dict[str, Any]:
+def _flatten_step(audit: Audit) -> dict[str, Any]:
     created = audit.image.config.raw.get("created")
     return {**({"created": created} if isinstance(created, str) else {}), "created_by": CREATED_BY}
 
@@ -137,24 +137,24 @@ def _dropped(config: dict[str, Any], drops: DroppedSettings) -> dict[str, Any]:
     return config
 
 
-def _require(audit: Audit, drops: DroppedSettings) -> None:
+def _require_names(audit: Audit, drops: DroppedSettings) -> None:
     own = audit.image.config.raw.get("config") or {}
     have_env = {str(item).partition("=")[0] for item in own.get("Env") or []}
-    for option, wanted, have in (
+    for option, names, known in (
         ("--drop-env", drops.env, have_env),
         ("--drop-label", drops.labels, set(own.get("Labels") or {})),
     ):
-        for name in wanted:
-            if name not in have:
-                known = ", ".join(sorted(have)) or "none at all"
-                raise UsageError(f"{option} {name}: the image has no such; it has {known}")
+        for name in names:
+            if name not in known:
+                have = ", ".join(sorted(known)) or "none"
+                raise UsageError(f"{option} {name}: not in the config of the image, which has {have}")
 
 
-def touches_base(audit: Audit, outputs: Sequence[LayerPlan]) -> bool:
-    """Whether a layer of the base is rewritten; where the base is not known, whether any layer is."""
+def touches_base(audit: Audit, plans: Sequence[LayerPlan]) -> bool:
+    """Whether a layer of the base image is rewritten; of an unknown base, whether any layer is."""
     count = audit.base.layers if audit.base else len(audit.image.layers)
-    for output in outputs:
-        match output:
+    for plan in plans:
+        match plan:
             case MergeLayers(lowest) if lowest < count:
                 return True
             case ExciseLayer(number) if number < count:

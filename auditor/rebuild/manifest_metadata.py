@@ -1,7 +1,7 @@
-"""What is said of an image around its config: in its manifest, on its layers, in indexes. What stays true is kept.
+"""Annotations, artifact type and subject of a rewritten image, in its manifest, layer descriptors and indexes.
 
-A kept layer keeps its annotations, and so the table of contents of eStargz and zstd:chunked. A rewritten one loses
-them, for they tell of other bytes. Annotations that name a digest which is no more go too, each by name.
+Kept layers keep their annotations, such as the table of contents of eStargz and zstd:chunked. Annotations of rewritten
+layers, and those that contain a digest the output lacks, are dropped and reported by name.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ _OF_THE_BASE = "org.opencontainers.image.base."
 
 @dataclass(frozen=True, slots=True)
 class ManifestMetadata:
-    """What a rewritten image's manifest, layers and indexes say; `dropped` names what is not true any more.
+    """Metadata of a rewritten image outside its config; `dropped` names the removed annotations.
 
-    `manifest` holds annotations, artifactType and subject; `layers` the annotations of each layer's descriptor.
+    `manifest` has annotations, artifactType and subject; `layers` the annotations of each layer's descriptor; `listed`
+    the entries of indexes.
     """
 
     manifest: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -37,14 +38,14 @@ class ManifestMetadata:
 
 
 class _Filter:
-    """Keeps the annotations that stay true, and notes the names of the others."""
+    """Filter of annotations; `dropped` collects the names of those it removes."""
 
     def __init__(self, digests: Collection[str], *, base: bool) -> None:
         self._digests, self._base = digests, base
         self.dropped: dict[str, None] = {}
 
     def annotations(self, value: Mapping[str, str], place: str, *, names: bool = False) -> dict[str, str]:
-        """Return what stays of annotations; with `names`, the image's name too, which elsewhere goes unsaid."""
+        """Return the annotations to keep. Image names are kept only with `names`."""
         kept = {}
         for key, text in value.items():
             if key.startswith(_OF_A_NAME) and not (names and key in NAMES):
@@ -56,7 +57,7 @@ class _Filter:
         return kept
 
     def listed(self, item: Listed) -> Listed:
-        """Return what stays of what indexes say."""
+        """Return an index entry with filtered annotations."""
         entry, above = dict(item.entry), dict(item.above)
         for value, place in ((entry, "the image in its index"), (above, "the index")):
             if "annotations" in value:
@@ -65,11 +66,11 @@ class _Filter:
         return replace(item, entry=entry, above=above, roots=roots, layout=self.annotations(item.layout, "index.json"))
 
 
-def rewritten_metadata(audit: Audit, outputs: Sequence[LayerPlan], image_id: Digest) -> ManifestMetadata:
-    """Return what is said around the image whose new config has the digest `image_id`."""
+def rewritten_metadata(audit: Audit, plans: Sequence[LayerPlan], image_id: Digest) -> ManifestMetadata:
+    """Return the metadata of the rewritten image with the new config digest `image_id`."""
     image = audit.image
-    old = _old_digests(image, outputs, image_id)
-    keep = _Filter(old, base=touches_base(audit, outputs))
+    old = _old_digests(image, plans, image_id)
+    keep = _Filter(old, base=touches_base(audit, plans))
     manifest: dict[str, Any] = {}
     annotations = keep.annotations(strings(image.manifest.get("annotations")), "the manifest")
     if annotations:
@@ -79,36 +80,34 @@ def rewritten_metadata(audit: Audit, outputs: Sequence[LayerPlan], image_id: Dig
     subject = image.manifest.get("subject")
     if isinstance(subject, dict):
         if subject.get("digest") in old:
-            keep.dropped["the manifest's subject, a digest that is no more"] = None
+            keep.dropped["the manifest's subject, an old digest"] = None
         else:
             manifest["subject"] = subject
     listed = tuple(keep.listed(item) for item in image.listed)
-    dropped = [*keep.dropped, *_of_layers(image.layers, outputs)]
-    return ManifestMetadata(
-        manifest, tuple(_layer_annotations(image, output) for output in outputs), listed, tuple(dropped)
-    )
+    dropped = [*keep.dropped, *_of_layers(image.layers, plans)]
+    return ManifestMetadata(manifest, tuple(_layer_annotations(image, plan) for plan in plans), listed, tuple(dropped))
 
 
-def _old_digests(image: Image, outputs: Sequence[LayerPlan], image_id: Digest) -> set[str]:
-    """Return the digests of the input that the output has not."""
+def _old_digests(image: Image, plans: Sequence[LayerPlan], image_id: Digest) -> set[str]:
+    """Return the digests of the input that the output lacks."""
     old: set[str | None] = {image.digest, *(item.index for item in image.listed)}
     if image.id != image_id:
         old.add(image.id)
-    kept = {output.number for output in outputs if isinstance(output, KeepLayer)}
+    kept = {plan.number for plan in plans if isinstance(plan, KeepLayer)}
     for number, layer in enumerate(image.layers):
         if number not in kept:
             old |= {layer.digest, layer.diff_id}
     return {digest for digest in old if digest}
 
 
-def _layer_annotations(image: Image, output: LayerPlan) -> Mapping[str, str]:
-    return image.layers[output.number].annotations if isinstance(output, KeepLayer) else {}
+def _layer_annotations(image: Image, plan: LayerPlan) -> Mapping[str, str]:
+    return image.layers[plan.number].annotations if isinstance(plan, KeepLayer) else {}
 
 
-def _of_layers(layers: Sequence[Layer], outputs: Sequence[LayerPlan]) -> Iterator[str]:
-    """Name the annotations that rewritten layers had."""
-    for output in outputs:
-        match output:
+def _of_layers(layers: Sequence[Layer], plans: Sequence[LayerPlan]) -> Iterator[str]:
+    """Yield the names of annotations on rewritten layers."""
+    for plan in plans:
+        match plan:
             case ExciseLayer(number):
                 rewritten = range(number, number + 1)
             case MergeLayers(lowest):

@@ -1,6 +1,6 @@
-"""The documents of a written archive: manifests, indexes, and manifest.json for `docker load`.
+"""JSON documents of a written archive: manifests, indexes, and manifest.json for `docker load`.
 
-Images that one index listed are listed by one again, each with the platform and the annotations that it had there.
+Images of one index are in one index again, each with its platform and annotations.
 Sources: OCI image spec, image-layout.md, manifest.md and image-index.md; Docker image spec v1.2.
 """
 
@@ -25,9 +25,9 @@ _UNLISTED = Listed({}, (), None, {}, {})
 
 @dataclass(frozen=True, slots=True)
 class RewrittenImage:
-    """One image of the output: its config's bytes, its layers, its names and what else is said of it.
+    """One image of the output: bytes of its config, layers, names and other metadata.
 
-    With `renamed` the names replace those that index.json gave it.
+    `renamed` replaces the names of index.json by `names`.
     """
 
     config: bytes = field(repr=False)
@@ -39,66 +39,66 @@ class RewrittenImage:
 
     @property
     def listed(self) -> tuple[Listed, ...]:
-        """How indexes list the image: at least once."""
+        """Entries of the image in indexes, at least one."""
         return self.metadata.listed or (_UNLISTED,)
 
 
 @dataclass(slots=True)
 class _Root:
-    """A descriptor of index.json, as often as it has annotations, and the index that it names, if it names one."""
+    """Descriptor of index.json, repeated for each item of `annotations`; `index` is the nested index it points to."""
 
     descriptor: dict[str, Any]
-    notes: list[dict[str, str]]
+    annotations: list[dict[str, str]]
     index: dict[str, Any] | None = None
 
 
-def manifest_of(made: RewrittenImage) -> dict[str, Any]:
+def manifest_of(image: RewrittenImage) -> dict[str, Any]:
     """Return an image's manifest."""
-    notes = made.metadata.layers or ({},) * len(made.layers)
+    annotations = image.metadata.layers or ({},) * len(image.layers)
     layers = [
         {
-            "mediaType": OCI + "layer.v1.tar" + (f"+{blob.kind}" if blob.kind else ""),
+            "mediaType": OCI + "layer.v1.tar" + (f"+{blob.compression}" if blob.compression else ""),
             "digest": str(blob.digest),
             "size": blob.size,
             **({"annotations": dict(own)} if own else {}),
         }
-        for blob, own in zip(made.layers, notes, strict=True)
+        for blob, own in zip(image.layers, annotations, strict=True)
     ]
-    digest = f"sha256:{hashlib.sha256(made.config).hexdigest()}"
-    config = {"mediaType": OCI + "config.v1+json", "digest": digest, "size": len(made.config)}
-    kind = {key: value for key, value in made.metadata.manifest.items() if key == "artifactType"}
-    more = {key: value for key, value in made.metadata.manifest.items() if key != "artifactType"}
+    digest = f"sha256:{hashlib.sha256(image.config).hexdigest()}"
+    config = {"mediaType": OCI + "config.v1+json", "digest": digest, "size": len(image.config)}
+    kind = {key: value for key, value in image.metadata.manifest.items() if key == "artifactType"}
+    more = {key: value for key, value in image.metadata.manifest.items() if key != "artifactType"}
     return {
         "schemaVersion": 2, "mediaType": OCI + "manifest.v1+json", **kind, "config": config, "layers": layers, **more,
     }  # fmt: skip
 
 
 def write_documents(archive: ArchiveWriter, images: Sequence[RewrittenImage], *, docker: bool) -> None:
-    """Write configs, manifests and indexes over layers that are stored."""
-    for made in images:
-        archive.document(made.config)
-        archive.document(manifest_of(made))
+    """Write configs, manifests and indexes for stored layers."""
+    for image in images:
+        archive.document(image.config)
+        archive.document(manifest_of(image))
     listed = []
     for root in _roots(images):
         if root.index is not None:
             archive.document(root.index)
-        listed += [{**root.descriptor, **({"annotations": notes} if notes else {})} for notes in root.notes]
-    layout = {key: value for made in images for item in made.listed for key, value in item.layout.items()}
+        listed += [{**root.descriptor, **({"annotations": own} if own else {})} for own in root.annotations]
+    layout = {key: value for image in images for item in image.listed for key, value in item.layout.items()}
     more = {"annotations": layout} if layout else {}
     archive.member("index.json", encoded(_index({"manifests": listed, **more})))
     archive.member("oci-layout", encoded({"imageLayoutVersion": "1.0.0"}))
     if docker:
-        archive.member("manifest.json", encoded([_docker_entry(made) for made in images]))
+        archive.member("manifest.json", encoded([_docker_entry(image) for image in images]))
     archive.end()
 
 
 def is_multi_platform(images: Sequence[RewrittenImage]) -> bool:
-    """Whether some name stands for images of several platforms, which no docker-archive can hold."""
+    """Whether a name stands for images of several platforms, which a docker-archive cannot hold."""
     return any(len((root.index or {}).get("manifests", ())) > 1 for root in _roots(images))
 
 
 def index_of(images: Sequence[RewrittenImage]) -> dict[str, Any] | None:
-    """Return the index under which images are pushed; None for an image that no index listed."""
+    """Return the index to push the images with; None for a single image without one."""
     roots = _roots(images)
     if len(roots) == 1:
         return roots[0].index
@@ -107,19 +107,19 @@ def index_of(images: Sequence[RewrittenImage]) -> dict[str, Any] | None:
 
 
 def _roots(images: Sequence[RewrittenImage]) -> list[_Root]:
-    """Return what index.json lists, in the order of the images."""
+    """Return the descriptors of index.json, in the order of the images."""
     roots: dict[str, _Root] = {}
     merged = are_platforms(images)
-    for made in images:
-        for item in made.listed:
-            descriptor = _descriptor(made, item)
+    for image in images:
+        for item in image.listed:
+            descriptor = _descriptor(image, item)
             if item.index is None and not merged:
                 key = str(descriptor["digest"])
-                roots.setdefault(key, _Root(descriptor, _notes(made, item)))
+                roots.setdefault(key, _Root(descriptor, _root_annotations(image, item)))
                 continue
             key = str(item.index)
             if key not in roots:
-                roots[key] = _Root({}, _notes(made, item), _index({"manifests": [], **item.above}))
+                roots[key] = _Root({}, _root_annotations(image, item), _index({"manifests": [], **item.above}))
             if item.entry.get("annotations") and item.index is not None:
                 descriptor["annotations"] = item.entry["annotations"]
             index = roots[key].index
@@ -131,10 +131,10 @@ def _roots(images: Sequence[RewrittenImage]) -> list[_Root]:
     return list(roots.values())
 
 
-def _descriptor(made: RewrittenImage, item: Listed) -> dict[str, Any]:
-    """Return the descriptor of an image's manifest, with the platform that an index told, else its config's."""
-    descriptor = _pointer(encoded(manifest_of(made)), OCI + "manifest.v1+json")
-    platform = item.entry.get("platform") or _platform(made.platform)
+def _descriptor(image: RewrittenImage, item: Listed) -> dict[str, Any]:
+    """Return the descriptor of an image's manifest, with the platform of its index, else that of its config."""
+    descriptor = _pointer(encoded(manifest_of(image)), OCI + "manifest.v1+json")
+    platform = item.entry.get("platform") or _platform(image.platform)
     kind = item.entry.get("artifactType")
     return {
         **descriptor,
@@ -147,19 +147,19 @@ def _pointer(data: bytes, media_type: str) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": f"sha256:{hashlib.sha256(data).hexdigest()}", "size": len(data)}
 
 
-def _notes(made: RewrittenImage, item: Listed) -> list[dict[str, str]]:
-    """Return the annotations of the root's descriptors: those it had, or with the names that it is to have."""
-    had = [dict(notes) for notes in item.roots] or [{}]
-    if not made.renamed and any(notes.keys() & set(NAMES) for notes in had):
-        return [_completed(notes, made.names) for notes in had]
-    rest = {key: value for key, value in had[0].items() if key not in NAMES}
-    return [{**rest, CONTAINERD_NAME: name, REF_NAME: _tag(name)} for name in made.names] or [rest]
+def _root_annotations(image: RewrittenImage, item: Listed) -> list[dict[str, str]]:
+    """Return the annotations of the image's descriptors in index.json: the old ones, with new names if renamed."""
+    old = [dict(annotations) for annotations in item.roots] or [{}]
+    if not image.renamed and any(annotations.keys() & set(NAMES) for annotations in old):
+        return [_completed(annotations, image.names) for annotations in old]
+    rest = {key: value for key, value in old[0].items() if key not in NAMES}
+    return [{**rest, CONTAINERD_NAME: name, REF_NAME: _tag(name)} for name in image.names] or [rest]
 
 
-def _completed(notes: dict[str, str], names: Sequence[str]) -> dict[str, str]:
-    """Add the name that manifest.json gave, where index.json has its tag alone: Podman goes by the latter."""
-    full = next((name for name in names if ":" in name and _tag(name) == notes.get(REF_NAME)), None)
-    return notes if full is None or CONTAINERD_NAME in notes else {CONTAINERD_NAME: full, **notes}
+def _completed(annotations: dict[str, str], names: Sequence[str]) -> dict[str, str]:
+    """Add the full name of manifest.json where index.json has the tag alone: Podman reads index.json."""
+    full = next((name for name in names if ":" in name and _tag(name) == annotations.get(REF_NAME)), None)
+    return annotations if full is None or CONTAINERD_NAME in annotations else {CONTAINERD_NAME: full, **annotations}
 
 
 def _tag(name: str) -> str:
@@ -170,20 +170,20 @@ def _index(value: Mapping[str, Any]) -> dict[str, Any]:
     return {"schemaVersion": 2, "mediaType": _INDEX, **value}
 
 
-def _docker_entry(made: RewrittenImage) -> dict[str, Any]:
-    config = f"sha256:{hashlib.sha256(made.config).hexdigest()}"
-    layers = [_place(blob.digest) for blob in made.layers]
-    # A layout may name an image by its tag alone, which Podman refuses here.
-    tags = [name for name in made.names if ":" in name]
+def _docker_entry(image: RewrittenImage) -> dict[str, Any]:
+    config = f"sha256:{hashlib.sha256(image.config).hexdigest()}"
+    layers = [_place(blob.digest) for blob in image.layers]
+    # A layout may name an image by its tag alone, which Podman refuses in manifest.json.
+    tags = [name for name in image.names if ":" in name]
     return {"Config": _place(config), "RepoTags": tags, "Layers": layers}
 
 
 def are_platforms(images: Sequence[RewrittenImage]) -> bool:
-    """Whether images that no index lists are one image for several platforms, and not several images."""
-    if any(item.index is not None for made in images for item in made.listed):
+    """Whether images without an index are platforms of one image, not several images."""
+    if any(item.index is not None for image in images for item in image.listed):
         return False
-    one_name = len({made.names for made in images}) == 1
-    return len(images) > 1 and one_name and len({made.platform for made in images}) == len(images)
+    one_name = len({image.names for image in images}) == 1
+    return len(images) > 1 and one_name and len({image.platform for image in images}) == len(images)
 
 
 def _platform(platform: Platform | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The proof that a flattened image is the same, and holds nothing hidden: read back from what was written."""
+"""Proof that a flattened image has the same visible content and no hidden secret, from the written archive."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ _REWRITTEN = ("history", "rootfs", "author", "comment", "config", "container_con
 
 @dataclass(frozen=True, slots=True)
 class WrittenImage:
-    """An image that was written. By layer, `claims` says which files are copies of which of the input (`carry`)."""
+    """A written image before its proof. `copied_from` maps its layers to the results of `copy_sources`."""
 
     before: Audit
-    outputs: Sequence[LayerPlan]
+    plans: Sequence[LayerPlan]
     readable: ReadableLayers
-    made: RewrittenImage
+    rewritten: RewrittenImage
     copied_from: Mapping[int, array[int]]
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What was checked, and found to hold. Sizes are of uncompressed layers, in bytes.
+    """Results of the checks, all of which passed. Sizes are of uncompressed layers, in bytes.
 
-    `removed` are the hidden secrets that are gone, `remaining` what is still there to be seen: visible files, ENV;
-    `skipped` is what the audit of the output could not read.
+    `removed` are the hidden findings of the input, `remaining` the visible findings of the output. `dropped` names
+    config settings, annotations and artifacts left out. `skipped` are items of the output that no scan could read.
     """
 
     paths: int
@@ -71,110 +71,110 @@ def prove(
     records: Records,
     written: Sequence[WrittenImage],
     drops: DroppedSettings,
-    hashed: Collection[Digest],
+    verified: Collection[Digest],
     left_out: tuple[str, ...] = (),
 ) -> list[tuple[Audit, Proof]]:
-    """Read an archive back and prove each of its images. Raises FlattenError, naming what does not hold.
+    """Read an archive back and prove each of its images. Raises FlattenError with the first violation.
 
-    `hashed` are the digests of the layers as they stand in the file, whose `records` are held; all else is hashed here.
-    `left_out` are artifacts that are not in the output.
+    `verified` are digests of blobs hashed in this very file; all others are hashed here. `left_out` are artifacts of
+    the input that the output lacks.
     """
-    _hold("the archive", violations(path, scanner.limits, hashed))
+    _require_none("the archive", violations(path, scanner.limits, verified))
     images = open_target(f"oci-archive:{path}", scanner.limits)
     request = Request(selection=ALL_FINDINGS)
     afters = {image.id: audit_image(image, scanner, request, records) for image in images}
     proofs = []
     for image in written:
-        after = afters.get(sha256(image.made.config))
+        after = afters.get(sha256(image.rewritten.config))
         if after is None:
-            raise FlattenError(f"{image.before.image.target}: the output lacks the image that was written")
+            raise FlattenError(f"{image.before.image.target}: the output lacks the written image")
         proofs.append((after, _prove_image(image, after, drops, left_out)))
     return proofs
 
 
 def _prove_image(written: WrittenImage, after: Audit, drops: DroppedSettings, left_out: tuple[str, ...]) -> Proof:
-    before, outputs = written.before, written.outputs
+    before, plans = written.before, written.plans
     what = before.image.target
-    _hold(what, _layers_differ(before, outputs, after))
-    _hold(what, _config_differs(before, outputs, after, drops))
-    _hold(what, _listing_differs(before, after))
-    left = [finding for finding in after.findings if is_hidden(finding)]
-    _hold(what, [f"a secret is still hidden: {finding.name} in {finding.path or finding.where}" for finding in left])
+    _require_none(what, _layer_differences(before, plans, after))
+    _require_none(what, _config_differences(before, plans, after, drops))
+    _require_none(what, _index_differences(before, after))
+    left = [finding for finding in after.findings if is_removable(finding)]
+    _require_none(what, [f"a secret is still hidden: {found.name} in {found.path or found.where}" for found in left])
     compared = _compare(written, after)
-    _hold(what, compared.differences, compared.count)
+    _require_none(what, compared.differences, compared.count)
     return Proof(
         paths=compared.paths,
         bytes_compared=compared.bytes,
         layers_before=len(before.records),
         layers_after=len(after.records),
-        layers_kept=count_kept_layers(outputs),
+        layers_kept=count_kept_layers(plans),
         size_before=sum(record.uncompressed for record in before.records),
         size_after=sum(record.uncompressed for record in after.records),
         hidden_files_before=before.hidden.count,
         hidden_files_after=after.hidden.count,
-        removed=tuple(finding for finding in before.findings if is_hidden(finding)),
+        removed=tuple(finding for finding in before.findings if is_removable(finding)),
         remaining=after.findings,
         dropped=(*_dropped(written, drops), *left_out),
         skipped=after.skipped,
     )
 
 
-def is_hidden(finding: Finding) -> bool:
-    """Whether a finding is one that flattening removes: deleted, overwritten, or in the history's texts."""
+def is_removable(finding: Finding) -> bool:
+    """Whether flattening removes a finding: deleted, overwritten, or in the texts of the history."""
     where = finding.where or ""
     return finding.is_hidden or where.startswith(("history[", "author", "comment", "container_config.Cmd"))
 
 
-def _hold(what: str, wrong: Sequence[str], count: int | None = None) -> None:
+def _require_none(what: str, wrong: Sequence[str], count: int | None = None) -> None:
     if wrong:
         more = (count or len(wrong)) - 1
         tail = f", and {more} more" if more else ""
-        raise FlattenError(f"{what}: not flattened, nothing was written: {wrong[0]}{tail}")
+        raise FlattenError(f"{what}: not flattened, and no output was left: {wrong[0]}{tail}")
 
 
 def _compare(written: WrittenImage, after: Audit) -> Comparison:
     trim_heap()
-    theirs = ReadableLayers(
+    readable = ReadableLayers(
         after.image.target, list(after.image.layers), [record.listing for record in after.records], {}, after.limits
     )
-    # An export is one layer more than the image has; `docker export` cuts times to seconds.
+    # --method export adds its layer to the input's, and `docker export` truncates times to seconds.
     whole_seconds = len(written.readable.layers) > len(written.before.records)
     with gc_paused():
-        theirs.read_headers(whole=False)
-        sides = _side(written.readable, written.before), _side(theirs, after)
+        readable.read_headers(whole=False)
+        sides = _file_system(written.readable, written.before), _file_system(readable, after)
         return compare(*sides, written.copied_from, whole_seconds=whole_seconds)
 
 
-def _side(readable: ReadableLayers, of: Audit) -> FileSystem:
+def _file_system(readable: ReadableLayers, of: Audit) -> FileSystem:
     return FileSystem(readable, overlay_root(readable.extracted), tuple(record.digest for record in of.records))
 
 
-def _layers_differ(before: Audit, outputs: Sequence[LayerPlan], after: Audit) -> list[str]:
-    """Layers that were to be kept are the same bytes."""
-    pairs = zip(outputs, after.records, strict=True)
+def _layer_differences(before: Audit, plans: Sequence[LayerPlan], after: Audit) -> list[str]:
+    """List kept layers with another digest."""
+    pairs = zip(plans, after.records, strict=True)
     return [
-        f"layer {output.number} was to be kept and is another"
-        for output, record in pairs
-        if isinstance(output, KeepLayer) and before.records[output.number].digest != record.digest
+        f"layer {plan.number} should be kept and has another digest"
+        for plan, record in pairs
+        if isinstance(plan, KeepLayer) and before.records[plan.number].digest != record.digest
     ]
 
 
-def _config_differs(before: Audit, outputs: Sequence[LayerPlan], after: Audit, drops: DroppedSettings) -> list[str]:
-    """All of the config stays, but for what must change and what the user dropped."""
+def _config_differences(before: Audit, plans: Sequence[LayerPlan], after: Audit, drops: DroppedSettings) -> list[str]:
+    """List config keys that differ, except those that flatten rewrites and those the user drops."""
     old, new = before.image.config.raw, after.image.config.raw
-    stale = stale_keys(old, outputs)
+    stale = stale_keys(old, plans)
     keys = [key for key in {**old, **new} if key not in (*_REWRITTEN, *stale)]
-    wrong = [f"the config's {key} is another" for key in keys if old.get(key) != new.get(key)]
+    wrong = [f"{key} of the config differs" for key in keys if old.get(key) != new.get(key)]
     had, has = old.get("config") or {}, new.get("config") or {}
     changed = [key for key in {**had, **has} if _without(had.get(key), key, drops) != has.get(key)]
-    wrong += [f"the config's {key} is another" for key in changed]
+    wrong += [f"{key} of the config differs" for key in changed]
     if before.step_layers and None not in _layers_of(before) and None in _layers_of(after):
-        wrong.append("the history does not fit the layers")
+        wrong.append("the history does not match the layers")
     return wrong
 
 
 def _layers_of(audited: Audit) -> set[int | None]:
-    """Return the layers that the history accounts for; with None among them where it does not for all."""
+    """Return the layers that have a history step; None is included where some layer has none."""
     known: set[int | None] = {layer for layer in audited.step_layers if layer is not None}
     return known if len(known) == len(audited.records) else {None, *known}
 
@@ -187,8 +187,8 @@ def _without(value: Any, key: str, drops: DroppedSettings) -> Any:
     return value
 
 
-def _listing_differs(before: Audit, after: Audit) -> list[str]:
-    """An index lists the output for the platforms for which one listed the input, each with all that it told."""
+def _index_differences(before: Audit, after: Audit) -> list[str]:
+    """List platforms that the index of the input has and that of the output lacks."""
     had, has = ([item.entry.get("platform") for item in audit.image.listed] for audit in (before, after))
     return [f"the index lost the platform {platform}" for platform in had if platform and platform not in has]
 
@@ -199,7 +199,7 @@ def _dropped(written: WrittenImage, drops: DroppedSettings) -> tuple[str, ...]:
     return (
         *(f"ENV {name}" for name in drops.env),
         *(f"LABEL {name}" for name in drops.labels),
-        *(f"the config's {key}" for key in stale_keys(before.image.config.raw, written.outputs)),
-        *written.made.metadata.dropped,
-        *([f"{len(attestations)} attestation(s), which would not match any more"] if attestations else []),
+        *(f"the config's {key}" for key in stale_keys(before.image.config.raw, written.plans)),
+        *written.rewritten.metadata.dropped,
+        *([f"{len(attestations)} attestation(s) of the old digests"] if attestations else []),
     )

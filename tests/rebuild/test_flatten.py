@@ -179,7 +179,7 @@ def _check(stack: list[list[Item]], way: str) -> None:
         assert len(layers) == 1 and done.after.hidden.count == 0
     if way == "excise":
         leaking = {v.layer for f in done.before.findings if f.hidden_in is not None for v in f.held_by}
-        changed = {number for number, output in enumerate(done.outputs) if not isinstance(output, KeepLayer)}
+        changed = {number for number, plan in enumerate(done.plans) if not isinstance(plan, KeepLayer)}
         assert leaking == changed or any(item.type == b"1" for items in stack for item in items)
         assert all(layers[n] == data for n, data in enumerate(built.layers) if n not in changed)
 
@@ -253,7 +253,7 @@ def test_what_tells_of_the_old_layers_goes() -> None:
         source, output = built.oci_archive(Path(name) / "in.tar"), Path(name) / "out.tar"
         (done,) = flatten(FlattenJob(str(source), "excise"), _SCANNERS[0], output)
         archive = output.read_bytes()
-    assert done.made.metadata.manifest == {"annotations": {"kept": "y"}}
+    assert done.rewritten.metadata.manifest == {"annotations": {"kept": "y"}}
     assert done.proof.dropped == (
         "the config's moby.buildkit.buildinfo.v1",
         "the annotation org.opencontainers.image.base.name of the manifest",
@@ -280,7 +280,7 @@ def test_attestations_are_dropped_and_it_is_said(tmp_path: Path) -> None:
     ]
     source = write_files(tmp_path / "layout", layout_files(blobs, roots))
     (done,) = flatten(FlattenJob(str(source)), _SCANNERS[0], tmp_path / "out.tar")
-    assert done.proof.dropped == ("1 attestation(s), which would not match any more",)
+    assert done.proof.dropped == ("1 attestation(s) of the old digests",)
     assert secret.encode() not in (tmp_path / "out.tar").read_bytes()
 
 
@@ -341,7 +341,7 @@ def test_env_and_labels_go_only_when_told() -> None:
     done, archive = flattened(built, "full", drops=DroppedSettings(("T",), ("note",)))
     assert layers_of(archive)[0][1]["config"] == {"Env": ["PATH=/bin"], "Labels": {"x": "y"}, "Cmd": ["a"]}
     assert not done.proof.remaining and done.proof.dropped == ("ENV T", "LABEL note")
-    with pytest.raises(UsageError, match="--drop-env NONE: the image has no such; it has PATH, T"):
+    with pytest.raises(UsageError, match="--drop-env NONE: not in the config of the image, which has PATH, T"):
         flattened(built, "full", drops=DroppedSettings(("NONE",)))
 
 
@@ -361,10 +361,10 @@ def test_a_difference_or_a_leak_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
         ((d, old, new), "a secret is still hidden: GitHub"),
     ):
         plan: tuple[Operation, ...] = operations
-        monkeypatch.setattr("auditor.rebuild.flatten.plan", lambda *_, plan=plan: (MergeLayers(0, plan),))
+        monkeypatch.setattr("auditor.rebuild.flatten.plan_layers", lambda *_, plan=plan: (MergeLayers(0, plan),))
         with pytest.raises(FlattenError, match=message):
             flattened(built, "full")
-    monkeypatch.setattr("auditor.rebuild.flatten.plan", lambda *_: (MergeLayers(0, (d, new)),))
+    monkeypatch.setattr("auditor.rebuild.flatten.plan_layers", lambda *_: (MergeLayers(0, (d, new)),))
     assert flattened(built, "full")[0].proof.paths == 2
 
 
