@@ -11,7 +11,8 @@ from itertools import islice
 from auditor.codec.descriptors import Descriptor, parse_config
 from auditor.codec.hashing import sha256
 from auditor.codec.sparse import expanded, real_size
-from auditor.codec.tar import Header, TarParser
+from auditor.codec.tar import TarParser
+from auditor.codec.tar_headers import Header
 from auditor.core.errors import Damaged, ImageError
 from auditor.core.limits import DEFAULT, Limits
 from auditor.extract import MemberExtractor

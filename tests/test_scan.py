@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from auditor.codec import windows
+from auditor.codec.windows import AHEAD, WINDOW, WindowReader
 from auditor.core import limits
 from auditor.core.errors import Damaged
 from auditor.detect.rules import Ruleset
-from auditor.layers import windows
-from auditor.layers.windows import AHEAD, WINDOW, WindowReader
 from auditor.scan import LayerRecord, Scanner
 from auditor.scan.wordless import MIN_WORDLESS
 from tests.images import COMPRESSIONS, file, layer, token

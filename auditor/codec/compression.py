@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, cast
 
 import zstandard
 
+from auditor.codec.signatures import magics_of
 from auditor.core.errors import Damaged
 from auditor.core.limits import Limits, named
 
@@ -18,20 +19,13 @@ try:
 except ImportError:  # it has no wheel for this machine
     import gzip as igzip  # type: ignore[no-redef]
 
-_MAGIC = {
-    b"\x1f\x8b\x08": "gzip",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"\xfd7zXZ\0": "xz",
-    b"BZh": "bzip2",
-}
-_SKIPPABLE = (b"\x2a\x4d\x18", range(0x50, 0x60))  # zstd: 0x184D2A5?, little-endian. RFC 8878, 3.1.2
+_COMPRESSIONS = ("gzip", "zstd", "xz", "bzip2")
+_MAGICS = tuple((magic, name) for name in _COMPRESSIONS for magic in magics_of(name))
 
 
 def compression_of(head: bytes) -> str | None:
     """Name the compression that `head`, the first bytes of a stream, begins; None for anything else."""
-    if head[1:4] == _SKIPPABLE[0] and head[:1] and head[0] in _SKIPPABLE[1]:
-        return "zstd"
-    return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
+    return next((name for magic, name in _MAGICS if head.startswith(magic)), None)
 
 
 def decompressed(stream: io.BufferedReader[Any], limits: Limits) -> BinaryIO:

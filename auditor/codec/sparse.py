@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from auditor.codec.tar import BLOCK, Header, number, padded
+from auditor.codec.tar_headers import BLOCK, Header, number, padded
 from auditor.core.errors import Damaged
 
 _MAX_SEGMENTS = 1 << 20

@@ -1,4 +1,4 @@
-"""Which commit and path a blob of a git repository had: commits and trees walked from the newest commit on."""
+"""Commit and path of the blobs of a git repository, from its commits and trees."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 SHORT = 12
-"""Hex digits of an object's name that are shown."""
+"""Hex digits of an object's name in a member's name."""
 
-_HELD = 64 << 20
+_MAX_BYTES = 64 << 20
 _MAX_PATH = 4096
 _MAX_DEPTH = 256
 _COMMITTED = re.compile(rb"^committer .* (\d{1,12}) [+-]\d{4}$", re.M)
@@ -18,23 +18,23 @@ _TREE = re.compile(rb"tree ([0-9a-f]{40})\n")
 
 @dataclass(slots=True)
 class CommitHistory:
-    """Commits and trees of a repository, at most 64 MiB; objects may come in any order, from packs and loose ones."""
+    """Commits and trees of a repository, at most 64 MiB, added in any order."""
 
     _commits: list[tuple[int, str, str]] = field(default_factory=list)  # minus the time in seconds, name, tree
     _trees: dict[str, bytes] = field(default_factory=dict)
-    held: int = 0
+    size: int = 0
     """Bytes of the commits and trees."""
     full: bool = False
-    """Whether something did not fit; some paths may then be missing."""
+    """Whether objects were left out, so that paths may be missing."""
 
     def add(self, kind: str, name: str, data: bytes) -> None:
-        """Take a commit or a tree, by its name in hex; anything else is ignored."""
+        """Add a commit or a tree by its name in hex; other kinds are ignored."""
         if kind not in ("commit", "tree"):
             return
-        if self.held > _HELD:
+        if self.size > _MAX_BYTES:
             self.full = True
             return
-        self.held += len(data) if kind == "tree" else 200
+        self.size += len(data) if kind == "tree" else 200
         if kind == "tree":
             self._trees[name] = data
         elif tree := _TREE.match(data):
@@ -42,37 +42,37 @@ class CommitHistory:
             self._commits.append((-int(when[1]) if when else 0, name, tree[1].decode()))
 
     def blob_paths(self) -> dict[str, str]:
-        """Return, by name in hex, each blob's place in the newest commit that has it: `commit 1a2b3c…:config/.env`."""
+        """Return the newest commit and the path of each blob by its name in hex: `commit 1a2b3c…:config/.env`."""
         found: dict[str, str] = {}
-        seen: set[str] = set()
-        held = 0
+        walked: set[str] = set()
+        size = 0
         for _, commit, root in sorted(self._commits):
-            for name, path in self._walk(root, seen):
+            for name, path in self._walk(root, walked):
                 if name not in found:
                     found[name] = f"commit {commit[:SHORT]}:{path}"
-                    held += len(path) + 100
-                if held > _HELD:
+                    size += len(path) + 100
+                if size > _MAX_BYTES:
                     self.full = True
                     return found
         return found
 
-    def _walk(self, root: str, seen: set[str]) -> Iterator[tuple[str, str]]:
-        """Yield blobs and paths of a tree, but of the trees that were seen before."""
-        waiting = [(root, "", 0)]
-        while waiting:
-            tree, folder, depth = waiting.pop()
-            if tree in seen or depth > _MAX_DEPTH or len(folder) > _MAX_PATH:
+    def _walk(self, root: str, walked: set[str]) -> Iterator[tuple[str, str]]:
+        """Yield the blobs of a tree and their paths, without subtrees that are in `walked`."""
+        pending = [(root, "", 0)]
+        while pending:
+            tree, folder, depth = pending.pop()
+            if tree in walked or depth > _MAX_DEPTH or len(folder) > _MAX_PATH:
                 continue
-            seen.add(tree)
+            walked.add(tree)
             for is_tree, entry, name in _entries(self._trees.get(tree, b"")):
                 if is_tree:
-                    waiting.append((name, f"{folder}{entry}/", depth + 1))
+                    pending.append((name, f"{folder}{entry}/", depth + 1))
                 else:
                     yield name, folder + entry
 
 
 def _entries(tree: bytes) -> Iterator[tuple[bool, str, str]]:
-    """Yield the entries of a tree object: `MODE NAME`, a zero byte, 20 bytes of the object's name."""
+    """Yield the entries of a tree object, each `MODE NAME`, a zero byte and the 20 bytes of an object's name."""
     at = 0
     while at < len(tree):
         zero = tree.find(b"\0", at)

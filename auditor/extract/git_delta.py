@@ -1,20 +1,20 @@
-"""Git's deltas: copy and insert instructions against a base. Source: gitformat-pack(5), "Deltified representation"."""
+"""Deltas of git: copy and insert instructions against a base. Source: gitformat-pack(5), "Deltified representation"."""
 
 from __future__ import annotations
 
 
 def sizes(delta: bytes) -> tuple[int, int, int]:
-    """Return the size of the base, of the result, and where the instructions begin. Raises IndexError."""
+    """Return the sizes of base and result, and the offset of the instructions. Raises IndexError."""
     base, at = varint(delta, 0)
     result, at = varint(delta, at)
     return base, result, at
 
 
 def applied(base: bytes, delta: bytes) -> bytes:
-    """Apply a delta. Raises ValueError or IndexError on one that does not fit its base or says a wrong size."""
-    want, size, at = sizes(delta)
-    if want != len(base):
-        raise ValueError("a delta is of another base")
+    """Return the result of a delta. Raises ValueError or IndexError where the delta is broken or has another base."""
+    base_size, size, at = sizes(delta)
+    if base_size != len(base):
+        raise ValueError("a delta has another base")
     pieces: list[bytes] = []
     left, end = size, len(delta)
     while at < end:
@@ -37,7 +37,7 @@ def applied(base: bytes, delta: bytes) -> bytes:
 
 
 def _copy(delta: bytes, at: int, op: int) -> tuple[int, int, int]:
-    """Read a copy instruction: its bits say which bytes of offset and size follow, little end first."""
+    """Read a copy instruction: its bits tell which bytes of offset and size follow, little-endian."""
     start = size = 0
     for bit in range(4):
         if op & 1 << bit:
@@ -51,7 +51,7 @@ def _copy(delta: bytes, at: int, op: int) -> tuple[int, int, int]:
 
 
 def varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
-    """Read a number of seven bits a byte, little end first; return it and what follows it."""
+    """Read a little-endian number of seven bits a byte; return it and the offset behind it."""
     value = shift = 0
     while True:
         byte = data[at]

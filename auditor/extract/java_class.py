@@ -1,7 +1,8 @@
-"""Constants of compiled code: Python's `.pyc` and Java's `.class`.
+"""String constants of Java classes, with the names that the code assigns them to.
 
-Each becomes a text with one constant a line; where a constant is assigned to a name, as `name = "constant"`.
-Nothing is unmarshalled by Python itself, whose loader trusts its input.
+The search of the raw bytes finds tokens of a known form. Keyword rules need the name beside the constant
+(`password = "constant"`), and in a class file the two are apart: without this module, one of six secrets of a typical
+settings class is found. Source: JVM specification, chapter 4.
 """
 
 from __future__ import annotations
@@ -11,11 +12,10 @@ import struct
 from collections.abc import Iterator
 
 from auditor.extract.budget import BudgetExceeded, ExtractContext
-from auditor.extract.member_stream import Member, MemberStream, as_stream
-from auditor.extract.pyc import Reader
+from auditor.extract.member_stream import Member
 
-_TELLING = re.compile(rb"(?i)passw|pwd|secret|token|api_?key|credential|private|auth")
-# JVM specification, table 4.4-A: bytes after the tag; tag 1, text, has its length before it.
+_SECRET_NAME = re.compile(rb"(?i)passw|pwd|secret|token|api_?key|credential|private|auth")
+# Bytes after each tag: table 4.4-A. Tag 1, text, has its own length.
 _WIDTHS = {3: 4, 4: 4, 5: 8, 6: 8, 7: 2, 8: 2, 9: 4, 10: 4, 11: 4, 12: 4, 15: 3, 16: 2, 17: 4, 18: 4, 19: 2, 20: 2}
 # ldc or ldc_w, then putstatic, putfield, or a call that takes the constant as its last argument.
 _LOAD = rb"(?:\x12(.)|\x13(..))"
@@ -23,31 +23,14 @@ _LOADED = re.compile(_LOAD + rb"[\xb3\xb5-\xb9](..)", re.S)
 _BOTH_LOADED = re.compile(_LOAD + _LOAD + rb"[\xb6-\xb9]", re.S)  # `setProperty("password", "constant")`
 
 
-def pyc(body: bytes | MemberStream, context: ExtractContext, kind: str) -> Iterator[Member]:
-    """Yield the strings of compiled Python, 3.6 and later, as one text."""
-    data = as_stream(body).read(context.limits.member_bytes)
-    reader, exhausted = Reader(data, context.budget), None
-    try:
-        reader.read()
-    except (ValueError, IndexError, struct.error) as exc:
-        context.skip(None, f"is compiled Python that can't be read: {exc}")
-    except BudgetExceeded as exc:
-        exhausted = exc
-    text = b"\n".join(reader.lines)
-    if text:
-        yield Member(None, text, kind)
-    if exhausted:
-        raise exhausted
-
-
-def java(body: bytes | MemberStream, context: ExtractContext, kind: str) -> Iterator[Member]:
-    """Yield the strings of a Java class as one text, or the class as it is where no name in it tells of a secret."""
-    data = as_stream(body).read(context.limits.member_bytes)
-    if not _TELLING.search(data):
-        yield Member(None, data, kind)
+def read(data: bytes, context: ExtractContext) -> Iterator[Member]:
+    """Yield the string constants of a class as one text, or its raw bytes where no name in it suggests a secret."""
+    data = data[: context.limits.member_bytes]
+    if not _SECRET_NAME.search(data):
+        yield Member(None, data, "class", search_text=data)
         return
-    pool, exhausted = _Pool(data), None
-    lines: dict[bytes, None] = {}  # each once: a long constant may be assigned over and over
+    pool, exceeded = _ConstantPool(data), None
+    lines: dict[bytes, None] = {}  # without repeats: a long constant may be assigned thousands of times
     try:
         pool.read()
         lines = dict.fromkeys(pool.texts.values())
@@ -58,14 +41,15 @@ def java(body: bytes | MemberStream, context: ExtractContext, kind: str) -> Iter
     except (IndexError, struct.error, KeyError):
         lines = dict.fromkeys((*pool.texts.values(), data))
     except BudgetExceeded as exc:
-        exhausted = exc
-    yield Member(None, b"\n".join(lines), kind)
-    if exhausted:
-        raise exhausted
+        exceeded = exc
+    text = b"\n".join(lines)
+    yield Member(None, text, "class", search_text=text)
+    if exceeded:
+        raise exceeded
 
 
-class _Pool:
-    """The constant pool of a class: JVM specification, 4.4."""
+class _ConstantPool:
+    """The constant pool of a class: section 4.4."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -75,7 +59,7 @@ class _Pool:
         self._strings: dict[int, int] = {}
 
     def read(self) -> None:
-        """Read the pool. Raises struct.error, KeyError or IndexError where it breaks off."""
+        """Read the pool. Raises struct.error, KeyError or IndexError where it is broken."""
         data, at, number = self._data, 10, 1
         count = struct.unpack_from(">H", data, 8)[0]
         while number < count:
@@ -95,7 +79,7 @@ class _Pool:
         self._end = at
 
     def assigned(self) -> Iterator[bytes]:
-        """Yield constants with the field that they are put in, or the method that they are passed to."""
+        """Yield each constant with the field that it is assigned to, or the method that it is passed to."""
         yield from self._constant_fields()
         for match in _LOADED.finditer(self._data, self._end):
             value = self._string(match[1] or match[2])
@@ -113,7 +97,7 @@ class _Pool:
         return self.texts.get(self._strings.get(int.from_bytes(number, "big"), 0))
 
     def _constant_fields(self) -> Iterator[bytes]:
-        """Yield `static final` fields, whose value is an attribute: JVM specification, 4.5 and 4.7.2."""
+        """Yield `static final` fields; their values are attributes. Sections 4.5 and 4.7.2."""
         data, at = self._data, self._end + 6
         at += 2 + 2 * int(struct.unpack_from(">H", data, at)[0])
         count, at = struct.unpack_from(">H", data, at)[0], at + 2

@@ -1,201 +1,186 @@
-"""All that is packed in a file, piece by piece."""
+"""Members of archives, at any depth, and decoded text."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from auditor.codec.signatures import HEAD
+from auditor.core.errors import Damaged
 from auditor.core.globs import fits_masked
 from auditor.core.limits import DEFAULT, Limits, named
-from auditor.extract import (
-    compressed,
-    git_objects,
-    isolated_reader,
-    java_class,
-    linux_packages,
-    tar_archive,
-    text_decoder,
-    zip_archive,
-)
+from auditor.extract import compressed
 from auditor.extract.budget import Budget, BudgetExceeded, ExtractContext, SkipCallback, is_transient
-from auditor.extract.file_types import HEAD, STREAMED, kind_of
-from auditor.extract.member_stream import Member, MemberStream
-from auditor.extract.member_windows import Window, windows
-
-Reader = Callable[[bytes | MemberStream, ExtractContext, str], Iterator[Member]]
+from auditor.extract.formats import ArchiveFormat, format_of
+from auditor.extract.member_stream import Member, MemberStream, buffered
+from auditor.extract.member_windows import MemberWindow, windows
+from auditor.extract.text_decoder import encoded_parts
 
 
 @dataclass(frozen=True, slots=True)
 class ExtractedContent:
-    """A file inside a file, or a decoded stretch of it."""
+    """Content of a member, or text decoded from a file or a member."""
 
     member: str | None
-    """The way in, joined with `!`: `inner.jar!app.properties`; None for the file itself, decoded."""
+    """Path of the member through all archives: `inner.jar!app.properties`; None for the file itself."""
     decoded: tuple[str, ...]
-    """Codings from the outside in: `("gzip", "base64")`."""
+    """Encodings removed, outermost first: `("gzip", "base64")`."""
     data: bytes
     line: int | None
-    """Of a decoded stretch the line of the outer text where it starts, from 1."""
-    window: Window | None = None
-    """Of a file that comes in several pieces the part that this one is."""
+    """Line, from 1, at which decoded text starts in the text around it; None for a member."""
+    window: MemberWindow | None = None
+    """The window that this is of a member too large to buffer."""
 
 
 class MemberExtractor:
-    """Opens archives, packages, databases, repositories and encodings. Holds no state between files."""
+    """Extracts members of archives and decodes text. Holds no state between files."""
 
     def __init__(self, limits: Limits = DEFAULT) -> None:
         self.limits = limits
 
-    may_hold_encoded_text = staticmethod(text_decoder.may_hold_encoded_text)
-
     def is_extractable(self, path: str, head: bytes) -> bool:
-        """Tell whether a file is worth giving to `unpack`, by its path and first 512 bytes."""
-        return kind_of(path, head) is not None
+        """Tell whether `extract` reads a file, by its path and first 512 bytes."""
+        return format_of(path, head) is not None
 
     def is_streamed(self, path: str, head: bytes) -> bool:
-        """Tell whether a file is read front to back, so that a stream of it will do."""
-        return kind_of(path, head) in STREAMED
+        """Tell whether a file is read front to back, so that `extract` takes a stream."""
+        row = format_of(path, head)
+        return row is not None and row.streamed
 
     def extract(
         self, path: str, data: bytes | MemberStream, skipped: SkipCallback, size: int | None = None
     ) -> Iterator[ExtractedContent]:
-        """Yield what is in a file, depth first, in a fixed order. Raises nothing: what fails is noted.
+        """Yield the content of all members, depth first, in a fixed order. Failures are noted, never raised.
 
-        `size` is that of a stream, in bytes.
+        `size` is the length of a stream, in bytes.
         """
         budget = Budget(self.limits, path, len(data) if isinstance(data, bytes) else size or 0, skipped)
         try:
-            yield from self._pieces(data, ExtractContext(budget, path, None), (), 0)
+            yield from self._contents(data, ExtractContext(budget, path, None), (), 0)
         except BudgetExceeded as exc:
             budget.skip(None, str(exc), transient=exc.transient)
 
     def decode(self, text: bytes, skipped: SkipCallback) -> Iterator[ExtractedContent]:
-        """Yield what is encoded in a text: base64, hex, percent signs, escapes; containers in base64 are opened."""
+        """Yield the decoded parts of a text: base64, hex, percent signs, escapes; archives in base64 are extracted."""
         budget = Budget(self.limits, "encoded text", len(text), skipped)
-        found = 0
+        count = 0
         try:
-            for piece in self._stretches(text, ExtractContext(budget, "", None), (), 0):
-                found += 1
-                if found > self.limits.stretches:
-                    raise BudgetExceeded(
-                        f"more than {self.limits.stretches} stretches; the rest was left out {named('stretches')}"
-                    )
-                yield piece
+            for content in self._decoded(text, ExtractContext(budget, "", None), (), 0):
+                count += 1
+                if count > self.limits.stretches:
+                    most = self.limits.stretches
+                    raise BudgetExceeded(f"more than {most} encoded parts; the rest was left out {named('stretches')}")
+                yield content
         except BudgetExceeded as exc:
             budget.skip(None, str(exc), transient=exc.transient)
 
-    def _stretches(
-        self, text: bytes, context: ExtractContext, decoded: tuple[str, ...], depth: int
-    ) -> Iterator[ExtractedContent]:
-        for found in text_decoder.stretches(text):
-            context.budget.spend(len(found.data))
-            codings = (*decoded, found.coding)
-            pieces: Iterable[ExtractedContent] = (ExtractedContent(None, codings, found.data, None),)
-            if kind_of("", found.data[:HEAD]) is not None:
-                pieces = self._pieces(found.data, context, codings, 0)
-            for piece in pieces:
-                yield replace(piece, line=found.line)
-                if depth + 1 < self.limits.codings:
-                    for inner in self._stretches(piece.data, context, piece.decoded, depth + 1):
-                        yield replace(inner, member=piece.member, line=found.line)
-                elif next(text_decoder.stretches(piece.data), None) is not None:
-                    context.skip(None, f"lies deeper than {self.limits.codings} encodings {named('codings')}")
-
     def member_content(self, path: str, data: bytes, member: str) -> bytes | None:
-        """Return a member as it is stored, by the way in that a `Piece` gives; None where there is none."""
+        """Return the stored bytes of a member by its path in an `ExtractedContent`; None where there is none."""
         budget = Budget(self.limits, path, len(data), lambda *_: None)
         try:
             return self._find(data, ExtractContext(budget, path, None), member, 0)
         except BudgetExceeded:
             return None
 
-    def _pieces(
+    def _decoded(
+        self, text: bytes, context: ExtractContext, decoded: tuple[str, ...], depth: int
+    ) -> Iterator[ExtractedContent]:
+        for part in encoded_parts(text):
+            context.budget.spend(len(part.data))
+            codings = (*decoded, part.coding)
+            contents: Iterable[ExtractedContent] = (ExtractedContent(None, codings, part.data, None),)
+            if format_of("", part.data[:HEAD]) is not None:
+                contents = self._contents(part.data, context, codings, 0)
+            for content in contents:
+                yield replace(content, line=part.line)
+                if depth + 1 < self.limits.codings:
+                    for inner in self._decoded(content.data, context, content.decoded, depth + 1):
+                        yield replace(inner, member=content.member, line=part.line)
+                elif next(encoded_parts(content.data), None) is not None:
+                    context.skip(None, f"has more than {self.limits.codings} nested encodings {named('codings')}")
+
+    def _contents(
         self, body: bytes | MemberStream, context: ExtractContext, decoded: tuple[str, ...], depth: int
     ) -> Iterator[ExtractedContent]:
-        """Yield what is in `body`, which lies `depth` archives deep, or `body` itself."""
-        kind = _kind(body, context)
-        if kind is None or depth > self.limits.nesting:
-            if kind is not None:
-                context.skip(None, f"lies deeper than {self.limits.nesting} archives {named('nesting')}")
+        """Yield the contents of the members of `body`, which is `depth` archives deep, or `body` itself."""
+        row = _format_of(body, context)
+        if isinstance(body, MemberStream) and row is not None and not row.streamed:
+            body = buffered(body, context)
+        if row is None or depth > self.limits.nesting:
+            if row is not None:
+                context.skip(None, f"is nested in more than {self.limits.nesting} archives {named('nesting')}")
             if isinstance(body, bytes) and (depth or decoded):
                 yield ExtractedContent(context.member, decoded, body, None)
-            elif isinstance(body, MemberStream) and kind is None:
+            elif isinstance(body, MemberStream) and row is None:
                 for window in windows(body, context):
-                    yield ExtractedContent(context.member, decoded, window.data, None, window)
+                    yield ExtractedContent(context.member, decoded, bytes(window.buffer), None, window)
             return
-        for part in _parts(kind, body, context):
-            inner, codings = _inner(part, context), decoded + ((part.coding,) if part.coding else ())
-            if part.shown is not None:
-                yield ExtractedContent(inner.member, codings, part.shown, None)
-            elif part.coding in _TEXTS:
-                yield ExtractedContent(context.member_path(part.name), codings, bytes(part.body), None)  # type: ignore[arg-type]
-            else:
-                yield from self._pieces(part.body, inner, codings, depth + _levels(part, inner))
+        for member in _members(row, body, context):
+            inner, codings = _inner(member, context), decoded + ((member.coding,) if member.coding else ())
+            if member.search_text is not None:
+                yield ExtractedContent(inner.member, codings, member.search_text, None)
+            elif not _is_too_large(member, inner):
+                yield from self._contents(member.body, inner, codings, depth + _levels(member, inner))
 
-    def _find(self, body: bytes | MemberStream, context: ExtractContext, member: str, depth: int) -> bytes | None:
-        kind = _kind(body, context)
-        if kind is None or depth > self.limits.nesting:
+    def _find(self, body: bytes | MemberStream, context: ExtractContext, wanted: str, depth: int) -> bytes | None:
+        row = _format_of(body, context)
+        if row is None or depth > self.limits.nesting:
             return None
-        for part in _parts(kind, body, context):
-            member_path, inner = context.member_path(part.name), _inner(part, context)
-            if kind == "git-object" and member.startswith("commit "):
-                member_path = member.partition("!")[0]  # the history of all objects may have named it since
-            if part.name is not None and member_path is not None and fits_masked(member, member_path):
-                return part.body if isinstance(part.body, bytes) else part.body.read(self.limits.unpacked_bytes)
-            if member_path is None or _leads_to(member_path, member):
-                found = self._find(part.body, inner, member, depth + _levels(part, inner))
-                if found is not None:
-                    return found
+        for member in _members(row, body, context):
+            path, inner = context.member_path(member.name), _inner(member, context)
+            if row.members_renamed and wanted.startswith("commit "):
+                path = wanted.partition("!")[0]
+            if member.name is not None and path is not None and fits_masked(wanted, path):
+                return member.body if isinstance(member.body, bytes) else member.body.read(self.limits.unpacked_bytes)
+            if path is None or _leads_to(path, wanted):
+                content = self._find(member.body, inner, wanted, depth + _levels(member, inner))
+                if content is not None:
+                    return content
         return None
 
 
-def _leads_to(member_path: str, member: str) -> bool:
-    """Whether an archive is on the way to a member, whose name may be masked."""
-    outer = member.split("!")[: member_path.count("!") + 1]
-    return len(outer) <= member.count("!") and fits_masked("!".join(outer), member_path)
+def _leads_to(path: str, member: str) -> bool:
+    """Tell whether a member, whose name may be masked, is in the archive at a path."""
+    outer = member.split("!")[: path.count("!") + 1]
+    return len(outer) <= member.count("!") and fits_masked("!".join(outer), path)
 
 
-def _kind(body: bytes | MemberStream, context: ExtractContext) -> str | None:
-    return kind_of(context.name, body[:HEAD] if isinstance(body, bytes) else body.peek(HEAD))
-
-
-def _inner(part: Member, context: ExtractContext) -> ExtractContext:
-    name = part.name if part.name is not None else compressed.inner_name(context.name)
-    return ExtractContext(context.budget, name, context.member_path(part.name))
-
-
-def _levels(part: Member, context: ExtractContext) -> int:
-    """A compressed tar is one level; whatever else is decoded counts, or a quine of gzip would have no end."""
-    return 0 if part.name is None and _kind(part.body, context) in ("tar", "cpio") else 1
-
-
-def _parts(kind: str, body: bytes | MemberStream, context: ExtractContext) -> Iterator[Member]:
-    """Yield what a reader finds, whatever a hostile file makes its library raise."""
+def _format_of(body: bytes | MemberStream, context: ExtractContext) -> ArchiveFormat | None:
     try:
-        yield from _READERS[kind](body, context, kind)
+        head = body[:HEAD] if isinstance(body, bytes) else body.peek(HEAD)
+    except Damaged as exc:
+        context.skip(None, str(exc), transient=is_transient(exc))
+        return None
+    return format_of(context.name, head)
+
+
+def _inner(member: Member, context: ExtractContext) -> ExtractContext:
+    name = member.name if member.name is not None else compressed.inner_name(context.name)
+    return ExtractContext(context.budget, name, context.member_path(member.name))
+
+
+def _is_too_large(member: Member, inner: ExtractContext) -> bool:
+    """Tell whether a stream would have to be buffered and exceeds the limit, and note it."""
+    if member.size is None or isinstance(member.body, bytes):
+        return False
+    row = _format_of(member.body, inner)
+    return row is not None and not row.streamed and inner.exceeds_member_bytes(None, member.size)
+
+
+def _levels(member: Member, inner: ExtractContext) -> int:
+    """Return the levels that a member adds: none for the tar in a compressed tar.
+
+    Any other content counts, or a gzip file that decompresses to itself would have no end.
+    """
+    row = _format_of(member.body, inner) if member.name is None else None
+    return 0 if row is not None and row.one_level_when_compressed else 1
+
+
+def _members(row: ArchiveFormat, body: bytes | MemberStream, context: ExtractContext) -> Iterator[Member]:
+    """Yield the members of an archive, and note any error that a library raises on damaged bytes."""
+    try:
+        yield from row.members(body, context)
     except BudgetExceeded:
         raise
-    except Exception as exc:  # each library has errors of its own, and hostile bytes reach all of them
-        context.skip(None, f"can't be read as {kind}: {type(exc).__name__}: {exc}", transient=is_transient(exc))
-
-
-_READERS: dict[str, Reader] = {
-    "zip": zip_archive.archive,
-    "tar": tar_archive.tar,
-    "gzip": compressed.compressed,
-    "bzip2": compressed.compressed,
-    "xz": compressed.compressed,
-    "zstd": compressed.compressed,
-    "utf-16le": compressed.utf16,
-    "utf-16be": compressed.utf16,
-    "deb": linux_packages.deb,
-    "rpm": linux_packages.rpm,
-    "cpio": linux_packages.cpio,
-    "7z": isolated_reader.read,
-    "sqlite": isolated_reader.read,
-    "pyc": java_class.pyc,
-    "class": java_class.java,
-    "git-object": git_objects.loose,
-    "git-pack": git_objects.pack,
-}
-_TEXTS = frozenset(("utf-16le", "utf-16be", "pyc", "class"))
+    except Exception as exc:  # each library has its own error classes, and damaged files raise all of them
+        context.skip(None, f"can't be read as {row.name}: {type(exc).__name__}: {exc}", transient=is_transient(exc))

@@ -1,4 +1,4 @@
-"""Bytes that are read once, front to back: of a member in memory, or out of a decompressor."""
+"""Members of archives, and streams that are read once, front to back."""
 
 from __future__ import annotations
 
@@ -6,76 +6,98 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from auditor.core.errors import Damaged
+from auditor.core.limits import named
+from auditor.extract.budget import ExtractContext, is_transient
+
 _STEP = 1 << 20
+_BUFFER_STEP = 256 << 10
 
 
 class MemberStream:
-    """A stream with a look ahead. `read_some` returns at most as many bytes as asked, none at the end."""
+    """A stream with look-ahead. `read_some` returns at most as many bytes as asked for, none at the end."""
 
     def __init__(self, read_some: Callable[[int], bytes]) -> None:
         self._read_some = read_some
         self._ahead = b""
 
     def peek(self, count: int) -> bytes:
-        """Return the next bytes, fewer only at the end, and leave them there."""
+        """Return the next bytes, fewer only at the end, without consuming them."""
         if len(self._ahead) < count:
             self._ahead += self._read(count - len(self._ahead))
         return self._ahead[:count]
 
     def read(self, count: int) -> bytes:
         """Return the next bytes, fewer only at the end."""
-        got, self._ahead = self._ahead[:count], self._ahead[count:]
-        return got + self._read(count - len(got)) if len(got) < count else got
+        data, self._ahead = self._ahead[:count], self._ahead[count:]
+        return data + self._read(count - len(data)) if len(data) < count else data
 
     def skip(self, count: int) -> None:
-        """Pass over bytes."""
+        """Read bytes and drop them."""
         while count > 0:
-            got = self.read(min(count, _STEP))
-            if not got:
+            data = self.read(min(count, _STEP))
+            if not data:
                 return
-            count -= len(got)
+            count -= len(data)
 
     def part(self, size: int) -> MemberStream:
-        """Return the next `size` bytes as a stream of their own; they count as read when it reads them."""
+        """Return the next `size` bytes as a stream; this stream advances as that one is read."""
         left = size
 
-        def some(count: int) -> bytes:
+        def read_some(count: int) -> bytes:
             nonlocal left
-            got = self.read(min(count, left, _STEP))
-            left -= len(got)
-            return got
+            data = self.read(min(count, left, _STEP))
+            left -= len(data)
+            return data
 
-        return MemberStream(some)
+        return MemberStream(read_some)
 
     def _read(self, count: int) -> bytes:
         pieces = []
         while count > 0:
-            got = self._read_some(count)
-            if not got:
+            data = self._read_some(count)
+            if not data:
                 break
-            pieces.append(got)
-            count -= len(got)
+            pieces.append(data)
+            count -= len(data)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What a reader finds in a container: a member by name, or with None the content itself, decoded."""
+    """A member of an archive by its name. Without a name, the decoded content of the archive itself."""
 
     name: str | None
     body: bytes | MemberStream
     coding: str | None = None
-    shown: bytes | None = None
-    """What the rules shall see of a member, where more than its bytes helps them."""
+    """The encoding that was removed: `gzip`."""
+    search_text: bytes | None = None
+    """The text to search in place of `body`: with a column's name, or decoded. It is not extracted further."""
+    size: int | None = None
+    """Bytes of a stream, where the archive says so."""
 
 
 def as_stream(body: bytes | MemberStream) -> MemberStream:
-    """Return a member as a stream."""
+    """Return a body as a stream."""
     return body if isinstance(body, MemberStream) else MemberStream(io.BytesIO(body).read)
 
 
+def buffered(source: MemberStream, context: ExtractContext) -> bytes:
+    """Return the bytes of a stream up to damage, or up to the limit `member-bytes`; note either."""
+    pieces, size, limit = [], 0, context.limits.member_bytes
+    try:
+        while size <= limit and (piece := source.read(min(_BUFFER_STEP, limit + 1 - size))):
+            pieces.append(piece)
+            size += len(piece)
+    except Damaged as exc:
+        context.skip(None, str(exc), transient=is_transient(exc))
+    if size > limit:
+        context.skip(None, f"goes on beyond {limit} bytes; the rest was left out {named('member-bytes')}")
+    return b"".join(pieces)[:limit]
+
+
 class RawMemberStream(io.RawIOBase):
-    """A source as Python's decompressors want it."""
+    """A member stream as the raw stream that Python's decompressors read."""
 
     def __init__(self, source: MemberStream) -> None:
         self._source = source
@@ -84,6 +106,6 @@ class RawMemberStream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        got = self._source.read(len(buffer))
-        buffer[: len(got)] = got
-        return len(got)
+        data = self._source.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)

@@ -1,48 +1,40 @@
-"""What is too large to be held, in overlapping windows: a match that one cuts, another holds whole."""
+"""Windows of a member that is too large to buffer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from auditor.codec.signatures import HEAD
+from auditor.codec.windows import OVERLAP, WINDOW, Window
 from auditor.core.errors import Damaged
 from auditor.extract.budget import BudgetExceeded, ExtractContext, is_transient
-from auditor.extract.file_types import HEAD
 from auditor.extract.member_stream import MemberStream
-from auditor.layers.windows import AHEAD, OVERLAP, WINDOW
 
 _STEP = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """Bytes from `begin` on. Matches count that end in its half-open part [owned_from, owned_to) of `data`.
+class MemberWindow(Window):
+    """A window with the first bytes of its member, and the number of line feeds before it: None in binary data."""
 
-    `head` are the first bytes of the whole; `newlines` stand before `begin`, and are None in binary data.
-    """
-
-    data: bytes
     head: bytes
-    begin: int
     newlines: int | None
-    owned_from: int
-    owned_to: int
 
 
-def windows(source: MemberStream, context: ExtractContext) -> Iterator[Window]:
-    """Yield the windows of a stream; what was read before it breaks, or before a limit, is the last."""
-    tail, begin, owned = b"", 0, 0
+def windows(source: MemberStream, context: ExtractContext) -> Iterator[MemberWindow]:
+    """Yield the windows of a stream. The bytes before damage, or before a limit, are the last window."""
+    tail, fresh = b"", 0
     head, end = source.peek(HEAD), _End()
     newlines = None if b"\0" in head else 0
     while not end.reached:
         data = _filled(tail, source, end)
-        owned_to = len(data) + 1 if end.reached else max(len(data) - AHEAD, 0)
         if data:
-            yield Window(data, head, begin, newlines, owned, owned_to)
-        passed = max(len(data) - OVERLAP, 0)
+            yield MemberWindow(data, len(data), fresh - len(tail), fresh, end.reached, head, newlines)
+        fresh += len(data) - len(tail)
+        tail = data[-OVERLAP:]
         if newlines is not None:
-            newlines += data.count(b"\n", 0, passed)
-        tail, begin, owned = data[passed:], begin + passed, owned_to - passed
+            newlines += data.count(b"\n", 0, len(data) - len(tail))
     if isinstance(end.reason, BudgetExceeded):
         raise end.reason
     if end.reason is not None:
@@ -51,14 +43,14 @@ def windows(source: MemberStream, context: ExtractContext) -> Iterator[Window]:
 
 @dataclass(slots=True)
 class _End:
-    """Whether a stream has ended, and what broke it."""
+    """Whether a stream has ended, and the error that ended it."""
 
     reached: bool = False
     reason: Damaged | BudgetExceeded | None = None
 
 
 def _filled(tail: bytes, source: MemberStream, end: _End) -> bytes:
-    """Return the next bytes behind the last window's tail, and note the end."""
+    """Return the last window's tail and the next bytes, and note the end."""
     pieces, size = [tail], 0
     try:
         while size < WINDOW and (piece := source.read(min(_STEP, WINDOW - size))):

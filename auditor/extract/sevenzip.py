@@ -1,4 +1,7 @@
-"""7z archives, by py7zr, which hands over members rather than being asked for them."""
+"""7z archives, by py7zr, which pushes members to a writer.
+
+Only the isolated process imports py7zr: it takes 100 ms, and its limits are globals of a module.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ from typing import Any, Protocol, cast
 
 from auditor.core.limits import named
 from auditor.extract.budget import BudgetExceeded, ExtractContext, is_transient
-from auditor.extract.member_stream import Member, MemberStream, as_stream
+from auditor.extract.member_stream import Member
 
-_KEPT = 2
-"""Times `member_bytes` that the members of one archive may take in memory together: they come all at once."""
+_BUFFERED = 2
+"""Bytes of all members of an archive in memory, as a multiple of `member_bytes`: py7zr extracts them at once."""
 _MAX_HEADER = 16 << 20
 
 
@@ -20,21 +23,20 @@ class _Full(Exception):
     pass
 
 
-def archive(body: bytes | MemberStream, context: ExtractContext, _: str) -> Iterator[Member]:
+def read(data: bytes, context: ExtractContext) -> Iterator[Member]:
     """Yield the files of a 7z archive."""
-    data = body if isinstance(body, bytes) else as_stream(body).read(context.limits.member_bytes)
-    keeper = _Keeper(context)
+    collector = _Collector(context)
     problem: Exception | None = None
     try:
-        _extract(data, context, keeper)
-    except Exception as exc:  # py7zr lets errors of a dozen decompressors through; what came before them is good
+        _extract(data, context, collector)
+    except Exception as exc:  # py7zr passes on the errors of a dozen decompressors; members before them are whole
         problem = exc
-    for name, member in keeper.members():
+    for name, member in collector.members():
         yield Member(name, member)
     if isinstance(problem, BudgetExceeded):
         raise problem
     if isinstance(problem, _Full):
-        most = _KEPT * context.limits.member_bytes
+        most = _BUFFERED * context.limits.member_bytes
         context.skip(None, f"more than {most} bytes in a 7z archive; the rest was left out {named('member-bytes')}")
     elif isinstance(problem, MemoryError):
         raise problem
@@ -43,11 +45,12 @@ def archive(body: bytes | MemberStream, context: ExtractContext, _: str) -> Iter
         context.skip(None, reason, transient=is_transient(problem))
 
 
-def _extract(data: bytes, context: ExtractContext, keeper: _Keeper) -> None:
+def _extract(data: bytes, context: ExtractContext, collector: _Collector) -> None:
+    # Only in the isolated process: see above.
     import py7zr
     import py7zr.archiveinfo
 
-    # Its own limits let a header of a few kilobytes take gigabytes; it has no other way to set them.
+    # By its default limits a header of a few kilobytes may take gigabytes; it has no other way to set them.
     py7zr.archiveinfo.MAX_HEADER_SIZE = _MAX_HEADER
     py7zr.archiveinfo.MAX_NUMFILES = py7zr.archiveinfo.MAX_SUBSTREAMS = 10 * context.limits.members
     try:
@@ -55,7 +58,7 @@ def _extract(data: bytes, context: ExtractContext, keeper: _Keeper) -> None:
             if opened.needs_password():
                 context.skip(None, "is encrypted")
                 return
-            opened.extractall(factory=cast(Any, keeper))
+            opened.extractall(factory=cast(Any, collector))
     except py7zr.PasswordRequired:
         context.skip(None, "is encrypted")
 
@@ -64,12 +67,12 @@ class _Writer(Protocol):
     def write(self, data: bytes) -> int: ...
 
 
-class _Keeper:
-    """Takes members from py7zr, as its WriterFactory."""
+class _Collector:
+    """Members of an archive: a WriterFactory of py7zr."""
 
     def __init__(self, context: ExtractContext) -> None:
         self._context = context
-        self._members: list[_Member] = []
+        self._members: list[_MemberWriter] = []
         self._size = 0
         self._here = Path.cwd()
 
@@ -77,11 +80,11 @@ class _Keeper:
         self._context.budget.member()
         path = Path(filename)
         name = path.relative_to(self._here) if path.is_relative_to(self._here) else path
-        self._members.append(_Member(self, str(name)))
+        self._members.append(_MemberWriter(self, str(name)))
         return self._members[-1]
 
-    def take(self, member: _Member, data: bytes) -> None:
-        """Keep some bytes of a member, unless it grows too large."""
+    def add(self, member: _MemberWriter, data: bytes) -> None:
+        """Append bytes to a member. One that exceeds `member_bytes` is dropped. Raises _Full."""
         self._context.budget.spend(len(data))
         member.size += len(data)
         if member.size > self._context.limits.member_bytes:
@@ -89,12 +92,12 @@ class _Keeper:
             member.pieces.clear()
             return
         self._size += len(data)
-        if self._size > _KEPT * self._context.limits.member_bytes:
+        if self._size > _BUFFERED * self._context.limits.member_bytes:
             raise _Full
         member.pieces.append(bytes(data))
 
     def members(self) -> Iterator[tuple[str, bytes]]:
-        """Yield whole members; each is let go when the next is asked for."""
+        """Yield the members that are complete, and free each before the next."""
         while self._members:
             member = self._members.pop(0)
             if self._context.exceeds_member_bytes(member.name, member.size) or not member.pieces:
@@ -102,16 +105,16 @@ class _Keeper:
             yield member.name, b"".join(member.pieces)
 
 
-class _Member:
-    """One member, as a Py7zIO of py7zr."""
+class _MemberWriter:
+    """Writer of one member: a Py7zIO of py7zr."""
 
-    def __init__(self, keeper: _Keeper, name: str) -> None:
-        self._keeper, self.name = keeper, name
+    def __init__(self, collector: _Collector, name: str) -> None:
+        self._collector, self.name = collector, name
         self.pieces: list[bytes] = []
         self.size = 0
 
     def write(self, data: bytes) -> int:
-        self._keeper.take(self, data)
+        self._collector.add(self, data)
         return len(data)
 
     def read(self, _: int | None = None) -> bytes:

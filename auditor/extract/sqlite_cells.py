@@ -1,7 +1,7 @@
-"""SQLite databases: text and blobs, cell by cell.
+"""Cells of SQLite databases: text and blobs.
 
-The file's raw bytes are searched elsewhere; here long cells, which SQLite cuts into pages, are whole, and a value
-stands beside its column's name.
+The scan also searches the file's raw bytes. In cells, a long value, which SQLite splits over pages, is whole, and a
+short one has its column's name beside it.
 """
 
 from __future__ import annotations
@@ -11,22 +11,21 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 
+from auditor.codec.signatures import HEAD, signature_of
 from auditor.extract.budget import ExtractContext
-from auditor.extract.file_types import HEAD, kind_of
-from auditor.extract.member_stream import Member, MemberStream, as_stream
+from auditor.extract.member_stream import Member
 
-_STEPS = 20_000  # of SQLite's machine between two looks at the clock: about a millisecond
+_STEPS = 20_000  # instructions of SQLite between two checks of the time: about a millisecond
 _MAX_COLUMNS = 500
 _MIN_CELL = 6
 _MAX_VALUE = 512
 _ALLOWED = frozenset((sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_PRAGMA))
-_TELLING = re.compile(r"pass|pwd|secret|token|key|auth|cred|conn|dsn|url|hash|session|cookie|cert|private", re.I)
+_SECRET_COLUMN = re.compile(r"pass|pwd|secret|token|key|auth|cred|conn|dsn|url|hash|session|cookie|cert|private", re.I)
 _WORD = re.compile(rb"[\w+/=.-]{16}")
 
 
-def database(body: bytes | MemberStream, context: ExtractContext, _: str) -> Iterator[Member]:
-    """Yield cells named `table/rowid/column`: those that could hold a secret."""
-    data = body if isinstance(body, bytes) else as_stream(body).read(context.limits.member_bytes)
+def read(data: bytes, context: ExtractContext) -> Iterator[Member]:
+    """Yield the cells that may hold a secret, named `table/rowid/column`."""
     with closing(_opened(data, context)) as base:
         try:
             names = [row[0] for row in base.execute(_TABLES)]
@@ -39,9 +38,8 @@ def database(body: bytes | MemberStream, context: ExtractContext, _: str) -> Ite
             context.skip(None, f"is a broken database: {exc}")
 
 
-def packages(body: bytes | MemberStream, context: ExtractContext, _: str) -> Iterator[Member]:
-    """Yield the headers of an rpm database, which lie in one column."""
-    data = body if isinstance(body, bytes) else as_stream(body).read(context.limits.member_bytes)
+def read_rpm_headers(data: bytes, context: ExtractContext) -> Iterator[Member]:
+    """Yield the package headers of an rpm database."""
     with closing(_opened(data, context)) as base:
         for (header,) in base.execute("SELECT blob FROM Packages"):
             if isinstance(header, bytes):
@@ -53,7 +51,7 @@ _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0 
 
 
 def _opened(data: bytes, context: ExtractContext) -> sqlite3.Connection:
-    """Open a database in memory that can neither write, nor call functions, nor run on."""
+    """Open a database in memory: read only, without functions, with a time limit."""
     base = sqlite3.connect(":memory:")
     try:
         _load(base, data, context)
@@ -64,7 +62,7 @@ def _opened(data: bytes, context: ExtractContext) -> sqlite3.Connection:
 
 
 def _load(base: sqlite3.Connection, data: bytes, context: ExtractContext) -> None:
-    # A database in WAL mode can't be opened without its side files; bytes 18 and 19 say the mode.
+    # A database in WAL mode needs side files to open; bytes 18 and 19 set the mode.
     # https://www.sqlite.org/fileformat.html#file_format_version_numbers
     base.deserialize(data[:18] + b"\1\1" + data[20:])
     base.text_factory = bytes
@@ -84,21 +82,21 @@ def _cells(base: sqlite3.Connection, table: str, context: ExtractContext) -> Ite
     quoted = _quoted(table)
     try:
         columns = [row[1].decode("utf-8", "replace") for row in base.execute(f"PRAGMA table_info({quoted})")]
-        # Not `*`: it has generated columns too, which a hostile schema can make costly.
-        wanted = ", ".join(map(_quoted, columns[:_MAX_COLUMNS]))
+        # Not `*`: that includes generated columns, which a hostile schema can make costly.
+        selected = ", ".join(map(_quoted, columns[:_MAX_COLUMNS]))
         try:
-            rows = base.execute(f"SELECT rowid, {wanted} FROM {quoted}")  # noqa: S608  # names of the database's own
+            rows = base.execute(f"SELECT rowid, {selected} FROM {quoted}")  # noqa: S608  # names of the database's own
         except sqlite3.OperationalError:  # WITHOUT ROWID
-            rows = base.execute(f"SELECT NULL, {wanted} FROM {quoted}")  # noqa: S608
+            rows = base.execute(f"SELECT NULL, {selected} FROM {quoted}")  # noqa: S608
         for number, row in enumerate(rows, 1):
             identity = row[0] if isinstance(row[0], int) else number
             for column, value in zip(columns, row[1:], strict=False):
                 if not isinstance(value, bytes) or len(value) < _MIN_CELL:
                     continue
-                context.budget.spend(len(value))  # cells may share pages, so that a small file has large ones
-                if _worthwhile(column, value):
+                context.budget.spend(len(value))  # cells may share pages: a small file can have many large cells
+                if _may_hold_secret(column, value):
                     context.budget.member()
-                    yield Member(f"{table}/{identity}/{column}", value, shown=_shown(column, value))
+                    yield Member(f"{table}/{identity}/{column}", value, search_text=_with_column(column, value))
     except sqlite3.Error as exc:
         if context.budget.late():
             raise context.budget.too_late() from exc
@@ -115,15 +113,16 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _worthwhile(column: str, value: bytes) -> bool:
-    """Tell whether a cell may hold a secret: by its column, a long word in it, or because it is packed."""
-    if _TELLING.search(column) or _WORD.search(value):
+def _may_hold_secret(column: str, value: bytes) -> bool:
+    """Tell whether a cell may hold a secret: by its column's name, a long word in it, or as an archive."""
+    if _SECRET_COLUMN.search(column) or _WORD.search(value):
         return True
-    return kind_of("", value[:HEAD]) is not None
+    signature = signature_of(value[:HEAD])
+    return signature is not None and signature.is_container
 
 
-def _shown(column: str, value: bytes) -> bytes | None:
-    """Put the column's name before a short value, as in an assignment; long ones speak for themselves."""
+def _with_column(column: str, value: bytes) -> bytes | None:
+    """Return a short value as an assignment to its column's name, for keyword rules; None for a long one."""
     if len(value) > _MAX_VALUE or b"\n" in value or b"\0" in value:
         return None
     return b'%s = "%s"' % (column.encode("utf-8", "replace"), value)

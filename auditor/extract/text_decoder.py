@@ -1,4 +1,4 @@
-"""Encoded stretches of a text, encodings within encodings included."""
+"""Encoded parts of a text: base64, hex, percent signs, escapes."""
 
 from __future__ import annotations
 
@@ -6,33 +6,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from auditor.extract.base64_text import runs
-from auditor.extract.escapes import escaped, percent
+from auditor.extract.base64_text import decoded_runs
+from auditor.extract.escapes import decoded_escapes, decoded_percent
 
 _SNIFF = 8000  # bytes in which a zero byte means binary data, as for git
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """What a stretch of a text says. `line` counts from 1 in that text."""
+class EncodedPart:
+    """An encoded part of a text, decoded. `line`, from 1, is where it starts in the text."""
 
     coding: str
     data: bytes
     line: int
 
 
-def may_hold_encoded_text(head: bytes) -> bool:
-    """Tell whether a file is text, by its first bytes."""
-    return b"\0" not in head
-
-
-def stretches(text: bytes) -> Iterator[Stretch]:
-    """Yield the encoded stretches of a text, by encoding, then by place; of binary data none."""
+def encoded_parts(text: bytes) -> Iterator[EncodedPart]:
+    """Yield the encoded parts of a text, by encoding, then by offset; none of binary data."""
     if text.find(b"\0", 0, _SNIFF) >= 0:
         return
     at = lines = 0
-    for start, coding, data in chain(runs(text), percent(text), escaped(text)):
+    for start, coding, data in chain(decoded_runs(text), decoded_percent(text), decoded_escapes(text)):
         lines = lines + text.count(b"\n", at, start) if start >= at else text.count(b"\n", 0, start)
         at = start
         if data != text:
-            yield Stretch(coding, data, lines + 1)
+            yield EncodedPart(coding, data, lines + 1)

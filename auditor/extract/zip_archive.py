@@ -1,4 +1,4 @@
-"""Zip and its kin: jar, war, wheel, apk, NuGet, office documents.
+"""Zip archives, and formats built on them: jar, war, wheel, apk, NuGet, office documents.
 
 `zipfile` reads the directory; members are decompressed here, because `zipfile` bounds memory for deflate only
 (github.com/python/cpython/issues/156002).
@@ -20,25 +20,24 @@ import zstandard
 from auditor.core.limits import Limits, named
 from auditor.extract.budget import ExtractContext, is_transient
 from auditor.extract.compressed import inflate_raw
-from auditor.extract.member_stream import Member, MemberStream, as_stream
+from auditor.extract.member_stream import Member
 
 _RECORD = b"PK\x01\x02"
 _LOCAL = struct.Struct("<4s22xHH")
 _ENCRYPTED = 1
 _OPENED = 3
-"""Times the limit of members that a directory may have for the first of them to be read."""
+"""Entries that a directory may have, as a multiple of the limit of members. A larger one is not read at all."""
 _MAX_LZMA_DICTIONARY = 64 << 20
 _ZSTD = 93
 _STEP = 64 << 10
 
 
-def archive(body: bytes | MemberStream, context: ExtractContext, _: str) -> Iterator[Member]:
+def read(data: bytes, context: ExtractContext) -> Iterator[Member]:
     """Yield the files of a zip in the order of its directory."""
-    data = body if isinstance(body, bytes) else as_stream(body).read(context.limits.member_bytes)
-    # zipfile keeps about a kilobyte an entry, and reads them all at once.
+    # zipfile reads all entries at once, and takes about a kilobyte for each.
     if data.count(_RECORD) > _OPENED * context.limits.members:
         context.skip(
-            None, f"has more than {_OPENED * context.limits.members} members, and is not opened {named('members')}"
+            None, f"has more than {_OPENED * context.limits.members} members and is not opened {named('members')}"
         )
         return
     try:
@@ -57,33 +56,33 @@ def archive(body: bytes | MemberStream, context: ExtractContext, _: str) -> Iter
 
 
 def _member(data: memoryview, entry: zipfile.ZipInfo, context: ExtractContext) -> bytes | None:
-    """Return a member's bytes, or note why not."""
+    """Return the content of a member; note the reason and return None where it can't be read."""
     if entry.flag_bits & _ENCRYPTED:
         context.skip(entry.filename, "is encrypted")
         return None
     expand = _METHODS.get(entry.compress_type) if entry.compress_type != _ZSTD else partial(_zstd, context.limits)
     if expand is None:
-        context.skip(entry.filename, f"is compressed by method {entry.compress_type}, which is not read")
+        context.skip(entry.filename, f"is compressed by method {entry.compress_type}, which is not supported")
         return None
     if context.exceeds_member_bytes(entry.filename, entry.file_size):
         return None
     try:
-        got = expand(_stored(data, entry), entry.file_size)
+        content = expand(_stored(data, entry), entry.file_size)
     except (ValueError, EOFError, OSError, struct.error, zlib.error, lzma.LZMAError, MemoryError) as exc:
         context.skip(entry.filename, f"is broken: {exc}", transient=is_transient(exc))
         return None
-    context.budget.spend(len(got))
-    return got
+    context.budget.spend(len(content))
+    return content
 
 
 def _stored(data: memoryview, entry: zipfile.ZipInfo) -> memoryview:
-    """Return the compressed bytes; the local header says where they begin."""
+    """Return the compressed bytes, which begin behind the local header."""
     at = entry.header_offset
     if at < 0 or entry.compress_size < 0:
         raise ValueError("it lies outside the archive")
     magic, name, extra = _LOCAL.unpack_from(data, at)
     if magic != b"PK\x03\x04":
-        raise ValueError("no header where the directory says")
+        raise ValueError("the directory points to no header")
     start = at + 30 + int(name) + int(extra)
     return data[start : start + entry.compress_size]
 
@@ -111,12 +110,12 @@ def _lzma(data: memoryview, size: int) -> bytes:
     return _decoded(lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[options]), data[9:], size)
 
 
-def _decoded(engine: bz2.BZ2Decompressor | lzma.LZMADecompressor, data: memoryview, size: int) -> bytes:
-    """Return at most `size` bytes. Data is given in steps: a decoder copies all that it is given."""
+def _decoded(decoder: bz2.BZ2Decompressor | lzma.LZMADecompressor, data: memoryview, size: int) -> bytes:
+    """Return at most `size` bytes. The input goes in steps, because a decoder copies all of it."""
     pieces, left, at = list[bytes](), size, 0
-    while left > 0 and not engine.eof and (at < len(data) or not engine.needs_input):
-        step = data[at : at + _STEP] if engine.needs_input else b""
-        pieces.append(engine.decompress(step, left))
+    while left > 0 and not decoder.eof and (at < len(data) or not decoder.needs_input):
+        step = data[at : at + _STEP] if decoder.needs_input else b""
+        pieces.append(decoder.decompress(step, left))
         at, left = at + len(step), left - len(pieces[-1])
     return b"".join(pieces)
 

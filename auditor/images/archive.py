@@ -18,7 +18,8 @@ from typing import BinaryIO
 
 from auditor.codec.compression import compression_of, decompressed
 from auditor.codec.file_slices import FileSlice, SharedFile
-from auditor.codec.tar import BLOCK, Header, TarParser, is_header, padded
+from auditor.codec.tar import TarParser
+from auditor.codec.tar_headers import BLOCK, Header, is_header, padded
 from auditor.core.entries import EntryKind
 from auditor.core.errors import Damaged, ImageError, NotAnImage
 from auditor.core.limits import Limits, named

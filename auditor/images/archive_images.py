@@ -13,7 +13,7 @@ from auditor.codec.descriptors import Descriptor, parse_config, platform_matches
 from auditor.codec.file_slices import Content, FileSlice
 from auditor.codec.hashing import sha256, verified_document
 from auditor.codec.json_documents import DocumentBudget, canonical_keys, key_names, parse_json
-from auditor.codec.tar import normalise
+from auditor.codec.tar_headers import normalise
 from auditor.core.digests import Digest
 from auditor.core.entries import Skipped
 from auditor.core.errors import Damaged, ImageError, NotAnImage, NotFound

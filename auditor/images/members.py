@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from auditor.codec.file_slices import FileSlice
-from auditor.codec.tar import Header, normalise
+from auditor.codec.tar_headers import Header, normalise
 from auditor.core.entries import EntryKind
 from auditor.core.errors import Damaged
 from auditor.core.limits import Limits, named

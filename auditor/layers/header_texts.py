@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Self
 
-from auditor.codec.tar import Header, normalise
+from auditor.codec.tar_headers import Header, normalise
 from auditor.core.entries import EntryKind
 
 _XATTR = "SCHILY.xattr."

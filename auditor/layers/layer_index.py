@@ -10,7 +10,8 @@ from typing import Any, BinaryIO, cast
 
 from auditor.codec.compression import compression_of, decompressed
 from auditor.codec.hashing import HashingReader
-from auditor.codec.tar import BLOCK, Header, TarParser, is_header
+from auditor.codec.tar import TarParser
+from auditor.codec.tar_headers import BLOCK, Header, is_header
 from auditor.core.digests import DiffID, Digest
 from auditor.core.errors import Damaged
 from auditor.core.limits import Limits

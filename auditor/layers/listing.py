@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import InitVar, dataclass, field
 
-from auditor.codec.tar import Header
+from auditor.codec.tar_headers import Header
 from auditor.core.entries import EntryKind
 from auditor.core.limits import DEFAULT, Limits
 from auditor.layers.header_texts import HeaderTexts

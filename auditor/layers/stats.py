@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from auditor.codec.tar import BLOCK, padded
+from auditor.codec.tar_headers import BLOCK, padded
 from auditor.core.entries import EntryKind, FileVersion
 from auditor.layers.file_history import FileHistory
 from auditor.layers.listing import Listing

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
 from auditor.codec.compression import compression_of
 from auditor.codec.file_slices import FileSlice
-from auditor.codec.tar import BLOCK, padded
+from auditor.codec.tar_headers import BLOCK, padded
 from auditor.core.digests import DiffID, Digest
 from auditor.rebuild.compress import compressor
 from auditor.rebuild.growing_file import GrowingFile

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from auditor.codec.tar import Header
+from auditor.codec.tar_headers import Header
 from auditor.core.entries import EntryKind, FileVersion
 
 SETGID = 0o2000

@@ -6,7 +6,8 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from auditor.codec.tar import Header, TarParser, padded
+from auditor.codec.tar import TarParser
+from auditor.codec.tar_headers import Header, padded
 from auditor.core.entries import EntryKind, FileVersion
 from auditor.core.errors import ImageError
 from auditor.findings.collect import display

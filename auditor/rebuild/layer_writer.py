@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from auditor.codec.tar import BLOCK, Header, padded
+from auditor.codec.tar_headers import BLOCK, Header, padded
 from auditor.core.entries import EntryKind, FileVersion
 from auditor.rebuild.layer_reader import LayerReader
 from auditor.rebuild.operations import (

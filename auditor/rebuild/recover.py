@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from auditor.codec.sparse import expanded, real_size
-from auditor.codec.tar import Header, normalise
+from auditor.codec.tar_headers import Header, normalise
 from auditor.core.entries import EntryKind, FileVersion
 from auditor.core.errors import RecoverError
 from auditor.core.globs import fits_masked

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from auditor.codec.tar import BLOCK, Header, is_extended, number, padded
+from auditor.codec.tar_headers import BLOCK, Header, is_extended, number, padded
 from auditor.core.entries import EntryKind
 
 _NUMBERS = ("uid", "gid", "mtime")

@@ -79,7 +79,7 @@ class Inside:
             skipped.append((where, f"{reason}; {NOT_KEPT}" if passes else reason))
 
         for group in _grouped(self._pieces(path, content, note)):
-            count += sum(piece.window is None or piece.window.begin == 0 for piece in group)
+            count += sum(piece.window is None or piece.window.start == 0 for piece in group)
             size += sum(len(piece.data) for piece in group)
             matches += self._matches(entry, path, group, overrun.setdefault)
             names |= dict.fromkeys(piece.member for piece in group if piece.member)

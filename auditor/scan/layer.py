@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, BinaryIO
 from isal import isal_zlib
 
 from auditor.codec.hashing import HashingReader
-from auditor.codec.tar import BLOCK, Header, TarParser, is_header
+from auditor.codec.tar import TarParser
+from auditor.codec.tar_headers import BLOCK, Header, is_header
+from auditor.codec.windows import Window, WindowReader
 from auditor.core.digests import DiffID, Digest
 from auditor.core.errors import Damaged
 from auditor.core.limits import named
 from auditor.detect.heuristics.file_class import FileClass, file_class, is_foreign_source
 from auditor.layers.listing import Listing, overlay_attributes, plain_file
-from auditor.layers.windows import Window, WindowReader
 from auditor.scan import wordless
 from auditor.scan.documents import is_document, kept
 from auditor.scan.file_content import BufferedContent, StreamedContent

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from auditor.codec.windows import OVERLAP, Window
 from auditor.layers.listing import Listing
-from auditor.layers.windows import OVERLAP, Window
 
 _SNIFF = 8000  # a zero byte within these means binary data, as for git
 

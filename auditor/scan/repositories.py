@@ -26,9 +26,9 @@ class Repositories:
         if git_objects.object_name(path) is not None:
             history = self._histories.setdefault(path.rpartition("/objects/")[0], CommitHistory())
             if self._held < _MOST:
-                self._held -= history.held
+                self._held -= history.size
                 git_objects.add_loose_object(history, path, content.whole())
-                self._held += history.held
+                self._held += history.size
 
     def named(self, matches: Sequence[LayerMatch], paths: Sequence[str]) -> list[LayerMatch]:
         """Return matches with the commit and path of the blobs that they stand in, where a commit tells."""

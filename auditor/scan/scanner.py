@@ -115,7 +115,7 @@ class Scanner:
     def _confirm(self, text: Text, hits: Hits, rules: Sequence[int], overrun: TruncationCallback) -> list[Match]:
         if text.window is None:
             return self._confirmer.confirm(text.data, hits, text.path, rules, overrun=overrun)
-        low, high = text.window.owned_from, text.window.owned_to
+        low, high = text.window.owned_from - text.window.start, text.window.owned_to - text.window.start
         own = [(rule, end) for rule, end in hits if low <= end < high]
         return self._confirmer.confirm(text.data, own, text.path, rules, (low, high), overrun)
 

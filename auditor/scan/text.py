@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from auditor.detect.heuristics.file_class import is_foreign_source
-from auditor.extract.member_windows import Window
+from auditor.extract.member_windows import MemberWindow
 from auditor.scan.lines import is_binary
 from auditor.scan.wordless import HEAD, MIN_WORDLESS, is_wordless
 
@@ -17,7 +17,7 @@ class Text:
 
     data: bytes
     path: str
-    window: Window | None = None
+    window: MemberWindow | None = None
 
     @property
     def is_wordless(self) -> bool:
@@ -36,7 +36,7 @@ class Text:
 
     def offset(self, place: int) -> int:
         """Return where a place in `data` is in the file, in bytes."""
-        return (self.window.begin if self.window else 0) + place
+        return (self.window.start if self.window else 0) + place
 
     @property
     def _head(self) -> bytes:

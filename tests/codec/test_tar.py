@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditor.codec.tar import Header, TarParser, normalise, number
+from auditor.codec.tar import TarParser
+from auditor.codec.tar_headers import Header, normalise, number
 from auditor.core.entries import EntryKind
 from auditor.core.errors import Damaged
 from auditor.core.limits import DEFAULT

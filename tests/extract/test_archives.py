@@ -10,8 +10,8 @@ import zipfile
 import py7zr
 import pytest
 
+from auditor.codec.windows import AHEAD, WINDOW
 from auditor.extract import MemberExtractor
-from auditor.layers.windows import AHEAD, WINDOW
 from tests.extract.build import ar, cpio, deb, rpm
 from tests.extract.opened import opened
 from tests.images import file, folder, gzip_members, gzipped, image, layer, token, whiteout, zstd, zstd_chunked
@@ -123,11 +123,11 @@ def test_a_file_too_large_for_memory_comes_in_windows_of_which_one_owns_each_pla
     ends = []
     for piece in pieces:
         window = piece.window
-        assert window is not None and content[window.begin : window.begin + len(piece.data)] == piece.data
-        assert window.newlines == content.count(b"\n", 0, window.begin)
+        assert window is not None and content[window.start : window.start + len(piece.data)] == piece.data
+        assert window.newlines == content.count(b"\n", 0, window.start)
         end = piece.data.find(SECRET.encode()) + len(SECRET)
-        if end >= len(SECRET) and window.owned_from <= end < window.owned_to:
-            ends.append(window.begin + end)
+        if end >= len(SECRET) and window.owned_from <= window.start + end < window.owned_to:
+            ends.append(window.start + end)
     assert ends == [at + len(SECRET)]
 
 

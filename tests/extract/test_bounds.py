@@ -8,7 +8,7 @@ import zlib
 import pytest
 
 from auditor.extract import git_commits
-from auditor.extract.base64_text import runs
+from auditor.extract.base64_text import decoded_runs
 from auditor.extract.compressed import inflate_raw
 from auditor.extract.git_commits import CommitHistory
 from bench.work import counted
@@ -29,8 +29,8 @@ def test_many_names_for_one_long_constant_are_within_the_limits() -> None:
 
 def test_lines_of_base64_of_a_new_width_need_no_new_expression() -> None:
     (text,) = wrapped(300).values()
-    assert len(list(runs(text))) > 250
-    assert counted(lambda: list(runs(text))).total < 30_000
+    assert len(list(decoded_runs(text))) > 250
+    assert counted(lambda: list(decoded_runs(text))).total < 30_000
 
 
 def test_of_deflated_data_no_more_is_read_than_is_needed() -> None:
@@ -45,7 +45,7 @@ def tree(*entries: tuple[bytes, bytes, bytes]) -> bytes:
 
 
 def test_the_paths_of_a_repository_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(git_commits, "_HELD", 20_000)
+    monkeypatch.setattr(git_commits, "_MAX_BYTES", 20_000)
     names = [hashlib.sha1(b"%d" % n).digest() for n in range(500)]
     repository = CommitHistory()
     repository.add("tree", "a" * 40, tree((b"40000", b"d" * 4000, bytes.fromhex("b" * 40))))

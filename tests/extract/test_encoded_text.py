@@ -10,7 +10,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from auditor.extract import MemberExtractor
 from tests.extract.opened import decoded
 from tests.images import gzipped, layer, token
 
@@ -142,14 +141,10 @@ def test_ends_of_text_are_no_trouble() -> None:
         decoded("{" + text)
 
 
-def test_stretches_are_limited_in_number_and_depth() -> None:
+def test_encoded_parts_are_limited_in_number_and_depth() -> None:
     many = decoded("\n".join(f"k: {b64(f'value number {n:09}')}" for n in range(50)), stretches=10)
-    assert len(many.pieces) == 10 and many.notes[0][1].startswith("more than 10 stretches")
+    assert len(many.pieces) == 10 and many.notes[0][1].startswith("more than 10 encoded parts")
     deep = LINE
     for _ in range(6):
         deep = b64(deep)
     assert max(len(p.decoded) for p in decoded(deep).pieces) == 3
-
-
-def test_text_is_told_from_binary_data() -> None:
-    assert MemberExtractor.may_hold_encoded_text(b"text") and not MemberExtractor.may_hold_encoded_text(b"\x7fELF\0")

@@ -112,7 +112,7 @@ def test_a_thin_pack_says_what_it_lacks(repository: tuple[Path, str]) -> None:
         cwd=folder, input=b"HEAD\n^HEAD~3\n", check=True, capture_output=True,
     ).stdout  # fmt: skip
     found = opened("a.pack", thin)
-    assert [why for _, why in found.notes if "base elsewhere" in why]
+    assert [why for _, why in found.notes if "base in another pack" in why]
 
 
 def test_a_broken_loose_object_is_noted() -> None:

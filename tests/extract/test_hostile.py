@@ -20,9 +20,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from auditor.codec.windows import OVERLAP, WINDOW
 from auditor.core.limits import Limits
 from auditor.extract import MemberExtractor
-from auditor.layers.windows import OVERLAP, WINDOW
 from tests.extract.build import ar, cpio, deb, rpm, rpm_header
 from tests.extract.opened import decoded, opened
 from tests.extract.test_archives import seven_zipped, zipped

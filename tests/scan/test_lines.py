@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from auditor.codec.windows import WindowReader
 from auditor.layers.listing import Listing, plain_file
-from auditor.layers.windows import WindowReader
 from auditor.scan.lines import LineCounter
 from auditor.scan.text import Text
 

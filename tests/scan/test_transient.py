@@ -17,6 +17,7 @@ from auditor.core.errors import Damaged
 from auditor.core.limits import Limits
 from auditor.extract import compressed, isolated_reader, isolated_worker, zip_archive
 from auditor.extract.budget import Budget, is_transient
+from auditor.extract.formats import FORMATS, ArchiveFormat
 from auditor.pipeline import Audit, Request, audit
 from auditor.scan import Scanner
 from auditor.scan.inside import NOT_KEPT
@@ -95,7 +96,7 @@ def no_memory_in_a_stream(patch: Patch) -> None:
             except OSError as exc:
                 raise Damaged("zstd data is broken after 0 bytes") from exc
 
-    patch.setattr(compressed, "decompressed", lambda _: Stream())
+    patch.setattr(compressed, "decompressed", lambda *_: Stream())
 
 
 FAULTS: dict[str, tuple[str, Callable[[Patch], None]]] = {
@@ -218,9 +219,10 @@ def test_the_process_of_a_reader_tells_which_failures_are_transient(
 ) -> None:
     said = list[dict[str, Any]]()
     monkeypatch.setattr(isolated_worker, "send", lambda _, what, data=b"": said.append(what))
-    monkeypatch.setitem(isolated_worker._READERS, "7z", raising(problem))
-    asked = {"kind": "7z", "name": "a.7z", "limits": {}, "time_s": 20.0}
-    isolated_worker._open(asked, b"", io.BytesIO())
+    broken = ArchiveFormat("7z", read_buffer=raising(problem), isolated=True)
+    monkeypatch.setitem(FORMATS, "7z", broken)
+    request = {"format": "7z", "name": "a.7z", "limits": {}, "time_s": 20.0}
+    isolated_worker._answer(request, b"", io.BytesIO())
     assert [(one["skipped"], one["transient"]) for one in said] == [(None, transient)]
 
 

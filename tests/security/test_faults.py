@@ -281,7 +281,7 @@ class TestIsolation:
         taken = isolated_reader._WORKERS.take(Limits().reader_memory)
         os.kill(taken._process.pid, signal.SIGKILL)
         taken._process.wait()
-        isolated_reader._WORKERS.give_back(taken)
+        isolated_reader._WORKERS.put_back(taken)
         found = opened("a.7z", self.DATA)
         assert not found.pieces and "its reader ended with signal 9" in found.notes[0][1]
         assert opened("a.7z", self.DATA).members == ["a"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.codec.tar import normalise
+from auditor.codec.tar_headers import normalise
 from auditor.core.limits import DEFAULT
 from auditor.images.resolve import open_target
 from auditor.layers.file_history import FileHistory, implied_folders

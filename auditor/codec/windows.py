@@ -1,4 +1,4 @@
-"""A long stream as overlapping windows, filled ahead by a thread."""
+"""Overlapping windows of a long stream. Windows overlap, so no match is split."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 WINDOW = 2 << 20
+"""New bytes of one window."""
 AHEAD = 40 << 10
-"""Bytes that stand after everything a window owns, so that a match may go on beyond it."""
+"""Bytes at the end of a window that the next window owns: a match that begins before them may end in them."""
 OVERLAP = AHEAD + (8 << 10)
-"""Bytes of the window before, repeated: what goes ahead, and as much context before what is owned."""
+"""Bytes repeated from the window before: those that it does not own, and context in front of them."""
 _READY = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Bytes of a stream: `buffer[:size]`, of which `buffer[0]` stands at `start` and the new ones begin at `fresh`.
+    """The bytes `buffer[:size]` of a stream. `buffer[0]` is at offset `start`; bytes from offset `fresh` on are new.
 
-    It owns the places [owned_from, owned_to) of the stream: each place belongs to exactly one window.
+    Each offset of the stream belongs to exactly one window, which reports the matches that end there.
     """
 
-    buffer: bytearray
+    buffer: bytes | bytearray
     size: int
     start: int
     fresh: int
@@ -32,32 +33,32 @@ class Window:
 
     @property
     def view(self) -> memoryview:
-        """All bytes at hand."""
+        """All bytes, without a copy."""
         return memoryview(self.buffer)[: self.size]
 
     @property
     def fresh_view(self) -> memoryview:
-        """The bytes that no window before held."""
+        """The bytes that are in no earlier window, without a copy."""
         return memoryview(self.buffer)[self.fresh - self.start : self.size]
 
     @property
     def end(self) -> int:
-        """The place after the last byte."""
+        """Stream offset behind the last byte."""
         return self.start + self.size
 
     @property
     def owned_from(self) -> int:
-        """First place owned."""
+        """First stream offset that belongs to this window."""
         return max(self.fresh - AHEAD, 0)
 
     @property
     def owned_to(self) -> int:
-        """First place of the next window."""
+        """First stream offset that belongs to the next window."""
         return self.end + 1 if self.last else max(self.end - AHEAD, 0)
 
 
 class WindowReader:
-    """Iterates over a stream's windows. A thread reads ahead; `release` gives a buffer back to it."""
+    """Iterator over a stream's windows. A thread reads ahead; `release` returns a window's buffer to it."""
 
     def __init__(self, stream: BinaryIO, in_flight: int) -> None:
         self._stream = stream
@@ -78,12 +79,13 @@ class WindowReader:
                 return
 
     def release(self, window: Window) -> None:
-        """Give back a window whose views are no longer used."""
-        self._free.append(window.buffer)
+        """Reuse the buffer of a window whose views are no longer read."""
+        if isinstance(window.buffer, bytearray):
+            self._free.append(window.buffer)
         self._slots.release()
 
     def close(self) -> None:
-        """Stop reading, so that the stream can be closed; a read that hangs is not waited for."""
+        """Stop reading, so that the stream can be closed. Waits two seconds at most for a read that hangs."""
         self._stopped = True
         self._slots.release()
         for _ in range(40):
@@ -112,8 +114,8 @@ class WindowReader:
         size, view = len(tail), memoryview(buffer)
         limit = len(tail) + WINDOW
         while size < limit:
-            got: int = self._stream.readinto(view[size:limit])  # type: ignore[attr-defined]
-            if not got:
+            count: int = self._stream.readinto(view[size:limit])  # type: ignore[attr-defined]
+            if not count:
                 return Window(buffer, size, fresh - len(tail), fresh, last=True)
-            size += got
+            size += count
         return Window(buffer, size, fresh - len(tail), fresh, last=False)

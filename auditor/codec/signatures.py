@@ -1,0 +1,157 @@
+"""File signatures: the one table of magic bytes, used by decompression, extraction and the choice of rules.
+
+A type with further conditions has a check of the file's first `HEAD` bytes. Sources: file(1), and the specification of
+each format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+HEAD = 512
+"""Bytes from the start of a file that decide its type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Magic bytes at the start of a file type."""
+
+    name: str
+    magic: bytes
+    is_container: bool = False
+    """Whether it holds files or text to extract: auditor/extract/formats.py has a row of the same name."""
+    is_opaque: bool = False
+    """Whether it is compressed or binary throughout, so that no words stand beside a secret."""
+    check: Callable[[bytes], bool] | None = None
+
+
+def signature_of(head: bytes) -> Signature | None:
+    """Return the signature of a file by its first `HEAD` bytes; None for text and unknown types."""
+    found = None
+    for signature in _BY_START.get(head[:2], ()):
+        if head.startswith(signature.magic) and (signature.check is None or signature.check(head)):
+            found = signature
+            break
+    if found is not None and found.is_container:
+        return found
+    if head[257:262] == b"ustar":  # a tar begins with a file name, which may look like any magic
+        return _TAR
+    return _utf16_without_mark(head) if found is None and b"\0" in head[:2] else found
+
+
+def is_opaque(head: bytes) -> bool:
+    """Tell whether a file is compressed or binary throughout, by its first 16 bytes."""
+    for signature in _BY_START.get(head[:2], ()):
+        if head.startswith(signature.magic):
+            return signature.is_opaque
+    # Compiled Python: the version's two bytes, then a line end. Tables of ICU. MP4 and its kin.
+    return head[2:4] in (b"\r\n", b"\xda\x27") or head[4:8] == b"ftyp"
+
+
+def _is_bzip2(head: bytes) -> bool:
+    return head[4:10] == b"1AY&SY"
+
+
+def _is_java_class(head: bytes) -> bool:
+    return 45 <= int.from_bytes(head[6:8], "big") <= 100  # a Mach-O of several architectures has its count here
+
+
+def _is_new_cpio(head: bytes) -> bool:
+    return head[5:6] in (b"1", b"2")
+
+
+def _is_git_pack(head: bytes) -> bool:
+    return head[7:8] in (b"\2", b"\3")
+
+
+def _is_utf16le(head: bytes) -> bool:
+    return _is_readable(head[2:], "utf-16-le")
+
+
+def _is_utf16be(head: bytes) -> bool:
+    return _is_readable(head[2:], "utf-16-be")
+
+
+def _is_readable(data: bytes, encoding: str) -> bool:
+    """Tell whether nearly all characters are printable. ISO 8859-1, MPEG audio and UTF-32 may have the same mark."""
+    if data[:2] == b"\0\0":
+        return False
+    text = data[: len(data) & -2].decode(encoding, "replace")
+    odd = sum(not (character.isprintable() or character.isspace()) or character == "\ufffd" for character in text)
+    return bool(text) and odd * 20 <= len(text)
+
+
+_ASCII_TEXT = bytes([9, 10, 13, *range(0x20, 0x7F)])
+
+
+def _utf16_without_mark(head: bytes) -> Signature | None:
+    """Recognise UTF-16 without a byte order mark: most characters are ASCII, with a zero as their other byte."""
+    if len(head) < 16:
+        return None
+    for signature, low in ((_UTF16LE, 0), (_UTF16BE, 1)):
+        characters, zeros = head[low::2], head[1 - low :: 2]
+        if (
+            zeros[:4] == b"\0\0\0\0"
+            and zeros.count(0) * 10 >= len(zeros) * 8
+            and len(characters.translate(None, _ASCII_TEXT)) * 10 <= len(characters)
+        ):
+            return signature
+    return None
+
+
+_TAR = Signature("tar", b"", is_container=True)
+_UTF16LE = Signature("utf-16le", b"\xff\xfe", is_container=True, check=_is_utf16le)
+_UTF16BE = Signature("utf-16be", b"\xfe\xff", is_container=True, check=_is_utf16be)
+
+SIGNATURES = (
+    Signature("gzip", b"\x1f\x8b\x08", is_container=True, is_opaque=True),
+    Signature("zstd", b"\x28\xb5\x2f\xfd", is_container=True, is_opaque=True),
+    # Skippable frames: 0x184D2A50 to 0x184D2A5F, little-endian. RFC 8878, 3.1.2.
+    *(Signature("zstd", bytes([low]) + b"\x2a\x4d\x18", is_container=True) for low in range(0x50, 0x60)),
+    Signature("xz", b"\xfd7zXZ\0", is_container=True, is_opaque=True),
+    Signature("bzip2", b"BZh", is_container=True, is_opaque=True, check=_is_bzip2),
+    Signature("zip", b"PK\x03\x04", is_container=True),
+    Signature("7z", b"7z\xbc\xaf\x27\x1c", is_container=True, is_opaque=True),
+    Signature("cpio", b"07070", is_container=True, check=_is_new_cpio),
+    Signature("deb", b"!<arch>\ndebian-binary", is_container=True, is_opaque=True),
+    Signature("rpm", b"\xed\xab\xee\xdb", is_container=True, is_opaque=True),
+    Signature("sqlite", b"SQLite format 3\0", is_container=True),
+    Signature("git-pack", b"PACK\0\0\0", is_container=True, check=_is_git_pack),
+    Signature("class", b"\xca\xfe\xba\xbe\0", is_container=True, is_opaque=True, check=_is_java_class),
+    _UTF16LE,
+    _UTF16BE,
+    Signature("static library", b"!<arch>\n", is_opaque=True),
+    Signature("ELF", b"\x7fELF", is_opaque=True),
+    Signature("PE", b"MZ", is_opaque=True),
+    Signature("Mach-O", b"\xfe\xed\xfa", is_opaque=True),
+    Signature("Mach-O", b"\xcf\xfa\xed\xfe", is_opaque=True),
+    Signature("Mach-O", b"\xce\xfa\xed\xfe", is_opaque=True),
+    Signature("Mach-O", b"\xca\xfe\xba\xbe", is_opaque=True),
+    Signature("WebAssembly", b"\0asm", is_opaque=True),
+    Signature("PNG", b"\x89PNG", is_opaque=True),
+    Signature("JPEG", b"\xff\xd8\xff", is_opaque=True),
+    Signature("GIF", b"GIF8", is_opaque=True),
+    Signature("RIFF", b"RIFF", is_opaque=True),
+    Signature("Ogg", b"OggS", is_opaque=True),
+    Signature("MP3", b"ID3", is_opaque=True),
+    Signature("WOFF", b"wOF", is_opaque=True),
+    Signature("TrueType", b"\0\1\0\0\0", is_opaque=True),
+    Signature("OpenType", b"OTTO", is_opaque=True),
+    Signature("TrueType collection", b"ttcf", is_opaque=True),
+    Signature("gettext", b"\xde\x12\x04\x95", is_opaque=True),
+    Signature("apt package cache", b"\xdc\x76\xfe\x98", is_opaque=True),
+    Signature("NumPy", b"\x93NUMPY", is_opaque=True),
+)
+"""Types in the order in which they are tried: a longer magic before its own beginning."""
+
+
+def magics_of(*names: str) -> tuple[bytes, ...]:
+    """Return the magic bytes of some types."""
+    return tuple(signature.magic for signature in SIGNATURES if signature.name in names)
+
+
+_BY_START: dict[bytes, tuple[Signature, ...]] = {
+    start: tuple(signature for signature in SIGNATURES if signature.magic[:2] == start)
+    for start in {signature.magic[:2] for signature in SIGNATURES}
+}
