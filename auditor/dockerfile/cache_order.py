@@ -57,7 +57,7 @@ _BUILDS = ("maven", "gradle", "cargo")
 
 
 def check_order(graph: StageGraph) -> Iterator[DockerfileProblem]:
-    """Yield a problem for each COPY of the whole context before such a step."""
+    """Yield a problem for each COPY of the whole context before an expensive step."""
     ran: list[set[str]] = []
     for stage in graph.stages:
         ran.append(set(ran[stage.parent]) if stage.parent is not None else set())

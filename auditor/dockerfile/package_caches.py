@@ -16,7 +16,7 @@ from auditor.dockerfile.stages import absolute_path, mounts
 
 @dataclass(frozen=True, slots=True)
 class _Tool:
-    """Program whose commands fill `paths` (pattern `fills`) or empty them (pattern `clears`)."""
+    """Program with commands that fill (pattern `fills`) or clear (`clears`) its cache in `paths`."""
 
     cache: str
     fills: re.Pattern[str]
