@@ -44,9 +44,9 @@ def render_text(images: Sequence[FlattenedImage], written: str, rest: FollowUp, 
         lines += _image(image)
     lines.append(f"written: {written}")
     remaining = list(dict.fromkeys(line for image in images for line in _remaining(image.proof.remaining)))
-    lines += _listed("Still there, for flattening removes nothing that is visible:", remaining)
-    lines += _listed("Rotate, for whoever had the image has them:", rest.rotate)
-    lines += _listed("Still to be had from:", [f"{copy.name}: {copy.command}" for copy in rest.copies])
+    lines += _listed("Remaining in visible files and metadata, which flatten does not change:", remaining)
+    lines += _listed("Revoke these secrets. Anyone who pulled the image can read them:", rest.rotate)
+    lines += _listed("Other copies of the secrets, and the command that removes each:", [f"{copy.name}: {copy.command}" for copy in rest.copies])
     lines += rest.notes
     return "".join(printable(line) + "\n" for line in lines)
 
@@ -65,7 +65,7 @@ def _image(image: FlattenedImage) -> list[str]:
         "config the same, digests, sizes and JSON checked",
     ]
     if not proof.removed:
-        lines.append("nothing hidden was found in it")
+        lines.append("no hidden secrets found")
     if proof.skipped:
         first = proof.skipped[0]
         lines.append(f"not read, and so not proven: {plural(len(proof.skipped), 'item')}: {first.path}: {first.reason}")
