@@ -46,7 +46,10 @@ def render_text(images: Sequence[FlattenedImage], written: str, rest: FollowUp, 
     remaining = list(dict.fromkeys(line for image in images for line in _remaining(image.proof.remaining)))
     lines += _listed("Remaining in visible files and metadata, which flatten does not change:", remaining)
     lines += _listed("Revoke these secrets. Anyone who pulled the image can read them:", rest.rotate)
-    lines += _listed("Other copies of the secrets, and the command that removes each:", [f"{copy.name}: {copy.command}" for copy in rest.copies])
+    lines += _listed(
+        "Other copies of the secrets, each with the command that removes it:",
+        [f"{copy.name}: {copy.command}" for copy in rest.copies],
+    )
     lines += rest.notes
     return "".join(printable(line) + "\n" for line in lines)
 
