@@ -175,24 +175,25 @@ def _deliver(
     from auditor.rebuild import destinations
     from auditor.rebuild.flatten import flatten
     from auditor.rebuild.follow_up import FollowUp, find_follow_up
+    from auditor.rebuild.output_files import output_files
     from auditor.report.flatten_proof import render_json, render_text
 
     output, reference = given["output"], _reference(given["push_to"])
     if output is None:
-        destinations.reachable(reference, insecure=job.insecure)
+        destinations.require_reachable(reference, insecure=job.insecure)
         if not given["force"]:
             tag = None if given["tag"] is None else destinations.full_name(given["tag"])
-            destinations.unused(tag, reference, insecure=job.insecure)
-    with destinations.places(output, given["proof_path"], force=given["force"]) as places:
-        images = flatten(job, scanner, places.image, store)
+            destinations.require_unused(tag, reference, insecure=job.insecure)
+    with output_files(output, given["proof_path"], force=given["force"]) as files:
+        images = flatten(job, scanner, files.image, store)
         if given["tag"] is not None and len(images) > 1:
             have = ", ".join(str(image.rewritten.platform) for image in images)
             raise UsageError(f"{job.target}: several images, and -t names one; choose with --platform: {have}")
         verdict = judge(images)
-        places.reserve(render_json(images, job.method, "", FollowUp((), (), ()), verdict))
-        written = _written(job, images, places.image, output, reference, scanner.progress.say)
+        files.reserve(render_json(images, job.method, "", FollowUp((), (), ()), verdict))
+        written = _written(job, images, files.image, output, reference, scanner.progress.say)
         rest = find_follow_up(images, reference, scanner.limits, insecure=job.insecure)
-        places.write_proof(render_json(images, job.method, written, rest, verdict))
+        files.write_proof(render_json(images, job.method, written, rest, verdict))
     return render_text(images, written, rest, verdict), verdict
 
 
@@ -224,15 +225,16 @@ def _check_places(target: str, given: dict[str, Any]) -> None:
     """See, before any work, that nothing is to take the place of the target, and that the proof can be written."""
     from auditor.core.errors import UsageError
     from auditor.rebuild import destinations
+    from auditor.rebuild.output_files import is_same_file, require_writable
 
     output, proof = given["output"], given["proof_path"]
     for path in (output, proof):
-        if path is not None and destinations.is_target(target, path):
+        if path is not None and is_same_file(target, path):
             raise UsageError(f"{path}: is the target itself; choose another file")
     if proof is not None:
         if output is not None and os.path.realpath(proof) == os.path.realpath(output):
             raise UsageError(f"--proof {proof}: is the output itself; choose another file")
-        destinations.writable(proof, "--proof")
+        require_writable(proof, "--proof")
     name = target.removeprefix("docker-daemon:")
     if given["tag"] and not given["force"] and destinations.full_name(given["tag"]) in (name, f"{name}:latest"):
         raise UsageError(f"-t {given['tag']}: is the target itself; choose another name, or --force moves it")

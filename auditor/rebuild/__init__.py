@@ -1,4 +1,4 @@
-"""Flatten and recover: plan, write, prove.
+"""Flatten an image (plan, write, prove, deliver) and recover files from its layers.
 
-This package knows nothing of report formats.
+This package must not know report formats, the command line or the config file.
 """

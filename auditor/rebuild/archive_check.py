@@ -1,6 +1,6 @@
-"""Every invariant of a written archive, in one place. After go-containerregistry's `validate`: it lists all violations.
+"""Check of all invariants of a written archive. Shares no code with the writer.
 
-It shares no code with the writer, and reads the archive from its first byte.
+It lists every violation, as go-containerregistry's `validate` does.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class _Member:
 
 
 def violations(path: Path, limits: Limits, verified: Collection[Digest] = ()) -> list[str]:
-    """Return what is wrong with an OCI layout in a tar, with or without a manifest.json; nothing, if all is well.
+    """List the violations of an OCI layout in a tar, with or without a manifest.json.
 
-    Blobs whose digest is in `verified` were hashed already in this very file.
+    Blobs with a digest in `verified` were already hashed in this file.
     """
     try:
         checker = _Checker(SharedFile.open(path), limits)
@@ -60,39 +60,40 @@ class _Checker:
         self._ended = walker.ended
 
     def members(self) -> Iterator[str]:
-        """The tar itself."""
-        yield from (f"{path}: stands there twice" for path in self._repeated)
+        """Check the members of the tar."""
+        yield from (f"{path}: appears twice" for path in self._repeated)
         if not self._ended:
-            yield "the archive has no end"
+            yield "the archive has no end marker"
         if self._json("oci-layout").get("imageLayoutVersion") != "1.0.0":
-            yield "oci-layout: no version 1.0.0"
+            yield "oci-layout: not version 1.0.0"
         known = ("oci-layout", "index.json", "manifest.json")
-        yield from (f"{p}: no part of an image" for p in self._members if p not in known and not p.startswith("blobs/"))
+        other = (path for path in self._members if path not in known and not path.startswith("blobs/"))
+        yield from (f"{path}: not part of an image" for path in other)
 
     def blobs(self, verified: Collection[Digest]) -> Iterator[str]:
-        """Each blob has the digest that it is named after."""
+        """Check the digest of each blob against its name."""
         for path, member in self._members.items():
             if path.startswith("blobs/"):
                 _, algorithm, name = path.split("/")
                 if f"{algorithm}:{name}" not in verified and self._hash(member, algorithm) != name:
-                    yield f"{path}: has another digest"
+                    yield f"{path}: digest differs from the name"
 
     def index(self) -> Iterator[str]:
-        """index.json and all that hangs on it."""
+        """Check index.json and the documents that it leads to."""
         for descriptor in self._json("index.json")["manifests"]:
             yield from self._descriptor(descriptor, "index.json")
 
     def _descriptor(self, descriptor: Mapping[str, Any], parent: str) -> Iterator[str]:
         path = _place(descriptor["digest"])
         if path not in self._members:
-            yield f"{parent}: names {path}, which is missing"
+            yield f"{parent}: lists {path}, which is missing"
             return
         self._used.add(path)
         if self._members[path].size != descriptor["size"]:
             yield f"{parent}: {path} has {self._members[path].size} bytes, not {descriptor['size']}"
         document = self._json(path)
         if document.get("mediaType") != descriptor["mediaType"]:
-            yield f"{path}: is {document.get('mediaType')}, {parent} says {descriptor['mediaType']}"
+            yield f"{path}: has the media type {document.get('mediaType')}, {parent} says {descriptor['mediaType']}"
         for child in document.get("manifests", ()):
             yield from self._descriptor(child, path)
         if "config" in document:
@@ -103,11 +104,11 @@ class _Checker:
             path = _place(blob["digest"])
             self._used.add(path)
             if path not in self._members:
-                yield f"{parent}: names {path}, which is missing"
+                yield f"{parent}: lists {path}, which is missing"
             elif self._members[path].size != blob["size"]:
                 yield f"{parent}: {path} has {self._members[path].size} bytes, not {blob['size']}"
             elif blob is not manifest["config"] and not blob["mediaType"].endswith("tar" + self._suffix(path)):
-                yield f"{parent}: {path} is no {blob['mediaType']}"
+                yield f"{parent}: {path} is not a {blob['mediaType']}"
         yield from self._config(_place(manifest["config"]["digest"]), len(manifest["layers"]))
 
     def _config(self, path: str, layers: int) -> Iterator[str]:
@@ -116,16 +117,17 @@ class _Checker:
             yield f"{path}: {len(config['rootfs']['diff_ids'])} diff_ids for {layers} layers"
 
     def docker(self) -> Iterator[str]:
-        """manifest.json, where there is one."""
+        """Check manifest.json, where it exists."""
         for entry in self._json("manifest.json") if "manifest.json" in self._members else ():
             missing = [path for path in (entry["Config"], *entry["Layers"]) if path not in self._used]
-            yield from (f"manifest.json: names {path}, which the index does not" for path in missing)
+            yield from (f"manifest.json: lists {path}, which the index does not" for path in missing)
             if not missing:
                 yield from self._config(entry["Config"], len(entry["Layers"]))
 
     def unused(self) -> Iterator[str]:
-        """Nothing lies there that no image needs."""
-        yield from (f"{p}: no image needs it" for p in self._members if p.startswith("blobs/") and p not in self._used)
+        """List blobs that no image uses."""
+        blobs = (path for path in self._members if path.startswith("blobs/"))
+        yield from (f"{path}: not used by an image" for path in blobs if path not in self._used)
 
     def _json(self, path: str) -> Any:
         member = self._members[path]

@@ -68,7 +68,7 @@ class ContentPairs:
                     yield unpack_version(source), FileVersion(layer, entry)
 
     def further(self) -> Sequence[Pair]:
-        """Return the pairs whose output content has an earlier pair already."""
+        """Return second and further pairs of an output content."""
         return self._further
 
     def bytes(self) -> int:
@@ -78,7 +78,7 @@ class ContentPairs:
 
 
 def differing_contents(pairs: ContentPairs) -> Iterator[FileVersion]:
-    """Yield the output versions whose content differs. Both images are read once, in the order of the output."""
+    """Yield output versions with differing content. Both images are read once, in the order of the output."""
     with ExitStack() as opened:
         before, after = _Contents(pairs.before, opened), _Contents(pairs.after, opened)
         for first, last in pairs.runs():

@@ -63,7 +63,7 @@ def _operations(plan: MergeLayers | ExciseLayer, listings: Sequence[Listing]) ->
 def derived_record(
     index: LayerIndex, copied_from: array[int], records: Sequence[LayerRecord], what: str
 ) -> LayerRecord:
-    """Return the record of a written layer whose entries are copies of the versions `copied_from` of `records`.
+    """Return the record of a written layer from those of the input; `copied_from` maps its entries to versions there.
 
     Raises FlattenError where the layer has another number of entries.
     """

@@ -1,8 +1,7 @@
-"""What an engine shows of two images: the proof's check by a program that shares nothing with this one.
+"""Comparison of two images by the exports of an engine: a check of the proof by independent code.
 
-`docker export` writes the file system that a container would see. It cuts times to seconds. The times of folders are
-left out, for those that no entry of a layer names have that of the load; so are the files that the engine makes in
-every container.
+`docker export` writes the file system of a container, with times in seconds. Times of folders are not compared, because
+implied folders have the time of loading; nor are the files that the engine creates in every container.
 """
 
 from __future__ import annotations
@@ -26,19 +25,19 @@ def compare_in_engine(before: str, after: str) -> Comparison:
         result.paths += 1
         was = known.pop(path, None)
         if was is None:
-            result.differs(path, "is new in what the engine shows of the output")
+            result.differs(path, "is new in the engine's export of the output")
         elif was != entry:
-            result.differs(path, "is other in what the engine shows of the output")
+            result.differs(path, "differs in the engine's export of the output")
     for path in known:
-        result.differs(path, "is missing in what the engine shows of the output")
+        result.differs(path, "is missing in the engine's export of the output")
     return result
 
 
 def _entries(name: str) -> Iterator[tuple[str, _Entry]]:
-    """Yield by path the attributes of each entry of an image's export, its content as a digest."""
+    """Yield path and attributes of each entry of an image's export; the content as a digest."""
     with daemon.exported(name) as stream, tarfile.open(fileobj=stream, mode="r|", errors="surrogateescape") as tar:
         for member in tar:
-            tar.members = []  # type: ignore[attr-defined]  # it would keep all of them
+            tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every entry
             if member.name in ENGINE_FILES:
                 continue
             time = None if member.isdir() else int(member.mtime)

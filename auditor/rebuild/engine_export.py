@@ -1,7 +1,7 @@
-"""`--method export`: the engine unpacks the image, and its export becomes the one layer.
+"""`--method export`: the engine unpacks the image, and its export becomes the single layer.
 
-That is `docker export | docker import` with what it loses given back: the config, the folders' own times, and the files
-that the engine puts its own over in every container. Times of files are cut to seconds by the engine.
+`docker export | docker import` loses the config, the times of folders, and files that the engine replaces in every
+container; those are taken from the input. The engine truncates times of files to seconds.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from auditor.rebuild.readable_layers import ReadableLayers
 ENGINE_FILES = frozenset(
     (".dockerenv", "dev/console", "etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf", "dev/pts", "dev/shm")
 )
-"""Files that an engine makes in every container. Source: moby daemon/initlayer."""
+"""Files that an engine creates in every container. Source: moby daemon/initlayer."""
 _CHUNK = 1 << 20
 
 
 def exported(audit: Audit, readable: ReadableLayers) -> MergeLayers:
-    """Have the engine export an image. Its export is added to `parts` as one layer more, and the plan is made of both.
+    """Export an image from the engine, add the export to `readable` as a further layer, and plan from both.
 
-    Raises UsageError where the target is not the engine's, NotFound, Unreachable.
+    Raises UsageError where the target is not in the engine, NotFound, Unreachable.
     """
     layer = _exported_layer(audit)
     number = len(readable.layers)
@@ -55,10 +55,12 @@ def _exported_layer(audit: Audit) -> Layer:
     image = audit.image
     transport = TRANSPORTS[image.transport]
     if not transport.in_engine:
-        raise UsageError(f"{image.target}: --method export wants an image of the engine; `docker load` it first")
+        raise UsageError(
+            f"{image.target}: --method export needs an image of the engine. Load it with: docker load -i FILE"
+        )
     name = transport.bare(image.target)
     if daemon.inspect(name).diff_ids != tuple(record.diff_id for record in audit.records):
-        raise ImageError(f"{name}: became another image meanwhile; run it again")
+        raise ImageError(f"{name}: the name moved to another image during the run. Run the command again")
     with tempfile.TemporaryFile() as spool, daemon.exported(name) as stream:
         while chunk := stream.read(_CHUNK):
             spool.write(chunk)
@@ -68,7 +70,7 @@ def _exported_layer(audit: Audit) -> Layer:
 
 
 def _operations(planned: MergeLayers, readable: ReadableLayers, number: int) -> list[Operation]:
-    """Take folders, and what the engine put its own files over, from the layers; all other files from the export."""
+    """Yield folders and replaced files from the layers, all other files from the export."""
     listing = readable.listings[number]
     files = {
         p for entry, p in enumerate(listing.paths) if listing.kinds[entry] != EntryKind.DIR and p not in ENGINE_FILES

@@ -1,4 +1,4 @@
-"""What flattening can't do: the old layers still lie in the engine and in registries, under other names."""
+"""Steps after flattening: secrets to rotate, and names that still lead to the leaking layers."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ from auditor.core.digests import DiffID, Digest
 from auditor.core.errors import AuditError, ImageError
 from auditor.core.finding import Confidence
 from auditor.core.limits import Limits
-from auditor.images import daemon
+from auditor.images import daemon, remote
 from auditor.images.manifest import Origin
 from auditor.images.source import Image
 from auditor.images.transports import TRANSPORTS
 from auditor.rebuild.flatten import FlattenedImage, leaking_versions
 from auditor.rebuild.prove import is_removable
 from auditor.rebuild.source_images import SIGNATURE_TAG, pushed_to
+from auditor.registry.client import Client
 from auditor.registry.reference import Reference, parse_reference
+from auditor.registry.repository import Repository
 
 _MAX_TAGS = 500
 
 
 @dataclass(frozen=True, slots=True)
 class RemainingCopy:
-    """A name under which what was removed can still be had, and the command that removes it."""
+    """A name in an engine or registry that still leads to leaking layers, and the command that removes it."""
 
     place: str
     """`engine` or `registry`"""
@@ -34,7 +36,7 @@ class RemainingCopy:
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """What is left to do. `rotate` names the secrets, masked, with the place to revoke each, where one is known."""
+    """Steps left to the user. `rotate` lists the secrets, masked, with the URL to revoke each, where known."""
 
     rotate: tuple[str, ...]
     copies: tuple[RemainingCopy, ...]
@@ -44,34 +46,32 @@ class FollowUp:
 def find_follow_up(
     images: Sequence[FlattenedImage], pushed: Reference | None, limits: Limits, *, insecure: bool
 ) -> FollowUp:
-    """Look for what still holds the leaking layers. The notes say which engine or registry did not answer."""
+    """Search the engine and the registries for leaking layers. Notes name those that did not answer."""
     findings = [f for image in images for f in (*image.proof.removed, *image.proof.remaining)]
-    sure = [finding for finding in findings if finding.confidence is not Confidence.LOW]
-    rotate = tuple(dict.fromkeys(f"{f.name} {f.secret.masked}" + (f" at {f.revoke}" if f.revoke else "") for f in sure))
+    certain = [finding for finding in findings if finding.confidence is not Confidence.LOW]
+    secrets = (f"{f.name} {f.secret.masked}" + (f" at {f.revoke}" if f.revoke else "") for f in certain)
+    rotate = tuple(dict.fromkeys(secrets))
     copies, notes = list[RemainingCopy](), list[str](_referring_artifacts(images, limits, insecure))
     if not any(image.proof.removed for image in images):
         return FollowUp(rotate, (), tuple(notes))
     leaks = _Leaks.of(images)
     try:
-        copies += _in_engine(leaks)
+        copies += _copies_in_engine(leaks)
     except AuditError as exc:
-        notes.append(f"The engine was not asked what else holds the leaking layers: {exc}")
+        notes.append(f"The engine was not searched for other copies of the leaking layers: {exc}")
     for host, repository in dict.fromkeys(_repositories(images, pushed)):
         try:
-            copies += _in_registry(host, repository, leaks, limits, insecure)
+            copies += _copies_in_registry(host, repository, leaks, limits, insecure)
         except AuditError as exc:
-            notes.append(f"{host}/{repository} was not asked what else holds the leaking layers: {exc}")
+            notes.append(f"{host}/{repository} was not searched for other copies of the leaking layers: {exc}")
     if any(holder.place == "registry" for holder in copies):
-        notes.append("After a deletion the registry keeps the bytes until its garbage collection runs.")
-    notes.append("The build cache may hold the leaking layers too: docker builder prune")
+        notes.append("After a deletion the registry keeps the bytes until its garbage collection has run.")
+    notes.append("The build cache may hold the leaking layers too. Clear it with: docker builder prune")
     return FollowUp(rotate, tuple(copies), tuple(notes))
 
 
 def _referring_artifacts(images: Sequence[FlattenedImage], limits: Limits, insecure: bool) -> Iterator[str]:
-    """Name what refers to the old digests in the registry that they came from: signatures, attestations, SBOMs."""
-    from auditor.registry.client import Client
-    from auditor.registry.repository import Repository
-
+    """Yield notes on signatures, attestations and SBOMs of the old digests in the registry of the input."""
     wanted: dict[tuple[str, str], dict[str, None]] = {}
     for image in images:
         source = image.before.image
@@ -87,14 +87,14 @@ def _referring_artifacts(images: Sequence[FlattenedImage], limits: Limits, insec
                 found = [tag for tag in tags if tag.partition(".")[0] == digest.replace(":", "-")]
                 found += [f"{item.digest} ({item.kind})" for item in repository.referrers(Digest(digest))]
                 for item in found:
-                    yield f"{host}/{name}: {item} refers to the old digest {digest}, and not to the result"
+                    yield f"{host}/{name}: {item} refers to the old digest {digest}, not to the result"
         except AuditError as exc:
-            yield f"{host}/{name} was not asked what refers to the old digest, as signatures do: {exc}"
+            yield f"{host}/{name} was not searched for signatures and attestations of the old digest: {exc}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Leaks:
-    """The layers that leak, and the images whose own history does."""
+    """Leaking layers, and IDs of images with secrets in their history."""
 
     layers: frozenset[DiffID]
     images: frozenset[str]
@@ -109,7 +109,7 @@ class _Leaks:
         return str(image_id) in self.images or not self.layers.isdisjoint(d for d in diff_ids if d)
 
 
-def _in_engine(leaks: _Leaks) -> Iterator[RemainingCopy]:
+def _copies_in_engine(leaks: _Leaks) -> Iterator[RemainingCopy]:
     images = [image for image in daemon.tagged_images() if leaks.match_image(image.id, image.diff_ids)]
     for name in sorted(daemon.containers_of({image.id for image in images})):
         yield RemainingCopy("engine", f"container {name}", shlex.join(["docker", "rm", name]))
@@ -129,11 +129,9 @@ def _repositories(images: Sequence[FlattenedImage], pushed: Reference | None) ->
         yield pushed.host, pushed.repository
 
 
-def _in_registry(host: str, repository: str, leaks: _Leaks, limits: Limits, insecure: bool) -> Iterator[RemainingCopy]:
-    from auditor.images import remote
-    from auditor.registry.client import Client
-    from auditor.registry.repository import Repository
-
+def _copies_in_registry(
+    host: str, repository: str, leaks: _Leaks, limits: Limits, insecure: bool
+) -> Iterator[RemainingCopy]:
     tags = Repository(Client(host, insecure=insecure, limits=limits), repository).tags()
     for tag in tags[:_MAX_TAGS]:
         reference = Reference(host, repository, tag, None)
@@ -141,7 +139,7 @@ def _in_registry(host: str, repository: str, leaks: _Leaks, limits: Limits, inse
             found: tuple[Image, ...] = remote.read_images(
                 reference, Origin(tag, "docker", None, limits), insecure=insecure
             )
-        except ImageError:  # a tag that is no image, or is gone by now
+        except ImageError:  # not an image, or deleted meanwhile
             continue
         if any(leaks.match_image(image.id, [layer.diff_id for layer in image.layers]) for image in found):
             yield RemainingCopy("registry", str(reference), shlex.join(["skopeo", "delete", f"docker://{reference}"]))

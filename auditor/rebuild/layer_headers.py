@@ -52,7 +52,7 @@ class LayerHeaders:
 def read_headers(
     reader: LayerReader, listing: Listing, wanted: Callable[[int], bool], extracted: ExtractedLayer | None = None
 ) -> LayerHeaders:
-    """Read the headers of a layer whose listing is known, and extract the entries into `extracted`.
+    """Read the headers of a listed layer, and extract the entries into `extracted`.
 
     Bodies of uncompressed layers are skipped. `wanted` selects the entries whose bytes are stored. Raises ImageError
     where an extended attribute of an entry controls an overlay file system.

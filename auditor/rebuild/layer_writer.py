@@ -47,7 +47,7 @@ class _WhiteoutEntry:
 
 
 def _whiteout(number: int, start: int, end: int, real: str | None) -> AddWhiteout | _WhiteoutEntry:
-    """Return a whiteout to copy. One whose path passes a symbolic link is written under the resolved path instead."""
+    """Return a whiteout to copy, or to add under its resolved path where the path passes a symbolic link."""
     return _WhiteoutEntry(number, start, end) if real is None else AddWhiteout(real)
 
 

@@ -1,4 +1,4 @@
-"""Bring a file back out of the layer that holds it, deleted or not."""
+"""Recover a file version from the layer that holds it, hidden or visible."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from auditor.core.entries import EntryKind, FileVersion
 from auditor.core.errors import RecoverError
 from auditor.core.globs import fits_masked
 from auditor.core.limits import Limits
+from auditor.extract import MemberExtractor
 from auditor.findings.collect import display
 from auditor.images.source import Image, Layer
 from auditor.layers.file_history import FileHistory
@@ -22,7 +23,7 @@ from auditor.pipeline import check
 
 @dataclass(frozen=True, slots=True)
 class RecoverableVersion:
-    """One version of a file: its layer, which of the path's entries there (from 1), and what became of it."""
+    """One file version: its layer, its number among the entries of the path there (from 1), and its state."""
 
     layer: int
     nth: int
@@ -33,15 +34,15 @@ class RecoverableVersion:
 
 
 class PathVersions:
-    """All versions of one path in an image, whose layers can be read again."""
+    """All versions of one path in an image. Its layers are read again."""
 
     def __init__(self, image: Image, path: str, limits: Limits) -> None:
-        """Index all layers, verified. Raises Damaged."""
+        """Index all layers and verify their digests. Raises Damaged."""
         self._image, self._path, self._limits = image, path, limits
-        self._wanted = {path, normalise(path)}
+        self._names = {path, normalise(path)}
         self._shown = display(normalise(path))
         self._indexes = [self._index(number, layer) for number, layer in enumerate(image.layers)]
-        self._trace = FileHistory([index.listing for index in self._indexes], stacked=image.stacked)
+        self._history = FileHistory([index.listing for index in self._indexes], stacked=image.stacked)
 
     def _index(self, number: int, layer: Layer) -> LayerIndex:
         what = f"{self._image.target}: layer {number}"
@@ -51,7 +52,7 @@ class PathVersions:
                 what,
                 self._limits,
                 layer.digest.algorithm if layer.digest else "sha256",
-                lambda h: h.kind in _HOLDERS,
+                lambda h: h.kind in _CONTENT_KINDS,
             )
         check(layer, index, what)
         if not index.is_tar:
@@ -59,51 +60,51 @@ class PathVersions:
         return index
 
     def versions(self) -> list[RecoverableVersion]:
-        """List the versions of the path, lowest first. Raises RecoverError where no layer holds it."""
+        """List the versions of the path, lowest first. Raises RecoverError where no layer has it."""
         found = []
         for layer, index in enumerate(self._indexes):
             nth = 0
-            # The user may name a file by way of a link of its layer, as the tar does.
-            wanted = {*self._wanted, index.listing.real(normalise(self._path))}
+            # The path may pass a symbolic link of its layer.
+            names = {*self._names, index.listing.real(normalise(self._path))}
             for entry, own in enumerate(index.listing.paths):
-                if own in wanted or fits_masked(self._shown, display(own)):
+                if own in names or fits_masked(self._shown, display(own)):
                     nth += 1
-                    if index.listing.kinds[entry] in _HOLDERS or index.listing.sizes[entry]:
+                    if index.listing.kinds[entry] in _CONTENT_KINDS or index.listing.sizes[entry]:
                         found.append(self._recoverable(layer, entry, nth))
         if not found:
             raise RecoverError(
-                f"{self._image.target}: no layer holds a file {display(self._path.lstrip('/'))}{self._hint()}"
+                f"{self._image.target}: no layer has a file {display(self._path.lstrip('/'))}{self._hint()}"
             )
         return found
 
     def _hint(self) -> str:
         for layer, index in enumerate(self._indexes):
             for entry, own in enumerate(index.listing.paths):
-                if own in self._wanted:
+                if own in self._names:
                     target = index.listing.links.get(entry)
                     if target is not None:
-                        return f"; in layer {layer} it is a link to {target}"
-                    return f"; in layer {layer} it is no file"
-        return "; `image-audit scan` lists what is hidden"
+                        return f". In layer {layer} it is a link to {target}"
+                    return f". In layer {layer} it is not a regular file"
+        return ". `image-audit scan` lists hidden files"
 
     def _recoverable(self, layer: int, entry: int, nth: int) -> RecoverableVersion:
-        by, anew = self._trace.hidden_by(layer, entry)
-        state = "present" if by is None else f"{'overwritten' if anew else 'deleted'} in layer {by}"
+        by, is_overwritten = self._history.hidden_by(layer, entry)
+        state = "present" if by is None else f"{'overwritten' if is_overwritten else 'deleted'} in layer {by}"
         version = FileVersion(layer, entry)
-        content = self._trace.content(version)
+        content = self._history.content(version)
         if content is None:
-            return RecoverableVersion(layer, nth, 0, 0o644, state + ", a link that leads nowhere", version)
+            return RecoverableVersion(layer, nth, 0, 0o644, state + ", a hard link without a target", version)
         header = self._indexes[content.layer].headers.get(content.entry)
         if header is None:
             return RecoverableVersion(layer, nth, self._indexes[layer].listing.sizes[entry], 0o644, state, version)
         return RecoverableVersion(layer, nth, real_size(header), header.mode, state, version)
 
     def read(self, chosen: RecoverableVersion) -> Iterator[bytes]:
-        """Yield the content of a version. Raises RecoverError where it has none."""
-        content = self._trace.content(chosen.version)
+        """Yield the content of a version. Raises RecoverError for a hard link without a target."""
+        content = self._history.content(chosen.version)
         if content is None:
             raise RecoverError(
-                f"{display(self._path.lstrip('/'))}: the hard link in layer {chosen.layer} leads nowhere"
+                f"{display(self._path.lstrip('/'))}: the hard link in layer {chosen.layer} has no target"
             )
         layer, index = self._image.layers[content.layer], self._indexes[content.layer]
         header = index.headers.get(content.entry)
@@ -122,43 +123,41 @@ class PathVersions:
 
 
 _MAX_ARCHIVE = 256 << 20
-_HOLDERS = (EntryKind.FILE, EntryKind.HARDLINK)
+_CONTENT_KINDS = (EntryKind.FILE, EntryKind.HARDLINK)
 
 
 def split_member(path: str) -> tuple[str, str | None]:
-    """Split `PATH!member`, as a finding names what lies in an archive."""
-    outer, whiteout, member = path.partition("!")
-    return (outer, member) if whiteout and outer else (path, None)
+    """Split `PATH!member`, the form of a finding inside an archive."""
+    outer, separator, member = path.partition("!")
+    return (outer, member) if separator and outer else (path, None)
 
 
 def member_of(path: str, chunks: Iterator[bytes], member: str, limits: Limits) -> bytes:
-    """Return one member of an archive at `path` whose content comes in chunks. Raises RecoverError."""
-    from auditor.extract import MemberExtractor
-
+    """Return one member of the archive at `path` with the content `chunks`. Raises RecoverError."""
     data = b""
     for chunk in chunks:
         data += chunk
         if len(data) > _MAX_ARCHIVE:
             raise RecoverError(
-                f"{path}: more than {_MAX_ARCHIVE} bytes; recover the archive, without !{member}, to a file"
+                f"{path}: more than {_MAX_ARCHIVE} bytes. Recover the whole archive to a file, without !{member}"
             )
     found = MemberExtractor(limits).member_content(path, data, member)
     if found is None:
-        raise RecoverError(f"{path}: has no member {member}; `image-audit scan` names those with findings")
+        raise RecoverError(f"{path}: has no member {member}. `image-audit scan` lists members with findings")
     return found
 
 
 def choose(versions: Sequence[RecoverableVersion], layer: int | None, nth: int | None, path: str) -> RecoverableVersion:
-    """Return the one version that the user means. Raises RecoverError, which lists them, where that is not clear."""
+    """Return the version that the options select. Raises RecoverError with a list of all unless it is exactly one."""
     chosen = [v for v in versions if layer in (None, v.layer) and nth in (None, v.nth)]
     if layer is not None and nth is None and chosen:
-        chosen = chosen[-1:]  # what the layer itself shows
+        chosen = chosen[-1:]  # the visible one of the layer
     if len(chosen) == 1:
         return chosen[0]
     listed = "; ".join(f"--layer {v.layer}{_nth(v, versions)}: {v.size} bytes, {v.state}" for v in versions)
     if not chosen:
-        raise RecoverError(f"{path}: not in layer {layer}; it has {listed}")
-    raise RecoverError(f"{path}: {len(chosen)} versions, choose one: {listed}")
+        raise RecoverError(f"{path}: not in layer {layer}. Existing versions: {listed}")
+    raise RecoverError(f"{path}: {len(chosen)} versions. Choose one: {listed}")
 
 
 def _nth(version: RecoverableVersion, versions: Sequence[RecoverableVersion]) -> str:

@@ -1,4 +1,4 @@
-"""The image that is to be flattened: audited, and with layers that can be read again from this machine's disk."""
+"""Images to flatten: audited, with layers on the local disk that can be read again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from auditor.core.errors import AuditError, ImageError, UsageError
 from auditor.core.finding import Confidence
 from auditor.core.limits import Limits
 from auditor.findings.selection import Selection
-from auditor.images import daemon
+from auditor.images import daemon, remote
 from auditor.images.manifest import Origin
 from auditor.images.resolve import open_target
 from auditor.images.source import Image, Layer
@@ -27,7 +27,7 @@ from auditor.store.records import Records
 
 ALL_FINDINGS = Selection(min_confidence=Confidence.LOW)
 SIGNATURE_TAG = re.compile(r"sha256-[0-9a-f]{64}(\.[a-z]+)?")
-"""Tags of what refers to a digest: cosign's `.sig`, `.att` and `.sbom`; without an ending the referrers of OCI."""
+"""Tags of artifacts that refer to a digest: cosign's `.sig`, `.att`, `.sbom`; without ending the OCI referrers tag."""
 _CHUNK = 1 << 20
 
 
@@ -40,13 +40,11 @@ def audit_source_images(
     insecure: bool,
     host: str | None = None,
 ) -> tuple[list[Audit], tuple[str, ...]]:
-    """Audit every image of a target, findings of low confidence too; and name the artifacts that lie beside them.
+    """Audit every image of a target at low confidence. Return the audits, and descriptions of artifacts left out.
 
-    Those are signatures, attestations and the like, which refer to digests that are no more.
-
-    `host` is the registry that the result goes to: layers of an engine's image that lie there already are taken from
-    there, in the compressed form that need not be sent again. Raises UsageError for what is no image of stacked
-    layers, and all that reading raises.
+    Artifacts are signatures, attestations and the like, which refer to the old digests. `host` is the registry that
+    receives the result: layers of an engine's image that it has already are read from there, in their compressed form,
+    and need no upload. Raises UsageError for a target that is no image of stacked layers, and all errors of reading.
     """
     held: dict[Digest, Layer] = {}
     opened = open_target(target, scanner.limits, platform=platform, insecure=insecure)
@@ -61,23 +59,23 @@ def audit_source_images(
     for audit in audits:
         for number, record in enumerate(audit.records):
             if not record.is_tar:
-                raise ImageError(f"{target}: layer {number} is no tar; it can't be rewritten")
+                raise ImageError(f"{target}: layer {number} is not a tar, so it cannot be rewritten")
     return audits, left_out
 
 
 def _refers(image: Image) -> bool:
-    """Whether an image is an artifact, or what cosign keeps beside images: its configs are an image's, its tags not."""
+    """Whether an image is an artifact. cosign's have the config of an image, and are known by their tags."""
     return not image.stacked or any(SIGNATURE_TAG.fullmatch(name.rpartition(":")[2]) for name in image.names)
 
 
 def _artifact(image: Image) -> str:
     kind = image.manifest.get("artifactType")
     name = next(iter(image.names), None) or image.digest
-    return f"{name}{f' ({kind})' if isinstance(kind, str) else ''}, an artifact beside the image, of the old digests"
+    return f"{name}{f' ({kind})' if isinstance(kind, str) else ''}, an artifact of the old digests"
 
 
 def pushed_to(image: Image, host: str) -> Iterator[Reference]:
-    """Yield where in a registry an engine's image, or a registry's own, lies under its digest."""
+    """Yield the references by digest under which a registry has an image."""
     transport = TRANSPORTS[image.transport]
     value = transport.bare(image.target)
     if transport.in_engine:
@@ -90,14 +88,12 @@ def pushed_to(image: Image, host: str) -> Iterator[Reference]:
 
 
 def _as_pushed(image: Image, host: str, limits: Limits, insecure: bool) -> Image:
-    """Replace the layers of an engine's image by the same ones of the registry it was pushed to or pulled from."""
-    from auditor.images import remote
-
+    """Replace the layers of an engine's image by equal ones of the registry it was pushed to or pulled from."""
     if not TRANSPORTS[image.transport].in_engine:
         return image
     have: dict[DiffID | None, Layer] = {}
     for reference in pushed_to(image, host):
-        with contextlib.suppress(AuditError):  # it is gone there: then the layers are sent
+        with contextlib.suppress(AuditError):  # not there any more: the layers are uploaded
             for found in remote.read_images(reference, Origin(image.target, "docker", None, limits), insecure=insecure):
                 have |= {layer.diff_id: layer for layer in found.layers}
     return replace(image, layers=tuple(have.get(layer.diff_id, layer) for layer in image.layers))
@@ -105,16 +101,14 @@ def _as_pushed(image: Image, host: str, limits: Limits, insecure: bool) -> Image
 
 def _on_disk(image: Image, held: dict[Digest, Layer]) -> Image:
     if not image.stacked:
-        raise UsageError(
-            f"{image.target}: an artifact, whose blobs don't lie on one another; only images are flattened"
-        )
-    if image.skipped:  # a platform that the archive or the registry lacks
-        raise ImageError(f"{image.target}: {image.skipped[0].reason}; choose what is there with --platform")
+        raise UsageError(f"{image.target}: an artifact, not an image of stacked layers. Only images can be flattened")
+    if image.skipped:  # a platform that the archive or registry lacks
+        raise ImageError(f"{image.target}: {image.skipped[0].reason}; choose an existing one with --platform")
     return replace(image, layers=tuple(_layer_on_disk(layer, held) for layer in image.layers))
 
 
 def _layer_on_disk(layer: Layer, held: dict[Digest, Layer]) -> Layer:
-    """Keep what comes over a network in an unlinked file; layers that platforms share are fetched once."""
+    """Copy a remote layer to an unlinked file. Layers that platforms share are fetched once."""
     if isinstance(layer.content, FileSlice):
         return layer
     if layer.digest is None or layer.digest not in held:

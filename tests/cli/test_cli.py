@@ -125,9 +125,9 @@ def test_an_unknown_key_in_the_config_names_the_nearest(cli: Cli, archive: Path)
         (["scan", "layer2.tar", "--platform", "linux/s390x"], "linux/s390x"),
         (["scan", "layer2.tar", "--rules", "nope.yaml"], "nope.yaml: can't be read"),
         (["scan", "docker-archive:layer2.tar:other:1"], "no image named other:1"),
-        (["recover", "layer2.tar", "/nope"], "no layer holds a file /nope"),
+        (["recover", "layer2.tar", "/nope"], "no layer has a file /nope"),
         (["recover", "layer2.tar", "/etc"], "it is no file"),
-        (["recover", "layer2.tar", "/secret.txt", "--layer", "0"], "not in layer 0; it has --layer 1"),
+        (["recover", "layer2.tar", "/secret.txt", "--layer", "0"], "not in layer 0. Existing versions: --layer 1"),
         (["recover", "layer2.tar", "/secret.txt", "-o", "garbage.tar"], "exists; --force"),
     ],
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from auditor.core.errors import UsageError
-from auditor.rebuild.destinations import _place
+from auditor.rebuild.output_files import _move_all
 from tests.conftest import Cli, docker
 from tests.images import file, image, layer, story, token, whiteout, with_names
 
@@ -51,11 +51,11 @@ def test_layers_that_are_not_there_or_too_high(cli: Cli, target: Path) -> None:
 
 def test_an_output_that_exists_or_is_the_target(cli: Cli, target: Path) -> None:
     (cli.folder / "a").write_text("precious")
-    refused(cli("flatten", target, "-o", "a"), "a: exists; --force overwrites it")
+    refused(cli("flatten", target, "-o", "a"), "a: exists. Use --force to overwrite it")
     assert (cli.folder / "a").read_text() == "precious"
     refused(cli("flatten", target, "-o", target, "--force"), "is the target itself")
     refused(cli("flatten", target, "-o", "none/a"), "none: no such folder")
-    refused(cli("flatten", target, "-o", cli.folder), "is no plain file")
+    refused(cli("flatten", target, "-o", cli.folder), "not a regular file")
     refused(cli("flatten", "docker://a.example/b:1", "--push", "a.example/b:1"), "b:1: is the target itself", "--force")
     done = cli("flatten", target, "-o", "a", "--force")
     assert done.status == 0 and (cli.folder / "a").stat().st_size > 100
@@ -67,7 +67,7 @@ def test_the_proof_has_a_place_of_its_own(cli: Cli, target: Path) -> None:
     refused(cli("flatten", target, "-o", "a", "--proof", "none/p.json"), "none: no such folder")
     refused(cli("flatten", target, "-o", "a", "--proof", "a"), "--proof a: is the output itself")
     refused(cli("flatten", target, "-o", "a", "--proof", target), "is the target itself")
-    refused(cli("flatten", target, "-o", "a", "--proof", "/dev/null"), "is no plain file; --proof wants one")
+    refused(cli("flatten", target, "-o", "a", "--proof", "/dev/null"), "not a regular file, which --proof needs")
     assert not list(cli.folder.iterdir()) and cli("scan", target).status == 1
 
 
@@ -96,7 +96,7 @@ def test_a_full_disk_leaves_nothing(cli: Cli, tmp_path: Path) -> None:
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)),
     )
-    assert done.returncode == 2 and done.stderr.decode().startswith("image-audit: .: can't be written: File too large")
+    assert done.returncode == 2 and done.stderr.decode().startswith("image-audit: .: cannot be written: File too large")
     assert len(done.stderr.splitlines()) == 1
     assert not list(cli.folder.iterdir())
 
@@ -210,13 +210,13 @@ class TestProof:
             (work / name).write_text("new")
         (tmp_path / "one").write_text("old")
         (tmp_path / "three").mkdir()
-        with pytest.raises(UsageError, match="three: can't be written"):
-            _place([(work / name, tmp_path / name) for name in names])
+        with pytest.raises(UsageError, match="three: cannot be written"):
+            _move_all([(work / name, tmp_path / name) for name in names])
         assert (tmp_path / "one").read_text() == "old" and not (tmp_path / "two").exists()
         (tmp_path / "three").rmdir()
         for name in names:
             (work / name).write_text("new")
-        _place([(work / name, tmp_path / name) for name in names])
+        _move_all([(work / name, tmp_path / name) for name in names])
         assert [(tmp_path / name).read_text() for name in names] == ["new"] * 3
 
 
@@ -271,7 +271,9 @@ class TestNames:
         name = f"{registry}/names/{os.getpid()}:1"
         assert cli("flatten", target, "--push", name).status == 0
         refused(
-            cli("flatten", target, "--push", name, "--proof", "p.json"), f"--push {name}: is there already", "--force"
+            cli("flatten", target, "--push", name, "--proof", "p.json"),
+            f"--push {name}: exists in the registry",
+            "--force",
         )
         assert not list(cli.folder.iterdir())
         assert cli("flatten", target, "--push", name, "--force").status == 0

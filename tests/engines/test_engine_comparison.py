@@ -1,4 +1,4 @@
-"""The last word of a proof: what the engine shows of the input and of the output."""
+"""Comparison of input and output by the exports of an engine."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ OTHERS = {
 
 
 @pytest.mark.xdist_group("engine")
-def test_every_difference_that_the_engine_shows_is_seen(engine: Engine) -> None:
+def test_every_difference_between_exports_is_found(engine: Engine) -> None:
     images = {"shown-base:1": [tar(*_BASE)], **{f"shown-{name}:1": [tar(*other)] for name, other in OTHERS.items()}}
     split = {"shown-split:1": [tar(_BASE[0], _BASE[2]), tar(*_BASE[:2])]}
     engine.load(archive({**images, **split}), [*images, *split])
@@ -61,7 +61,7 @@ def test_every_difference_that_the_engine_shows_is_seen(engine: Engine) -> None:
 
 
 @pytest.mark.xdist_group("engine")
-def test_a_result_of_which_the_engine_shows_other_files_is_not_left_there(
+def test_a_result_with_another_export_is_removed_from_the_engine(
     engine: Engine, ruleset: Ruleset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = Entry(b"s", data=f"token {token()}\n".encode())
@@ -73,11 +73,11 @@ def test_a_result_of_which_the_engine_shows_other_files_is_not_left_there(
         (done,) = flatten(job, scanner, tmp_path / "out.tar")
     finally:
         scanner.close()
-    differs = Comparison(1, 0, 2, ["/d/a: is other in what the engine shows of the output"])
+    differs = Comparison(1, 0, 2, ["/d/a: differs in the engine's export of the output"])
     with monkeypatch.context() as patched:
         patched.setattr(destinations, "compare_shown", lambda *_: differs)
-        with pytest.raises(FlattenError, match="/d/a: is other in what the engine shows of the output, and 1 more"):
+        with pytest.raises(FlattenError, match="/d/a: differs in the engine's export of the output, and 1 more"):
             destinations.to_engine(tmp_path / "out.tar", names[1], done, said.append)
-    assert names[1] not in daemon.tags() and said == ["comparing what the engine shows"]
+    assert names[1] not in daemon.tags() and said == ["comparing the exports of the engine"]
     destinations.to_engine(tmp_path / "out.tar", names[1], done, said.append)
     assert names[1] in daemon.tags()

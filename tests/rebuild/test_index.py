@@ -266,7 +266,7 @@ def test_a_signature_beside_the_image_is_left_out_and_named(tagged: bool, cli: C
     done = cli("flatten", source, "-o", output)
     assert done.status == 0, done.err
     said = name if tagged else f"{digest(signature)} (application/vnd.sig)"
-    assert f"dropped: {said}, an artifact beside the image" in done.out
+    assert f"dropped: {said}, an artifact of the old digests" in done.out
     assert len(json.loads(read(output)["index.json"])["manifests"]) == 1
 
 

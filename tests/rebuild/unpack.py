@@ -14,7 +14,7 @@ IMPLIED = {"kind": "folder", "mode": 0o755, "uid": 0, "gid": 0, "mtime": 0.0, "x
 
 
 class Refused(Exception):
-    """A hard link that leads nowhere: no engine loads such an image."""
+    """A hard link without a target, which no engine loads."""
 
 
 def unpacked(layers: Iterable[bytes]) -> Shown:
