@@ -19,7 +19,7 @@ from auditor.core.errors import UsageError
 if TYPE_CHECKING:
     from auditor.core.finding import Severity
     from auditor.fleet.service.notify import Notifier
-    from auditor.fleet.store.database import Store
+    from auditor.fleet.store.database import SweepStore
     from auditor.fleet.store.rows import SweepRow
 
 
@@ -89,7 +89,7 @@ def watch(
     """
     sweeping.require_extra()
     from auditor.fleet.service import health, schedule
-    from auditor.fleet.service.logs import json_lines, say
+    from auditor.fleet.service.logs import json_lines, log_event
     from auditor.fleet.service.watch import until_sigterm
 
     planned = schedule.parse_schedule(cron, timezone, jitter, datetime.datetime.now(datetime.UTC))
@@ -100,7 +100,7 @@ def watch(
         json_lines(verbose=given["verbose"]),
         until_sigterm(),
         sweeping.setup(registry, given) as setup,  # so that what is wrong shows at once
-        setup.alone(say) as lease,
+        setup.alone(log_event) as lease,
     ):
 
         def sweep() -> SweepRow:
@@ -108,8 +108,8 @@ def watch(
             return _watched_sweep(registry, form, given, notifier)
 
         watched = setup.watch(planned, sweep)
-        with health.served(address, watched.pages()) as own:
-            say("watching", registry=watched.metrics.registry, cron=cron, timezone=timezone, listen=own)
+        with health.serve(address, watched.pages()) as own:
+            log_event("watching", registry=watched.metrics.registry, cron=cron, timezone=timezone, listen=own)
             watched.run(at_once=at_once)
     return EXIT_CLEAN
 
@@ -136,18 +136,18 @@ def report(registry: str | None, form: str, report_dir: Path | None, store_url: 
 
 def _watched_sweep(registry: str | None, form: str, given: Mapping[str, Any], notifier: Notifier) -> SweepRow:
     """Sweep once for a watch, with all that follows; what the options name is read anew."""
-    from auditor.fleet.service.logs import Steps, say
+    from auditor.fleet.service.logs import LoggedProgress, log_event
 
     with sweeping.setup(registry, given, patient=True) as setup:
-        row = setup.run(Steps())
+        row = setup.run(LoggedProgress())
         for line in notifier.tell(setup.store, row):
-            say("not notified", logging.WARNING, reason=line)
+            log_event("not notified", logging.WARNING, reason=line)
         sweeping.write_report(setup.store, row, given["report_dir"])
         _show(setup.store, row, form, paged=given["report_dir"] is not None, quiet=given["quiet"])
         return row
 
 
-def _show(store: Store, sweep: SweepRow, form: str, *, paged: bool, quiet: bool) -> None:
+def _show(store: SweepStore, sweep: SweepRow, form: str, *, paged: bool, quiet: bool) -> None:
     """Print a sweep; `paged` is whether its images have pages in a dashboard."""
     from auditor.fleet.dashboard import output
     from auditor.fleet.dashboard.site_paths import image_page
@@ -160,7 +160,7 @@ def _show(store: Store, sweep: SweepRow, form: str, *, paged: bool, quiet: bool)
         click.echo(output.render(store, sweep, width=width, color=options.color()), nl=False)
 
 
-def _last_sweep(store: Store, registry: str | None) -> SweepRow:
+def _last_sweep(store: SweepStore, registry: str | None) -> SweepRow:
     """Return the newest sweep of a registry, of all of it if there is one.
 
     Raises UsageError where there is none, or several registries fit.

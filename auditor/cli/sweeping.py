@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from auditor.detect.rules import Ruleset
     from auditor.findings.baseline import Baseline
     from auditor.fleet.execution.engine import Engine
-    from auditor.fleet.execution.order import Order
+    from auditor.fleet.execution.plan import SweepPlan
     from auditor.fleet.service.notify import Notifier
     from auditor.fleet.service.schedule import Schedule
     from auditor.fleet.service.watch import Watch
-    from auditor.fleet.store.database import Store
+    from auditor.fleet.store.database import SweepStore
     from auditor.fleet.store.lease import Lease
     from auditor.fleet.store.rows import SweepRow
     from auditor.registry.client import Client
@@ -40,12 +40,12 @@ _EXTRA = ("sqlalchemy", "alembic", "cachetools", "apprise", "cronsim", "distribu
 def check_report(folder: Path | None) -> None:
     """Raise UsageError where the dashboard could not be written: before the sweep, not after hours."""
     if folder is not None:
-        from auditor.fleet.dashboard.site import check
+        from auditor.fleet.dashboard.site import check_folder
 
-        check(folder)
+        check_folder(folder)
 
 
-def write_report(store: Store, sweep: SweepRow, folder: Path | None) -> None:
+def write_report(store: SweepStore, sweep: SweepRow, folder: Path | None) -> None:
     """Write the dashboard of a sweep, where one is wanted."""
     if folder is not None:
         from auditor.fleet.dashboard.publish import write_site
@@ -57,10 +57,10 @@ def write_report(store: Store, sweep: SweepRow, folder: Path | None) -> None:
 class Setup:
     """All that sweeps of one command share. `run` may be called any number of times."""
 
-    order: Order
+    plan: SweepPlan
     rules: Ruleset
     given: Mapping[str, Any]
-    store: Store
+    store: SweepStore
     fail_on: Severity | None
 
     def run(self, progress: Progress | None = None) -> SweepRow:
@@ -69,18 +69,18 @@ class Setup:
         from auditor.fleet.store import queries, retention
 
         cache = resolve.cache(self.given["cache_dir"])
-        client = self.order.source.client()
+        client = self.plan.endpoint.client()
         client.reach()  # of a registry that is down one hears at once: rules may take a while to compile
         with (
             resolve.scanner(
-                self.rules, self.given["jobs"], progress, cache=cache, limits=self.order.source.limits
+                self.rules, self.given["jobs"], progress, cache=cache, limits=self.plan.endpoint.limits
             ) as scanner,
-            _engine(self.given, self.order, self.store, scanner, client) as (engine, own),
+            _engine(self.given, self.plan, self.store, scanner, client) as (engine, own),
         ):
-            number = Sweeper(self.store, scanner, engine, self.order, own).run()
+            number = Sweeper(self.store, scanner, engine, self.plan, own).run()
         if self.given["keep"] is not None:
-            retention.forget(self.store, _stamp(datetime.datetime.now(datetime.UTC) - self.given["keep"]))
-        return next(row for row in queries.sweeps(self.store, str(self.order.scope)) if row.id == number)
+            retention.delete_old_sweeps(self.store, _stamp(datetime.datetime.now(datetime.UTC) - self.given["keep"]))
+        return next(row for row in queries.sweeps(self.store, str(self.plan.scope)) if row.id == number)
 
     def watch(self, schedule: Schedule, sweep: Callable[[], SweepRow]) -> Watch:
         """Return a watch over the same registry, which shows of earlier sweeps like its own what the store knows."""
@@ -88,22 +88,24 @@ class Setup:
         from auditor.fleet.service.watch import Watch
         from auditor.fleet.store import queries
 
-        scope = str(self.order.scope)
+        scope = str(self.plan.scope)
         watch = Watch(
             schedule, sweep, Metrics(scope, time.time), lambda: datetime.datetime.now(datetime.UTC), time.sleep,
             strict=self.given["strict"],
         )  # fmt: skip
-        alike = [row for row in queries.sweeps(self.store, scope) if row.choice == self.order.choice_text]
+        alike = [row for row in queries.sweeps(self.store, scope) if row.filter_text == self.plan.filter_text]
         if alike:
             watch.remember(alike[-1])
         return watch
 
     def alone(self, say: Callable[[str], None]) -> AbstractContextManager[Lease]:
         """Be the one watch of this registry with these options. Raises StoreError where there is another."""
-        from auditor.fleet.store.lease import held, watch_lease
+        from auditor.fleet.store.lease import hold_lease, watch_lease_name
 
-        scope = str(self.order.scope)
-        return held(self.store, watch_lease(scope, self.order.choice_text), f"{scope} is being watched", say=say)
+        scope = str(self.plan.scope)
+        return hold_lease(
+            self.store, watch_lease_name(scope, self.plan.filter_text), f"{scope} is being watched", report=say
+        )
 
 
 def notifier(urls: Sequence[str]) -> Notifier:
@@ -120,19 +122,19 @@ def setup(registry: str | None, given: Mapping[str, Any], *, patient: bool = Fal
 
     Raises UsageError before anything costly is done.
     """
-    scope_and_more = _order(registry, given)
-    order, settings, rules = scope_and_more
+    scope_and_more = _plan(registry, given)
+    plan, settings, rules = scope_and_more
     with opened_store(given["store_url"], patient=patient) as store:
-        yield Setup(order, rules, given, store, resolve.severity(given["fail_on"] or settings.fail_on))
+        yield Setup(plan, rules, given, store, resolve.severity(given["fail_on"] or settings.fail_on))
 
 
 @contextmanager
-def opened_store(url: str | None, *, patient: bool = False) -> Iterator[Store]:
+def opened_store(url: str | None, *, patient: bool = False) -> Iterator[SweepStore]:
     """Open the store, or say in one line what is missing for it."""
     require_extra()
-    from auditor.fleet.store.database import Store
+    from auditor.fleet.store.database import SweepStore
 
-    with closing(Store(url, opening_s=_RESTART_S) if patient else Store(url)) as store:
+    with closing(SweepStore(url, connect_s=_RESTART_S) if patient else SweepStore(url)) as store:
         yield store
 
 
@@ -147,11 +149,11 @@ def require_extra() -> None:
         )
 
 
-def _order(registry: str | None, given: Mapping[str, Any]) -> tuple[Order, Settings, Ruleset]:
+def _plan(registry: str | None, given: Mapping[str, Any]) -> tuple[SweepPlan, Settings, Ruleset]:
     require_extra()
-    from auditor.fleet.discovery.catalog import Choice, parse_scope
-    from auditor.fleet.execution.engine import Source
-    from auditor.fleet.execution.order import Order
+    from auditor.fleet.discovery.catalog import TagFilter, parse_scope
+    from auditor.fleet.execution.engine import RegistryEndpoint
+    from auditor.fleet.execution.plan import SweepPlan
     from auditor.fleet.store.layer_records import DEFAULT_BYTES
 
     if (given["engine"] == "dask") != (given["scheduler"] is not None):
@@ -161,13 +163,13 @@ def _order(registry: str | None, given: Mapping[str, Any]) -> tuple[Order, Setti
     cache = resolve.cache(given["cache_dir"])
     rules = resolve.ruleset(settings, given["extra_rules"], given["only_rules"], given["exclude_rules"], cache)
     baseline: Baseline | None = resolve.baseline(settings, given["baseline"])
-    source = Source(
+    endpoint = RegistryEndpoint(
         scope.host, given["insecure"], given["ca"], given["rate"], resolve.limits(settings, given["limits"])
     )
-    order = Order(
+    plan = SweepPlan(
         scope=scope,
-        choice=Choice(settings.registries, given["repos"], given["tags"], given["newest"]),
-        source=source,
+        tag_filter=TagFilter(settings.registries, given["repos"], given["tags"], given["newest"]),
+        endpoint=endpoint,
         clock=lambda: _stamp(datetime.datetime.now(datetime.UTC)),
         selection=options.selection(settings, given, baseline),
         platform=given["platform"],
@@ -176,29 +178,29 @@ def _order(registry: str | None, given: Mapping[str, Any]) -> tuple[Order, Setti
         fresh=given["no_cache"],
         record_bytes=DEFAULT_BYTES if given["cache_size"] is None else given["cache_size"],
     )
-    return order, settings, rules
+    return plan, settings, rules
 
 
 @contextmanager
 def _engine(
-    given: Mapping[str, Any], order: Order, store: Store, scanner: Scanner, client: Client
+    given: Mapping[str, Any], plan: SweepPlan, store: SweepStore, scanner: Scanner, client: Client
 ) -> Iterator[tuple[Engine, Client]]:
     """Give what reads the layers, and the sweep's own client: another one where workers share its rate limit."""
     if given["engine"] == "local":
         from auditor.fleet.execution.local_engine import LocalEngine
 
-        with closing(LocalEngine(client, scanner, store.key, order.parallel)) as local:
+        with closing(LocalEngine(client, scanner, store.key, plan.parallel)) as local:
             yield local, client
         return
     from auditor.fleet.execution.dask_engine import DaskEngine
 
     engine = DaskEngine(
-        given["scheduler"], order.source, scanner.ruleset, store.key,
-        name=blake2s(order.scope_digest.encode(), key=store.key, digest_size=8).hexdigest(),
-        parallel=order.parallel, progress=scanner.progress,
+        given["scheduler"], plan.endpoint, scanner.ruleset, store.key,
+        name=blake2s(plan.scope_digest.encode(), key=store.key, digest_size=8).hexdigest(),
+        parallel=plan.parallel, progress=scanner.progress,
     )  # fmt: skip
     with closing(engine):
-        yield engine, order.source.client(rate=engine.rate) if engine.rate else client
+        yield engine, plan.endpoint.client(rate=engine.rate) if engine.rate else client
 
 
 def _stamp(time: datetime.datetime) -> str:

@@ -26,8 +26,8 @@ from auditor.config.file import load_settings
 from auditor.core.errors import AuditError
 from auditor.core.limits import AUDITS, BY_NAME, DEFAULT, RECORDS, TABLE, of
 from auditor.detect.rules import Ruleset
-from auditor.fleet.execution.dask_worker import Session
-from auditor.fleet.execution.engine import Source
+from auditor.fleet.execution.dask_worker import SweepPlugin
+from auditor.fleet.execution.engine import RegistryEndpoint
 from auditor.registry.client import Client
 from auditor.registry.repository import repositories
 from tests.conftest import Cli
@@ -243,7 +243,7 @@ def test_commands_take_them_from_options_and_from_the_config(cli: Cli) -> None:
 
 def test_workers_of_a_cluster_get_those_of_the_sweep(ruleset: Ruleset, tmp_path: Path) -> None:
     limits = of({"members": 5, "registry-pages": 3})
-    session = pickle.loads(pickle.dumps(Session(Source("127.0.0.1:1", limits=limits), ruleset)))
+    session = pickle.loads(pickle.dumps(SweepPlugin(RegistryEndpoint("127.0.0.1:1", limits=limits), ruleset)))
     session.setup(SimpleNamespace(address="tcp://worker", state=SimpleNamespace(nthreads=1)))
     try:
         assert session._scanner.limits == limits

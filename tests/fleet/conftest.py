@@ -17,13 +17,13 @@ import pytest
 from auditor.config.file import Registry
 from auditor.fleet.dashboard import output
 from auditor.fleet.dashboard.publish import write_site
-from auditor.fleet.discovery.catalog import Choice, parse_scope
-from auditor.fleet.execution.engine import Source
+from auditor.fleet.discovery.catalog import TagFilter, parse_scope
+from auditor.fleet.execution.engine import RegistryEndpoint
 from auditor.fleet.execution.local_engine import LocalEngine
-from auditor.fleet.execution.order import Order
+from auditor.fleet.execution.plan import SweepPlan
 from auditor.fleet.execution.sweep import Sweeper
 from auditor.fleet.store import queries
-from auditor.fleet.store.database import Store
+from auditor.fleet.store.database import SweepStore
 from auditor.scan import Scanner
 from tests.conftest import free_port, require
 from tests.fleet.planted import Content, Remote, fill
@@ -106,7 +106,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 class Sweeps:
     """Sweeps registries into one store, in this process; its clock goes a minute a look."""
 
-    store: Store
+    store: SweepStore
     scanner: Scanner
     now: int = 0
 
@@ -114,32 +114,32 @@ class Sweeps:
         self.now += 1
         return f"2026-11-24T{self.now // 60:02}:{self.now % 60:02}:00Z"
 
-    def order(self, name: str | None, lines: Path | None = None, **more: Any) -> Order:
+    def plan(self, name: str | None, lines: Path | None = None, **more: Any) -> SweepPlan:
         scope = parse_scope(name, lines)
         rules = {key: more.pop(key) for key in ("repos", "tags", "newest") if key in more}
-        choice = Choice(more.pop("registries", dict[str, Registry]()), **rules)
-        source = Source(scope.host, ca=more.pop("ca", None), rate=more.pop("rate", None))
-        return Order(scope, choice, source, self.clock, **more)
+        choice = TagFilter(more.pop("registries", dict[str, Registry]()), **rules)
+        endpoint = RegistryEndpoint(scope.host, ca=more.pop("ca", None), rate=more.pop("rate", None))
+        return SweepPlan(scope, choice, endpoint, self.clock, **more)
 
     def __call__(self, name: str | None, lines: Path | None = None, **more: Any) -> dict[str, Any]:
-        order = self.order(name, lines, **more)
-        client = order.source.client()
-        with closing(LocalEngine(client, self.scanner, self.store.key, order.parallel)) as engine:
-            number = Sweeper(self.store, self.scanner, engine, order, client).run()
+        plan = self.plan(name, lines, **more)
+        client = plan.endpoint.client()
+        with closing(LocalEngine(client, self.scanner, self.store.key, plan.parallel)) as engine:
+            number = Sweeper(self.store, self.scanner, engine, plan, client).run()
         row = next(row for row in queries.sweeps(self.store) if row.id == number)
         return output.document(self.store, row, lambda _: None)
 
 
 @pytest.fixture
 def sweeps(tmp_path: Path, scanner: Scanner) -> Iterator[Sweeps]:
-    with closing(Store(f"sqlite:///{tmp_path}/sweeps.sqlite", patience_s=2)) as store:
+    with closing(SweepStore(f"sqlite:///{tmp_path}/sweeps.sqlite", retry_s=2)) as store:
         yield Sweeps(store, scanner)
 
 
 @pytest.fixture
 def sweeps_in(url: str, scanner: Scanner) -> Iterator[Sweeps]:
     """As `sweeps`, in each kind of database."""
-    with closing(Store(url, patience_s=2)) as store:
+    with closing(SweepStore(url, retry_s=2)) as store:
         yield Sweeps(store, scanner)
 
 
@@ -153,7 +153,7 @@ def without_times(document: dict[str, Any]) -> dict[str, Any]:
 def story_site(tmp_path_factory: pytest.TempPathFactory, scanner: Scanner) -> Iterator[Site]:
     """The dashboard of `stored.story`."""
     folder = tmp_path_factory.mktemp("story")
-    with closing(Store(f"sqlite:///{folder}/store.sqlite")) as store:
+    with closing(SweepStore(f"sqlite:///{folder}/store.sqlite")) as store:
         sweep = story(Stored(store, scanner, folder / "images"))
         write_site(store, sweep, folder / "site", CREATED)
         yield Site(folder / "site", store, sweep)

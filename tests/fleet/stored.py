@@ -11,9 +11,9 @@ from auditor.core.digests import Digest
 from auditor.core.limits import DEFAULT
 from auditor.fleet.store import ledger, queries, withdrawn
 from auditor.fleet.store import presence as spans
-from auditor.fleet.store.database import Store
+from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.layer_records import StoredRecords
-from auditor.fleet.store.presence import Sighting
+from auditor.fleet.store.presence import RepositoryContents
 from auditor.fleet.store.rows import SweepRow
 from auditor.images.resolve import open_target
 from auditor.pipeline import Audit, Request, audit_image
@@ -31,7 +31,7 @@ Content = Mapping[str, Mapping[str, Built]]
 class Stored:
     """Keeps sweeps in a store. Images that were audited once are not audited again."""
 
-    store: Store
+    store: SweepStore
     scanner: Scanner
     folder: Path
     _audits: dict[tuple[str, int], Audit] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Stored:
     ) -> SweepRow:
         """Keep a sweep; `pullable` is what the registry says of the images that no tag names any more."""
         started = f"{day}T05:00:00Z"
-        sweep = ledger.begin(self.store, registry, "0" * 64, self.scanner.ruleset.digest, started)
+        sweep = ledger.begin_sweep(self.store, registry, "0" * 64, self.scanner.ruleset.digest, started)
         for repository, tagged in content.items():
             number = ledger.repository_id(self.store, registry, repository)
             tags: dict[str, str] = {}
@@ -55,14 +55,14 @@ class Stored:
                 audit = self._audit(registry, repository, built)
                 digest = str(audit.image.digest)
                 leaf = Descriptor(OCI + "manifest.v1+json", Digest(digest), 1, {}, None)
-                ledger.keep_image(self.store, sweep, number, "key", leaf, audit)
+                ledger.save_image(self.store, sweep, number, "key", leaf, audit)
                 tags[tag or digest] = digest
-            spans.see(self.store, sweep, number, Sighting(tags, tags, set(tags.values()), tags))
-            found = withdrawn.candidates(self.store, sweep, number, set(tags.values()))
+            spans.save_contents(self.store, sweep, number, RepositoryContents(tags, tags, set(tags.values()), tags))
+            found = withdrawn.find_withdrawn(self.store, sweep, number, set(tags.values()))
             answers = dict.fromkeys(found, pullable)
-            withdrawn.keep(self.store, sweep, number, answers, found, complete=True)
-        ledger.keep_failures(self.store, sweep, failed)
-        ledger.finish(self.store, sweep, f"{day}T05:10:00Z", queries.numbers(self.store, sweep.id))
+            withdrawn.save_withdrawn(self.store, sweep, number, answers, found, complete=True)
+        ledger.save_failures(self.store, sweep, failed)
+        ledger.finish_sweep(self.store, sweep, f"{day}T05:10:00Z", queries.numbers(self.store, sweep.id))
         return next(row for row in queries.sweeps(self.store) if row.id == sweep.id)
 
     def _audit(self, registry: str, repository: str, built: Built) -> Audit:
@@ -101,7 +101,7 @@ class Site:
     """A dashboard that was written, and what it was made of. Nobody changes it."""
 
     folder: Path
-    store: Store
+    store: SweepStore
     sweep: SweepRow
 
 

@@ -47,7 +47,7 @@ REGISTRY = {
     ],
 }
 LINES = ("registry scan", "registry watch", "registry report")
-AWAY = "import auditor.fleet.store.database as store\nstore.Store.__init__.__kwdefaults__['patience_s'] = 0"
+AWAY = "import auditor.fleet.store.database as store\nstore.SweepStore.__init__.__kwdefaults__['retry_s'] = 0"
 QUICK = "import time\ntime.sleep = lambda _: None"
 HELPER = """#!/bin/sh
 tr '\\0' '\\n' < /proc/$$/cmdline > helper.seen; tr '\\0' '\\n' < /proc/$$/environ >> helper.seen

@@ -15,7 +15,7 @@ import pytest
 from auditor.core.digests import Digest
 from auditor.core.errors import AuditError, Damaged, NotFound, Temporary, Unauthorized, Unreachable
 from auditor.core.limits import Limits, of
-from auditor.fleet.execution.engine import Task, read_layer
+from auditor.fleet.execution.engine import LayerTask, read_layer
 from auditor.registry import push
 from auditor.registry.authentication import Login
 from auditor.registry.client import Client
@@ -80,7 +80,7 @@ class TestCount:
     @pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Busy"])
     def test_a_layer_of_a_sweep(self, clock: VirtualClock, scanner: Scanner, status: str) -> None:
         registry = Registry(serving(_BUILT, layer=busy(status)))
-        task = Task("app", Digest(digest(_PLAIN)), len(_PLAIN))
+        task = LayerTask("app", Digest(digest(_PLAIN)), len(_PLAIN))
         with pytest.raises(Temporary, match=status[:3]):
             read_layer(task, Client(registry.address, clock=clock), scanner, bytes(32))
         assert len(asked(registry, "/blobs/")) == TRIES
@@ -134,7 +134,7 @@ class TestCount:
         with pytest.raises(Damaged):
             own.resolve(Reference(registry.address, "app", None, Digest(digest(b"other"))))
         with pytest.raises(Damaged):
-            read_layer(Task("app", Digest(digest(_PLAIN)), len(_PLAIN)), own.client, scanner, bytes(32))
+            read_layer(LayerTask("app", Digest(digest(_PLAIN)), len(_PLAIN)), own.client, scanner, bytes(32))
         assert len(asked(registry, "/manifests/")) == len(asked(registry, "/blobs/")) == DAMAGED_TRIES
 
     @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ class TestResume:
         registry, wanted = self.breaking(TRIES * 4)
         with pytest.raises(Temporary, match="breaks off"):
             read_layer(
-                Task("app", Digest(digest(_PLAIN)), len(_PLAIN)), Client(registry.address, clock=clock), scanner,
+                LayerTask("app", Digest(digest(_PLAIN)), len(_PLAIN)), Client(registry.address, clock=clock), scanner,
                 bytes(32),
             )  # fmt: skip
         assert len(wanted) == TRIES
@@ -294,7 +294,7 @@ class TestRate:
         assert own.tags() == ["1"]
         own.look_up("1")
         own.resolve(Reference(registry.address, "app", "1", None))
-        read_layer(Task("app", Digest(digest(_PLAIN)), len(_PLAIN)), own.client, scanner, bytes(32))
+        read_layer(LayerTask("app", Digest(digest(_PLAIN)), len(_PLAIN)), own.client, scanner, bytes(32))
         assert len(times) > 12 and crowded(times, rate) == []
 
     def test_threads_share_it(self, clock: VirtualClock) -> None:

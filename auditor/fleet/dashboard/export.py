@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from auditor.core.finding import Severity, State
 from auditor.core.text import printable
 from auditor.fleet.dashboard.site_paths import table
-from auditor.fleet.dashboard.view import Fleet
+from auditor.fleet.dashboard.view import SweepView
 from auditor.fleet.store.rows import FindingRow
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # full-width ones count too
 Cell = str | int | None
 
 
-def tables(fleet: Fleet, steps: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def csv_tables(fleet: SweepView, steps: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield path and text of each table. `steps` are what made the layers, by digest."""
     yield table("images"), _images(fleet)
     yield table("withdrawn"), _withdrawn(fleet)
@@ -29,7 +29,7 @@ def tables(fleet: Fleet, steps: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     yield table("failed"), _csv(("reference", "reason"), fleet.failed)
 
 
-def _images(fleet: Fleet) -> str:
+def _images(fleet: SweepView) -> str:
     return _csv(
         ("repository", "tags", "digest", "platform", *Severity, *State, "new", "gone", "first_seen", "report"),
         (
@@ -44,7 +44,7 @@ def _images(fleet: Fleet) -> str:
     )  # fmt: skip
 
 
-def _withdrawn(fleet: Fleet) -> str:
+def _withdrawn(fleet: SweepView) -> str:
     return _csv(
         ("repository", "tags", "digest", "platform", "pullable", *Severity, *State, "first_seen", "report"),
         (
@@ -60,14 +60,14 @@ def _withdrawn(fleet: Fleet) -> str:
     )  # fmt: skip
 
 
-def _findings(fleet: Fleet) -> str:
+def _findings(fleet: SweepView) -> str:
     return _csv(
         ("tags", *_FINDING),
         ((" ".join(place.image.tags), *_finding(place.finding)) for view in fleet.secrets for place in view.places),
     )
 
 
-def _secrets(fleet: Fleet) -> str:
+def _secrets(fleet: SweepView) -> str:
     return _csv(
         ("secret_id", "rule", "name", "secret", "severity", "states", "images", "repositories", "tags", "first_seen",
          "last_seen", "age_days"),
@@ -81,7 +81,7 @@ def _secrets(fleet: Fleet) -> str:
     )  # fmt: skip
 
 
-def _layers(fleet: Fleet, steps: Mapping[str, str]) -> str:
+def _layers(fleet: SweepView, steps: Mapping[str, str]) -> str:
     return _csv(
         ("layer", "tag_count", "image_count", "secrets", "rules", "severity", "first_seen", "step", "tags", "images"),
         (
@@ -94,7 +94,7 @@ def _layers(fleet: Fleet, steps: Mapping[str, str]) -> str:
     )  # fmt: skip
 
 
-def _sweeps(fleet: Fleet) -> str:
+def _sweeps(fleet: SweepView) -> str:
     counts = tuple(fleet.sweep.counts)
     return _csv(
         ("sweep", "registry", "started", "finished", *counts),

@@ -15,7 +15,7 @@ from auditor.core.finding import Severity
 from auditor.core.package_data import data_path
 from auditor.core.text import plural, printable, shortened, size
 from auditor.fleet.store import queries
-from auditor.fleet.store.database import Store
+from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import ImageRow, SweepRow, WithdrawnRow
 
 SCHEMA = "image-audit-sweep/1"
@@ -31,7 +31,7 @@ def sweep_schema() -> dict[str, Any]:
     return value
 
 
-def document(store: Store, sweep: SweepRow, page: Callable[[ImageRow], str | None]) -> dict[str, Any]:
+def document(store: SweepStore, sweep: SweepRow, page: Callable[[ImageRow], str | None]) -> dict[str, Any]:
     """Return a sweep as plain values; `page` names an image's page in the dashboard, None where there is none."""
     counts = sweep.counts
     unique, read = counts["layers_unique"], counts["layers_read"]
@@ -82,7 +82,7 @@ def _withdrawn_image(row: WithdrawnRow) -> dict[str, Any]:
     }
 
 
-def render(store: Store, sweep: SweepRow, *, width: int = 80, color: bool = False) -> str:
+def render(store: SweepStore, sweep: SweepRow, *, width: int = 80, color: bool = False) -> str:
     """Return a sweep as text of at most `width` columns: images with findings, withdrawn ones, failures."""
     out = io.StringIO()
     console = Console(
@@ -93,7 +93,7 @@ def render(store: Store, sweep: SweepRow, *, width: int = 80, color: bool = Fals
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def _parts(store: Store, sweep: SweepRow) -> list[RenderableType]:
+def _parts(store: SweepStore, sweep: SweepRow) -> list[RenderableType]:
     counts = sweep.counts
     rows = [row for row in queries.images(store, sweep.id) if row.by_severity or row.gone]
     heading = Text(printable(sweep.registry), style="bold")
@@ -103,8 +103,8 @@ def _parts(store: Store, sweep: SweepRow) -> list[RenderableType]:
         style="dim",
     )
     parts: list[RenderableType] = [heading]
-    if sweep.choice:
-        parts.append(Text(f"a part of the registry: {printable(sweep.choice)}", style="dim"))
+    if sweep.filter_text:
+        parts.append(Text(f"a part of the registry: {printable(sweep.filter_text)}", style="dim"))
     if rows:
         parts.append(_images(rows))
     parts += _shared(store, sweep.id)
@@ -147,7 +147,7 @@ def _number(count: int, style: str) -> Text:
     return Text(str(count), style=style) if count else Text("-", style="dim")
 
 
-def _shared(store: Store, sweep: int) -> list[RenderableType]:
+def _shared(store: SweepStore, sweep: int) -> list[RenderableType]:
     shared = queries.shared_secrets(store, sweep)
     if not shared:
         return []
@@ -160,7 +160,7 @@ def _shared(store: Store, sweep: int) -> list[RenderableType]:
     return [lines]
 
 
-def _withdrawn(store: Store, sweep: int) -> list[RenderableType]:
+def _withdrawn(store: SweepStore, sweep: int) -> list[RenderableType]:
     found = [row for row in queries.withdrawn(store, sweep) if row.image.by_severity]
     if not found:
         return []
@@ -175,7 +175,7 @@ def _withdrawn(store: Store, sweep: int) -> list[RenderableType]:
     return [lines]
 
 
-def _failed(store: Store, sweep: int) -> list[RenderableType]:
+def _failed(store: SweepStore, sweep: int) -> list[RenderableType]:
     failed = queries.failures(store, sweep)
     if not failed:
         return []

@@ -12,9 +12,9 @@ from auditor.core.version import __version__
 from auditor.fleet.dashboard import charts, export
 from auditor.fleet.dashboard.output import PULLABLE
 from auditor.fleet.dashboard.site_paths import LAYERS, OVERVIEW, SECRETS, SWEEPS, TABLES, table
-from auditor.fleet.dashboard.view import Fleet, SecretView, age_days
+from auditor.fleet.dashboard.view import SecretSummary, SweepView, age_days
 from auditor.fleet.store import queries
-from auditor.fleet.store.database import Store
+from auditor.fleet.store.database import SweepStore
 from auditor.report.html import render_page
 from auditor.report.html.page import page
 
@@ -30,7 +30,7 @@ class _Learnt:
     advice: dict[str, str] = field(default_factory=dict)
     steps: dict[str, str] = field(default_factory=dict)
 
-    def learn(self, report: dict[str, Any], secrets: dict[str, SecretView]) -> None:
+    def learn(self, report: dict[str, Any], secrets: dict[str, SecretSummary]) -> None:
         """Take it from a report; `secrets` are its findings' by their ids."""
         for finding in report["findings"]:
             if finding["id"] in secrets:
@@ -42,20 +42,20 @@ class _Learnt:
                 self.steps.setdefault(layer["digest"], layer["created_by"])
 
 
-def names(fleet: Fleet) -> list[str]:
+def site_files(fleet: SweepView) -> list[str]:
     """Return the paths of all files of the site."""
     tables = [table(name) for name in TABLES]
     return [*fleet.pages.values(), *(view.page for view in fleet.secrets), LAYERS, SECRETS, SWEEPS, OVERVIEW, *tables]
 
 
-def rendered(store: Store, fleet: Fleet, created: str) -> Pages:
+def render_pages(store: SweepStore, fleet: SweepView, created: str) -> Pages:
     """Yield path and text of each file; the overview, which links to all others, comes last."""
     learnt = _Learnt(frozenset(layer.digest for layer in fleet.layers))
     yield from _images(store, fleet, learnt)
     shared = {"fleet": fleet, "learnt": learnt, "created": created, "version": __version__}
     for view in fleet.secrets:
         yield view.page, _page("fleet-secret.html", root="../", view=view, **shared)
-    yield from export.tables(fleet, learnt.steps)
+    yield from export.csv_tables(fleet, learnt.steps)
     yield SECRETS, _page("fleet-secrets.html", **shared, **_secrets(fleet))
     yield LAYERS, _page("fleet-layers.html", **shared, **_layers(fleet))
     trends = {"open": charts.open_findings(fleet.sweeps), "change": charts.new_and_gone(fleet.sweeps)}
@@ -68,9 +68,9 @@ def _page(template: str, **values: Any) -> str:
     return page(template, styles=styles, scripts=("fleet.js",), **{"root": "", **values})
 
 
-def _images(store: Store, fleet: Fleet, learnt: _Learnt) -> Pages:
+def _images(store: SweepStore, fleet: SweepView, learnt: _Learnt) -> Pages:
     """Yield each image's report, with what the registry knows of it."""
-    held: dict[int, dict[str, SecretView]] = {}
+    held: dict[int, dict[str, SecretSummary]] = {}
     for view in fleet.secrets:
         for place in view.places:
             held.setdefault(place.image.id, {})[place.finding.id] = view
@@ -87,7 +87,7 @@ def _images(store: Store, fleet: Fleet, learnt: _Learnt) -> Pages:
 # --- what a page needs of its own: `severities` and `states` are rows by the boxes of filters -----------------------
 
 
-def _overview(fleet: Fleet) -> dict[str, Any]:
+def _overview(fleet: SweepView) -> dict[str, Any]:
     return {
         "severities": _boxes(Severity, (image.by_severity for image in fleet.images)),
         "states": _boxes(State, (image.by_state for image in fleet.images)),
@@ -95,15 +95,15 @@ def _overview(fleet: Fleet) -> dict[str, Any]:
     }
 
 
-def _secrets(fleet: Fleet) -> dict[str, Any]:
+def _secrets(fleet: SweepView) -> dict[str, Any]:
     return {
         "severities": _boxes(Severity, ([view.severity] for view in fleet.secrets)),
         "states": _boxes(State, (view.states for view in fleet.secrets)),
     }
 
 
-def _layers(fleet: Fleet) -> dict[str, Any]:
-    secrets: dict[str, dict[str, SecretView]] = {}
+def _layers(fleet: SweepView) -> dict[str, Any]:
+    secrets: dict[str, dict[str, SecretSummary]] = {}
     for view in fleet.secrets:
         for place in view.places:
             if place.finding.layer is not None:

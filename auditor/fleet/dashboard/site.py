@@ -15,7 +15,7 @@ from pathlib import Path
 
 from auditor.core.errors import UsageError
 from auditor.core.output_file import write_output
-from auditor.fleet.dashboard.site_paths import is_ours
+from auditor.fleet.dashboard.site_paths import is_site_file
 
 MANIFEST = ".image-audit-site.json"
 SCHEMA = "image-audit-site/1"
@@ -54,7 +54,7 @@ class Site:
         for name in _FOLDERS:
             for path in (self._folder / name).glob(".*.????????"):
                 target = path.name[1:-9]
-                if target == MANIFEST or is_ours(f"{name}/{target}".lstrip("/")):
+                if target == MANIFEST or is_site_file(f"{name}/{target}".lstrip("/")):
                     path.unlink()
 
     def _keep(self, names: frozenset[str]) -> None:
@@ -62,7 +62,7 @@ class Site:
         write_output(self._folder / MANIFEST, json.dumps(document, indent=1) + "\n")
 
 
-def check(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
     """Raise UsageError where a folder can't become a site, as far as that shows without writing."""
     try:
         if os.path.lexists(folder):
@@ -72,7 +72,7 @@ def check(folder: Path) -> None:
 
 
 @contextmanager
-def opened(folder: Path, names: Sequence[str]) -> Iterator[Site]:
+def open_site(folder: Path, names: Sequence[str]) -> Iterator[Site]:
     """Give a folder to write a site of these files to; one process does at a time, others wait.
 
     Raises UsageError where the folder can't be written, or holds other people's files.
@@ -112,6 +112,6 @@ def _own_files(folder: Path) -> frozenset[str]:
         return frozenset()
     except (ValueError, KeyError, TypeError):
         files = None
-    if not isinstance(files, list) or not all(isinstance(name, str) and is_ours(name) for name in files):
+    if not isinstance(files, list) or not all(isinstance(name, str) and is_site_file(name) for name in files):
         raise UsageError(f"--report {folder}: {MANIFEST} is damaged; name another folder, or empty this one")
     return frozenset(files)

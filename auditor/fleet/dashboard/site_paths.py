@@ -31,6 +31,6 @@ def table(name: str) -> str:
     return f"csv/{name}.csv"
 
 
-def is_ours(path: str) -> bool:
+def is_site_file(path: str) -> bool:
     """Whether a path is one that these functions return: nothing else is ever removed."""
     return _OURS.fullmatch(path) is not None

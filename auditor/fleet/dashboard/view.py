@@ -11,7 +11,7 @@ from typing import TypeVar
 from auditor.core.finding import Severity, State
 from auditor.fleet.dashboard.site_paths import image_page, secret_page
 from auditor.fleet.store import queries
-from auditor.fleet.store.database import Store
+from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import FindingRow, ImageRow, LeakingLayer, SweepRow, WithdrawnRow
 
 _AGES = ((1, "today"), (7, "this week"), (30, "30 days"), (90, "90 days"), (365, "a year"), (None, "longer"))
@@ -20,7 +20,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SecretLocation:
     """One finding of a secret, and the image that holds it."""
 
     finding: FindingRow
@@ -34,7 +34,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class SecretView:
+class SecretSummary:
     """A secret with every place that holds it. `tags` are `repository:tag`; `first_seen` is the oldest place's."""
 
     secret: str
@@ -50,11 +50,11 @@ class SecretView:
     repositories: tuple[str, ...]
     tags: tuple[str, ...]
     images: tuple[ImageRow, ...]
-    places: tuple[Place, ...]
+    places: tuple[SecretLocation, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Age:
+class AgeGroup:
     """How many findings are known for up to so long, and longer than in the ages before."""
 
     name: str
@@ -67,7 +67,7 @@ class Age:
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
+class SweepView:
     """A registry as a sweep saw it; `sweeps` are those that compare with it, oldest first.
 
     `pages` are those of the images, by their number in the store; a withdrawn image has one unless it is deleted.
@@ -80,12 +80,12 @@ class Fleet:
     pages: dict[int, str]
     by_severity: dict[str, int]
     by_state: dict[str, int]
-    secrets: tuple[SecretView, ...]
+    secrets: tuple[SecretSummary, ...]
     layers: tuple[LeakingLayer, ...]
     new: tuple[FindingRow, ...]
     gone: tuple[FindingRow, ...]
     failed: tuple[tuple[str, str], ...]
-    ages: tuple[Age, ...]
+    ages: tuple[AgeGroup, ...]
     repositories: dict[str, int]
 
     @property
@@ -99,14 +99,14 @@ class Fleet:
         return sum(self.by_severity.values())
 
 
-def fleet(store: Store, sweep: SweepRow) -> Fleet:
+def sweep_view(store: SweepStore, sweep: SweepRow) -> SweepView:
     """Ask the store for all that the site shows."""
     images = queries.images(store, sweep.id)
     withdrawn = queries.withdrawn(store, sweep.id)
     pullable = [*images, *(row.image for row in withdrawn if not row.is_deleted)]
     findings = queries.findings(store, sweep.id)
     known = queries.first_seen(store, sweep.id)
-    return Fleet(
+    return SweepView(
         sweep=sweep,
         sweeps=tuple(queries.alike(store, sweep)),
         images=tuple(images),
@@ -135,20 +135,23 @@ def _secrets(
     images: Sequence[ImageRow],
     findings: Iterable[FindingRow],
     known: dict[tuple[str, str], str],
-) -> tuple[SecretView, ...]:
+) -> tuple[SecretSummary, ...]:
     by_number = {image.id: image for image in images}
     found = _grouped(findings, lambda row: row.secret)
-    views = [_secret(sweep, [Place(row, by_number[row.image], image_page(by_number[row.image])) for row in rows], known)
-             for rows in found.values()]  # fmt: skip
+
+    def locations(rows: Iterable[FindingRow]) -> list[SecretLocation]:
+        return [SecretLocation(row, by_number[row.image], image_page(by_number[row.image])) for row in rows]
+
+    views = [_secret(sweep, locations(rows), known) for rows in found.values()]
     return tuple(sorted(views, key=lambda v: (-Severity(v.severity).rank, -len(v.images), v.rule, v.secret)))
 
 
-def _secret(sweep: SweepRow, places: Sequence[Place], known: dict[tuple[str, str], str]) -> SecretView:
+def _secret(sweep: SweepRow, places: Sequence[SecretLocation], known: dict[tuple[str, str], str]) -> SecretSummary:
     rows = [place.finding for place in places]
     worst = max(rows, key=lambda row: Severity(row.severity).rank)
     images = {place.image.id: place.image for place in places}
     first_seen = min(known.get((row.repository, row.id), row.first_seen) for row in rows)
-    return SecretView(
+    return SecretSummary(
         worst.secret,
         secret_page(worst.secret),
         worst.rule,
@@ -166,7 +169,7 @@ def _secret(sweep: SweepRow, places: Sequence[Place], known: dict[tuple[str, str
     )
 
 
-def _ages(sweep: SweepRow, findings: Iterable[FindingRow], known: dict[tuple[str, str], str]) -> tuple[Age, ...]:
+def _ages(sweep: SweepRow, findings: Iterable[FindingRow], known: dict[tuple[str, str], str]) -> tuple[AgeGroup, ...]:
     """Sort findings by age: each once a repository, as severe as it is at worst."""
     held = _grouped(findings, lambda row: (row.repository, row.id))
     ages: dict[str, list[str]] = {name: [] for _, name in _AGES}
@@ -174,7 +177,7 @@ def _ages(sweep: SweepRow, findings: Iterable[FindingRow], known: dict[tuple[str
         age = age_days(sweep, known.get(key, rows[0].first_seen))
         name = next(name for days, name in _AGES if days is None or age < days)
         ages[name].append(max((row.severity for row in rows), key=lambda severity: Severity(severity).rank))
-    return tuple(Age(name, _counted(Severity, severities)) for name, severities in ages.items())
+    return tuple(AgeGroup(name, _counted(Severity, severities)) for name, severities in ages.items())
 
 
 def _worst_first(rows: Iterable[FindingRow]) -> tuple[FindingRow, ...]:

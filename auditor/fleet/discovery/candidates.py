@@ -9,8 +9,8 @@ from auditor.codec.descriptors import Descriptor, platform_matches
 from auditor.core.digests import Digest
 from auditor.core.errors import NotFound
 from auditor.core.image_config import Platform
-from auditor.fleet.store.database import Store
-from auditor.fleet.store.manifests import Leaf, known_leaves, known_times, made
+from auditor.fleet.store.database import SweepStore
+from auditor.fleet.store.manifests import Leaf, created_time, stored_created_times, stored_leaves
 from auditor.images import index, manifest
 from auditor.images.manifest import Origin
 from auditor.images.source import Image
@@ -26,7 +26,7 @@ class Candidate:
     tags: tuple[str, ...]
 
 
-def parts_of(repository: Repository, root: Descriptor, store: Store) -> tuple[tuple[Leaf, ...], str | None]:
+def read_leaves(repository: Repository, root: Descriptor, store: SweepStore) -> tuple[tuple[Leaf, ...], str | None]:
     """Return what a tag's manifest consists of, and when its first image was made.
 
     An image that the store knows is not read for that.
@@ -55,7 +55,7 @@ def read_image(repository: Repository, leaf: Descriptor, attestations: Sequence[
     ]
 
 
-def grouped(parts: Mapping[str, Sequence[Leaf]], platform: str | None) -> list[Candidate]:
+def group_by_image(parts: Mapping[str, Sequence[Leaf]], platform: str | None) -> list[Candidate]:
     """Join the tags, and the attestations, of each image that they lead to; in a fixed order."""
     images: dict[Digest, Descriptor] = {}
     tags: dict[Digest, set[str]] = {}
@@ -78,17 +78,17 @@ def grouped(parts: Mapping[str, Sequence[Leaf]], platform: str | None) -> list[C
     ]
 
 
-def _known(store: Store, image: Descriptor) -> tuple[str | None, Platform | None] | None:
+def _known(store: SweepStore, image: Descriptor) -> tuple[str | None, Platform | None] | None:
     """Return when an image was made and for what, where the store says so."""
-    leaves = known_leaves(store, [image.digest]).get(image.digest)
+    leaves = stored_leaves(store, [image.digest]).get(image.digest)
     if not leaves:
         return None
-    return known_times(store, [image.digest]).get(image.digest), leaves[0].descriptor.platform
+    return stored_created_times(store, [image.digest]).get(image.digest), leaves[0].descriptor.platform
 
 
 def _read(repository: Repository, image: Descriptor) -> tuple[str | None, Platform | None]:
     read = read_image(repository, image, ())
-    return made(read), read.config.platform
+    return created_time(read), read.config.platform
 
 
 def _subject(descriptor: Descriptor) -> str | None:

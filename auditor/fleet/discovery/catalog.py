@@ -35,22 +35,22 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RepositorySelection:
     """A repository that is swept. Its `versions` are tags or digests; None stands for all tags that it has."""
 
     name: str
     versions: tuple[str, ...] | None
-    rules: Registry
+    settings: Registry
 
-    def is_about(self, tags: Sequence[str]) -> bool:
+    def includes(self, tags: Sequence[str]) -> bool:
         """Whether an image that these tags named is wanted; one that had none is where all are."""
         if self.versions is not None:
             return any(tag in self.versions for tag in tags)
-        return bool(tags_wanted(tags, self.rules)) or not (tags or self.rules.tags)
+        return bool(match_tags(tags, self.settings)) or not (tags or self.settings.tags)
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class TagFilter:
     """What the config file says of registries, and what the command line says of all."""
 
     registries: Mapping[str, Registry]
@@ -86,7 +86,9 @@ def parse_scope(name: str | None, lines: Path | None) -> Scope:
     return Scope(host or hosts[0], prefix, listed, str(lines) if lines else "")
 
 
-def chosen(client: Client, scope: Scope, choice: Choice, known: Iterable[str] = ()) -> Iterator[Wanted]:
+def select_repositories(
+    client: Client, scope: Scope, tag_filter: TagFilter, known: Iterable[str] = ()
+) -> Iterator[RepositorySelection]:
     """Yield the repositories that are wanted, in order. Raises UsageError where the registry has no catalog.
 
     Those that were `known` to hold something are looked at though the catalog leaves them out: to see whether they do.
@@ -96,18 +98,18 @@ def chosen(client: Client, scope: Scope, choice: Choice, known: Iterable[str] = 
         _add(versions, reference)
     names = versions if scope.listed else dict.fromkeys([*_catalog(client, scope), *known])
     for name in sorted(names):
-        rules = choice.of(scope.host, name)
+        rules = tag_filter.of(scope.host, name)
         if _below(name, scope.prefix) and _fits(name, rules.repos):
             listed = versions.get(name)
-            yield Wanted(name, tuple(dict.fromkeys(listed)) if listed else None, rules)
+            yield RepositorySelection(name, tuple(dict.fromkeys(listed)) if listed else None, rules)
 
 
-def tags_wanted(tags: Iterable[str], rules: Registry) -> list[str]:
+def match_tags(tags: Iterable[str], rules: Registry) -> list[str]:
     """Return the tags that the globs let through, in order."""
     return sorted(tag for tag in tags if _fits(tag, rules.tags))
 
 
-def newest(tags: Sequence[str], made: Mapping[str, str | None], count: int | None) -> list[str]:
+def newest_tags(tags: Sequence[str], made: Mapping[str, str | None], count: int | None) -> list[str]:
     """Return the `count` tags whose images were made last, in the order of their names; all where there is no count.
 
     Times are RFC 3339; an image without one counts as oldest.

@@ -19,7 +19,7 @@ _ENTRIES = 2_000_000  # of listings: some 400 MB of Python's objects
 V = TypeVar("V")
 
 
-class Recent(LRUCache[Digest, V]):
+class LockedLRUCache(LRUCache[Digest, V]):
     """What was used of late, by digest. Threads may share it."""
 
     def __init__(self, maxsize: float, getsizeof: object) -> None:
@@ -40,7 +40,7 @@ class Recent(LRUCache[Digest, V]):
             super().__setitem__(key, value)
 
 
-class Documents(Recent[bytes]):
+class DocumentCache(LockedLRUCache[bytes]):
     """Manifests and configs. Of threads that want the same one, one fetches it and the others wait."""
 
     def __init__(self) -> None:
@@ -52,10 +52,10 @@ class Documents(Recent[bytes]):
         return self._turns[hash(digest) % _TURNS]
 
 
-class SharingRepository(Repository):
+class CachingRepository(Repository):
     """A repository that shares its documents with others of its registry."""
 
-    def __init__(self, client: Client, name: str, documents: Documents) -> None:
+    def __init__(self, client: Client, name: str, documents: DocumentCache) -> None:
         super().__init__(client, name, documents)
         self._documents = documents
 
@@ -65,6 +65,6 @@ class SharingRepository(Repository):
             return super().document(descriptor)
 
 
-def recent_records() -> Recent[LayerRecord]:
+def layer_record_cache() -> LockedLRUCache[LayerRecord]:
     """Return room for records, by the number of their entries: images share their bases."""
-    return Recent(_ENTRIES, lambda record: min(len(record.listing.paths) + 1, _ENTRIES))
+    return LockedLRUCache(_ENTRIES, lambda record: min(len(record.listing.paths) + 1, _ENTRIES))

@@ -13,12 +13,12 @@ from typing import TypeVar
 
 from auditor.core.digests import Digest
 from auditor.core.errors import AuditError, ImageError, NotFound, StoreError, Unauthorized, Unreachable
-from auditor.fleet.discovery.candidates import Candidate, grouped, parts_of
-from auditor.fleet.discovery.catalog import Wanted, newest, tags_wanted
+from auditor.fleet.discovery.candidates import Candidate, group_by_image, read_leaves
+from auditor.fleet.discovery.catalog import RepositorySelection, match_tags, newest_tags
 from auditor.fleet.discovery.concurrency import ConcurrencyLimit
-from auditor.fleet.store.database import Store
-from auditor.fleet.store.ledger import audited, repository_id
-from auditor.fleet.store.manifests import Leaf, keep_manifest, known_leaves, known_tags, known_times
+from auditor.fleet.store.database import SweepStore
+from auditor.fleet.store.ledger import audit_keys, repository_id
+from auditor.fleet.store.manifests import Leaf, save_manifest, stored_created_times, stored_leaves, stored_tags
 from auditor.registry.reference import Reference
 from auditor.registry.repository import Repository
 
@@ -34,7 +34,7 @@ class Survey:
     `shown` the ones of them that are wanted. `failed` are references and reasons.
     """
 
-    wanted: Wanted
+    selection: RepositorySelection
     number: int
     repository: Repository
     listed: frozenset[str] | None = None
@@ -47,7 +47,7 @@ class Survey:
     @property
     def name(self) -> str:
         """The repository's name."""
-        return self.wanted.name
+        return self.selection.name
 
 
 class Surveyor:
@@ -58,7 +58,7 @@ class Surveyor:
 
     def __init__(
         self,
-        store: Store,
+        store: SweepStore,
         open_repository: Callable[[str], Repository],
         pool: Executor,
         platform: str | None,
@@ -67,23 +67,23 @@ class Surveyor:
         self._store, self._open, self._pool, self._platform, self._ask = store, open_repository, pool, platform, ask
         self._unanswered = 0
 
-    def survey(self, wanted: Wanted) -> Survey:
+    def survey(self, selection: RepositorySelection) -> Survey:
         """Look at one repository. What fails is noted, but for the store and a registry that answers no more."""
-        repository = self._open(wanted.name)
-        found = Survey(wanted, repository_id(self._store, repository.client.host, wanted.name), repository)
+        repository = self._open(selection.name)
+        found = Survey(selection, repository_id(self._store, repository.client.host, selection.name), repository)
         try:
             versions = self._versions(found)
         except NotFound as exc:
-            if wanted.versions is not None:  # else it was in the catalog, and is gone, or has no tag left
-                found.failed.append((wanted.name, str(exc)))
+            if selection.versions is not None:  # else it was in the catalog, and is gone, or has no tag left
+                found.failed.append((selection.name, str(exc)))
             found.listed = frozenset()
             return found
         except (ImageError, Unreachable) as exc:
             self._hear(exc)
-            found.failed.append((wanted.name, str(exc)))
+            found.failed.append((selection.name, str(exc)))
             return found
         self._resolve(found, versions)
-        found.audited = audited(self._store, found.number)
+        found.audited = audit_keys(self._store, found.number)
         return found
 
     def pullable(self, repository: Repository, digests: Iterable[str]) -> dict[str, bool | None]:
@@ -101,16 +101,16 @@ class Surveyor:
         return answers
 
     def _versions(self, found: Survey) -> list[str]:
-        wanted = found.wanted
-        if wanted.versions is not None:
-            return list(wanted.versions)
+        selection = found.selection
+        if selection.versions is not None:
+            return list(selection.versions)
         listed = self._ask(found.repository.tags)
         found.listed = frozenset(listed)
-        return tags_wanted(listed, wanted.rules)
+        return match_tags(listed, selection.settings)
 
     def _resolve(self, found: Survey, versions: Sequence[str]) -> None:
-        known = known_tags(self._store, found.repository.client.host, found.name)
-        parts = known_leaves(self._store, [*known.values(), *(text for text in versions if ":" in text)])
+        known = stored_tags(self._store, found.repository.client.host, found.name)
+        parts = stored_leaves(self._store, [*known.values(), *(text for text in versions if ":" in text)])
         roots: dict[str, Digest] = {}
         for version, outcome in self._each(lambda text: self._root(found.repository, text, known, parts), versions):
             if isinstance(outcome, AuditError):
@@ -118,12 +118,12 @@ class Surveyor:
             else:
                 self._unanswered = 0
                 roots[version] = outcome
-        leaves = {**parts, **known_leaves(self._store, set(roots.values()) - parts.keys())}
-        times = known_times(self._store, set(roots.values())) if found.wanted.rules.newest else {}
+        leaves = {**parts, **stored_leaves(self._store, set(roots.values()) - parts.keys())}
+        times = stored_created_times(self._store, set(roots.values())) if found.selection.settings.newest else {}
         made = {version: times.get(digest) for version, digest in roots.items()}
-        kept = newest([*roots], made, found.wanted.rules.newest)
+        kept = newest_tags([*roots], made, found.selection.settings.newest)
         found.roots, found.shown = roots, tuple(kept)
-        found.candidates = grouped({version: leaves.get(roots[version], ()) for version in kept}, self._platform)
+        found.candidates = group_by_image({version: leaves.get(roots[version], ()) for version in kept}, self._platform)
 
     def _root(
         self, repository: Repository, version: str, known: dict[str, Digest], parts: dict[Digest, tuple[Leaf, ...]]
@@ -136,16 +136,16 @@ class Surveyor:
         digest_given = Digest(version) if ":" in version else None
         reference = Reference(repository.client.host, repository.name, None if digest_given else version, digest_given)
         descriptor = self._ask(lambda: repository.resolve(reference))
-        if descriptor.digest not in known_leaves(self._store, [descriptor.digest]):
-            leaves, created = self._ask(lambda: parts_of(repository, descriptor, self._store))
-            keep_manifest(self._store, descriptor.digest, leaves, created)
+        if descriptor.digest not in stored_leaves(self._store, [descriptor.digest]):
+            leaves, created = self._ask(lambda: read_leaves(repository, descriptor, self._store))
+            save_manifest(self._store, descriptor.digest, leaves, created)
         return descriptor.digest
 
     def _note(self, found: Survey, version: str, error: AuditError) -> None:
         self._hear(error)
         if (
             isinstance(error, NotFound)
-            and found.wanted.versions is None
+            and found.selection.versions is None
             and not self._is_there(found.repository, version)
         ):
             return  # it was deleted since it was listed

@@ -1,11 +1,11 @@
-"""The engine of many machines: the layers are the tasks of a Dask cluster.
+"""Engine of many machines: layers are read by the workers of a Dask cluster.
 
-    sweep ── Session, once a worker ──────────► worker ── fetches, verifies, scans ──► record, through the scheduler
-          ── Task and Credentials, a layer ───►
+    sweep ── SweepPlugin, once per worker ──────────► worker ── fetch, verify, scan ──► record, through the scheduler
+          ── LayerTask and Credentials, per layer ──►
 
-Rules and connections are a plugin of the workers, which those get too that join later. The login and the sealing key
-come with the tasks, in an object that shows neither, so that no log, no dashboard and no disk of a worker has them; on
-the wire they are enciphered where ADDRESS is tls://. A lost worker's tasks go to others: that is Dask's own doing.
+Rules and connections are a plugin of the workers; workers that join later get it too. Login and HMAC key are sent with
+the tasks in an object without a repr, so that they appear in no log, dashboard or file of a worker. They are encrypted
+on the network if ADDRESS starts with tls://. Dask moves the tasks of a lost worker to other workers.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from auditor.core.errors import AuditError, EngineError, Unreachable
 from auditor.core.progress import Progress
 from auditor.detect.rules import Ruleset
 from auditor.fleet.execution.dask_rate import ClusterRate
-from auditor.fleet.execution.dask_worker import Credentials, Session, Versions, read
-from auditor.fleet.execution.engine import Source, Task
+from auditor.fleet.execution.dask_worker import Credentials, SoftwareVersions, SweepPlugin, read
+from auditor.fleet.execution.engine import LayerTask, RegistryEndpoint
 from auditor.registry.authentication import stored_login
 
-_CONNECT_S, _WORKER_S = 10, 60  # until the scheduler answers, and then until a worker is there
+_CONNECT_S, _WORKER_S = 10, 60  # timeouts for the scheduler, and for the first worker
 _MAX_NAMED = 3
 
 
 class DaskEngine:
-    """Reads `parallel` layers at a time on the workers of a cluster.
+    """Reads up to `parallel` layers at a time on the workers of a cluster.
 
-    `name` is the same for every run of one sweep: what a killed one left with the workers is replaced. `rate` is the
-    rate limit that the sweep's own client must share with the workers, None where there is none. Raises EngineError
-    where no scheduler answers, no worker is there, or one is not as it must be.
+    `name` is equal for all runs of one sweep, so that a new run replaces the plugin of a killed one. `rate` is the rate
+    limit that the client of the sweep must share with the workers, None for no limit. Raises EngineError if the
+    scheduler does not answer, or no worker is connected, or a worker has other versions.
     """
 
     def __init__(
         self,
         address: str,
-        source: Source,
+        endpoint: RegistryEndpoint,
         ruleset: Ruleset,
         key: bytes,
         *,
@@ -52,57 +52,60 @@ class DaskEngine:
         parallel: int,
         progress: Progress,
     ) -> None:
-        self._address, self._session, self._progress = address, f"image-audit-{name}", progress
-        self._credentials = Credentials(stored_login(source.host), key)
+        self._address, self._plugin_name, self._progress = address, f"image-audit-{name}", progress
+        self._credentials = Credentials(stored_login(endpoint.host), key)
         self._running: set[Future[bytes]] = set()
         self._lock = threading.Lock()
         self._client = _connected(address)
         try:
             self._check(ruleset)
-            self.rate = ClusterRate(source.host, source.rate, self._client) if source.rate else None
-            self._client.register_plugin(Session(source, ruleset), name=self._session)
+            self.rate = ClusterRate(endpoint.host, endpoint.rate, self._client) if endpoint.rate else None
+            self._client.register_plugin(SweepPlugin(endpoint, ruleset), name=self._plugin_name)
         except BaseException:
             self._client.close(timeout=1)
             raise
         self._pool = ThreadPoolExecutor(parallel, "layer")
 
-    def submit(self, task: Task) -> Answer[bytes]:
-        """Have a layer read by some worker."""
+    def submit(self, task: LayerTask) -> Answer[bytes]:
+        """Schedule the read of a layer on a worker."""
         return self._pool.submit(self._read, task)
 
     def close(self) -> None:
-        """Drop what waits and what runs, and what the workers hold of it."""
+        """Cancel waiting and running tasks, and remove the plugin from the workers."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         with self._lock:
             running = list(self._running)
         try:
             self._client.cancel(running)
-            self._client.unregister_worker_plugin(self._session)
+            self._client.unregister_worker_plugin(self._plugin_name)
         except (OSError, CancelledError, KeyError):
-            pass  # the cluster is gone, and all that it held
+            pass  # the cluster has stopped, and its tasks with it
         self._client.close(timeout=5)
         self._pool.shutdown()
 
     def _check(self, ruleset: Ruleset) -> None:
-        """Raise EngineError where no worker is there, or one is not as it must be."""
+        """Raise EngineError if no worker is connected, or a worker has other versions."""
         try:
             self._client.wait_for_workers(1, timeout=_WORKER_S)
         except TimeoutError:
-            raise EngineError(f"--scheduler {self._address}: no worker joined it within {_WORKER_S} s") from None
-        own = Versions.of(ruleset)
-        answers: dict[str, Any] = self._client.run(Versions.of, ruleset, on_error="return")
+            raise EngineError(
+                f"--scheduler {self._address}: no worker joined it within {_WORKER_S} s. "
+                f"Start one: dask worker {self._address} --nthreads 2"
+            ) from None
+        own = SoftwareVersions.of(ruleset)
+        answers: dict[str, Any] = self._client.run(SoftwareVersions.of, ruleset, on_error="return")
         bad = [
             f"worker {worker} {reason}"
             for worker, answer in sorted(answers.items())
-            if (reason := _why_not(answer, own))
+            if (reason := _mismatch(answer, own))
         ]
         if bad:
             more = f"; and {len(bad) - _MAX_NAMED} more workers" if len(bad) > _MAX_NAMED else ""
-            raise EngineError(f"{'; '.join(bad[:_MAX_NAMED])}{more}: install the same image-audit there as here")
+            raise EngineError(f"{'; '.join(bad[:_MAX_NAMED])}{more}. Install the same image-audit there as here.")
 
-    def _read(self, task: Task) -> bytes:
-        what = f"layer {task.repository}@{task.digest}"
-        future = self._client.submit(read, self._session, task, self._credentials, pure=False)
+    def _read(self, task: LayerTask) -> bytes:
+        name = f"layer {task.repository}@{task.digest}"
+        future = self._client.submit(read, self._plugin_name, task, self._credentials, pure=False)
         with self._lock:
             self._running.add(future)
         try:
@@ -110,11 +113,13 @@ class DaskEngine:
         except AuditError:
             raise
         except KilledWorker as exc:
-            raise Unreachable(f"{what}: {exc.allowed_failures + 1} workers died while they read it") from exc
+            raise Unreachable(f"{name}: {exc.allowed_failures + 1} workers died while reading it") from exc
         except CancelledError as exc:
-            raise EngineError(f"--scheduler {self._address}: the connection is lost") from exc
-        except Exception as exc:  # a worker's own, whose text may show what a layer holds
-            raise Unreachable(f"{what}: {_named(exc)} on a worker") from exc
+            raise EngineError(
+                f"--scheduler {self._address}: connection lost. Run the sweep again to continue."
+            ) from exc
+        except Exception as exc:  # its text may contain content of the layer
+            raise Unreachable(f"{name}: {_error_name(exc)} on a worker") from exc
         finally:
             with self._lock:
                 self._running.discard(future)
@@ -123,33 +128,33 @@ class DaskEngine:
 
 
 def _connected(address: str) -> Client:
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it tells in its own words what EngineError says
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # EngineError reports the same
     try:
-        with ThreadPoolExecutor(1) as pool:  # the caller's thread may have an event loop of its own
+        with ThreadPoolExecutor(1) as pool:  # the thread of the caller may already run an event loop
             pool.submit(lambda: asyncio.run(_reach(address))).result()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of versions, which are checked here
+            warnings.simplefilter("ignore")  # about versions, which _check compares
             return Client(address, timeout=_CONNECT_S, set_as_default=False, name="image-audit")
-    except (ValueError, TypeError, RuntimeError) as exc:  # a scheme that nobody knows, tls:// without certificates
+    except (ValueError, TypeError, RuntimeError) as exc:  # an unknown scheme, or tls:// without certificates
         raise EngineError(f"--scheduler {address}: {exc}") from exc
     except (OSError, ImportError) as exc:
-        raise EngineError(f"--scheduler {address}: no Dask scheduler answers there") from exc
+        raise EngineError(f"--scheduler {address}: no Dask scheduler answers there. Start one: dask scheduler") from exc
 
 
 async def _reach(address: str) -> None:
-    """Connect once: a Client that can't leaves threads behind, and a traceback when the program ends."""
+    """Connect once: a Client that fails to connect leaves threads, and a traceback at exit."""
     own = Security().get_connection_args("client")
-    async with asyncio.timeout(_CONNECT_S):  # for one that answers, and is no scheduler
+    async with asyncio.timeout(_CONNECT_S):  # a server that answers may be no scheduler
         (await connect(address, timeout=_CONNECT_S, **own)).abort()
 
 
-def _why_not(answer: Any, wanted: Versions) -> str:
-    """Say why a worker that gave this answer won't do; an empty text where it does."""
-    if isinstance(answer, Versions):
-        differences = answer.differences(wanted)
+def _mismatch(answer: Any, required: SoftwareVersions) -> str:
+    """Describe why a worker with this answer can't be used; an empty text if it can."""
+    if isinstance(answer, SoftwareVersions):
+        differences = answer.differences(required)
         return f"has {differences}" if differences else ""
     return f"can't run image-audit ({answer!s:.200})"
 
 
-def _named(exc: BaseException) -> str:
+def _error_name(exc: BaseException) -> str:
     return (isinstance(exc, OSError) and exc.strerror) or type(exc).__name__

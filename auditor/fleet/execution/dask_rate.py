@@ -1,4 +1,4 @@
-"""The rate limit of a sweep and of all workers of its cluster together, however many join."""
+"""Rate limit shared by the sweep and all workers of its cluster."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from auditor.registry.retry import gap_of
 
 
 class ClusterRate(AbstractContextManager[None]):
-    """At most `rate` requests a second to the registry at `host`. A request is sent within the context.
+    """At most `rate` requests per second to the registry at `host`; each request is sent inside the context.
 
-    A semaphore in the scheduler lets one process send at a time, each after the gap; of one that dies it frees itself.
-    `member` is the Dask client or worker of this process.
+    A semaphore in the scheduler admits one process at a time, each after the minimum gap. It is released if a process
+    dies. `member` is the Dask client or worker of this process.
     """
 
     def __init__(self, host: str, rate: float, member: Any) -> None:
-        self._turn = Semaphore(1, f"image-audit-rate-{host}", member.scheduler, member.loop)
+        self._semaphore = Semaphore(1, f"image-audit-rate-{host}", member.scheduler, member.loop)
         self._gap_s = gap_of(rate)
 
     def __enter__(self) -> None:
-        self._turn.acquire()
+        self._semaphore.acquire()
         try:
             time.sleep(self._gap_s)
         except BaseException:
-            self._turn.release()
+            self._semaphore.release()
             raise
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._turn.release()
+        self._semaphore.release()

@@ -1,9 +1,9 @@
-"""What a worker of a Dask cluster does: read the layers that `dask_engine` sends it.
+"""Worker side of the Dask engine.
 
-Versions      of a worker and of the sweep: they must be the same
-Credentials   the login and the sealing key; they come with each task, and are forgotten with it
-Session       what the tasks of a sweep share on a worker: rules and connections
-read          the task
+SoftwareVersions   versions that must be equal on the worker and on the machine that runs the sweep
+Credentials        registry login and HMAC key; sent with each task and dropped after it
+SweepPlugin        state shared by the tasks of a sweep: rules, scanner, connections
+read               the task: read one layer
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from auditor.core.process import disable_core_dumps
 from auditor.core.version import __version__
 from auditor.detect.rules import Ruleset
 from auditor.fleet.execution.dask_rate import ClusterRate
-from auditor.fleet.execution.engine import Rules, Source, Task, read_layer
+from auditor.fleet.execution.engine import LayerTask, RegistryEndpoint, read_layer
 from auditor.registry.authentication import Login
 from auditor.registry.client import Client
 from auditor.scan import Scanner
+from auditor.scan.serial import made_by
 
 
 @dataclass(frozen=True, slots=True)
-class Versions:
-    """What must be the same on both sides, or records would differ."""
+class SoftwareVersions:
+    """Versions that records depend on: they must be equal on both sides."""
 
     image_audit: str
     code: str
@@ -40,14 +41,14 @@ class Versions:
     libraries: tuple[tuple[str, str], ...]
 
     @classmethod
-    def of(cls, ruleset: Ruleset) -> Versions:
-        """Return those of this process, and what it takes the rules for."""
-        own = Rules.of(Ruleset(ruleset.rules))  # the digest that comes along would be taken on trust
-        return cls(__version__, own.code[:12], own.ruleset[:19], sys.byteorder, RECORDS.versions)
+    def of(cls, ruleset: Ruleset) -> SoftwareVersions:
+        """Return the versions of this process."""
+        digest = Ruleset(ruleset.rules).digest  # computed here, because a received digest proves nothing
+        return cls(__version__, made_by()[:12], digest[:19], sys.byteorder, RECORDS.versions)
 
-    def differences(self, wanted: Versions) -> str:
-        """Say in which way this is not as `wanted`; an empty text where it is."""
-        pairs = zip(self._named(), wanted._named(), strict=False)
+    def differences(self, required: SoftwareVersions) -> str:
+        """Describe the differences from `required`; an empty text if there are none."""
+        pairs = zip(self._named(), required._named(), strict=False)
         return ", ".join(f"{name} {own}, not {other}" for (name, own), (_, other) in pairs if own != other)
 
     def _named(self) -> list[tuple[str, str]]:
@@ -57,7 +58,7 @@ class Versions:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Credentials:
-    """Who a worker is to the registry, and what it seals secrets with. The repr, which Dask logs, shows neither."""
+    """Registry login and HMAC key of a sweep. The repr, which Dask logs, shows neither."""
 
     login: Login
     key: bytes
@@ -66,56 +67,59 @@ class Credentials:
         return "Credentials()"
 
 
-class Session(WorkerPlugin):
-    """What the tasks of a sweep share on a worker. The scheduler keeps it, and logs it if told to: it holds no secret.
+class SweepPlugin(WorkerPlugin):
+    """State shared by the tasks of a sweep on one worker. It holds no secret, because the scheduler may log it.
 
-    `source.ca` is a file on the sweep's machine; its content travels along.
+    `endpoint.ca` is a file on the machine that runs the sweep; the plugin carries its content.
     """
 
-    def __init__(self, source: Source, ruleset: Ruleset) -> None:
-        self._source, self._ruleset = source, ruleset
-        self._certificates = source.ca.read_bytes() if source.ca else None
-        self._wanted = Versions.of(ruleset)
+    def __init__(self, endpoint: RegistryEndpoint, ruleset: Ruleset) -> None:
+        self._endpoint, self._ruleset = endpoint, ruleset
+        self._certificates = endpoint.ca.read_bytes() if endpoint.ca else None
+        self._required = SoftwareVersions.of(ruleset)
 
     def setup(self, worker: Worker) -> None:
-        """Make what the tasks share. A worker that is not as it must be says so in the tasks that it is given."""
+        """Create the scanner. A worker with other versions does not fail here: its tasks fail with the reason."""
         disable_core_dumps()
         self._address = worker.address
-        self._rate = ClusterRate(self._source.host, self._source.rate, worker) if self._source.rate else None
-        self._unfit = Versions.of(self._ruleset).differences(self._wanted)
+        endpoint = self._endpoint
+        self._rate = ClusterRate(endpoint.host, endpoint.rate, worker) if endpoint.rate else None
+        self._differences = SoftwareVersions.of(self._ruleset).differences(self._required)
         self._folder = tempfile.TemporaryDirectory(prefix="image-audit-")
-        self._scanner = Scanner(self._ruleset, worker.state.nthreads, cache=cache_folder(), limits=self._source.limits)
+        self._scanner = Scanner(self._ruleset, worker.state.nthreads, cache=cache_folder(), limits=endpoint.limits)
         self._scanner.prepare()
         self._lock = threading.Lock()
         self._client: Client | None = None
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002
-        """Let go of it all."""
+        """Close the scanner and remove the temporary folder."""
         self._scanner.close()
         self._folder.cleanup()
 
-    def read(self, task: Task, credentials: Credentials) -> bytes:
-        """Read a layer, as `read_layer` does. Raises Unreachable where this worker is not as it must be."""
-        if self._unfit:
-            raise Unreachable(f"worker {self._address} has {self._unfit}; install the same image-audit there")
+    def read(self, task: LayerTask, credentials: Credentials) -> bytes:
+        """Read a layer by `read_layer`. Raises Unreachable if this worker has other versions than the sweep."""
+        if self._differences:
+            raise Unreachable(
+                f"worker {self._address} has {self._differences}. Install the same image-audit there as here."
+            )
         with self._lock:
-            self._client = self._client or self._registry(credentials.login)
+            self._client = self._client or self._connect(credentials.login)
         return read_layer(task, self._client, self._scanner, credentials.key)
 
-    def _registry(self, login: Login) -> Client:
-        """Return a client that all tasks share, so that they share its tokens and its pace."""
-        source = self._source
+    def _connect(self, login: Login) -> Client:
+        """Return the client of all tasks: they share its tokens and its rate limit."""
+        endpoint = self._endpoint
         if self._certificates is not None:
             file = Path(self._folder.name) / "ca.pem"
             file.write_bytes(self._certificates)
-            source = replace(source, ca=file)
-        return source.client(login, self._rate)
+            endpoint = replace(endpoint, ca=file)
+        return endpoint.client(login, self._rate)
 
 
-def read(session: str, task: Task, credentials: Credentials) -> bytes:
-    """Read a layer, on a worker; `session` is the name of its plugin."""
+def read(plugin_name: str, task: LayerTask, credentials: Credentials) -> bytes:
+    """Read a layer on a worker."""
     worker = get_worker()
-    plugin = worker.plugins.get(session)
-    if not isinstance(plugin, Session):
-        raise Unreachable(f"worker {worker.address} knows nothing of this sweep any more")
+    plugin = worker.plugins.get(plugin_name)
+    if not isinstance(plugin, SweepPlugin):
+        raise Unreachable(f"worker {worker.address} no longer has the plugin of this sweep. Run the sweep again.")
     return plugin.read(task, credentials)

@@ -1,17 +1,15 @@
-"""Where layers are read: the `Engine` protocol, and the one function that every engine runs.
+"""The `Engine` protocol: where layers are read, and the function that every engine runs.
 
-A layer is a task. Its record depends on its bytes and the rules alone, so it may be read anywhere, by any number of
-workers, again after one was lost; the answer is the same bytes. The sweep asks for each layer once, keeps the answers
-in the store, and asks for no layer that the store has; an engine only reads.
+Each layer is one task. Its record depends on its bytes and the rules alone, so any worker may read it, and another one
+may repeat it after a failure: the result is byte-identical. The sweep requests each layer once and stores the records.
 
-    Task        a layer of a repository of the registry that is swept
-    Source      the registry, and how to speak to it; credentials are found by whoever asks it (`docker login`)
-    Rules       what a worker must have the same as the sweep, or it must say why not
-    read_layer  fetches, verifies and scans: one logical request, with one retry budget
-    Engine      submit(task) -> Future of the record as `scan.serial.dumped` writes it, secrets sealed under a key
+    LayerTask          a layer of a repository
+    RegistryEndpoint   address and connection settings of the registry; each process finds its own credentials
+    read_layer         fetch, verify and scan a layer: one logical request with one retry budget
+    Engine             submit(task) -> Future of the record that `scan.serial.dumped` writes
 
-An engine is made with a Source, a Ruleset and the key that seals (`store.key`, which never goes into a log). A future
-ends with an AuditError (its text says which layer) where a layer can't be read; the rest goes on.
+An engine is made with a RegistryEndpoint, a Ruleset, and the HMAC key of secrets (`store.key`, which is never logged).
+If a layer can't be read, its future raises an AuditError that names the layer; other layers are not affected.
 """
 
 from __future__ import annotations
@@ -25,18 +23,17 @@ from typing import Protocol
 from auditor.core.digests import Digest
 from auditor.core.errors import Damaged
 from auditor.core.limits import DEFAULT, Limits
-from auditor.detect.rules import Ruleset
 from auditor.registry.authentication import Login
 from auditor.registry.client import Client
 from auditor.registry.repository import Repository
 from auditor.registry.retry import RetryBudget
 from auditor.scan import Scanner
-from auditor.scan.serial import dumped, made_by
+from auditor.scan.serial import dumped
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """One layer to read; `size` in bytes as stored, None where the manifest does not say."""
+class LayerTask:
+    """A layer to read; `size` is its stored size in bytes, None if the manifest does not give it."""
 
     repository: str
     digest: Digest
@@ -44,8 +41,8 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A registry and how to speak to it; `rate` is requests a second, None without a limit."""
+class RegistryEndpoint:
+    """Address and connection settings of a registry; `rate` is in requests per second, None for no limit."""
 
     host: str
     insecure: bool = False
@@ -54,42 +51,29 @@ class Source:
     limits: Limits = DEFAULT
 
     def client(self, login: Login | None = None, rate: AbstractContextManager[object] | None = None) -> Client:
-        """Return a client, with the login given or the one stored here; threads may share it.
+        """Return a client that threads may share, with the given login or the one stored on this machine.
 
-        `rate` is a rate limit that other processes share.
+        `rate` is a rate limit shared with other processes.
         """
         return Client(
             self.host, insecure=self.insecure, ca=self.ca, rate=rate or self.rate, login=login, limits=self.limits
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What records depend on besides the layer: two sides with equal ones make equal records."""
-
-    ruleset: str
-    code: str
-
-    @classmethod
-    def of(cls, ruleset: Ruleset) -> Rules:
-        """Return those of this process."""
-        return cls(ruleset.digest, made_by())
-
-
 class Engine(Protocol):
-    """Reads layers somewhere."""
+    """Reader of layers, on this machine or on others."""
 
-    def submit(self, task: Task) -> Future[bytes]:
-        """Have a layer read; returns at once."""
+    def submit(self, task: LayerTask) -> Future[bytes]:
+        """Schedule the read of a layer; return at once."""
         ...
 
     def close(self) -> None:
-        """Drop what waits, and let go of workers."""
+        """Cancel waiting tasks and release the workers."""
         ...
 
 
-def read_layer(task: Task, client: Client, scanner: Scanner, key: bytes) -> bytes:
-    """Fetch, verify and scan a layer; return its record, secrets sealed under `key`.
+def read_layer(task: LayerTask, client: Client, scanner: Scanner, key: bytes) -> bytes:
+    """Fetch, verify and scan a layer; return its record, with secrets as HMACs under `key`.
 
     Raises Damaged, NotFound, Unauthorized or Unreachable, naming the layer.
     """
@@ -97,10 +81,10 @@ def read_layer(task: Task, client: Client, scanner: Scanner, key: bytes) -> byte
     return budget.run(lambda: _read(task, client, scanner, key, budget))
 
 
-def _read(task: Task, client: Client, scanner: Scanner, key: bytes, budget: RetryBudget) -> bytes:
-    what = f"{client.host}/{task.repository}@{task.digest}"
+def _read(task: LayerTask, client: Client, scanner: Scanner, key: bytes, budget: RetryBudget) -> bytes:
+    name = f"{client.host}/{task.repository}@{task.digest}"
     with Repository(client, task.repository).open_blob(task.digest, task.size, budget) as stream:
-        record = scanner.scan_layer(stream, what, task.digest.algorithm)
+        record = scanner.scan_layer(stream, name, task.digest.algorithm)
     if record.digest != task.digest:
-        raise Damaged(f"{what}: the bytes that came have the digest {record.digest}")
+        raise Damaged(f"{name}: the registry sent bytes with the digest {record.digest}")
     return dumped(record.sealed(key, keep=False))

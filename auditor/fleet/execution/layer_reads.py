@@ -7,9 +7,9 @@ from concurrent.futures import Future
 from auditor.core.digests import Digest
 from auditor.core.errors import AuditError, Damaged
 from auditor.core.progress import Progress
-from auditor.fleet.execution.engine import Engine, Task
+from auditor.fleet.execution.engine import Engine, LayerTask
 from auditor.fleet.store import ledger
-from auditor.fleet.store.database import Store
+from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.layer_records import StoredRecords
 from auditor.fleet.store.presence import Sweep
 from auditor.images.source import Layer
@@ -22,7 +22,7 @@ class Layers:
 
     def __init__(
         self,
-        store: Store,
+        store: SweepStore,
         kept: StoredRecords,
         records: Records,
         engine: Engine,
@@ -44,7 +44,7 @@ class Layers:
             self._asked[digest] = None
             return
         self._progress.expect(layer.size or 0)
-        self._asked[digest] = self._engine.submit(Task(repository, digest, layer.size))
+        self._asked[digest] = self._engine.submit(LayerTask(repository, digest, layer.size))
 
     def ready(self, layer: Layer) -> None:
         """Wait until the record of a layer is kept. Raises the AuditError that its reading ended with."""
@@ -63,7 +63,7 @@ class Layers:
 
     def _has(self, digest: Digest) -> bool:
         blob = self._kept.blob(self._records.blob_key(digest))
-        if blob is None or (self._fresh and not ledger.was_read(self._store, self._sweep, digest)):
+        if blob is None or (self._fresh and not ledger.was_downloaded(self._store, self._sweep, digest)):
             return False
         return self._kept.has_record(self._records.key_of(blob.diff_id))
 
@@ -75,5 +75,5 @@ class Layers:
         if record.digest != digest:
             raise Damaged(f"layer {digest}: the engine returned {record.digest}")
         self._records.keep(record, data)
-        ledger.keep_read(self._store, self._sweep, digest, record.diff_id, record.size)
+        ledger.save_download(self._store, self._sweep, digest, record.diff_id, record.size)
         self._records.hold(record)

@@ -19,19 +19,20 @@ from typing import TypeVar
 from auditor.codec.descriptors import platform_matches
 from auditor.core.errors import AuditError, EngineError, NotFound, StoreError
 from auditor.fleet.discovery.candidates import Candidate, read_image
-from auditor.fleet.discovery.catalog import chosen
+from auditor.fleet.discovery.catalog import select_repositories
 from auditor.fleet.discovery.concurrency import ConcurrencyLimit
-from auditor.fleet.discovery.memory_cache import Documents, SharingRepository, recent_records
+from auditor.fleet.discovery.memory_cache import CachingRepository, DocumentCache, layer_record_cache
 from auditor.fleet.discovery.survey import Survey, Surveyor
+from auditor.fleet.execution.audit_keys import AuditKeys
 from auditor.fleet.execution.engine import Engine
 from auditor.fleet.execution.layer_reads import Layers
-from auditor.fleet.execution.order import AuditKeys, Order
+from auditor.fleet.execution.plan import SweepPlan
 from auditor.fleet.store import ledger, queries, withdrawn
 from auditor.fleet.store import presence as spans
-from auditor.fleet.store.database import Store
+from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.layer_records import StoredRecords
-from auditor.fleet.store.lease import Lease, held, sweep_lease
-from auditor.fleet.store.presence import Sighting
+from auditor.fleet.store.lease import Lease, hold_lease, sweep_lease_name
+from auditor.fleet.store.presence import RepositoryContents
 from auditor.fleet.store.withdrawn import Withdrawn
 from auditor.images.source import Image
 from auditor.pipeline import Request, audit_image
@@ -73,13 +74,13 @@ class _End:
 class Sweeper:
     """Runs one sweep. The store, the scanner, the engine and the client of the registry are the caller's."""
 
-    def __init__(self, store: Store, scanner: Scanner, engine: Engine, order: Order, client: Client) -> None:
-        self._store, self._scanner, self._engine, self._order, self._client = store, scanner, engine, order, client
-        self._ask = ConcurrencyLimit(order.parallel)
-        self._documents = Documents()
-        self._kept = StoredRecords(store, order.record_bytes)
-        self._records = Records(scanner, self._kept, known=recent_records())
-        self._keys = AuditKeys(order, scanner.ruleset.digest)
+    def __init__(self, store: SweepStore, scanner: Scanner, engine: Engine, plan: SweepPlan, client: Client) -> None:
+        self._store, self._scanner, self._engine, self._plan, self._client = store, scanner, engine, plan, client
+        self._ask = ConcurrencyLimit(plan.parallel)
+        self._documents = DocumentCache()
+        self._kept = StoredRecords(store, plan.record_bytes)
+        self._records = Records(scanner, self._kept, known=layer_record_cache())
+        self._keys = AuditKeys(plan, scanner.ruleset.digest)
         self._seen: dict[int, list[str]] = {}
 
     def run(self) -> int:
@@ -88,42 +89,42 @@ class Sweeper:
         Raises Unreachable where no registry answers, UsageError, StoreError (also where another process sweeps the same
         now), EngineError.
         """
-        scope, digest = str(self._order.scope), self._order.scope_digest
+        scope, digest = str(self._plan.scope), self._plan.scope_digest
         say = self._scanner.progress.say
-        with held(self._store, sweep_lease(scope, digest), f"{scope} is being swept", say=say) as lease:
+        with hold_lease(self._store, sweep_lease_name(scope, digest), f"{scope} is being swept", report=say) as lease:
             return self._run(lease)
 
     def _run(self, lease: Lease) -> int:
-        order = self._order
-        scope, ruleset = str(order.scope), self._scanner.ruleset.digest
-        self._sweep = ledger.begin(
-            self._store, scope, order.scope_digest, ruleset, order.clock(), choice=order.choice_text
+        plan = self._plan
+        scope, ruleset = str(plan.scope), self._scanner.ruleset.digest
+        self._sweep = ledger.begin_sweep(
+            self._store, scope, plan.scope_digest, ruleset, plan.clock(), filter_text=plan.filter_text
         )
         self._layers = Layers(
-            self._store, self._kept, self._records, self._engine, self._sweep, self._scanner.progress, fresh=order.fresh
+            self._store, self._kept, self._records, self._engine, self._sweep, self._scanner.progress, fresh=plan.fresh
         )
-        known = spans.known_repositories(self._store, self._client.host)
+        known = spans.nonempty_repositories(self._store, self._client.host)
         with ExitStack() as stack:
             surveys, requests, images = (
                 stack.enter_context(_pool(count, name))
-                for count, name in ((_SURVEYS, "survey"), (order.parallel, "ask"), (order.parallel, "open"))
+                for count, name in ((_SURVEYS, "survey"), (plan.parallel, "ask"), (plan.parallel, "open"))
             )
             stack.callback(self._client.stop)
-            self._surveyor = Surveyor(self._store, self._repository, requests, order.platform, self._ask)
-            wanted = chosen(self._client, order.scope, order.choice, known)
+            self._surveyor = Surveyor(self._store, self._repository, requests, plan.platform, self._ask)
+            wanted = select_repositories(self._client, plan.scope, plan.tag_filter, known)
             jobs = self._jobs(ahead(surveys, self._surveyor.survey, wanted, _SURVEYS))
-            for step in self._reading(ahead(images, self._opened, jobs, 2 * order.parallel)):
+            for step in self._reading(ahead(images, self._opened, jobs, 2 * plan.parallel)):
                 lease.check()
                 if isinstance(step, _End):
                     self._end(step.survey)
                 else:
                     self._finish(step)
         numbers = queries.numbers(self._store, self._sweep.id)
-        ledger.finish(self._store, self._sweep, order.clock(), numbers)
+        ledger.finish_sweep(self._store, self._sweep, plan.clock(), numbers)
         return self._sweep.id
 
     def _repository(self, name: str) -> Repository:
-        return SharingRepository(self._client, name, self._documents)
+        return CachingRepository(self._client, name, self._documents)
 
     def _jobs(self, surveys: Iterable[Survey]) -> Iterator[_Job | _End]:
         """Yield the images that must be audited, and after each repository its end."""
@@ -131,8 +132,8 @@ class Sweeper:
             self._scanner.progress.say(f"{self._client.host}/{survey.name}")
             seen = self._seen.setdefault(survey.number, [])
             for candidate in survey.candidates:
-                key = self._keys.of(survey.wanted.rules, candidate)
-                if survey.audited.get(candidate.leaf.digest) == key and not self._order.fresh:
+                key = self._keys.of(survey.selection.settings, candidate)
+                if survey.audited.get(candidate.leaf.digest) == key and not self._plan.fresh:
                     seen.append(candidate.leaf.digest)
                 else:
                     yield _Job(survey, candidate, key)
@@ -159,7 +160,7 @@ class Sweeper:
                 for layer in step.image.layers:
                     self._layers.want(step.job.survey.name, layer)
             waiting.append(step)
-            if len(waiting) > 2 * self._order.parallel:
+            if len(waiting) > 2 * self._plan.parallel:
                 yield waiting.popleft()
         yield from waiting
 
@@ -180,36 +181,36 @@ class Sweeper:
 
     def _end(self, survey: Survey) -> None:
         """Note what a repository holds, and what failed."""
-        seen = Sighting(
+        seen = RepositoryContents(
             survey.roots, survey.shown, self._seen.pop(survey.number), survey.listed, complete=not survey.failed
         )
-        spans.see(self._store, self._sweep, survey.number, seen)
+        spans.save_contents(self._store, self._sweep, survey.number, seen)
         self._withdraw(survey, seen)
         if survey.failed:
-            ledger.keep_failures(self._store, self._sweep, survey.failed)
+            ledger.save_failures(self._store, self._sweep, survey.failed)
 
-    def _withdraw(self, survey: Survey, seen: Sighting) -> None:
+    def _withdraw(self, survey: Survey, seen: RepositoryContents) -> None:
         """Note which images no tag names any more, and whether they can be pulled."""
-        found = withdrawn.candidates(self._store, self._sweep, survey.number, seen.images)
+        found = withdrawn.find_withdrawn(self._store, self._sweep, survey.number, seen.images)
         answers = self._surveyor.pullable(survey.repository, [image.digest for image in found])
         pullable = {image: answers[image.digest] for image in found}
-        shown = [image for image in found if survey.wanted.is_about(image.tags) and self._is_of_platform(image)]
-        withdrawn.keep(self._store, self._sweep, survey.number, pullable, shown, complete=seen.complete)
+        shown = [image for image in found if survey.selection.includes(image.tags) and self._is_of_platform(image)]
+        withdrawn.save_withdrawn(self._store, self._sweep, survey.number, pullable, shown, complete=seen.complete)
 
     def _is_of_platform(self, image: Withdrawn) -> bool:
-        return image.platform is None or platform_matches(self._order.platform, image.platform)
+        return image.platform is None or platform_matches(self._plan.platform, image.platform)
 
     def _audit(self, job: _Job, image: Image) -> None:
-        selection = self._order.selection_for(job.survey.wanted.rules)
-        request = Request(base=self._order.base, selection=selection)
+        selection = self._plan.selection_for(job.survey.selection.settings)
+        request = Request(base=self._plan.base, selection=selection)
         audit = audit_image(image, self._scanner, request, self._records)
         key = _TRANSIENT if audit.transient else job.key
-        ledger.keep_image(self._store, self._sweep, job.survey.number, key, job.candidate.leaf, audit)
+        ledger.save_image(self._store, self._sweep, job.survey.number, key, job.candidate.leaf, audit)
         self._seen[job.survey.number].append(str(image.digest))
 
     def _vanished(self, survey: Survey, candidate: Candidate) -> bool:
         """Whether no tag leads to an image any more: it was moved or deleted during the sweep."""
-        if survey.wanted.versions is not None:
+        if survey.selection.versions is not None:
             return False
         for tag in candidate.tags:
             try:
@@ -225,7 +226,7 @@ class Sweeper:
 
 
 def ahead(pool: Executor, work: Callable[[T], R], items: Iterable[T], count: int) -> Iterator[R]:
-    """Map in order, at most `count` items ahead of whoever takes the results."""
+    """Map in plan, at most `count` items ahead of whoever takes the results."""
     waiting: deque[object] = deque()
     for item in items:
         waiting.append(pool.submit(work, item))

@@ -33,7 +33,7 @@ def health(*, failing: str | None, **more: Any) -> Page:
 
 
 @contextmanager
-def served(address: tuple[str, int], pages: Mapping[str, Callable[[], Page]]) -> Iterator[str]:
+def serve(address: tuple[str, int], pages: Mapping[str, Callable[[], Page]]) -> Iterator[str]:
     """Serve pages by their paths; yields the address. Raises UsageError where it can't be had."""
 
     class Handler(_Handler):

@@ -30,17 +30,17 @@ class JsonLines(logging.Formatter):
         return json.dumps({**own, **getattr(record, "fields", {})}, ensure_ascii=True)
 
 
-def say(event: str, level: int = logging.INFO, **fields: Any) -> None:
+def log_event(event: str, level: int = logging.INFO, **fields: Any) -> None:
     """Log an event."""
     _logger.log(level, event, extra={"fields": fields})
 
 
-class Steps(Silent):
+class LoggedProgress(Silent):
     """The steps of a sweep, logged."""
 
     def say(self, message: str) -> None:
         """Log a step."""
-        say("step", logging.DEBUG, what=message)
+        log_event("step", logging.DEBUG, what=message)
 
 
 @contextmanager

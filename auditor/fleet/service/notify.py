@@ -18,7 +18,7 @@ from auditor.core.errors import UsageError
 from auditor.core.finding import Severity
 from auditor.core.text import plural, printable, shortened
 from auditor.fleet.store import queries
-from auditor.fleet.store.database import Store
+from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import FindingRow, SweepRow
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _MARKUP = re.compile(r"[<>\[\](){}@|`*~#&\\]|(?<=:)/(?=/)")
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class NewSecret:
     """One secret that is new. `images` counts those of the sweep's new findings that hold it, with the one named."""
 
     severity: Severity
@@ -53,15 +53,15 @@ class Notifier:
     def __init__(self, urls: Sequence[str]) -> None:
         self._receivers = [_receiver(url, number) for number, url in enumerate(urls, 1)]
 
-    def tell(self, store: Store, sweep: SweepRow) -> list[str]:
+    def tell(self, store: SweepStore, sweep: SweepRow) -> list[str]:
         """Send what is new in a sweep; where nothing is, send nothing. Return a line for each receiver that fails."""
         if not self._receivers:
             return []
-        found = news(store, sweep.id)
+        found = new_secrets(store, sweep.id)
         return [line for receiver in self._receivers if (line := receiver.tell(sweep.registry, found))]
 
 
-def news(store: Store, sweep: int) -> list[News]:
+def new_secrets(store: SweepStore, sweep: int) -> list[NewSecret]:
     """Return what is new in a sweep, the most severe first: each secret once for each rule."""
     found: dict[tuple[str, str], list[FindingRow]] = {}
     for row in queries.new_findings(store, sweep):
@@ -71,7 +71,7 @@ def news(store: Store, sweep: int) -> list[News]:
     return sorted(told, key=lambda one: (-one.severity.rank, one.image, one.place))
 
 
-def message(registry: str, found: Sequence[News]) -> tuple[str, str]:
+def message(registry: str, found: Sequence[NewSecret]) -> tuple[str, str]:
     """Return title and text."""
     lines = [f"{one}" for one in found[:_MAX_LINES]]
     if len(found) > _MAX_LINES:
@@ -85,9 +85,9 @@ class _Receiver:
 
     name: str
     service: Apprise
-    untold: list[News] = field(default_factory=list)
+    untold: list[NewSecret] = field(default_factory=list)
 
-    def tell(self, registry: str, found: Sequence[News]) -> str | None:
+    def tell(self, registry: str, found: Sequence[NewSecret]) -> str | None:
         """Send; return what went wrong."""
         from apprise import NotifyFormat, NotifyType
 
@@ -137,14 +137,14 @@ def _webhook(url: str) -> dict[str, Any]:
     }
 
 
-def _news(rows: Sequence[FindingRow], tags: Sequence[str]) -> News:
+def _news(rows: Sequence[FindingRow], tags: Sequence[str]) -> NewSecret:
     row = rows[0]
     image = f"{row.repository}:{tags[0]}" if tags else f"{row.repository} {row.digest[:19]}"
     place = row.path if row.path is not None else row.where or ""
     if row.line is not None:
         place += f":{row.line}"
     images = len({(other.repository, other.digest) for other in rows})
-    return News(Severity(row.severity), _plain(row.rule), row.state, _plain(place), _plain(image), images)
+    return NewSecret(Severity(row.severity), _plain(row.rule), row.state, _plain(place), _plain(image), images)
 
 
 def _plain(text: str) -> str:

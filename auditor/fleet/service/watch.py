@@ -20,7 +20,7 @@ from typing import Any
 
 from auditor.core.errors import AuditError
 from auditor.fleet.service.health import Page, health
-from auditor.fleet.service.logs import say
+from auditor.fleet.service.logs import log_event
 from auditor.fleet.service.metrics import CONTENT_TYPE, Metrics
 from auditor.fleet.service.schedule import Schedule
 from auditor.fleet.store.rows import SweepRow
@@ -56,14 +56,14 @@ class Watch:
         while True:
             due = self.schedule.after(self.now())
             self._state["next"] = _stamp(due)
-            say("waiting", next=_stamp(due))
+            log_event("waiting", next=_stamp(due))
             while (left := (due - self.now()).total_seconds()) > 0:
                 self.sleep(min(left, _NAP_S))
             self.once()
 
     def once(self) -> None:
         """Sweep, and count it."""
-        say("sweep begins")
+        log_event("sweep begins")
         self._state["sweeping"] = True
         self.metrics.began()
         began = self.now()
@@ -71,7 +71,7 @@ class Watch:
             row = self.sweep()
         except (AuditError, OSError) as exc:  # the registry or the store is away; later it may be there
             self._failing = str(exc) if isinstance(exc, AuditError) else exc.strerror or type(exc).__name__
-            say("sweep failed", logging.ERROR, reason=self._failing)
+            log_event("sweep failed", logging.ERROR, reason=self._failing)
             self.metrics.ended(self._since(began), good=False)
             return
         finally:
@@ -96,7 +96,7 @@ class Watch:
         self.metrics.count(row)
         self.metrics.ended(duration_s, good=self._failing is None)
         level = logging.WARNING if row.counts["failed"] else logging.INFO
-        say("sweep ended", level, seconds=round(duration_s, 1), **row.counts)
+        log_event("sweep ended", level, seconds=round(duration_s, 1), **row.counts)
 
     def _why_bad(self, row: SweepRow) -> str | None:
         if row.nothing_audited:
@@ -131,7 +131,7 @@ def until_sigterm() -> Iterator[None]:
     try:
         yield
     except Stopped:
-        say("stopped")
+        log_event("stopped")
     finally:
         last.cancel()
         signal.signal(signal.SIGTERM, before)

@@ -1,17 +1,19 @@
-"""The store of sweeps: SQLite in the user's data folder, or PostgreSQL where several machines share it.
+"""Connections and transactions: SQLite in the user's data folder, or PostgreSQL shared by several machines.
 
-    store = Store(url)                        # opened, made or brought up to date
-    store.read(lambda c: c.execute(...))      # one transaction; run again while the database is away
+    store = SweepStore(url)                   # opens or creates the database
+    store.read(lambda c: c.execute(...))      # one transaction, repeated while the database is unavailable
     store.write(...)
-    store.key                                 # key of the HMACs of secrets: core.secret.Secret
+    store.key                                 # HMAC key of secrets: Secret.sealed
 
-Any number of processes may use it at a time.
+Any number of processes may use a store at the same time.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import shlex
 import sqlite3
 import time
 from collections.abc import Callable
@@ -34,14 +36,14 @@ from auditor.core.cache_folder import home
 from auditor.core.errors import StoreError, UsageError
 from auditor.fleet.store import schema
 
-HEAD = "0003"
-"""The newest migration."""
+HEAD = "0001_sweeps"
+"""Revision of the newest migration."""
 
 _FILE = "registry.sqlite"
 _BUSY_S = 60
-_LOCK = 0x1AD17  # of PostgreSQL's advisory locks: one process migrates
+_LOCK = 0x1AD17  # number of a PostgreSQL advisory lock: one process migrates at a time
 _SCRIPTS = Path(__file__).parent / "migrations"
-_HOPELESS = (
+_PERMANENT_ERRORS = (
     "disk is full",
     "disk I/O error",
     "readonly",
@@ -51,6 +53,7 @@ _HOPELESS = (
     "password",
     "does not exist",
 )
+_UNRELEASED = re.compile(r"\d{4}")  # revisions before the first release
 T = TypeVar("T")
 
 
@@ -61,25 +64,25 @@ def default_url() -> str:
     return URL.create("sqlite", database=str(root / "image-audit" / _FILE)).render_as_string()
 
 
-class Store:
-    """The store at a URL. Raises UsageError on a bad URL, StoreError where the database can't be used.
+class SweepStore:
+    """Store of sweeps at a database URL. Raises UsageError for a bad URL, StoreError if the database can't be used.
 
-    While the database is away a transaction waits, up to `patience_s`. Opening waits less long: whoever mistyped the
-    address wants to hear of it.
+    A transaction retries for up to `retry_s` while the database is unavailable, the first connection only for
+    `connect_s`, so that a mistyped address fails soon.
     """
 
-    def __init__(self, url: str | None = None, *, patience_s: float = 300, opening_s: float = 10) -> None:
+    def __init__(self, url: str | None = None, *, retry_s: float = 300, connect_s: float = 10) -> None:
         self.url = _parsed(url or default_url())
-        self._patience_s = min(opening_s, patience_s)
+        self._retry_s = min(connect_s, retry_s)
         self._engine = _engine(self.url)
         self._reads = self._engine.execution_options(reads=True)
         try:
             self._migrate()
-            self.key: bytes = self.write(_own_key)
+            self.key: bytes = self.write(_load_key)
         except BaseException:
             self.close()
             raise
-        self._patience_s = patience_s
+        self._retry_s = retry_s
 
     def __str__(self) -> str:
         return self.url.render_as_string(hide_password=True)
@@ -89,27 +92,27 @@ class Store:
         self._engine.dispose()
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        """Run what only reads, in one transaction: it sees one state of the store."""
-        return self._run(self._reads, work, self._patience_s)
+        """Run `work` in a read-only transaction with a consistent snapshot."""
+        return self._run(self._reads, work, self._retry_s)
 
-    def write(self, work: Callable[[Connection], T], *, patient: bool = True) -> T:
-        """Run what writes, in one transaction: all of it is kept, or nothing. It may be run several times.
+    def write(self, work: Callable[[Connection], T], *, retry: bool = True) -> T:
+        """Run `work` in a transaction that is committed as a whole or not at all; a retry runs it again.
 
-        Without patience it is not: what can't be done at once raises StoreError.
+        Without `retry`, a temporary failure raises StoreError at once.
         """
-        return self._run(self._engine, work, self._patience_s if patient else 0)
+        return self._run(self._engine, work, self._retry_s if retry else 0)
 
-    def _run(self, engine: Engine, work: Callable[[Connection], T], patience_s: float) -> T:
-        waited, pause = 0.0, 0.5
+    def _run(self, engine: Engine, work: Callable[[Connection], T], retry_s: float) -> T:
+        waited, backoff = 0.0, 0.5
         while True:
             try:
                 with engine.begin() as connection:
                     return work(connection)
             except SQLAlchemyError as exc:
-                if waited >= patience_s or not _passes(exc):
-                    raise StoreError(f"store {self}: {_words(exc)}") from exc
-            time.sleep(pause)
-            waited, pause = waited + pause, min(pause * 2, 15)
+                if waited >= retry_s or not _is_temporary(exc):
+                    raise StoreError(f"store {self}: {_message(exc)}") from exc
+            time.sleep(backoff)
+            waited, backoff = waited + backoff, min(backoff * 2, 15)
 
     def _migrate(self) -> None:
         if self.read(_revision) == HEAD:
@@ -117,32 +120,35 @@ class Store:
         self.write(self._upgrade)
 
     def _upgrade(self, connection: Connection) -> None:
-        from alembic.util import CommandError
+        from alembic.util import CommandError  # an up-to-date store does not need alembic, which imports slowly
 
+        revision = _revision(connection)
+        if revision is not None and _UNRELEASED.fullmatch(revision):
+            raise StoreError(f"store {self}: {_unreleased(self.url)}")
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         try:
             migrate(connection)
         except CommandError:
             raise StoreError(
-                f"store {self}: is of version {_revision(connection)}, this program knows {HEAD}; install a newer one"
+                f"store {self}: written by a newer image-audit (schema {revision}, this version knows {HEAD}). "
+                "Upgrade image-audit, or name another store with --store URL."
             ) from None
 
 
-def migrate(connection: Connection, revision: str = HEAD) -> None:
-    """Bring the tables up to a version, or back to it. Raises Alembic's CommandError on one that nobody knows."""
-    from alembic import command
+def migrate(connection: Connection) -> None:
+    """Upgrade the tables to the newest revision. Raises Alembic's CommandError if the current one is unknown."""
+    from alembic import command  # an up-to-date store does not need alembic, which imports slowly
     from alembic.config import Config
 
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    back = (_revision(connection) or "") > revision
-    (command.downgrade if back else command.upgrade)(config, revision)
+    command.upgrade(config, HEAD)
 
 
-def put(connection: Connection, table: Any, key: dict[str, Any], values: dict[str, Any]) -> None:
-    """Bring a row up to date, or make it: in any database, and where another process makes it just now."""
+def upsert(connection: Connection, table: Any, key: dict[str, Any], values: dict[str, Any]) -> None:
+    """Update a row or insert it, also if another process inserts it at the same time."""
     match = [table.c[name] == value for name, value in key.items()]
     change = table.update().where(*match).values(values or key)
     if connection.execute(change).rowcount:
@@ -162,7 +168,8 @@ def _parsed(text: str) -> URL:
         url.get_dialect()
     except (ArgumentError, NoSuchModuleError) as exc:
         raise UsageError(
-            f"--store {text.partition('://')[0]:.40}: want a URL as sqlite:////path/to/file or postgresql://USER@HOST/NAME"
+            f"--store {text.partition('://')[0]:.40}: not a database URL. "
+            "Use sqlite:////path/to/file or postgresql://USER@HOST/NAME."
         ) from exc
     except ValueError as exc:
         raise UsageError(f"--store: {exc}") from None
@@ -177,29 +184,31 @@ def _engine(url: URL) -> Engine:
             _make_private(Path(url.database))
         engine = create_engine(url, connect_args={"timeout": _BUSY_S})
     except ModuleNotFoundError as exc:
-        raise UsageError(f"--store: the driver {exc.name} is not installed; pip install 'image-audit[fleet]'") from None
+        raise UsageError(
+            f"--store: the driver {exc.name} is not installed. Run: pip install 'image-audit[fleet]'"
+        ) from None
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "begin", _begin)
     return engine
 
 
 def _make_private(path: Path) -> None:
-    """Make the file before SQLite does, which would let everybody read it.
+    """Create the file with mode 600, because SQLite would create it readable for all users.
 
-    One that is there is not opened: closing it would drop the locks that this process has on it, SQLite's among them.
+    An existing file is not opened: closing it would drop this process's POSIX locks on it, SQLite's included.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
-        return  # another process made it just now; of anything else SQLite says what it is
+        return  # another process created it; SQLite reports anything but a regular file
     except OSError as exc:
         raise StoreError(f"store {path}: {exc.strerror}") from exc
 
 
 def _set_up(connection: sqlite3.Connection, _: object) -> None:
-    connection.isolation_level = None  # or the driver, which begins late, would let two writers collide
+    connection.isolation_level = None  # the driver would begin transactions late, and two writers would collide
     for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -214,24 +223,33 @@ def _revision(connection: Connection) -> str | None:
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def _own_key(connection: Connection) -> bytes:
-    wanted = select(schema.secret_key.c.bytes)
-    found = connection.execute(wanted).scalar()
-    if found is None:
-        made = insert(schema.secret_key).values(one=1, bytes=secrets.token_bytes(32))
+def _load_key(connection: Connection) -> bytes:
+    query = select(schema.secret_key.c.bytes)
+    key = connection.execute(query).scalar()
+    if key is None:
+        new_key = insert(schema.secret_key).values(one=1, bytes=secrets.token_bytes(32))
         with suppress(IntegrityError), connection.begin_nested():
-            connection.execute(made)
-        found = connection.execute(wanted).scalar_one()
-    return bytes(found)
+            connection.execute(new_key)
+        key = connection.execute(query).scalar_one()
+    return bytes(key)
 
 
-def _passes(exc: SQLAlchemyError) -> bool:
-    """Whether it may go better in a while: the database is away, starting, or locked."""
+def _is_temporary(exc: SQLAlchemyError) -> bool:
+    """Whether a retry may succeed: the database is unreachable, starting, or locked."""
     if isinstance(exc, DBAPIError) and exc.connection_invalidated:
         return True
-    return isinstance(exc, OperationalError) and not any(word in str(exc.orig) for word in _HOPELESS)
+    return isinstance(exc, OperationalError) and not any(text in str(exc.orig) for text in _PERMANENT_ERRORS)
 
 
-def _words(exc: SQLAlchemyError) -> str:
-    """Return the database's own words, without the statement, whose values nobody wants to read."""
+def _unreleased(url: URL) -> str:
+    path = shlex.quote(url.database or "")
+    way = f"or run `mv {path} {path}.old`" if url.get_backend_name() == "sqlite" else "or create an empty database"
+    return (
+        "written by a version before the first release, and unchanged. Its sweeps can't be read. "
+        f"Name another store with --store URL, {way}, and scan again."
+    )
+
+
+def _message(exc: SQLAlchemyError) -> str:
+    """Return the message of the database without the SQL statement and its values."""
     return str(exc.orig if isinstance(exc, DBAPIError) else exc).strip()[:300]

@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, select, update
 
 from auditor.core.digests import DiffID, Digest
 from auditor.fleet.store import schema as t
-from auditor.fleet.store.database import Store, put
+from auditor.fleet.store.database import SweepStore, upsert
 from auditor.store.layer_store import Blob
 from auditor.store.mac import SIZE, is_authentic, mac
 
@@ -26,7 +26,7 @@ class StoredRecords:
     The data of each row begins with its MAC (auditor/store/mac.py), so that damage is noticed.
     """
 
-    def __init__(self, store: Store, max_bytes: int = DEFAULT_BYTES) -> None:
+    def __init__(self, store: SweepStore, max_bytes: int = DEFAULT_BYTES) -> None:
         self.key = store.key
         self._store, self._max_bytes = store, max_bytes
         self._unchecked = max_bytes  # bytes kept since it was last seen whether there are too many
@@ -52,7 +52,7 @@ class StoredRecords:
         """Keep a record, and let others go where there are too many."""
         data = mac(self.key, key, data) + data
         values = {"data": data, "size": len(data), "used": int(time.time())}
-        self._store.write(lambda c: put(c, t.record, {"key": _hashed(key)}, values))
+        self._store.write(lambda c: upsert(c, t.record, {"key": _hashed(key)}, values))
         self._unchecked += len(data)
         if self._unchecked > self._max_bytes / _CHECKS:
             self._shrink()

@@ -1,10 +1,10 @@
-"""One at a time: a lease in the store. Whoever holds it renews it, and one of a process that died ends soon.
+"""Leases in the store: the exclusive right to run a sweep or a watch.
 
-    with held(store, sweep_lease(...), "registry.example.com is swept") as lease:
-        lease.check()                                  # now and then: whether it is held still
+    with hold_lease(store, sweep_lease_name(...), "registry.example.com is being swept") as lease:
+        lease.check()                                  # from time to time: raises if the lease is lost
 
-Times are the database's own, so that clocks of machines may differ. A process of this machine that is dead is known at
-once; of one of another machine it is waited to see whether it renews its lease.
+The holder renews its lease. The lease of a dead process expires after `TERM_S`, and at once if the process ran on this
+machine. All times come from the clock of the database, so the clocks of the machines may differ.
 """
 
 from __future__ import annotations
@@ -28,116 +28,121 @@ from sqlalchemy.exc import IntegrityError
 
 from auditor.core.errors import StoreError
 from auditor.fleet.store import schema as t
-from auditor.fleet.store.database import Store
+from auditor.fleet.store.database import SweepStore
 
 TERM_S = 60
-_RENEWALS = 4  # in a term
-_LOOK_S = 1.0
+_RENEWALS_PER_TERM = 4
+_POLL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
-    """Who holds a lease; `ends` is in seconds since 1970 by the database's clock."""
+class LeaseHolder:
+    """Holder of a lease; `expires` is in seconds since 1970 by the clock of the database."""
 
     token: str
     name: str
     machine: str
     process: str
-    since: str
-    ends: int
+    acquired: str
+    expires: int
 
 
 class Lease:
-    """A lease that is held."""
+    """Lease held by this process; a thread renews it."""
 
-    def __init__(self, store: Store, name: str, what: str, token: str, term_s: float) -> None:
-        self._store, self._name, self._what, self._token, self._term_s = store, name, what, token, term_s
-        self._over, self._lost = threading.Event(), False
+    def __init__(self, store: SweepStore, name: str, activity: str, token: str, term_s: float) -> None:
+        self._store, self._name, self._activity, self._token, self._term_s = store, name, activity, token, term_s
+        self._released, self._lost = threading.Event(), False
         self._renewer = threading.Thread(target=self._renew, name="lease", daemon=True)
         self._renewer.start()
 
     def check(self) -> None:
-        """Raise StoreError where another process took the lease over: this one stood still for longer than a term."""
+        """Raise StoreError if another process took the lease because this one was suspended for longer than a term."""
         if self._lost:
-            raise StoreError(f"store {self._store}: {self._what} by another process since this one stood still")
+            raise StoreError(
+                f"store {self._store}: {self._activity} by another process after this one was suspended. Run it again."
+            )
 
     def release(self) -> None:
-        """Let others have it."""
-        self._over.set()
+        """Give the lease back."""
+        self._released.set()
         self._renewer.join(self._term_s)
         own = delete(t.lease).where(t.lease.c.name == self._name, t.lease.c.token == self._token)
-        with contextlib.suppress(StoreError):  # it ends by itself
-            self._store.write(lambda c: c.execute(own), patient=False)
+        with contextlib.suppress(StoreError):  # the lease expires anyway
+            self._store.write(lambda c: c.execute(own), retry=False)
 
     def _renew(self) -> None:
-        while not self._over.wait(self._term_s / _RENEWALS):
-            with contextlib.suppress(StoreError):  # the store is away; whoever sweeps meets that too
-                self._lost = not self._store.write(self._prolong, patient=False)
+        while not self._released.wait(self._term_s / _RENEWALS_PER_TERM):
+            with contextlib.suppress(StoreError):  # the sweep reports an unavailable store
+                self._lost = not self._store.write(self._extend, retry=False)
 
-    def _prolong(self, connection: Connection) -> bool:
+    def _extend(self, connection: Connection) -> bool:
         own = (t.lease.c.name == self._name, t.lease.c.token == self._token)
-        ends = int(_now(connection) + self._term_s)
-        return bool(connection.execute(update(t.lease).where(*own).values(ends=ends)).rowcount)
+        expires = int(_now(connection) + self._term_s)
+        return bool(connection.execute(update(t.lease).where(*own).values(expires=expires)).rowcount)
 
 
 @contextmanager
-def held(
-    store: Store,
+def hold_lease(
+    store: SweepStore,
     name: str,
-    what: str,
+    activity: str,
     *,
-    say: Callable[[str], None] = lambda _: None,
+    report: Callable[[str], None] = lambda _: None,
     term_s: float = TERM_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Lease]:
-    """Hold a lease. `what` is what goes on under it, for people.
+    """Hold a lease for the duration of the block; `activity` describes it in messages.
 
-    Raises StoreError where another holds it. Whether one of another machine is alive is known after up to a term; `say`
-    is told.
+    Raises StoreError if another process holds it. If that process runs on another machine, this waits for up to a term
+    to see whether it renews the lease, and says so through `report`.
     """
     token = secrets.token_hex(16)
-    before: Holder | None = None
+    before: LeaseHolder | None = None
     while other := store.write(lambda c: _take(c, name, token, term_s)):
         if _is_here(other) or before not in (None, other):
-            raise StoreError(f"store {store}: {what} by {other.name} since {other.since}; one at a time")
+            raise StoreError(
+                f"store {store}: {activity} by {other.name} since {other.acquired}. "
+                "Wait until it ends, or stop it: only one runs at a time."
+            )
         if before is None:
-            say(f"{what} by {other.name}, or was: waiting whether it goes on")
+            report(f"{activity} by {other.name}, perhaps no longer: waiting up to {term_s:.0f} s for its lease")
         before = other
-        sleep(min(_LOOK_S, term_s / _RENEWALS))
-    lease = Lease(store, name, what, token, term_s)
+        sleep(min(_POLL_S, term_s / _RENEWALS_PER_TERM))
+    lease = Lease(store, name, activity, token, term_s)
     try:
         yield lease
     finally:
         lease.release()
 
 
-def sweep_lease(registry: str, scope: str) -> str:
-    """Return the name of the lease of a sweep: of the same part with the same options there is one at a time."""
+def sweep_lease_name(registry: str, scope: str) -> str:
+    """Return the lease name of a sweep; sweeps of the same registry with the same filter share it."""
     return f"sweep {_hashed(registry, scope)}"
 
 
-def is_sweep(name: str) -> bool:
-    """Whether a lease is that of a sweep."""
+def is_sweep_lease(name: str) -> bool:
+    """Whether a lease belongs to a sweep."""
     return name.startswith("sweep ")
 
 
-def names(connection: Connection) -> set[str]:
-    """Return the names of the leases whose term is not over."""
-    return set(connection.execute(select(t.lease.c.name).where(t.lease.c.ends >= _now(connection))).scalars())
+def active_leases(connection: Connection) -> set[str]:
+    """Return the names of all leases that have not expired."""
+    return set(connection.execute(select(t.lease.c.name).where(t.lease.c.expires >= _now(connection))).scalars())
 
 
-def watch_lease(registry: str, choice: str | None) -> str:
-    """Return the name of the lease of a watch."""
-    return f"watch {_hashed(registry, choice or '')}"
+def watch_lease_name(registry: str, filter_text: str | None) -> str:
+    """Return the lease name of a watch."""
+    return f"watch {_hashed(registry, filter_text or '')}"
 
 
-def _take(connection: Connection, name: str, token: str, term_s: float) -> Holder | None:
-    """Take a lease that is free, over, or of a dead process of this machine; or return who holds it."""
+def _take(connection: Connection, name: str, token: str, term_s: float) -> LeaseHolder | None:
+    """Take a lease that is free, expired, or held by a dead process of this machine; else return its holder."""
     now = _now(connection)
     stamp = datetime.datetime.fromtimestamp(now, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     own = {
         "token": token, "holder": f"{socket.gethostname()}, process {os.getpid()}"[:255], "machine": _machine(),
-        "process": _started(os.getpid()), "since": stamp, "ends": int(now + term_s),
+        "process": _started(os.getpid()), "acquired": stamp, "expires": int(now + term_s),
     }  # fmt: skip
     row = connection.execute(select(t.lease).where(t.lease.c.name == name)).first()
     if row is None:
@@ -145,24 +150,24 @@ def _take(connection: Connection, name: str, token: str, term_s: float) -> Holde
             connection.execute(insert(t.lease).values(name=name, **own))
             return None
         row = connection.execute(select(t.lease).where(t.lease.c.name == name)).one()
-    other = Holder(row.token, row.holder, row.machine, row.process, row.since, row.ends)
-    free = t.lease.c.ends < now if not _is_dead(other) else t.lease.c.token == other.token
+    other = LeaseHolder(row.token, row.holder, row.machine, row.process, row.acquired, row.expires)
+    free = t.lease.c.expires < now if not _is_dead(other) else t.lease.c.token == other.token
     taken = connection.execute(update(t.lease).where(t.lease.c.name == name, free).values(**own)).rowcount
     return None if taken else other
 
 
 def _now(connection: Connection) -> int:
-    """Return the database's time, in seconds since 1970."""
+    """Return the time of the database in seconds since 1970."""
     moment: datetime.datetime = connection.execute(select(func.now())).scalar_one()
     return int((moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp())
 
 
-def _is_here(other: Holder) -> bool:
-    """Whether a process of this machine holds it, and is alive."""
+def _is_here(other: LeaseHolder) -> bool:
+    """Whether the holder is a live process of this machine."""
     return other.machine == _machine() and bool(other.process) and not _is_dead(other)
 
 
-def _is_dead(other: Holder) -> bool:
+def _is_dead(other: LeaseHolder) -> bool:
     if other.machine != _machine() or not other.process:
         return False
     process = int(other.process.partition(" ")[0])
@@ -170,13 +175,13 @@ def _is_dead(other: Holder) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return True
-    except PermissionError:  # of another user
+    except PermissionError:  # a process of another user
         pass
     return _started(process) not in ("", other.process)
 
 
 def _machine() -> str:
-    """Tell this machine, and the numbers that its processes have here, from others."""
+    """Return an identifier of this machine, its boot, and its PID namespace."""
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text()
         return _hashed(boot, str(Path("/proc/self/ns/pid").readlink()))
@@ -184,9 +189,9 @@ def _machine() -> str:
 
 
 def _started(process: int) -> str:
-    """Return a process's number with when it was started, since numbers come again; empty where nobody says."""
+    """Return process id and start time, because ids are reused; an empty text if unknown."""
     with contextlib.suppress(OSError, IndexError):
-        # Fields 3 and 22 of proc_pid_stat(5); the name before, in parentheses, may hold spaces.
+        # Fields 3 and 22 of proc_pid_stat(5); the name before them, in parentheses, may contain spaces.
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         return f"{process} {'ended' if fields[0] in 'ZX' else fields[19]}"
     return ""

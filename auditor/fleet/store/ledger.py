@@ -14,14 +14,16 @@ from auditor.codec.descriptors import Descriptor
 from auditor.core.finding import Finding
 from auditor.core.text import printable
 from auditor.fleet.store import schema as t
-from auditor.fleet.store.database import Store, put
-from auditor.fleet.store.manifests import Leaf, chunks, made, put_manifest
-from auditor.fleet.store.presence import Sweep, put_seen
+from auditor.fleet.store.database import SweepStore, upsert
+from auditor.fleet.store.manifests import Leaf, batches, created_time, upsert_manifest
+from auditor.fleet.store.presence import Sweep, upsert_present
 from auditor.pipeline import Audit
 from auditor.report.json_report import image_report
 
 
-def begin(store: Store, registry: str, scope: str, ruleset: str, now: str, choice: str | None = None) -> Sweep:
+def begin_sweep(
+    store: SweepStore, registry: str, scope: str, ruleset: str, now: str, filter_text: str | None = None
+) -> Sweep:
     """Begin a sweep, or go on with the one of this scope that was killed. `choice` are the options that narrow it."""
 
     def work(connection: Connection) -> Sweep:
@@ -35,7 +37,13 @@ def begin(store: Store, registry: str, scope: str, ruleset: str, now: str, choic
             connection.execute(delete(t.failure).where(t.failure.c.sweep == own.id))
             number, started = own.id, own.started
         else:
-            values = {"registry": registry, "scope": scope, "choice": choice, "ruleset": ruleset, "started": now}
+            values = {
+                "registry": registry,
+                "scope": scope,
+                "filter_text": filter_text,
+                "ruleset": ruleset,
+                "started": now,
+            }
             made = connection.execute(insert(t.sweep).values(**values))
             number, started = int(made.inserted_primary_key[0]), now  # type: ignore[index]
         adopted = tuple(row.id for row in open_ones if row.id < number)
@@ -44,40 +52,44 @@ def begin(store: Store, registry: str, scope: str, ruleset: str, now: str, choic
     return store.write(work)
 
 
-def repository_id(store: Store, host: str, name: str) -> int:
+def repository_id(store: SweepStore, host: str, name: str) -> int:
     """Return the number of a repository, which is made where it is new."""
 
     wanted = select(t.repository.c.id).where(t.repository.c.host == host, t.repository.c.name == name)
 
     def work(connection: Connection) -> int:
-        put(connection, t.repository, {"host": host, "name": name}, {})
+        upsert(connection, t.repository, {"host": host, "name": name}, {})
         return int(connection.execute(wanted).scalar_one())
 
     found: int | None = store.read(lambda c: c.execute(wanted).scalar())
     return store.write(work) if found is None else found
 
 
-def audited(store: Store, repository: int) -> dict[str, str]:
+def audit_keys(store: SweepStore, repository: int) -> dict[str, str]:
     """Return the images of a repository that were audited, and the key each was audited under."""
-    wanted = select(t.image.c.digest, t.image.c.audit).where(t.image.c.repository == repository)
-    return {row.digest: row.audit for row in store.read(lambda c: c.execute(wanted).all())}
+    wanted = select(t.image.c.digest, t.image.c.audit_key).where(t.image.c.repository == repository)
+    return {row.digest: row.audit_key for row in store.read(lambda c: c.execute(wanted).all())}
 
 
-def keep_image(store: Store, sweep: Sweep, repository: int, key: str, leaf: Descriptor, audit: Audit) -> None:
+def save_image(store: SweepStore, sweep: Sweep, repository: int, key: str, leaf: Descriptor, audit: Audit) -> None:
     """Keep what was found in an image; `leaf` is its manifest, `key` what it was audited under."""
     platform = audit.image.config.platform
-    values = {"platform": None if platform is None else printable(str(platform))[:128], "audit": key}
+    values = {"platform": None if platform is None else printable(str(platform))[:128], "audit_key": key}
     masked = json.dumps(image_report(audit, sweep.started), separators=(",", ":"))
     packed = zlib.compress(masked.encode(), 6)
     itself = Leaf(replace(leaf, platform=platform))
 
     def work(connection: Connection) -> None:
-        put_manifest(connection, leaf.digest, [itself], made(audit.image))  # for tags and indexes that come to name it
+        upsert_manifest(
+            connection, leaf.digest, [itself], created_time(audit.image)
+        )  # for tags and indexes that come to name it
         for record, own in zip(audit.records, audit.image.layers, strict=True):
             layer = {"diff_id": record.diff_id, "size": record.size}
-            put(connection, t.layer, {"digest": own.digest or record.digest}, layer)
-        image = put_seen(connection, sweep, t.image, {"repository": repository, "digest": audit.image.digest}, values)
-        put(connection, t.report, {"image": image}, {"data": packed})
+            upsert(connection, t.layer, {"digest": own.digest or record.digest}, layer)
+        image = upsert_present(
+            connection, sweep, t.image, {"repository": repository, "digest": audit.image.digest}, values
+        )
+        upsert(connection, t.report, {"image": image}, {"data": packed})
         connection.execute(delete(t.image_layer).where(t.image_layer.c.image == image))
         layers = [
             {"image": image, "position": position, "layer": own.digest or audit.records[position].digest}
@@ -90,24 +102,24 @@ def keep_image(store: Store, sweep: Sweep, repository: int, key: str, leaf: Desc
     store.write(work)
 
 
-def keep_read(store: Store, sweep: Sweep, digest: str, diff_id: str, size: int) -> None:
+def save_download(store: SweepStore, sweep: Sweep, digest: str, diff_id: str, size: int) -> None:
     """Note that a layer was downloaded."""
     values = {"diff_id": diff_id, "size": size, "read_in": sweep.id}
-    store.write(lambda c: put(c, t.layer, {"digest": digest}, values))
+    store.write(lambda c: upsert(c, t.layer, {"digest": digest}, values))
 
 
-def was_read(store: Store, sweep: Sweep, digest: str) -> bool:
+def was_downloaded(store: SweepStore, sweep: Sweep, digest: str) -> bool:
     """Whether this sweep downloaded a layer, perhaps before it was killed."""
     wanted = select(t.layer.c.digest).where(t.layer.c.digest == digest, t.layer.c.read_in == sweep.id)
     return store.read(lambda c: c.execute(wanted).first()) is not None
 
 
-def keep_failures(store: Store, sweep: Sweep, failures: Iterable[tuple[str, str]]) -> None:
+def save_failures(store: SweepStore, sweep: Sweep, failures: Iterable[tuple[str, str]]) -> None:
     """Keep what was not audited, and why."""
 
     def work(connection: Connection) -> None:
         for reference, reason in failures:
-            put(
+            upsert(
                 connection,
                 t.failure,
                 {"sweep": sweep.id, "reference": printable(reference)[:512]},
@@ -117,7 +129,7 @@ def keep_failures(store: Store, sweep: Sweep, failures: Iterable[tuple[str, str]
     store.write(work)
 
 
-def finish(store: Store, sweep: Sweep, now: str, numbers: Mapping[str, int]) -> None:
+def finish_sweep(store: SweepStore, sweep: Sweep, now: str, numbers: Mapping[str, int]) -> None:
     """End a sweep; `numbers` are the columns of `sweep` that count. What the one before saw of the same is dropped."""
 
     def work(connection: Connection) -> None:
@@ -140,11 +152,11 @@ def _keep_findings(connection: Connection, sweep: Sweep, image: int, audit: Audi
     found = {finding.id for finding in audit.findings}
     own = select(t.finding.c.id, t.finding.c.finding).where(t.finding.c.image == image)
     lost = [row.id for row in connection.execute(own) if row.finding not in found and not audit.transient]
-    for chunk in chunks(lost):
-        connection.execute(update(t.finding).where(t.finding.c.id.in_(chunk)).values(held=False))
+    for chunk in batches(lost):
+        connection.execute(update(t.finding).where(t.finding.c.id.in_(chunk)).values(reported=False))
     for finding in audit.findings:
-        values = {**_finding_row(audit, finding), "held": True}
-        put_seen(connection, sweep, t.finding, {"image": image, "finding": finding.id}, values)
+        values = {**_finding_row(audit, finding), "reported": True}
+        upsert_present(connection, sweep, t.finding, {"image": image, "finding": finding.id}, values)
 
 
 def _finding_row(audit: Audit, finding: Finding) -> dict[str, Any]:
@@ -156,7 +168,7 @@ def _finding_row(audit: Audit, finding: Finding) -> dict[str, Any]:
         "confidence": str(finding.confidence),
         "state": str(finding.state),
         "path": None if finding.path is None else printable(finding.path),
-        "place": None if finding.where is None else printable(finding.where),
+        "metadata_location": None if finding.where is None else printable(finding.where),
         "line": finding.line,
         "masked": printable(finding.secret.masked),
         "secret": finding.secret.hmac,

@@ -17,7 +17,7 @@ from auditor.core.image_config import Platform
 from auditor.core.text import printable
 from auditor.detect.message_masking import masked_line
 from auditor.fleet.store import schema as t
-from auditor.fleet.store.database import Store, put
+from auditor.fleet.store.database import SweepStore, upsert
 from auditor.images.source import Image
 
 _CHUNK = 500  # values in one IN (...)
@@ -31,12 +31,12 @@ class Leaf:
     subject: str | None = None
 
 
-def chunks(keys: Sequence[Any]) -> Iterable[Sequence[Any]]:
+def batches(keys: Sequence[Any]) -> Iterable[Sequence[Any]]:
     """Cut a list to what one IN (...) takes."""
     return (keys[at : at + _CHUNK] for at in range(0, len(keys), _CHUNK))
 
 
-def known_tags(store: Store, host: str, name: str) -> dict[str, Digest]:
+def stored_tags(store: SweepStore, host: str, name: str) -> dict[str, Digest]:
     """Return the manifest that each tag of a repository named when it was last seen."""
     wanted = (
         select(t.tag.c.name, t.tag.c.manifest)
@@ -47,46 +47,46 @@ def known_tags(store: Store, host: str, name: str) -> dict[str, Digest]:
     return {row.name: Digest(row.manifest) for row in store.read(lambda c: c.execute(wanted).all())}
 
 
-def known_leaves(store: Store, manifests: Collection[str]) -> dict[Digest, tuple[Leaf, ...]]:
+def stored_leaves(store: SweepStore, manifests: Collection[str]) -> dict[Digest, tuple[Leaf, ...]]:
     """Return what indexes and images consist of, of those that are known."""
     found: dict[Digest, list[Leaf]] = {}
-    for chunk in chunks(sorted(set(manifests))):
+    for chunk in batches(sorted(set(manifests))):
         wanted = select(t.leaf).where(t.leaf.c.manifest.in_(chunk)).order_by(t.leaf.c.manifest, t.leaf.c.position)
         for row in store.read(lambda c, w=wanted: c.execute(w).all()):  # type: ignore[misc]
             found.setdefault(Digest(row.manifest), []).append(_leaf(row))
     return {key: tuple(value) for key, value in found.items()}
 
 
-def known_times(store: Store, manifests: Collection[str]) -> dict[str, str | None]:
+def stored_created_times(store: SweepStore, manifests: Collection[str]) -> dict[str, str | None]:
     """Return when images were made, of those manifests that are known."""
     found: dict[str, str | None] = {}
-    for chunk in chunks(sorted(set(manifests))):
+    for chunk in batches(sorted(set(manifests))):
         wanted = select(t.manifest.c.digest, t.manifest.c.created).where(t.manifest.c.digest.in_(chunk))
         found.update((row.digest, row.created) for row in store.read(lambda c, w=wanted: c.execute(w).all()))  # type: ignore[misc]
     return {key: value for key, value in found.items() if value is not None}
 
 
-def made(image: Image) -> str | None:
+def created_time(image: Image) -> str | None:
     """Return when an image was made, as its config says."""
     created = image.config.raw.get("created")
     return created if isinstance(created, str) else None
 
 
-def platform_of(text: str | None) -> Platform | None:
+def parse_platform(text: str | None) -> Platform | None:
     """Return the platform that a column holds."""
     os, _, rest = (text or "").partition("/")
     architecture, _, variant = rest.partition("/")
     return Platform(os, architecture, variant) if text else None
 
 
-def keep_manifest(store: Store, digest: str, leaves: Sequence[Leaf], created: str | None) -> None:
+def save_manifest(store: SweepStore, digest: str, leaves: Sequence[Leaf], created: str | None) -> None:
     """Keep what a manifest consists of, and when its first image was made. Annotations are not kept."""
-    store.write(lambda c: put_manifest(c, digest, leaves, created))
+    store.write(lambda c: upsert_manifest(c, digest, leaves, created))
 
 
-def put_manifest(connection: Connection, digest: str, leaves: Sequence[Leaf], created: str | None) -> None:
-    """As `keep_manifest`, within a transaction."""
-    put(connection, t.manifest, {"digest": digest}, {} if created is None else {"created": printable(created)[:40]})
+def upsert_manifest(connection: Connection, digest: str, leaves: Sequence[Leaf], created: str | None) -> None:
+    """As `save_manifest`, within a transaction."""
+    upsert(connection, t.manifest, {"digest": digest}, {} if created is None else {"created": printable(created)[:40]})
     if connection.execute(select(t.leaf.c.position).where(t.leaf.c.manifest == digest)).first() is None:
         rows = [_leaf_row(digest, position, leaf) for position, leaf in enumerate(leaves)]
         if rows:
@@ -98,7 +98,7 @@ def _leaf(row: Any) -> Leaf:
         "vnd.docker.reference.type": "attestation-manifest",
         "vnd.docker.reference.digest": row.subject,
     }  # fmt: skip
-    descriptor = Descriptor(row.media_type, Digest(row.digest), row.size, annotations, platform_of(row.platform))
+    descriptor = Descriptor(row.media_type, Digest(row.digest), row.size, annotations, parse_platform(row.platform))
     return Leaf(descriptor, row.subject)
 
 

@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy import Connection, and_, case, delete, insert, or_, select, update
 
 from auditor.fleet.store import schema as t
-from auditor.fleet.store.database import Store
-from auditor.fleet.store.manifests import chunks
+from auditor.fleet.store.database import SweepStore
+from auditor.fleet.store.manifests import batches
 
 _TAG = 128  # characters that the store keeps of a tag's name: all; of a digest that stands for one, enough
 
@@ -35,7 +35,7 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class RepositoryContents:
     """What a sweep saw of a repository.
 
     `tags` are what each tag names that was looked up, and `shown` those of them that the sweep is about; a digest that
@@ -50,7 +50,7 @@ class Sighting:
     complete: bool = True
 
 
-def see(store: Store, sweep: Sweep, repository: int, seen: Sighting) -> None:
+def save_contents(store: SweepStore, sweep: Sweep, repository: int, seen: RepositoryContents) -> None:
     """Note which tags and images a repository has now, and which tags it has no more. It is one transaction."""
 
     def work(connection: Connection) -> None:
@@ -58,15 +58,17 @@ def see(store: Store, sweep: Sweep, repository: int, seen: Sighting) -> None:
         own = select(t.image.c.id, t.image.c.digest).where(t.image.c.repository == repository)
         wanted = set(seen.images)
         images = [row.id for row in connection.execute(own) if row.digest in wanted]
-        extend(connection, sweep, t.image, t.image.c.id, images)
-        extend(connection, sweep, t.finding, t.finding.c.image, images, t.finding.c.held.is_(True))
+        mark_present(connection, sweep, t.image, t.image.c.id, images)
+        mark_present(connection, sweep, t.finding, t.finding.c.image, images, t.finding.c.reported.is_(True))
         _note(connection, sweep, repository, t.seen_tag, t.tag, tags)
         _note(connection, sweep, repository, t.seen_image, t.image, images)
 
     store.write(work)
 
 
-def put_seen(connection: Connection, sweep: Sweep, table: Any, key: dict[str, Any], values: dict[str, Any]) -> int:
+def upsert_present(
+    connection: Connection, sweep: Sweep, table: Any, key: dict[str, Any], values: dict[str, Any]
+) -> int:
     """Make a row that is there in this sweep, or bring it up to date; return its number."""
     where = [table.c[name] == value for name, value in key.items()]
     found = connection.execute(select(table.c.id).where(*where)).scalar()
@@ -74,49 +76,55 @@ def put_seen(connection: Connection, sweep: Sweep, table: Any, key: dict[str, An
         made = connection.execute(insert(table).values(**key, **values, **_span(sweep)))
         return int(made.inserted_primary_key[0])  # type: ignore[index]
     connection.execute(update(table).where(table.c.id == found).values(**values))
-    extend(connection, sweep, table, table.c.id, [found])
+    mark_present(connection, sweep, table, table.c.id, [found])
     return int(found)
 
 
-def extend(connection: Connection, sweep: Sweep, table: Any, column: Any, keys: Sequence[int], *where: Any) -> None:
+def mark_present(
+    connection: Connection, sweep: Sweep, table: Any, column: Any, keys: Sequence[int], *where: Any
+) -> None:
     """Note that rows are there; what had gone before this sweep is there anew."""
-    back = and_(table.c.gone_in.is_not(None), table.c.gone_in != sweep.id)
-    anew = or_(back, table.c.since.in_(sweep.adopted)) if sweep.adopted else back
+    back = and_(table.c.absent_since.is_not(None), table.c.absent_since != sweep.id)
+    anew = or_(back, table.c.present_since.in_(sweep.adopted)) if sweep.adopted else back
     behind = table.c.last_seen < sweep.id
     change = update(table).values(
-        since=case((anew, sweep.id), else_=table.c.since),
+        present_since=case((anew, sweep.id), else_=table.c.present_since),
         last_seen=case((behind, sweep.id), else_=table.c.last_seen),  # a later sweep may have seen it by now
-        gone_in=None,
+        absent_since=None,
     )
-    for chunk in chunks(keys):
-        connection.execute(change.where(column.in_(chunk), or_(behind, table.c.gone_in.is_not(None)), *where))
+    for chunk in batches(keys):
+        connection.execute(change.where(column.in_(chunk), or_(behind, table.c.absent_since.is_not(None)), *where))
 
 
-def close(connection: Connection, sweep: Sweep, table: Any, column: Any, keys: Sequence[int]) -> None:
+def mark_absent(connection: Connection, sweep: Sweep, table: Any, column: Any, keys: Sequence[int]) -> None:
     """Note that rows are gone, but for what a later sweep has seen."""
-    change = update(table).values(gone_in=sweep.id).where(table.c.gone_in.is_(None), table.c.last_seen <= sweep.id)
-    for chunk in chunks(keys):
+    change = (
+        update(table).values(absent_since=sweep.id).where(table.c.absent_since.is_(None), table.c.last_seen <= sweep.id)
+    )
+    for chunk in batches(keys):
         connection.execute(change.where(column.in_(chunk)))
 
 
-def known_repositories(store: Store, host: str) -> list[str]:
+def nonempty_repositories(store: SweepStore, host: str) -> list[str]:
     """Return the repositories of a registry that had a tag, or an image, when they were last looked at."""
-    tagged = select(t.tag.c.repository).where(t.tag.c.gone_in.is_(None))
-    held = select(t.image.c.repository).where(t.image.c.gone_in.is_(None))
+    tagged = select(t.tag.c.repository).where(t.tag.c.absent_since.is_(None))
+    held = select(t.image.c.repository).where(t.image.c.absent_since.is_(None))
     wanted = select(t.repository.c.name).where(
         t.repository.c.host == host, or_(t.repository.c.id.in_(tagged), t.repository.c.id.in_(held))
     )
     return list(store.read(lambda c: c.execute(wanted).scalars().all()))
 
 
-def _see_tags(connection: Connection, sweep: Sweep, repository: int, seen: Sighting) -> list[int]:
+def _see_tags(connection: Connection, sweep: Sweep, repository: int, seen: RepositoryContents) -> list[int]:
     """Bring the tags up to date; return the rows of those that are shown."""
     tags = {name[:_TAG]: manifest for name, manifest in seen.tags.items()}
     shown = {name[:_TAG] for name in seen.shown}
-    own = select(t.tag.c.id, t.tag.c.name, t.tag.c.manifest, t.tag.c.gone_in).where(t.tag.c.repository == repository)
+    own = select(t.tag.c.id, t.tag.c.name, t.tag.c.manifest, t.tag.c.absent_since).where(
+        t.tag.c.repository == repository
+    )
     rows = connection.execute(own).all()
     same = {row.name: row.id for row in rows if tags.get(row.name) == row.manifest}
-    extend(connection, sweep, t.tag, t.tag.c.id, list(same.values()))
+    mark_present(connection, sweep, t.tag, t.tag.c.id, list(same.values()))
     made = [
         {"repository": repository, "name": name, "manifest": manifest, **_span(sweep)}
         for name, manifest in tags.items()
@@ -125,9 +133,9 @@ def _see_tags(connection: Connection, sweep: Sweep, repository: int, seen: Sight
     if made:
         connection.execute(insert(t.tag), made)
     if seen.complete:
-        there = [row for row in rows if row.gone_in is None and same.get(row.name) != row.id]
+        there = [row for row in rows if row.absent_since is None and same.get(row.name) != row.id]
         gone = [row.id for row in there if _is_gone(row.name, tags, seen.listed)]
-        close(connection, sweep, t.tag, t.tag.c.id, gone)
+        mark_absent(connection, sweep, t.tag, t.tag.c.id, gone)
     if made:
         same = {row.name: row.id for row in connection.execute(own) if tags.get(row.name) == row.manifest}
     return [number for name, number in same.items() if name in shown]
@@ -148,4 +156,4 @@ def _note(connection: Connection, sweep: Sweep, repository: int, seen: Any, tabl
 
 
 def _span(sweep: Sweep) -> dict[str, Any]:
-    return {"first_seen": sweep.started, "since": sweep.id, "last_seen": sweep.id}
+    return {"first_seen": sweep.started, "present_since": sweep.id, "last_seen": sweep.id}

@@ -30,7 +30,7 @@ from sqlalchemy import Select, and_, func, select
 
 from auditor.core.finding import Severity, State
 from auditor.fleet.store import schema as t
-from auditor.fleet.store.database import Store
+from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import (
     FindingRow,
     ImageRow,
@@ -55,7 +55,7 @@ from auditor.fleet.store.statements import (
 )
 
 
-def sweeps(store: Store, registry: str | None = None) -> list[SweepRow]:
+def sweeps(store: SweepStore, registry: str | None = None) -> list[SweepRow]:
     """Return the sweeps that finished, oldest first; of all registries where none is named."""
     wanted = select(t.sweep).where(t.sweep.c.finished.is_not(None)).order_by(t.sweep.c.id)
     if registry is not None:
@@ -63,18 +63,18 @@ def sweeps(store: Store, registry: str | None = None) -> list[SweepRow]:
     return [sweep_row(row) for row in _all(store, wanted)]
 
 
-def last_sweep(store: Store, registry: str | None = None) -> SweepRow | None:
+def last_sweep(store: SweepStore, registry: str | None = None) -> SweepRow | None:
     """Return the newest sweep that finished and left out no part; where there is none, the newest that finished."""
     found = sweeps(store, registry)
-    return max(found, key=lambda row: (row.choice is None, row.id), default=None)
+    return max(found, key=lambda row: (row.filter_text is None, row.id), default=None)
 
 
-def alike(store: Store, sweep: SweepRow) -> list[SweepRow]:
+def alike(store: SweepStore, sweep: SweepRow) -> list[SweepRow]:
     """Return the sweeps of the same registry with the same choice, up to this one, oldest first."""
-    return [row for row in sweeps(store, sweep.registry) if row.choice == sweep.choice and row.id <= sweep.id]
+    return [row for row in sweeps(store, sweep.registry) if row.filter_text == sweep.filter_text and row.id <= sweep.id]
 
 
-def images(store: Store, sweep: int) -> list[ImageRow]:
+def images(store: SweepStore, sweep: int) -> list[ImageRow]:
     """Return the images that a sweep saw."""
     tags = _tags(store, sweep)
     held = _by_image(findings(store, sweep))
@@ -89,11 +89,11 @@ def images(store: Store, sweep: int) -> list[ImageRow]:
     return sorted(seen, key=lambda image: (image.repository, image.tags, image.platform or "", image.digest))
 
 
-def withdrawn(store: Store, sweep: int) -> list[WithdrawnRow]:
+def withdrawn(store: SweepStore, sweep: int) -> list[WithdrawnRow]:
     """Return the images that no tag named any more, those that can be pulled or may be before deleted ones."""
     rows = _all(store, withdrawn_images(sweep))
     own = select(t.withdrawn.c.image).where(t.withdrawn.c.sweep == sweep)
-    held = _by_image(_findings(store, and_(t.finding.c.image.in_(own), t.finding.c.held.is_(True)))) if rows else {}
+    held = _by_image(_findings(store, and_(t.finding.c.image.in_(own), t.finding.c.reported.is_(True)))) if rows else {}
     found = [
         WithdrawnRow(_image(row, (), held.get(row.id, []), 0, 0), tuple(json.loads(row.tags)), row.pullable)
         for row in rows
@@ -101,7 +101,7 @@ def withdrawn(store: Store, sweep: int) -> list[WithdrawnRow]:
     return sorted(found, key=lambda one: (one.is_deleted, one.image.repository, one.tags, one.image.digest))
 
 
-def findings(store: Store, sweep: int) -> list[FindingRow]:
+def findings(store: SweepStore, sweep: int) -> list[FindingRow]:
     """Return what can be pulled: findings of the images that a sweep saw, and of withdrawn ones that are not deleted.
 
     The most severe come first within an image.
@@ -109,21 +109,21 @@ def findings(store: Store, sweep: int) -> list[FindingRow]:
     return _findings(store, held_by_seen(sweep))
 
 
-def new_findings(store: Store, sweep: int) -> list[FindingRow]:
+def new_findings(store: SweepStore, sweep: int) -> list[FindingRow]:
     """Return the findings that are new in their repository: each id once, of its first image."""
     before = {(row.name, row.finding) for row in _all(store, ids_before(sweep))}
-    rows = _findings(store, and_(held_by_seen(sweep), t.finding.c.since == sweep))
+    rows = _findings(store, and_(held_by_seen(sweep), t.finding.c.present_since == sweep))
     return _each_once(row for row in rows if (row.repository, row.id) not in before)
 
 
-def gone_findings(store: Store, sweep: int) -> list[FindingRow]:
+def gone_findings(store: SweepStore, sweep: int) -> list[FindingRow]:
     """Return the findings that repositories held before, and do not any more: each id once."""
     rows = _findings(store, gone_in(sweep))
     there = {(row.name, row.finding) for row in _all(store, ids_after(sweep))} if rows else set()
     return _each_once(row for row in rows if (row.repository, row.id) not in there)
 
 
-def shared_secrets(store: Store, sweep: int) -> list[SharedSecret]:
+def shared_secrets(store: SweepStore, sweep: int) -> list[SharedSecret]:
     """Return the secrets that more than one image holds, those in most images first."""
     found: dict[str, list[FindingRow]] = {}
     for row in findings(store, sweep):
@@ -144,7 +144,7 @@ def shared_secrets(store: Store, sweep: int) -> list[SharedSecret]:
     )
 
 
-def leaking_layers(store: Store, sweep: int) -> list[LeakingLayer]:
+def leaking_layers(store: SweepStore, sweep: int) -> list[LeakingLayer]:
     """Return the layers that brought secrets in, those that most tags hold first."""
     tags = _tags(store, sweep)
     found: dict[str, list[FindingRow]] = {}
@@ -166,7 +166,7 @@ def leaking_layers(store: Store, sweep: int) -> list[LeakingLayer]:
     return sorted(layers, key=lambda layer: (-len(layer.tags), layer.digest))
 
 
-def first_seen(store: Store, sweep: int) -> dict[tuple[str, str], str]:
+def first_seen(store: SweepStore, sweep: int) -> dict[tuple[str, str], str]:
     """Return when each finding was first seen, by repository and finding id: images that are gone count too."""
     swept = repositories_of(sweep)
     wanted = (
@@ -179,20 +179,20 @@ def first_seen(store: Store, sweep: int) -> dict[tuple[str, str], str]:
     return {(row.name, row.finding): row.first_seen for row in _all(store, wanted)}
 
 
-def failures(store: Store, sweep: int) -> list[tuple[str, str]]:
+def failures(store: SweepStore, sweep: int) -> list[tuple[str, str]]:
     """Return what a sweep could not audit, and why."""
     wanted = select(t.failure).where(t.failure.c.sweep == sweep).order_by(t.failure.c.reference)
     return [(row.reference, row.reason) for row in _all(store, wanted)]
 
 
-def report(store: Store, image: int) -> dict[str, Any]:
+def report(store: SweepStore, image: int) -> dict[str, Any]:
     """Return the JSON report of an image, secrets masked. docs/report.md describes it."""
     data = store.read(lambda c: c.execute(select(t.report.c.data).where(t.report.c.image == image)).scalar_one())
     value: dict[str, Any] = json.loads(zlib.decompress(data))
     return value
 
 
-def layer_numbers(store: Store, sweep: int) -> dict[str, int]:
+def layer_numbers(store: SweepStore, sweep: int) -> dict[str, int]:
     """Return how many different layers the images of a sweep have, how many it downloaded, and their bytes."""
     own = select(t.image_layer.c.layer).where(t.image_layer.c.image.in_(images_of(sweep)))
     counted = select(func.count(), func.coalesce(func.sum(t.layer.c.size), 0)).select_from(t.layer)
@@ -201,7 +201,7 @@ def layer_numbers(store: Store, sweep: int) -> dict[str, int]:
     return {"layers_unique": int(unique[0]), "layers_read": int(read[0]), "bytes_read": int(read[1])}
 
 
-def numbers(store: Store, sweep: int) -> dict[str, int]:
+def numbers(store: SweepStore, sweep: int) -> dict[str, int]:
     """Return the counts that a sweep keeps, by the names of the columns in schema/sweeps.py."""
     seen, found = images(store, sweep), findings(store, sweep)
     severities = Counter(row.severity for row in found)
@@ -222,23 +222,23 @@ def numbers(store: Store, sweep: int) -> dict[str, int]:
 # --- the pieces -------------------------------------------------------------------------------------------------------
 
 
-def _all(store: Store, wanted: Select[Any]) -> Sequence[Any]:
+def _all(store: SweepStore, wanted: Select[Any]) -> Sequence[Any]:
     return store.read(lambda c: c.execute(wanted).all())
 
 
-def _findings(store: Store, condition: Any) -> list[FindingRow]:
+def _findings(store: SweepStore, condition: Any) -> list[FindingRow]:
     rows = [finding_row(row) for row in _all(store, findings_where(condition))]
     return sorted(rows, key=lambda r: (r.repository, r.digest, -Severity(r.severity).rank, r.path or "\uffff", r.id))
 
 
-def _tags(store: Store, sweep: int) -> dict[int, tuple[str, ...]]:
+def _tags(store: SweepStore, sweep: int) -> dict[int, tuple[str, ...]]:
     found: dict[int, set[str]] = {}
     for row in _all(store, seen_tags(sweep)):
         found.setdefault(row.id, set()).add(row.name)
     return {key: tuple(sorted(names)) for key, names in found.items()}
 
 
-def _lost(store: Store, sweep: int, gone: set[tuple[str, str]]) -> dict[tuple[str, str, str | None], set[str]]:
+def _lost(store: SweepStore, sweep: int, gone: set[tuple[str, str]]) -> dict[tuple[str, str, str | None], set[str]]:
     """Return the gone findings by repository, tag and platform: of the tags that last named their images."""
     found: dict[tuple[str, str, str | None], set[str]] = {}
     deleted = [row for row in withdrawn(store, sweep) if row.is_deleted] if gone else []

@@ -8,25 +8,25 @@ from sqlalchemy import Connection, Select, delete, func, or_, select
 
 from auditor.fleet.store import lease
 from auditor.fleet.store import schema as t
-from auditor.fleet.store.database import Store
-from auditor.fleet.store.manifests import chunks
+from auditor.fleet.store.database import SweepStore
+from auditor.fleet.store.manifests import batches
 
 
-def forget(store: Store, before: str) -> int:
+def delete_old_sweeps(store: SweepStore, before: str) -> int:
     """Forget sweeps that ended before a time, and what none that stays has seen; return how many sweeps went.
 
     The newest sweep of a registry that ended stays, and the newest of all of it; so does one that goes on now.
     """
 
     def work(connection: Connection) -> int:
-        alive = lease.names(connection)
+        alive = lease.active_leases(connection)
         old = _old(connection, before, alive)
-        for chunk in chunks(old):
+        for chunk in batches(old):
             for table in (t.finding, t.image):
                 connection.execute(delete(table).where(table.c.last_seen.in_(chunk)))
             connection.execute(delete(t.tag).where(t.tag.c.last_seen.in_(chunk), t.tag.c.manifest.not_in(_kept())))
             connection.execute(delete(t.sweep).where(t.sweep.c.id.in_(chunk)))
-        if old and not any(lease.is_sweep(name) for name in alive):  # whose images would come a moment later
+        if old and not any(lease.is_sweep_lease(name) for name in alive):  # whose images would come a moment later
             _forget_orphans(connection, max(old))
         return len(old)
 
@@ -35,14 +35,14 @@ def forget(store: Store, before: str) -> int:
 
 def _old(connection: Connection, before: str, alive: set[str]) -> list[int]:
     ended = t.sweep.c.finished.is_not(None)
-    newest = select(func.max(t.sweep.c.id)).where(ended).group_by(t.sweep.c.registry, t.sweep.c.choice.is_(None))
+    newest = select(func.max(t.sweep.c.id)).where(ended).group_by(t.sweep.c.registry, t.sweep.c.filter_text.is_(None))
     old = select(t.sweep.c.id, t.sweep.c.registry, t.sweep.c.scope, t.sweep.c.finished).where(
         func.coalesce(t.sweep.c.finished, t.sweep.c.started) < before, t.sweep.c.id.not_in(newest)
     )
     return [
         row.id
         for row in connection.execute(old)
-        if row.finished is not None or lease.sweep_lease(row.registry, row.scope) not in alive
+        if row.finished is not None or lease.sweep_lease_name(row.registry, row.scope) not in alive
     ]
 
 

@@ -18,7 +18,7 @@ class SweepRow:
     started: str
     finished: str | None
     counts: dict[str, int]
-    choice: str | None = None
+    filter_text: str | None = None
 
     @property
     def nothing_audited(self) -> str | None:
@@ -30,7 +30,7 @@ class SweepRow:
                 f"{self.registry}: nothing was audited: each of its {failed} references failed; "
                 "see the reasons under `failed`, and scan again"
             )
-        fitting = f" fits {self.choice}" if self.choice else " is there"
+        fitting = f" fits {self.filter_text}" if self.filter_text else " is there"
         return (
             f"{self.registry}: nothing was audited: no repository with a tag{fitting}; "
             "check the name and the globs, or list references with --from FILE"
@@ -131,15 +131,15 @@ class LeakingLayer:
 
 def sweep_row(row: Any) -> SweepRow:
     """Return a row of the table of sweeps."""
-    named = ("id", "registry", "started", "finished", "choice")
+    named = ("id", "registry", "started", "finished", "filter_text")
     counts = {key: int(value) for key, value in row._mapping.items() if key not in (*named, "scope", "ruleset")}
-    return SweepRow(row.id, row.registry, row.started, row.finished, counts, row.choice)
+    return SweepRow(row.id, row.registry, row.started, row.finished, counts, row.filter_text)
 
 
 def finding_row(row: Any) -> FindingRow:
     """Return a row of `statements.findings_where`."""
     return FindingRow(
         row.image, row.repository, row.digest, row.platform, row.finding, row.rule, row.name, row.severity,
-        row.confidence, row.state, row.path, row.place, row.line, row.masked, bytes(row.secret).hex(), row.layer,
-        row.added_in, row.hidden_in, row.first_seen, row.seen or row.first_seen,
+        row.confidence, row.state, row.path, row.metadata_location, row.line, row.masked, bytes(row.secret).hex(),
+        row.layer, row.added_in, row.hidden_in, row.first_seen, row.seen or row.first_seen,
     )  # fmt: skip

@@ -54,12 +54,12 @@ def findings_where(condition: Any) -> Select[Any]:
 
 def held_by_seen(sweep: int) -> Any:
     """Whether a finding is in an image that a sweep saw, or in a withdrawn one that is not known to be deleted."""
-    return and_(t.finding.c.image.in_(pullable_images(sweep)), t.finding.c.held.is_(True))
+    return and_(t.finding.c.image.in_(pullable_images(sweep)), t.finding.c.reported.is_(True))
 
 
 def gone_in(sweep: int) -> Any:
     """Whether a finding was in an image that a sweep found to be deleted."""
-    return and_(t.finding.c.gone_in == sweep, t.finding.c.held.is_(True))
+    return and_(t.finding.c.absent_since == sweep, t.finding.c.reported.is_(True))
 
 
 def ids_before(sweep: int) -> Select[Any]:
@@ -68,15 +68,17 @@ def ids_before(sweep: int) -> Select[Any]:
     What only sweeps have seen that never ended was told to nobody, and does not count.
     """
     untold = select(t.sweep.c.id).where(t.sweep.c.finished.is_(None))
-    there = and_(_there_before(sweep), t.finding.c.since.not_in(untold))
+    there = and_(_there_before(sweep), t.finding.c.present_since.not_in(untold))
     return _ids().where(t.repository.c.id.in_(repositories_of(sweep)), there)
 
 
 def ids_after(sweep: int) -> Select[Any]:
     """Repository and id of what repositories still held when a sweep ended, of those from which something went."""
     went = select(t.image.c.repository).join(t.finding, t.finding.c.image == t.image.c.id)
-    there = and_(t.finding.c.since <= sweep, or_(t.finding.c.gone_in.is_(None), t.finding.c.gone_in > sweep))
-    return _ids().where(t.repository.c.id.in_(went.where(t.finding.c.gone_in == sweep)), there)
+    there = and_(
+        t.finding.c.present_since <= sweep, or_(t.finding.c.absent_since.is_(None), t.finding.c.absent_since > sweep)
+    )
+    return _ids().where(t.repository.c.id.in_(went.where(t.finding.c.absent_since == sweep)), there)
 
 
 def seen_tags(sweep: int) -> Select[Any]:
@@ -87,7 +89,7 @@ def seen_tags(sweep: int) -> Select[Any]:
 
 def _there_before(sweep: int) -> Any:
     own = t.finding.c
-    return and_(own.since < sweep, or_(own.gone_in.is_(None), own.gone_in >= sweep))
+    return and_(own.present_since < sweep, or_(own.absent_since.is_(None), own.absent_since >= sweep))
 
 
 def _images() -> Select[Any]:

@@ -15,9 +15,9 @@ from auditor.core.errors import UsageError
 from auditor.core.finding import Severity
 from auditor.fleet.dashboard import charts, site, site_paths
 from auditor.fleet.dashboard.publish import write_site
-from auditor.fleet.dashboard.site import check
+from auditor.fleet.dashboard.site import check_folder
 from auditor.fleet.store import queries
-from auditor.fleet.store.database import Store
+from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import ImageRow, SweepRow
 from auditor.scan import Scanner
 from tests.conftest import Cli
@@ -32,7 +32,7 @@ FORMULAS = ("=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(1)", "\t=1", "\r=1", "\u
 
 @pytest.fixture
 def stored(tmp_path: Path, scanner: Scanner) -> Iterator[Stored]:
-    with closing(Store(f"sqlite:///{tmp_path}/store.sqlite")) as store:
+    with closing(SweepStore(f"sqlite:///{tmp_path}/store.sqlite")) as store:
         yield Stored(store, scanner, tmp_path / "images")
 
 
@@ -136,9 +136,9 @@ def test_pages_have_names_that_no_file_system_confuses() -> None:
         site_paths.image_page(row("a/b", "sha256:" + "1" * 64))
     ]
     assert len({name.lower() for name in made}) == len(made)
-    assert all(site_paths.is_ours(name) and len(name) < 100 for name in made)
+    assert all(site_paths.is_site_file(name) and len(name) < 100 for name in made)
     assert not any(
-        map(site_paths.is_ours, ("../x.html", "images/../x.html", "/x.html", ".x.html", "x.txt", "a/b/c.html"))
+        map(site_paths.is_site_file, ("../x.html", "images/../x.html", "/x.html", ".x.html", "x.txt", "a/b/c.html"))
     )
 
 
@@ -163,7 +163,7 @@ def test_a_folder_of_other_people_is_refused_and_left_alone(stored: Stored, tmp_
     theirs.mkdir()
     (theirs / "index.html").write_text("theirs")
     with pytest.raises(UsageError, match="did not write"):
-        check(theirs)
+        check_folder(theirs)
     with pytest.raises(UsageError, match="did not write"):
         write_site(stored.store, sweep, theirs, CREATED)
     assert files(theirs) == {"index.html": b"theirs"}
@@ -190,13 +190,13 @@ def test_a_list_of_files_that_somebody_changed_removes_nothing(stored: Stored, t
 
 def test_a_run_that_is_killed_leaves_whole_pages_that_the_next_one_knows(tmp_path: Path) -> None:
     def half() -> None:
-        with site.opened(tmp_path / "site", ["index.html", "images/a.html"]) as out:
+        with site.open_site(tmp_path / "site", ["index.html", "images/a.html"]) as out:
             out.write("images/a.html", "a")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         half()
-    with site.opened(tmp_path / "site", ["index.html"]) as out:
+    with site.open_site(tmp_path / "site", ["index.html"]) as out:
         out.write("index.html", "index")
     assert set(files(tmp_path / "site")) == {"index.html", site.MANIFEST}
 

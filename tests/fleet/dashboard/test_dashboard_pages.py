@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 from auditor.fleet.dashboard.publish import write_site
 from auditor.fleet.dashboard.site_paths import image_page, secret_page
 from auditor.fleet.store import queries
-from auditor.fleet.store.database import Store
+from auditor.fleet.store.database import SweepStore
 from auditor.scan import Scanner
 from tests.browser import DESKTOP, PHONE, STANDARDS, Open
 from tests.fleet.stored import CREATED, Site, Stored, service
@@ -39,7 +39,7 @@ def go(story_site: Site, open_page: Open) -> Callable[..., Page]:
 
 
 @pytest.fixture
-def served(story_site: Site) -> Iterator[str]:
+def serve(story_site: Site) -> Iterator[str]:
     """The story's site behind a web server."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -231,7 +231,7 @@ def test_it_works_behind_a_web_server(served: str, browser: Browser) -> None:
 
 def test_hostile_names_are_only_shown(tmp_path: Path, scanner: Scanner, open_page: Open) -> None:
     folder = tmp_path / "site"
-    with closing(Store(f"sqlite:///{tmp_path}/store.sqlite")) as store:
+    with closing(SweepStore(f"sqlite:///{tmp_path}/store.sqlite")) as store:
         stored = Stored(store, scanner, tmp_path / "images")
         content = {
             name: {HOSTILE: service("a", token(1)), "2": service("b", token(2))} for name in (HOSTILE, "x" * 255)
@@ -251,7 +251,7 @@ def test_hundreds_of_images_and_thousands_of_findings_stay_within_reach(
     tmp_path: Path, scanner: Scanner, open_page: Open
 ) -> None:
     folder = tmp_path / "site"
-    with closing(Store(f"sqlite:///{tmp_path}/store.sqlite")) as store:
+    with closing(SweepStore(f"sqlite:///{tmp_path}/store.sqlite")) as store:
         stored = Stored(store, scanner, tmp_path / "images")
         images = [service(f"s{n}", *(token(n * 100 + k) for k in range(8)), hidden=n % 8) for n in range(60)]
         content = {f"team{n % 3}/app{n}": dict(zip(map(str, range(60)), images, strict=True)) for n in range(10)}

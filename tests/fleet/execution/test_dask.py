@@ -17,11 +17,11 @@ from auditor.core.errors import EngineError
 from auditor.core.progress import Silent
 from auditor.fleet.dashboard import output
 from auditor.fleet.execution.dask_engine import DaskEngine
-from auditor.fleet.execution.dask_worker import Credentials, Versions
-from auditor.fleet.execution.engine import Source
+from auditor.fleet.execution.dask_worker import Credentials, SoftwareVersions
+from auditor.fleet.execution.engine import RegistryEndpoint
 from auditor.fleet.execution.sweep import Sweeper
 from auditor.fleet.store import queries
-from auditor.fleet.store.database import Store
+from auditor.fleet.store.database import SweepStore
 from auditor.registry.authentication import Login
 from tests.conftest import Cli
 from tests.fleet.cluster import Cluster
@@ -40,7 +40,7 @@ def cluster(tmp_path: Path, environment: dict[str, str]) -> Iterator[Cluster]:
     made.close()
 
 
-def engine_of(sweeps: Sweeps, cluster: Cluster, source: Source, parallel: int = 8) -> DaskEngine:
+def engine_of(sweeps: Sweeps, cluster: Cluster, source: RegistryEndpoint, parallel: int = 8) -> DaskEngine:
     return DaskEngine(
         cluster.address, source, sweeps.scanner.ruleset, sweeps.store.key,
         name="test", parallel=parallel, progress=Silent(),
@@ -48,9 +48,9 @@ def engine_of(sweeps: Sweeps, cluster: Cluster, source: Source, parallel: int = 
 
 
 def swept(sweeps: Sweeps, cluster: Cluster, registry: str) -> dict[str, Any]:
-    order = sweeps.order(registry)
-    with closing(engine_of(sweeps, cluster, order.source)) as engine:
-        number = Sweeper(sweeps.store, sweeps.scanner, engine, order, order.source.client()).run()
+    order = sweeps.plan(registry)
+    with closing(engine_of(sweeps, cluster, order.endpoint)) as engine:
+        number = Sweeper(sweeps.store, sweeps.scanner, engine, order, order.endpoint.client()).run()
     row = next(row for row in queries.sweeps(sweeps.store) if row.id == number)
     return output.document(sweeps.store, row, lambda _: None)
 
@@ -72,7 +72,7 @@ def test_the_result_is_that_of_this_machine_though_a_worker_is_killed(
     remote = swept(sweeps_in, cluster, proxy.address)
     killer.join()
     assert killed and set(proxy.blobs) >= set(filled[1].layers)
-    with closing(Store(f"sqlite:///{tmp_path}/local.sqlite")) as store:
+    with closing(SweepStore(f"sqlite:///{tmp_path}/local.sqlite")) as store:
         local = Sweeps(store, sweeps_in.scanner)(filled[0])
     assert remote["failed"] == [] and without_times(remote) == without_times(local)
     assert remote["layers"]["read"] == len(filled[1].layers)
@@ -123,12 +123,12 @@ def test_the_rate_is_that_of_the_sweep_and_all_workers_together(
     cluster.add_worker()
     cluster.wait_for(1)
     proxy = proxy_to(address)
-    order = sweeps.order(proxy.address, rate=8)
-    with closing(engine_of(sweeps, cluster, order.source)) as engine:
+    order = sweeps.plan(proxy.address, rate=8)
+    with closing(engine_of(sweeps, cluster, order.endpoint)) as engine:
         cluster.add_worker(), cluster.add_worker()
         cluster.wait_for(3)
         began = time.monotonic()
-        Sweeper(sweeps.store, sweeps.scanner, engine, order, order.source.client(rate=engine.rate)).run()
+        Sweeper(sweeps.store, sweeps.scanner, engine, order, order.endpoint.client(rate=engine.rate)).run()
         took_s = time.monotonic() - began
     asked = sum(proxy.asked.values())
     assert asked > 30 and took_s >= (asked - 1) / 8
@@ -150,7 +150,10 @@ def test_credentials_show_nothing_of_what_they_hold() -> None:
     [
         ("import auditor; auditor.__version__ = '0.0.1'", "has image-audit 0.0.1, not "),
         ("import sys; sys.modules['auditor.fleet'] = None", "can't run image-audit ("),
-        ("import auditor.fleet.execution.engine as e; e.made_by = lambda: 'f' * 64", "has code ffffffffffff, not "),
+        (
+            "import auditor.fleet.execution.dask_worker as w; w.made_by = lambda: 'f' * 64",
+            "has code ffffffffffff, not ",
+        ),
         ("from auditor.store import keys; keys.version_of = lambda _: '0.0.1'", ", hyperscan 0.0.1, not "),
     ],
     ids=["version", "missing", "code", "libraries"],
@@ -161,7 +164,7 @@ def test_a_worker_that_is_not_as_it_must_be_says_why(
     cluster.add_worker(prelude)
     cluster.wait_for(1)
     with pytest.raises(EngineError, match=r"^worker tcp://.*install the same image-audit there as here$") as caught:
-        engine_of(sweeps, cluster, Source("127.0.0.1:1"))
+        engine_of(sweeps, cluster, RegistryEndpoint("127.0.0.1:1"))
     assert reason in str(caught.value)
 
 
@@ -170,11 +173,11 @@ def test_a_worker_that_joins_later_and_is_not_fit_says_so_for_its_layers(
 ) -> None:
     cluster.add_worker()
     cluster.wait_for(1)
-    order = sweeps.order(filled[0])
-    with closing(engine_of(sweeps, cluster, order.source)) as engine:
+    order = sweeps.plan(filled[0])
+    with closing(engine_of(sweeps, cluster, order.endpoint)) as engine:
         cluster.add_worker("import auditor; auditor.__version__ = '0.0.1'")
         cluster.wait_for(2)
-        number = Sweeper(sweeps.store, sweeps.scanner, engine, order, order.source.client()).run()
+        number = Sweeper(sweeps.store, sweeps.scanner, engine, order, order.endpoint.client()).run()
     reasons = [reason for _, reason in queries.failures(sweeps.store, number)]
     assert reasons and all("has image-audit 0.0.1, not " in reason for reason in reasons)
     cluster.close()
@@ -200,8 +203,8 @@ def test_where_no_scheduler_can_be_reached_one_line_says_so(
 
 
 def test_differences_are_named() -> None:
-    here = Versions("0.2.0", "a" * 12, "sha256:" + "b" * 12, "little", (("cpython", "3.12"), ("py7zr", "1")))
-    there = Versions("0.2.0", "c" * 12, "sha256:" + "b" * 12, "little", (("cpython", "3.11"), ("py7zr", "1")))
+    here = SoftwareVersions("0.2.0", "a" * 12, "sha256:" + "b" * 12, "little", (("cpython", "3.12"), ("py7zr", "1")))
+    there = SoftwareVersions("0.2.0", "c" * 12, "sha256:" + "b" * 12, "little", (("cpython", "3.11"), ("py7zr", "1")))
     assert there.differences(here) == f"code {'c' * 12}, not {'a' * 12}, cpython 3.11, not 3.12"
     assert here.differences(here) == ""
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from auditor.core.errors import StoreError
-from auditor.fleet.store.database import Store
+from auditor.fleet.store.database import SweepStore
 from auditor.registry.retry import TRIES, Clock
 from auditor.scan import Scanner
 from tests.conftest import Cli
@@ -39,7 +39,7 @@ def counted(document: dict[str, Any]) -> dict[str, Any]:
 def test_a_sweep_through_a_network_that_fails_is_that_of_one_that_does_not(
     sweeps_in: Sweeps, filled: Filled, proxy_to: Callable[[str], Proxy], tmp_path: Path, scanner: Scanner
 ) -> None:
-    with closing(Store(f"sqlite:///{tmp_path}/calm.sqlite")) as calm:
+    with closing(SweepStore(f"sqlite:///{tmp_path}/calm.sqlite")) as calm:
         want = Sweeps(calm, scanner)(filled[0])
     proxy = proxy_to(filled[0])
     proxy.faults = 0.15
@@ -178,7 +178,7 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(
     postgres: Postgres, filled: Filled, scanner: Scanner, sweeps: Sweeps
 ) -> None:
     want = sweeps(filled[0])
-    with closing(Store(postgres.new_database(), patience_s=60)) as store:
+    with closing(SweepStore(postgres.new_database(), retry_s=60)) as store:
         own = Sweeps(store, scanner)
         got: list[dict[str, Any]] = []
         thread = threading.Thread(target=lambda: got.append(own(filled[0], rate=60)))
@@ -195,7 +195,7 @@ def test_a_store_that_stays_away_is_said(postgres: Postgres) -> None:
     url = postgres.new_database()
     address = url.replace(url.partition("127.0.0.1:")[2].partition("/")[0], "1")
     with pytest.raises(StoreError, match="store postgresql"):
-        Store(address, opening_s=0)  # whatever the patience later on
+        SweepStore(address, connect_s=0)  # whatever the patience later on
 
 
 def test_a_full_disk_is_said_in_one_line_and_the_next_run_goes_on(cli: Cli, filled: Filled, tmp_path: Path) -> None:

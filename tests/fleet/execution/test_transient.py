@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from auditor.core.digests import DiffID
-from auditor.fleet.store.database import Store
+from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.layer_records import StoredRecords
 from auditor.store.layer_store import Blob
 from tests.fleet.conftest import Sweeps
@@ -54,7 +54,7 @@ def test_a_record_of_the_store_is_believed_only_where_it_was_written_with_the_ke
 
     from sqlalchemy import text
 
-    with closing(Store(url)) as store:
+    with closing(SweepStore(url)) as store:
         records = StoredRecords(store)
         records.keep_record("key", b"data")
         records.keep_record("other", b"clean")

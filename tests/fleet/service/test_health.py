@@ -14,7 +14,7 @@ PAGES = {"/healthz": lambda: health.health(failing=None)}
 
 
 def test_it_answers_on_ipv6_too_and_knows_two_pages() -> None:
-    with health.served(health.parse_address("[::1]:0"), PAGES) as address:
+    with health.serve(health.parse_address("[::1]:0"), PAGES) as address:
         assert address.startswith("[::1]:")
         assert urllib.request.urlopen(f"http://{address}/healthz").status == 200
         with pytest.raises(urllib.error.HTTPError, match="404") as caught:
@@ -30,8 +30,8 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 def test_a_port_that_is_taken_is_one_line() -> None:
     with (
-        health.served(("127.0.0.1", 0), {}) as address,
+        health.serve(("127.0.0.1", 0), {}) as address,
         pytest.raises(UsageError, match=f"^--listen {address}: Address already in use$"),
-        health.served(health.parse_address(address), {}),
+        health.serve(health.parse_address(address), {}),
     ):
         pass

@@ -10,7 +10,7 @@ import pytest
 
 from auditor.core.errors import UsageError
 from auditor.core.finding import Severity
-from auditor.fleet.service.notify import News, Notifier, message
+from auditor.fleet.service.notify import NewSecret, Notifier, message
 from auditor.fleet.store import queries
 from auditor.fleet.store.rows import SweepRow
 from tests.conftest import Cli
@@ -108,7 +108,7 @@ class TestSweeps:
 
 
 def test_a_long_message_is_cut_and_says_so() -> None:
-    found = [News(Severity.HIGH, "own-rule", "present", f"/{number}", "app:1", 1) for number in range(50)]
+    found = [NewSecret(Severity.HIGH, "own-rule", "present", f"/{number}", "app:1", 1) for number in range(50)]
     title, body = message("registry.example.com", found)
     assert title == "image-audit: 50 new secrets in registry.example.com"
     assert len(body.splitlines()) == 21 and body.endswith("\nand 30 more")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from auditor.fleet.service.notify import news
+from auditor.fleet.service.notify import new_secrets
 from auditor.fleet.store import ledger, queries
 from auditor.scan import Scanner
 from tests.fleet.conftest import Sweeps
@@ -91,7 +91,7 @@ class TestParts:
         told = []
         for part in ({"tags": ("1",)}, {}, {"repos": ("team/web",)}, {"tags": ("2",)}, {}):
             sweeps(address, **part)  # type: ignore[arg-type]
-            told += [one.image for one in news(sweeps.store, queries.sweeps(sweeps.store)[-1].id)]
+            told += [one.image for one in new_secrets(sweeps.store, queries.sweeps(sweeps.store)[-1].id)]
         assert sorted(told) == ["team/app:1", "team/app:2", "team/web:1"]
 
     def test_an_image_that_is_listed_by_its_digest_stays_though_no_tag_leads_to_it(

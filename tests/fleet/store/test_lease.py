@@ -15,92 +15,92 @@ from sqlalchemy import select, update
 
 from auditor.core.errors import StoreError
 from auditor.fleet.store import lease, schema
-from auditor.fleet.store.database import Store
-from auditor.fleet.store.lease import held, sweep_lease, watch_lease
+from auditor.fleet.store.database import SweepStore
+from auditor.fleet.store.lease import hold_lease, sweep_lease_name, watch_lease_name
 from tests.conftest import Cli
 from tests.fleet.conftest import Sweeps
 from tests.fleet.planted import Remote, application
 from tests.fleet.service.test_watch import Running
 from tests.images import token
 
-NAME = sweep_lease("registry.example.com", "0" * 64)
+NAME = sweep_lease_name("registry.example.com", "0" * 64)
 
 
 @pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    with closing(Store(url, patience_s=2)) as opened:
+def store(url: str) -> Iterator[SweepStore]:
+    with closing(SweepStore(url, retry_s=2)) as opened:
         yield opened
 
 
-def change(store: Store, **values: Any) -> None:
+def change(store: SweepStore, **values: Any) -> None:
     store.write(lambda c: c.execute(update(schema.lease).values(**values)))
 
 
-def row(store: Store) -> Any:
+def row(store: SweepStore) -> Any:
     return store.read(lambda c: c.execute(select(schema.lease)).first())
 
 
-def test_a_lease_is_held_by_one_and_free_afterwards(store: Store) -> None:
-    with held(store, NAME, "registry.example.com is being swept"):
-        with pytest.raises(StoreError) as caught, held(store, NAME, "registry.example.com is being swept"):
+def test_a_lease_is_held_by_one_and_free_afterwards(store: SweepStore) -> None:
+    with hold_lease(store, NAME, "registry.example.com is being swept"):
+        with pytest.raises(StoreError) as caught, hold_lease(store, NAME, "registry.example.com is being swept"):
             pass
         said = str(caught.value)
         assert "registry.example.com is being swept by " in said and "one at a time" in said and "process" in said
-        with held(store, watch_lease("registry.example.com", None), "it is being watched"):
+        with hold_lease(store, watch_lease_name("registry.example.com", None), "it is being watched"):
             pass
-    with held(store, NAME, "it is being swept"):
+    with hold_lease(store, NAME, "it is being swept"):
         pass
     assert row(store) is None
 
 
-def test_the_lease_of_a_process_of_this_machine_that_was_killed_is_free_at_once(store: Store, url: str) -> None:
+def test_the_lease_of_a_process_of_this_machine_that_was_killed_is_free_at_once(store: SweepStore, url: str) -> None:
     program = (
-        "import sys\nfrom auditor.fleet.store.lease import held\nfrom auditor.fleet.store.database import Store\n"
-        f"with held(Store({url!r}), {NAME!r}, 'x'):\n    print('held', flush=True)\n    sys.stdin.read()"
+        "import sys\nfrom auditor.fleet.store.lease import held\nfrom auditor.fleet.store.database import SweepStore\n"
+        f"with hold_lease(SweepStore({url!r}), {NAME!r}, 'x'):\n    print('held', flush=True)\n    sys.stdin.read()"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None and process.stdin is not None
     assert process.stdout.readline() == b"held\n"
-    with pytest.raises(StoreError, match=f"process {process.pid} since"), held(store, NAME, "x"):
+    with pytest.raises(StoreError, match=f"process {process.pid} since"), hold_lease(store, NAME, "x"):
         pass
     process.kill()
     process.wait()
     process.stdout.close()
     process.stdin.close()
-    with held(store, NAME, "x"):
+    with hold_lease(store, NAME, "x"):
         assert row(store).ends > time.time()
 
 
 class TestAnotherMachine:
     """Of its processes nobody knows here whether they live."""
 
-    def test_one_that_does_not_go_on_loses_it_when_its_term_is_over(self, store: Store) -> None:
+    def test_one_that_does_not_go_on_loses_it_when_its_term_is_over(self, store: SweepStore) -> None:
         said: list[str] = []
 
         def sleep(seconds: float) -> None:
             change(store, ends=int(time.time()) - 10)
 
-        with held(store, NAME, "x") as first:
+        with hold_lease(store, NAME, "x") as first:
             change(store, machine="another")
-            with held(store, NAME, "x", say=said.append, sleep=sleep):
+            with hold_lease(store, NAME, "x", report=said.append, sleep=sleep):
                 assert len(said) == 1 and "waiting whether it goes on" in said[0]
-                first._lost = not store.write(first._prolong)
+                first._lost = not store.write(first._extend)
                 with pytest.raises(StoreError, match="by another process since this one stood still"):
                     first.check()
 
-    def test_one_that_renews_it_is_alive(self, store: Store) -> None:
-        with held(store, NAME, "x"):
+    def test_one_that_renews_it_is_alive(self, store: SweepStore) -> None:
+        with hold_lease(store, NAME, "x"):
             change(store, machine="another")
 
             def sleep(seconds: float) -> None:
                 change(store, ends=int(time.time()) + 100)
 
-            with pytest.raises(StoreError, match="one at a time"), held(store, NAME, "x", sleep=sleep):
+            with pytest.raises(StoreError, match="one at a time"), hold_lease(store, NAME, "x", sleep=sleep):
                 pass
 
 
-def test_a_lease_is_renewed_while_it_is_held(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    with held(store, NAME, "x", term_s=2) as own:
+def test_a_lease_is_renewed_while_it_is_held(store: SweepStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    with hold_lease(store, NAME, "x", term_s=2) as own:
         change(store, ends=0)
         while row(store).ends == 0:
             time.sleep(0.05)
@@ -109,9 +109,9 @@ def test_a_lease_is_renewed_while_it_is_held(store: Store, monkeypatch: pytest.M
 
 def test_a_process_number_that_came_again_is_another_process() -> None:
     own = lease._started(os.getpid())
-    alive = lease.Holder("t", "n", lease._machine(), own, "", 0)
+    alive = lease.LeaseHolder("t", "n", lease._machine(), own, "", 0)
     assert lease._is_here(alive)
-    earlier = lease.Holder("t", "n", lease._machine(), f"{os.getpid()} 1", "", 0)
+    earlier = lease.LeaseHolder("t", "n", lease._machine(), f"{os.getpid()} 1", "", 0)
     assert not lease._is_here(earlier) and lease._is_dead(earlier)
 
 
@@ -133,9 +133,11 @@ class TestCommand:
 
     def test_two_sweeps_of_the_same_are_not_made_at_a_time(self, cli: Cli, sweeps: Sweeps, address: str) -> None:
         Remote(address).push("team/app", "1", application(0, "app", token(1)))
-        order = sweeps.order(address)
+        order = sweeps.plan(address)
         given = ["registry", "scan", address, "--store", str(sweeps.store.url), "--quiet", "--fail-on", "never"]
-        with held(sweeps.store, sweep_lease(str(order.scope), order.scope_digest), f"{address} is being swept"):
+        with hold_lease(
+            sweeps.store, sweep_lease_name(str(order.scope), order.scope_digest), f"{address} is being swept"
+        ):
             done = cli(*given)
             assert (done.status, done.err.count("\n")) == (2, 1) and f"{address} is being swept by" in done.err
             assert cli(*given, "--tags", "1").status == 0

@@ -9,7 +9,7 @@ import pytest
 
 from auditor.findings.selection import Selection
 from auditor.fleet.store import ledger, queries, retention
-from auditor.fleet.store.lease import held, sweep_lease
+from auditor.fleet.store.lease import hold_lease, sweep_lease_name
 from tests.fleet.conftest import Sweeps
 from tests.fleet.planted import Content, Remote, application
 from tests.images import OCI, descriptor, gzipped, layer, token
@@ -50,7 +50,7 @@ def test_old_sweeps_are_forgotten_and_the_newest_stays(sweeps_in: Sweeps, addres
     remote.delete("team/app", root["digest"])
     remote.push("team/app", "2", application(0, "two", token(2)))
     found = sweeps_in(address)
-    assert retention.forget(sweeps_in.store, LATER) == 1
+    assert retention.delete_old_sweeps(sweeps_in.store, LATER) == 1
     assert [row.id for row in queries.sweeps(sweeps_in.store)] == [2]
     assert len(queries.images(sweeps_in.store, 2)) == len(found["images"]) == 1
     assert sweeps_in(address)["layers"]["read"] == 0
@@ -71,7 +71,7 @@ def test_layers_of_an_image_that_failed_are_not_read_again(sweeps_in: Sweeps, ad
     remote.manifest("team/app", "bad", document)
     found = sweeps_in(address)
     assert len(found["failed"]) == 1 and found["layers"]["read"] == 1
-    assert retention.forget(sweeps_in.store, sweeps_in.clock()) == 1
+    assert retention.delete_old_sweeps(sweeps_in.store, sweeps_in.clock()) == 1
     assert sweeps_in(address)["layers"]["read"] == 0
 
 
@@ -79,20 +79,20 @@ def test_what_another_sweep_just_found_is_not_forgotten(sweeps_in: Sweeps, addre
     store, remote = sweeps_in.store, Remote(address)
     remote.push("team/app", "1", application(0, "one", token(1)))
     sweeps_in(address), sweeps_in(address)
-    with held(store, sweep_lease("other", "scope"), "other is being swept"):
-        other = ledger.begin(store, "other", "scope", "rules", "2026-01-01T00:00:00Z")
-        ledger.keep_read(store, other, "sha256:" + "0" * 64, "sha256:" + "1" * 64, 7)
-        assert retention.forget(store, LATER) == 1
-        assert ledger.was_read(store, other, "sha256:" + "0" * 64)
-        ledger.keep_failures(store, other, [("team/web", "lost")])
-        ledger.finish(store, other, LATER, {})
+    with hold_lease(store, sweep_lease_name("other", "scope"), "other is being swept"):
+        other = ledger.begin_sweep(store, "other", "scope", "rules", "2026-01-01T00:00:00Z")
+        ledger.save_download(store, other, "sha256:" + "0" * 64, "sha256:" + "1" * 64, 7)
+        assert retention.delete_old_sweeps(store, LATER) == 1
+        assert ledger.was_downloaded(store, other, "sha256:" + "0" * 64)
+        ledger.save_failures(store, other, [("team/web", "lost")])
+        ledger.finish_sweep(store, other, LATER, {})
     assert [row.registry for row in queries.sweeps(store)] == [address, "other"]
 
 
 def test_a_sweep_that_was_killed_and_never_went_on_is_forgotten(sweeps_in: Sweeps, address: str) -> None:
-    killed = ledger.begin(sweeps_in.store, address, "scope", "rules", "2026-01-01T00:00:00Z")
+    killed = ledger.begin_sweep(sweeps_in.store, address, "scope", "rules", "2026-01-01T00:00:00Z")
     Remote(address).push("team/app", "1", application(0, "one", token(1)))
     sweeps_in(address)
-    assert retention.forget(sweeps_in.store, "2026-02-01T00:00:00Z") == 1
-    again = ledger.begin(sweeps_in.store, address, "scope", "rules", LATER)
+    assert retention.delete_old_sweeps(sweeps_in.store, "2026-02-01T00:00:00Z") == 1
+    again = ledger.begin_sweep(sweeps_in.store, address, "scope", "rules", LATER)
     assert again.id != killed.id and not again.resumed

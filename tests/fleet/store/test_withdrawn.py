@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from auditor.fleet.dashboard.output import render, sweep_schema
 from auditor.fleet.dashboard.publish import write_site
 from auditor.fleet.service.metrics import Metrics
-from auditor.fleet.service.notify import news
+from auditor.fleet.service.notify import new_secrets
 from auditor.fleet.store import queries, retention
 from auditor.fleet.store.rows import SweepRow
 from auditor.registry.retry import Clock
@@ -143,7 +143,7 @@ class TestMovedTag:
         sweeps_in(address)
         remote.push("team/app", "1", CLEAN)
         sweeps_in(address)
-        retention.forget(sweeps_in.store, "2027-01-01T00:00:00Z")
+        retention.delete_old_sweeps(sweeps_in.store, "2027-01-01T00:00:00Z")
         assert sweeps_in(address)["withdrawn"] == [entry(True, "1")]
 
     def test_a_repository_without_a_tag_is_still_asked(
@@ -258,7 +258,7 @@ class TestOutputs:
     def test_they_agree(self, sweeps: Sweeps, told: SweepRow, tmp_path: Path) -> None:
         assert (told.counts["withdrawn"], told.counts["critical"], told.counts["secrets"]) == (1, 1, 1)
         assert [one.digest for one in queries.findings(sweeps.store, told.id)] == [DIGEST]
-        assert news(sweeps.store, told.id) == []
+        assert new_secrets(sweeps.store, told.id) == []
         text = render(sweeps.store, told, width=200)
         assert f"team/app@{DIGEST} (was 1): 1 critical; can still be pulled" in text
         assert "1 secret: 1 critical; 0 new, 0 gone since the last sweep; 1 withdrawn image not deleted" in text

@@ -1,4 +1,4 @@
-"""Runs migrations on the connection that the store gives."""
+"""Alembic environment: runs migrations on the connection that the store passes."""
 
 from alembic import context
 

@@ -1,23 +1,23 @@
-"""The tables of the store. Times are RFC 3339 in UTC, to the second; sweeps are numbered upwards.
+"""Tables of the store. Times are RFC 3339 in UTC, to the second; numbers of sweeps only grow.
 
-    repository ─┬─ tag ─────── manifest ── leaf          what a tag names, and which images that holds
-                └─ image ─┬─ finding, report             what an image holds, and since when
+    repository ─┬─ tag ─────── manifest ── leaf          tags, their manifests, and the images listed in those
+                └─ image ─┬─ finding, report             audited images and their findings
                           └─ image_layer ── layer ── record
-    sweep ─┬─ failure                                    what it could not audit
-           └─ seen_image, seen_tag, withdrawn            what it saw; of sweeps of the same, the newest's alone
-    lease                                                who sweeps, and who watches
+    sweep ─┬─ failure                                    references that a sweep could not audit
+           └─ seen_image, seen_tag, withdrawn            images and tags of the newest sweep of each kind
+    lease                                                running sweeps and watches
 
-Tags, images and findings are *there* from the sweep `since` on, up to `gone_in`. A tag is gone from the sweep that
-looked and did not find it; an image, with its findings, from the sweep to which the registry said that its digest is
-deleted. Between the two it is *withdrawn*: no tag names it, and it can be pulled. A sweep that did not look, at a part
-of the registry or for a failure, leaves rows as they are. `since` starts anew where something comes back, and
-`first_seen` does not.
+Tags, images and findings have a *presence interval*: they are present from the sweep `present_since` up to the sweep
+`absent_since`. A tag becomes absent in the first sweep that looked for it and did not find it. An image, with its
+findings, becomes absent once the registry reports its digest as deleted. An image without a tag that can still be
+pulled is *withdrawn*. A sweep leaves rows unchanged that it did not look for, because of a filter or a failure.
+`present_since` restarts when a row returns; `first_seen` never changes.
 
-No column holds a secret: `secret` is an HMAC under the store's own key, texts are masked.
+No column holds a secret: `secret` is an HMAC under the key of the store, texts are masked.
 """
 
 from auditor.fleet.store.schema.columns import metadata
-from auditor.fleet.store.schema.holdings import (
+from auditor.fleet.store.schema.contents import (
     finding,
     image,
     image_layer,

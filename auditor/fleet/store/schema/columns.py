@@ -1,7 +1,8 @@
-"""What the tables share: how constraints are named, the lengths of texts, and when something was there."""
+"""Shared parts of the tables: names of constraints, lengths of texts, columns of a presence interval."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import CheckConstraint, Column, Integer, MetaData, String
@@ -15,30 +16,30 @@ metadata = MetaData(
         "uq": "uq_%(table_name)s_%(column_0_name)s",
     }
 )
-DIGEST = String(135)  # sha512 and its name
+DIGEST = String(135)  # sha512: and 128 hexadecimal digits
 NAME = String(255)
 TIME = String(20)
 
 
-def one_of(column: str, values: Any) -> CheckConstraint:
-    """Return the constraint that a column has one of some values."""
+def one_of(column: str, values: Iterable[str]) -> CheckConstraint:
+    """Constrain a column to the given values."""
     return CheckConstraint(f"{column} IN ({', '.join(repr(str(value)) for value in values)})", column)
 
 
 def number() -> Column[int]:
-    """Return the column that numbers a table's rows."""
-    return Column("id", Integer, primary_key=True, comment="given by the store")
+    """Primary key that the database assigns."""
+    return Column("id", Integer, primary_key=True, comment="assigned by the database")
 
 
-def span(
-    gone: str = "sweep that found it deleted; null while it may be pulled",
+def presence_interval(
+    absent_comment: str = "sweep in which the digest was deleted; null while it may be pulled",
 ) -> tuple[Column[Any] | CheckConstraint, ...]:
-    """Return the columns that say when a row was there: see the package."""
+    """Columns of a presence interval: see the package."""
     return (
         Column("first_seen", TIME, nullable=False, comment="start of the first sweep that saw it"),
-        Column("since", Integer, nullable=False, comment="sweep from which on it was there without a gap"),
+        Column("present_since", Integer, nullable=False, comment="first sweep of the current presence interval"),
         Column("last_seen", Integer, nullable=False, comment="last sweep that saw it"),
-        Column("gone_in", Integer, comment=gone),
-        CheckConstraint("since <= last_seen", "span"),
-        CheckConstraint("since <= gone_in", "gone"),
+        Column("absent_since", Integer, comment=absent_comment),
+        CheckConstraint("present_since <= last_seen", "last_seen"),
+        CheckConstraint("present_since <= absent_since", "absent_since"),
     )

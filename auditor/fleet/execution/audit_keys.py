@@ -1,0 +1,42 @@
+"""Audit keys: digests of everything besides the image that its findings depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from auditor.config.file import Registry
+from auditor.core import cache_keys
+from auditor.core.limits import AUDITS
+from auditor.fleet.discovery.candidates import Candidate
+from auditor.fleet.execution.plan import SweepPlan
+
+
+class AuditKeys:
+    """Audit keys of the images of one sweep. An image with an equal key is not audited again."""
+
+    def __init__(self, plan: SweepPlan, ruleset: str) -> None:
+        self._plan = plan
+        self._shared = [ruleset, cache_keys.AUDITS.key, plan.base, plan.endpoint.limits.differences(AUDITS)]
+        self._selections: dict[str, tuple[dict[str, object], bool]] = {}
+
+    def of(self, settings: Registry, candidate: Candidate) -> str:
+        """Return the key of an image in a repository with these settings."""
+        selection, depends_on_names = self._selection(settings)
+        attested = [item.digest for item in candidate.attestations]
+        parts = [*self._shared, selection, attested, candidate.tags if depends_on_names else ()]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _selection(self, settings: Registry) -> tuple[dict[str, object], bool]:
+        """Return the selection as JSON values, and whether it depends on the names of images."""
+        key = repr(settings.exclude)
+        if key not in self._selections:
+            selection = self._plan.selection_for(settings)
+            values = {name: getattr(selection, name) for name in selection.__slots__}
+            plain: dict[str, object] = {
+                name: sorted(map(str, value)) if isinstance(value, frozenset) else str(value)
+                for name, value in values.items()
+            }
+            depends_on_names = bool(selection.exclude_images) or any(item.image for item in selection.ignore)
+            self._selections[key] = (plain, depends_on_names)
+        return self._selections[key]
