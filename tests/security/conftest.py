@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import Cli
 from tests.security import places
-from tests.security.nursery import Nursery
+from tests.nursery import Nursery
 from tests.security.places import Place
 
 

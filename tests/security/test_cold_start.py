@@ -29,7 +29,7 @@ from tests.extract.test_archives import seven_zipped, zipped
 from tests.extract.test_compiled import database
 from tests.fleet.planted import Remote
 from tests.images import Built, image, layer, step, token, whiteout, zstd
-from tests.security.nursery import ROOT
+from tests.nursery import ROOT
 from tests.transports.tokens import PASSWORD, USER
 
 PLUGIN_BAIT = 'aws_key = "AKIA{}"\npassword = "xK9#mQ2$vL7pW4"\nurl: https://u:xK9mQ2vL7pW4@example.org/\n'

@@ -21,7 +21,7 @@ from tests.conftest import Cli
 from tests.extract.opened import opened
 from tests.extract.test_archives import seven_zipped
 from tests.images import story
-from tests.security.nursery import Done
+from tests.nursery import Done
 from tests.security.places import Place
 
 STORY, SECRET = story(77)

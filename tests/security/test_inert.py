@@ -14,7 +14,7 @@ import pytest
 from auditor.core.text import printable
 from tests.hostile.names import HOSTILE_NAMES, NAMES
 from tests.hostile.test_corpus import assert_is_inert
-from tests.security.nursery import Done
+from tests.nursery import Done
 from tests.security.places import Place
 
 REPORTS = ("r.json", "r.html", "r.sarif", "r.md", "r.xml", "gl-secret-detection-report.json")

@@ -15,7 +15,7 @@ import pytest
 from auditor.core import atomic_files
 from tests.conftest import Cli
 from tests.images import file, image, layer, story
-from tests.security.nursery import Done
+from tests.nursery import Done
 from tests.security.places import Place
 
 STORY, _ = story(78)

@@ -1,6 +1,6 @@
 """Commands, each in a process of its own that is forked from one where all modules are read: ten of them a second.
 
-`python -m tests.security.nursery SOCKET` takes a command as JSON with the ends of its pipes, forks, and answers with
+`python -m tests.nursery SOCKET` takes a command as JSON with the ends of its pipes, forks, and answers with
 the child's number, and when it has ended, with its status.
 """
 
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 _MOST = 1 << 17  # bytes of a command as JSON
 _STARTS = {"subprocess.Popen": (1, 3), "os.exec": (1, 2), "os.posix_spawn": (1, 2), "os.spawn": (2, 3)}
 """Where the audit events of Python that begin a program have its arguments and its environment."""
@@ -47,8 +47,8 @@ class Nursery:
         self._socket.settimeout(_TIMEOUT_S)
         with other:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.security.nursery", str(other.fileno())],
-                pass_fds=[other.fileno()], cwd=ROOT, stdin=subprocess.DEVNULL,
+                [sys.executable, "-m", "tests.nursery", str(other.fileno())],
+                pass_fds=[other.fileno()], cwd=ROOT, stdin=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C.UTF-8"},
             )  # fmt: skip
 
     def close(self) -> None:
@@ -64,14 +64,21 @@ class Nursery:
         stdin: bytes = b"",
         before: str = "",
         meanwhile: Callable[[int], None] = lambda _: None,
+        *,
+        umask: int = 0,
+        watched: bool = True,
     ) -> Done:
-        """Run a command where the umask forbids nothing. `before` is Python that runs before it in its process.
+        """Run a command. `before` is Python code that runs before it in its process.
 
-        `meanwhile` is called with the process's number when it has begun.
+        `meanwhile` is called with the process's number when it has begun. The programs that it begins are noted where
+        it is `watched`, which slows it down.
         """
         pipes = [os.pipe() for _ in range(4)]
         (theirs, feed), *outs = pipes
-        given = {"arguments": list(arguments), "environment": dict(environment), "folder": str(folder), "code": before}
+        given = {
+            "arguments": list(arguments), "environment": dict(environment), "folder": str(folder), "code": before,
+            "umask": umask, "watched": watched,
+        }  # fmt: skip
         ends = [theirs, *(end for _, end in outs)]
         socket.send_fds(self._socket, [json.dumps(given).encode()], ends)
         for end in ends:
@@ -133,7 +140,7 @@ def _become(given: dict[str, Any], ends: list[int]) -> None:
     for number, end in enumerate(standard):
         os.dup2(end, number)
         os.close(end)
-    os.umask(0)
+    os.umask(given["umask"])
     os.chdir(given["folder"])
     os.environ.clear()
     os.environ.update(given["environment"])
@@ -145,7 +152,8 @@ def _become(given: dict[str, Any], ends: list[int]) -> None:
             arguments, environment = (values[at] for at in _STARTS[event])
             os.write(notes, f"{arguments} {dict(os.environ) if environment is None else environment}\n".encode())
 
-    sys.addaudithook(note)
+    if given["watched"]:
+        sys.addaudithook(note)
 
 
 def _read_all() -> None:
@@ -153,7 +161,7 @@ def _read_all() -> None:
     import auditor
 
     for module in pkgutil.walk_packages(auditor.__path__, "auditor."):
-        if not module.name.endswith(("__main__", ".worker", "dask_worker", "migrations.env")):
+        if not module.name.endswith(("__main__", "_worker", "migrations.env")):
             importlib.import_module(module.name)
     importlib.import_module("docker")
     gc.freeze()
