@@ -62,7 +62,7 @@ class Stored:
             answers = dict.fromkeys(found, pullable)
             withdrawn.save_withdrawn(self.store, sweep, number, answers, found, complete=True)
         ledger.save_failures(self.store, sweep, failed)
-        ledger.finish_sweep(self.store, sweep, f"{day}T05:10:00Z", queries.numbers(self.store, sweep.id))
+        ledger.finish_sweep(self.store, sweep, f"{day}T05:10:00Z", queries.counts(self.store, sweep.id))
         return next(row for row in queries.sweeps(self.store) if row.id == sweep.id)
 
     def _audit(self, registry: str, repository: str, built: Built) -> Audit:

@@ -1,4 +1,4 @@
-"""The images of a repository: what its tags' manifests consist of."""
+"""Images of a repository: the leaves of the manifests that its tags name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from auditor.registry.repository import Repository
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An image to audit: its manifest, the attestations that indexes hang to it, and the tags that lead to it."""
+    """Image that a sweep may audit: its manifest, the attestations in its indexes, and the tags that lead to it."""
 
     leaf: Descriptor
     attestations: tuple[Descriptor, ...]
@@ -27,20 +27,20 @@ class Candidate:
 
 
 def read_leaves(repository: Repository, root: Descriptor, store: SweepStore) -> tuple[tuple[Leaf, ...], str | None]:
-    """Return what a tag's manifest consists of, and when its first image was made.
+    """Return the images and attestations below a tag's manifest, and the creation time of the first image.
 
-    An image that the store knows is not read for that.
+    The manifest and config of an image in the store are not requested.
     """
     leaves = [Leaf(own, _subject(own)) for own, _ in index.leaves(repository, [root], repository.client.limits)]
     first = next((leaf.descriptor for leaf in leaves if leaf.subject is None), None)
     if first is None:
         return tuple(leaves), None
     try:
-        created, platform = _known(store, first) or _read(repository, first)
+        created, platform = _stored(store, first) or _requested(repository, first)
     except NotFound:
         if first.digest == root.digest:
             raise
-        return tuple(leaves), None  # an index of which the registry holds a part: told when it is audited
+        return tuple(leaves), None  # an index with a missing image: the audit reports it
     if first.platform is None and platform is not None:
         named = replace(first, annotations={}, platform=platform)
         leaves = [Leaf(named) if leaf.descriptor is first else leaf for leaf in leaves]
@@ -48,7 +48,7 @@ def read_leaves(repository: Repository, root: Descriptor, store: SweepStore) -> 
 
 
 def read_image(repository: Repository, leaf: Descriptor, attestations: Sequence[Descriptor]) -> Image:
-    """Read an image's manifest and config, and the attestations that hang to it."""
+    """Read the manifest and config of an image, and its attestations."""
     target = f"docker://{repository.client.host}/{repository.name}@{leaf.digest}"
     return manifest.images(repository, [leaf, *attestations], Origin(target, "docker", None, repository.client.limits))[
         0
@@ -56,7 +56,7 @@ def read_image(repository: Repository, leaf: Descriptor, attestations: Sequence[
 
 
 def group_by_image(parts: Mapping[str, Sequence[Leaf]], platform: str | None) -> list[Candidate]:
-    """Join the tags, and the attestations, of each image that they lead to; in a fixed order."""
+    """Return the images of all tags with their tags and attestations, in a fixed order."""
     images: dict[Digest, Descriptor] = {}
     tags: dict[Digest, set[str]] = {}
     attested: dict[Digest, dict[Digest, Descriptor]] = {}
@@ -66,8 +66,8 @@ def group_by_image(parts: Mapping[str, Sequence[Leaf]], platform: str | None) ->
             if leaf.subject is None and (own.platform is None or platform_matches(platform, own.platform)):
                 images.setdefault(own.digest, own)
                 tags.setdefault(own.digest, set()).add(version)
-                hung = [other.descriptor for other in leaves if other.subject == own.digest]
-                attested.setdefault(own.digest, {}).update({item.digest: item for item in hung})
+                attestations = [other.descriptor for other in leaves if other.subject == own.digest]
+                attested.setdefault(own.digest, {}).update({item.digest: item for item in attestations})
     return [
         Candidate(
             images[digest],
@@ -78,15 +78,15 @@ def group_by_image(parts: Mapping[str, Sequence[Leaf]], platform: str | None) ->
     ]
 
 
-def _known(store: SweepStore, image: Descriptor) -> tuple[str | None, Platform | None] | None:
-    """Return when an image was made and for what, where the store says so."""
+def _stored(store: SweepStore, image: Descriptor) -> tuple[str | None, Platform | None] | None:
+    """Return creation time and platform of an image from the store, None if the store lacks it."""
     leaves = stored_leaves(store, [image.digest]).get(image.digest)
     if not leaves:
         return None
     return stored_created_times(store, [image.digest]).get(image.digest), leaves[0].descriptor.platform
 
 
-def _read(repository: Repository, image: Descriptor) -> tuple[str | None, Platform | None]:
+def _requested(repository: Repository, image: Descriptor) -> tuple[str | None, Platform | None]:
     read = read_image(repository, image, ())
     return created_time(read), read.config.platform
 

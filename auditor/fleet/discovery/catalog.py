@@ -1,7 +1,7 @@
-"""Which repositories and tags a sweep looks at: the catalog or a list of the user's, globs, the newest.
+"""Selection of repositories and tags: the catalog or a list of the user, globs, the newest tags.
 
-A registry, or a part of it, may have its own entry under `registries` in the config file: the longest name that fits
-counts, and options of the command line win.
+The config file may have an entry for a registry, or a part of it, under `registries`. The longest matching name
+applies; options of the command line win.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HOST = re.compile(r"(?:[^/]*[.:][^/]*|localhost)(?=/)")
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is swept: `host`, below `prefix`; where `listed` is given, only that, which came from the file `source`."""
+    """Registry `host`, below `prefix`; if `listed` is given, only these references, read from the file `source`."""
 
     host: str
     prefix: str = ""
@@ -36,14 +36,14 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class RepositorySelection:
-    """A repository that is swept. Its `versions` are tags or digests; None stands for all tags that it has."""
+    """Repository of a sweep. `versions` are tags or digests; None stands for all its tags."""
 
     name: str
     versions: tuple[str, ...] | None
     settings: Registry
 
     def includes(self, tags: Sequence[str]) -> bool:
-        """Whether an image that these tags named is wanted; one that had none is where all are."""
+        """Whether the selection covers an image with these tags; without tags, whether no tag glob is set."""
         if self.versions is not None:
             return any(tag in self.versions for tag in tags)
         return bool(match_tags(tags, self.settings)) or not (tags or self.settings.tags)
@@ -51,7 +51,7 @@ class RepositorySelection:
 
 @dataclass(frozen=True, slots=True)
 class TagFilter:
-    """What the config file says of registries, and what the command line says of all."""
+    """Filter of repositories and tags: settings of the config file, and options that apply to all registries."""
 
     registries: Mapping[str, Registry]
     repos: tuple[str, ...] = ()
@@ -59,22 +59,22 @@ class TagFilter:
     newest: int | None = None
 
     def of(self, host: str, repository: str) -> Registry:
-        """Return what holds for a repository."""
+        """Return the settings of a repository."""
         name = f"{host}/{repository}"
-        fitting = [key for key in self.registries if f"{name}/".startswith(f"{key.rstrip('/')}/")]
-        found = self.registries[max(fitting, key=len)] if fitting else Registry()
+        matching = [key for key in self.registries if f"{name}/".startswith(f"{key.rstrip('/')}/")]
+        settings = self.registries[max(matching, key=len)] if matching else Registry()
         return replace(
-            found,
-            newest=self.newest or found.newest,
-            repos=self.repos or found.repos,
-            tags=self.tags or found.tags,
+            settings,
+            newest=self.newest or settings.newest,
+            repos=self.repos or settings.repos,
+            tags=self.tags or settings.tags,
         )
 
 
 def parse_scope(name: str | None, lines: Path | None) -> Scope:
-    """Parse HOST[/PREFIX], and the list of --from. Raises UsageError."""
+    """Parse HOST[/PREFIX] and the list of --from. Raises UsageError."""
     if name is None and lines is None:
-        raise UsageError("name a registry, as HOST[/PREFIX], or a list of references with --from FILE")
+        raise UsageError("name a registry as HOST[/PREFIX], or a file of references with --from FILE")
     text = (name or "").removeprefix("docker://").rstrip("/")
     host, _, prefix = text.partition("/")
     if name is not None:
@@ -82,41 +82,43 @@ def parse_scope(name: str | None, lines: Path | None) -> Scope:
     listed = _listed(lines, host) if lines else ()
     hosts = sorted({reference.host for reference in listed})
     if len(hosts) > 1:
-        raise UsageError(f"--from {lines}: names several registries ({', '.join(hosts)}); sweep each on its own")
+        raise UsageError(
+            f"--from {lines}: lists several registries ({', '.join(hosts)}). Scan each with a file of its own."
+        )
     return Scope(host or hosts[0], prefix, listed, str(lines) if lines else "")
 
 
 def select_repositories(
     client: Client, scope: Scope, tag_filter: TagFilter, known: Iterable[str] = ()
 ) -> Iterator[RepositorySelection]:
-    """Yield the repositories that are wanted, in order. Raises UsageError where the registry has no catalog.
+    """Yield the selected repositories by name. Raises UsageError if the registry has no catalog.
 
-    Those that were `known` to hold something are looked at though the catalog leaves them out: to see whether they do.
+    Repositories in `known`, where earlier sweeps found images, are included even if the catalog no longer lists them.
     """
     versions: dict[str, list[str] | None] = {}
     for reference in scope.listed:
         _add(versions, reference)
     names = versions if scope.listed else dict.fromkeys([*_catalog(client, scope), *known])
     for name in sorted(names):
-        rules = tag_filter.of(scope.host, name)
-        if _below(name, scope.prefix) and _fits(name, rules.repos):
+        settings = tag_filter.of(scope.host, name)
+        if _below(name, scope.prefix) and _matches(name, settings.repos):
             listed = versions.get(name)
-            yield RepositorySelection(name, tuple(dict.fromkeys(listed)) if listed else None, rules)
+            yield RepositorySelection(name, tuple(dict.fromkeys(listed)) if listed else None, settings)
 
 
-def match_tags(tags: Iterable[str], rules: Registry) -> list[str]:
-    """Return the tags that the globs let through, in order."""
-    return sorted(tag for tag in tags if _fits(tag, rules.tags))
+def match_tags(tags: Iterable[str], settings: Registry) -> list[str]:
+    """Return the tags that match the globs, sorted."""
+    return sorted(tag for tag in tags if _matches(tag, settings.tags))
 
 
-def newest_tags(tags: Sequence[str], made: Mapping[str, str | None], count: int | None) -> list[str]:
-    """Return the `count` tags whose images were made last, in the order of their names; all where there is no count.
+def newest_tags(tags: Sequence[str], created: Mapping[str, str | None], count: int | None) -> list[str]:
+    """Return the `count` tags with the newest images, sorted by name; all tags if `count` is None.
 
-    Times are RFC 3339; an image without one counts as oldest.
+    Times are RFC 3339; an image without a creation time counts as oldest.
     """
     if count is None:
         return list(tags)
-    return sorted(sorted(tags, key=lambda tag: (made.get(tag) or "", tag), reverse=True)[:count])
+    return sorted(sorted(tags, key=lambda tag: (created.get(tag) or "", tag), reverse=True)[:count])
 
 
 def _add(versions: dict[str, list[str] | None], reference: Reference) -> None:
@@ -124,9 +126,9 @@ def _add(versions: dict[str, list[str] | None], reference: Reference) -> None:
     if version is None:
         versions[reference.repository] = None
         return
-    held = versions.setdefault(reference.repository, [])
-    if held is not None:
-        held.append(version)
+    listed = versions.setdefault(reference.repository, [])
+    if listed is not None:
+        listed.append(version)
 
 
 def _catalog(client: Client, scope: Scope) -> list[str]:
@@ -134,8 +136,10 @@ def _catalog(client: Client, scope: Scope) -> list[str]:
         return [name for name in repositories(client) if is_repository(name)]
     except (NotFound, Unauthorized) as exc:
         if scope.prefix:
-            return [scope.prefix]  # which may be a repository, as on Docker Hub
-        raise UsageError(f"{scope.host} shows no catalog ({exc}); list its repositories with --from FILE") from exc
+            return [scope.prefix]  # the prefix may name a repository, as on Docker Hub
+        raise UsageError(
+            f"{scope.host}: no catalog ({exc}). List its repositories in a file and use --from FILE."
+        ) from exc
 
 
 def _listed(path: Path, host: str) -> tuple[Reference, ...]:
@@ -149,26 +153,26 @@ def _listed(path: Path, host: str) -> tuple[Reference, ...]:
         if text:
             found.append(_reference(text, host, f"--from {path}: line {number}"))
     if not found:
-        raise UsageError(f"--from {path}: names no image and no repository")
+        raise UsageError(f"--from {path}: contains no reference. Write one image or repository per line.")
     return tuple(found)
 
 
 def _reference(text: str, host: str, where: str) -> Reference:
-    """Parse a line; a name without a host is of the registry that is swept."""
+    """Parse a line; a name without a host belongs to `host`."""
     own = _HOST.match(text)
     if own and host and own[0] != host:
-        raise UsageError(f"{where}: is not of {host}")
+        raise UsageError(f"{where}: not a reference of {host}")
     try:
         if host and host != DOCKER_HUB:
             return replace(parse_reference(f"localhost/{text.removeprefix(f'{host}/')}"), host=host)
         return parse_reference(text)
-    except UsageError:  # which quotes the line: another file, named by mistake, may hold anything
-        raise UsageError(f"{where}: is no image reference; want HOST/REPO[:TAG|@DIGEST]") from None
+    except UsageError:  # drop its text, which quotes the line: the file may be a wrong one with secrets
+        raise UsageError(f"{where}: not an image reference; use HOST/REPO[:TAG|@DIGEST]") from None
 
 
 def _below(name: str, prefix: str) -> bool:
     return not prefix or name == prefix or name.startswith(f"{prefix}/")
 
 
-def _fits(name: str, globs: Sequence[str]) -> bool:
+def _matches(name: str, globs: Sequence[str]) -> bool:
     return not globs or any(fnmatchcase(name, glob) for glob in globs)

@@ -1,4 +1,4 @@
-"""The concurrency limit of the sweep's own requests."""
+"""Concurrency limit of the requests that a sweep sends itself."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ T = TypeVar("T")
 
 
 class ConcurrencyLimit:
-    """Runs at most `count` requests at a time. Their retries are those of registry/retry.py."""
+    """Runs at most `count` requests at a time. registry/retry.py retries each of them."""
 
     def __init__(self, count: int) -> None:
-        self._free = threading.BoundedSemaphore(count)
+        self._slots = threading.BoundedSemaphore(count)
 
     def __call__(self, request: Callable[[], T]) -> T:
-        """Return what a request returns, once it may be sent."""
-        with self._free:
+        """Run a request as soon as a slot is free; return its result."""
+        with self._slots:
             return request()

@@ -1,4 +1,4 @@
-"""What was used of late, in memory: manifests and configs, which repositories share, and records of layers."""
+"""Memory caches of a sweep: manifests and configs shared by repositories, and layer records."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from auditor.registry.client import Client
 from auditor.registry.repository import Repository
 from auditor.scan import LayerRecord
 
-_DOCUMENTS = 64 << 20
-_TURNS = 64
-_ENTRIES = 2_000_000  # of listings: some 400 MB of Python's objects
+_DOCUMENT_BYTES = 64 << 20
+_LOCKS = 64
+_ENTRIES = 2_000_000  # about 400 MB of Python objects
 V = TypeVar("V")
 
 
 class LockedLRUCache(LRUCache[Digest, V]):
-    """What was used of late, by digest. Threads may share it."""
+    """Least-recently-used cache by digest; threads may share it."""
 
     def __init__(self, maxsize: float, getsizeof: object) -> None:
         super().__init__(maxsize, getsizeof)  # type: ignore[arg-type]
@@ -31,7 +31,7 @@ class LockedLRUCache(LRUCache[Digest, V]):
             return super().__getitem__(key)
 
     def get(self, key: Digest, default: Any = None) -> Any:
-        """Return a value, or the default: it may go at any moment."""
+        """Return a value, or the default if it is missing or was evicted."""
         with self._lock:
             return super().get(key, default)
 
@@ -41,30 +41,30 @@ class LockedLRUCache(LRUCache[Digest, V]):
 
 
 class DocumentCache(LockedLRUCache[bytes]):
-    """Manifests and configs. Of threads that want the same one, one fetches it and the others wait."""
+    """Manifests and configs. If several threads need the same one, one fetches it and the others wait."""
 
     def __init__(self) -> None:
-        super().__init__(_DOCUMENTS, len)
-        self._turns = [threading.Lock() for _ in range(_TURNS)]
+        super().__init__(_DOCUMENT_BYTES, len)
+        self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
-    def turn(self, digest: Digest) -> threading.Lock:
-        """Return the lock under which a document is looked for and fetched; others may share it."""
-        return self._turns[hash(digest) % _TURNS]
+    def lock_of(self, digest: Digest) -> threading.Lock:
+        """Return the lock for fetching a document; several documents may share one lock."""
+        return self._locks[hash(digest) % _LOCKS]
 
 
 class CachingRepository(Repository):
-    """A repository that shares its documents with others of its registry."""
+    """Repository that shares its documents with the other repositories of the registry."""
 
     def __init__(self, client: Client, name: str, documents: DocumentCache) -> None:
         super().__init__(client, name, documents)
         self._documents = documents
 
     def document(self, descriptor: Descriptor) -> bytes:
-        """Fetch and verify one JSON blob or manifest, unless it is known by now."""
-        with self._documents.turn(descriptor.digest):
+        """Fetch and verify one JSON blob or manifest, unless it is cached."""
+        with self._documents.lock_of(descriptor.digest):
             return super().document(descriptor)
 
 
 def layer_record_cache() -> LockedLRUCache[LayerRecord]:
-    """Return room for records, by the number of their entries: images share their bases."""
+    """Return a cache of layer records, limited by the number of their entries."""
     return LockedLRUCache(_ENTRIES, lambda record: min(len(record.listing.paths) + 1, _ENTRIES))

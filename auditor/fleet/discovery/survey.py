@@ -1,7 +1,7 @@
-"""What a repository holds now: its tags to manifests, indexes to images. Asks as little as it can.
+"""Survey of a repository: its tags, their manifests, and the images in those, with as few requests as possible.
 
-A tag that is known is asked for its digest alone (HEAD, which registries don't count as a pull); a manifest whose
-parts are known is not fetched. A tag that vanishes between the list and the question is no error.
+A HEAD request resolves a tag in the store: registries do not count it as a pull. A stored manifest is not fetched.
+A tag that disappears during the survey is no error.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ from auditor.fleet.store.manifests import Leaf, save_manifest, stored_created_ti
 from auditor.registry.reference import Reference
 from auditor.registry.repository import Repository
 
-_MAX_UNANSWERED = 20  # repositories, tags and digests in a row
+_MAX_UNANSWERED = 20  # consecutive requests
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class Survey:
-    """A repository as it was found.
+    """Result of the survey of one repository.
 
-    `listed` are all its tags, None where only some were asked for; `roots` are what those name that were looked up, and
-    `shown` the ones of them that are wanted. `failed` are references and reasons.
+    `all_tags` are all its tags, None if only some were requested. `digests` maps each resolved tag to its manifest;
+    `selected_tags` are those that the filter selects. `failures` are pairs of reference and reason.
     """
 
     selection: RepositorySelection
-    number: int
+    repository_id: int
     repository: Repository
-    listed: frozenset[str] | None = None
-    roots: dict[str, Digest] = field(default_factory=dict)
-    shown: tuple[str, ...] = ()
+    all_tags: frozenset[str] | None = None
+    digests: dict[str, Digest] = field(default_factory=dict)
+    selected_tags: tuple[str, ...] = ()
     candidates: list[Candidate] = field(default_factory=list)
-    audited: dict[str, str] = field(default_factory=dict)
-    failed: list[tuple[str, str]] = field(default_factory=list)
+    audit_keys: dict[str, str] = field(default_factory=dict)
+    failures: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def name(self) -> str:
-        """The repository's name."""
+        """Name of the repository."""
         return self.selection.name
 
 
 class Surveyor:
-    """Surveys repositories, the tags of each in the threads of a pool.
+    """Surveys repositories; the threads of a pool resolve their tags.
 
-    `open_repository` gives a repository of the registry, and `ask` lets so many ask it at a time.
+    `open_repository` opens a repository of the registry, and `limit` bounds the requests at a time.
     """
 
     def __init__(
@@ -62,38 +62,38 @@ class Surveyor:
         open_repository: Callable[[str], Repository],
         pool: Executor,
         platform: str | None,
-        ask: ConcurrencyLimit,
+        limit: ConcurrencyLimit,
     ) -> None:
-        self._store, self._open, self._pool, self._platform, self._ask = store, open_repository, pool, platform, ask
+        self._store, self._open, self._pool, self._platform, self._limit = store, open_repository, pool, platform, limit
         self._unanswered = 0
 
     def survey(self, selection: RepositorySelection) -> Survey:
-        """Look at one repository. What fails is noted, but for the store and a registry that answers no more."""
+        """Survey one repository. Failures become part of the result, except those of the store and a silent registry."""
         repository = self._open(selection.name)
         found = Survey(selection, repository_id(self._store, repository.client.host, selection.name), repository)
         try:
             versions = self._versions(found)
         except NotFound as exc:
-            if selection.versions is not None:  # else it was in the catalog, and is gone, or has no tag left
-                found.failed.append((selection.name, str(exc)))
-            found.listed = frozenset()
+            if selection.versions is not None:  # a repository in the catalog may be deleted, or have no tag
+                found.failures.append((selection.name, str(exc)))
+            found.all_tags = frozenset()
             return found
         except (ImageError, Unreachable) as exc:
-            self._hear(exc)
-            found.failed.append((selection.name, str(exc)))
+            self._count_unanswered(exc)
+            found.failures.append((selection.name, str(exc)))
             return found
         self._resolve(found, versions)
-        found.audited = audit_keys(self._store, found.number)
+        found.audit_keys = audit_keys(self._store, found.repository_id)
         return found
 
     def pullable(self, repository: Repository, digests: Iterable[str]) -> dict[str, bool | None]:
-        """Ask by HEAD which manifests can be pulled by their digest; None where that could not be asked."""
+        """Ask by HEAD which digests can be pulled; the answer is None after a failed request."""
         answers: dict[str, bool | None] = {}
-        for digest, outcome in self._each(lambda text: self._ask(lambda: repository.look_up(text)), digests):
+        for digest, outcome in self._each(lambda text: self._limit(lambda: repository.look_up(text)), digests):
             if isinstance(outcome, NotFound):
                 answers[digest] = False
             elif isinstance(outcome, AuditError):
-                self._hear(outcome)
+                self._count_unanswered(outcome)
                 answers[digest] = None
             else:
                 self._unanswered = 0
@@ -104,70 +104,76 @@ class Surveyor:
         selection = found.selection
         if selection.versions is not None:
             return list(selection.versions)
-        listed = self._ask(found.repository.tags)
-        found.listed = frozenset(listed)
+        listed = self._limit(found.repository.tags)
+        found.all_tags = frozenset(listed)
         return match_tags(listed, selection.settings)
 
     def _resolve(self, found: Survey, versions: Sequence[str]) -> None:
         known = stored_tags(self._store, found.repository.client.host, found.name)
         parts = stored_leaves(self._store, [*known.values(), *(text for text in versions if ":" in text)])
-        roots: dict[str, Digest] = {}
-        for version, outcome in self._each(lambda text: self._root(found.repository, text, known, parts), versions):
+        digests: dict[str, Digest] = {}
+        for version, outcome in self._each(
+            lambda text: self._resolve_tag(found.repository, text, known, parts), versions
+        ):
             if isinstance(outcome, AuditError):
-                self._note(found, version, outcome)
+                self._add_failure(found, version, outcome)
             else:
                 self._unanswered = 0
-                roots[version] = outcome
-        leaves = {**parts, **stored_leaves(self._store, set(roots.values()) - parts.keys())}
-        times = stored_created_times(self._store, set(roots.values())) if found.selection.settings.newest else {}
-        made = {version: times.get(digest) for version, digest in roots.items()}
-        kept = newest_tags([*roots], made, found.selection.settings.newest)
-        found.roots, found.shown = roots, tuple(kept)
-        found.candidates = group_by_image({version: leaves.get(roots[version], ()) for version in kept}, self._platform)
+                digests[version] = outcome
+        leaves = {**parts, **stored_leaves(self._store, set(digests.values()) - parts.keys())}
+        times = stored_created_times(self._store, set(digests.values())) if found.selection.settings.newest else {}
+        created = {version: times.get(digest) for version, digest in digests.items()}
+        selected = newest_tags([*digests], created, found.selection.settings.newest)
+        found.digests, found.selected_tags = digests, tuple(selected)
+        found.candidates = group_by_image(
+            {version: leaves.get(digests[version], ()) for version in selected}, self._platform
+        )
 
-    def _root(
+    def _resolve_tag(
         self, repository: Repository, version: str, known: dict[str, Digest], parts: dict[Digest, tuple[Leaf, ...]]
     ) -> Digest:
-        """Return the digest that a tag names now; its parts are in the store then."""
+        """Return the digest that a tag names; store its leaves if they are new."""
         if version in known or version in parts:
-            digest = self._ask(lambda: repository.look_up(version))
+            digest = self._limit(lambda: repository.look_up(version))
             if digest is not None and digest in parts:
                 return digest
         digest_given = Digest(version) if ":" in version else None
         reference = Reference(repository.client.host, repository.name, None if digest_given else version, digest_given)
-        descriptor = self._ask(lambda: repository.resolve(reference))
+        descriptor = self._limit(lambda: repository.resolve(reference))
         if descriptor.digest not in stored_leaves(self._store, [descriptor.digest]):
-            leaves, created = self._ask(lambda: read_leaves(repository, descriptor, self._store))
-            save_manifest(self._store, descriptor.digest, leaves, created)
+            leaves, created_time = self._limit(lambda: read_leaves(repository, descriptor, self._store))
+            save_manifest(self._store, descriptor.digest, leaves, created_time)
         return descriptor.digest
 
-    def _note(self, found: Survey, version: str, error: AuditError) -> None:
-        self._hear(error)
+    def _add_failure(self, found: Survey, version: str, error: AuditError) -> None:
+        self._count_unanswered(error)
         if (
             isinstance(error, NotFound)
             and found.selection.versions is None
-            and not self._is_there(found.repository, version)
+            and not self._has_tag(found.repository, version)
         ):
-            return  # it was deleted since it was listed
-        mark = "@" if ":" in version else ":"
-        found.failed.append((f"{found.name}{mark}{version}", str(error)))
+            return  # deleted after the tags were listed
+        separator = "@" if ":" in version else ":"
+        found.failures.append((f"{found.name}{separator}{version}", str(error)))
 
-    def _is_there(self, repository: Repository, tag: str) -> bool:
-        """Whether a repository has a tag, as far as it says."""
+    def _has_tag(self, repository: Repository, tag: str) -> bool:
+        """Whether a repository has a tag; also true if the request fails."""
         try:
-            self._ask(lambda: repository.look_up(tag))
+            self._limit(lambda: repository.look_up(tag))
         except NotFound:
             return False
         except AuditError:
             return True
         return True
 
-    def _hear(self, error: AuditError) -> None:
-        """Count what is not answered. Raises Unreachable where it is too much in a row."""
-        silence = isinstance(error, Unreachable) and not isinstance(error, Unauthorized)
-        self._unanswered = self._unanswered + 1 if silence else 0
-        if self._unanswered >= _MAX_UNANSWERED:  # or each of thousands would be waited for
-            raise Unreachable(f"{error}; the sweep ends here, and goes on there when it is run again")
+    def _count_unanswered(self, error: AuditError) -> None:
+        """Count consecutive requests without an answer. Raises Unreachable if there are too many."""
+        unanswered = isinstance(error, Unreachable) and not isinstance(error, Unauthorized)
+        self._unanswered = self._unanswered + 1 if unanswered else 0
+        if self._unanswered >= _MAX_UNANSWERED:  # waiting for each of thousands would take hours
+            raise Unreachable(
+                f"{error}. The registry no longer answers; run the same command again to continue the sweep."
+            )
 
     def _each(self, work: Callable[[str], T], items: Iterable[str]) -> Iterable[tuple[str, T | AuditError]]:
         started = [(item, self._pool.submit(work, item)) for item in items]

@@ -1,4 +1,4 @@
-"""The layers of a sweep: each is asked for once, and kept before an image that needs it is audited."""
+"""Layers of a sweep: each is requested once, and its record stored before an image that needs it is audited."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from auditor.scan.serial import loaded
 from auditor.store.records import Records
 
 
-class Layers:
-    """Asks an engine for what the store lacks. With `fresh`, only what this sweep read counts as there."""
+class LayerReads:
+    """Requests layers from an engine that the store lacks; with `fresh`, all that this sweep has not yet read."""
 
     def __init__(
         self,
@@ -33,33 +33,33 @@ class Layers:
     ) -> None:
         self._store, self._kept, self._records = store, kept, records
         self._engine, self._sweep, self._progress, self._fresh = engine, sweep, progress, fresh
-        self._asked: dict[Digest, Future[bytes] | AuditError | None] = {}
+        self._requests: dict[Digest, Future[bytes] | AuditError | None] = {}
 
-    def want(self, repository: str, layer: Layer) -> None:
-        """Have a layer read unless its record is there, or was asked for."""
+    def request(self, repository: str, layer: Layer) -> None:
+        """Request a layer unless its record is stored or it was requested before."""
         digest = layer.digest
-        if digest is None or digest in self._asked:
+        if digest is None or digest in self._requests:
             return
         if self._has(digest):
-            self._asked[digest] = None
+            self._requests[digest] = None
             return
         self._progress.expect(layer.size or 0)
-        self._asked[digest] = self._engine.submit(LayerTask(repository, digest, layer.size))
+        self._requests[digest] = self._engine.submit(LayerTask(repository, digest, layer.size))
 
-    def ready(self, layer: Layer) -> None:
-        """Wait until the record of a layer is kept. Raises the AuditError that its reading ended with."""
+    def wait(self, layer: Layer) -> None:
+        """Wait until the record of a layer is stored. Raises the AuditError of a failed read."""
         if layer.digest is None:
             return
-        asked = self._asked.get(layer.digest)
-        if isinstance(asked, Future):
+        request = self._requests.get(layer.digest)
+        if isinstance(request, Future):
             try:
-                self._keep(layer.digest, asked.result())
-                asked = None
+                self._keep(layer.digest, request.result())
+                request = None
             except AuditError as exc:
-                asked = exc
-            self._asked[layer.digest] = asked
-        if asked is not None:
-            raise asked
+                request = exc
+            self._requests[layer.digest] = request
+        if request is not None:
+            raise request
 
     def _has(self, digest: Digest) -> bool:
         blob = self._kept.blob(self._records.blob_key(digest))
@@ -71,9 +71,9 @@ class Layers:
         try:
             record = loaded(data)
         except ValueError as exc:
-            raise Damaged(f"layer {digest}: what the engine returned is {exc}") from exc
+            raise Damaged(f"layer {digest}: invalid record from the engine: {exc}") from exc
         if record.digest != digest:
-            raise Damaged(f"layer {digest}: the engine returned {record.digest}")
+            raise Damaged(f"layer {digest}: the engine returned the record of {record.digest}")
         self._records.keep(record, data)
         ledger.save_download(self._store, self._sweep, digest, record.diff_id, record.size)
         self._records.hold(record)

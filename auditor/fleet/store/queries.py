@@ -201,7 +201,7 @@ def layer_numbers(store: SweepStore, sweep: int) -> dict[str, int]:
     return {"layers_unique": int(unique[0]), "layers_read": int(read[0]), "bytes_read": int(read[1])}
 
 
-def numbers(store: SweepStore, sweep: int) -> dict[str, int]:
+def counts(store: SweepStore, sweep: int) -> dict[str, int]:
     """Return the counts that a sweep keeps, by the names of the columns in schema/sweeps.py."""
     seen, found = images(store, sweep), findings(store, sweep)
     severities = Counter(row.severity for row in found)
