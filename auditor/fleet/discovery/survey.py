@@ -68,7 +68,7 @@ class Surveyor:
         self._unanswered = 0
 
     def survey(self, selection: RepositorySelection) -> Survey:
-        """Survey one repository. Failures become part of the result, except those of the store and a silent registry."""
+        """Survey one repository. Failures become part of the result, unless the store or the registry is down."""
         repository = self._open(selection.name)
         found = Survey(selection, repository_id(self._store, repository.client.host, selection.name), repository)
         try:
