@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Cli
-from tests.security import places
 from tests.nursery import Nursery
+from tests.security import places
 from tests.security.places import Place
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from tests.conftest import Cli
 from tests.extract.test_archives import seven_zipped
 from tests.images import Built, file, image, layer, step, token, whiteout
-from tests.security.canaries import USER, leaks, open_to_others, written
 from tests.nursery import Done, Nursery
+from tests.security.canaries import USER, leaks, open_to_others, written
 
 HEART = token(501)[4:20]
 PASSWORD = f'c0rrect/horse "{HEART}" +&%é'
