@@ -123,7 +123,7 @@ def audit(target: str, scanner: Scanner, request: Request, records: Records | No
 
 def audit_each(target: str, scanner: Scanner, request: Request, records: Records) -> Iterator[Audit | Failure]:
     """Audit the images that a target names. One that fails, while it is opened or read, holds up no other."""
-    failures, shown = list[Failure](), TextMasker(scanner)
+    failures, shown = list[Failure](), TextMasker(scanner.searcher)
 
     def note(name: str, error: Exception) -> None:
         if os.environ.get("IMAGE_AUDIT_DEBUG") and not isinstance(error, AuditError):
@@ -179,7 +179,7 @@ def audit_image(
     steps = layers_of_steps(image.config.history, len(records))
     packages = Packages(records)
     stack = Stack(image, records, packages, trace, steps, base.layers if base else 0)
-    collected = collect(stack, scanner, source.seal)
+    collected = collect(stack, scanner, source.with_hmac)
     shown, ignored = request.selection.apply(collected.findings, image)
     image = _shown_image(image, collected.shown)
     nth = _nth_entries(stack, shown)

@@ -42,7 +42,8 @@ def counted(ruleset: Ruleset, cache: Path | None = None) -> dict[str, int]:
         counts["calls"] += event == "call"
 
     scanner = Scanner(ruleset, 1, cache=cache)
-    names = {id(scanner._matcher._token_rules): "tokens", id(scanner._matcher._keyword_rules): "words"}
+    matcher = scanner.searcher._matcher
+    names = {id(matcher._token_rules): "tokens", id(matcher._keyword_rules): "words"}
     data = layer(_content())
     scanner.scan_layer(io.BytesIO(data), "warm")  # compiles what hits first
     VectorscanDatabase.scan = scan  # type: ignore[method-assign]

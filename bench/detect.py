@@ -35,7 +35,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         write_files(Path(folder), planted.files)
         request = Request(selection=Selection(min_confidence=Confidence.LOW))
-        results = audit(folder, scanner, request, Records(scanner, whole=True))
+        results = audit(folder, scanner, request, Records(scanner, keep_secrets=True))
     scanner.close()
     print(f"seed {seed}")
     return 1 if report(planted, Judge(planted, results)) else 0

@@ -178,7 +178,7 @@ def run(
         resolve.scanner(rules, options.get("jobs"), progress, cache=cache, limits=limits) as scanner,
         resolve.layer_store(cache if options.get("cache", True) else None, note, options.get("cache_size")) as store,
     ):
-        records = Records(scanner, store, whole=whole or verify)
+        records = Records(scanner, store, keep_secrets=whole or verify)
         audits, failures = _audited(tuple(targets), scanner, request, records)
     audits = resolve.sourced(dockerfile, resolve.held_against(baseline, settings, audits, note), note)
     if verify:

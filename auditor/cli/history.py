@@ -39,7 +39,9 @@ def command(target: str, form: str, **given: Any) -> int:
         cache = resolve.cache(given["cache_dir"])
         rules = resolve.ruleset(Settings(), cache=cache)
         with (
-            closing(Scanner(rules, resolve.jobs(None), shown, cache=cache, content=False, limits=limits)) as scanner,
+            closing(
+                Scanner(rules, resolve.jobs(None), shown, cache=cache, search_content=False, limits=limits)
+            ) as scanner,
             resolve.layer_store(None if given["no_cache"] else cache, options.warn, given["cache_size"]) as store,
         ):
             request = Request(given["platform"], given["base"], given["insecure"])

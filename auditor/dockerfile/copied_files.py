@@ -124,7 +124,7 @@ class CopyRules:
             )
         if _PRIVATE.search(content):
             return SecretBearingFile(entry.path, "private key", Severity.HIGH)
-        found = [item for item in self.scanner.scan_bytes(content, "/" + entry.path) if item.confidence.rank]
+        found = [item for item in self.scanner.searcher.search_bytes(content, "/" + entry.path) if item.confidence.rank]
         if found:
             worst = max((item.rule.severity for item in found), key=lambda severity: severity.rank)
             return SecretBearingFile(entry.path, found[0].rule.name, max(worst, Severity.HIGH, key=lambda s: s.rank))

@@ -133,7 +133,7 @@ class TextRules:
         for heredoc in one.heredocs:
             target = copy_target(step, escape)
             path = absolute_path(heredoc.name, target) if target.endswith("/") else target
-            items = self.scanner.scan_bytes(heredoc.content.encode("utf-8", "surrogateescape"), path)
+            items = self.scanner.searcher.search_bytes(heredoc.content.encode("utf-8", "surrogateescape"), path)
             yield from _problems(
                 items, step, DockerfileRule.SECRET_FILE_COPIED, f"{one.keyword} writes {path} with", advice
             )
@@ -142,7 +142,7 @@ class TextRules:
         self, step: BuildStep, rule: DockerfileRule, text: str, what: str, advice: str
     ) -> Iterator[DockerfileProblem]:
         """Yield the matches of detection rules in a text, without credentials in URLs, which `_urls` reports."""
-        items = [item for item in self.scanner.scan_text(text) if not _in_url(text, item)]
+        items = [item for item in self.scanner.searcher.search_text(text) if not _in_url(text, item)]
         yield from _problems(items, step, rule, what, advice)
 
     def _urls(self, step: BuildStep) -> Iterator[DockerfileProblem]:

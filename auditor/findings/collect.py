@@ -73,7 +73,7 @@ class Collected:
 def collect(stack: Stack, scanner: Scanner, seal: Callable[[Secret], Secret]) -> Collected:
     """Make the findings of an image, those of low confidence too. `seal` is what made the records' secrets equal."""
     image, skipped, overrun = stack.image, list[Skipped](), dict[str, None]()
-    shown, unsearched = TextMasker(scanner), set[str]()
+    shown, unsearched = TextMasker(scanner.searcher), set[str]()
 
     def note(where: str, reason: str) -> None:
         skipped.append(Skipped(None, None, f"{where}: {reason}"))
@@ -82,7 +82,8 @@ def collect(stack: Stack, scanner: Scanner, seal: Callable[[Secret], Secret]) ->
     texts = metadata_texts(
         image.config, image.annotations, image.documents, scanner.limits, note, names=image.names, mask=shown
     )
-    found = [(text, items) for text in texts if (items := scanner.scan_text(_spoken(text), overrun.setdefault))]
+    search = scanner.searcher.search_text
+    found = [(text, items) for text in texts if (items := search(_spoken(text), overrun.setdefault))]
     skipped += [Skipped(None, None, f"metadata: {truncation_reason(rule, scanner.limits)}") for rule in overrun]
     limits = scanner.limits
     history = _masked_history(stack.image.config.history, found, shown, limits.text_bytes)

@@ -15,7 +15,7 @@ from auditor.core.secret import Secret
 from auditor.detect.confirm import Match
 from auditor.layers.file_history import FileHistory
 from auditor.scan import LayerRecord, Scanner
-from auditor.scan.names import Name
+from auditor.scan.header_search import HeaderText
 
 T = TypeVar("T")
 Shown = Callable[[str], str]
@@ -53,12 +53,12 @@ def in_headers(
     A text that was hidden before a higher layer holds it again is another one. A whiteout counts where nothing below
     has the name.
     """
-    held: dict[tuple[str, str, Secret], list[tuple[int, Name, Match]]] = {}
+    held: dict[tuple[str, str, Secret], list[tuple[int, HeaderText, Match]]] = {}
     removed = []
     for layer, record in enumerate(records):
         if record.listing.texts.full:
             skip(Skipped(None, layer, "owners, extended attributes and pax records: more than are searched"))
-        for name, found in _some(scanner.scan_names(record.listing), scanner.limits, layer, skip):
+        for name, found in _some(scanner.searcher.search_headers(record.listing), scanner.limits, layer, skip):
             key = (name.path, name.part, seal(found.secret))
             if name.part == "whiteout":
                 removed.append((key, (layer, name, found)))
@@ -83,9 +83,11 @@ def _some(items: Iterator[T], limits: Limits, layer: int, skip: Callable[[Skippe
         skip(Skipped(None, layer, reason))
 
 
-def _runs(trace: FileHistory, own: Sequence[tuple[int, Name, Match]]) -> Iterator[list[tuple[int, Name, Match]]]:
+def _runs(
+    trace: FileHistory, own: Sequence[tuple[int, HeaderText, Match]]
+) -> Iterator[list[tuple[int, HeaderText, Match]]]:
     """Split the entries that hold a text where all before were hidden by a layer below the next one."""
-    run: list[tuple[int, Name, Match]] = []
+    run: list[tuple[int, HeaderText, Match]] = []
     gone: int | None = -1  # the layer that hides the last of the run; None while one stays visible
     for item in own:
         layer, name, _ = item

@@ -50,7 +50,7 @@ class Packages:
         )
         for layer, record in enumerate(self._records if paths_index.paths else ()):
             self._layer = layer
-            for entry, packed in record.documents.items():
+            for entry, packed in record.package_databases.items():
                 self._add(record.listing.paths[entry], zlib.decompress(packed))
 
     def _note(self, where: str, reason: str, transient: bool) -> None:

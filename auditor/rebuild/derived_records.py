@@ -86,7 +86,7 @@ def derived_record(
         ),
         index.is_tar,
         checksums=dict(_by_new_entry("checksums", records, places)),
-        documents=dict(_by_new_entry("documents", records, places)),
+        package_databases=dict(_by_new_entry("package_databases", records, places)),
         transient=any(records[layer].transient for layer in used),
     )
 
@@ -107,7 +107,7 @@ class _RecordByEntry:
         return cls(record, matches, _by_entry(record))
 
     def entries(self) -> Iterator[int]:
-        known = (self.matches, self.skipped, self.record.checksums, self.record.documents)
+        known = (self.matches, self.skipped, self.record.checksums, self.record.package_databases)
         return (entry for entry in chain(*known) if entry != NO_VERSION)
 
 

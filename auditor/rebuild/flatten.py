@@ -81,7 +81,7 @@ def flatten(job: FlattenJob, scanner: Scanner, path: Path, store: LayerStore | N
 
     Raises FlattenError where the proof fails, and all errors of reading. The caller removes the file on errors.
     """
-    records = Records(scanner, store, whole=True)  # unmasked secrets, to mask them in the history
+    records = Records(scanner, store, keep_secrets=True)  # unmasked secrets, to mask them in the history
     audits, left_out = audit_source_images(
         job.target, scanner, records, job.platform, insecure=job.insecure, host=job.host
     )
@@ -178,7 +178,7 @@ def _write_image(
             kind = None if job.compression.name == "none" else job.compression.name
             blob = LayerBlob(record.digest, record.size, record.diff_id, kind)
         blobs.append(blob)
-        records.hold(record)
+        records.remember(record)
     return WrittenImage(audit, plans, readable, _rewritten_image(job, scanner, audit, plans, blobs), copied_from)
 
 

@@ -44,11 +44,11 @@ class HistoryMasker:
         for secret in self._known:
             value = value.replace(secret.reveal(), secret.masked)
         for _ in range(_ROUNDS):
-            found = self._scanner.scan_text(value)
+            found = self._scanner.searcher.search_text(value)
             if not found:
                 return value
             value = masked_text(value, found)
-        return "(masked)" if self._scanner.scan_text(value) else value
+        return "(masked)" if self._scanner.searcher.search_text(value) else value
 
     def tree(self, value: Any) -> Any:
         """Mask all texts of a JSON value except keys."""

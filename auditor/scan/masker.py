@@ -1,41 +1,38 @@
-"""Texts of an image as they are shown: whatever a rule takes for a secret is masked in them."""
+"""Masks for the secrets in texts of an image that are shown to the user."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from auditor.detect.confirm import Match
-
-if TYPE_CHECKING:
-    from auditor.scan.scanner import Scanner
+from auditor.scan.searcher import Searcher
 
 _SHORTEST = 8
-"""Characters of a text that could hold a secret."""
+"""Characters of the shortest text that is searched."""
 
 
 class TextMasker:
-    """Masks the secrets in short texts. Texts that are shown again and again are searched once."""
+    """Masks the secrets in short texts. A text that is shown repeatedly is searched once."""
 
-    def __init__(self, scanner: Scanner) -> None:
-        self._scanner = scanner
-        self._known: dict[str, str] = {}
+    def __init__(self, searcher: Searcher) -> None:
+        self._searcher = searcher
+        self._masked: dict[str, str] = {}
 
     def __call__(self, text: str) -> str:
-        """Return a text with its secrets masked, those of low confidence too."""
+        """Return a text with its secrets masked, those of low confidence included."""
         if len(text) < _SHORTEST:
             return text
-        shown = self._known.get(text)
-        if shown is None:
-            shown = self._known[text] = masked_text(text, self._scanner.scan_text(text))
-        return shown
+        masked = self._masked.get(text)
+        if masked is None:
+            masked = self._masked[text] = masked_text(text, self._searcher.search_text(text))
+        return masked
 
 
 def masked_text(value: str, items: Iterable[Match]) -> str:
-    """Replace every secret in a text by its mask."""
-    data, pieces, at = value.encode("utf-8", "surrogateescape"), list[bytes](), 0
-    for item in sorted(items, key=lambda f: f.start):
-        if item.start >= at:
-            pieces += (data[at : item.start], item.secret.masked.encode())
-            at = item.end
-    return b"".join((*pieces, data[at:])).decode("utf-8", "surrogateescape")
+    """Replace every match in a text by its mask."""
+    data, pieces, position = value.encode("utf-8", "surrogateescape"), list[bytes](), 0
+    for item in sorted(items, key=lambda match: match.start):
+        if item.start >= position:
+            pieces += (data[position : item.start], item.secret.masked.encode())
+            position = item.end
+    return b"".join((*pieces, data[position:])).decode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""What a scan of one layer comes to. It says nothing of other layers, so it holds wherever the layer is used."""
+"""The record of one layer. It depends on the layer's bytes and the rules alone, so images with the layer share it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from auditor.layers.listing import Listing
 
 @dataclass(frozen=True, slots=True)
 class LayerMatch:
-    """A secret in entry number `entry` of a listing, or in what is packed in it.
+    """A secret in entry number `entry` of a listing, or in a member extracted from it.
 
-    `line` counts from 1, None in binary data; `offset` is the place in the file or member, in bytes.
+    `line` counts from 1, None in binary data; `offset` is in bytes from the start of the file or member.
     """
 
     entry: int
@@ -33,7 +33,7 @@ class LayerMatch:
 
 @dataclass(frozen=True, slots=True)
 class Checksums:
-    """A file's hashes, in hexadecimal digits: what package databases compare it with."""
+    """Hashes of a file, in hexadecimal digits, for comparison with package databases."""
 
     md5: str
     sha1: str
@@ -41,7 +41,7 @@ class Checksums:
 
     @classmethod
     def of(cls, content: Iterable[bytes]) -> Self:
-        """Hash a file's whole content, which comes in pieces."""
+        """Hash a file's complete content, given in pieces."""
         hashes = (hashlib.md5(usedforsecurity=False), hashlib.sha1(usedforsecurity=False), hashlib.sha256())
         for piece in content:
             for one in hashes:
@@ -51,11 +51,12 @@ class Checksums:
 
 @dataclass(frozen=True, slots=True)
 class LayerRecord:
-    """What a layer holds. `digest` and `size` are of the stored bytes; `skipped` gives paths and reasons.
+    """Entries, matches and skipped items of a layer. `digest` and `size` are of the stored bytes.
 
-    `checksums` are of files with matches; `documents` the zlib-compressed content of package databases, by entry.
-    `transient` tells that something was skipped for a cause that may not be there next time: the time was up, a process
-    or an allocation failed. Such a record is used, and not kept.
+    `uncompressed` is the size of the uncompressed tar. `skipped` has paths and reasons. `decoded` counts members and
+    decoded pieces. `checksums` are those of files with matches, `package_databases` the zlib-compressed content of
+    package databases, both by entry. `transient` is set if something was skipped for a cause that may not recur, such
+    as a timeout, a failed process or lack of memory: such a record is used, but not cached.
     """
 
     digest: Digest
@@ -68,10 +69,12 @@ class LayerRecord:
     is_tar: bool
     decoded: int = 0
     checksums: Mapping[int, Checksums] = field(default_factory=dict)
-    documents: Mapping[int, bytes] = field(default_factory=dict)
+    package_databases: Mapping[int, bytes] = field(default_factory=dict)
     transient: bool = False
 
-    def sealed(self, key: bytes, *, keep: bool) -> Self:
-        """Return the record with an identity under `key` for each secret, whose text goes unless `keep` is set."""
-        matches = tuple(replace(match, secret=match.secret.with_hmac(key, keep_text=keep)) for match in self.matches)
+    def with_hmacs(self, key: bytes, *, keep_text: bool) -> Self:
+        """Return the record with an HMAC under `key` for each secret; without their texts unless `keep_text`."""
+        matches = tuple(
+            replace(match, secret=match.secret.with_hmac(key, keep_text=keep_text)) for match in self.matches
+        )
         return replace(self, matches=matches)

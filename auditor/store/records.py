@@ -1,8 +1,13 @@
-"""Layer records: scanned, or taken from the cache. Either way the digests hold.
+"""Records of layers, from the scan or from the cache.
 
-A digest counts only once the bytes were hashed. A part of a file that did not change since it was hashed keeps its
-digest, and a registry's blob was asked for by its digest; anything else that the cache may know is hashed again, which
-takes a fraction of a scan. Or a hostile archive could name a clean layer's digest and pass.
+A record from the cache counts only for a digest that can be trusted. A digest can be trusted if
+
+- these bytes were hashed in this run, or
+- they are a part of a file that is unchanged since it was hashed (same device, inode, size, mtime and ctime), or
+- a registry sent the blob, which is verified while it is read, or an engine stores it by its digest.
+
+The digest that a manifest or an archive states is none of these: a hostile archive could name the digest of a clean
+layer. If the cache has a record for a stated digest, the bytes are hashed first, which takes a fraction of a scan.
 """
 
 from __future__ import annotations
@@ -23,19 +28,19 @@ from auditor.core.limits import RECORDS
 from auditor.core.secret import Secret
 from auditor.images.source import Image, Layer, LayerRef
 from auditor.scan import LayerRecord, Scanner
-from auditor.scan.serial import dumped, loaded, made_by
+from auditor.scan.record_format import decode_record, encode_record, format_version
 from auditor.store.layer_store import Blob
 
 _CHUNK = 1 << 20
 _DOWNLOADS = 3
 _SETTLED_S = 1.0
-"""A file that changed within that time before it was read may change again without its times telling."""
+"""Minimum age of a file's last change: a second change within the resolution of its times would go unnoticed."""
 
 
 class RecordStore(Protocol):
-    """Where records are kept; `key` seals their secrets. store/layer_store.py says what each method does.
+    """Storage of records and of facts about blobs, as in store/layer_store.py. `key` is that of the secrets' HMACs.
 
-    What is kept is authentic: values that were not written with the key are as if nothing had been kept.
+    Values that were not written with the key are treated as absent.
     """
 
     key: bytes
@@ -49,15 +54,15 @@ class RecordStore(Protocol):
         ...
 
     def blob(self, key: str) -> Blob | None:
-        """Return what is known of a stored blob."""
+        """Return size and diff_id of a stored blob."""
         ...
 
     def keep_blob(self, key: str, blob: Blob) -> None:
-        """Keep what bytes of a digest unpack to."""
+        """Keep size and diff_id of a stored blob."""
         ...
 
     def slice(self, identity: str) -> Digest | None:
-        """Return the digest that a part of a file had."""
+        """Return the digest of a part of an unchanged file."""
         ...
 
     def keep_slice(self, identity: str, digest: Digest) -> None:
@@ -66,10 +71,10 @@ class RecordStore(Protocol):
 
 
 class Records:
-    """Gives the record of each layer, once: layers that images share are scanned once.
+    """Returns the record of each layer. A layer that images share is scanned once.
 
-    `known` holds those used before: all of them, unless it is bounded. With `whole`, secrets keep their texts, so that
-    a layer with secrets is scanned again and not taken from the cache.
+    `known` has the records of this run: all of them, unless the mapping is bounded. With `keep_secrets`, records have
+    their secrets in clear; a layer with secrets is then scanned again, as the cache has only their HMACs.
     """
 
     def __init__(
@@ -77,29 +82,29 @@ class Records:
         scanner: Scanner,
         store: RecordStore | None = None,
         *,
-        whole: bool = False,
+        keep_secrets: bool = False,
         known: MutableMapping[Digest, LayerRecord] | None = None,
     ) -> None:
-        self._scanner, self._store, self._whole = scanner, store, whole
+        self._scanner, self._store, self._keep_secrets = scanner, store, keep_secrets
         self._key = store.key if store else secrets.token_bytes(32)
         self._known: MutableMapping[Digest, LayerRecord] = {} if known is None else known
 
-    def seal(self, secret: Secret) -> Secret:
-        """Give a secret its identity, and take its text away unless secrets are wanted whole."""
-        return secret.with_hmac(self._key, keep_text=self._whole)
+    def with_hmac(self, secret: Secret) -> Secret:
+        """Return a secret with its HMAC; without its text unless secrets are kept."""
+        return secret.with_hmac(self._key, keep_text=self._keep_secrets)
 
     def of(self, layer: Layer, what: str) -> LayerRecord:
-        """Return the record of a layer, named `what` in errors. Raises Damaged and what reading raises."""
+        """Return the record of a layer, named `what` in errors. Raises Damaged, ImageError and Unreachable."""
         known = None if layer.digest is None else self._known.get(layer.digest)
         if known is not None:
             return known
-        record = self._from_store(layer) or self._read(layer, what)
+        record = self._from_store(layer) or self._scan_layer(layer, what)
         if layer.digest == record.digest:
-            self.hold(record)
+            self.remember(record)
         return record
 
     def fetch(self, image: Image) -> None:
-        """Make ready the records of layers that come over a network: some are downloaded while others are matched."""
+        """Get the records of layers that come over a network: some are downloaded while others are scanned."""
         remote = {
             layer.digest: (layer, f"{image.target}: layer {number}")
             for number, layer in enumerate(image.layers)
@@ -130,48 +135,56 @@ class Records:
                 return record
         return self.scan(stream, what, claimed.algorithm if claimed else "sha256")
 
-    def hold(self, record: LayerRecord) -> None:
-        """Take a record for that of its digest, which was hashed."""
+    def remember(self, record: LayerRecord) -> None:
+        """Use a record, whose bytes were hashed, for all layers of its digest in this run."""
         self._known[record.digest] = record
 
     def scan(self, stream: BinaryIO, what: str, algorithm: str = "sha256") -> LayerRecord:
-        """Scan a layer's stored bytes to their end, and keep what was found. Raises Damaged, naming `what`."""
-        record = self._scanner.scan_layer(stream, what, algorithm).sealed(self._key, keep=self._whole)
+        """Scan a layer's stored bytes to their end, and cache the record. Raises Damaged with the name `what`."""
+        record = self._scanner.scan_layer(stream, what, algorithm)
+        record = record.with_hmacs(self._key, keep_text=self._keep_secrets)
         self.keep(record)
         return record
 
     def keep(self, record: LayerRecord, data: bytes | None = None) -> None:
-        """Keep a record for later runs, unless it was made under a transient failure: they may find more.
+        """Cache a record for later runs; `data` is the encoded record, if available.
 
-        Nor is one with a secret in the name of a file, for a record holds names whole. `data` is what `dumped` makes of
-        it, where that is at hand.
+        A transient record is not cached, as a later run may find more. Nor is one with a secret in a file name or
+        another header text, which records have in clear.
         """
-        if self._store is not None and not record.transient and not self._scanner.names_secrets(record.listing):
-            self._store.keep_record(self.key_of(record.diff_id), data or dumped(record))
-            self._store.keep_blob(self.blob_key(record.digest), Blob(record.size, record.diff_id))
+        if self._store is None or record.transient or self._scanner.searcher.has_header_secret(record.listing):
+            return
+        self._store.keep_record(self.record_key(record.diff_id), data or encode_record(record))
+        self._store.keep_blob(self.blob_key(record.digest), Blob(record.size, record.diff_id))
 
     def _from_store(self, layer: Layer) -> LayerRecord | None:
-        """Return what is kept of a layer whose digest is known to be true."""
-        content = layer.content
-        if self._store is None:
+        """Return the cached record of a layer whose digest can be trusted."""
+        content, store = layer.content, self._store
+        if store is None:
             return None
-        if not isinstance(content, FileSlice):
-            record = self._of_digest(layer.digest) if getattr(content, "addressed_by_digest", False) else None
+        if isinstance(content, FileSlice):
+            record = self._of_slice(layer, content, store)
         else:
-            identity = _identity(content)
-            digest = self._store.slice(identity)
-            record = self._of_digest(digest)
-            if record is None and digest is None and self._of_digest(layer.digest or layer.diff_id) is not None:
-                with content.open() as stream:
-                    digest = _hashed(HashingReader(stream))
-                record = self._of_digest(digest)
-                self._keep_slice(content, identity, digest)
+            record = self._of_digest(layer.digest) if getattr(content, "addressed_by_digest", False) else None
         if record is not None:
             self._scanner.progress.advance(record.size)
         return record
 
-    def _read(self, layer: Layer, what: str) -> LayerRecord:
-        """Scan a layer, and keep what was found."""
+    def _of_slice(self, layer: Layer, content: FileSlice, store: RecordStore) -> LayerRecord | None:
+        """Return the cached record of a part of a file, hashed in an earlier run or now."""
+        identity = _identity(content)
+        digest = store.slice(identity)
+        if digest is not None:
+            return self._of_digest(digest)
+        if self._of_digest(layer.digest or layer.diff_id) is None:
+            return None
+        with content.open() as stream:
+            digest = _hashed(HashingReader(stream))
+        self._keep_slice(content, identity, digest)
+        return self._of_digest(digest)
+
+    def _scan_layer(self, layer: Layer, what: str) -> LayerRecord:
+        """Scan a layer, and cache its record and the digest of its part of a file."""
         content = layer.content
         identity = _identity(content) if isinstance(content, FileSlice) else None
         self._scanner.progress.say(what)
@@ -182,33 +195,33 @@ class Records:
         return record
 
     def _of_digest(self, digest: Digest | DiffID | None) -> LayerRecord | None:
-        """Return the record of bytes with this digest, stored so."""
-        blob = self._store.blob(self.blob_key(digest)) if self._store is not None and digest is not None else None
-        if blob is None or digest is None:
+        """Return the cached record of the stored bytes with this digest."""
+        if self._store is None or digest is None:
             return None
-        assert self._store is not None  # noqa: S101 - or there were no blob
-        data = self._store.record(self.key_of(blob.diff_id))
+        blob = self._store.blob(self.blob_key(digest))
+        data = self._store.record(self.record_key(blob.diff_id)) if blob else None
         try:
-            record = loaded(data) if data else None
+            record = decode_record(data) if data else None
         except ValueError:
             return None
-        if record is None or (self._whole and record.matches):
+        if blob is None or record is None or (self._keep_secrets and record.matches):
             return None
         return replace(record, digest=Digest(digest), size=blob.size)
 
-    def key_of(self, diff_id: DiffID) -> str:
-        """Return what a layer's record is kept under: what it holds depends on bytes, rules, code and limits."""
+    def record_key(self, diff_id: DiffID) -> str:
+        """Return the cache key of a layer's record: it depends on bytes, rules, code and limits."""
         scanner = self._scanner
         limits = scanner.limits.differences(RECORDS)
-        return f"{diff_id} {scanner.ruleset.digest} {made_by()} {scanner.content}{limits and f' {limits}'}"
+        version = f"{format_version()} {scanner.search_content}{limits and f' {limits}'}"
+        return f"{diff_id} {scanner.ruleset.digest} {version}"
 
     @staticmethod
     def blob_key(digest: Digest | DiffID) -> str:
-        """Return what is kept of a blob under: which bytes it unpacks to depends on the decoders too."""
-        return f"{digest} {made_by()}"
+        """Return the cache key of a blob's diff_id: it depends on the decompressors too."""
+        return f"{digest} {format_version()}"
 
     def _keep_slice(self, content: FileSlice, identity: str, digest: Digest) -> None:
-        """Keep a digest of a part of a file that lay still while it was read, and before."""
+        """Cache the digest of a part of a file that did not change during the read or just before."""
         status = os.fstat(content.file.descriptor)
         settled = time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED_S
         if self._store is not None and settled and _identity(content) == identity:
@@ -225,8 +238,9 @@ def _hashed(raw: HashingReader) -> Digest:
 
 
 def _identity(content: FileSlice) -> str:
-    """Name a part of a file as it is now; a change of the file changes the name."""
+    """Return a text that changes with every change of the file."""
     s = os.fstat(content.file.descriptor)
     return (
-        f"{s.st_dev} {s.st_ino} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {content.offset} {content.size} {made_by()}"
+        f"{s.st_dev} {s.st_ino} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} "
+        f"{content.offset} {content.size} {format_version()}"
     )

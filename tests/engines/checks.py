@@ -50,7 +50,7 @@ class Judge:
         return True
 
     def _check_audit(self, source: Path, layers: Sequence[bytes], trees: Sequence[Mapping[str, Shown]]) -> None:
-        records = Records(self.scanner, None, whole=True)
+        records = Records(self.scanner, None, keep_secrets=True)
         (audited,) = audit(str(source), self.scanner, Request(selection=ALL_FINDINGS), records)
         tokens = {(f.path, f.secret.reveal()) for f in audited.findings if f.path is not None}
         planted = {token.decode() for data in layers for token in _TOKEN.findall(data)}

@@ -17,7 +17,7 @@ from auditor.core.finding import Confidence, Finding
 from auditor.findings.selection import Selection
 from auditor.pipeline import Request, audit
 from auditor.scan import Scanner
-from auditor.scan.documents import kept
+from auditor.scan.package_databases import reduced
 from tests.images import image, layer, token
 
 
@@ -196,4 +196,4 @@ KEPT = {
 @pytest.mark.parametrize("path", KEPT)
 def test_of_a_database_no_more_is_kept_than_names_packages_files_and_digests(path: str) -> None:
     content, want = KEPT[path]
-    assert kept(path, content.encode()).decode() == want
+    assert reduced(path, content.encode()).decode() == want

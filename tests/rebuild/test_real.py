@@ -50,7 +50,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hidden(archive: Path, scanner: Scanner) -> list[Finding]:
-    audits = audit(str(archive), scanner, Request(selection=ALL_FINDINGS), Records(scanner, whole=True))
+    audits = audit(str(archive), scanner, Request(selection=ALL_FINDINGS), Records(scanner, keep_secrets=True))
     return [finding for audited in audits for finding in audited.findings if finding.hidden_in is not None]
 
 

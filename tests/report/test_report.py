@@ -26,7 +26,7 @@ VALIDATOR = jsonschema.Draft202012Validator(report_schema())
 
 
 def audited(built: Built, tmp_path: Path, scanner: Scanner, request: Request | None = None) -> Audit:
-    records = Records(scanner, whole=True)
+    records = Records(scanner, keep_secrets=True)
     (result,) = audit(str(built.docker_archive(tmp_path / "image.tar")), scanner, request or Request(), records)
     return result
 

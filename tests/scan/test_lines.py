@@ -9,8 +9,8 @@ import pytest
 
 from auditor.codec.windows import WindowReader
 from auditor.layers.listing import Listing, plain_file
-from auditor.scan.lines import LineCounter
-from auditor.scan.text import Text
+from auditor.scan.line_counter import LineCounter
+from auditor.scan.search_text import SearchText
 
 LINES = b"word\n" * 2000
 looked: list[int] = []
@@ -35,7 +35,7 @@ def nothing_looked_at() -> None:
 
 
 def test_of_a_member() -> None:
-    lines = Text(Counted(LINES), "").lines(range(0, len(LINES), 5))
+    lines = SearchText(Counted(LINES), "").lines(range(0, len(LINES), 5))
     assert list(lines) == list(range(1, 2001))
     assert sum(looked) <= len(LINES)
 

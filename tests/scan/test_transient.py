@@ -20,7 +20,7 @@ from auditor.extract.budget import Budget, is_transient
 from auditor.extract.formats import FORMATS, ArchiveFormat
 from auditor.pipeline import Audit, Request, audit
 from auditor.scan import Scanner
-from auditor.scan.inside import NOT_KEPT
+from auditor.scan.extractor import NOT_CACHED
 from auditor.store.layer_store import LayerStore
 from auditor.store.records import Records
 from tests.extract.test_archives import seven_zipped
@@ -151,7 +151,7 @@ def test_a_transient_failure_is_said_and_the_next_run_finds_the_secret(
         break_it(patch)
         failed = audited(path, scanner, store)
     assert failed.findings == () and failed.transient
-    assert all(item.reason.endswith(NOT_KEPT) for item in failed.skipped) and failed.skipped
+    assert all(item.reason.endswith(NOT_CACHED) for item in failed.skipped) and failed.skipped
     assert {item.path.partition("!")[0] for item in failed.skipped if item.path} == {f"/{name}"}
     again = audited(path, scanner, store)
     assert len(again.findings) == 1 and again.skipped == () and not again.transient

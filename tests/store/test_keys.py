@@ -27,7 +27,7 @@ MAKERS = {
 }
 ROOTS = {
     "RULES": ("auditor.detect.matcher", "auditor.detect.rule_cache"),
-    "RECORDS": ("auditor.store.records", "auditor.scan.serial", "auditor.extract.isolated_worker"),
+    "RECORDS": ("auditor.store.records", "auditor.scan.record_format", "auditor.extract.isolated_worker"),
     "VERDICTS": ("auditor.hook.run", "auditor.extract.isolated_worker"),
     "AUDITS": ("auditor.fleet.execution.sweep", "auditor.extract.isolated_worker"),
 }

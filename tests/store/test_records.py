@@ -21,7 +21,7 @@ from auditor.pipeline import Request, audit
 from auditor.report import json_report
 from auditor.report.render_options import RenderOptions
 from auditor.scan import LayerRecord, Scanner
-from auditor.scan.serial import dumped, loaded
+from auditor.scan.record_format import decode_record, encode_record
 from auditor.store.layer_store import Blob, LayerStore
 from auditor.store.records import Records
 from tests.conftest import Cli
@@ -136,7 +136,7 @@ def test_the_cache_holds_no_secret(tmp_path: Path, scanner: Scanner, store: Laye
         rows = [row for (row,) in database.execute("SELECT data FROM record")]
     assert len(rows) == 2
     for row in rows:
-        assert token(7) not in repr(loaded(row)) and token(7)[4:-4].encode() not in row
+        assert token(7) not in repr(decode_record(row)) and token(7)[4:-4].encode() not in row
     store.close()
     for path in store.path.parent.iterdir():
         assert token(7).encode() not in path.read_bytes()
@@ -148,7 +148,7 @@ def test_secrets_that_are_wanted_whole_are_read_again(
     target = str(planted().docker_archive(tmp_path / "a.tar"))
     report(target, scanner, Records(scanner, store))
     scans.clear()
-    (result,) = audit(target, scanner, Request(), Records(scanner, store, whole=True))
+    (result,) = audit(target, scanner, Request(), Records(scanner, store, keep_secrets=True))
     assert {finding.secret.reveal() for finding in result.findings} == {token(7)}
     assert len(scans) == 2
 
@@ -157,13 +157,13 @@ def test_a_record_is_what_it_was_after_a_round_trip(scanner: Scanner) -> None:
     import io
 
     record = Records(scanner).scan(io.BytesIO(planted().layers[0]), "layer")
-    assert loaded(dumped(record)) == record
+    assert decode_record(encode_record(record)) == record
 
 
-@pytest.mark.parametrize("data", [b"", b"no zlib", dumped.__doc__.encode() if dumped.__doc__ else b""])
+@pytest.mark.parametrize("data", [b"", b"no zlib", encode_record.__doc__.encode() if encode_record.__doc__ else b""])
 def test_what_is_no_record_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="no layer record"):
-        loaded(data)
+        decode_record(data)
 
 
 @pytest.mark.parametrize("transient", [False, True])
@@ -171,7 +171,7 @@ def test_a_dump_tells_whether_a_record_may_be_kept(scanner: Scanner, transient: 
     import io
 
     record = replace(Records(scanner).scan(io.BytesIO(planted().layers[0]), "layer"), transient=transient)
-    assert loaded(dumped(record)).transient is transient
+    assert decode_record(encode_record(record)).transient is transient
 
 
 def test_what_a_blob_unpacks_to_is_not_believed_of_other_code(
@@ -207,7 +207,7 @@ def test_a_record_with_an_open_secret_is_not_written(scanner: Scanner) -> None:
 
     record = scanner.scan_layer(io.BytesIO(planted().layers[0]), "layer")
     with pytest.raises(ValueError, match="not sealed"):
-        dumped(record)
+        encode_record(record)
 
 
 def test_four_commands_share_one_cache(cli: Cli) -> None:

@@ -27,7 +27,7 @@ from auditor.fleet.execution.engine import LayerTask, RegistryEndpoint, read_lay
 from auditor.registry.authentication import Login
 from auditor.registry.client import Client
 from auditor.scan import Scanner
-from auditor.scan.serial import made_by
+from auditor.scan.record_format import format_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class SoftwareVersions:
     def of(cls, ruleset: Ruleset) -> SoftwareVersions:
         """Return the versions of this process."""
         digest = Ruleset(ruleset.rules).digest  # computed here, because a received digest proves nothing
-        return cls(__version__, made_by()[:12], digest[:19], sys.byteorder, RECORDS.versions)
+        return cls(__version__, format_version()[:12], digest[:19], sys.byteorder, RECORDS.versions)
 
     def differences(self, required: SoftwareVersions) -> str:
         """Describe the differences from `required`; an empty text if there are none."""

@@ -6,7 +6,7 @@ may repeat it after a failure: the result is byte-identical. The sweep requests 
     LayerTask          a layer of a repository
     RegistryEndpoint   address and connection settings of the registry; each process finds its own credentials
     read_layer         fetch, verify and scan a layer: one logical request with one retry budget
-    Engine             submit(task) -> Future of the record that `scan.serial.dumped` writes
+    Engine             submit(task) -> Future of the record that `encode_record` writes
 
 An engine is made with a RegistryEndpoint, a Ruleset, and the HMAC key of secrets (`store.key`, which is never logged).
 If a layer can't be read, its future raises an AuditError that names the layer; other layers are not affected.
@@ -28,7 +28,7 @@ from auditor.registry.client import Client
 from auditor.registry.repository import Repository
 from auditor.registry.retry import RetryBudget
 from auditor.scan import Scanner
-from auditor.scan.serial import dumped
+from auditor.scan.record_format import encode_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,4 +87,4 @@ def _read(task: LayerTask, client: Client, scanner: Scanner, key: bytes, budget:
         record = scanner.scan_layer(stream, name, task.digest.algorithm)
     if record.digest != task.digest:
         raise Damaged(f"{name}: the registry sent bytes with the digest {record.digest}")
-    return dumped(record.sealed(key, keep=False))
+    return encode_record(record.with_hmacs(key, keep_text=False))

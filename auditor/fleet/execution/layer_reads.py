@@ -13,7 +13,7 @@ from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.layer_records import StoredRecords
 from auditor.fleet.store.presence import Sweep
 from auditor.images.source import Layer
-from auditor.scan.serial import loaded
+from auditor.scan.record_format import decode_record
 from auditor.store.records import Records
 
 
@@ -65,15 +65,15 @@ class LayerReads:
         blob = self._kept.blob(self._records.blob_key(digest))
         if blob is None or (self._fresh and not ledger.was_downloaded(self._store, self._sweep, digest)):
             return False
-        return self._kept.has_record(self._records.key_of(blob.diff_id))
+        return self._kept.has_record(self._records.record_key(blob.diff_id))
 
     def _keep(self, digest: Digest, data: bytes) -> None:
         try:
-            record = loaded(data)
+            record = decode_record(data)
         except ValueError as exc:
             raise Damaged(f"layer {digest}: invalid record from the engine: {exc}") from exc
         if record.digest != digest:
             raise Damaged(f"layer {digest}: the engine returned the record of {record.digest}")
         self._records.keep(record, data)
         ledger.save_download(self._store, self._sweep, digest, record.diff_id, record.size)
-        self._records.hold(record)
+        self._records.remember(record)

@@ -3,7 +3,7 @@
     store = SweepStore(url)                   # opens or creates the database
     store.read(lambda c: c.execute(...))      # one transaction, repeated while the database is unavailable
     store.write(...)
-    store.key                                 # HMAC key of secrets: Secret.sealed
+    store.key                                 # HMAC key of secrets: Secret.with_hmac
 
 Any number of processes may use a store at the same time.
 """

@@ -1,4 +1,4 @@
-"""Which files of a layer are package databases, and what of them is kept: it tells what a package brought."""
+"""Package databases among a layer's files, reduced to the names, versions and digests that provenance needs."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _LINES = {
 _STATUS = re.compile(rb"^(?:(?:Package|Version): .*|Conffiles:| /.* [0-9a-f]{32}.*)?\n", re.M)
 
 
-def is_document(path: str) -> bool:
+def is_package_database(path: str) -> bool:
     """Whether a path, relative to the root, is that of a package database."""
     if not path.endswith(_ENDINGS):
         return _DISTROLESS in path
     return not path.endswith("/package.json") or "node_modules/" in path
 
 
-def kept(path: str, content: bytes) -> bytes:
-    """Return of a package database what names packages, files and digests: the rest may hold secrets.
+def reduced(path: str, content: bytes) -> bytes:
+    """Return the lines of a package database with package names, files and digests; the others may contain secrets.
 
-    The database of rpm stays whole, as only another process may take it apart.
+    The database of rpm stays complete: only an isolated process may parse it.
     """
     if path.endswith("/rpmdb.sqlite"):
         return content

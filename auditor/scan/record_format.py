@@ -1,8 +1,8 @@
-"""A layer record as bytes, and back. Only sealed secrets go in: neither a cache nor a worker's answer holds one whole.
+"""A layer record as bytes, and back. Secrets are stored as HMAC and mask only, in caches and in answers of workers.
 
-The form: a JSON header of texts and small numbers, its length before it; then the listing's columns and the package
-databases as they stand in memory; all compressed. It holds for one machine's byte order and one version of the code,
-which is why keys include `made_by`.
+The format: a JSON header of texts and small numbers, preceded by its length; then the columns of the listing and the
+package databases as they are in memory; all compressed. It is valid for the byte order of one machine and one version
+of the code, which is why cache keys include `format_version`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from array import array
 from collections.abc import Iterator
 from typing import Any
 
+from isal import isal_zlib
+
 from auditor.core import cache_keys
 from auditor.core.digests import DiffID, Digest
 from auditor.core.finding import Confidence
@@ -26,10 +28,8 @@ from auditor.scan.record import Checksums, LayerMatch, LayerRecord
 _LENGTH = struct.Struct("<I")
 
 
-def dumped(record: LayerRecord) -> bytes:
-    """Return a record whose secrets are sealed as bytes."""
-    from isal import isal_zlib
-
+def encode_record(record: LayerRecord) -> bytes:
+    """Encode a record. Raises ValueError if a secret has no HMAC."""
     listing = record.listing
     header = {
         "digest": record.digest,
@@ -48,25 +48,25 @@ def dumped(record: LayerRecord) -> bytes:
         "skipped": record.skipped,
         "checksums": [(entry, sums.md5, sums.sha1, sums.sha256) for entry, sums in record.checksums.items()],
         "transient": record.transient,
-        "documents": [(entry, len(data)) for entry, data in record.documents.items()],
+        "package_databases": [(entry, len(data)) for entry, data in record.package_databases.items()],
     }
     text = json.dumps(header, separators=(",", ":")).encode()
     columns = (bytes(listing.kinds), listing.sizes.tobytes(), listing.offsets.tobytes())
-    return isal_zlib.compress(b"".join((_LENGTH.pack(len(text)), text, *columns, *record.documents.values())), 1)
+    return isal_zlib.compress(
+        b"".join((_LENGTH.pack(len(text)), text, *columns, *record.package_databases.values())), 1
+    )
 
 
-def loaded(data: bytes) -> LayerRecord:
-    """Return what `dumped` was given. Raises ValueError on anything else."""
-    from isal import isal_zlib
-
+def decode_record(data: bytes) -> LayerRecord:
+    """Decode a record. Raises ValueError on malformed data."""
     try:
         return _record(memoryview(isal_zlib.decompress(data)))
-    except Exception as exc:  # what zlib, json and struct raise, and what comes of values of another kind
-        raise ValueError(f"no layer record: {exc}") from exc
+    except Exception as exc:  # errors of zlib, json and struct, and TypeError for values of wrong types
+        raise ValueError(f"not a layer record: {exc}") from exc
 
 
-def made_by() -> str:
-    """Return the key of what makes records: code, libraries, and the order of bytes."""
+def format_version() -> str:
+    """Return the part of cache keys that changes with code, libraries and byte order."""
     return hashlib.sha256(f"{cache_keys.RECORDS.key} {sys.byteorder}".encode()).hexdigest()
 
 
@@ -85,9 +85,9 @@ def _record(view: memoryview) -> LayerRecord:
         HeaderTexts.of(header["texts"], full=header["texts_full"]),
     )
     rest = next(columns)
-    documents, at = {}, 0
-    for entry, size in header["documents"]:
-        documents[entry] = bytes(rest[at : at + size])
+    databases, at = {}, 0
+    for entry, size in header["package_databases"]:
+        databases[entry] = bytes(rest[at : at + size])
         at += size
     return LayerRecord(
         Digest(header["digest"]),
@@ -100,13 +100,13 @@ def _record(view: memoryview) -> LayerRecord:
         header["is_tar"],
         header["decoded"],
         {entry: Checksums(*sums) for entry, *sums in header["checksums"]},
-        documents,
+        databases,
         header["transient"] is True,
     )
 
 
 def _columns(view: memoryview, count: int) -> Iterator[memoryview]:
-    """Yield the kinds, sizes and offsets of `count` entries, and what follows them."""
+    """Yield the kinds, sizes and offsets of `count` entries, and the bytes after them."""
     for width in (1, 8, 8):
         yield view[: width * count]
         view = view[width * count :]
@@ -116,7 +116,7 @@ def _columns(view: memoryview, count: int) -> Iterator[memoryview]:
 def _match_row(match: LayerMatch) -> tuple[Any, ...]:
     secret = match.secret
     if not secret.hmac:
-        raise ValueError("the secret is not sealed")
+        raise ValueError("a secret without HMAC")
     return (
         match.entry, match.rule, secret.masked, secret.fingerprint, secret.hmac.hex(), match.line, match.offset,
         match.check, match.confidence, match.member, match.decoded,
@@ -124,6 +124,6 @@ def _match_row(match: LayerMatch) -> tuple[Any, ...]:
 
 
 def _match(row: list[Any]) -> LayerMatch:
-    entry, rule, masked, few, identity, line, offset, check, confidence, member, decoded = row
-    secret = Secret(None, masked, few, bytes.fromhex(identity))
+    entry, rule, masked, fingerprint, hmac, line, offset, check, confidence, member, decoded = row
+    secret = Secret(None, masked, fingerprint, bytes.fromhex(hmac))
     return LayerMatch(entry, rule, secret, line, offset, check, Confidence(confidence), member, tuple(decoded))

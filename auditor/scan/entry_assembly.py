@@ -1,0 +1,127 @@
+"""Content of a layer's files from windows: buffered, streamed or skipped, and handed to the extraction."""
+
+from __future__ import annotations
+
+from auditor.codec.windows import Window
+from auditor.detect.heuristics.file_class import FileClass, file_class, is_foreign_source
+from auditor.layers.listing import Listing
+from auditor.scan.extractor import HEAD, MAX_DECODED_TEXT
+from auditor.scan.file_content import BufferedContent, StreamedContent
+from auditor.scan.layer_results import LayerResults
+from auditor.scan.package_databases import is_package_database
+from auditor.scan.scan_threads import ScanThreads
+
+MAX_BUFFERED = 16 << 20
+"""Bytes of a file of several windows that is buffered, if it is neither an archive nor a package database."""
+MAX_UNSTREAMED = 4 << 20
+"""A larger archive is extracted while it is read, if its format is read front to back."""
+
+
+class EntryAssembler:
+    """Assembles the content of files, one at a time and in the order of the tar, and submits it to the extraction.
+
+    With `search_content` false only package databases are assembled.
+    """
+
+    def __init__(self, listing: Listing, results: LayerResults, threads: ScanThreads, *, search_content: bool) -> None:
+        self._listing, self._results, self._threads = listing, results, threads
+        self._extractor = threads.extractor
+        self._search_content = search_content
+        self._buffered: BufferedContent | None = None  # of the file that continues in the next window
+        self._streamed: StreamedContent | None = None  # of a large archive that continues, and is being extracted
+        self._refused = -1  # the last archive that continues, and is too large for extraction
+
+    def abort(self) -> None:
+        """End a stream in progress, so that no thread waits for the rest of a layer that is cut off."""
+        if self._streamed is not None:
+            self._streamed.add(b"")
+
+    def continue_file(self, window: Window, entry: int, read: int) -> None:
+        """Take a window's bytes of the file that continues in the next one. `read` bytes of the layer were read."""
+        begin = self._listing.offsets[entry]
+        if begin >= window.fresh:
+            self._begin(entry, self._listing.paths[entry], _head(window, begin), read)
+        for content in (self._buffered, self._streamed):
+            if content is not None:
+                content.add(window.view[max(begin, window.fresh) - window.start :])
+
+    def _begin(self, entry: int, path: str, head: bytes, read: int) -> None:
+        """Decide whether to buffer, stream or skip a file that continues in the next window."""
+        size, budget = self._listing.sizes[entry], self._results.budget
+        is_archive = self._search_content and self._extractor.is_extractable(path, head)
+        streams = is_archive and size > MAX_UNSTREAMED and self._extractor.is_streamed(path, head)
+        if streams and budget.allows_extraction(read):
+            self._streamed = StreamedContent(head, size)
+            self._submit(entry, "/" + path, self._streamed, MAX_UNSTREAMED)
+            return
+        if is_archive and not budget.allows_archive("/" + path, size):
+            self._refused, is_archive = entry, False
+        limit = MAX_BUFFERED if not is_archive else budget.limits.archive_bytes
+        if is_package_database(path):
+            limit = max(limit, budget.limits.database_bytes)
+        self._buffered = BufferedContent() if size <= limit else None
+
+    def finish_file(self, window: Window, entry: int, read: int) -> None:
+        """Process a file that ends in a window. `read` bytes of the layer were read."""
+        if self._streamed is not None:
+            end = self._listing.offsets[entry] + self._listing.sizes[entry]
+            self._streamed.add(window.view[window.fresh - window.start : end - window.start])
+            self._streamed.add(b"")
+            self._streamed = None
+        else:
+            self._process(window, entry, read)
+        self._buffered = None
+
+    def _process(self, window: Window, entry: int, read: int) -> None:
+        """Do what needs the complete content of a file: extraction, checksums, package databases."""
+        path, results = self._listing.paths[entry], self._results
+        extracts = self._search_content and self._is_worth_extracting(window, entry, "/" + path, read)
+        is_database = is_package_database(path) and results.budget.allows_database(
+            "/" + path, self._listing.sizes[entry]
+        )
+        has_matches = results.has_matches(entry)
+        content = self._content(window, entry) if extracts or is_database or has_matches else None
+        if content is None:
+            return
+        if extracts:
+            results.git.add(path, content)
+            self._submit(entry, "/" + path, content, content.size)
+        elif has_matches:
+            results.add_checksums(entry, content)
+        if is_database:
+            results.add_package_database(entry, path, content)
+
+    def _is_worth_extracting(self, window: Window, entry: int, path: str, read: int) -> bool:
+        begin, size, budget = self._listing.offsets[entry], self._listing.sizes[entry], self._results.budget
+        is_in_window = begin >= window.start
+        # The first comparison is the cheap one: this runs for every file.
+        if entry == self._refused or (
+            budget.extracted > budget.limits.unpacked_layer_free and not budget.allows_extraction(read)
+        ):
+            return False
+        head = _head(window, begin) if is_in_window else self._buffered.head(HEAD) if self._buffered else b""
+        if self._extractor.is_extractable(path, head):
+            if size <= budget.limits.archive_bytes or not is_in_window:
+                return True
+            return self._extractor.is_streamed(path, head) or budget.allows_archive(path, size)
+        return size <= MAX_DECODED_TEXT and not is_foreign_source(path) and file_class(path) < FileClass.THIRD_PARTY
+
+    def _content(self, window: Window, entry: int) -> BufferedContent | None:
+        """Return the content of a file that ends in this window, None for one too large to buffer."""
+        begin = self._listing.offsets[entry]
+        end = begin + self._listing.sizes[entry]
+        content, self._buffered = self._buffered, None
+        if begin >= window.start:
+            content = BufferedContent()
+            content.add(window.view[begin - window.start : end - window.start])
+        elif content is not None:
+            content.add(window.view[window.fresh - window.start : end - window.start])
+        return content
+
+    def _submit(self, entry: int, path: str, content: BufferedContent | StreamedContent, waiting: int) -> None:
+        result = self._threads.extract(entry, path, content, has_matches=self._results.has_matches(entry))
+        self._results.add_extraction(entry, path, waiting, result)
+
+
+def _head(window: Window, begin: int) -> bytes:
+    return bytes(window.view[begin - window.start : begin - window.start + HEAD])

@@ -1,0 +1,155 @@
+"""Search of files inside files: extract members and decoded text, and search each as a file of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from auditor.core.secret import Secret
+from auditor.detect.confirm import TruncationCallback
+from auditor.detect.heuristics.file_class import FileClass, file_class
+from auditor.detect.hits import truncation_reason
+from auditor.extract import ExtractedContent, MemberExtractor
+from auditor.extract.budget import SkipCallback
+from auditor.extract.member_stream import MemberStream
+from auditor.scan.file_content import BufferedContent, StreamedContent
+from auditor.scan.line_counter import is_binary
+from auditor.scan.record import Checksums, LayerMatch
+from auditor.scan.search_text import SearchText
+from auditor.scan.searcher import Searcher
+
+HEAD = 512
+"""Number of leading bytes that tell whether a file can be extracted."""
+MAX_DECODED_TEXT = 1 << 20
+"""Bytes of the largest text that is searched for encoded parts."""
+NOT_CACHED = "the next scan reads this layer again"
+"""Part of a message about a transient failure."""
+_GROUP = 256 << 10
+"""Bytes of small members that one search covers."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractionResult:
+    """Matches in the members and decoded parts of one file, with skipped items.
+
+    `count` and `size` are the number of members and decoded parts, and their bytes. `is_archive` is false if the file
+    itself is plain and only parts of it were decoded. `transient` is set if something was skipped for a cause that may
+    not recur.
+    """
+
+    count: int
+    size: int
+    matches: tuple[LayerMatch, ...]
+    skipped: tuple[tuple[str, str], ...]
+    checksums: Checksums | None
+    is_archive: bool
+    transient: bool = False
+
+
+class Extractor:
+    """Extracts files and searches their members. Holds no state between files, so threads may share it."""
+
+    def __init__(self, searcher: Searcher) -> None:
+        self._searcher = searcher
+        self._members = MemberExtractor(searcher.limits)
+
+    def is_extractable(self, path: str, head: bytes) -> bool:
+        """Whether a file, by its path and first bytes, contains other files."""
+        return self._members.is_extractable(path, head)
+
+    def is_streamed(self, path: str, head: bytes) -> bool:
+        """Whether an extractable file is read front to back, so that it need not be in memory."""
+        return self._members.is_streamed(path, head)
+
+    def extract(
+        self, entry: int, path: str, content: BufferedContent | StreamedContent, has_matches: bool
+    ) -> ExtractionResult:
+        """Extract a file at an absolute path and search its members.
+
+        The result has checksums if the content is buffered and it, or the file itself (`has_matches`), has matches.
+        """
+        skipped, transient = list[tuple[str, str]](), False
+        matches: list[LayerMatch] = []
+        count = size = 0
+        members = dict[str, None]()
+        truncated = dict[str, None]()
+
+        def skip(where: str, reason: str, is_transient: bool) -> None:
+            nonlocal transient
+            transient = transient or is_transient
+            skipped.append((where, f"{reason}; {NOT_CACHED}" if is_transient else reason))
+
+        for group in _grouped(self._contents(path, content, skip)):
+            count += sum(piece.window is None or piece.window.start == 0 for piece in group)
+            size += sum(len(piece.data) for piece in group)
+            matches += self._matches(entry, path, group, truncated.setdefault)
+            members |= dict.fromkeys(piece.member for piece in group if piece.member)
+        matches += self._member_name_matches(entry, list(members))
+        skipped += [(path, truncation_reason(rule, self._searcher.limits)) for rule in truncated]
+        has_checksums = isinstance(content, BufferedContent) and (matches or has_matches)
+        checksums = Checksums.of(content) if has_checksums and isinstance(content, BufferedContent) else None
+        is_archive = self.is_extractable(path, content.head(HEAD))
+        return ExtractionResult(count, size, tuple(matches), tuple(skipped), checksums, is_archive, transient)
+
+    def _contents(
+        self, path: str, content: BufferedContent | StreamedContent, skip: SkipCallback
+    ) -> Iterator[ExtractedContent]:
+        """Yield the members of a file, and the decoded parts of the file and of its members."""
+        head = content.head(HEAD)
+        if isinstance(content, StreamedContent) or self.is_streamed(path, head):
+            body: bytes | MemberStream = content.stream()
+        elif self.is_extractable(path, head):
+            body = content.joined()
+        else:
+            yield from self._decoded_parts(path, content.joined(), skip)
+            return
+        for piece in self._members.extract(path, body, skip, content.size):
+            yield piece
+            for inner in self._decoded_parts(path, piece.data, skip):
+                codings = (*piece.decoded, *inner.decoded)
+                yield ExtractedContent(piece.member, codings, inner.data, inner.line)
+
+    def _decoded_parts(self, path: str, text: bytes, skip: SkipCallback) -> Iterator[ExtractedContent]:
+        # Not in files of packages: they are most of an image, and their encoded parts are pictures and test data.
+        if len(text) <= MAX_DECODED_TEXT and file_class(path) < FileClass.THIRD_PARTY and not is_binary(text):
+            yield from self._members.decode(text, skip)
+
+    def _matches(
+        self, entry: int, path: str, group: Sequence[ExtractedContent], on_truncation: TruncationCallback
+    ) -> Iterator[LayerMatch]:
+        """Yield the matches in some members of the file at an absolute path."""
+        texts = [
+            SearchText(piece.data, f"{path}/{piece.member.replace('!', '/')}" if piece.member else path, piece.window)
+            for piece in group
+        ]
+        found = self._searcher.search_texts(texts, on_truncation)
+        for piece, text, matches in zip(group, texts, found, strict=True):
+            for match, line in zip(matches, text.lines(match.start for match in matches), strict=True):
+                yield LayerMatch(
+                    entry, match.rule.id, match.secret, line if piece.line is None else piece.line,
+                    text.offset(match.start), match.check, match.confidence, piece.member, piece.decoded,
+                )  # fmt: skip
+
+    def _member_name_matches(self, entry: int, members: Sequence[str]) -> Iterator[LayerMatch]:
+        """Yield the secrets in members' names, each once, for the first member with it."""
+        secrets = set[Secret]()
+        for index, match in self._searcher.search_lines(members):
+            if match.secret not in secrets:
+                secrets.add(match.secret)
+                yield LayerMatch(
+                    entry, match.rule.id, match.secret, None, 0, match.check, match.confidence, members[index]
+                )
+
+
+def _grouped(contents: Iterable[ExtractedContent]) -> Iterator[list[ExtractedContent]]:
+    """Group small contents: a search of each alone costs more in its call than in the search."""
+    group: list[ExtractedContent] = []
+    size = 0
+    for content in contents:
+        if group and size + len(content.data) > _GROUP:
+            yield group
+            group, size = [], 0
+        group.append(content)
+        size += len(content.data)
+    if group:
+        yield group
