@@ -162,7 +162,7 @@ def test_a_record_is_what_it_was_after_a_round_trip(scanner: Scanner) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"no zlib", encode_record.__doc__.encode() if encode_record.__doc__ else b""])
 def test_what_is_no_record_is_refused(data: bytes) -> None:
-    with pytest.raises(ValueError, match="no layer record"):
+    with pytest.raises(ValueError, match="not a layer record"):
         decode_record(data)
 
 
