@@ -70,7 +70,7 @@ class Setup:
 
         cache = resolve.cache(self.given["cache_dir"])
         client = self.plan.endpoint.client()
-        client.reach()  # of a registry that is down one hears at once: rules may take a while to compile
+        client.ping()  # before the rules are compiled, so that an unreachable registry is reported at once
         with (
             resolve.scanner(
                 self.rules, self.given["jobs"], progress, cache=cache, limits=self.plan.endpoint.limits

@@ -12,7 +12,7 @@ AuditError                 one line for the user; the command line ends with exi
 │   └── NotFound           no such image, tag, platform or container
 ├── Unreachable            no engine or registry answers there
 │   ├── Unauthorized       it answers, and wants other credentials
-│   ├── Misled             it leads where a registry has no business to
+│   ├── BlockedAddress     it refers to an address or origin that is blocked
 │   ├── EngineUnusable     an engine is there, and refuses: no permission, other TLS, no sensible answer
 │   └── Temporary          a failure that may pass: a broken connection, 429, 503
 ├── EngineError            the Dask cluster does not answer, or its workers are not as they must be
@@ -112,8 +112,8 @@ class EngineUnusable(Unreachable):
     """An engine is there, and can't be used: it grants no permission, wants other TLS, or gives no sensible answer."""
 
 
-class Misled(Unreachable):
-    """The registry leads where it has no business to: to another host with a login, into the user's own network."""
+class BlockedAddress(Unreachable):
+    """A server refers to a blocked address: the user's own network, or another origin with credentials."""
 
 
 class Temporary(Unreachable):

@@ -18,7 +18,7 @@ from auditor.rebuild.manifests import index_of, manifest_of
 from auditor.rebuild.operations import KeepLayer
 from auditor.rebuild.source_images import pushed_to
 from auditor.registry.client import Client
-from auditor.registry.push import Pusher, Sent, push
+from auditor.registry.push import PushCounts, Pusher, push
 from auditor.registry.reference import Reference, parse_reference
 from auditor.registry.repository import Repository
 
@@ -98,7 +98,7 @@ def _compare_in_engine(source: str, result: str, name: str) -> None:
         raise FlattenError(f"{name}: {compared.differences[0]}{more}. The name was not moved")
 
 
-def to_registry(images: Sequence[FlattenedImage], reference: Reference, *, insecure: bool) -> Sent:
+def to_registry(images: Sequence[FlattenedImage], reference: Reference, *, insecure: bool) -> PushCounts:
     """Push the images of one archive. Kept layers are mounted where the registry has the input."""
     origin = _mount_source(images[0], reference)
     ready = []

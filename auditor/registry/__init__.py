@@ -1,4 +1,4 @@
-"""One OCI distribution client: HTTP, retry, authentication, address guard, push.
+"""The OCI distribution client: authentication, catalog, blobs, push; and the HTTP stack of the whole program.
 
-This package knows nothing of images and files in them.
+This package knows digests and references, and neither the structure of images nor the files in them.
 """

@@ -1,43 +1,47 @@
-"""Where a registry may lead: the addresses of redirects, token servers, uploads.
+"""Blocked addresses: which addresses a server's answer, a rule or a receiver may make the program connect to.
 
-Whoever names a registry trusts it with a login and a download, and not with requests into the own network: an answer
-that leads to 127.0.0.1 or to a cloud's metadata service would have us ask there on a stranger's behalf.
+A redirect to 127.0.0.1 or to a cloud's metadata service would send a request into the user's own network on behalf of a
+stranger (server-side request forgery). An `AddressCheck` receives all resolved addresses of a host before the
+connection is opened, so that no second name resolution can replace them.
 
-Sources: IANA's registries of special-purpose addresses, as `ipaddress` has them; the clouds' own pages on metadata.
+Sources: IANA's registries of special-purpose addresses, as `ipaddress` has them; the clouds' pages on metadata.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import socket
+from collections.abc import Callable, Sequence
 from enum import Enum
 from urllib.parse import urljoin, urlsplit
 
-from auditor.core.errors import Misled
+from auditor.core.errors import BlockedAddress
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+AddressCheck = Callable[[str, Sequence[str]], None]
+"""Called with a host and its resolved addresses before a connection is opened. Raises BlockedAddress."""
 
 
-class Zone(Enum):
-    """What kind of place an address is, from here."""
+class AddressClass(Enum):
+    """Reachability of an address."""
 
-    GLOBAL = "public"
+    PUBLIC = "public"
     PRIVATE = "private"
-    LINK = "link-local"
+    LINK_LOCAL = "link-local"
     LOOPBACK = "loopback"
-    NEVER = "metadata or reserved"
+    RESERVED = "metadata or reserved"
 
 
-_NEAR = {
-    Zone.GLOBAL: (Zone.GLOBAL,),
-    Zone.PRIVATE: (Zone.GLOBAL, Zone.PRIVATE),
-    Zone.LINK: (Zone.GLOBAL, Zone.PRIVATE, Zone.LINK),
-    Zone.LOOPBACK: (Zone.GLOBAL, Zone.PRIVATE, Zone.LOOPBACK),
-    Zone.NEVER: (Zone.GLOBAL,),
+_ALLOWED = {
+    AddressClass.PUBLIC: (AddressClass.PUBLIC,),
+    AddressClass.PRIVATE: (AddressClass.PUBLIC, AddressClass.PRIVATE),
+    AddressClass.LINK_LOCAL: (AddressClass.PUBLIC, AddressClass.PRIVATE, AddressClass.LINK_LOCAL),
+    AddressClass.LOOPBACK: (AddressClass.PUBLIC, AddressClass.PRIVATE, AddressClass.LOOPBACK),
+    AddressClass.RESERVED: (AddressClass.PUBLIC,),
 }
-"""Where a registry in a zone may lead: to what is as far or farther."""
+"""Classes that a registry of a class may redirect to: equally or more widely reachable ones."""
 
-# Metadata services: AWS, GCP, Azure and most others; AWS by IPv6; Alibaba; Oracle; Azure's host.
+# Metadata services: AWS, GCP, Azure and most others; AWS containers; AWS by IPv6; Alibaba; Oracle; Azure's host.
 _METADATA = frozenset(
     map(
         ipaddress.ip_address,
@@ -45,137 +49,145 @@ _METADATA = frozenset(
     )
 )
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_EMBEDDED = ipaddress.ip_network("::/96")  # IPv4-compatible, long obsolete: RFC 4291, 2.5.5.1
-_THIS = ipaddress.ip_network("0.0.0.0/8")  # "this network", RFC 6890
-_SHARED = ipaddress.ip_network("100.64.0.0/10")  # of carriers, RFC 6598; neither global nor private to `ipaddress`
+_IPV4_COMPATIBLE = ipaddress.ip_network("::/96")  # obsolete: RFC 4291, 2.5.5.1
+_THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")  # RFC 6890
+_CARRIER_NAT = ipaddress.ip_network("100.64.0.0/10")  # RFC 6598; neither global nor private for `ipaddress`
 
 
-def zone_of(address: str) -> Zone:
-    """Return the zone of an address, with or without an IPv6 scope. Raises ValueError where it is none."""
-    ip = _plain(ipaddress.ip_address(address.partition("%")[0]))
-    if ip in _METADATA or ip in _THIS or ip.is_unspecified or ip.is_multicast:
-        return Zone.NEVER
+def address_class(address: str) -> AddressClass:
+    """Return the class of an IP address, with or without an IPv6 scope. Raises ValueError on other text."""
+    ip = _embedded_ipv4(ipaddress.ip_address(address.partition("%")[0]))
+    if ip in _METADATA or ip in _THIS_NETWORK or ip.is_unspecified or ip.is_multicast:
+        return AddressClass.RESERVED
     if ip.is_loopback:
-        return Zone.LOOPBACK
+        return AddressClass.LOOPBACK
     if ip.is_link_local:
-        return Zone.LINK
+        return AddressClass.LINK_LOCAL
     if ip.is_global:
-        return Zone.GLOBAL
-    if (ip.is_private and not ip.is_reserved) or ip in _SHARED:
-        return Zone.PRIVATE
-    return Zone.NEVER
+        return AddressClass.PUBLIC
+    if (ip.is_private and not ip.is_reserved) or ip in _CARRIER_NAT:
+        return AddressClass.PRIVATE
+    return AddressClass.RESERVED
 
 
-def _plain(ip: Address) -> Address:
-    """Take an IPv4 address out of the forms of IPv6 that carry one."""
+def _embedded_ipv4(ip: IPAddress) -> IPAddress:
+    """Return the IPv4 address inside a mapped, translated or 6to4 address; other addresses unchanged."""
     if isinstance(ip, ipaddress.IPv6Address):
-        if ip in _NAT64 or (ip in _EMBEDDED and int(ip) > 1):
+        if ip in _NAT64 or (ip in _IPV4_COMPATIBLE and int(ip) > 1):
             return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         return ip.ipv4_mapped or ip.sixtofour or ip
     return ip
 
 
-def may_lead(home: Zone, there: Zone) -> bool:
-    """Whether a registry in a zone may lead to another."""
-    return there in _NEAR[home]
-
-
-def zone_of_name(host: str) -> Zone | None:
-    """Return the zone of a host that says itself where it is: a number, or a name of loopback; None for other names."""
+def class_of_host(host: str) -> AddressClass | None:
+    """Return the class of a host that needs no name resolution, an IP address or `localhost`; None for other names."""
     name = host.rstrip(".").lower()
     if name == "localhost" or name.endswith(".localhost"):
-        return Zone.LOOPBACK
+        return AddressClass.LOOPBACK
     try:
-        return zone_of(name)
+        return address_class(name)
     except ValueError:
         return None
 
 
-def zones(host: str, port: int) -> list[Zone]:
-    """Return the zones of all addresses that a host has; none where it has none."""
-    try:
-        return [zone_of(str(found[4][0])) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    except (OSError, UnicodeError, ValueError):
-        return []  # nothing can be connected to either
+def is_loopback(host: str) -> bool:
+    """Whether a host, with or without a port, is this machine."""
+    return class_of_host(urlsplit(f"//{host}").hostname or "") is AddressClass.LOOPBACK
 
 
 def origin_of(url: str) -> tuple[str, str, int]:
-    """Return scheme, host and port, which together say who gets to see a login. Raises ValueError on a bad port."""
+    """Return scheme, host and port, which decide whether credentials are sent. Raises ValueError on a bad port."""
     parts = urlsplit(url)
     return parts.scheme, (parts.hostname or "").rstrip("."), parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host, with or without a port, is this machine."""
-    return zone_of_name(urlsplit(f"//{host}").hostname or "") is Zone.LOOPBACK
-
-
-def place_of(url: str) -> str:
-    """Return the host of an address; the rest may hold what opens a door. Raises ValueError as `origin_of`."""
+def display_origin(url: str) -> str:
+    """Return the origin of a URL for messages; path and query may be secret. Raises ValueError as `origin_of`."""
     scheme, host, port = origin_of(url)
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"[:150]
 
 
-class Guard:
-    """Judges where the registry at a host leads. Threads may share it."""
+def check_public(host: str, addresses: Sequence[str]) -> None:
+    """Raise BlockedAddress unless all addresses are public. For requests that carry a secret to a provider."""
+    _require(host, addresses, (AddressClass.PUBLIC,))
+
+
+def check_loopback(host: str, addresses: Sequence[str]) -> None:
+    """Raise BlockedAddress unless all addresses are loopback. For hosts that a rule names as this machine."""
+    _require(host, addresses, (AddressClass.LOOPBACK,))
+
+
+def check_not_reserved(host: str, addresses: Sequence[str]) -> None:
+    """Raise BlockedAddress on a metadata service or a reserved address. For hosts that the user names."""
+    _require(host, addresses, tuple(kind for kind in AddressClass if kind is not AddressClass.RESERVED))
+
+
+def _require(host: str, addresses: Sequence[str], allowed: Sequence[AddressClass]) -> None:
+    for address in addresses:
+        found = address_class(address)
+        if found not in allowed:
+            raise BlockedAddress(f"{host}: refused to connect to a {found.value} address")
+
+
+class RegistryGuard:
+    """Address checks of one registry: where its redirects, token servers and uploads may lead. Thread-safe."""
 
     def __init__(self, host: str) -> None:
         self._host = host
-        self._zone: Zone | None = None  # where the registry itself was met
+        self._own_class: AddressClass | None = None  # of the registry itself, once it was resolved
 
-    def joined(self, base: str, place: str) -> str:
-        """Return the address that a place, relative or whole, means at another. Raises Misled where it is none."""
+    def resolve_url(self, base: str, location: str) -> str:
+        """Return the absolute URL of a location, relative or absolute. Raises BlockedAddress on a malformed one."""
         try:
-            return urljoin(base, place)
+            return urljoin(base, location)
         except ValueError:
-            raise Misled(f"registry {self._host}: leads to what is no address") from None
+            raise BlockedAddress(f"registry {self._host}: sends a malformed URL") from None
 
-    def own(self, base: str, place: str) -> str:
-        """Return the address of a place at the registry itself. Raises Misled where it is elsewhere."""
-        url = self.joined(base, place)
+    def own_url(self, base: str, location: str) -> str:
+        """Return the absolute URL of a location at the registry itself. Raises BlockedAddress on another origin."""
+        url = self.resolve_url(base, location)
         try:
             if origin_of(url) == origin_of(base):
                 return url
         except ValueError:
             pass
-        raise Misled(f"registry {self._host}: its list goes on at another host; see docs/security.md")
+        raise BlockedAddress(
+            f"registry {self._host}: refused a next page of its list at another host; see docs/security.md"
+        )
 
-    def judge(self, url: str, base: str, does: str) -> None:
-        """Raise Misled where the registry at the address `base` has no business to lead to another.
+    def check_url(self, url: str, base: str, action: str) -> None:
+        """Raise BlockedAddress if the registry at `base` may not refer to a URL; `action` begins the message.
 
-        Behind a proxy names are the proxy's to look up: only numbers are judged.
+        Addresses behind a name are checked when the connection is opened; a proxy resolves names itself.
         """
         try:
-            scheme, host, port = there = origin_of(url)
+            scheme, host, _ = origin = origin_of(url)
         except ValueError:
             scheme = host = ""
         if scheme not in ("http", "https") or not host:
-            raise Misled(f"registry {self._host}: {does} what is no address")
-        if there == origin_of(base):
+            raise BlockedAddress(f"registry {self._host}: {action} a malformed URL")
+        if origin == origin_of(base):
             return
         if scheme == "http" and base.startswith("https:"):
-            raise Misled(f"registry {self._host}: {does} {place_of(url)}, which is not under TLS")
-        said = zone_of_name(host)
-        for zone in [said] if said else [] if _is_proxied(url) else zones(host, port):
-            self._allow(zone, f"{does} {place_of(url)}")
+            raise BlockedAddress(f"registry {self._host}: {action} {display_origin(url)} without TLS")
+        known = class_of_host(host)
+        if known is not None:
+            self._allow(known, f"{action} {display_origin(url)}")
 
-    def met(self, sock: socket.socket) -> None:
-        """Note where the registry is; of several addresses the farthest counts."""
-        zone = zone_of(str(sock.getpeername()[0]))
-        if self._zone is None or may_lead(self._zone, zone):
-            self._zone = zone
+    def check_own(self, _host: str, addresses: Sequence[str]) -> None:
+        """Note the class of the registry's own address; of several addresses the most widely reachable counts."""
+        for found in map(address_class, addresses):
+            if self._own_class is None or found in _ALLOWED[self._own_class]:
+                self._own_class = found
 
-    def met_elsewhere(self, sock: socket.socket) -> None:
-        """Judge who answers in fact: a name may have another address than when it was looked up."""
-        self._allow(zone_of(str(sock.getpeername()[0])), "leads")
+    def check_other(self, host: str, addresses: Sequence[str]) -> None:
+        """Raise BlockedAddress if the registry may not redirect to one of the addresses of another host."""
+        for address in addresses:
+            self._allow(address_class(address), f"refers to {host}")
 
-    def _allow(self, zone: Zone, what: str) -> None:
-        home = self._zone or zone_of_name(urlsplit(f"//{self._host}").hostname or "") or Zone.GLOBAL
-        if not may_lead(home, zone):
-            raise Misled(f"registry {self._host}: {what}, a {zone.value} address; see docs/security.md")
-
-
-def _is_proxied(url: str) -> bool:
-    from requests.utils import get_environ_proxies, select_proxy
-
-    return select_proxy(url, get_environ_proxies(url)) is not None
+    def _allow(self, found: AddressClass, reference: str) -> None:
+        own = self._own_class or class_of_host(urlsplit(f"//{self._host}").hostname or "") or AddressClass.PUBLIC
+        if found not in _ALLOWED[own]:
+            raise BlockedAddress(
+                f"registry {self._host}: {reference}, a {found.value} address: blocked; see docs/security.md"
+            )

@@ -1,4 +1,4 @@
-"""Logins to registries: what `docker login` stored, and the tokens that a registry's challenge asks for.
+"""Authentication with registries: credentials of `docker login`, and tokens that a registry's challenge asks for.
 
 Source: Docker's token authentication (docs: registry/spec/auth/token, oauth).
 """
@@ -12,7 +12,6 @@ import subprocess
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from docker.auth import AuthConfig
 from docker.credentials import Store
@@ -20,6 +19,7 @@ from docker.credentials.errors import CredentialsNotFound, StoreError
 from docker.errors import DockerException
 
 from auditor.core.errors import Unauthorized, Unreachable
+from auditor.registry.http_session import keep_header
 from auditor.registry.reference import DOCKER_HUB
 
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
@@ -28,7 +28,7 @@ _TOKEN = re.compile(r"[!-~]+")
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What `docker login` stored for a host; empty texts where it stored nothing."""
+    """Credentials that `docker login` stored for a host; empty texts if it stored none."""
 
     user: str = ""
     password: str = ""
@@ -39,18 +39,18 @@ class Login:
 
     @property
     def encoded(self) -> tuple[bytes, bytes]:
-        """User and password as Docker sends them, in UTF-8: requests by itself takes Latin-1, and fails on the rest."""
+        """User and password in UTF-8, as Docker sends them; requests encodes Latin-1, and fails on other characters."""
         return self.user.encode(), self.password.encode()
 
 
 def stored_login(host: str) -> Login:
-    """Return the login of the Docker config or its credential helper. Raises Unauthorized where it can't be read."""
+    """Return the credentials in the Docker config or its credential helper. Raises Unauthorized if unreadable."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the SDK warns of what it then raises
+            warnings.simplefilter("ignore")  # the SDK warns of the errors that it then raises
             found = _Config.load_config(None, None).resolve_authconfig(None if host == DOCKER_HUB else host) or {}
     except (DockerException, OSError, ValueError, LookupError, TypeError) as exc:
-        raise Unauthorized(f"{host}: the Docker config's credentials can't be read: {exc}") from exc
+        raise Unauthorized(f"{host}: can't read the Docker config's credentials: {exc}") from exc
     return Login(
         found.get("username") or found.get("Username") or "",
         found.get("password") or found.get("Password") or "",
@@ -59,14 +59,14 @@ def stored_login(host: str) -> Login:
 
 
 class _Config(AuthConfig):
-    """The Docker config, with helpers that repeat nothing."""
+    """The Docker config, with credential helpers that show none of their output."""
 
     def _get_store_instance(self, name: str) -> Store:
-        return _Helper(name)
+        return _CredentialHelper(name)
 
 
-class _Helper(Store):
-    """A credential helper. What it prints while it fails may be the login: neither stream of it is shown."""
+class _CredentialHelper(Store):
+    """A credential helper. Its output is never shown: a failing helper may print the credentials."""
 
     def _execute(self, subcmd: str, data_input: bytes | None) -> bytes:
         try:
@@ -80,24 +80,27 @@ class _Helper(Store):
         return done.stdout
 
 
-Ask = Callable[..., tuple[int, bytes, str]]
-"""Sends a request to a token server (method, address; `params`, `data`, `auth` as of requests): status, body, words."""
+TokenRequest = Callable[..., tuple[int, bytes, str]]
+"""Sends a request to a token server (method, URL; `params`, `data`, `auth` of requests).
+
+Returns status, body and error message.
+"""
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """Who asks for a login: the registry's host, whether it is spoken to without TLS, and how to ask a token server."""
+class Authenticator:
+    """Answers the challenges of one registry. `plain` is set if it is addressed by plain HTTP."""
 
     host: str
     plain: bool
-    ask: Ask
+    request_token: TokenRequest
 
     def authorization(self, challenge: str, scope: str, login: Login) -> str:
-        """Return the Authorization header that answers a challenge. Raises Unauthorized, Unreachable."""
+        """Return the Authorization header for a challenge. Raises Unauthorized, Unreachable."""
         scheme, _, rest = challenge.partition(" ")
         if scheme.lower() == "basic":
             if not login.user:
-                raise Unauthorized(f"{self.host} wants a login; `docker login {self.host}` first")
+                raise Unauthorized(f"{self.host} requires credentials; run `docker login {self.host}`")
             user, password = login.encoded
             return "Basic " + base64.b64encode(user + b":" + password).decode()
         if scheme.lower() != "bearer":
@@ -107,17 +110,8 @@ class Door:
     def _token(self, fields: dict[str, str], scope: str, login: Login) -> str:
         realm = fields.get("realm", "")
         if not (realm.startswith("https://") or (self.plain and realm.startswith("http://"))):
-            raise Unauthorized(f"{self.host}: sends logins to {realm!r:.100}, which is no https address")
+            raise Unauthorized(f"{self.host}: its token server {realm!r:.100} is no https URL; sent no credentials")
         query = {"service": fields.get("service", ""), "scope": fields.get("scope") or scope}
-        status, body, said = self._asked(realm, query, login)
-        if status >= 500:
-            raise Unreachable(f"{self.host}: its token server answers {said}")
-        token = _token_of(body) if status == 200 else None
-        if token is None:
-            raise Unauthorized(f"{self.host}: its token server answers {said}; `docker login {self.host}` first")
-        return token
-
-    def _asked(self, realm: str, query: dict[str, str], login: Login) -> tuple[int, bytes, str]:
         if login.identity:
             form = {
                 "grant_type": "refresh_token",
@@ -125,12 +119,20 @@ class Door:
                 "client_id": "image-audit",
                 **query,
             }
-            return self.ask("POST", realm, data=form)
-        return self.ask("GET", realm, params=query, auth=login.encoded if login.user else keep_header)
+            status, body, message = self.request_token("POST", realm, data=form)
+        else:
+            auth = login.encoded if login.user else keep_header
+            status, body, message = self.request_token("GET", realm, params=query, auth=auth)
+        if status >= 500:
+            raise Unreachable(f"{self.host}: its token server answers {message}")
+        token = _token_of(body) if status == 200 else None
+        if token is None:
+            raise Unauthorized(f"{self.host}: its token server answers {message}; run `docker login {self.host}`")
+        return token
 
 
 def _token_of(body: bytes) -> str | None:
-    """Return the token in an answer, where it holds one that can stand in a header."""
+    """Return the token of a response; None without one that is valid in a header."""
     try:
         value = json.loads(body)
         token = value.get("token") or value.get("access_token")
@@ -139,13 +141,8 @@ def _token_of(body: bytes) -> str | None:
     return token if isinstance(token, str) and _TOKEN.fullmatch(token) else None
 
 
-def keep_header(request: Any) -> Any:
-    """Authenticate with the header as it stands: or requests would look into ~/.netrc."""
-    return request
-
-
-def words(body: bytes) -> str:
-    """Return the registry's own words of an error; an empty text where there are none."""
+def error_message(body: bytes) -> str:
+    """Return code and message of a registry's error response; an empty text without one."""
     try:
         errors = json.loads(body).get("errors") or [{}]
         return f"{errors[0].get('code', '')} {errors[0].get('message', '')}".strip()
@@ -153,19 +150,12 @@ def words(body: bytes) -> str:
         return ""
 
 
-def hidden(text: str, login: Login | None, *headers: str) -> str:
-    """Mask a login, and what Authorization headers hold, in a text of a registry that says back what it was told."""
+def mask_credentials(text: str, login: Login | None, *headers: str) -> str:
+    """Mask credentials and the values of Authorization headers: some registries repeat them in their errors."""
     user, password = (login or Login()).encoded
-    keys = [password.decode(), login.identity if login else "", *(header.partition(" ")[2] for header in headers)]
+    secrets = [password.decode(), login.identity if login else "", *(header.partition(" ")[2] for header in headers)]
     if password:
-        keys.append(base64.b64encode(user + b":" + password).decode())
-    for key in filter(None, keys):
-        text = text.replace(key, "****")
+        secrets.append(base64.b64encode(user + b":" + password).decode())
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "****")
     return text
-
-
-def reason(exc: BaseException) -> str:
-    """Return the innermost cause, without addresses of objects."""
-    while exc.__context__ is not None:
-        exc = exc.__context__
-    return re.sub(r"<[^>]* object at 0x[0-9a-f]+>:? ?", "", str(exc))[:200] or type(exc).__name__

@@ -1,60 +1,64 @@
-"""HTTP with one registry: addresses, logins, retries, redirects. Source: OCI distribution-spec v1.1.
+"""HTTP with one registry: URLs, authentication, retries, redirects. Source: OCI distribution-spec v1.1.
 
-A registry says where things are: it redirects, it names a token server, the next page of a list, the place of an
-upload. None of these gets the login unless it is the registry's own address (or its token server, as Docker does), and
-none is asked where a registry has no business to lead (reach.py).
+A registry names further URLs: redirects, its token server, the next page of a list, the location of an upload.
+Credentials go only to the registry's own origin and to its token server, as with Docker. `address_guard` blocks URLs in
+the user's own network.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError
 
-from auditor.core.errors import AuditError, Damaged, Misled, NotFound, Temporary, Unauthorized, Unreachable
+from auditor.core.errors import AuditError, BlockedAddress, Damaged, NotFound, Temporary, Unauthorized, Unreachable
 from auditor.core.limits import DEFAULT, Limits, named
-from auditor.registry.address_guard import Guard, is_loopback, origin_of, place_of
-from auditor.registry.authentication import Door, Login, hidden, reason, stored_login, words
+from auditor.registry.address_guard import RegistryGuard, display_origin, is_loopback, origin_of
+from auditor.registry.authentication import Authenticator, Login, error_message, mask_credentials, stored_login
+from auditor.registry.connection import ConnectionRules
+from auditor.registry.http_session import (
+    CONNECT_S,
+    ProxyTable,
+    innermost_cause,
+    is_temporary,
+    new_session,
+    trusted_certificates,
+)
 from auditor.registry.reference import DOCKER_HUB
-from auditor.registry.retry import RETRIED, Clock, RateLimit, RetryBudget, asked_to_wait
-from auditor.registry.wire import Body, Resume, may_pass, read_at_most, session
+from auditor.registry.response_body import ResponseBody, Resume, read_all
+from auditor.registry.retry import RETRIED, Clock, RateLimit, RetryBudget, RetryPolicy, retry_after_s
 
-_CONNECT_S = 10
-_LOGINS = 2  # the token of another thread, used after a refusal, may have expired meanwhile
-_AUTHORITIES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")  # variables; the second is OpenSSL's own
+_AUTHENTICATIONS = 2  # another thread's token, used after a refusal, may have expired meanwhile
 _REDIRECTS = (301, 302, 303, 307, 308)
-_WORDS = 200  # characters of what a registry says
+_MAX_MESSAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer; `body` is cut where it is longer than an error may be."""
+class RegistryResponse:
+    """A complete response. `body` is empty if it is longer than the limit of error bodies."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    words: str
-    """The status and the registry's own words, and the limit that was reached."""
+    message: str
+    """Status and error message of the registry, and the limit that was reached."""
 
 
 class Client:
-    """Speaks HTTP with one registry; logs in when the registry asks for it. Threads may share it.
+    """HTTP client of one registry; authenticates when the registry asks for it. Thread-safe.
 
-    `ca` is a file of certificates to trust instead of the system's; `rate` limits all requests that it sends, by number
-    a second or by a rate limit that others share; `login` is used instead of the one that `docker login` stored. The
-    limits are those in force when it is made.
+    `ca` is a file of certificates that replace the default ones; `rate` limits all requests, by a number a second or by
+    a shared rate limit; `login` replaces the credentials that `docker login` stored.
 
-    `open`, `head` and `document` are logical requests, with a retry budget of their own where none is given. `call` and
-    `reach` send one request and don't retry.
+    `open`, `head` and `document` are logical requests, with a new retry budget unless one is given. `call` and `ping`
+    send one request without retries.
     """
 
     def __init__(
@@ -71,9 +75,9 @@ class Client:
         self.host = host
         self.limits, self._clock = limits, clock or Clock()
         self._server = "registry-1.docker.io" if host == DOCKER_HUB else host
-        self._guard = Guard(host)
+        self._guard = RegistryGuard(host)
         self._tokens: dict[str, str] = {}
-        self._ways: dict[tuple[str, str, int], dict[str, str]] = {}
+        self._proxies = ProxyTable()
         self._login, self._ca, self._insecure = login, ca, insecure
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -81,185 +85,198 @@ class Client:
         self._base: str | None = None
         if isinstance(rate, int | float):
             rate = RateLimit(rate, self._clock, self._stopped)
-        self._session = session(self._server, self.limits, self._guard, rate or nullcontext())
+        own = ConnectionRules(
+            self._guard.check_own,
+            limits.registry_time,
+            limits.registry_headers,
+            named("registry-time"),
+            named("registry-headers"),
+            rate or nullcontext(),
+        )
+        other = replace(own, check=self._guard.check_other)
+        schemes = ("https://", "http://")
+        # The registry's own connections are separate: a redirect to the same address must not reuse their check.
+        self._session = new_session(
+            {f"{scheme}{self._server}/": own for scheme in schemes} | dict.fromkeys(schemes, other)
+        )
 
     def budget(self) -> RetryBudget:
-        """Return the tries of a new logical request."""
-        return RetryBudget(self.limits, self._clock, self._stopped)
+        """Return the retry budget of a new logical request."""
+        return RetryBudget(RetryPolicy.for_registry(self.limits), self._clock, self._stopped)
 
-    def open(self, path: str, scope: str, *, size: int | None = None, budget: RetryBudget | None = None) -> Body:
-        """Open the body of `/v2/PATH`, which is `size` bytes long where that is known; reads check it.
+    def open(
+        self, path: str, scope: str, *, size: int | None = None, budget: RetryBudget | None = None
+    ) -> ResponseBody:
+        """Open the body of `/v2/PATH`. Reads check its `size` if it is known.
 
-        A body that breaks off goes on where it was. Raises NotFound on 404, Unauthorized on 401 and 403, Misled,
-        Unreachable on the rest, Damaged on a wrong size.
+        A broken connection resumes at its offset. Raises NotFound on 404, Unauthorized on 401 and 403, Damaged on a
+        wrong size, BlockedAddress, and Unreachable on other failures.
         """
         budget = budget or self.budget()
         response = budget.run(lambda: self._fetched("GET", path, scope, {"Accept": "*/*"}))
-        what = f"{self.host}/v2/{path}"
+        url = f"{self.host}/v2/{path}"
         stated = response.headers.get("Content-Length", "")
         if size is not None and stated.isdecimal() and int(stated) != size:
             response.close()
-            raise Damaged(f"{what}: has {int(stated)} bytes, want {size}")
-        most = self.limits.layer_bytes if size is None else size
-        told = f"has more than {most} bytes {named('layer-bytes')}" if size is None else f"goes on beyond {size} bytes"
-        resume = Resume(budget, lambda offset: self._rest(path, scope, offset))
-        return Body(response, what, most, Damaged(f"{what}: {told}"), self.check, resume)
+            raise Damaged(f"{url}: has {int(stated)} bytes, expected {size}")
+        limit = self.limits.layer_bytes if size is None else size
+        limit_name = named("layer-bytes") if size is None else "that its manifest states"
+        too_long = Damaged(f"{url}: has more than the {limit} bytes {limit_name}")
+        resume = Resume(budget, lambda offset: self._reopen(path, scope, offset))
+        return ResponseBody(response, url, limit, too_long, self.check, resume)
 
     def head(self, path: str, scope: str, *, accept: str) -> Mapping[str, str]:
-        """Return the headers of `/v2/PATH`; raises as `open` does."""
+        """Return the headers of `/v2/PATH`. Raises the errors of `open`."""
         with self.budget().run(lambda: self._fetched("HEAD", path, scope, {"Accept": accept})) as response:
-            response.raw.drain_conn()  # there is no body; without this the connection would be ended
+            response.raw.drain_conn()  # no body follows; without this call the connection would be closed
             return response.headers
 
     def document(
         self, path: str, scope: str, *, accept: str = "*/*", budget: RetryBudget | None = None
     ) -> tuple[bytes, Mapping[str, str]]:
-        """Fetch a document of bounded size, with its headers. Raises as `open` does, and Damaged where it is larger."""
+        """Fetch a document and its headers. Raises the errors of `open`, and Damaged beyond the limit `json-bytes`."""
         return (budget or self.budget()).run(lambda: self._document(path, scope, accept))
 
-    def call(self, method: str, path: str, scope: str, body: Any = None, **headers: str) -> Answer:
-        """Send any request to `/v2/PATH`, or to a whole address that the registry gave. A body is read once.
+    def call(self, method: str, path: str, scope: str, body: Any = None, **headers: str) -> RegistryResponse:
+        """Send a request to `/v2/PATH`, or to an absolute URL of the registry's. A stream as `body` is read once.
 
-        The caller looks at the status. Raises Unauthorized on 401 and 403, Temporary on a status that may pass, Misled,
-        Unreachable where nothing answers.
+        The caller checks the status. Raises Unauthorized on 401 and 403, Temporary on a temporary failure,
+        BlockedAddress, Unreachable.
         """
-        url = self._guard.joined(self._address(), path)
+        url = self._guard.resolve_url(self._base_url(), path)
         sent = {key.replace("_", "-"): value for key, value in headers.items()}
-        response = self._called(method, url, scope, body, sent)
+        response = self._send(method, url, scope, body, sent)
         if response.status_code == 401 and body is None:
-            self._log_in(response, scope)
-            response = self._called(method, url, scope, body, sent)
-        answer = self._answer(response)
+            self._authenticate(response, scope)
+            response = self._send(method, url, scope, body, sent)
+        answer = self._read_response(response)
         if answer.status in (401, 403):
-            raise Unauthorized(f"{self.host}: {answer.words} for {method}; `docker login {self.host}` first")
+            raise Unauthorized(f"{self.host}: {answer.message} for {method}; run `docker login {self.host}`")
         if answer.status in RETRIED:
-            raise self._temporary(answer, f"{self.host}: {answer.words} for {method}")
+            raise self._temporary(answer, f"{self.host}: {answer.message} for {method}")
         return answer
 
-    def reach(self) -> None:
-        """Knock, without a login. Raises Unreachable where nobody answers."""
-        self._sent("GET", self._address(), {}).close()
+    def ping(self) -> None:
+        """Send a request without credentials. Raises Unreachable if no response comes."""
+        self._send_once("GET", self._base_url(), {}).close()
 
     def stop(self) -> None:
-        """Have what other threads are asking end with an AuditError, downloads too."""
+        """End the requests and downloads of other threads with an AuditError."""
         self._stopped.set()
 
     def check(self) -> None:
-        """Raise AuditError where `stop` was called."""
+        """Raise AuditError after `stop` was called."""
         if self._stopped.is_set():
             raise AuditError(f"registry {self.host}: stopped")
 
     def _document(self, path: str, scope: str, accept: str) -> tuple[bytes, Mapping[str, str]]:
         response = self._fetched("GET", path, scope, {"Accept": accept})
-        what, most = f"{self.host}/v2/{path}", self.limits.json_bytes
+        url, limit = f"{self.host}/v2/{path}", self.limits.json_bytes
         coding = response.headers.get("Content-Encoding", "identity")
         if coding.lower() != "identity":
             response.close()
-            raise Damaged(f"{what}: comes with the Content-Encoding {coding!r:.40}, which nobody asked for")
-        too_long = Damaged(f"{what}: a document of more than {most} bytes {named('json-bytes')}")
-        return read_at_most(self._body(response, what, most, too_long)), response.headers
+            raise Damaged(f"{url}: has the Content-Encoding {coding!r:.40}, which was not requested")
+        too_long = Damaged(f"{url}: a document of more than {limit} bytes {named('json-bytes')}")
+        return read_all(ResponseBody(response, url, limit, too_long, self.check)), response.headers
 
-    def _rest(self, path: str, scope: str, offset: int) -> requests.Response:
-        """Open the rest of a body; status 200 means that a server which knows no ranges sends all of it."""
+    def _reopen(self, path: str, scope: str, offset: int) -> requests.Response:
+        """Open the rest of a body; a server without support for ranges sends all of it, with status 200."""
         response = self._fetched("GET", path, scope, {"Accept": "*/*", "Range": f"bytes={offset}-"})
         begin = response.headers.get("Content-Range", "")
         if response.status_code == 206 and not begin.startswith(f"bytes {offset}-"):
             response.close()
-            raise Temporary(f"{self.host}/v2/{path}: breaks off, and goes on elsewhere")
+            raise Temporary(f"{self.host}/v2/{path}: the connection broke off, and the rest begins elsewhere")
         return response
 
     def _fetched(self, method: str, path: str, scope: str, headers: dict[str, str]) -> requests.Response:
-        """Send a request that has no body, with a login where one is asked for; return a good answer."""
-        url = self._guard.own(self._address(), path)
-        response = self._called(method, url, scope, None, headers)
-        for _ in range(_LOGINS):
+        """Send a request without a body, authenticate if asked to, and return a successful response."""
+        url = self._guard.own_url(self._base_url(), path)
+        response = self._send(method, url, scope, None, headers)
+        for _ in range(_AUTHENTICATIONS):
             if response.status_code != 401:
                 break
-            self._log_in(response, scope)
-            response = self._called(method, url, scope, None, headers)
+            self._authenticate(response, scope)
+            response = self._send(method, url, scope, None, headers)
         if response.status_code == 200 or (response.status_code == 206 and "Range" in headers):
             return response
-        answer = self._answer(response)
+        answer = self._read_response(response)
         if answer.status in (401, 403):
-            raise Unauthorized(f"{self.host}: {answer.words} for {path}; `docker login {self.host}` first")
+            raise Unauthorized(f"{self.host}: {answer.message} for {path}; run `docker login {self.host}`")
         if answer.status == 404:
-            raise NotFound(f"{self.host}/v2/{path}: {answer.words}")
-        said = f"{self.host}: {answer.words} for {path}"
-        raise self._temporary(answer, said) if answer.status in RETRIED else Unreachable(said)
+            raise NotFound(f"{self.host}/v2/{path}: {answer.message}")
+        message = f"{self.host}: {answer.message} for {path}"
+        raise self._temporary(answer, message) if answer.status in RETRIED else Unreachable(message)
 
-    def _temporary(self, answer: Answer, said: str) -> Temporary:
-        return Temporary(said, asked_to_wait(answer.headers.get("Retry-After"), self._clock.date()))
+    def _temporary(self, answer: RegistryResponse, message: str) -> Temporary:
+        return Temporary(message, retry_after_s(answer.headers.get("Retry-After"), self._clock.date()))
 
-    def _called(self, method: str, url: str, scope: str, body: Any, headers: dict[str, str]) -> requests.Response:
-        """Send a request, and go where it is sent on; nobody else than the registry gets its token."""
-        own = origin_of(self._address())
+    def _send(self, method: str, url: str, scope: str, body: Any, headers: dict[str, str]) -> requests.Response:
+        """Send a request and follow redirects. Only the registry's own origin receives its token."""
+        own = origin_of(self._base_url())
         for _ in range(self.limits.registry_redirects + 1):
             self.check()
-            self._guard.judge(url, self._address(), "leads to")
+            self._guard.check_url(url, self._base_url(), "redirects to")
             token = {"Authorization": self._tokens[scope]} if origin_of(url) == own and scope in self._tokens else {}
-            response = self._sent(method, url, {**headers, **token}, data=body)
-            there = response.headers.get("Location")
-            if there is None or response.status_code not in _REDIRECTS or method not in ("GET", "HEAD"):
+            response = self._send_once(method, url, {**headers, **token}, data=body)
+            location = response.headers.get("Location")
+            if location is None or response.status_code not in _REDIRECTS or method not in ("GET", "HEAD"):
                 return response
             response.close()
-            url = self._guard.joined(url, there)
-        most = self.limits.registry_redirects
-        raise Misled(f"registry {self.host}: redirects more than {most} times {named('registry-redirects')}")
+            url = self._guard.resolve_url(url, location)
+        limit = self.limits.registry_redirects
+        raise BlockedAddress(f"registry {self.host}: redirects more than {limit} times {named('registry-redirects')}")
 
-    def _sent(self, method: str, url: str, headers: Mapping[str, str], **more: Any) -> requests.Response:
-        """Send one request; its answer is not read yet. Raises Temporary on a failure that may pass, Unreachable."""
+    def _send_once(self, method: str, url: str, headers: Mapping[str, str], **more: Any) -> requests.Response:
+        """Send one request; the body of its response is not read yet. Raises Temporary, Unreachable."""
         try:
             response = self._session.request(
                 method,
                 url,
                 headers={"Accept-Encoding": "identity", **headers},
-                timeout=(_CONNECT_S, self.limits.registry_time),
-                verify=self._trusted(url),
-                proxies=self._proxies(url),
+                timeout=(CONNECT_S, self.limits.registry_time),
+                verify=trusted_certificates(url, self._ca),
+                proxies=self._proxies.proxies(url),
                 stream=True,
                 allow_redirects=False,
                 **more,
             )
-        # ValueError: of a Location that is no text.
+        # ValueError: a Location that is not valid text.
         except (requests.RequestException, HTTPError, OSError, ValueError) as exc:
-            whose = "" if urlsplit(url).netloc == self._server else f": {place_of(url)}"
-            kind = Temporary if may_pass(exc, answered=self._answered) else Unreachable
-            raise kind(f"registry {self.host}{whose} does not answer: {reason(exc)}") from exc
+            origin = "" if urlsplit(url).netloc == self._server else f": {display_origin(url)}"
+            kind = Temporary if is_temporary(exc, has_answered=self._answered) else Unreachable
+            raise kind(f"registry {self.host}{origin} does not answer: {innermost_cause(exc)}") from exc
         self._answered = True
         return response
 
-    def _answer(self, response: requests.Response) -> Answer:
-        """Read a whole answer that is no document; one that is longer than an error may be is left there."""
-        most = self.limits.registry_error
-        body = self._body(response, f"registry {self.host}", most, Damaged("too long"))
-        limit = ""
+    def _read_response(self, response: requests.Response) -> RegistryResponse:
+        """Read a complete response that is no document. A body beyond the limit of errors is discarded."""
+        limit = self.limits.registry_error
+        body = ResponseBody(response, f"registry {self.host}", limit, Damaged("too long"), self.check)
+        note = ""
         try:
-            data = read_at_most(body)
+            data = read_all(body)
         except Damaged:
-            data, limit = b"", f"; says more than {most} bytes {named('registry-error')}"
-        said = hidden(words(data) or response.reason or "", self._login, *self._tokens.values())
-        told = f"HTTP {response.status_code}: {said or response.status_code}"[:_WORDS] + limit
-        return Answer(response.status_code, response.headers, data, told)
+            data, note = b"", f"; its error has more than {limit} bytes {named('registry-error')}"
+        text = mask_credentials(error_message(data) or response.reason or "", self._login, *self._tokens.values())
+        message = f"HTTP {response.status_code}: {text or response.status_code}"[:_MAX_MESSAGE] + note
+        return RegistryResponse(response.status_code, response.headers, data, message)
 
-    def _body(self, response: requests.Response, what: str, most: int, too_long: Exception) -> Body:
-        return Body(response, what, most, too_long, self.check)
-
-    def _address(self) -> str:
-        """Return `scheme://host/v2/`; plain HTTP only on loopback or where the user allows it."""
+    def _base_url(self) -> str:
+        """Return `scheme://host/v2/`; plain HTTP only on loopback or with `insecure`."""
         if self._base is None:
             base, plain = f"https://{self._server}/v2/", f"http://{self._server}/v2/"
             if self._insecure or is_loopback(self.host):
                 try:
-                    # A server that speaks TLS answers a plain request with 400 or breaks the connection.
-                    with self._sent("GET", plain, {}) as answer:
+                    # A TLS server answers a plain request with 400, or closes the connection.
+                    with self._send_once("GET", plain, {}) as answer:
                         base = plain if answer.status_code in (200, 401, *RETRIED) else base
                 except (Unreachable, Damaged):
                     pass
             self._base = base
         return self._base
 
-    def _log_in(self, response: requests.Response, scope: str) -> None:
-        """Answer the challenge of a 401. Raises Unauthorized where the credentials won't do."""
+    def _authenticate(self, response: requests.Response, scope: str) -> None:
+        """Answer the challenge of a 401. Raises Unauthorized if the credentials are refused."""
         refused = response.request.headers.get("Authorization")
         response.close()
         with self._lock:
@@ -267,35 +284,22 @@ class Client:
                 return  # another thread has a new token by now
             if self._login is None:
                 self._login = stored_login(self.host)
-            door = Door(self.host, self._address().startswith("http:"), self._token_server)
+            is_plain = self._base_url().startswith("http:")
+            authenticator = Authenticator(self.host, is_plain, self._request_token)
             challenge = response.headers.get("WWW-Authenticate", "")
-            self._tokens[scope] = door.authorization(challenge, scope, self._login)
+            self._tokens[scope] = authenticator.authorization(challenge, scope, self._login)
 
-    def _token_server(self, method: str, realm: str, **more: Any) -> tuple[int, bytes, str]:
-        """Ask a token server, which may not send the login on; return status, body and what it says of an error."""
-        self._guard.judge(realm, self._address(), "sends logins to")
-        response = self._sent(method, realm, {}, **more)
+    def _request_token(self, method: str, realm: str, **more: Any) -> tuple[int, bytes, str]:
+        """Send a request to the token server; return status, body and error message. Redirects are refused."""
+        self._guard.check_url(realm, self._base_url(), "sends credentials to")
+        response = self._send_once(method, realm, {}, **more)
         if response.status_code in _REDIRECTS:
             response.close()
-            raise Misled(
-                f"registry {self.host}: its token server {place_of(realm)} redirects, and a login goes nowhere else"
+            raise BlockedAddress(
+                f"registry {self.host}: its token server {display_origin(realm)} redirects; "
+                "refused to send the credentials there"
             )
-        answer = self._answer(response)
+        answer = self._read_response(response)
         if answer.status in RETRIED:
-            raise self._temporary(answer, f"{self.host}: its token server answers {answer.words}")
-        return answer.status, answer.body, answer.words
-
-    def _proxies(self, url: str) -> dict[str, str]:
-        """Return the environment's proxies for an address: requests would look for them before each request."""
-        origin = origin_of(url)
-        if origin not in self._ways:
-            self._ways[origin] = get_environ_proxies(url)
-        return self._ways[origin]
-
-    def _trusted(self, url: str) -> bool | str:
-        """Return what requests verifies against: not on loopback alone, where engines don't either, but for a `ca`."""
-        if self._ca is not None:
-            return str(self._ca)
-        if is_loopback(urlsplit(url).netloc.rpartition("@")[2]):
-            return False
-        return next((file for name in _AUTHORITIES if (file := os.environ.get(name))), True)
+            raise self._temporary(answer, f"{self.host}: its token server answers {answer.message}")
+        return answer.status, answer.body, answer.message

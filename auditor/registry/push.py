@@ -1,4 +1,4 @@
-"""Bringing an image into a registry: only what it lacks is sent. Source: OCI distribution-spec v1.1, "Push"."""
+"""Push of an image: blobs that the registry lacks, then manifests. Source: OCI distribution-spec v1.1, "Push"."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Any, BinaryIO
 from urllib.parse import urlencode
 
 from auditor.codec.file_slices import FileSlice
+from auditor.codec.hashing import sha256
 from auditor.core.digests import Digest
 from auditor.core.errors import Unreachable
-from auditor.registry.client import Answer, Client
+from auditor.registry.client import Client, RegistryResponse
 from auditor.registry.reference import Reference
 
 
 @dataclass(slots=True)
-class Sent:
-    """How many blobs were uploaded, were mounted from another repository, or were there already; bytes uploaded."""
+class PushCounts:
+    """Numbers of blobs that were uploaded, mounted from another repository, or present; bytes uploaded."""
 
     uploaded: int = 0
     mounted: int = 0
@@ -26,27 +27,27 @@ class Sent:
 
 
 class Pusher:
-    """Sends the blobs and manifests of one repository. `origin` is a repository of the same host to mount from."""
+    """Pushes blobs and manifests to one repository. `origin` is a repository of the same host to mount blobs from."""
 
     def __init__(self, reference: Reference, *, insecure: bool = False, origin: str | None = None) -> None:
         self._client = Client(reference.host, insecure=insecure)
         self._name, self._origin = reference.repository, origin
         self._scope = f"repository:{self._name}:pull,push"
-        self.sent = Sent()
+        self.counts = PushCounts()
 
     def check(self) -> None:
-        """See that we may push: an upload is begun, and given up. Raises Unauthorized, Unreachable."""
+        """Check the permission to push by starting and cancelling an upload. Raises Unauthorized, Unreachable."""
         self._client.budget().run(self._check)
 
     def blob(self, digest: Digest, content: FileSlice | bytes, *, mount: bool = False) -> None:
-        """See that the registry has a blob; with `mount` it may come from `origin`. Raises Unreachable."""
+        """Upload a blob unless the registry has it; with `mount`, mount it from `origin`. Raises Unreachable."""
         self._client.budget().run(lambda: self._blob(digest, content, mount=mount))
 
     def manifest(self, document: bytes, version: str) -> None:
         """Store a manifest or an index under its tag or digest. Raises Unreachable."""
         kind = json.loads(document)["mediaType"]
         path = f"manifests/{version}"
-        # A login may be asked for: that is settled by the requests before this one.
+        # A stream can be sent only once: the requests before this one have authenticated.
         response = self._client.budget().run(
             lambda: self._client.call("PUT", f"{self._name}/{path}", self._scope, document, Content_Type=kind)
         )
@@ -55,47 +56,47 @@ class Pusher:
     def _check(self) -> None:
         started = self._call("POST", "blobs/uploads/")
         self._expect(started, 202, "an upload")
-        self._client.call("DELETE", self._place(started), self._scope)
+        self._client.call("DELETE", self._upload_url(started), self._scope)
 
     def _blob(self, digest: Digest, content: FileSlice | bytes, *, mount: bool) -> None:
-        """Try once: an upload that broke off is begun again, since how much of it arrived is not known."""
+        """Upload a blob once. A broken upload starts again, because the number of bytes that arrived is unknown."""
         if self._call("HEAD", f"blobs/{digest}").status == 200:
-            self.sent.present += 1
+            self.counts.present += 1
             return
         query = {"mount": digest, "from": self._origin} if mount and self._origin else {}
         started = self._call("POST", f"blobs/uploads/?{urlencode(query)}")
         if started.status == 201:
-            self.sent.mounted += 1
+            self.counts.mounted += 1
             return
         self._expect(started, 202, "an upload")
         size = len(content) if isinstance(content, bytes) else content.size
-        where = self._place(started)
-        where += ("&" if "?" in where else "?") + urlencode({"digest": digest})
+        url = self._upload_url(started)
+        url += ("&" if "?" in url else "?") + urlencode({"digest": digest})
         body: Any = content
         if isinstance(content, FileSlice):
-            body = _Sized(content.open(), size) if size else b""
+            body = _SizedStream(content.open(), size) if size else b""
         kind = {"Content_Type": "application/octet-stream", "Content_Length": str(size)}
-        self._expect(self._client.call("PUT", where, self._scope, body, **kind), 201, f"blob {digest}")
-        self.sent.uploaded += 1
-        self.sent.bytes += size
+        self._expect(self._client.call("PUT", url, self._scope, body, **kind), 201, f"blob {digest}")
+        self.counts.uploaded += 1
+        self.counts.bytes += size
 
-    def _call(self, method: str, path: str) -> Answer:
+    def _call(self, method: str, path: str) -> RegistryResponse:
         return self._client.call(method, f"{self._name}/{path}", self._scope)
 
-    def _expect(self, answer: Answer, status: int, what: str) -> None:
+    def _expect(self, answer: RegistryResponse, status: int, what: str) -> None:
         if answer.status != status:
-            raise Unreachable(f"{self._client.host}/{self._name} refuses {what}: {answer.words}")
+            raise Unreachable(f"{self._client.host}/{self._name} refuses {what}: {answer.message}")
 
-    def _place(self, started: Answer) -> str:
-        """Return where the registry wants an upload."""
-        place = started.headers.get("Location", "")
-        if not place:
-            raise Unreachable(f"{self._client.host}/{self._name} takes an upload, and does not say where")
-        return place
+    def _upload_url(self, started: RegistryResponse) -> str:
+        """Return the URL of a started upload."""
+        url = started.headers.get("Location", "")
+        if not url:
+            raise Unreachable(f"{self._client.host}/{self._name} starts an upload without a Location header")
+        return url
 
 
-class _Sized:
-    """A stream that knows its length, so that it is not sent in chunks, which not all registries take."""
+class _SizedStream:
+    """A stream of known length, which is not sent in chunks: some registries refuse chunks."""
 
     def __init__(self, stream: BinaryIO, size: int) -> None:
         self._stream, self._left = stream, size
@@ -116,14 +117,12 @@ def push(
     *,
     insecure: bool,
     origin: str | None,
-) -> Sent:
-    """Push images, each with its manifest, its config and its layers (the bool: may be mounted), then name them.
+) -> PushCounts:
+    """Push images, each a manifest, a config and layers (the bool allows a mount), then write the tag.
 
-    `index` is what the tag names where there are several platforms. The tag comes last: what breaks off before it
-    leaves nothing that has a name. Raises Unauthorized, Unreachable.
+    The tag names `index` if there are several platforms. It is written last, so that an incomplete push has no name.
+    Raises Unauthorized, Unreachable.
     """
-    from auditor.codec.hashing import sha256
-
     pusher = Pusher(reference, insecure=insecure, origin=origin)
     for manifest, config, layers in images:
         for digest, content, mount in layers:
@@ -132,4 +131,4 @@ def push(
         if index is not None:
             pusher.manifest(manifest, sha256(manifest))
     pusher.manifest(index if index is not None else images[0][0], reference.version)
-    return pusher.sent
+    return pusher.counts

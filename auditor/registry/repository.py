@@ -1,4 +1,4 @@
-"""A registry, by the OCI distribution API: no engine needed. Source: OCI distribution-spec v1.1."""
+"""Catalog, tags, manifests and blobs of a registry. Source: OCI distribution-spec v1.1."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _KINDS = frozenset(ACCEPT.split(", "))
 
 
 def repositories(client: Client) -> Iterator[str]:
-    """List the catalog, page by page. Raises NotFound or Unauthorized where the registry keeps none, Unreachable."""
-    # Without n=: Docker's registry refuses one that is more than its own `catalog.maxentries`.
+    """List the catalog, page by page. Raises NotFound or Unauthorized for registries without one, Unreachable."""
+    # No n=: Docker's registry refuses a number above its own `catalog.maxentries`.
     yield from _listed(client, "_catalog", _CATALOG, "repositories")
 
 
 class Repository:
-    """The index.Store of one repository. `known` are documents by digest, which repositories may share."""
+    """Documents and blobs of one repository. `known` caches documents by digest; repositories may share it."""
 
     def __init__(self, client: Client, name: str, known: MutableMapping[Digest, bytes] | None = None) -> None:
         self.client, self.name = client, name
@@ -41,7 +41,7 @@ class Repository:
         self._known: MutableMapping[Digest, bytes] = {} if known is None else known
 
     def resolve(self, reference: Reference) -> Descriptor:
-        """Fetch the manifest that a tag or digest names. Raises NotFound, Damaged."""
+        """Fetch the manifest of a tag or digest. Raises NotFound, Damaged."""
         budget = self.client.budget()
         try:
             return budget.run(lambda: self._resolved(reference, budget))
@@ -49,7 +49,7 @@ class Repository:
             raise NotFound(f"docker://{reference}: no such image ({exc})") from None
 
     def look_up(self, version: str) -> Digest | None:
-        """Return the digest that a tag or digest names, without its manifest; None where the registry doesn't say.
+        """Return the digest of a tag or digest without fetching its manifest; None if the registry does not state it.
 
         Raises NotFound, Unauthorized, Unreachable.
         """
@@ -68,16 +68,16 @@ class Repository:
         return data
 
     def content(self, descriptor: Descriptor) -> RemoteBlob:
-        """Point to a layer; nothing is fetched yet."""
+        """Return a layer, which is downloaded when it is opened."""
         return RemoteBlob(self, descriptor.digest, descriptor.size)
 
     def tags(self) -> list[str]:
-        """List the tags, all pages of the list. Raises NotFound, Unauthorized, Unreachable."""
+        """List the tags of all pages. Raises NotFound, Unauthorized, Unreachable."""
         names = _listed(self.client, f"{self.name}/tags/list?n=1000", self._scope, "tags")
         return [name for name in names if _TAG.fullmatch(name)]
 
     def referrers(self, digest: Digest) -> list[Referrer]:
-        """List what refers to a manifest; nothing where the registry does not say. Raises Unreachable, Damaged."""
+        """List the referrers of a manifest; none if the registry does not support them. Raises Unreachable, Damaged."""
         what = f"{self.client.host}/{self.name}: referrers of {digest}"
         try:
             data, _ = self._document(f"referrers/{digest}", ACCEPT, self.client.budget())
@@ -89,9 +89,9 @@ class Repository:
         return [Referrer(item.digest, str(item.raw.get("artifactType") or item.media_type)) for item in found]
 
     def open_blob(self, digest: Digest, size: int | None, budget: RetryBudget | None = None) -> BinaryIO:
-        """Stream one blob as it is stored; one that is not as long as its manifest states is Damaged.
+        """Stream one blob as stored; reads raise Damaged if its size is not the stated one.
 
-        `budget` is that of the logical request which the blob is a part of.
+        `budget` is the retry budget of the logical request that includes the blob.
         """
         path = f"{self.name}/blobs/{digest}"
         return io.BufferedReader(self.client.open(path, self._scope, size=size, budget=budget), 1 << 16)
@@ -99,7 +99,7 @@ class Repository:
     def _resolved(self, reference: Reference, budget: RetryBudget) -> Descriptor:
         data, headers = self._document(f"manifests/{reference.version}", ACCEPT, budget)
         media_type = headers.get("Content-Type", "").partition(";")[0].strip()
-        # Of Docker's schema 1 the digest stated is not that of the bytes, which hold their signature.
+        # Docker's schema 1 states the digest of the manifest without its signature.
         stated = _digest(headers.get("Docker-Content-Digest", "")) if media_type in _KINDS else None
         verified_document(data, reference.digest or stated, f"docker://{reference}")
         digest = reference.digest or stated or sha256(data)
@@ -117,7 +117,7 @@ class Repository:
 
 @dataclass(frozen=True, slots=True)
 class Referrer:
-    """A manifest that refers to another one; `kind` is its artifactType, else its media type."""
+    """A manifest that refers to another one. `kind` is its artifactType, or else its media type."""
 
     digest: Digest
     kind: str
@@ -125,7 +125,7 @@ class Referrer:
 
 @dataclass(frozen=True, slots=True)
 class RemoteBlob:
-    """A layer in a registry, which is asked for it by its digest."""
+    """A layer in a registry, requested by its digest."""
 
     addressed_by_digest: ClassVar[bool] = True
 
@@ -139,7 +139,7 @@ class RemoteBlob:
 
 
 def _listed(client: Client, path: str, scope: str, key: str) -> Iterator[str]:
-    """Follow a list over its pages; one that was seen before ends it. Raises Damaged where it has no end."""
+    """Yield the names of all pages of a list; a repeated page ends it. Raises Damaged beyond the limits."""
     limits, what = client.limits, f"{client.host}: {key}"
     count, seen = 0, set[str]()
     while path and path not in seen:
@@ -157,14 +157,14 @@ def _listed(client: Client, path: str, scope: str, key: str) -> Iterator[str]:
 
 
 def _page(client: Client, path: str, scope: str, what: str, key: str, budget: RetryBudget) -> tuple[list[Any], str]:
-    """Return one page of a list, and the address of the next one, an empty text where there is none."""
+    """Return one page of a list, and the URL of the next one or an empty text."""
     data, headers = client.document(path, scope, budget=budget)
     names = parse_object(data, what, client.limits).get(key)
     return names if isinstance(names, list) else [], _next_page(headers.get("Link", ""))
 
 
 def _next_page(links: str) -> str:
-    """Return the address of the next page, an empty text where there is none."""
+    """Return the URL of the next page in a Link header; an empty text without one."""
     return next((link["url"] for link in parse_header_links(links) if link.get("rel") == "next"), "") if links else ""
 
 

@@ -1,11 +1,12 @@
-"""The retry policy and the rate limit of all requests to registries.
+"""Retry policy and rate limit of all HTTP requests: registries, `--verify`, notifications.
 
     Clock          time and pauses; tests have a virtual one
     RateLimit      at most so many requests a second, retries and token requests included
+    RetryPolicy    number of tries, backoff, and how long a server may ask to wait
     RetryBudget    the tries of one logical request: a document, a layer, an upload
 
-Nothing else tries a request again. A logical request shares one budget among all that it sends: the request itself, a
-token for it, the storage that it is redirected to, the rest of a body that broke off.
+No other code retries a request. A logical request shares one budget among its parts: the request itself, the token for
+it, the redirect to a storage server, the rest of a broken body.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
 
@@ -25,16 +27,16 @@ from auditor.core.errors import Damaged, Temporary
 from auditor.core.limits import Limits, named
 
 TRIES = 5
-"""Tries of one logical request."""
+"""Tries of one logical request to a registry."""
 
 DAMAGED_TRIES = 2
-"""Of those, how many may end in damaged bytes: what is damaged twice is damaged in the registry."""
+"""Tries that may end in damaged bytes: bytes damaged twice are damaged in the registry."""
 
 RETRIED = frozenset((429, 500, 502, 503, 504))
-"""Statuses that may pass."""
+"""HTTP statuses of temporary failures."""
 
-_FIRST_S, _LONGEST_S = 0.5, 15.0
-_SLACK = 1.05  # of the gap between two requests: what the network delays may bring them closer together
+_LONGEST_PAUSE_S = 15.0
+_SLACK = 1.05  # of the gap between two requests: network delays can bring them closer together
 _SECONDS = re.compile(r"\d{1,10}(?:\.\d{1,9})?", re.ASCII)
 T = TypeVar("T")
 
@@ -43,7 +45,7 @@ class Clock:
     """The system's time."""
 
     def now(self) -> float:
-        """Return seconds that never go back."""
+        """Return monotonic seconds."""
         return time.monotonic()
 
     def date(self) -> float:
@@ -51,14 +53,15 @@ class Clock:
         return time.time()
 
     def sleep(self, seconds: float, stopped: threading.Event) -> None:
-        """Wait, but not longer than until `stopped` is set."""
+        """Wait, at most until `stopped` is set."""
         stopped.wait(seconds)
 
 
 class RateLimit(AbstractContextManager[None]):
-    """At most `rate` requests in any second. A request is sent within the context, by one thread at a time.
+    """At most `rate` requests in any second.
 
-    The gap to the next request begins when this one is sent, so that a slow connection does not bring two together.
+    One thread at a time sends its request within the context. The gap begins when the request was sent, so that a slow
+    connection does not bring two requests together.
     """
 
     def __init__(self, rate: float, clock: Clock, stopped: threading.Event) -> None:
@@ -84,22 +87,49 @@ def gap_of(rate: float) -> float:
     return _SLACK / (int(rate) if rate >= 1 else rate)
 
 
-class RetryBudget:
-    """The tries of one logical request. `run` may be nested: the count and the time are those of all together.
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Tries of a logical request, and bounds of its pauses.
 
-    A try that ends in Temporary or Damaged is followed by another one, after the pause that the server asks for, or
-    after a longer one each time. The last error is raised after TRIES tries, where the next one would begin more than
-    `registry-retry` seconds after the first failure, or where the server asks for a pause of more than `registry-wait`.
+    The pauses grow from `first_pause_s`. The last error is raised after `tries` tries, where the next one would begin
+    more than `total_s` seconds after the first failure, or where the server asks for a pause of more than `wait_s`.
+    `wait_limit` and `total_limit` name the limits in errors.
     """
 
-    def __init__(self, limits: Limits, clock: Clock, stopped: threading.Event) -> None:
-        self._limits, self._clock, self._stopped = limits, clock, stopped
-        self._failed = self._damaged = 0
-        self._since: float | None = None
+    tries: int
+    wait_s: float
+    total_s: float
+    first_pause_s: float = 0.5
+    wait_limit: str = ""
+    total_limit: str = ""
+
+    @classmethod
+    def for_registry(cls, limits: Limits) -> RetryPolicy:
+        """Return the policy of requests to registries."""
+        return cls(
+            TRIES,
+            limits.registry_wait,
+            limits.registry_retry,
+            wait_limit=named("registry-wait"),
+            total_limit=named("registry-retry"),
+        )
+
+
+class RetryBudget:
+    """The tries of one logical request. `run` may be nested: count and time are shared.
+
+    A try that raises Temporary or Damaged is followed by another one, after the pause that the server asks for, or with
+    exponential backoff.
+    """
+
+    def __init__(self, policy: RetryPolicy, clock: Clock, stopped: threading.Event) -> None:
+        self._policy, self._clock, self._stopped = policy, clock, stopped
+        self._failures = self._damages = 0
+        self._first_failure: float | None = None
         self._over = False
 
     def run(self, work: Callable[[], T]) -> T:
-        """Return what `work` returns, after as many tries as it takes. Raises what the last one did."""
+        """Return the result of `work`, retrying it within the budget. Raises the error of the last try."""
         while True:
             try:
                 return work()
@@ -107,37 +137,38 @@ class RetryBudget:
                 self._pause_after(exc)
 
     def progressed(self) -> None:
-        """Note that content came: the time that is left counts from the next failure."""
-        self._since = None
+        """Note that content arrived: the total time starts again with the next failure."""
+        self._first_failure = None
 
     def _pause_after(self, exc: Temporary | Damaged) -> None:
-        """Wait until the next try. Raises the error where there is none."""
+        """Wait for the next try. Raises the error if none is left."""
         if self._over:
             raise exc
-        self._failed += 1
-        self._damaged += isinstance(exc, Damaged)
-        now = self._clock.now()
-        self._since = now if self._since is None else self._since
+        policy, now = self._policy, self._clock.now()
+        self._failures += 1
+        self._damages += isinstance(exc, Damaged)
+        self._first_failure = now if self._first_failure is None else self._first_failure
         asked_s = exc.wait_s if isinstance(exc, Temporary) else 0.0
         pause_s = asked_s or self._backoff_s()
         self._over = True
-        if self._failed >= TRIES or self._damaged >= DAMAGED_TRIES:
+        if self._failures >= policy.tries or self._damages >= DAMAGED_TRIES:
             raise exc
-        if asked_s > self._limits.registry_wait:
+        if asked_s > policy.wait_s:
             raise Temporary(
-                f"{exc}; asks to wait {asked_s:.0f} s, more than {self._limits.registry_wait} {named('registry-wait')}"
+                f"{exc}; asks to wait {asked_s:.0f} s, more than {policy.wait_s:.0f} {policy.wait_limit}"
             ) from exc
-        if now + pause_s > self._since + self._limits.registry_retry:
-            raise Temporary(f"{exc}; tried for {now - self._since:.0f} s {named('registry-retry')}") from exc
+        if now + pause_s > self._first_failure + policy.total_s:
+            raise Temporary(f"{exc}; tried for {now - self._first_failure:.0f} s {policy.total_limit}") from exc
         self._over = False
         self._clock.sleep(pause_s, self._stopped)
 
     def _backoff_s(self) -> float:
-        """Return the pause where the server asks for none; by chance, so that readers do not come back together."""
-        return min(_FIRST_S * 2.0 ** (self._failed - 1), _LONGEST_S) * random.uniform(0.5, 1)  # noqa: S311 - no secret
+        """Return a growing random pause, so that several readers do not retry at the same time."""
+        longest = min(self._policy.first_pause_s * 2.0 ** (self._failures - 1), _LONGEST_PAUSE_S)
+        return longest * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
 
-def asked_to_wait(header: str | None, now: float) -> float:
+def retry_after_s(header: str | None, now: float) -> float:
     """Return the seconds of a Retry-After header, a number or a date; 0 without one. `now` is seconds since 1970."""
     text = (header or "").strip()
     if _SECONDS.fullmatch(text):

@@ -1,6 +1,6 @@
-"""Is a secret still active: requests to providers.
+"""Liveness of secrets: one request to the provider of each.
 
-This package knows nothing of images.
+This package knows findings and rules, and neither images nor reports.
 """
 
 from auditor.verify.verifier import Verifier, verified

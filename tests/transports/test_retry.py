@@ -21,7 +21,7 @@ from auditor.registry.authentication import Login
 from auditor.registry.client import Client
 from auditor.registry.reference import Reference
 from auditor.registry.repository import Repository
-from auditor.registry.retry import DAMAGED_TRIES, TRIES, RateLimit, asked_to_wait
+from auditor.registry.retry import DAMAGED_TRIES, TRIES, RateLimit, retry_after_s
 from auditor.scan import Scanner
 from tests.hostile.wire import RUNNING, Answer, Asked, Registry, redirect, reply, serving
 from tests.images import digest, gzipped, image, layer
@@ -184,7 +184,7 @@ class TestResume:
 
     def test_the_tries_are_those_of_one_request(self, clock: VirtualClock, scanner: Scanner) -> None:
         registry, wanted = self.breaking(TRIES * 4)
-        with pytest.raises(Temporary, match="breaks off"):
+        with pytest.raises(Temporary, match="broke off"):
             read_layer(
                 LayerTask("app", Digest(digest(_PLAIN)), len(_PLAIN)), Client(registry.address, clock=clock), scanner,
                 bytes(32),
@@ -200,7 +200,7 @@ class TestResume:
         registry = Registry(serving(_BUILT, layer=answer))
         with (
             repository(registry, clock).open_blob(Digest(digest(_PLAIN)), len(_PLAIN)) as stream,
-            pytest.raises(Temporary, match="goes on elsewhere"),
+            pytest.raises(Temporary, match="begins elsewhere"),
         ):
             stream.read()
         assert len(asked(registry, "/blobs/")) == TRIES
@@ -258,7 +258,7 @@ class TestPauses:
         ],
     )  # fmt: skip
     def test_both_forms_of_the_header_are_understood(self, header: str | None, seconds: float) -> None:
-        assert asked_to_wait(header, 10) == seconds
+        assert retry_after_s(header, 10) == seconds
 
 
 def crowded(times: list[float], rate: float) -> list[float]:
@@ -343,7 +343,7 @@ class TestPush:
         pusher.blob(Digest(digest(data)), FileSlice(SharedFile.open(tmp_path / "blob"), 0, len(data)))
         puts = asked(registry, "PUT")
         assert [one.headers["content-length"] for one in puts] == [str(len(data))] * 3
-        assert len(asked(registry, "POST")) == 3 and pusher.sent.uploaded == 1
+        assert len(asked(registry, "POST")) == 3 and pusher.counts.uploaded == 1
 
     def test_the_tries_are_counted_by_blob_and_by_manifest(
         self, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch

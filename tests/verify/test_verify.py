@@ -15,15 +15,15 @@ import jsonschema
 import pytest
 import yaml
 
-from auditor.core.errors import RuleError
+from auditor.core.errors import BlockedAddress, RuleError
 from auditor.core.finding import Confidence, Finding, Severity, State
 from auditor.core.secret import Secret
 from auditor.detect.probe import parse_probe
 from auditor.detect.rules import Rule, builtin_rules, load_file
+from auditor.registry.address_guard import check_loopback, check_public
 from auditor.report.schema import report_schema
 from auditor.verify import Verifier, verified
-from auditor.verify.client import addresses
-from auditor.verify.message import message
+from auditor.verify.filled_request import fill_request
 from tests.conftest import Cli
 from tests.images import image, layer, token, whiteout
 from tests.verify.provider import Provider, provider
@@ -183,8 +183,9 @@ PRIVATE = ["10.0.0.1", "192.168.1.1", "172.16.9.9", "169.254.169.254", "100.64.0
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_an_address_inside_the_network_is_refused(address: str) -> None:
-    assert addresses(address, 443, local=False) == []
-    assert addresses("93.184.216.34", 443, local=False) != []
+    with pytest.raises(BlockedAddress):
+        check_public("host.example", [address])
+    check_public("host.example", ["93.184.216.34"])
 
 
 def test_a_public_name_that_leads_inside_is_refused(here: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,14 +194,15 @@ def test_a_public_name_that_leads_inside_is_refused(here: Provider, monkeypatch:
     outside = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", port))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [outside, inside])
     probe = {"url": f"https://api.example.com:{port}/", "headers": {"A": "{secret}"}, "active": {"status": 200}}
-    assert addresses("api.example.com", port, local=False) == []
     assert verdict(probe) == "unknown" and here.requests == []
 
 
 def test_localhost_that_leads_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     outside = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 80))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [outside])
-    assert addresses("localhost", 80, local=True) == []
+    assert verdict({"url": "http://localhost/", "headers": {"A": "{secret}"}, "active": {"status": 200}}) == "unknown"
+    with pytest.raises(BlockedAddress):
+        check_loopback("localhost", ["93.184.216.34"])
 
 
 def test_a_certificate_that_nobody_vouches_for_gets_no_secret(tmp_path: Path) -> None:
@@ -215,7 +217,7 @@ def test_over_tls_with_a_certificate_that_is_vouched_for_it_works(
 ) -> None:
     with tls_server(tmp_path) as (port, received):
         context = ssl.create_default_context(cafile=str(tmp_path / "certificate.pem"))
-        monkeypatch.setattr("auditor.verify.client._tls", lambda: context)
+        monkeypatch.setattr("auditor.verify.provider_request.tls_context", lambda: context)
         probe = {"url": f"https://localhost:{port}/", "headers": {"A": "{secret}"}, "active": {"status": 200}}
         assert verdict(probe, timeout_s=3) == "active"
     assert len(received) == 1
@@ -230,7 +232,7 @@ def test_no_secret_is_logged_raised_or_kept_in_an_error(
             verdict(here.rule(path), secret, timeout_s=0.3)
         verdict(here.rule(), f"{secret}\r\nX: 1")
     assert secret not in caplog.text and secret not in "".join(capfd.readouterr())
-    sent = message(rule(here.rule()).verify or pytest.fail("no probe"), Secret(secret, "****"))
+    sent = fill_request(rule(here.rule()).verify or pytest.fail("no probe"), Secret(secret, "****"))
     assert secret not in repr(sent) and secret not in repr(Verifier())
 
 
@@ -285,8 +287,8 @@ def test_the_rules_that_ship_ask_public_https_addresses_only() -> None:
     probes = {one.id: one.verify for one in builtin_rules() if one.verify}
     assert len(probes) >= 25
     for name, probe in probes.items():
-        sent = message(probe, Secret("0123456789abcdef", "****"))
-        assert sent and sent.secure and not sent.local and sent.port == 443 and "." in sent.host, name
+        sent = fill_request(probe, Secret("0123456789abcdef", "****"))
+        assert sent and sent.secure and not sent.is_loopback and sent.port == 443 and "." in sent.host, name
         in_url = "0123456789abcdef" in sent.path
         assert in_url == (name == "telegram-bot-token"), name
 

@@ -38,7 +38,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 def test_one_that_is_down_is_knocked_at_once(pauses: list[float]) -> None:
     host = f"127.0.0.1:{free_port()}"
     with pytest.raises(Unreachable, match=f"registry {host} does not answer"):
-        Client(host).reach()
+        Client(host).ping()
     assert pauses == []
 
 

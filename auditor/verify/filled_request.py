@@ -1,4 +1,4 @@
-"""A probe with a secret filled in: what is sent, and to whom. It holds the secret whole, so it does not print."""
+"""A rule's probe with a secret filled in. It contains the complete secret, and therefore has no `repr`."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlencode, urlsplit
 
 from auditor.core.secret import Secret
-from auditor.core.version import __version__
 from auditor.detect.probe import PLACEHOLDERS, Pairs, Probe, is_loopback
+from auditor.registry.http_session import USER_AGENT
 
 _FILLED = re.compile("|".join(rf"\{{({name})\}}" for name in PLACEHOLDERS))
-_SENDABLE = re.compile(r"[!-~]+(?: [!-~]+)*")  # anything else could end a header, or is mangled on the way
+_SENDABLE = re.compile(r"[!-~]+(?: [!-~]+)*")  # other characters could end a header, or change in transit
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Message:
-    """One HTTP request. `path` holds the query too; `local` is where the rule itself names loopback."""
+class FilledRequest:
+    """One HTTP request. `path` includes the query; `is_loopback` is set if the rule itself names this machine."""
 
     secure: bool
     host: str
     port: int
-    local: bool
+    is_loopback: bool
     method: str
     path: str
     headers: Pairs
     body: bytes | None
 
 
-def message(probe: Probe, secret: Secret) -> Message | None:
-    """Fill a secret in; None where it holds what can't be sent safely: line breaks, or more than printable ASCII."""
+def fill_request(probe: Probe, secret: Secret) -> FilledRequest | None:
+    """Fill a secret into a probe; None for a secret with other characters than printable ASCII, or line breaks."""
     text = secret.reveal()
     if not _SENDABLE.fullmatch(text):
         return None
@@ -40,11 +40,11 @@ def message(probe: Probe, secret: Secret) -> Message | None:
     secure, host = parts.scheme == "https", parts.hostname or ""
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     kind, body = _body(probe, text)
-    return Message(
+    return FilledRequest(
         secure=secure,
         host=host,
         port=parts.port or (443 if secure else 80),
-        local=is_loopback(host),
+        is_loopback=is_loopback(host),
         method=probe.method,
         path=_fill(path, text, lambda value: quote(value, safe=":")),
         headers=_headers(probe, text, kind),
@@ -62,15 +62,15 @@ def _body(probe: Probe, text: str) -> tuple[str | None, bytes | None]:
 
 
 def _headers(probe: Probe, text: str, kind: str | None) -> Pairs:
-    """Return the rule's headers, and of ours those that it does not set."""
-    own = {"User-Agent": f"image-audit/{__version__}", "Accept": "application/json", "Connection": "close"}
+    """Return the rule's headers, and the default headers that it does not set."""
+    own = {"User-Agent": USER_AGENT, "Accept": "application/json", "Connection": "close"}
     if kind:
         own["Content-Type"] = kind
     if probe.basic is not None:
         own["Authorization"] = "Basic " + _base64(_fill(probe.basic, text))
-    given = {name.lower() for name, _ in probe.headers}
+    set_by_rule = {name.lower() for name, _ in probe.headers}
     filled = ((name, _fill(value, text)) for name, value in probe.headers)
-    return (*filled, *(pair for pair in own.items() if pair[0].lower() not in given))
+    return (*filled, *(pair for pair in own.items() if pair[0].lower() not in set_by_rule))
 
 
 def _fill(template: str, text: str, escape: Callable[[str], str] = str) -> str:

@@ -1,0 +1,132 @@
+"""Sessions of requests with the rules of `connection`: no cookies, no ~/.netrc, no retries, chosen proxies and TLS."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import ssl
+from collections.abc import Iterator, Mapping
+from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.poolmanager import ProxyManager
+
+from auditor.core.version import __version__
+from auditor.registry.address_guard import is_loopback, origin_of
+from auditor.registry.connection import ConnectionRules, connection_pools
+
+USER_AGENT = f"image-audit/{__version__}"
+CONNECT_S = 10
+_CONNECTIONS = 64
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")  # the second is OpenSSL's own
+
+
+class _Adapter(HTTPAdapter):
+    """Applies rules to connections. Sends each request once.
+
+    Connections to a proxy have no address check: the proxy resolves the names behind it.
+    """
+
+    def __init__(self, rules: ConnectionRules) -> None:
+        self._rules = rules
+        super().__init__(pool_maxsize=_CONNECTIONS)
+
+    def init_poolmanager(self, *arguments: Any, **more: Any) -> None:
+        """Create the pools of requests without a proxy."""
+        super().init_poolmanager(*arguments, **more)
+        self.poolmanager.pool_classes_by_scheme = connection_pools(self._rules)
+
+    def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
+        """Create the pools of requests through a proxy."""
+        manager = super().proxy_manager_for(proxy, **more)
+        if type(manager) is ProxyManager:
+            rules = self._rules
+            manager.pool_classes_by_scheme = connection_pools(
+                ConnectionRules(
+                    None, rules.wait_s, rules.header_bytes, rules.wait_limit, rules.header_limit, rules.rate
+                )
+            )
+        return manager
+
+
+def new_session(rules: Mapping[str, ConnectionRules]) -> requests.Session:
+    """Return a session with rules by URL prefix; the longest prefix of a URL applies."""
+    session = requests.Session()
+    session.headers["User-Agent"] = USER_AGENT
+    session.auth = keep_header
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    for prefix, own in rules.items():
+        session.mount(prefix, _Adapter(own))
+    return session
+
+
+def keep_header(request: Any) -> Any:
+    """Authentication that leaves the Authorization header as it is; without one, requests would read ~/.netrc."""
+    return request
+
+
+class ProxyTable:
+    """The environment's proxies by origin. requests would look them up before each request."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str, int], dict[str, str]] = {}
+
+    def proxies(self, url: str) -> dict[str, str]:
+        """Return the proxies for a URL, as requests takes them."""
+        origin = origin_of(url)
+        if origin not in self._known:
+            self._known[origin] = get_environ_proxies(url)
+        return self._known[origin]
+
+
+def trusted_certificates(url: str, ca: Path | None = None) -> bool | str:
+    """Return the value of `verify` for requests: a CA file, True for the default.
+
+    Certificates of loopback are not verified, as in Docker, unless `ca` is given.
+    """
+    if ca is not None:
+        return str(ca)
+    if is_loopback(urlsplit(url).netloc.rpartition("@")[2]):
+        return False
+    return next((file for name in _CA_VARIABLES if (file := os.environ.get(name))), True)
+
+
+@functools.cache
+def tls_context() -> ssl.SSLContext:
+    """Trust the system's authorities and those of certifi: slim images have no certificates of their own."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
+    return context
+
+
+def is_temporary(exc: Exception, *, has_answered: bool) -> bool:
+    """Whether a retry may succeed. If the server never answered before, a refused connection is final."""
+    if isinstance(exc, ValueError):
+        return False  # a malformed URL or header
+    causes = list(_causes(exc))
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+        return False
+    refused = any(isinstance(cause, NewConnectionError | ConnectTimeoutError | ssl.SSLError) for cause in causes)
+    return has_answered or not refused
+
+
+def innermost_cause(exc: BaseException) -> str:
+    """Return the text of the innermost cause, without memory addresses of objects."""
+    *_, cause = _causes(exc)
+    return re.sub(r"<[^>]* object at 0x[0-9a-f]+>:? ?", "", str(cause))[:200] or type(cause).__name__
+
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    """Yield an error and its causes, innermost last: requests and urllib3 wrap one in the other."""
+    cause: BaseException | None = exc
+    while cause is not None:
+        yield cause
+        cause = cause.__context__
