@@ -49,7 +49,7 @@ class ArchiveFormat:
     isolated: bool = False
     """Whether it is read in a process of its own."""
     endings: tuple[str, ...] = ()
-    """File name endings, of four characters, for files without the signature."""
+    """File name endings, with their dot, for files without the signature."""
     by_path: Callable[[str, bytes], bool] | None = None
     """Check of a file's path and first bytes: of one with such an ending, or of any where there are none."""
     one_level_when_compressed: bool = False
@@ -127,7 +127,7 @@ def format_of(path: str, head: bytes) -> ArchiveFormat | None:
     signature = signature_of(head)
     if signature is not None and signature.is_container:
         return FORMATS[signature.name]
-    row = _BY_ENDING.get(path[-4:])
+    row = _BY_ENDING.get(path[path.rfind(".") :])
     if row is not None and row.by_path is not None and row.by_path(path, head):
         return row
     return next((row for row in _BY_PATH if row.by_path and row.by_path(path, head)), None)

@@ -21,11 +21,12 @@ def read_images(folder: Path, origin: Origin, tag: str | None) -> tuple[Image, .
     index = folder / "index.json"
     if not index.is_file():
         raise NotAnImage(f"{folder}: a folder, but no OCI layout: it has no index.json")
-    found = read_layout_index(_read(index, origin.limits), origin.target, origin.limits, tag)
+    found = read_layout_index(read_document(index, origin.limits), origin.target, origin.limits, tag)
     return manifest.images(_Folder(folder, origin.limits), found.descriptors, origin, found.annotations, found.skipped)
 
 
-def _read(path: Path, limits: Limits) -> bytes:
+def read_document(path: Path, limits: Limits) -> bytes:
+    """Return the JSON document of a file. Raises NotAnImage, Damaged."""
     require_regular(path)
     most = limits.json_bytes
     data = SharedFile.open(path).stream().read(most + 1)
@@ -49,7 +50,9 @@ class _Folder:
 
     def document(self, descriptor: Descriptor) -> bytes:
         return verified_document(
-            _read(self._path(descriptor), self._limits), descriptor.digest, f"{self._folder}: blob {descriptor.digest}"
+            read_document(self._path(descriptor), self._limits),
+            descriptor.digest,
+            f"{self._folder}: blob {descriptor.digest}",
         )
 
     def content(self, descriptor: Descriptor) -> FileSlice:

@@ -58,7 +58,7 @@ def test_moved_later_is_low(check: Check) -> None:
 def test_a_secret_that_is_removed_later_is_high(check: Check, add: str, remove: str) -> None:
     found = check(text(add.replace("{token}", token(5)), remove))
     (late,) = [problem for problem in found if problem.rule == "deleted-later"]
-    assert late.severity == "high" and "dig it out" in late.advice
+    assert late.severity == "high" and "recover it" in late.advice
 
 
 @pytest.mark.parametrize(
