@@ -1,15 +1,16 @@
-"""Find the secrets that can still be dug out of a container image, and get rid of them.
+"""Find secrets that can still be read from the layers of a container image, and remove them.
 
     from auditor import audit
 
     for finding in audit("layer2").findings:
         print(finding.severity, finding.path, finding.state, finding.added_by)
 
-docs/api.md describes what there is.
+docs/api.md describes the API.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from auditor.core.version import __version__ as __version__
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from auditor.core.finding import Confidence, Finding, Severity, State
     from auditor.pipeline import Audit
 
-_HOMES = {
+_MODULES = {
     "Audit": "pipeline",
     "AuditError": "core.errors",
     "Confidence": "core.finding",
@@ -45,12 +46,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for, so that `import auditor` and the command line's help cost nothing (PEP 562)."""
-    if name not in _HOMES:
+    """Import a name on first use, so that `import auditor` and the command line's help are fast (PEP 562)."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"auditor.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"auditor.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

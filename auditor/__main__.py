@@ -1,6 +1,6 @@
 """The program, as `python -m auditor` and as `image-audit`.
 
-Signals are taken before all else is imported, which takes a while: one that comes meanwhile ends the run in one line.
+Signal handlers are installed before the slow imports: a signal during an import ends the run with one line.
 """
 
 import os
@@ -20,6 +20,7 @@ def main() -> None:
     for number in ENDING:
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, _end)
+    # After the signal handlers, because it takes a while.
     from auditor.cli import main as run
 
     run()

@@ -16,7 +16,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPHeaderDict, HTTPResponse
 
-from auditor.config.file import load_settings
+from auditor.config.file import load_config
 from auditor.core.errors import AuditError, ConfigError, DockerfileError, RuleError
 from auditor.detect.rules import Ruleset, read_file
 from auditor.registry import address_guard
@@ -45,7 +45,7 @@ def config(data: bytes) -> None:
     """Parse a config file."""
     with _Written(data, ".image-audit.yaml") as path:
         try:
-            load_settings(path)
+            load_config(path)
         except ConfigError:
             pass
 

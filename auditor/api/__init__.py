@@ -1,4 +1,4 @@
-"""The Python API: `from auditor import audit`.
+"""The Python API, and the steps that it shares with the command line.
 
-This package knows nothing of the command line.
+This package knows nothing of terminals, click and exit codes.
 """

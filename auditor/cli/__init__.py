@@ -1,8 +1,12 @@
-"""One module a command: parse, call, print, exit code."""
+"""The command line: one module per command, which parses options, calls the package and sets the exit code.
+
+This package holds no logic of audits. Its command modules are imported when they run, so that help is fast.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import sys
@@ -12,35 +16,36 @@ import click
 
 from auditor.cli.examples import examples
 from auditor.cli.signals import Signals, Terminated
+from auditor.core.errors import AuditError, reason
+from auditor.core.process import disable_core_dumps
+from auditor.core.text import nearest
+from auditor.core.version import PROGRAM as PROGRAM
 from auditor.core.version import __version__
 
 _COMMANDS = {
-    "scan": "Audit images: which secrets can still be dug out of their layers, and how to get rid of them.",
-    "history": "Show every step of an image, and what its layers add, overwrite, delete and waste.",
-    "recover": "Bring a deleted or overwritten file back out of an image's layers.",
-    "flatten": "Make an image without its hidden files, and prove that it shows the same.",
-    "dockerfile": "Find in a Dockerfile, before the build, what would leak, weigh or rebuild for nothing.",
-    "registry": "Audit every image of a registry, and tell what is new since the last time.",
+    "scan": "Audit images: find secrets in every layer, and how to remove them.",
+    "history": "Show the steps of an image, and what each layer adds, overwrites, deletes and wastes.",
+    "recover": "Recover a deleted or overwritten file from the layers of an image.",
+    "flatten": "Rebuild an image without its hidden files, and prove that it shows the same files.",
+    "dockerfile": "Check a Dockerfile before the build: secrets, needless size, wasted build cache.",
+    "registry": "Audit every image of a registry, and report the changes since the last sweep.",
     "hook": "Install the git pre-push hook, which stops a push while an image of the repository leaks.",
-    "baseline": "Go through the findings that are known and accepted, one by one.",
-    "config": "Show what the config file and the options come to, and where each value is from.",
-    "cache": "Show or clear what is kept of layers that were read.",
-    "rules": "List the detection rules, show the page of one, check your own.",
+    "baseline": "Review the accepted findings, one by one.",
+    "config": "Show the merged values of config file and options, with their sources.",
+    "cache": "Show or clear the cache of layers.",
+    "rules": "List the detection rules, show the page of a rule, check custom rules.",
     "completion": "Print the script that makes bash, zsh or fish complete image-audit.",
 }
 EXIT_CLEAN, EXIT_FOUND, EXIT_FAILED = 0, 1, 2
-PROGRAM = "image-audit"
 
 
-class _Lazy(click.Group):
+class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        import importlib
-
         command: click.Command = importlib.import_module(f"auditor.cli.{cmd_name}").command
         return command
 
@@ -50,16 +55,15 @@ class _Lazy(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and args[0] not in _COMMANDS:
-            from auditor.core.text import nearest
-
-            raise click.UsageError(f"no command {args[0]!r}{nearest(args[0], _COMMANDS)}")
+            raise click.UsageError(f"unknown command {args[0]!r}{nearest(args[0], _COMMANDS)}", ctx)
         return super().resolve_command(ctx, args)
 
 
-def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
-    """Print the version, and the number and digest of the rules that a scan without options uses."""
-    if not wanted:
+def _print_version(ctx: click.Context, _: click.Parameter, is_set: bool) -> None:
+    """Print the version, and the number and digest of the rules of a scan without options."""
+    if not is_set:
         return
+    # Help and errors work without the rules.
     from auditor.detect.detect_secrets_plugins import plugin_rules
     from auditor.detect.rules import builtin_rules, select
 
@@ -70,13 +74,15 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 
 @examples(
     "image-audit scan app                             # an image of your engine",
-    "image-audit scan app -o report.html              # the same as a page",
-    "image-audit flatten app --excise -t app:clean    # without what is hidden",
+    "image-audit scan app -o report.html              # write a page",
+    "image-audit flatten app --excise -t app:clean    # remove hidden files",
 )
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
 def group() -> None:
-    """Find the secrets that can still be dug out of a container image, and get rid of them."""
+    """Find secrets that can still be read from the layers of a container image, and remove them."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -87,7 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
         status = _run(arguments, signals)
         signals.disarm()
     except (KeyboardInterrupt, Terminated) as exc:
-        status = _ended(exc)
+        status = _interrupted(exc)
     finally:
         signals.restore()
     if signals.raised:
@@ -102,15 +108,12 @@ def _called(arguments: list[str] | None, signals: Signals) -> Any:
         sys.stdout.flush()
     except BaseException as exc:
         if signals.raised:
-            raise signals.error() from exc  # whatever else fails on the way out
+            raise signals.error() from exc  # other errors follow from the interruption
         raise
     return status
 
 
 def _run(arguments: list[str] | None, signals: Signals) -> int:
-    from auditor.core.errors import AuditError, reason
-    from auditor.core.process import disable_core_dumps
-
     disable_core_dumps()
     try:
         status = _called(arguments, signals)
@@ -123,16 +126,17 @@ def _run(arguments: list[str] | None, signals: Signals) -> int:
     except AuditError as exc:
         status = _fail(str(exc))
     except click.Abort as exc:
-        # Click takes EOFError for Ctrl-D at one of its prompts. There are none, so it is a file that ends too early.
-        status = _broken(exc.__cause__) if isinstance(exc.__cause__, EOFError) else _ended(KeyboardInterrupt())
+        # Click takes EOFError for Ctrl-D at a prompt. There are no prompts, so a file has ended too early.
+        cause = exc.__cause__
+        status = _internal_error(cause) if isinstance(cause, EOFError) else _interrupted(KeyboardInterrupt())
     except BrokenPipeError:
-        # The reader has what it wants; point stdout elsewhere so that the exit does not complain.
+        # The reader has closed the pipe; point stdout elsewhere so that Python's exit prints no error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 128 + signal.SIGPIPE
     except (OSError, MemoryError) as exc:
         status = _fail(reason(exc))
     except Exception as exc:
-        status = _broken(exc)
+        status = _internal_error(exc)
     return status if isinstance(status, int) else 0
 
 
@@ -142,20 +146,17 @@ def _flush() -> None:
             stream.flush()
 
 
-def _ended(error: KeyboardInterrupt | Terminated) -> int:
-    """Say which signal ended the run."""
+def _interrupted(error: KeyboardInterrupt | Terminated) -> int:
+    """Print the kind of the signal, and return its exit code."""
     number = error.args[0] if isinstance(error, Terminated) else signal.SIGINT
-    _say("interrupted" if number == signal.SIGINT else "terminated")
+    _warn("interrupted" if number == signal.SIGINT else "terminated")
     return 128 + int(number)
 
 
-def _broken(error: BaseException) -> int:
-    """Say that the program is at fault. Python would exit with 1, which here means findings."""
-    # A traceback could show what an image holds.
+def _internal_error(error: BaseException) -> int:
+    """Print an internal error. Python would exit with 1, which means findings."""
     if os.environ.get("IMAGE_AUDIT_DEBUG"):
-        raise error
-    from auditor.core.errors import reason
-
+        raise error  # not by default: a traceback may contain secrets of an image
     return _fail(reason(error))
 
 
@@ -163,17 +164,18 @@ def _misused(error: click.UsageError) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):  # its message is the help
         click.echo(error.format_message(), err=True)
         return EXIT_FAILED
-    hint = f"; see `{error.ctx.command_path} --help`" if error.ctx else ""
-    return _fail(error.format_message().rstrip(".") + hint)
+    message = error.format_message().rstrip(".")
+    hint = f"{'' if message.endswith(('?', '?)')) else '.'} See `{error.ctx.command_path} --help`" if error.ctx else ""
+    return _fail(message + hint)
 
 
 def _fail(message: str) -> int:
-    _say(message)
+    _warn(message)
     return EXIT_FAILED
 
 
-def _say(message: str) -> None:
-    from auditor.core.text import printable
-    from auditor.detect.message_masking import masked_line
+def _warn(message: str) -> None:
+    # Masking imports the rules, which help does not need.
+    from auditor.cli.messages import warn
 
-    click.echo(f"{PROGRAM}: " + printable(masked_line(" ".join(message.split()))), err=True)
+    warn(message)

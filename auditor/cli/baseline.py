@@ -1,4 +1,4 @@
-"""`image-audit baseline`: the accepted findings, gone through one by one."""
+"""`image-audit baseline`: review of the accepted findings."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from auditor.cli.examples import examples
-from auditor.config import resolve
-
-if TYPE_CHECKING:
-    from auditor.findings.baseline import Baseline, Entry
+from auditor.core.clock import today
+from auditor.core.text import printable
+from auditor.findings.baseline import Baseline, Entry, load_baseline
 
 _ASK = "[k]eep  [d]rop  [r]eason  [e]xpiry  [b]ack  [q]uit"
 
@@ -23,40 +21,38 @@ _ASK = "[k]eep  [d]rop  [r]eason  [e]xpiry  [b]ack  [q]uit"
 @examples("image-audit baseline audit .image-audit-baseline.yaml")
 @click.group()
 def command() -> None:
-    """Go through the findings that are known and accepted."""
+    """Review the accepted findings."""
 
 
 @examples(
-    "image-audit scan app --write-baseline known.yaml    # write what is found",
-    "image-audit baseline audit known.yaml               # say why each stays",
+    "image-audit scan app --write-baseline known.yaml    # accept all findings",
+    "image-audit baseline audit known.yaml               # review them",
 )
 @command.command("audit")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 def audit_file(file: Path) -> None:
-    """Show the entries of a baseline one by one: keep it, drop it, say why it stays or until when.
+    """Review the entries of a baseline one by one: keep or drop each, set its reason and expiry date.
 
-    Each answer is a line: the first letter of a word, or the word. What is changed is written at once; quit at any
-    time. `scan TARGET --write-baseline FILE` adds entries.
+    Answer with a word or its first letter. Changes are written at once; quit at any time.
+    `scan TARGET --write-baseline FILE` adds entries.
     """
-    from auditor.findings.baseline import load_baseline
-
-    walk = _Walk(load_baseline(file))
-    walk.run()
-    baseline = walk.baseline
+    review = _Review(load_baseline(file))
+    review.run()
+    baseline = review.baseline
     without = sum(not entry.reason for entry in baseline.entries)
-    click.echo(f"{len(baseline.entries)} left, {walk.dropped} dropped, {without} without a reason")
+    click.echo(f"{len(baseline.entries)} left, {review.dropped} dropped, {without} without a reason")
 
 
 @dataclass(slots=True)
-class _Walk:
-    """A walk through a baseline; `at` is the number of the entry shown."""
+class _Review:
+    """Review of a baseline; `at` is the index of the entry shown."""
 
     baseline: Baseline
     at: int = 0
     dropped: int = 0
 
     def run(self) -> None:
-        acts: dict[str, Callable[[Entry], None]] = {
+        actions: dict[str, Callable[[Entry], None]] = {
             "k": lambda _: self._go(1),
             "d": self._drop,
             "r": self._reason,
@@ -69,23 +65,21 @@ class _Walk:
             answer = _answer(_ASK)
             if answer is None or answer[:1].lower() == "q":
                 return
-            act = acts.get(answer[:1].lower())
-            if act is None:
-                click.echo(f"{answer!r} is none of these.")
+            action = actions.get(answer[:1].lower())
+            if action is None:
+                click.echo(f"{answer!r} is not one of the answers.")
             else:
-                act(entry)
+                action(entry)
 
     def _show(self, entry: Entry) -> None:
-        from auditor.core.text import printable
-
-        over = " (expired)" if entry.has_expired(resolve.today()) else ""
+        expired = " (expired)" if entry.has_expired(today()) else ""
         click.echo(f"\n{self.at + 1} of {len(self.baseline.entries)}  {printable(entry.rule)}, {entry.state}")
         for name, text in (
             ("place", entry.place),
             ("images", ", ".join(entry.images)),
             ("added", str(entry.added or "")),
             ("reason", entry.reason),
-            ("expires", f"{entry.expires or ''}{over}"),
+            ("expires", f"{entry.expires or ''}{expired}"),
         ):
             click.echo(f"  {name:<8} {printable(text) or '-'}")
 
@@ -97,18 +91,18 @@ class _Walk:
         self.dropped += 1
 
     def _reason(self, entry: Entry) -> None:
-        answer = _answer("Why it stays")
+        answer = _answer("Reason")
         if answer is not None:
             self._put(entry, replace(entry, reason=answer))
 
     def _expiry(self, entry: Entry) -> None:
-        answer = _answer("Until when: 2026-12-31, a number of days, or nothing for ever")
+        answer = _answer("Expiry: a date such as 2026-12-31, a number of days, or empty for none")
         if answer is None:
             return
         try:
             self._put(entry, replace(entry, expires=_day(answer)))
         except (ValueError, OverflowError):
-            click.echo(f"{answer!r} is no date and no number of days.")
+            click.echo(f"{answer!r} is neither a date such as 2026-12-31 nor a number of days.")
 
     def _put(self, old: Entry, new: Entry) -> None:
         self._save(tuple(new if entry is old else entry for entry in self.baseline.entries))
@@ -122,12 +116,12 @@ def _day(answer: str) -> datetime.date | None:
     if not answer:
         return None
     if answer.isdecimal():
-        return resolve.today() + datetime.timedelta(days=int(answer))
+        return today() + datetime.timedelta(days=int(answer))
     return datetime.date.fromisoformat(answer)
 
 
 def _answer(prompt: str) -> str | None:
-    """Ask on the terminal, or read the next line of a pipe; None at the end of the input."""
+    """Prompt, and read a line from the terminal or a pipe; None at the end of the input."""
     click.echo(f"{prompt}: ", nl=False)
     line = sys.stdin.readline()
     if not line:

@@ -1,4 +1,4 @@
-"""`image-audit completion`: what makes a shell complete the commands, options, files and rules."""
+"""`image-audit completion`: shell completion of commands, options, files, limits and rules."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from auditor.cli import PROGRAM, group
 from auditor.cli.examples import examples
+from auditor.core.limits import TABLE
 
 
 @examples('eval "$(image-audit completion bash)"')
@@ -20,26 +21,25 @@ def command(shell: str) -> None:
     zsh:   eval "$(image-audit completion zsh)"     in ~/.zshrc, after compinit
     fish:  image-audit completion fish | source     in ~/.config/fish/config.fish
     """
-    # The name of the variable is the one that click itself looks for.
     complete = get_completion_class(shell)
     assert complete is not None  # noqa: S101 - click has all three
+    # click itself looks for this environment variable.
     click.echo(complete(group, {}, PROGRAM, "_IMAGE_AUDIT_COMPLETE").source())
 
 
 def files(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:  # noqa: ARG001
-    """Complete a target, which may be an archive or a folder."""
+    """Complete a target as a file, which may be an archive or a folder."""
     return [CompletionItem(typed, type="file")]
 
 
 def limits(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:  # noqa: ARG001
     """Complete the name of a limit."""
-    from auditor.core.limits import TABLE
-
     return [CompletionItem(f"{row.name}=", help=row.meaning) for row in TABLE if row.name.startswith(typed)]
 
 
 def rules(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:  # noqa: ARG001
     """Complete the id of a built-in rule."""
+    # Every command imports this module for its options; only completion itself needs the rules.
     from auditor.detect.detect_secrets_plugins import plugin_rules
     from auditor.detect.rules import builtin_rules
 

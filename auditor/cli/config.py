@@ -1,86 +1,105 @@
-"""`image-audit config`: what holds, and where it is from."""
+"""`image-audit config`: merged values of config file and options, with their sources."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from auditor.api import components
+from auditor.cli import options
 from auditor.cli.examples import examples
-from auditor.config import resolve
-from auditor.config.file import CONFIDENCES, FAIL_ON, Settings, load_settings
+from auditor.config.file import ConfigFile, load_config
+from auditor.config.resolve import resolve
+from auditor.core.options import AuditOptions
+from auditor.core.text import printable
 
 SCHEMA = "image-audit-config/1"
 _DEFAULT, _OPTION = "default", "command line"
+_DEFAULTS = {"fail_on": "high", "min_confidence": "medium"}
 
 
 @examples("image-audit config show")
 @click.group()
 def command() -> None:
-    """Show what the config file and the options come to."""
+    """Show the values that config file and options result in."""
 
 
 @examples("image-audit config show", "image-audit config show --fail-on critical --format json")
 @command.command()
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.option(
-    "--config", "config_path", type=click.Path(path_type=Path), help="Instead of the .image-audit.yaml found."
-)
-@click.option("--fail-on", type=click.Choice(FAIL_ON), help="As of scan.")
-@click.option("--min-confidence", type=click.Choice(CONFIDENCES), help="As of scan.")
-@click.option("--baseline", type=click.Path(path_type=Path), help="As of scan.")
-@click.option("--exclude-path", "exclude_paths", multiple=True, metavar="GLOB", help="As of scan. Repeatable.")
-@click.option("--exclude-rule", "exclude_rules", multiple=True, metavar="ID", help="As of scan. Repeatable.")
-@click.option("--rules", multiple=True, type=click.Path(path_type=Path), help="As of scan. Repeatable.")
-def show(form: str, config_path: Path | None, **given: Any) -> None:
-    """Print every value in force, and whether it is the default, the config file's, or of an option given here.
+@options.table_or_json_option
+@options.config_option
+@options.fail_on_option
+@options.min_confidence_option
+@options.baseline_option
+@options.exclude_path_option
+@options.exclude_rule_option
+@options.rules_option
+def show(
+    form: str,
+    config: Path | None,
+    fail_on: str | None,
+    min_confidence: str | None,
+    baseline: Path | None,
+    exclude_paths: tuple[str, ...],
+    exclude_rules: tuple[str, ...],
+    rules: tuple[Path, ...],
+) -> None:
+    """Print every value with its source: default, config file, or command line.
 
-    The options are those of `scan`, so that a command can be tried out. A mistake in the file ends with exit code 2.
+    The options are those of `scan`, to try a command. A mistake in the file ends with exit code 2.
     """
-    settings = load_settings(config_path)
-    resolve.ruleset(settings, given["rules"], (), given["exclude_rules"])
-    rows = list(_rows(settings, given))
+    file = load_config(config)
+    components.ruleset(resolve(AuditOptions, file, {"rules": rules, "exclude_rules": exclude_rules}))
+    given = {
+        "fail_on": fail_on,
+        "min_confidence": min_confidence,
+        "baseline": baseline,
+        "exclude.paths": exclude_paths,
+        "exclude.rules": exclude_rules,
+        "rules": rules,
+    }
+    rows = list(_rows(file, {key: _plain(value) for key, value in given.items() if value}))
     if form == "json":
         values = [{"key": key, "value": value, "from": source} for key, value, source in rows]
-        file = str(settings.path) if settings.path else None
-        click.echo(json.dumps({"schema": SCHEMA, "file": file, "values": values}, indent=2))
+        name = str(file.path) if file.path else None
+        click.echo(json.dumps({"schema": SCHEMA, "file": name, "values": values}, indent=2))
     else:
         click.echo(_table(rows))
 
 
-def _rows(settings: Settings, given: dict[str, Any]) -> Iterable[tuple[str, Any, str]]:
-    """Yield key, value and source; of a list that options add to, both sources."""
-    for key, value in _values(settings):
-        line = settings.lines.get(key)
-        sources = [f"{settings.path}:{line}"] if line else []
-        option = _plain(given.get(key.replace(".", "_")))
-        if not option:
+def _rows(file: ConfigFile, given: Mapping[str, Any]) -> Iterable[tuple[str, Any, str]]:
+    """Yield key, value and source; both sources for a list from file and command line."""
+    for key, value in _values(file):
+        line = file.lines.get(key)
+        sources = [f"{file.path}:{line}"] if line else []
+        if key not in given:
             yield key, value, sources[0] if sources else _DEFAULT
         elif isinstance(value, list):
-            yield key, value + option, ", ".join([*sources, _OPTION])
+            yield key, value + given[key], ", ".join([*sources, _OPTION])
         else:
-            yield key, option, _OPTION
+            yield key, given[key], _OPTION
 
 
-def _values(settings: Settings) -> Iterable[tuple[str, Any]]:
+def _values(file: ConfigFile) -> Iterable[tuple[str, Any]]:
     for key in ("images", "dockerfiles", "fail_on", "min_confidence", "baseline"):
-        yield key, _plain(getattr(settings, key))
+        yield key, _plain(_DEFAULTS.get(key) if (value := getattr(file, key)) is None else value)
     for key in ("paths", "rules", "images"):
-        yield f"exclude.{key}", _plain(getattr(settings.exclude, key))
-    yield "ignore", [_given(asdict(item)) for item in settings.ignore]
-    yield "rules", _plain(settings.rules)
-    yield "registries", {name: _given(asdict(registry)) for name, registry in settings.registries.items()}
-    yield "limits", dict(settings.limits)
-    yield "hook.strict", settings.strict_hook
+        yield f"exclude.{key}", _plain(getattr(file.exclude, key))
+    yield "ignore", [_set_values(asdict(item)) for item in file.ignore]
+    yield "rules", _plain(file.rules)
+    yield "registries", {name: _set_values(asdict(registry)) for name, registry in file.registries.items()}
+    yield "limits", dict(file.limits)
+    yield "hook.strict", file.strict_hook
 
 
-def _given(item: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what the file does not say, and the place, which is the source already."""
-    nested = {key: _given(value) if isinstance(value, dict) else _plain(value) for key, value in item.items()}
+def _set_values(item: dict[str, Any]) -> dict[str, Any]:
+    """Return the values that are set in the file, without their place, which is the source."""
+    nested = {key: _set_values(value) if isinstance(value, dict) else _plain(value) for key, value in item.items()}
     return {key: value for key, value in nested.items() if value and key != "place"}
 
 
@@ -93,8 +112,6 @@ def _plain(value: Any) -> Any:
 
 
 def _table(rows: Iterable[tuple[str, Any, str]]) -> str:
-    from auditor.core.text import printable
-
     lines = list[str]()
     for key, value, source in rows:
         items = value if isinstance(value, list) and value else [value]

@@ -1,4 +1,4 @@
-"""What the help of each command begins with: examples."""
+"""Examples at the start of the help of each command."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _HEADS = ("Example:", "Examples:")
 
 
 def examples(*lines: str) -> Callable[[_Command], _Command]:
-    """Put lines as one would type them before the text of a command's help. The list of commands goes without."""
+    """Add example lines to the start of a command's help, but not to its short help in the list of commands."""
 
-    def put(command: _Command) -> _Command:
+    def add(command: _Command) -> _Command:
         text = inspect.cleandoc(command.help or "")
         command.short_help = " ".join(text.partition("\n\n")[0].split())
-        # \b has click keep the lines of a paragraph.
+        # \b makes click keep the lines of a paragraph.
         command.help = "\n".join(["\b", _HEADS[len(lines) > 1], *(f"  {line}" for line in lines), "", text])
         return command
 
-    return put
+    return add
 
 
 def examples_of(command: click.Command) -> tuple[str, ...]:
-    """Return the examples that the help of a command begins with."""
+    """Return the examples in the help of a command."""
     _, head, *lines = (command.help or "").partition("\n\n")[0].split("\n") + [""] * 2
     return tuple(line.strip() for line in lines if line) if head in _HEADS else ()

@@ -2,58 +2,65 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import closing
-from typing import Any
 
 import click
 
+from auditor.api import components
 from auditor.cli import EXIT_CLEAN, EXIT_FAILED, completion, options
 from auditor.cli.examples import examples
-from auditor.config import resolve
+from auditor.cli.messages import warn
+from auditor.cli.progress import progress
+from auditor.core.options import AuditOptions
+from auditor.pipeline import Audit, Failure, Request, audit_each
+from auditor.report import image_history
+from auditor.scan import Scanner
+from auditor.store.records import Records
 
 
 @examples("image-audit history app", "image-audit history app.tar --base debian:13")
 @click.command()
 @click.argument("target", shell_complete=completion.files)
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.option("--base", metavar="IMAGE", help="The base image: its layers are marked as inherited.")
+@options.table_or_json_option
+@click.option("--base", metavar="IMAGE", help="Base image: its layers are marked as inherited.")
 @options.cache_options
 @options.cache_size_option
 @options.limit_option
 @options.platform_option
-def command(target: str, form: str, **given: Any) -> int:
-    """Show every step of an image as `docker history` does, secrets masked, and what each layer adds and wastes.
+@options.merged(AuditOptions)
+def command(target: str, form: str, options: AuditOptions) -> int:
+    """Show the steps of an image as `docker history` does, with masked secrets and the effect of each layer.
 
     HIDDEN is the content of a layer's files that later layers delete or overwrite: it is still in the image.
     """
-    from auditor.cli.progress import progress
-    from auditor.config.file import Settings, load_settings
-    from auditor.pipeline import Audit, Failure, Request, audit_each
-    from auditor.report import image_history
-    from auditor.scan import Scanner
-    from auditor.store.records import Records
-
-    limits = resolve.limits(load_settings(None), given["limits"])
-    with progress(quiet=False, verbose=False) as shown:
-        cache = resolve.cache(given["cache_dir"])
-        rules = resolve.ruleset(Settings(), cache=cache)
-        with (
-            closing(
-                Scanner(rules, resolve.jobs(None), shown, cache=cache, search_content=False, limits=limits)
-            ) as scanner,
-            resolve.layer_store(None if given["no_cache"] else cache, options.warn, given["cache_size"]) as store,
-        ):
-            request = Request(given["platform"], given["base"], given["insecure"])
-            results = list(audit_each(target, scanner, request, Records(scanner, store)))
-    audits = [result for result in results if isinstance(result, Audit)]
-    failures = [result for result in results if isinstance(result, Failure)]
+    audits, failures = _audited(target, options)
     if not audits and failures:
         raise failures[0].error
     for failure in failures:
-        options.warn(str(failure))
-    width = shutil.get_terminal_size((80, 24)).columns
-    table = image_history.render(audits, width=width, color=options.color())
-    text = image_history.render_json(audits) if form == "json" else table
-    click.echo(text, nl=False)
+        warn(str(failure))
+    _print(audits, form)
     return EXIT_FAILED if failures else EXIT_CLEAN
+
+
+def _audited(target: str, options: AuditOptions) -> tuple[list[Audit], list[Failure]]:
+    rules = components.ruleset(AuditOptions(cache_dir=options.cache_dir))  # they mask secrets in the steps
+    with (
+        progress(quiet=False, verbose=False) as display,
+        closing(
+            Scanner(rules, options.jobs, display, cache=options.cache_dir, search_content=False, limits=options.limits)
+        ) as scanner,
+        components.layer_store(options, warn) as store,
+    ):
+        request = Request(options.platform, options.base, options.insecure)
+        results = list(audit_each(target, scanner, request, Records(scanner, store)))
+    return (
+        [result for result in results if isinstance(result, Audit)],
+        [result for result in results if isinstance(result, Failure)],
+    )
+
+
+def _print(audits: list[Audit], form: str) -> None:
+    if form == "json":
+        click.echo(image_history.render_json(audits), nl=False)
+    else:
+        click.echo(image_history.render(audits, width=options.terminal_width(), color=options.color()), nl=False)

@@ -1,184 +1,156 @@
-"""Options that several commands share, and what they are turned into."""
+"""Options that several commands share, and their merging with the config file.
+
+`merged` and `loaded` stand right above a command's function and below its options: they take the options that are
+fields of an options value, merge them with the config file, and pass the value on.
+"""
 
 from __future__ import annotations
 
+import functools
 import os
-import re
+import shutil
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from auditor.cli import completion
-from auditor.config import resolve
-from auditor.config.file import CONFIDENCES, FAIL_ON, Settings
-from auditor.core.finding import State
-from auditor.core.limits import BY_NAME
-from auditor.findings.selection import Selection
-
-if TYPE_CHECKING:
-    from auditor.findings.baseline import Baseline
+from auditor.cli.option_types import LimitValue, Size, States, Word
+from auditor.config.file import load_config
+from auditor.config.resolve import resolve
+from auditor.core.options import CONFIDENCES, FAIL_ON, AuditOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
+Command = Callable[..., Any]
 
 
-def rule_options(command: F) -> F:
-    """Add the options that choose rules."""
-    for option in (
-        click.option(
-            "--exclude-rule", "exclude_rules", multiple=True, metavar="ID", help="Leave this rule out.",
-            shell_complete=completion.rules,
-        ),
-        click.option(
-            "--rule", "only_rules", multiple=True, metavar="ID", help="Use only this rule.",
-            shell_complete=completion.rules,
-        ),
-        click.option(
-            "--rules",
-            "extra_rules",
-            multiple=True,
-            type=click.Path(path_type=Path),
-            help="Add rules: a file or folder.",
-        ),
-    ):  # fmt: skip
-        command = option(command)
-    return command
+def merged(kind: type[AuditOptions]) -> Callable[[Command], Command]:
+    """Pass the merged options of a command as `options`, a value of `kind`."""
+    return _collected(kind, lambda values, load: values | {"options": load()})
 
 
-def audit_options(command: F) -> F:
-    """Add the options that every audit takes: what to show of it, when it fails, how it works."""
-    for option in (
-        click.option("-v", "--verbose", is_flag=True, help="Say on standard error what is done."),
-        click.option("-q", "--quiet", is_flag=True, help="No progress and no table."),
-        limit_option,
-        click.option("--strict", is_flag=True, help="Exit with 2 if anything was not read."),
-        click.option("--jobs", type=click.IntRange(1, 256), help="Threads that match.  [default: one a core]"),
-        click.option("--baseline", type=click.Path(path_type=Path), help="Findings that are known, and not shown."),
-        click.option(
-            "--config", "config_path", type=click.Path(path_type=Path), help="Instead of the .image-audit.yaml found."
-        ),
-        click.option(
-            "--exclude-path", "exclude_paths", multiple=True, metavar="GLOB", help="Leave out files. Repeatable."
-        ),
-        click.option("--base", metavar="IMAGE", help="The base image: findings of its layers are marked as inherited."),
-        click.option(
-            "--min-confidence", type=click.Choice(CONFIDENCES), default=None,
-            help="Leave out what is less sure.  [default: medium]",
-        ),
-        click.option(
-            "--state", metavar="STATE,...", help="Only deleted, overwritten, present, metadata.  [default: all]"
-        ),
-        click.option(
-            "--fail-on", type=click.Choice(FAIL_ON), default=None,
-            help="Exit with 1 on a finding at least that severe.  [default: high]",
-        ),
-    ):  # fmt: skip
-        command = option(command)
-    return command
+def loaded(kind: type[AuditOptions]) -> Callable[[Command], Command]:
+    """Pass `load`, a function that reads the config file and returns the merged options, for commands that repeat."""
+    return _collected(kind, lambda values, load: values | {"load": load})
 
 
-def limit_option(command: F) -> F:
-    """Add --limit."""
-    return click.option(
-        "--limit", "limits", multiple=True, type=LimitValue(), metavar="NAME=VALUE",
-        help="How much of an image is read, as members=50000, file-time=1m; docs/security.md lists all. Repeatable.",
-        shell_complete=completion.limits,
-    )(command)  # fmt: skip
+def _collected(
+    kind: type[AuditOptions], extended: Callable[[dict[str, object], Callable[[], AuditOptions]], dict[str, object]]
+) -> Callable[[Command], Command]:
+    names = {item.name for item in fields(kind)}
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def collect(config: Path | None = None, **values: object) -> Any:
+            given = {name: value for name, value in values.items() if name in names}
+            own = {name: value for name, value in values.items() if name not in names}
+            return command(**extended(own, functools.partial(_resolve, kind, config, given)))
+
+        return collect
+
+    return decorate
 
 
-class LimitValue(click.ParamType):  # type: ignore[type-arg]
-    """A limit by its name, and its value: `json-bytes=64MiB`."""
-
-    name = "limit"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
-        """Return name and value; fail on an unknown name or a value that is none."""
-        from auditor.core.text import nearest
-
-        if isinstance(value, tuple):
-            return value
-        name, equals, text = value.partition("=")
-        if name not in BY_NAME:
-            self.fail(f"no limit {name!r:.60}{nearest(name, BY_NAME)}; docs/security.md lists them", param, ctx)
-        try:
-            return name, BY_NAME[name].parse(text if equals else "")
-        except ValueError as exc:
-            self.fail(str(exc), param, ctx)
+def _resolve(kind: type[AuditOptions], config: Path | None, given: Mapping[str, object]) -> AuditOptions:
+    return resolve(kind, load_config(config), given)
 
 
-def platform_option(command: F) -> F:
-    """Add --platform and --insecure."""
-    command = click.option("--platform", metavar="OS/ARCH", help="Of a multi-platform image only this one.")(command)
-    return click.option("--insecure", is_flag=True, help="Speak plain HTTP to a registry that is not on loopback.")(
-        command
-    )
+def combined(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Return a decorator that adds several options; the help lists them in this order."""
+
+    def add(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
-def cache_options(command: F) -> F:
-    """Add --cache-dir and --no-cache."""
-    command = click.option("--no-cache", is_flag=True, help="Use nothing kept of layers, and keep nothing.")(command)
-    return cache_dir_option(command)
+config_option = click.option(
+    "--config", type=click.Path(path_type=Path), help="Use this file instead of the nearest .image-audit.yaml."
+)
+fail_on_option = click.option(
+    "--fail-on", type=Word(FAIL_ON), help="Exit with 1 on a finding of this severity or above.  [default: high]"
+)
+min_confidence_option = click.option(
+    "--min-confidence", type=Word(CONFIDENCES), help="Leave out findings below this confidence.  [default: medium]"
+)
+baseline_option = click.option(
+    "--baseline", type=click.Path(path_type=Path), help="File of accepted findings, which are not shown."
+)
+exclude_path_option = click.option(
+    "--exclude-path", "exclude_paths", multiple=True, metavar="GLOB", help="Leave out files. Repeatable."
+)
+exclude_rule_option = click.option(
+    "--exclude-rule", "exclude_rules", multiple=True, metavar="ID", help="Leave out findings of this rule. Repeatable.",
+    shell_complete=completion.rules,
+)  # fmt: skip
+rules_option = click.option(
+    "--rules", multiple=True, type=click.Path(path_type=Path), help="Add rules from a file or folder. Repeatable."
+)
+base_option = click.option(
+    "--base", metavar="IMAGE", help="Base image: findings in its layers are marked as inherited."
+)
+limit_option = click.option(
+    "--limit", "limits", multiple=True, type=LimitValue(), metavar="NAME=VALUE",
+    help="Set a limit, such as members=50000 or file-time=1m; docs/security.md lists all. Repeatable.",
+    shell_complete=completion.limits,
+)  # fmt: skip
+jobs_option = click.option("--jobs", type=click.IntRange(1, 256), help="Matching threads.  [default: one per core]")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress and no table.")
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Print each step on standard error.")
+strict_option = click.option("--strict", is_flag=True, help="Exit with 2 if any part was not read.")
+no_cache_option = click.option(
+    "--no-cache", "cache", is_flag=True, callback=lambda _ctx, _option, disabled: not disabled,
+    help="Neither use nor fill the cache of layers.",
+)  # fmt: skip
+cache_dir_option = click.option(
+    "--cache-dir", type=click.Path(path_type=Path, file_okay=False), help="Use this cache folder, not the user's."
+)
+cache_size_option = click.option(
+    "--cache-size", type=Size(), help="Largest size of the cache of layers, such as 500M or 2G.  [default: 1G]"
+)
+platform_option = combined(
+    click.option("--insecure", is_flag=True, help="Use plain HTTP for a registry that is not on loopback."),
+    click.option("--platform", metavar="OS/ARCH", help="Only this platform of a multi-platform image."),
+)
+rule_options = combined(
+    rules_option,
+    click.option(
+        "--rule", "only_rules", multiple=True, metavar="ID", help="Use only this rule. Repeatable.",
+        shell_complete=completion.rules,
+    ),
+    exclude_rule_option,
+)  # fmt: skip
+cache_options = combined(cache_dir_option, no_cache_option)
+audit_options = combined(
+    fail_on_option,
+    click.option(
+        "--state", "states", type=States(), metavar="STATE,...",
+        help="Show only these states: deleted, overwritten, present, metadata.  [default: all]",
+    ),
+    min_confidence_option,
+    base_option,
+    exclude_path_option,
+    config_option,
+    baseline_option,
+    jobs_option,
+    strict_option,
+    limit_option,
+    quiet_option,
+    verbose_option,
+)  # fmt: skip
+table_or_json_option = click.option(
+    "--format", "form", type=Word(["table", "json"]), default="table", show_default=True, help="Format of the output."
+)
 
 
-def cache_dir_option(command: F) -> F:
-    """Add --cache-dir."""
-    return click.option(
-        "--cache-dir", type=click.Path(path_type=Path, file_okay=False), help="Instead of the user's cache folder."
-    )(command)
-
-
-def cache_size_option(command: F) -> F:
-    """Add --cache-size."""
-    return click.option("--cache-size", type=Size(), help="Of what is known of layers, as 500M or 2G.  [default: 1G]")(
-        command
-    )
-
-
-class Size(click.ParamType):  # type: ignore[type-arg]
-    """Bytes, as `500M` or `2G`."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the number of bytes; fail on anything else."""
-        if isinstance(value, int):
-            return value
-        found = re.fullmatch(r"(\d{1,12})([KMGT]?)(?:i?B)?", value.strip(), re.IGNORECASE)
-        if not found:
-            self.fail(f"{value!r} is no size; want bytes, as 500M or 2G", param, ctx)
-        return int(found[1]) << (10 * " KMGT".index(found[2].upper() or " "))
-
-
-def selection(settings: Settings, given: Mapping[str, Any], baseline: Baseline | None) -> Selection:
-    """Return what the command line wants to see, and where it says nothing, the config."""
-    return resolve.selection(
-        settings,
-        baseline,
-        states=states(given.get("state")),
-        min_confidence=given.get("min_confidence"),
-        exclude_paths=given.get("exclude_paths", ()),
-        exclude_rules=given.get("exclude_rules", ()),
-    )
-
-
-def warn(message: str) -> None:
-    """Say on standard error what the user should know."""
-    from auditor.core.text import printable
-    from auditor.detect.message_masking import masked_line
-
-    click.echo(f"image-audit: {printable(masked_line(message))}", err=True)
-
-
-def states(text: str | None) -> frozenset[State]:
-    """Parse `deleted,overwritten`. Raises UsageError on an unknown state."""
-    if text is None:
-        return frozenset(State)
-    try:
-        return frozenset(State(word.strip()) for word in text.split(","))
-    except ValueError:
-        raise click.UsageError(f"--state {text}: want some of {', '.join(State)}, joined by commas") from None
+def terminal_width() -> int:
+    """Return the columns of the terminal, 80 without one."""
+    return shutil.get_terminal_size((80, 24)).columns
 
 
 def color() -> bool:

@@ -6,15 +6,18 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import click
 
 from auditor.cli import completion, options
 from auditor.cli.examples import examples
-from auditor.config import resolve
 from auditor.core.errors import UsageError
-from auditor.core.limits import Limits
+from auditor.core.options import AuditOptions
+from auditor.core.output_file import open_output
+from auditor.images.resolve import open_target
+from auditor.images.source import Image
+from auditor.rebuild.recover import PathVersions, choose, member_of, split_member
 
 
 @examples(
@@ -25,62 +28,53 @@ from auditor.core.limits import Limits
 @click.command()
 @click.argument("target", shell_complete=completion.files)
 @click.argument("path")
-@click.option("--layer", type=click.IntRange(0), help="The layer that holds the version wanted, from 0.")
+@click.option("--layer", type=click.IntRange(0), help="Layer of the file version, from 0.")
 @click.option("--nth", type=click.IntRange(1), help="Which of several entries of the path in that layer, from 1.")
 @click.option(
-    "-o", "output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Instead of stdout."
+    "-o", "output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to FILE, not stdout."
 )
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 @options.limit_option
 @options.platform_option
+@options.merged(AuditOptions)
 def command(
-    target: str, path: str, output: Path | None, force: bool, limits: tuple[tuple[str, int], ...], **given: Any
-) -> None:  # fmt: skip
-    """Bring a deleted or overwritten file back: its bytes to standard output, or with its mode to FILE.
-
-    Where several versions exist, they are listed, and --layer chooses one. PATH!MEMBER brings back what lies in an
-    archive.
-    """
-    from auditor.config.file import load_settings
-
-    if output is not None and os.path.lexists(output) and not force:
-        raise UsageError(f"{output}: exists; --force overwrites it")
-    _recover(target, path, output, resolve.limits(load_settings(None), limits), **given)
-
-
-def _recover(
     target: str,
     path: str,
-    output: Path | None,
-    limits: Limits,
-    *,
     layer: int | None,
     nth: int | None,
-    platform: str | None,
-    insecure: bool,
+    output: Path | None,
+    *,
+    force: bool,
+    options: AuditOptions,
 ) -> None:
-    from auditor.core.output_file import open_output
-    from auditor.images.resolve import open_target
-    from auditor.rebuild.recover import PathVersions, choose, member_of, split_member
+    """Recover a deleted or overwritten file: its content to standard output, or with its mode to FILE.
 
-    images = open_target(target, limits, platform=platform, insecure=insecure)
-    if len(images) > 1:
-        have = ", ".join(str(image.config.platform) if image.config.platform else str(image.id) for image in images)
-        raise UsageError(f"{target}: several images; choose with --platform or a tag: {have}")
+    If several versions exist, they are listed, and --layer chooses one. PATH!MEMBER recovers a member of an archive.
+    """
+    if output is not None and os.path.lexists(output) and not force:
+        raise UsageError(f"{output}: exists already. Use --force to overwrite it")
     outer, member = split_member(path)
-    history = PathVersions(images[0], outer, limits)
-    chosen = choose(history.versions(), layer, nth, outer)
-    content: Iterable[bytes] = history.read(chosen)
+    versions = PathVersions(_only_image(target, options), outer, options.limits)
+    chosen = choose(versions.versions(), layer, nth, outer)
+    content: Iterable[bytes] = versions.read(chosen)
     if member is not None:
-        content = [member_of(outer, iter(content), member, limits)]
+        content = [member_of(outer, iter(content), member, options.limits)]
     if output is None:
         _copy(content, sys.stdout.buffer)
         return
-    with open_output(output, chosen.mode & 0o777) as out:  # set-user-ID and the like are not given to what is dug out
+    with open_output(output, chosen.mode & 0o777) as out:  # without set-user-ID, set-group-ID and sticky bits
         _copy(content, out)
 
 
-def _copy(chunks: Iterable[bytes], out: object) -> None:
+def _only_image(target: str, options: AuditOptions) -> Image:
+    images = open_target(target, options.limits, platform=options.platform, insecure=options.insecure)
+    if len(images) > 1:
+        known = ", ".join(str(image.config.platform) if image.config.platform else str(image.id) for image in images)
+        raise UsageError(f"{target}: contains several images ({known}). Choose one with --platform or a tag")
+    return images[0]
+
+
+def _copy(chunks: Iterable[bytes], out: IO[bytes]) -> None:
     for chunk in chunks:
-        out.write(chunk)  # type: ignore[attr-defined]
-    out.flush()  # type: ignore[attr-defined]
+        out.write(chunk)
+    out.flush()

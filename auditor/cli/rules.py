@@ -1,4 +1,4 @@
-"""`image-audit rules`: the detection rules, the page of one, and the proof of one's own."""
+"""`image-audit rules`: list and pages of the detection rules, check of custom rules."""
 
 from __future__ import annotations
 
@@ -8,26 +8,33 @@ from pathlib import Path
 
 import click
 
+from auditor.api import components
 from auditor.cli import EXIT_CLEAN, EXIT_FOUND, completion, options
 from auditor.cli.examples import examples
-from auditor.config import resolve
+from auditor.cli.option_types import Word
+from auditor.config.file import load_config
+from auditor.config.resolve import resolve
+from auditor.core.cache_folder import cache_folder
 from auditor.core.finding import Severity
+from auditor.core.options import AuditOptions
+from auditor.core.package_data import data_path
+from auditor.core.text import nearest, plural, printable
 from auditor.detect.rules import Rule
+from auditor.rulebook.check import check_path
+from auditor.rulebook.rule_page import rule_page
 
 
 @examples("image-audit rules list", "image-audit rules show github-pat")
 @click.group()
 def command() -> None:
-    """List the detection rules, show the page of one, or check your own."""
+    """List the detection rules, show the page of a rule, or check custom rules."""
 
 
 @examples("image-audit rules list", "image-audit rules list --provider github --format json")
 @command.command("list")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@options.table_or_json_option
 @click.option("--provider", metavar="NAME", help="Only rules of this provider.")
-@click.option(
-    "--severity", type=click.Choice([severity.value for severity in Severity]), help="Only rules of this severity."
-)
+@click.option("--severity", type=Word([severity.value for severity in Severity]), help="Only rules of this severity.")
 def list_rules(form: str, provider: str | None, severity: str | None) -> None:
     """List the rules of a scan: the built-in ones, detect-secrets' plugins, and those of the config file."""
     chosen = [
@@ -42,13 +49,10 @@ def list_rules(form: str, provider: str | None, severity: str | None) -> None:
 @command.command()
 @click.argument("rule_id", metavar="ID", shell_complete=completion.rules)
 def show(rule_id: str) -> None:
-    """Print the page of a rule: what it is, why it matters, an example, how to revoke."""
-    from auditor.core.text import nearest
-    from auditor.rulebook.rule_page import rule_page
-
+    """Print the page of a rule: description, risk, examples, revocation."""
     known = {rule.id: rule for rule in _rules()}
     if rule_id not in known:
-        raise click.UsageError(f"no rule {rule_id!r}{nearest(rule_id, known)}")
+        raise click.UsageError(f"unknown rule {rule_id!r}; `image-audit rules list` shows all{nearest(rule_id, known)}")
     click.echo(rule_page(known[rule_id]), nl=False)
 
 
@@ -57,16 +61,12 @@ def show(rule_id: str) -> None:
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @options.cache_dir_option
 def check(path: Path | None, cache_dir: Path | None) -> int:
-    """Check a file of rules or a folder of them, by default the built-in ones.
+    """Check a file or folder of rules, by default the built-in ones.
 
-    Every example must be found as its rule, no counterexample may be, and Vectorscan must take the pattern. Each line
-    says `file:line: rule: what is wrong`.
+    Every example must match its rule, no counterexample may match, and Vectorscan must accept the pattern. Problems
+    are printed as `file:line: rule: problem`.
     """
-    from auditor.core.package_data import data_path
-    from auditor.core.text import plural, printable
-    from auditor.rulebook.check import check_path
-
-    checked = check_path(path or data_path("rules"), resolve.cache(cache_dir))
+    checked = check_path(path or data_path("rules"), cache_dir or cache_folder())
     for problem in checked.problems:
         click.echo(printable(problem))
     click.echo(f"{plural(checked.rules, 'rule')} checked, {plural(len(checked.problems), 'problem')}", err=True)
@@ -74,9 +74,7 @@ def check(path: Path | None, cache_dir: Path | None) -> int:
 
 
 def _rules() -> tuple[Rule, ...]:
-    from auditor.config.file import load_settings
-
-    return resolve.ruleset(load_settings(None), (), (), ()).rules
+    return components.ruleset(resolve(AuditOptions, load_config())).rules
 
 
 def _json(rules: Iterable[Rule]) -> str:
@@ -85,8 +83,6 @@ def _json(rules: Iterable[Rule]) -> str:
 
 
 def _table(rules: Iterable[Rule]) -> str:
-    from auditor.core.text import printable
-
     rows = [("ID", "SEVERITY", "CONFIDENCE", "PROVIDER", "NAME")]
     rows += [(rule.id, rule.severity.value, rule.confidence.value, rule.provider, rule.name) for rule in rules]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -1,4 +1,4 @@
-"""Config file and options, resolved into one value.
+"""Config file and options, merged once into a frozen `AuditOptions`.
 
-This package knows nothing of how options are used.
+This package knows nothing of scans, reports and the command line: it only builds the values they take.
 """

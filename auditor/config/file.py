@@ -3,72 +3,64 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from auditor.config.keys import below
-from auditor.core.errors import ConfigError
 from auditor.core.limits import BY_NAME
+from auditor.core.options import CONFIDENCES, FAIL_ON, Exclusions, IgnoreEntry, RegistryOptions, RuleReference
 from auditor.core.yaml_file import Node, load
-from auditor.findings.selection import Ignore
 
 FILE_NAME = ".image-audit.yaml"
-NEVER = "never"
-FAIL_ON = ("critical", "high", "medium", "low", NEVER)
-CONFIDENCES = ("high", "medium", "low")
 _GLOB = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
-class Exclude:
-    """What is left out: paths by globs as in a .gitignore, rules by id, images by globs over their names."""
+class ConfigFile:
+    """Values of a config file; paths are relative to the working directory, `images` are as written.
 
-    paths: tuple[str, ...] = ()
-    rules: tuple[str, ...] = ()
-    images: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Registry:
-    """How a registry, or a part of it, is swept. `repos` and `tags` are globs; `newest` is a number a repository."""
-
-    newest: int | None = None
-    repos: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    exclude: Exclude = field(default_factory=Exclude)
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a config file says, made absolute where it names files; `images` stay as they are.
-
-    `named` tells that the user named the file, and `lines` where each of its keys stands, as `exclude.paths`.
+    `is_trusted` is set where the user named the file; a file found in the folder may come from somebody else. `lines`
+    has the line of each key, such as `exclude.paths`.
     """
 
     path: Path | None = None
-    named: bool = False
+    is_trusted: bool = False
     images: tuple[str, ...] = ()
     dockerfiles: tuple[Path, ...] = ()
-    fail_on: str = "high"
-    min_confidence: str = "medium"
+    fail_on: str | None = None
+    min_confidence: str | None = None
     baseline: Path | None = None
-    registries: Mapping[str, Registry] = field(default_factory=dict)
-    exclude: Exclude = field(default_factory=Exclude)
-    ignore: tuple[Ignore, ...] = ()
+    registries: Mapping[str, RegistryOptions] = field(default_factory=dict)
+    exclude: Exclusions = field(default_factory=Exclusions)
+    ignore: tuple[IgnoreEntry, ...] = ()
     rules: tuple[Path, ...] = ()
     strict_hook: bool = False
     limits: Mapping[str, int] = field(default_factory=dict)
     lines: Mapping[str, int] = field(default_factory=dict)
 
+    def rule_references(self) -> Iterator[RuleReference]:
+        """Yield the rules that the file names, but for globs."""
+        for rule in self.exclude.rules:
+            yield RuleReference(f"{self.path}:{self.lines.get('exclude.rules')}: exclude.rules", rule)
+        for item in self.ignore:
+            if item.rule and not _GLOB & set(item.rule):
+                yield RuleReference(f"{item.place}: rule", item.rule)
+        for name, registry in self.registries.items():
+            for rule in registry.exclude.rules:
+                yield RuleReference(f"{self.path}: registries.{name}.exclude.rules", rule)
 
-def load_settings(path: Path | None, start: Path | None = None) -> Settings:
-    """Read the file named, or the nearest one upward from `start`; without any, the defaults. Raises ConfigError."""
+
+def load_config(path: Path | None = None, start: Path | None = None) -> ConfigFile:
+    """Read the file at `path`, else the nearest one upward from `start`. Raises ConfigError.
+
+    Without any file the result is empty.
+    """
     found = path or _find(start or Path.cwd())
     if found is None:
-        return Settings()
+        return ConfigFile()
     root = load(found)
-    return _parse(root, found, path is not None) if root is not None else Settings(found, path is not None)
+    return _parse(root, found, path is not None) if root is not None else ConfigFile(found, path is not None)
 
 
 def _find(start: Path) -> Path | None:
@@ -77,19 +69,19 @@ def _find(start: Path) -> Path | None:
     return None if found is None else Path(os.path.relpath(found))
 
 
-def _parse(root: Node, path: Path, named: bool) -> Settings:
+def _parse(root: Node, path: Path, is_trusted: bool) -> ConfigFile:
     keys = root.mapping(below())
     exclude = keys["exclude"].mapping(below("exclude")) if "exclude" in keys else {}
     hook = keys["hook"].mapping(below("hook")) if "hook" in keys else {}
     registries = keys["registries"].mapping() if "registries" in keys else {}
     folder = path.parent
-    return Settings(
+    return ConfigFile(
         path,
-        named,
+        is_trusted,
         _texts(keys, "images"),
         tuple(folder / text for text in _texts(keys, "dockerfiles")),
-        keys["fail_on"].one_of(FAIL_ON) if "fail_on" in keys else "high",
-        keys["min_confidence"].one_of(CONFIDENCES) if "min_confidence" in keys else "medium",
+        keys["fail_on"].one_of(FAIL_ON) if "fail_on" in keys else None,
+        keys["min_confidence"].one_of(CONFIDENCES) if "min_confidence" in keys else None,
         folder / keys["baseline"].text() if "baseline" in keys else None,
         {name: _registry(node) for name, node in registries.items()},
         _exclude(exclude),
@@ -105,19 +97,19 @@ def _texts(keys: Mapping[str, Node], key: str) -> tuple[str, ...]:
     return keys[key].texts() if key in keys else ()
 
 
-def _exclude(keys: Mapping[str, Node]) -> Exclude:
-    return Exclude(_texts(keys, "paths"), _texts(keys, "rules"), _texts(keys, "images"))
+def _exclude(keys: Mapping[str, Node]) -> Exclusions:
+    return Exclusions(_texts(keys, "paths"), _texts(keys, "rules"), _texts(keys, "images"))
 
 
-def _registry(node: Node) -> Registry:
+def _registry(node: Node) -> RegistryOptions:
     keys = node.mapping(below("registries.*"))
     exclude = keys["exclude"].mapping(below("registries.*.exclude")) if "exclude" in keys else {}
     newest = keys["newest"].count() if "newest" in keys else None
-    return Registry(newest, _texts(keys, "repos"), _texts(keys, "tags"), _exclude(exclude))
+    return RegistryOptions(newest, _texts(keys, "repos"), _texts(keys, "tags"), _exclude(exclude))
 
 
 def _limits(node: Node) -> dict[str, int]:
-    """Return the limits that are set, by name."""
+    """Return the limits in the file, by name."""
     found = {}
     for name, value in node.mapping(tuple(BY_NAME)).items():
         try:
@@ -127,26 +119,10 @@ def _limits(node: Node) -> dict[str, int]:
     return found
 
 
-def _ignore(node: Node) -> Ignore:
+def _ignore(node: Node) -> IgnoreEntry:
     keys = node.mapping(below("ignore[]"))
     path, rule, image = (keys[key].text() if key in keys else None for key in ("path", "rule", "image"))
     if path is None and rule is None and image is None:
-        node.fail("says nothing to ignore; want at least one of path, rule, image")
+        node.fail("expected at least one of path, rule, image")
     reason = keys["reason"].text() if "reason" in keys else ""
-    return Ignore(node.place, path, rule, image, reason, keys["expires"].date() if "expires" in keys else None)
-
-
-def check_rules(settings: Settings, known: Collection[str]) -> None:
-    """Raise ConfigError where the config leaves out or ignores a rule that there is not."""
-    from auditor.core.text import nearest
-
-    at = f"{settings.path}:{settings.lines.get('exclude.rules')}: exclude.rules"
-    named = [(at, rule) for rule in settings.exclude.rules]
-    named += [
-        (f"{item.place}: rule", item.rule) for item in settings.ignore if item.rule and not _GLOB & set(item.rule)
-    ]
-    for name, registry in settings.registries.items():
-        named += [(f"{settings.path}: registries.{name}.exclude.rules", rule) for rule in registry.exclude.rules]
-    for place, rule in named:
-        if rule not in known:
-            raise ConfigError(f"{place}: no rule {rule!r}{nearest(rule, known)}; `image-audit rules list` shows all")
+    return IgnoreEntry(node.place, path, rule, image, reason, keys["expires"].date() if "expires" in keys else None)

@@ -1,8 +1,9 @@
-"""Process settings: release of freed memory, no core dumps."""
+"""Process settings: usable cores, release of freed memory, no core dumps."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import resource
 
 _PR_SET_DUMPABLE = 4  # prctl(2)
@@ -39,3 +40,8 @@ def disable_core_dumps() -> None:
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def usable_cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,3 +1,4 @@
-"""Version of the package; the build reads it from here."""
+"""Name and version of the program; the build reads the version from here."""
 
+PROGRAM = "image-audit"
 __version__ = "0.1.0"

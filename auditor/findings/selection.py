@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import astuple, dataclass
 from enum import StrEnum
@@ -11,6 +10,7 @@ from pathlib import PurePath
 
 from auditor.core.finding import Confidence, Finding, Severity, State
 from auditor.core.globs import Globs
+from auditor.core.options import IgnoreEntry
 from auditor.images.source import Image
 from auditor.images.targets import is_image_id
 from auditor.images.transports import TRANSPORTS
@@ -24,25 +24,6 @@ class By(StrEnum):
     IMAGE = "image"
     IGNORE = "ignore"
     BASELINE = "baseline"
-
-
-@dataclass(frozen=True, slots=True)
-class Ignore:
-    """What a config file ignores: the findings that fit all that is given, until the end of a day.
-
-    `path` is a glob as in a .gitignore, `rule` and `image` are globs over ids and names. `place` is its `file:line`.
-    """
-
-    place: str
-    path: str | None = None
-    rule: str | None = None
-    image: str | None = None
-    reason: str = ""
-    expires: datetime.date | None = None
-
-    def has_expired(self, today: datetime.date) -> bool:
-        """Whether it ignores nothing any more."""
-        return self.expires is not None and self.expires < today
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +46,7 @@ class Selection:
     exclude_paths: tuple[str, ...] = ()
     exclude_rules: frozenset[str] = frozenset()
     exclude_images: tuple[str, ...] = ()
-    ignore: tuple[Ignore, ...] = ()
+    ignore: tuple[IgnoreEntry, ...] = ()
     baseline: frozenset[str] = frozenset()
 
     @property

@@ -1,4 +1,4 @@
-"""The git pre-push hook.
+"""The git pre-push hook: its installation, its audit and its message.
 
-This package knows nothing of the command line.
+This package knows nothing of click and exit codes.
 """

@@ -1,4 +1,4 @@
-"""What git says of a repository: asked of git itself, which knows worktrees, bare repositories and core.hooksPath."""
+"""Facts about a repository from the git command, which knows worktrees, bare repositories and core.hooksPath."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NONE = frozenset("0")
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """The folder that git runs hooks from. `shared` tells that other repositories run them too."""
+    """Folder that git runs hooks from. `shared` is set where other repositories run them too."""
 
     folder: Path
     shared: bool
@@ -32,21 +32,21 @@ def root(start: Path) -> Path | None:
 
 
 def hooks(start: Path) -> Hooks:
-    """Return where hooks lie. Raises UsageError outside a repository, and where core.hooksPath is no folder."""
+    """Return the hook folder. Raises UsageError outside a repository, or if core.hooksPath is no folder."""
     top = root(start)
     if top is None:
         reason = _git(start, "rev-parse", "--git-dir").stderr.strip().removeprefix("fatal: ")
         raise UsageError(f"{start}: {reason or 'not a git repository'}")
-    # A relative core.hooksPath counts from where hooks run: githooks(5). So git is asked from there.
+    # A relative core.hooksPath is relative to the folder in which hooks run: githooks(5). So git runs there.
     folder = top / _git(top, "rev-parse", "--git-path", "hooks").stdout.rstrip("\n")
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"core.hooksPath is {folder}, no folder: git runs no hooks here")
+        raise UsageError(f"{folder}: core.hooksPath is no folder, so git runs no hooks. Set another")
     scope = _git(top, "config", "--show-scope", "--get", "core.hooksPath").stdout.partition("\t")[0]
     return Hooks(folder, scope in ("global", "system"))
 
 
 def deletes_only(lines: Iterable[str]) -> bool:
-    """Whether a push, as git tells it to pre-push hooks, brings nothing: it removes refs, and does nothing else."""
+    """Whether a push only removes refs. `lines` are those that git passes to pre-push hooks."""
     updates = [line.split() for line in lines if line.strip()]
     return bool(updates) and all(len(update) == 4 and set(update[1]) == _NONE for update in updates)
 
@@ -63,4 +63,4 @@ def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             check=False,
         )
     except OSError as exc:
-        raise UsageError(f"git can't be run: {exc.strerror}") from exc
+        raise UsageError(f"git: can't be run: {exc.strerror}. Install git, or correct PATH") from exc

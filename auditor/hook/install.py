@@ -1,4 +1,4 @@
-"""Puts the pre-push hook in place, in front of it whatever stood there, and takes it away without a trace."""
+"""Installation and removal of the pre-push hook. An existing hook is kept, and runs first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BEFORE = "pre-push.before-image-audit"
 _MARK = "# The pre-push hook of image-audit."
 _SCRIPT = """\
 #!/bin/sh
-{mark} `image-audit hook uninstall` removes it, and puts back what stood here before.
+{mark} `image-audit hook uninstall` removes it and restores the previous hook.
 before="$(dirname -- "$0")/{before}"
 refs=$(cat)
 [ -z "$refs" ] || refs="$refs
@@ -30,7 +30,7 @@ elif command -v image-audit >/dev/null; then
     set -- image-audit hook run "$@"
 else
     case ",$SKIP," in *,image-audit,*) exit 0 ;; esac
-    echo 'image-audit: not found, so nothing was audited and nothing is pushed. Install it, remove' >&2
+    echo 'image-audit: not found; push stopped without an audit. Install image-audit, remove' >&2
     echo "this hook ($0), or push with SKIP=image-audit." >&2
     exit 1
 fi
@@ -39,16 +39,16 @@ printf %s "$refs" | "$@"
 
 
 def install(folder: Path) -> str:
-    """Write the hook, and keep one that is there to be run first. Return what was done. Raises UsageError."""
+    """Write the hook, and rename an existing one, to run first. Return a message. Raises UsageError."""
     if folder.name == "_" and folder.parent.name == ".husky":
         raise UsageError(
-            f'{folder}: husky writes this folder anew; add the line `image-audit hook run "$@"` to '
+            f'{folder}: husky overwrites this folder; add the line `image-audit hook run "$@"` to '
             f"{folder.parent / NAME} instead"
         )
     hook, before = folder / NAME, folder / BEFORE
     chains = not is_ours(hook) and os.path.lexists(hook)
     if chains and os.path.lexists(before):
-        raise UsageError(f"{hook}: is another hook, and {before} is there already; remove one of them")
+        raise UsageError(f"{hook}: is another hook, and {before} exists already. Remove one of them")
     try:
         _write(hook, before if chains else None)
     except OSError as exc:
@@ -57,15 +57,15 @@ def install(folder: Path) -> str:
 
 
 def uninstall(folder: Path) -> str:
-    """Remove the hook, and put back what stood there before. Return what was done. Raises UsageError."""
+    """Remove the hook, and restore the previous one. Return a message. Raises UsageError."""
     hook, before = folder / NAME, folder / BEFORE
     if not is_ours(hook):
-        there = f"; {before} is the hook that image-audit had kept" if os.path.lexists(before) else ""
-        return f"{hook}: image-audit is not installed here{there}"
+        kept = f"; {before} is a hook that image-audit renamed" if os.path.lexists(before) else ""
+        return f"{hook}: image-audit is not installed here{kept}"
     try:
         if os.path.lexists(before):
             before.replace(hook)
-            return f"{hook}: as it was before"
+            return f"{hook}: previous hook restored"
         hook.unlink()
     except OSError as exc:
         raise UsageError(f"{hook}: can't be removed: {exc.strerror}") from exc
@@ -82,15 +82,15 @@ def is_ours(hook: Path) -> bool:
 
 
 def script(python: str) -> str:
-    """Return the hook: what stood there before, then image-audit, both with git's arguments and list of refs.
+    """Return the hook: the previous hook, then image-audit, both with git's arguments and list of refs.
 
-    -P keeps a folder `auditor` of the repository from being taken for the program.
+    -P keeps Python from importing a folder `auditor` of the repository.
     """
     return _SCRIPT.format(mark=_MARK, before=BEFORE, python=shlex.quote(python))
 
 
 def _write(hook: Path, before: Path | None) -> None:
-    """Write beside and rename, so that at no time half a hook is there; a hook in its place is renamed to `before`."""
+    """Write the hook atomically; first rename an existing one to `before`."""
     hook.parent.mkdir(parents=True, exist_ok=True)
     with work_folder(hook.parent) as folder:
         temporary = folder / NAME

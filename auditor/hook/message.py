@@ -1,4 +1,4 @@
-"""What a stopped push reads: for each image the file, the layer, and the command after which the same push passes."""
+"""Message of a stopped push: findings by image, and the commands that let the same push pass."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ _MAX_FINDINGS = 5
 _INDENT = "    "
 
 
-def of_image(name: str, audit: Audit, findings: Sequence[Finding], *, several: bool = False) -> list[str]:
-    """Return the lines on one image: its findings, where to revoke them, how to get rid of them.
+def image_lines(name: str, audit: Audit, findings: Sequence[Finding], *, several: bool = False) -> list[str]:
+    """Return the lines on one image: its findings, where to revoke them, how to remove them.
 
-    `several` tells that the name stands for several platforms.
+    `several` is set where the name stands for several platforms.
     """
     lines = [f"{printable(name)}: {plural(len(findings), 'secret')}"]
     for finding in findings[:_MAX_FINDINGS]:
-        said = f"{location_text(finding)}: {finding.name} {finding.secret.masked} ({finding.severity}, {finding.state})"
-        lines += ["  " + printable(said), *(_INDENT + line for line in history_lines(finding, audit.limits))]
+        text = f"{location_text(finding)}: {finding.name} {finding.secret.masked} ({finding.severity}, {finding.state})"
+        lines += ["  " + printable(text), *(_INDENT + line for line in history_lines(finding, audit.limits))]
     if len(findings) > _MAX_FINDINGS:
         more = len(findings) - _MAX_FINDINGS
         lines.append(f"  and {more} more: {shlex.join(['image-audit', 'scan', name])}")
     places = dict.fromkeys(finding.revoke for finding in findings if finding.revoke)
-    lines += [f"  Revoke: {url} (whoever has the image has it)" for url in places]
+    lines += [f"  Revoke: {url} (anyone who can pull the image can read it)" for url in places]
     if any(_flattens(finding) for finding in findings):
-        lines.append(f"  Fix: {printable(command(name, audit, several=several))}")
+        lines.append(f"  Fix: {printable(flatten_command(name, audit, several=several))}")
     advice = dict.fromkeys(finding.advice[1] for finding in findings if not _flattens(finding))
     lines += [f"  Fix: {printable(text)}" for text in advice]
     return lines
 
 
-def of_dockerfile(path: Path, problems: Sequence[DockerfileProblem]) -> list[str]:
+def dockerfile_lines(path: Path, problems: Sequence[DockerfileProblem]) -> list[str]:
     """Return the lines on one Dockerfile."""
     lines = list[str]()
     for problem in problems:
@@ -47,8 +47,8 @@ def of_dockerfile(path: Path, problems: Sequence[DockerfileProblem]) -> list[str
     return [printable(line) for line in lines]
 
 
-def command(name: str, audit: Audit, *, several: bool) -> str:
-    """Return the command that puts a clean image in the place of the leaking one, of `several` platforms only this."""
+def flatten_command(name: str, audit: Audit, *, several: bool) -> str:
+    """Return the command that replaces the leaking image by a clean one, with `several` platforms only this one."""
     target = parse_target(name)
     platform = ["--platform", str(audit.image.config.platform)] if several else []
     flatten = ["image-audit", "flatten", name, *platform, "--excise"]
@@ -64,7 +64,7 @@ def command(name: str, audit: Audit, *, several: bool) -> str:
 
 
 def _flattens(finding: Finding) -> bool:
-    """Whether flattening removes it: what is hidden in a file, and what only the history tells."""
+    """Whether flattening removes a finding: one hidden in a file, or one in the history."""
     return finding.is_hidden or (finding.where or "").startswith("history[")
 
 

@@ -1,4 +1,4 @@
-"""What the hook audits: the config's images, as the engine has them, and its Dockerfiles."""
+"""Audit of the images and Dockerfiles that the config file lists."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from auditor.config.file import Settings
 from auditor.core import cache_keys
 from auditor.core.errors import AuditError, EngineUnusable, NotFound, Unreachable
-from auditor.core.finding import Severity
 from auditor.core.limits import AUDITS
+from auditor.core.options import HookOptions
+from auditor.dockerfile.check import check_file, select_problems
 from auditor.dockerfile.problems import DockerfileProblem
-from auditor.findings.selection import fails, fits
+from auditor.findings.selection import Selection, fails, fits
 from auditor.images import daemon
 from auditor.images.engine import engine
 from auditor.images.targets import is_explicit
@@ -29,10 +29,10 @@ _ENGINE = TRANSPORTS["docker-daemon"].prefix
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What was audited: images by the name the user gives them, Dockerfiles by path, and what is not there to audit.
+class HookResult:
+    """Audits of images by the name in the config file, problems of Dockerfiles by path.
 
-    `failed` are lines on what is there and can't be read.
+    `missing` are messages on images that don't exist, `failed` on targets that can't be read.
     """
 
     images: tuple[tuple[str, Audit], ...]
@@ -41,18 +41,19 @@ class Result:
     failed: tuple[str, ...] = ()
 
 
-def run(settings: Settings, scanner: Scanner, request: Request, store: LayerStore | None) -> Result:
-    """Audit all that the config names. What can't be read holds up nothing else.
+def run_hook(options: HookOptions, scanner: Scanner, selection: Selection, store: LayerStore | None) -> HookResult:
+    """Audit all images and Dockerfiles of the config file. An error of one does not stop the others.
 
-    An image of the engine that was clean under the same settings, rules and code is not read again: its id tells.
+    An image ID of the engine that was clean with the same options, rules and code is not read again.
     """
+    request = Request(selection=selection)
     records = Records(scanner, store)
     missing = list[str]()
     failed = list[str]()
     images = list[tuple[str, Audit]]()
-    for name, target in _targets(settings, missing, failed):
+    for name, target in _targets(options, missing, failed):
         try:
-            key = _key(target, settings, scanner, request) if store else None
+            key = _key(target, options, scanner, request) if store else None
         except NotFound as exc:
             missing.append(str(exc))
             continue
@@ -67,23 +68,22 @@ def run(settings: Settings, scanner: Scanner, request: Request, store: LayerStor
         images += [(name, result) for result in found]
         absent = not found and all(isinstance(failure.error, NotFound) for failure in failures)
         (missing if absent else failed).extend(str(failure) for failure in failures)
-        if store and key and not failures and all(_is_clean(result, settings) for result in found):
+        if store and key and not failures and all(_is_clean(result, options) for result in found):
             store.keep_clean(key)
-    dockerfiles = tuple(_dockerfiles(settings, scanner, failed))
-    return Result(tuple(images), dockerfiles, tuple(missing), tuple(failed))
+    dockerfiles = tuple(_dockerfiles(options, scanner, failed))
+    return HookResult(tuple(images), dockerfiles, tuple(missing), tuple(failed))
 
 
-def _is_clean(audit: Audit, settings: Settings) -> bool:
-    fail_on = None if settings.fail_on == "never" else Severity(settings.fail_on)
-    return not audit.skipped and not fails(audit.findings, fail_on)
+def _is_clean(audit: Audit, options: HookOptions) -> bool:
+    return not audit.skipped and not fails(audit.findings, options.fail_on)
 
 
-def _key(target: str, settings: Settings, scanner: Scanner, request: Request) -> str | None:
-    """Name an image of the engine and all that its verdict depends on; None for what has no id without being read."""
+def _key(target: str, options: HookOptions, scanner: Scanner, request: Request) -> str | None:
+    """Return a digest of an image ID and all inputs of its verdict; None for targets without an ID."""
     if not target.startswith(_ENGINE):
         return None
     image = daemon.inspect(target.removeprefix(_ENGINE))
-    shown = (settings.fail_on, request.selection.key, scanner.limits.differences(AUDITS))
+    shown = (options.fail_on, request.selection.key, scanner.limits.differences(AUDITS))
     parts = (
         image.id,
         sorted(image.names),
@@ -95,10 +95,10 @@ def _key(target: str, settings: Settings, scanner: Scanner, request: Request) ->
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def _targets(settings: Settings, missing: list[str], failed: list[str]) -> Iterable[tuple[str, str]]:
-    """Return names and targets. A bare name is the engine's alone: a push does not wait for a registry."""
-    bare = [text for text in settings.images if not is_explicit(text)]
-    found = dict.fromkeys((text, text) for text in settings.images if is_explicit(text))
+def _targets(options: HookOptions, missing: list[str], failed: list[str]) -> Iterable[tuple[str, str]]:
+    """Return names and targets. Names without transport are looked up in the engine alone, to keep pushes fast."""
+    bare = [text for text in options.images if not is_explicit(text)]
+    found = dict.fromkeys((text, text) for text in options.images if is_explicit(text))
     if bare:
         try:
             tags = daemon.tags() if any(_GLOB & set(text) for text in bare) else ()
@@ -107,7 +107,7 @@ def _targets(settings: Settings, missing: list[str], failed: list[str]) -> Itera
         except Unreachable as exc:
             unusable = isinstance(exc, EngineUnusable)
             (failed if unusable else missing).append(f"{', '.join(bare)}: {exc}")
-    excluded = settings.exclude.images
+    excluded = options.exclude_images
     return [pair for pair in found if not any(fits([pair[0]], pattern) for pattern in excluded)]
 
 
@@ -115,18 +115,16 @@ def _expanded(names: Sequence[str], tags: Sequence[str], missing: list[str]) -> 
     for name in names:
         fitting = [tag for tag in tags if fnmatchcase(tag, name)] if _GLOB & set(name) else [name]
         if not fitting:
-            missing.append(f"{name}: no image of the engine has such a name")
+            missing.append(f"{name}: no image in the engine matches")
         yield from fitting
 
 
 def _dockerfiles(
-    settings: Settings, scanner: Scanner, failed: list[str]
+    options: HookOptions, scanner: Scanner, failed: list[str]
 ) -> Iterable[tuple[Path, tuple[DockerfileProblem, ...]]]:
-    from auditor.dockerfile.check import check_file, select_problems
-
-    for path in settings.dockerfiles:
+    for path in options.dockerfiles:
         try:
-            problems = select_problems(check_file(path, scanner), (), settings.exclude.rules)
+            problems = select_problems(check_file(path, scanner), (), options.exclude_rules)
         except AuditError as exc:
             failed.append(str(exc))
             continue

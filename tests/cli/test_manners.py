@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 
 from auditor import __version__
-from auditor.cli import main
-from auditor.config import resolve
+from auditor.cli import cache, main
 from auditor.core.output_file import open_output
 from auditor.detect.detect_secrets_plugins import plugin_rules
 from auditor.detect.rules import Ruleset, builtin_rules
@@ -206,7 +205,7 @@ def test_a_fault_of_the_program_is_exit_code_2_whatever_it_is(
     def fail(*_: object, **__: object) -> None:
         raise error("of a file")
 
-    monkeypatch.setattr(resolve, "layer_store", fail)
+    monkeypatch.setattr(cache, "LayerStore", fail)
     with pytest.raises(SystemExit, match="2"):
         main(["cache", "info"])
     assert (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.config.file import load_settings
+from auditor.config.file import load_config
 from auditor.config.keys import KEYS
 from auditor.core.errors import ConfigError
 from tests.conftest import Cli
@@ -63,7 +63,7 @@ def test_every_key_of_the_table_is_read(tmp_path: Path, key: str) -> None:
         value = {name: value if name == part else [{"path": "a"} | value]}
     (tmp_path / "config.yaml").write_text(json.dumps(value))
     with pytest.raises(ConfigError, match=re.escape(f":1: {place}: ")):
-        load_settings(tmp_path / "config.yaml")
+        load_config(tmp_path / "config.yaml")
 
 
 def test_an_empty_file_and_empty_keys_are_the_defaults(cli: Cli) -> None:
@@ -143,7 +143,7 @@ class TestIgnored:
         today = datetime.datetime.now(datetime.UTC).date()
         assert scan(f"ignore:\n- path: /b\n  expires: {today}\n")[1] == {"ignore": 1}
         assert scan("ignore:\n- path: /b\n  expires: 2026-01-01\n")[1] == {}
-        assert ".image-audit.yaml:2: expired on 2026-01-01, and ignores nothing any more" in self.err
+        assert ".image-audit.yaml:2: expired on 2026-01-01; its findings are shown" in self.err
 
 
 def test_rules_of_a_config_that_nobody_named_ask_no_provider(cli: Cli) -> None:

@@ -20,11 +20,12 @@ import click
 import pytest
 
 from auditor.api.audit import Report, audit
-from auditor.cli.options import LimitValue
-from auditor.config import resolve
-from auditor.config.file import load_settings
+from auditor.cli.option_types import LimitValue
+from auditor.config.file import load_config
+from auditor.config.resolve import resolve
 from auditor.core.errors import AuditError
 from auditor.core.limits import AUDITS, BY_NAME, DEFAULT, RECORDS, TABLE, of
+from auditor.core.options import AuditOptions
 from auditor.detect.rules import Ruleset
 from auditor.fleet.execution.dask_worker import SweepPlugin
 from auditor.fleet.execution.engine import RegistryEndpoint
@@ -221,10 +222,10 @@ def test_a_limit_is_settable_by_option_and_config_and_the_option_wins(name: str,
     limit = BY_NAME[name]
     path = tmp_path / "config.yaml"
     path.write_text(f"limits:\n  {name}: 7\n")
-    settings = load_settings(path)
-    assert limit.of(resolve.limits(settings)) == 7
+    config = load_config(path)
+    assert limit.of(resolve(AuditOptions, config).limits) == 7
     option = LimitValue().convert(f"{name}=9", None, None)
-    assert limit.of(resolve.limits(settings, [option])) == 9
+    assert limit.of(resolve(AuditOptions, config, {"limits": [option]}).limits) == 9
     for bad in ("0", "-1", "", "x", "1.5"):
         with pytest.raises(click.UsageError):
             LimitValue().convert(f"{name}={bad}", None, None)

@@ -186,7 +186,7 @@ class TestScan:
         (cli.folder / "Other").write_text("FROM a\nCOPY q /q\nRUN quite other\n")
         done = cli("scan", archive, "--dockerfile", "Other", "--format", "json")
         assert done.status == 1 and {f["source"] for f in done.json["findings"]} == {None}
-        assert done.err.count("\n") == 1 and "Other: does not fit the history of" in done.err
+        assert done.err.count("\n") == 1 and "Other: does not match the history of" in done.err
 
     def test_a_broken_dockerfile_is_said_before_the_scan(self, cli: Cli) -> None:
         (cli.folder / "Bad").write_text("FROM a\nRUM x\n")

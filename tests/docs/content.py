@@ -13,7 +13,7 @@ from typing import Any
 import kubernetes_validate
 import yaml
 
-from auditor.config.file import load_settings
+from auditor.config.file import load_config
 from auditor.dockerfile.parser import parse
 from auditor.findings.baseline import load_baseline
 from auditor.rulebook.check import check_path
@@ -87,7 +87,7 @@ def _part_of_a_rule(document: Mapping[str, Any], path: Path) -> None:
 
 
 def _config(_: Any, path: Path) -> None:
-    load_settings(path)
+    load_config(path)
 
 
 def _baseline(_: Any, path: Path) -> None:

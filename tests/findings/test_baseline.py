@@ -117,14 +117,14 @@ def test_an_expired_entry_is_said_and_silences_nothing(work: Work) -> None:
     done = work.scan(work.one)
     assert (done.status, [f["id"] for f in done.json["findings"]]) == (1, [last_day])
     assert done.json["baseline"] == {"file": str(work.file), "expired": [last_day], "vanished": []}
-    assert done.err.startswith(f"image-audit: {work.file}: expired, and shown again: {last_day};")
+    assert done.err.startswith(f"image-audit: {work.file}: expired, findings shown: {last_day}.")
 
 
 def test_an_entry_whose_finding_is_gone_is_said(work: Work) -> None:
     clean = image(layer({"a": "b"}), names=("team/app:3",)).docker_archive(work.cli.folder / "clean.tar")
     done = work.scan(clean)
     assert done.status == 0 and len(done.json["baseline"]["vanished"]) == 5
-    assert "no longer in the image: " in done.err and "and 2 more;" in done.err
+    assert "finding no longer in the image: " in done.err and "and 2 more." in done.err
     other = image(layer({"a": "b"}), names=("team/other:1",)).docker_archive(work.cli.folder / "other.tar")
     assert work.scan(other).json["baseline"]["vanished"] == []
 
@@ -215,7 +215,7 @@ class TestAudit:
         answers = b"reason\nof the tests\ne\n2026-12-31\nk\nd\nx\ne\nsoon\ne\n10\nq\n"
         done = work.cli("baseline", "audit", work.file, stdin=answers)
         assert done.status == 0 and "4 left, 1 dropped, 3 without a reason" in done.out
-        assert "'x' is none of these" in done.out and "'soon' is no date" in done.out
+        assert "'x' is not one of the answers" in done.out and "'soon' is neither a date" in done.out
         one, two, *_ = work.entries
         assert [entry["id"] for entry in work.entries] == [before[0], *before[2:]]
         assert (one["reason"], str(one["expires"])) == ("of the tests", "2026-12-31")

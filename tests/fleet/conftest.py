@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from auditor.config.file import Registry
+from auditor.core.options import RegistryOptions
 from auditor.fleet.dashboard import output
 from auditor.fleet.dashboard.publish import write_site
 from auditor.fleet.discovery.catalog import TagFilter, parse_scope
@@ -117,7 +117,7 @@ class Sweeps:
     def plan(self, name: str | None, lines: Path | None = None, **more: Any) -> SweepPlan:
         scope = parse_scope(name, lines)
         rules = {key: more.pop(key) for key in ("repos", "tags", "newest") if key in more}
-        choice = TagFilter(more.pop("registries", dict[str, Registry]()), **rules)
+        choice = TagFilter(more.pop("registries", dict[str, RegistryOptions]()), **rules)
         endpoint = RegistryEndpoint(scope.host, ca=more.pop("ca", None), rate=more.pop("rate", None))
         return SweepPlan(scope, choice, endpoint, self.clock, **more)
 

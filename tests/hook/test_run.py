@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
-from auditor.config.file import load_settings
+from auditor.config.file import load_config
+from auditor.config.resolve import resolve
+from auditor.core.options import HookOptions
 from auditor.detect.rules import Ruleset
+from auditor.findings.selection import Selection
 from auditor.hook import run as hook
 from auditor.hook.git import deletes_only
-from auditor.pipeline import Audit, Failure, Request, audit_each
+from auditor.pipeline import Audit, Failure, audit_each
 from auditor.scan import Scanner
 from auditor.store.layer_store import LayerStore
 from tests.conftest import docker
@@ -81,7 +84,7 @@ def test_globs_name_the_images_that_the_engine_has(repository: Repository, engin
     done = repository.cli("hook", "run", DOCKER_HOST=engine)
     assert done.status == 1
     assert f"{NAME}/app:1: 2 secrets" in done.err and "app:2" not in done.err
-    assert f"not audited: {NAME}/none-*: no image of the engine has such a name" in done.err
+    assert f"not audited: {NAME}/none-*: no image in the engine matches" in done.err
 
 
 @pytest.mark.engine
@@ -199,5 +202,6 @@ def test_an_image_that_was_clean_is_not_read_again_until_a_setting_changes(
     ):
         for more, reads in (("", 1), ("", 1), ("fail_on: low\n", 2), ("fail_on: low\n", 2)):
             config.write_text(f"images: ['{images[0]}']\n{more}")
-            assert hook.run(load_settings(config), scanner, Request(), store).missing == ()
+            options = resolve(HookOptions, load_config(config))
+            assert hook.run_hook(options, scanner, Selection(), store).missing == ()
             assert len(read) == reads

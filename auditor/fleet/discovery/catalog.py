@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from auditor.config.file import Registry
 from auditor.core.errors import NotFound, Unauthorized, UsageError
+from auditor.core.options import RegistryOptions
 from auditor.registry.client import Client
 from auditor.registry.reference import DOCKER_HUB, Reference, is_repository, parse_reference
 from auditor.registry.repository import repositories
@@ -40,7 +40,7 @@ class RepositorySelection:
 
     name: str
     versions: tuple[str, ...] | None
-    settings: Registry
+    settings: RegistryOptions
 
     def includes(self, tags: Sequence[str]) -> bool:
         """Whether the selection covers an image with these tags; without tags, whether no tag glob is set."""
@@ -53,16 +53,16 @@ class RepositorySelection:
 class TagFilter:
     """Filter of repositories and tags: settings of the config file, and options that apply to all registries."""
 
-    registries: Mapping[str, Registry]
+    registries: Mapping[str, RegistryOptions]
     repos: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     newest: int | None = None
 
-    def of(self, host: str, repository: str) -> Registry:
+    def of(self, host: str, repository: str) -> RegistryOptions:
         """Return the settings of a repository."""
         name = f"{host}/{repository}"
         matching = [key for key in self.registries if f"{name}/".startswith(f"{key.rstrip('/')}/")]
-        settings = self.registries[max(matching, key=len)] if matching else Registry()
+        settings = self.registries[max(matching, key=len)] if matching else RegistryOptions()
         return replace(
             settings,
             newest=self.newest or settings.newest,
@@ -106,7 +106,7 @@ def select_repositories(
             yield RepositorySelection(name, tuple(dict.fromkeys(listed)) if listed else None, settings)
 
 
-def match_tags(tags: Iterable[str], settings: Registry) -> list[str]:
+def match_tags(tags: Iterable[str], settings: RegistryOptions) -> list[str]:
     """Return the tags that match the globs, sorted."""
     return sorted(tag for tag in tags if _matches(tag, settings.tags))
 

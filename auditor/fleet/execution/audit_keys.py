@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 
-from auditor.config.file import Registry
 from auditor.core import cache_keys
 from auditor.core.limits import AUDITS
+from auditor.core.options import RegistryOptions
 from auditor.fleet.discovery.candidates import Candidate
 from auditor.fleet.execution.plan import SweepPlan
 
@@ -20,14 +20,14 @@ class AuditKeys:
         self._shared = [ruleset, cache_keys.AUDITS.key, plan.base, plan.endpoint.limits.differences(AUDITS)]
         self._selections: dict[str, tuple[dict[str, object], bool]] = {}
 
-    def of(self, settings: Registry, candidate: Candidate) -> str:
+    def of(self, settings: RegistryOptions, candidate: Candidate) -> str:
         """Return the key of an image in a repository with these settings."""
         selection, depends_on_names = self._selection(settings)
         attested = [item.digest for item in candidate.attestations]
         parts = [*self._shared, selection, attested, candidate.tags if depends_on_names else ()]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def _selection(self, settings: Registry) -> tuple[dict[str, object], bool]:
+    def _selection(self, settings: RegistryOptions) -> tuple[dict[str, object], bool]:
         """Return the selection as JSON values, and whether it depends on the names of images."""
         key = repr(settings.exclude)
         if key not in self._selections:

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 
-from auditor.config.file import Registry
+from auditor.core.options import RegistryOptions
 from auditor.findings.selection import Selection
 from auditor.fleet.discovery.catalog import Scope, TagFilter
 from auditor.fleet.execution.engine import RegistryEndpoint
@@ -57,7 +57,7 @@ class SweepPlan:
         used = [(name, value) for name, values in options.items() for value in values if value]
         return " ".join(f"{name} {shlex.quote(str(value))}" for name, value in used) or None
 
-    def selection_for(self, settings: Registry) -> Selection:
+    def selection_for(self, settings: RegistryOptions) -> Selection:
         """Return the selection, extended by the exclusions that the config file has for a part of the registry."""
         exclude = settings.exclude
         return replace(

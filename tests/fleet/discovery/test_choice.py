@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from auditor.config.file import Exclude, Registry
 from auditor.core.errors import UsageError
+from auditor.core.options import Exclusions, RegistryOptions
 from tests.fleet.conftest import Sweeps
 from tests.fleet.planted import Content, Remote, application, fill
 from tests.fleet.proxy import Proxy
@@ -84,8 +84,8 @@ def test_a_list_that_makes_no_sense_is_said(sweeps: Sweeps, tmp_path: Path, text
 def test_the_config_file_says_what_holds_for_a_part_of_the_registry(sweeps: Sweeps, filled: Filled) -> None:
     address = filled[0]
     registries = {
-        address: Registry(tags=("1.0", "1.1")),
-        f"{address}/team1": Registry(newest=1, exclude=Exclude(paths=("/app/**",))),
+        address: RegistryOptions(tags=("1.0", "1.1")),
+        f"{address}/team1": RegistryOptions(newest=1, exclude=Exclusions(paths=("/app/**",))),
     }
     found = sweeps(address, registries=registries)
     team1 = [item for item in found["images"] if item["repository"].startswith("team1/")]

@@ -1,0 +1,97 @@
+"""Types of option values: words of a fixed set, sizes, ages, limits, states. Errors suggest the nearest word."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from auditor.core.finding import State
+from auditor.core.limits import BY_NAME
+from auditor.core.text import nearest
+
+_AGE = re.compile(r"([1-9]\d{0,4})([hdw])")
+_HOURS = {"h": 1, "d": 24, "w": 7 * 24}
+_SIZE = re.compile(r"(\d{1,12})([KMGT]?)(?:i?B)?", re.IGNORECASE)
+
+
+class Word(click.Choice[str]):
+    """A word of a fixed set."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        super().__init__(words)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the word; fail on another one, and name the nearest."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as exc:
+            self.fail(exc.message.rstrip(".") + nearest(str(value), self.choices), param, ctx)
+
+
+class States(click.ParamType):  # type: ignore[type-arg]
+    """States joined by commas, such as `deleted,overwritten`."""
+
+    name = "states"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Return the states; fail on an unknown one."""
+        if isinstance(value, tuple):
+            return value
+        words = tuple(word.strip() for word in str(value).split(","))
+        known = [state.value for state in State]
+        for word in words:
+            if word not in known:
+                self.fail(f"{word!r} is not one of {', '.join(known)}{nearest(word, known)}", param, ctx)
+        return words
+
+
+class LimitValue(click.ParamType):  # type: ignore[type-arg]
+    """Name and value of a limit, such as `json-bytes=64MiB`."""
+
+    name = "limit"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        """Return name and value; fail on an unknown name or a malformed value."""
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = str(value).partition("=")
+        if name not in BY_NAME:
+            self.fail(f"unknown limit {name!r:.60}; docs/security.md lists all{nearest(name, BY_NAME)}", param, ctx)
+        try:
+            return name, BY_NAME[name].parse(text if equals else "")
+        except ValueError as exc:
+            self.fail(str(exc), param, ctx)
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]
+    """Bytes, such as `500M` or `2G`."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number of bytes; fail on a malformed value."""
+        if isinstance(value, int):
+            return value
+        found = _SIZE.fullmatch(str(value).strip())
+        if not found:
+            self.fail(f"{value!r} is not a size such as 500M or 2G", param, ctx)
+        return int(found[1]) << (10 * " KMGT".index(found[2].upper() or " "))
+
+
+class Age(click.ParamType):  # type: ignore[type-arg]
+    """A number of hours, days or weeks, such as `90d` or `12w`."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime.timedelta:
+        """Return the age; fail on a malformed value."""
+        if isinstance(value, datetime.timedelta):
+            return value
+        found = _AGE.fullmatch(str(value).strip().lower())
+        if not found:
+            self.fail(f"{value!r} is not an age in hours, days or weeks such as 48h, 90d or 12w", param, ctx)
+        return datetime.timedelta(hours=int(found[1]) * _HOURS[found[2]])

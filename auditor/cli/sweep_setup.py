@@ -1,0 +1,141 @@
+"""Sweeps built from merged options: scope, plan, engine, store, watch, dashboard."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from hashlib import blake2s
+from pathlib import Path
+
+import click
+
+from auditor.api import components
+from auditor.core.clock import timestamp, utc_now
+from auditor.core.options import SweepOptions
+from auditor.core.progress import Progress
+from auditor.detect.rules import Ruleset
+from auditor.fleet.dashboard import site
+from auditor.fleet.dashboard.publish import write_site
+from auditor.fleet.discovery.catalog import TagFilter, parse_scope
+from auditor.fleet.execution.engine import Engine, RegistryEndpoint
+from auditor.fleet.execution.local_engine import LocalEngine
+from auditor.fleet.execution.plan import SweepPlan
+from auditor.fleet.execution.sweep import Sweeper
+from auditor.fleet.service.metrics import Metrics
+from auditor.fleet.service.schedule import Schedule
+from auditor.fleet.service.watch import Watch
+from auditor.fleet.store import queries, retention
+from auditor.fleet.store.database import SweepStore
+from auditor.fleet.store.layer_records import DEFAULT_BYTES
+from auditor.fleet.store.lease import Lease, hold_lease, watch_lease_name
+from auditor.fleet.store.rows import SweepRow
+from auditor.registry.client import Client
+from auditor.scan import Scanner
+
+_RESTART_S = 300
+"""Time that a database may take to restart between sweeps of a watch."""
+
+
+def check_report(folder: Path | None) -> None:
+    """Raise UsageError if the dashboard can't be written, before the sweep starts."""
+    if folder is not None:
+        site.check_folder(folder)
+
+
+def write_report(store: SweepStore, sweep: SweepRow, folder: Path | None) -> None:
+    """Write the dashboard of a sweep to the folder, if one is given."""
+    if folder is not None:
+        write_site(store, sweep, folder, timestamp(utc_now()))
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSetup:
+    """Options, plan, rules and open store of the sweeps of one command."""
+
+    options: SweepOptions
+    plan: SweepPlan
+    rules: Ruleset
+    store: SweepStore
+
+    def run(self, progress: Progress | None = None) -> SweepRow:
+        """Sweep once. Raises AuditError if the registry or the store fails as a whole."""
+        client = self.plan.endpoint.client()
+        client.ping()  # before the rules are compiled, so that an unreachable registry is reported at once
+        with (
+            components.scanner(self.options, self.rules, progress) as scanner,
+            self._engine(scanner, client) as (engine, own),
+        ):
+            number = Sweeper(self.store, scanner, engine, self.plan, own).run()
+        if self.options.keep is not None:
+            retention.delete_old_sweeps(self.store, timestamp(utc_now() - self.options.keep))
+        return next(row for row in queries.sweeps(self.store, str(self.plan.scope)) if row.id == number)
+
+    def watch(self, schedule: Schedule, sweep: Callable[[], SweepRow]) -> Watch:
+        """Return a watch over the registry; its metrics start from the last sweep with the same filters."""
+        scope = str(self.plan.scope)
+        watch = Watch(schedule, sweep, Metrics(scope, time.time), utc_now, time.sleep, strict=self.options.strict)
+        alike = [row for row in queries.sweeps(self.store, scope) if row.filter_text == self.plan.filter_text]
+        if alike:
+            watch.remember(alike[-1])
+        return watch
+
+    def lease(self, say: Callable[[str], None]) -> AbstractContextManager[Lease]:
+        """Hold the lease of this watch. Raises StoreError if another process watches with the same filters."""
+        scope = str(self.plan.scope)
+        name = watch_lease_name(scope, self.plan.filter_text)
+        return hold_lease(self.store, name, f"{scope} is being watched", report=say)
+
+    @contextmanager
+    def _engine(self, scanner: Scanner, client: Client) -> Iterator[tuple[Engine, Client]]:
+        """Open the engine that reads layers, and the sweep's client, which shares the rate limit of the workers."""
+        plan, store = self.plan, self.store
+        if self.options.engine == "local":
+            with closing(LocalEngine(client, scanner, store.key, plan.parallel)) as local:
+                yield local, client
+            return
+        # distributed takes a second to import.
+        from auditor.fleet.execution.dask_engine import DaskEngine
+
+        assert self.options.scheduler is not None  # noqa: S101 - `open_setup` has checked it
+        engine = DaskEngine(
+            self.options.scheduler, plan.endpoint, scanner.ruleset, store.key,
+            name=blake2s(plan.scope_digest.encode(), key=store.key, digest_size=8).hexdigest(),
+            parallel=plan.parallel, progress=scanner.progress,
+        )  # fmt: skip
+        with closing(engine):
+            yield engine, plan.endpoint.client(rate=engine.rate) if engine.rate else client
+
+
+@contextmanager
+def open_setup(registry: str | None, options: SweepOptions, *, wait_for_store: bool = False) -> Iterator[SweepSetup]:
+    """Check the options and open the store. Raises UsageError before anything costly is done."""
+    if (options.engine == "dask") != (options.scheduler is not None):
+        raise click.UsageError("use --engine dask and --scheduler ADDRESS together")
+    plan, rules = _plan(registry, options), components.ruleset(options)
+    with open_store(options.store, wait=wait_for_store) as store:
+        yield SweepSetup(options, plan, rules, store)
+
+
+@contextmanager
+def open_store(url: str | None, *, wait: bool = False) -> Iterator[SweepStore]:
+    """Open the store; with `wait`, retry while the database restarts."""
+    with closing(SweepStore(url, connect_s=_RESTART_S) if wait else SweepStore(url)) as store:
+        yield store
+
+
+def _plan(registry: str | None, options: SweepOptions) -> SweepPlan:
+    scope = parse_scope(registry, options.references)
+    return SweepPlan(
+        scope=scope,
+        tag_filter=TagFilter(options.registries, options.repos, options.tags, options.newest),
+        endpoint=RegistryEndpoint(scope.host, options.insecure, options.ca, options.rate, options.limits),
+        clock=lambda: timestamp(utc_now()),
+        selection=components.selection(options, components.baseline(options)),
+        platform=options.platform,
+        base=options.base,
+        parallel=options.parallel,
+        fresh=not options.cache,
+        record_bytes=DEFAULT_BYTES if options.cache_size is None else options.cache_size,
+    )

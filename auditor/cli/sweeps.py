@@ -1,0 +1,133 @@
+"""The work of `image-audit registry scan`, `watch` and `report`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from auditor.cli import EXIT_CLEAN, EXIT_FAILED, EXIT_FOUND, options
+from auditor.cli.messages import warn
+from auditor.cli.progress import progress
+from auditor.cli.sweep_setup import check_report, open_setup, open_store, write_report
+from auditor.core.clock import utc_now
+from auditor.core.errors import UsageError
+from auditor.core.finding import Severity
+from auditor.core.options import SweepOptions, WatchOptions
+from auditor.fleet.dashboard import output
+from auditor.fleet.dashboard.site_paths import image_page
+from auditor.fleet.service import health, schedule
+from auditor.fleet.service.logs import LoggedProgress, json_lines, log_event
+from auditor.fleet.service.notify import Notifier
+from auditor.fleet.service.watch import until_sigterm
+from auditor.fleet.store import queries
+from auditor.fleet.store.database import SweepStore
+from auditor.fleet.store.rows import SweepRow
+
+
+def scan(registry: str | None, form: str, options: SweepOptions) -> int:
+    """Sweep once, notify, write the dashboard, print the result; return the exit code."""
+    notifier = Notifier(options.notify)
+    with open_setup(registry, options) as setup:
+        check_report(options.report_dir)
+        with progress(quiet=options.quiet, verbose=options.verbose) as display:
+            sweep = setup.run(display)
+        for line in notifier.tell(setup.store, sweep):
+            warn(line)
+        write_report(setup.store, sweep, options.report_dir)
+        _print(setup.store, sweep, form, has_pages=options.report_dir is not None, quiet=options.quiet)
+        return _exit_code(sweep, options.fail_on, strict=options.strict)
+
+
+def watch(registry: str | None, form: str, load: Callable[[], WatchOptions]) -> int:
+    """Sweep on a schedule until SIGTERM; `load` returns the merged options for each sweep."""
+    first = load()
+    planned = schedule.parse_schedule(first.cron, first.timezone, first.jitter, utc_now())
+    address = health.parse_address(first.listen)
+    check_report(first.report_dir)
+    notifier = Notifier(first.notify)
+    with (
+        json_lines(verbose=first.verbose),
+        until_sigterm(),
+        open_setup(registry, first) as setup,  # at once, so that mistakes in the options show at once
+        setup.lease(log_event) as lease,
+    ):
+
+        def sweep() -> SweepRow:
+            lease.check()
+            return _watched_sweep(registry, form, load(), notifier)
+
+        watched = setup.watch(planned, sweep)
+        with health.serve(address, watched.pages()) as own:
+            log_event(
+                "watching", registry=watched.metrics.registry, cron=first.cron, timezone=first.timezone, listen=own
+            )
+            watched.run(at_once=first.now)
+    return EXIT_CLEAN
+
+
+def _watched_sweep(registry: str | None, form: str, options: SweepOptions, notifier: Notifier) -> SweepRow:
+    with open_setup(registry, options, wait_for_store=True) as setup:
+        row = setup.run(LoggedProgress())
+        for line in notifier.tell(setup.store, row):
+            log_event("not notified", logging.WARNING, reason=line)
+        write_report(setup.store, row, options.report_dir)
+        _print(setup.store, row, form, has_pages=options.report_dir is not None, quiet=options.quiet)
+        return row
+
+
+def report(registry: str | None, form: str, report_dir: Path | None, store_url: str | None, *, quiet: bool) -> int:
+    """Print the last sweep in the store, and write its dashboard; return the exit code."""
+    with open_store(store_url) as store:
+        sweep = _last_sweep(store, registry)
+        write_report(store, sweep, report_dir)
+        _print(store, sweep, form, has_pages=report_dir is not None, quiet=quiet)
+        return _check_audited(sweep)
+
+
+def _print(store: SweepStore, sweep: SweepRow, form: str, *, has_pages: bool, quiet: bool) -> None:
+    """Print a sweep; `has_pages` is set where images have pages in a dashboard."""
+    if form == "json":
+        document = output.document(store, sweep, image_page if has_pages else lambda _: None)
+        click.echo(json.dumps(document, indent=2, ensure_ascii=True))
+    elif not quiet:
+        click.echo(output.render(store, sweep, width=options.terminal_width(), color=options.color()), nl=False)
+
+
+def _last_sweep(store: SweepStore, registry: str | None) -> SweepRow:
+    """Return the last sweep of a registry, preferably of the whole. Raises UsageError without a single match."""
+    known = {row.registry for row in queries.sweeps(store)}
+    name = None if registry is None else registry.removeprefix("docker://").rstrip("/")
+    if name is None and len(known) == 1:
+        (name,) = known
+    if name in known and (found := queries.last_sweep(store, name)):
+        return found
+    if not known:
+        raise UsageError(f"store {store}: no finished sweep. Run `image-audit registry scan` first")
+    names = ", ".join(sorted(known))
+    if name is None:
+        raise UsageError(f"store {store}: has several registries. Name one of {names}")
+    raise UsageError(f"store {store}: no finished sweep of {name}; it has sweeps of {names}")
+
+
+def _exit_code(sweep: SweepRow, fail_on: Severity | None, *, strict: bool) -> int:
+    counts = sweep.counts
+    bad = fail_on is not None and any(counts[one] for one in Severity if one.rank >= fail_on.rank)
+    if sweep.nothing_audited and (counts["failed"] or not bad):  # else only withdrawn images have findings
+        return _check_audited(sweep)
+    if failed := counts["failed"]:
+        warn(f"{failed} references of the registry were not audited; `failed` in the output lists them")
+        if strict:
+            return EXIT_FAILED
+    return EXIT_FOUND if bad else EXIT_CLEAN
+
+
+def _check_audited(sweep: SweepRow) -> int:
+    """Return EXIT_CLEAN if the sweep audited any image; else print the reason and return EXIT_FAILED."""
+    if sweep.nothing_audited is None:
+        return EXIT_CLEAN
+    warn(sweep.nothing_audited)
+    return EXIT_FAILED
