@@ -86,7 +86,8 @@ def version_of(library: str) -> str:
 _COMMON = ("__init__.py", "core")
 _RULES = (*_COMMON, "detect")
 _RECORDS = (
-    *_RULES, "codec", "extract", "images/__init__.py", "images/source.py", "layers", "scan", "store",
+    *_RULES, "codec", "extract", "images/__init__.py", "images/source.py", "layers",
+    "provenance", "scan", "store",
 )  # fmt: skip
 _PIPELINE = (
     *_COMMON, "advice", "codec", "config", "detect", "extract", "findings", "images", "layers", "pipeline.py",

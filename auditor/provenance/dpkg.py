@@ -1,4 +1,4 @@
-"""dpkg: info/*.md5sums and the conffiles in status. Source: dpkg(1), deb-md5sums(5)."""
+"""Packages of dpkg: info/*.md5sums, and the conffiles in status. Source: dpkg(1), deb-md5sums(5)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from auditor.core.finding import Package
+from auditor.provenance.checksums import Checksums
 from auditor.provenance.path_index import PathIndex, decode, encode
-from auditor.scan.record import Checksums
 
 _DIGITS = 32
 _MD5 = re.compile(rb"[0-9a-f]{32}")
@@ -17,31 +17,31 @@ _MD5 = re.compile(rb"[0-9a-f]{32}")
 
 @dataclass(slots=True)
 class _Claims:
-    """The packages that list one file: the first, and each by the sum that it gives."""
+    """Packages that list one file: the first, and each by its checksum of the file."""
 
     first: str
     by_sum: dict[bytes, str] = field(default_factory=dict)
 
 
-class DpkgDatabase:
-    """Sums of wanted files by package, and versions of packages."""
+class DpkgOwners:
+    """Owners by dpkg's lists of checksums and conffiles."""
 
-    def __init__(self, paths_index: PathIndex) -> None:
-        self._index = paths_index
+    def __init__(self, index: PathIndex) -> None:
+        self._index = index
         self._sums: dict[bytes, _Claims] = {}
         self._conffiles: dict[bytes, tuple[str, bytes]] = {}
         self._versions: dict[str, str] = {}
 
     def add(self, path: str, content: bytes) -> None:
-        """Take md5sums (also those of distroless images, in status.d) and status files."""
+        """Add a list of checksums or a status file; distroless images have both in status.d."""
         name = path.rpartition("/")[2]
         if name.endswith(".md5sums"):
             self._add_sums(name.removesuffix(".md5sums").partition(":")[0], content)
-        elif path.endswith("/dpkg/status") or "/dpkg/status.d/" in path:
+        else:
             self._add_status(content)
 
     def package_of(self, path: str, checksums: Checksums | None) -> Package | None:
-        """Return the package whose list names the file, of several the one whose sum it has."""
+        """Return the package that lists the file; of several, the one with its checksum."""
         encoded = encode(path)
         md5 = checksums.md5.encode() if checksums else b""
         claims = self._sums.get(encoded)
@@ -54,14 +54,14 @@ class DpkgDatabase:
         return Package("dpkg", name, self._versions.get(name, ""), md5 == own if md5 else None)
 
     def _add_sums(self, package: str, content: bytes) -> None:
-        """Take lines of 32 digits, two blanks and a path."""
+        """Add lines of 32 digits, two blanks and a path."""
         for line in io.BytesIO(content):
             path = line[_DIGITS + 2 :].rstrip(b"\n")
             if path in self._index.paths and line[_DIGITS : _DIGITS + 2] == b"  ":
                 self._sums.setdefault(path, _Claims(package)).by_sum.setdefault(line[:_DIGITS], package)
 
     def _add_status(self, content: bytes) -> None:
-        """Take paragraphs of `Package: NAME`, `Version: VERSION` and, below `Conffiles:`, ` /PATH MD5`."""
+        """Add paragraphs of `Package: NAME`, `Version: VERSION` and, below `Conffiles:`, ` /PATH MD5`."""
         package = ""
         for key, value in _fields(content):
             if key == b"Package":
@@ -75,7 +75,7 @@ class DpkgDatabase:
 
 
 def _fields(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield keys and values; with an empty key what follows the slash of a line ` /PATH MD5`."""
+    """Yield keys and values; of a line ` /PATH MD5` an empty key and `PATH MD5`."""
     for line in io.BytesIO(content):
         if line.startswith(b" /"):
             yield b"", line[2:].rstrip(b"\n")

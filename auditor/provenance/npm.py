@@ -1,39 +1,44 @@
-"""npm packages: package.json under node_modules. It holds no checksums, so nobody can say that a file is unmodified."""
+"""Packages of npm: package.json under node_modules. It has no checksums, so `unmodified` is always unknown."""
 
 from __future__ import annotations
 
 import re
 
 from auditor.core.finding import Package
-from auditor.provenance.path_index import PathIndex
-from auditor.scan.record import Checksums
+from auditor.provenance.checksums import Checksums
 
 _VERSION = re.compile(rb'"version"\s*:\s*"([^"\\]{1,100})"')
 
 
-class NpmDatabase:
-    """Versions by the folder of the package."""
+def version_field(content: bytes) -> bytes:
+    """Return the version field of a package.json."""
+    match = _VERSION.search(content)
+    return match[0] if match else b""
 
-    def __init__(self, _: PathIndex) -> None:
+
+class NpmOwners:
+    """Owners by the folder of the package under node_modules."""
+
+    def __init__(self) -> None:
         self._versions: dict[str, str] = {}
 
     def add(self, path: str, content: bytes) -> None:
-        """Take a package.json."""
+        """Add the package.json of a package; those in its subfolders are ignored."""
         folder, _, name = path.rpartition("/")
-        if name == "package.json" and _package(folder + "/x") == folder:
+        if name == "package.json" and _package_folder(folder + "/x") == folder:
             match = _VERSION.search(content)
             self._versions[folder] = match[1].decode("utf-8", "replace") if match else ""
 
     def package_of(self, path: str, checksums: Checksums | None) -> Package | None:  # noqa: ARG002
-        """Return the package in whose folder under node_modules the file lies."""
-        folder = _package(path)
+        """Return the package whose folder contains the file."""
+        folder = _package_folder(path)
         if folder is None or folder not in self._versions:
             return None
         return Package("npm", folder.rpartition("node_modules/")[2], self._versions[folder], None)
 
 
-def _package(path: str) -> str | None:
-    """Return the folder of the innermost package that holds a path: `…/node_modules/[@scope/]name`."""
+def _package_folder(path: str) -> str | None:
+    """Return the folder of the innermost package around a path: `…/node_modules/[@scope/]name`."""
     head, marker, tail = path.rpartition("node_modules/")
     parts = tail.split("/")
     length = 2 if parts[0].startswith("@") else 1

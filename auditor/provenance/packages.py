@@ -1,88 +1,83 @@
-"""All package databases of an image, asked by path."""
+"""Package owners by all package databases of an image."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from auditor.core.entries import Skipped
 from auditor.core.finding import Package
-from auditor.provenance import apk, dpkg, npm, pypi, rpm
+from auditor.layers.listing import Listing
+from auditor.provenance import pypi
+from auditor.provenance.checksums import Checksums
+from auditor.provenance.databases import PACKAGE_DATABASES, FileOwners, PackageDatabase
 from auditor.provenance.path_index import PathIndex
-from auditor.scan.record import Checksums, LayerRecord
 
 
-class PackageDatabase(Protocol):
-    """One kind of package database."""
+class LayerDatabases(Protocol):
+    """The entries of a layer, and the content of its package databases by entry, zlib-compressed."""
 
-    def add(self, path: str, content: bytes) -> None:
-        """Take a document; one that is malformed or of another kind is passed over."""
-        ...
+    @property
+    def listing(self) -> Listing: ...
 
-    def package_of(self, path: str, checksums: Checksums | None) -> Package | None:
-        """Return the package that brought the file at a relative path."""
-        ...
+    @property
+    def package_databases(self) -> Mapping[int, bytes]: ...
 
 
 class Packages:
-    """The databases that an image's layers hold, hidden ones too: a database removed later still tells the truth.
+    """The package databases of an image's layers. Databases that a later layer deletes count as well.
 
-    They are read for certain files; of any other file nothing is known. `skipped` are the databases that could not be
-    read in full; `transient` tells that another run may read more.
+    `read` takes the paths whose owner is needed; the owner of other paths is unknown. `skipped` are the databases that
+    could not be read in full; with `transient`, another run may read more of them.
     """
 
-    def __init__(self, records: Sequence[LayerRecord]) -> None:
+    def __init__(self, layers: Sequence[LayerDatabases]) -> None:
         self.skipped: list[Skipped] = []
         self.transient = False
-        self._records, self._layer = records, 0
-        self._databases: tuple[PackageDatabase, ...] = ()
+        self._layers, self._layer = layers, 0
+        self._owners: tuple[tuple[PackageDatabase, FileOwners], ...] = ()
 
     def read(self, paths: Iterable[str]) -> None:
-        """Read the databases for the files at relative paths, each once and from front to back."""
-        paths_index = PathIndex.of(name for path in paths for name in _all_names(path))
-        self._databases = (
-            dpkg.DpkgDatabase(paths_index),
-            apk.ApkDatabase(paths_index),
-            rpm.RpmDatabase(paths_index, self._note),
-            pypi.PypiDatabase(paths_index),
-            npm.NpmDatabase(paths_index),
-        )
-        for layer, record in enumerate(self._records if paths_index.paths else ()):
+        """Read the databases for the files at relative paths, each database once."""
+        index = PathIndex.of(alias for path in paths for alias in _all_aliases(path))
+        self._owners = tuple((row, row.owners(index, self._note)) for row in PACKAGE_DATABASES)
+        for layer, databases in enumerate(self._layers if index.paths else ()):
             self._layer = layer
-            for entry, packed in record.package_databases.items():
-                self._add(record.listing.paths[entry], zlib.decompress(packed))
+            for entry, packed in databases.package_databases.items():
+                self._add(databases.listing.paths[entry], zlib.decompress(packed))
 
-    def _note(self, where: str, reason: str, transient: bool) -> None:
-        self.skipped.append(Skipped(f"/{where}", self._layer, f"{reason}: the package of a file may be unknown"))
+    def _note(self, path: str, reason: str, transient: bool) -> None:
+        self.skipped.append(Skipped(f"/{path}", self._layer, f"{reason}: the package of a file may be unknown"))
         self.transient |= transient
 
     def _add(self, path: str, content: bytes) -> None:
-        for database in self._databases:
-            database.add(path, content)
+        for row, owners in self._owners:
+            if any(file.matches(path) for file in row.files):
+                owners.add(path, content)
 
     def package_of(self, path: str, checksums: Checksums | None) -> Package | None:
-        """Return the package that brought a file; the one whose checksum fits, where several claim it."""
-        claims = [
-            found
-            for name in names_of(path)
-            for database in self._databases
-            if (found := database.package_of(name, checksums)) is not None
+        """Return the package that owns a file. Of several, the one whose checksum matches."""
+        packages = [
+            package
+            for alias in aliases(path)
+            for _, owners in self._owners
+            if (package := owners.package_of(alias, checksums)) is not None
         ]
-        return max(claims, key=lambda package: (package.unmodified is True, package.unmodified is None), default=None)
+        return max(packages, key=lambda package: (package.unmodified is True, package.unmodified is None), default=None)
 
 
-def _all_names(path: str) -> Iterator[str]:
-    """Yield the names that a database may know a file by, and those of the source of a compiled one."""
-    for name in names_of(path):
-        yield name
-        source = pypi.source_of(name)
+def _all_aliases(path: str) -> Iterator[str]:
+    """Yield the paths by which a database may list a file, and those of the source of a compiled Python file."""
+    for alias in aliases(path):
+        yield alias
+        source = pypi.source_of(alias)
         if source is not None:
             yield source
 
 
-def names_of(path: str) -> Iterable[str]:
-    """Yield the names a database may know a file by: before and after the merge of /bin and /lib into /usr."""
+def aliases(path: str) -> Iterable[str]:
+    """Yield the paths by which a database may list a file: before and after the merge of /bin and /lib into /usr."""
     yield path
     if path.startswith("usr/"):
         yield path[4:]

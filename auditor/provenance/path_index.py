@@ -1,7 +1,7 @@
-"""Paths that the package databases of an image are asked for.
+"""Index of the paths whose package owner is needed.
 
-A database is read once, from front to back, and only its lines about these paths are kept: memory goes by the number
-of files with findings, time by the size of the databases, and neither by the product of the two.
+Each database is read once, and of its lines only those about these paths are kept. So memory grows with the number of
+files that have matches, time with the size of the databases, and neither with the product of the two.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class PathIndex:
-    """Relative paths as bytes, and the folders that hold a wanted name, so that no path is joined in vain."""
+    """Relative paths as bytes, and the folders that contain each file name: most lines are dropped by their name."""
 
     paths: frozenset[bytes]
     folders: dict[bytes, set[bytes]] = field(repr=False)
@@ -27,16 +27,16 @@ class PathIndex:
             folders.setdefault(name, set()).add(folder)
         return cls(encoded, folders)
 
-    def holds(self, folder: bytes, name: bytes) -> bool:
-        """Return whether the file of that name in a folder is wanted."""
+    def contains(self, folder: bytes, name: bytes) -> bool:
+        """Tell whether the path of a folder and a file name is in the index."""
         return folder in self.folders.get(name, ())
 
 
 def encode(path: str) -> bytes:
-    """Return a path as databases hold it."""
+    """Return a path as the bytes that databases list."""
     return path.encode("utf-8", "surrogateescape")
 
 
 def decode(text: bytes) -> str:
-    """Return what a database says of a package as text."""
+    """Return the name or version of a package as text."""
     return text.decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""rpm: the SQLite database. Source: rpm's "RPM v4 header" format, and lib/rpmtag.h for the tags."""
+"""Packages of rpm: its SQLite database. Source: rpm's "RPM v4 header" format, and lib/rpmtag.h for the tags."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from auditor.core.finding import Package
 from auditor.core.limits import Limits
 from auditor.extract import isolated_reader
 from auditor.extract.budget import Budget, BudgetExceeded, ExtractContext, SkipCallback
+from auditor.provenance.checksums import Checksums
 from auditor.provenance.path_index import PathIndex, decode, encode
-from auditor.scan.record import Checksums
 
 _NAME, _VERSION, _RELEASE, _DIGESTS = 1000, 1001, 1002, 1035
 _DIR_INDEXES, _BASE_NAMES, _DIR_NAMES, _ALGORITHM = 1116, 1117, 1118, 5011
 _INT32, _STRING, _STRINGS, _I18N = 4, 6, 8, 9
-_SHA256 = 8  # PGP's number of the hash, RFC 4880; without the tag it is MD5
+_SHA256 = 8  # number of the hash in RFC 4880; without the tag it is MD5
 _TEXTS = frozenset((_NAME, _VERSION, _RELEASE, _DIGESTS, _BASE_NAMES, _DIR_NAMES))
 _NUMBERS = frozenset((_DIR_INDEXES, _ALGORITHM))
 _MAX_ITEMS, _MAX_TAGS = 1_000_000, 10_000
 _LIMITS = Limits(members=100_000, member_bytes=64 << 20)
 
 
-class RpmDatabase:
-    """Wanted files of installed packages with their digests."""
+class RpmOwners:
+    """Owners by the headers of the rpm database, which list each file with its digest."""
 
-    def __init__(self, paths_index: PathIndex, note: SkipCallback) -> None:
-        self._index, self._note = paths_index, note
+    def __init__(self, index: PathIndex, note: SkipCallback) -> None:
+        self._index, self._note = index, note
         self._files: dict[bytes, tuple[str, str, str]] = {}
 
     def add(self, path: str, content: bytes) -> None:
-        """Take an rpmdb.sqlite; of a broken one what can be read."""
-        if not path.endswith("/rpmdb.sqlite") or len(content) < 100:
+        """Add an rpmdb.sqlite. Of a damaged one, the readable headers are added."""
+        if len(content) < 100:
             return
         budget = Budget(_LIMITS, path, len(content), self._note)
         try:
@@ -51,24 +51,24 @@ class RpmDatabase:
         folders, digests = [folder.strip(b"/") for folder in tags.get(_DIR_NAMES, [])], tags.get(_DIGESTS, [])
         sha256 = list(tags.get(_ALGORITHM, [0])[:1]) == [_SHA256]
         for at, (base, folder) in enumerate(zip(tags.get(_BASE_NAMES, []), tags.get(_DIR_INDEXES, []), strict=False)):
-            if folder < len(folders) and self._index.holds(folders[folder], base):
+            if folder < len(folders) and self._index.contains(folders[folder], base):
                 path = folders[folder] + b"/" + base if folders[folder] else base
                 digest = decode(digests[at]) if at < len(digests) and sha256 else ""
                 self._files[path] = (name, version, digest)
 
     def package_of(self, path: str, checksums: Checksums | None) -> Package | None:
         """Return the package that lists the file."""
-        found = self._files.get(encode(path))
-        if found is None:
+        listed = self._files.get(encode(path))
+        if listed is None:
             return None
-        name, version, digest = found
+        name, version, digest = listed
         return Package("rpm", name, version, checksums.sha256 == digest if checksums and digest else None)
 
 
 def _header(blob: bytes) -> dict[int, Sequence[Any]]:
     """Parse a header without its magic: counts, an index of 16 bytes a tag, then the data. All big-endian.
 
-    Of a tag that stands in the index several times the last counts, so that no value is read twice.
+    Of repeated tags the last counts, so that no value is read twice.
     """
     count, length = struct.unpack_from(">II", blob)
     base = 8 + 16 * count

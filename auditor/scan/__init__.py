@@ -3,7 +3,7 @@
 This package knows nothing of other layers of the image.
 """
 
-from auditor.scan.record import Checksums, LayerMatch, LayerRecord
+from auditor.scan.record import LayerMatch, LayerRecord
 from auditor.scan.scanner import Scanner
 
-__all__ = ["Checksums", "LayerMatch", "LayerRecord", "Scanner"]
+__all__ = ["LayerMatch", "LayerRecord", "Scanner"]

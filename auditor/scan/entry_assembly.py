@@ -5,10 +5,10 @@ from __future__ import annotations
 from auditor.codec.windows import Window
 from auditor.detect.heuristics.file_class import FileClass, file_class, is_foreign_source
 from auditor.layers.listing import Listing
+from auditor.provenance.databases import is_package_database
 from auditor.scan.extractor import HEAD, MAX_DECODED_TEXT
 from auditor.scan.file_content import BufferedContent, StreamedContent
 from auditor.scan.layer_results import LayerResults
-from auditor.scan.package_databases import is_package_database
 from auditor.scan.scan_threads import ScanThreads
 
 MAX_BUFFERED = 16 << 20

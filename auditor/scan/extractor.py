@@ -12,9 +12,10 @@ from auditor.detect.hits import truncation_reason
 from auditor.extract import ExtractedContent, MemberExtractor
 from auditor.extract.budget import SkipCallback
 from auditor.extract.member_stream import MemberStream
+from auditor.provenance.checksums import Checksums
 from auditor.scan.file_content import BufferedContent, StreamedContent
 from auditor.scan.line_counter import is_binary
-from auditor.scan.record import Checksums, LayerMatch
+from auditor.scan.record import LayerMatch
 from auditor.scan.search_text import SearchText
 from auditor.scan.searcher import Searcher
 

@@ -12,12 +12,13 @@ from auditor.core.digests import DiffID, Digest
 from auditor.core.limits import Limits
 from auditor.detect.confirm import Match
 from auditor.layers.listing import Listing
+from auditor.provenance.checksums import Checksums
+from auditor.provenance.databases import reduced
 from auditor.scan.extractor import ExtractionResult
 from auditor.scan.file_content import BufferedContent
 from auditor.scan.git_repositories import GitRepositories
 from auditor.scan.layer_budget import LayerBudget
-from auditor.scan.package_databases import reduced
-from auditor.scan.record import Checksums, LayerMatch, LayerRecord
+from auditor.scan.record import LayerMatch, LayerRecord
 
 MAX_PENDING_BYTES, MAX_PENDING = 8 << 20, 64
 """Bytes, and number, of files that wait for their extraction."""

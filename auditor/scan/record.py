@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -11,6 +10,7 @@ from auditor.core.digests import DiffID, Digest
 from auditor.core.finding import Confidence
 from auditor.core.secret import Secret
 from auditor.layers.listing import Listing
+from auditor.provenance.checksums import Checksums
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +29,6 @@ class LayerMatch:
     confidence: Confidence
     member: str | None = None
     decoded: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Checksums:
-    """Hashes of a file, in hexadecimal digits, for comparison with package databases."""
-
-    md5: str
-    sha1: str
-    sha256: str
-
-    @classmethod
-    def of(cls, content: Iterable[bytes]) -> Self:
-        """Hash a file's complete content, given in pieces."""
-        hashes = (hashlib.md5(usedforsecurity=False), hashlib.sha1(usedforsecurity=False), hashlib.sha256())
-        for piece in content:
-            for one in hashes:
-                one.update(piece)
-        return cls(*(one.hexdigest() for one in hashes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ from auditor.core.finding import Confidence
 from auditor.core.secret import Secret
 from auditor.layers.header_texts import HeaderTexts
 from auditor.layers.listing import Listing
-from auditor.scan.record import Checksums, LayerMatch, LayerRecord
+from auditor.provenance.checksums import Checksums
+from auditor.scan.record import LayerMatch, LayerRecord
 
 _LENGTH = struct.Struct("<I")
 

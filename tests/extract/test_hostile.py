@@ -128,7 +128,7 @@ def test_notes_are_limited() -> None:
     data = layer({f"{number}.gz": b"\x1f\x8b\x08broken" for number in range(100)})
     found = opened("a.tar", data)
     assert len(found.notes) == Limits().notes
-    assert found.notes[-1] == ("a.tar", "more was skipped in it than is listed (limit notes)")
+    assert found.notes[-1] == ("a.tar", "more members were skipped than are listed (limit notes)")
 
 
 def test_extension_headers_without_end_are_refused() -> None:
@@ -198,7 +198,7 @@ def test_deltas_that_go_round_or_have_no_base_are_noted() -> None:
     one, two = b"1" * 20, b"2" * 20
     data = packed((7, one, delta, None), (7, two, delta, None), (6, b"\x05", delta, None), (6, b"\0", delta, None))
     found = opened("a.pack", data)
-    assert not found.pieces and "4 git deltas have their base elsewhere" in found.notes[0][1]
+    assert not found.pieces and "4 git deltas have their base in another pack" in found.notes[0][1]
 
 
 def test_a_delta_that_grows_without_bound_is_left_out() -> None:

@@ -220,7 +220,7 @@ _CASES: tuple[tuple[str, str, Callable[[], bytes] | bytes, str, int], ...] = (
     ("a database whose table is a view", "a.db", lambda: poisoned(_schema), "", 150),
     ("a database that counts without end", "a.db", endless_view, "", 300),
     ("a database cut short", "a.db", lambda: database("CREATE TABLE t (a)")[:3000], "broken", 150),
-    ("a pack whose deltas go round", "a.pack", delta_circle, "have their base elsewhere", 150),
+    ("a pack whose deltas go round", "a.pack", delta_circle, "have their base in another pack", 150),
     ("a pack with a delta of 1.2 GB", "a.pack", huge_delta, "(limit member-bytes)", 150),
     ("a pack whose deltas double", "a.pack", doubling_deltas, "", 300),
     ("a pack of 4 billion objects", "a.pack", b"PACK\0\0\0\2\xff\xff\xff\xff" + bytes(30), "git objects", 150),

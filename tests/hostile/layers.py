@@ -168,7 +168,7 @@ CASES = (
     Case("hard links that go round", image_of(_HARD), 1),
     Case("whiteouts of nothing, of . and of ..", image_of(_GOOD, _WHITEOUTS, layer({"a.txt": _TOKEN})), 1),
     Case("a layer of whiteouts alone", image_of(_WHITEOUTS), 0),
-    Case("layers in layers", image_of(nested_layers()), 1, "lies deeper than 5 archives"),
+    Case("layers in layers", image_of(nested_layers()), 1, "is nested in more than 5 archives"),
     Case("3,000 secrets in a file", image_of(many_secrets()), 1, "(limit findings-file)", 250),
     Case("24,000 secrets in an image", image_of(files_of_secrets()), 1, "(limit findings-layer)", 400),
     Case("a folder that becomes a file and back", image_of(

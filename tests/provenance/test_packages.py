@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from auditor.core.finding import Confidence, Finding
 from auditor.findings.selection import Selection
 from auditor.pipeline import Request, audit
+from auditor.provenance.databases import reduced
 from auditor.scan import Scanner
-from auditor.scan.package_databases import reduced
 from tests.images import image, layer, token
 
 

@@ -42,7 +42,8 @@ EDITS = {
     "detect/heuristics/plausibility.py": MAKERS, "extract/isolated_worker.py": ("RECORDS", "VERDICTS", "AUDITS"),
     "codec/tar.py": ("RECORDS", "VERDICTS", "AUDITS"), "store/records.py": ("RECORDS", "VERDICTS", "AUDITS"),
     "findings/selection.py": ("VERDICTS", "AUDITS"), "findings/collect.py": ("VERDICTS", "AUDITS"),
-    "provenance/rpm.py": ("VERDICTS", "AUDITS"), "hook/run.py": ("VERDICTS",), "fleet/store/ledger.py": ("AUDITS",),
+    "provenance/rpm.py": ("RECORDS", "VERDICTS", "AUDITS"),
+    "hook/run.py": ("VERDICTS",), "fleet/store/ledger.py": ("AUDITS",),
     "cli/scan.py": (),
 }  # fmt: skip
 PRINT = f"""
