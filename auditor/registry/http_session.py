@@ -96,6 +96,11 @@ def trusted_certificates(url: str, ca: Path | None = None) -> bool | str:
         return str(ca)
     if is_loopback(urlsplit(url).netloc.rpartition("@")[2]):
         return False
+    return ca_bundle()
+
+
+def ca_bundle() -> bool | str:
+    """Return the CA file that the environment names, as `verify` for requests; True for the default."""
     return next((file for name in _CA_VARIABLES if (file := os.environ.get(name))), True)
 
 

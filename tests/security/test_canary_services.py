@@ -190,7 +190,7 @@ def test_a_webhook_that_does_not_take_the_message_is_not_named(place: Place, reg
     hook.status = 500
     place.log_in(registry)
     done = place.run(f"registry scan {registry} -v --notify {webhook(hook)}", QUICK)
-    assert done.status == 1 and b"did not take" in done.err, done
+    assert done.status == 1 and b"did not accept" in done.err, done
     place.check(done)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from auditor.core.errors import UsageError
+from auditor.core.errors import BlockedAddress, UsageError
 from auditor.core.finding import Severity
 from auditor.fleet.service.notify import NewSecret, Notifier, message
+from auditor.fleet.service.receivers import parse_receiver
 from auditor.fleet.store import queries
 from auditor.fleet.store.rows import SweepRow
 from tests.conftest import Cli
@@ -18,6 +19,8 @@ from tests.fleet.conftest import Sweeps
 from tests.fleet.planted import Remote, application
 from tests.fleet.receiver import Receiver
 from tests.images import image, layer, token
+
+NOT_ACCEPTED = "--notify, URL 1 (webhook): did not accept the message about 1 new secret; check the URL"
 
 
 @pytest.fixture
@@ -39,37 +42,37 @@ class TestSweeps:
     def test_a_new_finding_is_told_once(self, sweeps: Sweeps, address: str, receiver: Receiver) -> None:
         remote, notifier = Remote(address), Notifier([receiver.url])
         remote.push("team/app", "1", application(0, "app", token(1)))
-        assert notifier.tell(sweeps.store, sweep(sweeps, address)) == []
+        assert notifier.notify(sweeps.store, sweep(sweeps, address)) == []
         (first,) = receiver.messages
         assert first["title"] == f"image-audit: 1 new secret in {address}" and first["type"] == "warning"
         assert first["message"] == "critical: github-pat in team/app:1, /app/.env:1 (deleted)"
-        assert notifier.tell(sweeps.store, sweep(sweeps, address)) == [] and len(receiver.messages) == 1
+        assert notifier.notify(sweeps.store, sweep(sweeps, address)) == [] and len(receiver.messages) == 1
         remote.push("team/app", "2", application(0, "app2", token(2), hidden=False))
-        notifier.tell(sweeps.store, sweep(sweeps, address))
+        notifier.notify(sweeps.store, sweep(sweeps, address))
         _, second = receiver.messages
         assert second["message"] == "critical: github-pat in team/app:2, /app/.env:1 (present)"
 
     def test_another_process_tells_no_finding_again(self, sweeps: Sweeps, address: str, receiver: Receiver) -> None:
         Remote(address).push("team/app", "1", application(0, "app", token(1)))
         for _ in range(2):
-            Notifier([receiver.url]).tell(sweeps.store, sweep(sweeps, address))
+            Notifier([receiver.url]).notify(sweeps.store, sweep(sweeps, address))
         assert len(receiver.messages) == 1
 
     def test_where_nothing_is_new_nothing_is_sent(self, sweeps: Sweeps, address: str, receiver: Receiver) -> None:
         Remote(address).push("team/app", "1", application(0, "app", None))
-        assert Notifier([receiver.url]).tell(sweeps.store, sweep(sweeps, address)) == []
+        assert Notifier([receiver.url]).notify(sweeps.store, sweep(sweeps, address)) == []
         assert receiver.messages == []
 
     def test_a_receiver_that_fails_is_told_later(self, sweeps: Sweeps, address: str, receiver: Receiver) -> None:
         Remote(address).push("team/app", "1", application(0, "app", token(1)))
         other = "http://127.0.0.1:1/token-in-the-url"
         notifier, receiver.status = Notifier([receiver.url, other]), 500
-        first, second = notifier.tell(sweeps.store, sweep(sweeps, address))
-        assert first == "--notify, URL 1 (JSON) did not take the message of 1 new secret"
-        assert second.startswith("--notify, URL 2 (JSON) did not take") and "token-in" not in second
+        first, second = notifier.notify(sweeps.store, sweep(sweeps, address))
+        assert first == NOT_ACCEPTED
+        assert second.startswith("--notify, URL 2 (webhook): did not accept") and "token-in" not in second
         assert receiver.refused == 3, "tries of one message"
         receiver.status = 200
-        (only,) = notifier.tell(sweeps.store, sweep(sweeps, address))
+        (only,) = notifier.notify(sweeps.store, sweep(sweeps, address))
         assert "URL 2" in only and [item["title"] for item in receiver.messages] == [
             f"image-audit: 1 new secret in {address}"
         ]
@@ -78,7 +81,7 @@ class TestSweeps:
         remote = Remote(address)
         for name in ("a", "b", "c"):
             remote.push(f"team/{name}", "1", application(0, name, token(1)))
-        Notifier([receiver.url]).tell(sweeps.store, sweep(sweeps, address))
+        Notifier([receiver.url]).notify(sweeps.store, sweep(sweeps, address))
         assert receiver.messages[0]["message"] == ("critical: github-pat in team/a:1 and 2 more, /app/.env:1 (deleted)")
 
     def test_neither_a_secret_nor_markup_gets_into_a_chat(
@@ -87,7 +90,7 @@ class TestSweeps:
         secret = token(1)
         path = "app/<!channel> @everyone [x](http:/\u202e)\n`.env"
         Remote(address).push("team/app", "1", image(layer({path: f"T={secret}\n"})))
-        Notifier([receiver.url]).tell(sweeps.store, sweep(sweeps, address))
+        Notifier([receiver.url]).notify(sweeps.store, sweep(sweeps, address))
         (sent,) = receiver.messages
         assert "?everyone" in sent["message"] and not set("<>@[]`\n\u202e") & set(sent["message"])
         assert secret[-4:] not in str(sent) and secret[4:12] not in str(sent)
@@ -101,7 +104,7 @@ class TestSweeps:
         )  # fmt: skip
         done = cli(*given, "-q", "--notify", "http://127.0.0.1:1/")
         assert done.status == 0
-        assert done.err == "image-audit: --notify, URL 1 (JSON) did not take the message of 1 new secret\n"
+        assert done.err == f"image-audit: {NOT_ACCEPTED}\n"
         Remote(address).push("team/app", "2", application(0, "app2", token(2)))
         done = cli(*given, "-q", IMAGE_AUDIT_NOTIFY=f"{receiver.url}?id=7")
         assert (done.status, done.err, len(receiver.messages), receiver.paths) == (0, "", 1, ["/hook?id=7"])
@@ -116,12 +119,16 @@ def test_a_long_message_is_cut_and_says_so() -> None:
 
 @pytest.mark.parametrize("url", ["gopher://token-of-a-chat", "https://", "http://host:99999/", "token-of-a-chat", ""])
 def test_a_url_that_nobody_knows_is_refused_and_not_shown(url: str) -> None:
-    with pytest.raises(UsageError, match=r"^--notify, URL 1 \(.*\): want an https webhook, or a URL") as caught:
+    with pytest.raises(UsageError, match=r"^--notify, URL 1 \(.*\): expected an https webhook, or a URL") as caught:
         Notifier([url])
     assert "of-a-chat" not in str(caught.value)
 
 
+def test_a_webhook_at_a_metadata_service_gets_nothing() -> None:
+    with pytest.raises(BlockedAddress):
+        parse_receiver("http://169.254.169.254/latest", 1).send("title", "text")
+
+
 def test_chats_are_known_by_their_own_webhooks() -> None:
     url = f"https://hooks.slack.com/services/T{'1' * 8}/B{'2' * 8}/{'x' * 24}"
-    (receiver,) = Notifier([url])._receivers
-    assert receiver.name == "--notify, URL 1 (Slack)"
+    assert parse_receiver(url, 1).name == "--notify, URL 1 (Slack)"

@@ -106,7 +106,7 @@ def test_three_sweeps_on_a_one_minute_cron_tell_each_new_finding_once(
     def sweep() -> SweepRow:
         sweeps(address)
         found = queries.last_sweep(sweeps.store)
-        assert found is not None and notifier.tell(sweeps.store, found) == []
+        assert found is not None and notifier.notify(sweeps.store, found) == []
         if len(clock.begun) == 2:
             remote.push("team/app", "2", application(0, "app2", token(2)))
         return found
