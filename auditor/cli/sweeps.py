@@ -35,7 +35,7 @@ def scan(registry: str | None, form: str, options: SweepOptions) -> int:
         check_report(options.report_dir)
         with progress(quiet=options.quiet, verbose=options.verbose) as display:
             sweep = setup.run(display)
-        for line in notifier.tell(setup.store, sweep):
+        for line in notifier.notify(setup.store, sweep):
             warn(line)
         write_report(setup.store, sweep, options.report_dir)
         _print(setup.store, sweep, form, has_pages=options.report_dir is not None, quiet=options.quiet)
@@ -72,7 +72,7 @@ def watch(registry: str | None, form: str, load: Callable[[], WatchOptions]) -> 
 def _watched_sweep(registry: str | None, form: str, options: SweepOptions, notifier: Notifier) -> SweepRow:
     with open_setup(registry, options, wait_for_store=True) as setup:
         row = setup.run(LoggedProgress())
-        for line in notifier.tell(setup.store, row):
+        for line in notifier.notify(setup.store, row):
             log_event("not notified", logging.WARNING, reason=line)
         write_report(setup.store, row, options.report_dir)
         _print(setup.store, row, form, has_pages=options.report_dir is not None, quiet=options.quiet)
