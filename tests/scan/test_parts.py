@@ -15,12 +15,13 @@ from auditor.codec.windows import Window
 from auditor.core.digests import DiffID
 from auditor.core.limits import DEFAULT, Limits
 from auditor.layers.listing import Listing
+from auditor.provenance.checksums import Checksums
 from auditor.scan.entry_assembly import EntryAssembler
 from auditor.scan.extractor import ExtractionResult, Extractor
 from auditor.scan.layer_budget import LayerBudget
 from auditor.scan.layer_results import LayerResults
 from auditor.scan.layer_scan import LayerScan
-from auditor.scan.record import Checksums, LayerMatch, LayerRecord
+from auditor.scan.record import LayerMatch, LayerRecord
 from auditor.scan.scan_threads import ScanThreads
 from auditor.scan.search_text import MIN_OPAQUE
 from auditor.scan.searcher import Searcher
