@@ -78,7 +78,7 @@ class SweepSetup:
         watch = Watch(schedule, sweep, Metrics(scope, time.time), utc_now, time.sleep, strict=self.options.strict)
         alike = [row for row in queries.sweeps(self.store, scope) if row.filter_text == self.plan.filter_text]
         if alike:
-            watch.remember(alike[-1])
+            watch.load_previous(alike[-1])
         return watch
 
     def lease(self, say: Callable[[str], None]) -> AbstractContextManager[Lease]:

@@ -1,4 +1,4 @@
-"""The two pages of a watch, for monitoring: `/healthz` and `/metrics`. They hold numbers and times, no finding."""
+"""Health endpoint of a watch: `/healthz` and `/metrics`, with numbers and times but no findings."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from auditor.core.errors import UsageError
 Page = tuple[int, str, bytes]
 """Status, content type, body."""
 
-_SLOW_S = 10  # that a client may keep a thread waiting
+_SLOW_S = 10  # timeout of a client
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Parse HOST:PORT or [IPv6]:PORT; port 0 takes a free one. Raises UsageError."""
+    """Parse HOST:PORT or [IPv6]:PORT; port 0 selects a free one. Raises UsageError."""
     host, _, port = text.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise UsageError(f"--listen {text!r:.60}: want HOST:PORT, as 127.0.0.1:9464")
+        raise UsageError(f"--listen {text!r:.60}: not an address. Use HOST:PORT, like 127.0.0.1:9464.")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def health(*, failing: str | None, **more: Any) -> Page:
-    """Return the page of /healthz: 200, and 503 with the reason while the last sweep failed."""
+    """Return the page /healthz: status 200, or 503 with the reason if the last sweep failed."""
     body = {"status": "failing" if failing else "ok", "reason": failing, **more}
     return 503 if failing else 200, "application/json", json.dumps(body).encode()
 
 
 @contextmanager
 def serve(address: tuple[str, int], pages: Mapping[str, Callable[[], Page]]) -> Iterator[str]:
-    """Serve pages by their paths; yields the address. Raises UsageError where it can't be had."""
+    """Serve pages by their paths; yield the address. Raises UsageError if the address can't be bound."""
 
     class Handler(_Handler):
         known = pages
@@ -44,7 +44,7 @@ def serve(address: tuple[str, int], pages: Mapping[str, Callable[[], Page]]) -> 
         daemon_threads = True
 
         def handle_error(self, *_: Any) -> None:
-            """A client that breaks off is none."""
+            """Ignore clients that break the connection."""
 
     try:
         server = Server(address, Handler)
@@ -67,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         page = self.known.get(self.path.partition("?")[0])
-        status, kind, body = page() if page else (404, "text/plain", b"/healthz and /metrics are here\n")
+        status, kind, body = page() if page else (404, "text/plain", b"not found; see /healthz and /metrics\n")
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
@@ -75,4 +75,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Who asks is not logged."""
+        """Log no requests."""

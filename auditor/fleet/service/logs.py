@@ -1,4 +1,4 @@
-"""Logs for machines: a JSON object a line, on standard error. Libraries' own warnings take the same way."""
+"""Logs as JSON lines on standard error, including warnings of libraries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _logger = logging.getLogger(_NAME)
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line: time, level, who says it, event, and the fields of the event. Never a traceback."""
+    """Formatter: one JSON line with time, level, logger, event and its fields, without traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -36,7 +36,7 @@ def log_event(event: str, level: int = logging.INFO, **fields: Any) -> None:
 
 
 class LoggedProgress(Silent):
-    """The steps of a sweep, logged."""
+    """Progress of a sweep as log events."""
 
     def say(self, message: str) -> None:
         """Log a step."""
@@ -45,7 +45,7 @@ class LoggedProgress(Silent):
 
 @contextmanager
 def json_lines(*, verbose: bool = False) -> Iterator[None]:
-    """Send all that is logged to standard error; `verbose` adds the steps of a sweep."""
+    """Send all logs to standard error; `verbose` adds the steps of a sweep."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     root = logging.getLogger()

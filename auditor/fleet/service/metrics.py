@@ -1,4 +1,4 @@
-"""What Prometheus may ask of a watch: docs/schedule.md lists the names."""
+"""Metrics of a watch for Prometheus: docs/schedule.md lists the names."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_1_0_0
 
 
 class Metrics:
-    """Counts sweeps of one registry. `clock` returns seconds since 1970, `last_good` is when a good sweep ended."""
+    """Metrics of one registry. `clock` returns seconds since 1970; `last_good` is the end of the last good sweep."""
 
     def __init__(self, registry: str, clock: Callable[[], float]) -> None:
         self.registry = registry
         self.last_good: float | None = None
         self._clock = clock
         self._collectors = CollectorRegistry()
-        self._sweeps = self._counter("sweeps", "Sweeps by how they ended: good or failed.", "result")
+        self._sweeps = self._counter("sweeps", "Sweeps by result: good or failed.", "result")
         for result in ("good", "failed"):
             self._sweeps.labels(registry, result)
-        self._layers = self._counter("layers_read", "Layers that were downloaded and searched.")
-        self._bytes = self._counter("read_bytes", "Bytes of layers that were downloaded, as stored.")
-        self._new = self._counter("new_findings", "Findings that were new in their repository.")
-        self._images = self._gauge("images", "Images of the last sweep, one a platform.")
-        self._unique = self._gauge("layers", "Different layers of those images.")
-        self._findings = self._gauge("findings", "Findings of the last sweep, withdrawn images included.", "severity")
-        self._withdrawn = self._gauge("withdrawn_images", "Images without a tag that are not known to be deleted.")
+        self._layers = self._counter("layers_read", "Layers downloaded and scanned.")
+        self._bytes = self._counter("read_bytes", "Stored bytes of downloaded layers.")
+        self._new = self._counter("new_findings", "Findings new in their repository.")
+        self._images = self._gauge("images", "Images of the last sweep, one per platform.")
+        self._unique = self._gauge("layers", "Distinct layers of those images.")
+        self._findings = self._gauge("findings", "Findings of the last sweep, including withdrawn images.", "severity")
+        self._withdrawn = self._gauge("withdrawn_images", "Images without a tag that are not deleted.")
         self._failures = self._gauge("failures", "References that the last sweep could not audit.")
-        self._duration = self._gauge("sweep_duration_seconds", "How long the last sweep took.")
+        self._duration = self._gauge("sweep_duration_seconds", "Duration of the last sweep.")
         self._sweeping = self._gauge("sweeping", "1 during a sweep.")
-        self._gauge("last_good_sweep_age_seconds", "Since the last good sweep ended; NaN before.").labels(
-            registry
-        ).set_function(self._age)
+        self._gauge(
+            "last_good_sweep_age_seconds", "Time since the end of the last good sweep; NaN before the first."
+        ).labels(registry).set_function(self._age)
 
     def began(self) -> None:
-        """A sweep begins."""
+        """Record the start of a sweep."""
         self._sweeping.labels(self.registry).set(1)
 
     def ended(self, duration_s: float, *, good: bool) -> None:
-        """A sweep ended."""
+        """Record the end of a sweep."""
         self._sweeping.labels(self.registry).set(0)
         self._sweeps.labels(self.registry, "good" if good else "failed").inc()
         self._duration.labels(self.registry).set(duration_s)
@@ -52,13 +52,13 @@ class Metrics:
             self.last_good = self._clock()
 
     def count(self, sweep: SweepRow) -> None:
-        """Add what a sweep read, and show what it found."""
+        """Add the counts of a sweep, and show its totals."""
         self.show(sweep)
         for counter, key in ((self._layers, "layers_read"), (self._bytes, "bytes_read"), (self._new, "new")):
             counter.labels(self.registry).inc(sweep.counts[key])
 
     def show(self, sweep: SweepRow) -> None:
-        """Show what a sweep found, this one's or one of an earlier run."""
+        """Show the totals of a sweep of this or an earlier process."""
         for gauge, key in (
             (self._images, "images"),
             (self._withdrawn, "withdrawn"),
@@ -70,7 +70,7 @@ class Metrics:
             self._findings.labels(self.registry, severity.value).set(sweep.counts[severity])
 
     def text(self) -> bytes:
-        """Return all of it in Prometheus' text format."""
+        """Return all metrics in the text format of Prometheus."""
         return generate_latest(self._collectors)
 
     def _age(self) -> float:
@@ -79,7 +79,7 @@ class Metrics:
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         made = Counter(f"image_audit_{name}", help_text, ("registry", *labels), registry=self._collectors)
         if not labels:
-            made.labels(self.registry)  # so that it shows, with 0, from the start
+            made.labels(self.registry)  # export 0 from the start
         return made
 
     def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:

@@ -1,7 +1,6 @@
-"""When to sweep: a cron expression in a time zone, as Debian's cron reads it, with jitter.
+"""Schedule: a cron expression in a time zone, interpreted like Debian's cron, with jitter.
 
-Where clocks go forward a time that does not exist is moved behind the gap; where they go back, a time that comes twice
-counts once.
+A time skipped by a clock change moves behind the gap; a time that occurs twice counts once.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from auditor.core.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Points in time. Each is put off by up to `jitter_s` seconds, so that many watchers don't start as one."""
+    """Due times. Each is delayed by a random time of up to `jitter_s`, so that many watches don't start together."""
 
     cron: str
     zone: datetime.tzinfo
@@ -24,7 +23,7 @@ class Schedule:
     draw: Callable[[float, float], float] = random.uniform
 
     def after(self, moment: datetime.datetime) -> datetime.datetime:
-        """Return the next point after `moment`, in UTC."""
+        """Return the next due time after `moment`, in UTC."""
         from cronsim import CronSim
 
         due: datetime.datetime = next(CronSim(self.cron, moment.astimezone(self.zone)))
@@ -32,7 +31,7 @@ class Schedule:
 
 
 def parse_schedule(cron: str, timezone: str, jitter_s: float, now: datetime.datetime) -> Schedule:
-    """Return a schedule that has a point after `now`. Raises UsageError on anything that is none."""
+    """Return a schedule with a due time after `now`. Raises UsageError for invalid values."""
     from zoneinfo import ZoneInfo
 
     from cronsim import CronSimError
@@ -40,14 +39,14 @@ def parse_schedule(cron: str, timezone: str, jitter_s: float, now: datetime.date
     try:
         zone = ZoneInfo(timezone)
     except (ValueError, OSError, LookupError):
-        raise UsageError(f"--timezone {timezone!r:.60}: no such zone; want a name as Europe/Berlin") from None
+        raise UsageError(f"--timezone {timezone!r:.60}: unknown time zone. Use a name like Europe/Berlin.") from None
     schedule = Schedule(cron, zone, jitter_s)
     try:
         schedule.after(now)
     except CronSimError as exc:
         raise UsageError(
-            f"--cron {cron!r:.60}: {exc}; want minute, hour, day, month, weekday as '0 */6 * * *'"
+            f"--cron {cron!r:.60}: {exc}. Use minute, hour, day, month, weekday, like '0 */6 * * *'."
         ) from exc
     except StopIteration:
-        raise UsageError(f"--cron {cron!r:.60}: never comes") from None
+        raise UsageError(f"--cron {cron!r:.60}: matches no time") from None
     return schedule

@@ -1,9 +1,9 @@
-"""Sweeps on a schedule, one after the other, until SIGTERM.
+"""Sweeps on a schedule, one at a time, until SIGTERM.
 
-    wait until it is time ─► sweep, notify, report ─► wait …
+    wait until due ─► sweep, notify, report ─► wait …
 
-There is one thread: a sweep that takes longer than planned makes the next ones late, never two at a time; the points
-in time that pass meanwhile are left out. A sweep that fails is logged and counted; the next one is made all the same.
+One thread does all of it: a sweep that takes longer than its interval delays the next one, and due times that pass
+meanwhile are skipped. A failed sweep is logged and counted, and the schedule goes on.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from auditor.fleet.service.metrics import CONTENT_TYPE, Metrics
 from auditor.fleet.service.schedule import Schedule
 from auditor.fleet.store.rows import SweepRow
 
-_NAP_S = 30  # the clock is looked at again: it may have been set, or the machine asleep
-_GRACE_S = 20  # for what runs when SIGTERM comes; systemd grants 90, Kubernetes 30
+_POLL_S = 30  # the clock may be set, or the machine suspended
+_GRACE_S = 20  # systemd grants 90 s, Kubernetes 30 s
 
 
 class Stopped(BaseException):
-    """SIGTERM came. It passes every `except Exception`, so that what is open is closed on the way out."""
+    """Raised on SIGTERM. No `except Exception` catches it, so that every context manager on the way out runs."""
 
 
 @dataclass(slots=True)
 class Watch:
-    """What is done, and when: `sweep` sweeps once, with all that follows.
+    """Schedule, sweep function and state of a watch.
 
-    A sweep is good unless it could not be made, nothing was audited in it, or, under `strict`, not everything was.
+    A sweep fails if it raises an error, if no image was audited, or, under `strict`, if a reference was not audited.
     """
 
     schedule: Schedule
@@ -50,26 +50,26 @@ class Watch:
     _state: dict[str, Any] = field(default_factory=lambda: {"sweeping": False, "next": None})
 
     def run(self, *, at_once: bool = False) -> None:
-        """Sweep whenever it is time, and at once if told to. It ends by an exception alone."""
+        """Sweep whenever it is due, with `at_once` also at the start. Only an exception ends it."""
         if at_once:
-            self.once()
+            self.sweep_once()
         while True:
             due = self.schedule.after(self.now())
             self._state["next"] = _stamp(due)
             log_event("waiting", next=_stamp(due))
             while (left := (due - self.now()).total_seconds()) > 0:
-                self.sleep(min(left, _NAP_S))
-            self.once()
+                self.sleep(min(left, _POLL_S))
+            self.sweep_once()
 
-    def once(self) -> None:
-        """Sweep, and count it."""
+    def sweep_once(self) -> None:
+        """Run one sweep and count it."""
         log_event("sweep begins")
         self._state["sweeping"] = True
         self.metrics.began()
         began = self.now()
         try:
             row = self.sweep()
-        except (AuditError, OSError) as exc:  # the registry or the store is away; later it may be there
+        except (AuditError, OSError) as exc:  # the registry or the store may be available again later
             self._failing = str(exc) if isinstance(exc, AuditError) else exc.strerror or type(exc).__name__
             log_event("sweep failed", logging.ERROR, reason=self._failing)
             self.metrics.ended(self._since(began), good=False)
@@ -78,27 +78,27 @@ class Watch:
             self._state["sweeping"] = False
         self._ended(row, self._since(began))
 
-    def remember(self, row: SweepRow) -> None:
-        """Show what a sweep of an earlier run found."""
+    def load_previous(self, row: SweepRow) -> None:
+        """Initialise metrics and health from an earlier sweep."""
         self.metrics.show(row)
-        if row.finished and self._why_bad(row) is None:
+        if row.finished and self._failure(row) is None:
             self.metrics.last_good = datetime.datetime.fromisoformat(row.finished).timestamp()
 
     def pages(self) -> dict[str, Callable[[], Page]]:
-        """Return what the health endpoint serves."""
+        """Return the pages of the health endpoint."""
         return {
             "/healthz": lambda: health(failing=self._failing, **self._state, last_good=self._last_good()),
             "/metrics": lambda: (200, CONTENT_TYPE, self.metrics.text()),
         }
 
     def _ended(self, row: SweepRow, duration_s: float) -> None:
-        self._failing = self._why_bad(row)
+        self._failing = self._failure(row)
         self.metrics.count(row)
         self.metrics.ended(duration_s, good=self._failing is None)
         level = logging.WARNING if row.counts["failed"] else logging.INFO
         log_event("sweep ended", level, seconds=round(duration_s, 1), **row.counts)
 
-    def _why_bad(self, row: SweepRow) -> str | None:
+    def _failure(self, row: SweepRow) -> str | None:
         if row.nothing_audited:
             return row.nothing_audited
         failed = row.counts["failed"]
@@ -114,16 +114,16 @@ class Watch:
 
 @contextmanager
 def until_sigterm() -> Iterator[None]:
-    """Leave the block when SIGTERM comes, by Stopped, which ends here.
+    """Leave the block on SIGTERM, by the exception Stopped, which ends here.
 
-    A transaction that is open is undone, layers that are half read are dropped: the next sweep goes on where this one
-    was. What takes longer than the grace is left as it is, which does no more harm than a power cut.
+    An open transaction is rolled back and unfinished layers are dropped; the next sweep continues from there. After the
+    grace period the process exits regardless, which is as safe as a power failure.
     """
     last = threading.Timer(_GRACE_S, os._exit, (0,))
     last.daemon = True
 
     def stop(number: int, frame: object) -> None:  # noqa: ARG001
-        if last.ident is None:  # it is told for the first time
+        if last.ident is None:  # first signal
             last.start()
             raise Stopped
 

@@ -1,4 +1,4 @@
-"""Layer records in the store, for all machines that share it."""
+"""Layer records in the store, shared by all machines that use it."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from auditor.store.layer_store import Blob
 from auditor.store.mac import SIZE, is_authentic, mac
 
 DEFAULT_BYTES = 8 << 30
-"""Bytes of records that are kept; beyond it those go that were not used for longest."""
+"""Default limit of stored records; beyond it, the least recently used ones are deleted."""
 
-_TOUCH_S = 3600  # a record that is used again within that time need not be marked
-_CHECKS = 100  # while that many bytes come together: each adds up all records
+_TOUCH_S = 3600  # interval between updates of the time of last use
+_CHECKS = 100  # size checks per `max_bytes` stored, because each one sums up all records
 
 
 class StoredRecords:
-    """A `records.RecordStore`. It has no slices: a registry's layers lie in no file.
+    """The `RecordStore` of a sweep. It stores no slices, because registries send layers as separate blobs.
 
-    The data of each row begins with its MAC (auditor/store/mac.py), so that damage is noticed.
+    The data of each row begins with its MAC (auditor/store/mac.py), which reveals damage.
     """
 
     def __init__(self, store: SweepStore, max_bytes: int = DEFAULT_BYTES) -> None:
         self.key = store.key
         self._store, self._max_bytes = store, max_bytes
-        self._unchecked = max_bytes  # bytes kept since it was last seen whether there are too many
+        self._unchecked = max_bytes  # bytes stored since the last size check
 
     def record(self, key: str) -> bytes | None:
-        """Return a record, and mark it as used."""
+        """Return a record and update the time of its last use."""
         own = t.record.c.key == _hashed(key)
         row = self._store.read(lambda c: c.execute(select(t.record.c.data, t.record.c.used).where(own)).first())
         if row is None:
@@ -44,12 +44,12 @@ class StoredRecords:
         return data if is_authentic(self.key, tag, key, data) else None
 
     def has_record(self, key: str) -> bool:
-        """Whether `record` would return one."""
+        """Whether the store has a record, without a check of its MAC."""
         wanted = select(t.record.c.size).where(t.record.c.key == _hashed(key))
         return self._store.read(lambda c: c.execute(wanted).first()) is not None
 
     def keep_record(self, key: str, data: bytes) -> None:
-        """Keep a record, and let others go where there are too many."""
+        """Store a record, and delete the least recently used ones beyond the limit."""
         data = mac(self.key, key, data) + data
         values = {"data": data, "size": len(data), "used": int(time.time())}
         self._store.write(lambda c: upsert(c, t.record, {"key": _hashed(key)}, values))
@@ -59,24 +59,24 @@ class StoredRecords:
             self._unchecked = 0
 
     def blob(self, key: str) -> Blob | None:
-        """Return what is known of a stored blob, by its digest and the code that read it.
+        """Return size and diff_id of a stored blob, by its digest and the code that read it.
 
-        The table of layers does not say which code read them.
+        The table of layers does not record which code read them.
         """
         data = self.record(f"blob {key}")
         size, _, diff_id = (data or b"").decode().partition(" ")
         return Blob(int(size), DiffID(diff_id)) if data else None
 
     def keep_blob(self, key: str, blob: Blob) -> None:
-        """Keep what bytes of a digest unpack to: both were hashed."""
+        """Store size and diff_id of a blob; both digests were verified."""
         self.keep_record(f"blob {key}", f"{blob.size} {blob.diff_id}".encode())
 
     def slice(self, identity: str) -> Digest | None:  # noqa: ARG002
-        """Nothing: see the class."""
+        """Return None: see the class."""
         return None
 
     def keep_slice(self, identity: str, digest: Digest) -> None:
-        """Nothing: see the class."""
+        """Store nothing: see the class."""
 
     def _shrink(self) -> None:
         kept = self._store.read(lambda c: c.execute(select(func.coalesce(func.sum(t.record.c.size), 0))).scalar_one())

@@ -1,4 +1,4 @@
-"""What a sweep writes into the store as it goes. Each function is one transaction; each may be done again."""
+"""Ledger of a running sweep: what it writes to the store. Each function is one transaction and may be repeated."""
 
 from __future__ import annotations
 
@@ -24,15 +24,18 @@ from auditor.report.json_report import image_report
 def begin_sweep(
     store: SweepStore, registry: str, scope: str, ruleset: str, now: str, filter_text: str | None = None
 ) -> Sweep:
-    """Begin a sweep, or go on with the one of this scope that was killed. `choice` are the options that narrow it."""
+    """Begin a sweep, or continue a killed one of the same scope.
+
+    `filter_text` are the options that exclude a part of the registry.
+    """
 
     def work(connection: Connection) -> Sweep:
-        open_ones = connection.execute(
+        unfinished = connection.execute(
             select(t.sweep.c.id, t.sweep.c.registry, t.sweep.c.scope, t.sweep.c.started)
             .where(t.sweep.c.finished.is_(None))
             .order_by(t.sweep.c.id.desc())
         ).all()
-        own = next((row for row in open_ones if (row.registry, row.scope) == (registry, scope)), None)
+        own = next((row for row in unfinished if (row.registry, row.scope) == (registry, scope)), None)
         if own is not None:
             connection.execute(delete(t.failure).where(t.failure.c.sweep == own.id))
             number, started = own.id, own.started
@@ -46,33 +49,33 @@ def begin_sweep(
             }
             made = connection.execute(insert(t.sweep).values(**values))
             number, started = int(made.inserted_primary_key[0]), now  # type: ignore[index]
-        adopted = tuple(row.id for row in open_ones if row.id < number)
+        adopted = tuple(row.id for row in unfinished if row.id < number)
         return Sweep(number, registry, started, adopted, resumed=own is not None)
 
     return store.write(work)
 
 
 def repository_id(store: SweepStore, host: str, name: str) -> int:
-    """Return the number of a repository, which is made where it is new."""
+    """Return the id of a repository; a new one is inserted."""
 
-    wanted = select(t.repository.c.id).where(t.repository.c.host == host, t.repository.c.name == name)
+    query = select(t.repository.c.id).where(t.repository.c.host == host, t.repository.c.name == name)
 
     def work(connection: Connection) -> int:
         upsert(connection, t.repository, {"host": host, "name": name}, {})
-        return int(connection.execute(wanted).scalar_one())
+        return int(connection.execute(query).scalar_one())
 
-    found: int | None = store.read(lambda c: c.execute(wanted).scalar())
+    found: int | None = store.read(lambda c: c.execute(query).scalar())
     return store.write(work) if found is None else found
 
 
 def audit_keys(store: SweepStore, repository: int) -> dict[str, str]:
-    """Return the images of a repository that were audited, and the key each was audited under."""
-    wanted = select(t.image.c.digest, t.image.c.audit_key).where(t.image.c.repository == repository)
-    return {row.digest: row.audit_key for row in store.read(lambda c: c.execute(wanted).all())}
+    """Return the audited images of a repository, each with its audit key."""
+    query = select(t.image.c.digest, t.image.c.audit_key).where(t.image.c.repository == repository)
+    return {row.digest: row.audit_key for row in store.read(lambda c: c.execute(query).all())}
 
 
 def save_image(store: SweepStore, sweep: Sweep, repository: int, key: str, leaf: Descriptor, audit: Audit) -> None:
-    """Keep what was found in an image; `leaf` is its manifest, `key` what it was audited under."""
+    """Store the findings and the report of an image with the manifest `leaf`, audited under `key`."""
     platform = audit.image.config.platform
     values = {"platform": None if platform is None else printable(str(platform))[:128], "audit_key": key}
     masked = json.dumps(image_report(audit, sweep.started), separators=(",", ":"))
@@ -82,7 +85,7 @@ def save_image(store: SweepStore, sweep: Sweep, repository: int, key: str, leaf:
     def work(connection: Connection) -> None:
         upsert_manifest(
             connection, leaf.digest, [itself], created_time(audit.image)
-        )  # for tags and indexes that come to name it
+        )  # later tags and indexes may name it
         for record, own in zip(audit.records, audit.image.layers, strict=True):
             layer = {"diff_id": record.diff_id, "size": record.size}
             upsert(connection, t.layer, {"digest": own.digest or record.digest}, layer)
@@ -97,25 +100,25 @@ def save_image(store: SweepStore, sweep: Sweep, repository: int, key: str, leaf:
         ]
         if layers:
             connection.execute(insert(t.image_layer), layers)
-        _keep_findings(connection, sweep, image, audit)
+        _save_findings(connection, sweep, image, audit)
 
     store.write(work)
 
 
 def save_download(store: SweepStore, sweep: Sweep, digest: str, diff_id: str, size: int) -> None:
-    """Note that a layer was downloaded."""
+    """Record the download of a layer."""
     values = {"diff_id": diff_id, "size": size, "read_in": sweep.id}
     store.write(lambda c: upsert(c, t.layer, {"digest": digest}, values))
 
 
 def was_downloaded(store: SweepStore, sweep: Sweep, digest: str) -> bool:
     """Whether this sweep downloaded a layer, perhaps before it was killed."""
-    wanted = select(t.layer.c.digest).where(t.layer.c.digest == digest, t.layer.c.read_in == sweep.id)
-    return store.read(lambda c: c.execute(wanted).first()) is not None
+    query = select(t.layer.c.digest).where(t.layer.c.digest == digest, t.layer.c.read_in == sweep.id)
+    return store.read(lambda c: c.execute(query).first()) is not None
 
 
 def save_failures(store: SweepStore, sweep: Sweep, failures: Iterable[tuple[str, str]]) -> None:
-    """Keep what was not audited, and why."""
+    """Store the references that were not audited, with reasons."""
 
     def work(connection: Connection) -> None:
         for reference, reason in failures:
@@ -129,11 +132,11 @@ def save_failures(store: SweepStore, sweep: Sweep, failures: Iterable[tuple[str,
     store.write(work)
 
 
-def finish_sweep(store: SweepStore, sweep: Sweep, now: str, numbers: Mapping[str, int]) -> None:
-    """End a sweep; `numbers` are the columns of `sweep` that count. What the one before saw of the same is dropped."""
+def finish_sweep(store: SweepStore, sweep: Sweep, now: str, counts: Mapping[str, int]) -> None:
+    """End a sweep with its `counts`, the columns of `sweep`; delete the observations of earlier sweeps of its kind."""
 
     def work(connection: Connection) -> None:
-        connection.execute(update(t.sweep).where(t.sweep.c.id == sweep.id).values(finished=now, **numbers))
+        connection.execute(update(t.sweep).where(t.sweep.c.id == sweep.id).values(finished=now, **counts))
         own = select(t.sweep.c.registry, t.sweep.c.scope).where(t.sweep.c.id == sweep.id).subquery()
         same = select(t.sweep.c.id).join(own, (t.sweep.c.registry == own.c.registry) & (t.sweep.c.scope == own.c.scope))
         before = list(connection.execute(same.where(t.sweep.c.id < sweep.id)).scalars())
@@ -143,24 +146,24 @@ def finish_sweep(store: SweepStore, sweep: Sweep, now: str, numbers: Mapping[str
     store.write(work)
 
 
-def _keep_findings(connection: Connection, sweep: Sweep, image: int, audit: Audit) -> None:
-    """Bring the findings of an image up to date.
+def _save_findings(connection: Connection, sweep: Sweep, image: int, audit: Audit) -> None:
+    """Update the findings of an image.
 
-    One that this audit does not report (other rules, another baseline) is not held any more. It is not gone: the image
-    is the same. An audit that did not read everything, for a transient cause, takes nothing back.
+    A finding that this audit does not report, because of other rules or another baseline, is kept as not reported: the
+    image has not changed. An audit with a transient failure removes nothing.
     """
     found = {finding.id for finding in audit.findings}
     own = select(t.finding.c.id, t.finding.c.finding).where(t.finding.c.image == image)
-    lost = [row.id for row in connection.execute(own) if row.finding not in found and not audit.transient]
-    for chunk in batches(lost):
-        connection.execute(update(t.finding).where(t.finding.c.id.in_(chunk)).values(reported=False))
+    unreported = [row.id for row in connection.execute(own) if row.finding not in found and not audit.transient]
+    for batch in batches(unreported):
+        connection.execute(update(t.finding).where(t.finding.c.id.in_(batch)).values(reported=False))
     for finding in audit.findings:
         values = {**_finding_row(audit, finding), "reported": True}
         upsert_present(connection, sweep, t.finding, {"image": image, "finding": finding.id}, values)
 
 
 def _finding_row(audit: Audit, finding: Finding) -> dict[str, Any]:
-    held = finding.held_by[0].layer if finding.held_by else None
+    layer = finding.held_by[0].layer if finding.held_by else None
     return {
         "rule": finding.rule,
         "name": finding.name,
@@ -172,7 +175,7 @@ def _finding_row(audit: Audit, finding: Finding) -> dict[str, Any]:
         "line": finding.line,
         "masked": printable(finding.secret.masked),
         "secret": finding.secret.hmac,
-        "layer": None if held is None else audit.image.layers[held].digest or audit.records[held].digest,
+        "layer": None if layer is None else audit.image.layers[layer].digest or audit.records[layer].digest,
         "added_in": finding.added_in,
         "hidden_in": finding.hidden_in,
     }

@@ -1,21 +1,21 @@
-"""What the store knows: everything that is shown of a sweep comes from here, in a fixed order.
+"""Queries: everything that is displayed of a sweep comes from here, in a fixed order.
 
-    sweeps(store, registry)             all that finished, oldest first
-    last_sweep(store, registry)         the newest that finished, of all of the registry where there is one
-    alike(store, sweep)                 those that compare with a sweep: the trends
-    images(store, sweep)                with tags, counts by severity and state, new and gone
-    withdrawn(store, sweep)             images that no tag names any more, and whether they can be pulled
-    findings(store, sweep)              of both, but for deleted images; with first and last seen
-    new_findings, gone_findings         one a repository and finding id
-    shared_secrets(store, sweep)        secrets that more than one image holds
-    leaking_layers(store, sweep)        which tags and images still hold the layer that brought a secret in, since when
-    first_seen(store, sweep)            since when a repository's findings are known, in whichever image
-    failures(store, sweep)              what was not audited
-    report(store, image)                the JSON report of one image, masked
+    sweeps(store, registry)             finished sweeps, oldest first
+    last_sweep(store, registry)         newest finished sweep, preferably one without a filter
+    alike(store, sweep)                 comparable sweeps, for trends
+    images(store, sweep)                images with tags, counts by severity and state, new and gone findings
+    withdrawn(store, sweep)             images without a tag, and whether they can be pulled
+    findings(store, sweep)              findings of both, except deleted images; with first and last seen
+    new_findings, gone_findings         one row for each repository and finding id
+    shared_secrets(store, sweep)        secrets in more than one image
+    leaking_layers(store, sweep)        layers that added secrets, with the tags and images that contain them
+    first_seen(store, sweep)            when each finding of a repository was first seen, in any image
+    failures(store, sweep)              references that were not audited
+    report(store, image)                masked JSON report of an image
 
-New is what no image of its repository held before, as far as sweeps have looked. Gone is what one held whose digest is
-deleted by now, where no other image of the repository holds it. A tag's images are those of all platforms of what it
-names. Images and findings are known of the newest sweep of each kind (same registry, same options), counts of all.
+A finding is new if no image of its repository had it before. A finding is gone if an image that had it is deleted, and
+no other image of the repository has it. The images of a tag are those of all platforms. Images and findings are
+available for the newest sweep of each kind (same registry, same options), counts for all sweeps.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from auditor.fleet.store.rows import (
     sweep_row,
 )
 from auditor.fleet.store.statements import (
+    deleted_with_image,
     findings_where,
-    gone_in,
-    held_by_seen,
     ids_after,
     ids_before,
     images_of,
+    pullable_findings,
     repositories_of,
     seen_images,
     seen_tags,
@@ -56,75 +56,77 @@ from auditor.fleet.store.statements import (
 
 
 def sweeps(store: SweepStore, registry: str | None = None) -> list[SweepRow]:
-    """Return the sweeps that finished, oldest first; of all registries where none is named."""
-    wanted = select(t.sweep).where(t.sweep.c.finished.is_not(None)).order_by(t.sweep.c.id)
+    """Return the finished sweeps, oldest first; of all registries if `registry` is None."""
+    query = select(t.sweep).where(t.sweep.c.finished.is_not(None)).order_by(t.sweep.c.id)
     if registry is not None:
-        wanted = wanted.where(t.sweep.c.registry == registry)
-    return [sweep_row(row) for row in _all(store, wanted)]
+        query = query.where(t.sweep.c.registry == registry)
+    return [sweep_row(row) for row in _all(store, query)]
 
 
 def last_sweep(store: SweepStore, registry: str | None = None) -> SweepRow | None:
-    """Return the newest sweep that finished and left out no part; where there is none, the newest that finished."""
+    """Return the newest finished sweep without a filter; without one, the newest finished sweep."""
     found = sweeps(store, registry)
     return max(found, key=lambda row: (row.filter_text is None, row.id), default=None)
 
 
 def alike(store: SweepStore, sweep: SweepRow) -> list[SweepRow]:
-    """Return the sweeps of the same registry with the same choice, up to this one, oldest first."""
+    """Return the sweeps of the same registry with the same filter, up to this one, oldest first."""
     return [row for row in sweeps(store, sweep.registry) if row.filter_text == sweep.filter_text and row.id <= sweep.id]
 
 
 def images(store: SweepStore, sweep: int) -> list[ImageRow]:
-    """Return the images that a sweep saw."""
+    """Return the images of a sweep."""
     tags = _tags(store, sweep)
-    held = _by_image(findings(store, sweep))
+    by_image = _by_image(findings(store, sweep))
     new, gone = new_findings(store, sweep), gone_findings(store, sweep)
     fresh = {(row.repository, row.id) for row in new}
-    lost = _lost(store, sweep, {(row.repository, row.id) for row in gone})
+    gone_by_tag = _gone_by_tag(store, sweep, {(row.repository, row.id) for row in gone})
     seen = []
     for row in _all(store, seen_images(sweep)):
-        own, names = held.get(row.id, []), tags.get(row.id, ())
-        gone_ids = set().union(*(lost.get((row.repository, tag, row.platform), ()) for tag in names))
+        own, names = by_image.get(row.id, []), tags.get(row.id, ())
+        gone_ids = set().union(*(gone_by_tag.get((row.repository, tag, row.platform), ()) for tag in names))
         seen.append(_image(row, names, own, sum((one.repository, one.id) in fresh for one in own), len(gone_ids)))
     return sorted(seen, key=lambda image: (image.repository, image.tags, image.platform or "", image.digest))
 
 
 def withdrawn(store: SweepStore, sweep: int) -> list[WithdrawnRow]:
-    """Return the images that no tag named any more, those that can be pulled or may be before deleted ones."""
+    """Return the images without a tag, those that can be pulled first."""
     rows = _all(store, withdrawn_images(sweep))
     own = select(t.withdrawn.c.image).where(t.withdrawn.c.sweep == sweep)
-    held = _by_image(_findings(store, and_(t.finding.c.image.in_(own), t.finding.c.reported.is_(True)))) if rows else {}
+    by_image = (
+        _by_image(_findings(store, and_(t.finding.c.image.in_(own), t.finding.c.reported.is_(True)))) if rows else {}
+    )
     found = [
-        WithdrawnRow(_image(row, (), held.get(row.id, []), 0, 0), tuple(json.loads(row.tags)), row.pullable)
+        WithdrawnRow(_image(row, (), by_image.get(row.id, []), 0, 0), tuple(json.loads(row.tags)), row.pullable)
         for row in rows
     ]
     return sorted(found, key=lambda one: (one.is_deleted, one.image.repository, one.tags, one.image.digest))
 
 
 def findings(store: SweepStore, sweep: int) -> list[FindingRow]:
-    """Return what can be pulled: findings of the images that a sweep saw, and of withdrawn ones that are not deleted.
+    """Return the findings that can be pulled: of the images of a sweep, and of withdrawn ones that are not deleted.
 
-    The most severe come first within an image.
+    The most severe ones of an image come first.
     """
-    return _findings(store, held_by_seen(sweep))
+    return _findings(store, pullable_findings(sweep))
 
 
 def new_findings(store: SweepStore, sweep: int) -> list[FindingRow]:
-    """Return the findings that are new in their repository: each id once, of its first image."""
+    """Return the findings that are new in their repository: one row for each id."""
     before = {(row.name, row.finding) for row in _all(store, ids_before(sweep))}
-    rows = _findings(store, and_(held_by_seen(sweep), t.finding.c.present_since == sweep))
+    rows = _findings(store, and_(pullable_findings(sweep), t.finding.c.present_since == sweep))
     return _each_once(row for row in rows if (row.repository, row.id) not in before)
 
 
 def gone_findings(store: SweepStore, sweep: int) -> list[FindingRow]:
-    """Return the findings that repositories held before, and do not any more: each id once."""
-    rows = _findings(store, gone_in(sweep))
-    there = {(row.name, row.finding) for row in _all(store, ids_after(sweep))} if rows else set()
-    return _each_once(row for row in rows if (row.repository, row.id) not in there)
+    """Return the findings that are gone from their repository: one row for each id."""
+    rows = _findings(store, deleted_with_image(sweep))
+    still_present = {(row.name, row.finding) for row in _all(store, ids_after(sweep))} if rows else set()
+    return _each_once(row for row in rows if (row.repository, row.id) not in still_present)
 
 
 def shared_secrets(store: SweepStore, sweep: int) -> list[SharedSecret]:
-    """Return the secrets that more than one image holds, those in most images first."""
+    """Return the secrets in more than one image, those in most images first."""
     found: dict[str, list[FindingRow]] = {}
     for row in findings(store, sweep):
         found.setdefault(row.secret, []).append(row)
@@ -145,7 +147,7 @@ def shared_secrets(store: SweepStore, sweep: int) -> list[SharedSecret]:
 
 
 def leaking_layers(store: SweepStore, sweep: int) -> list[LeakingLayer]:
-    """Return the layers that brought secrets in, those that most tags hold first."""
+    """Return the layers that added secrets, those with most tags first."""
     tags = _tags(store, sweep)
     found: dict[str, list[FindingRow]] = {}
     for row in findings(store, sweep):
@@ -167,33 +169,33 @@ def leaking_layers(store: SweepStore, sweep: int) -> list[LeakingLayer]:
 
 
 def first_seen(store: SweepStore, sweep: int) -> dict[tuple[str, str], str]:
-    """Return when each finding was first seen, by repository and finding id: images that are gone count too."""
-    swept = repositories_of(sweep)
-    wanted = (
+    """Return when each finding was first seen, by repository and finding id; deleted images count too."""
+    repositories = repositories_of(sweep)
+    query = (
         select(t.repository.c.name, t.finding.c.finding, func.min(t.finding.c.first_seen).label("first_seen"))
         .join(t.image, t.image.c.repository == t.repository.c.id)
         .join(t.finding, t.finding.c.image == t.image.c.id)
-        .where(t.repository.c.id.in_(swept))
+        .where(t.repository.c.id.in_(repositories))
         .group_by(t.repository.c.name, t.finding.c.finding)
     )
-    return {(row.name, row.finding): row.first_seen for row in _all(store, wanted)}
+    return {(row.name, row.finding): row.first_seen for row in _all(store, query)}
 
 
 def failures(store: SweepStore, sweep: int) -> list[tuple[str, str]]:
-    """Return what a sweep could not audit, and why."""
-    wanted = select(t.failure).where(t.failure.c.sweep == sweep).order_by(t.failure.c.reference)
-    return [(row.reference, row.reason) for row in _all(store, wanted)]
+    """Return the references that a sweep could not audit, with reasons."""
+    query = select(t.failure).where(t.failure.c.sweep == sweep).order_by(t.failure.c.reference)
+    return [(row.reference, row.reason) for row in _all(store, query)]
 
 
 def report(store: SweepStore, image: int) -> dict[str, Any]:
-    """Return the JSON report of an image, secrets masked. docs/report.md describes it."""
+    """Return the masked JSON report of an image. docs/report.md describes it."""
     data = store.read(lambda c: c.execute(select(t.report.c.data).where(t.report.c.image == image)).scalar_one())
     value: dict[str, Any] = json.loads(zlib.decompress(data))
     return value
 
 
-def layer_numbers(store: SweepStore, sweep: int) -> dict[str, int]:
-    """Return how many different layers the images of a sweep have, how many it downloaded, and their bytes."""
+def layer_counts(store: SweepStore, sweep: int) -> dict[str, int]:
+    """Return the number of distinct layers of a sweep, of downloaded ones, and the stored size of those."""
     own = select(t.image_layer.c.layer).where(t.image_layer.c.image.in_(images_of(sweep)))
     counted = select(func.count(), func.coalesce(func.sum(t.layer.c.size), 0)).select_from(t.layer)
     unique = store.read(lambda c: c.execute(counted.where(t.layer.c.digest.in_(own))).one())
@@ -202,7 +204,7 @@ def layer_numbers(store: SweepStore, sweep: int) -> dict[str, int]:
 
 
 def counts(store: SweepStore, sweep: int) -> dict[str, int]:
-    """Return the counts that a sweep keeps, by the names of the columns in schema/sweeps.py."""
+    """Return the counts of a sweep, by the column names of schema/sweeps.py."""
     seen, found = images(store, sweep), findings(store, sweep)
     severities = Counter(row.severity for row in found)
     return {
@@ -215,15 +217,15 @@ def counts(store: SweepStore, sweep: int) -> dict[str, int]:
         "gone": len(gone_findings(store, sweep)),
         "failed": len(failures(store, sweep)),
         "withdrawn": sum(not row.is_deleted for row in withdrawn(store, sweep)),
-        **layer_numbers(store, sweep),
+        **layer_counts(store, sweep),
     }
 
 
-# --- the pieces -------------------------------------------------------------------------------------------------------
+# --- parts of the queries ---------------------------------------------------------------------------------------------
 
 
-def _all(store: SweepStore, wanted: Select[Any]) -> Sequence[Any]:
-    return store.read(lambda c: c.execute(wanted).all())
+def _all(store: SweepStore, query: Select[Any]) -> Sequence[Any]:
+    return store.read(lambda c: c.execute(query).all())
 
 
 def _findings(store: SweepStore, condition: Any) -> list[FindingRow]:
@@ -238,21 +240,23 @@ def _tags(store: SweepStore, sweep: int) -> dict[int, tuple[str, ...]]:
     return {key: tuple(sorted(names)) for key, names in found.items()}
 
 
-def _lost(store: SweepStore, sweep: int, gone: set[tuple[str, str]]) -> dict[tuple[str, str, str | None], set[str]]:
-    """Return the gone findings by repository, tag and platform: of the tags that last named their images."""
+def _gone_by_tag(
+    store: SweepStore, sweep: int, gone: set[tuple[str, str]]
+) -> dict[tuple[str, str, str | None], set[str]]:
+    """Return the gone findings by repository, last tag and platform."""
     found: dict[tuple[str, str, str | None], set[str]] = {}
     deleted = [row for row in withdrawn(store, sweep) if row.is_deleted] if gone else []
-    held = _by_image(_findings(store, gone_in(sweep))) if deleted else {}
+    by_image = _by_image(_findings(store, deleted_with_image(sweep))) if deleted else {}
     for row in deleted:
-        own = {one.id for one in held.get(row.image.id, ()) if (one.repository, one.id) in gone}
+        own = {one.id for one in by_image.get(row.image.id, ()) if (one.repository, one.id) in gone}
         for tag in row.tags:
             found.setdefault((row.image.repository, tag, row.image.platform), set()).update(own)
     return found
 
 
-def _image(row: Any, tags: tuple[str, ...], held: Sequence[FindingRow], new: int, gone: int) -> ImageRow:
-    severities = _counted(Severity, [finding.severity for finding in held])
-    states = _counted(State, [finding.state for finding in held])
+def _image(row: Any, tags: tuple[str, ...], findings: Sequence[FindingRow], new: int, gone: int) -> ImageRow:
+    severities = _counted(Severity, [finding.severity for finding in findings])
+    states = _counted(State, [finding.state for finding in findings])
     return ImageRow(
         row.id, row.repository, row.digest, row.platform, tags, severities, states, new, gone, row.first_seen
     )

@@ -1,4 +1,4 @@
-"""What the store forgets: --keep."""
+"""Retention: deletion of old sweeps, for --keep."""
 
 from __future__ import annotations
 
@@ -13,27 +13,31 @@ from auditor.fleet.store.manifests import batches
 
 
 def delete_old_sweeps(store: SweepStore, before: str) -> int:
-    """Forget sweeps that ended before a time, and what none that stays has seen; return how many sweeps went.
+    """Delete sweeps that ended before a time, and rows that only they have seen; return the number of sweeps.
 
-    The newest sweep of a registry that ended stays, and the newest of all of it; so does one that goes on now.
+    The newest finished sweep of a registry stays, the newest one without a filter too, and every running sweep.
     """
 
     def work(connection: Connection) -> int:
-        alive = lease.active_leases(connection)
-        old = _old(connection, before, alive)
-        for chunk in batches(old):
+        active = lease.active_leases(connection)
+        old = _old(connection, before, active)
+        for batch in batches(old):
             for table in (t.finding, t.image):
-                connection.execute(delete(table).where(table.c.last_seen.in_(chunk)))
-            connection.execute(delete(t.tag).where(t.tag.c.last_seen.in_(chunk), t.tag.c.manifest.not_in(_kept())))
-            connection.execute(delete(t.sweep).where(t.sweep.c.id.in_(chunk)))
-        if old and not any(lease.is_sweep_lease(name) for name in alive):  # whose images would come a moment later
-            _forget_orphans(connection, max(old))
+                connection.execute(delete(table).where(table.c.last_seen.in_(batch)))
+            connection.execute(
+                delete(t.tag).where(t.tag.c.last_seen.in_(batch), t.tag.c.manifest.not_in(_manifests_of_images()))
+            )
+            connection.execute(delete(t.sweep).where(t.sweep.c.id.in_(batch)))
+        if old and not any(
+            lease.is_sweep_lease(name) for name in active
+        ):  # a running sweep may be about to store their images
+            _delete_orphans(connection, max(old))
         return len(old)
 
     return store.write(work)
 
 
-def _old(connection: Connection, before: str, alive: set[str]) -> list[int]:
+def _old(connection: Connection, before: str, active: set[str]) -> list[int]:
     ended = t.sweep.c.finished.is_not(None)
     newest = select(func.max(t.sweep.c.id)).where(ended).group_by(t.sweep.c.registry, t.sweep.c.filter_text.is_(None))
     old = select(t.sweep.c.id, t.sweep.c.registry, t.sweep.c.scope, t.sweep.c.finished).where(
@@ -42,17 +46,17 @@ def _old(connection: Connection, before: str, alive: set[str]) -> list[int]:
     return [
         row.id
         for row in connection.execute(old)
-        if row.finished is not None or lease.sweep_lease_name(row.registry, row.scope) not in alive
+        if row.finished is not None or lease.sweep_lease_name(row.registry, row.scope) not in active
     ]
 
 
-def _kept() -> Select[Any]:
-    """Select the manifests that led to images which are kept: a withdrawn image is told with its last tags."""
+def _manifests_of_images() -> Select[Any]:
+    """Select the manifests of stored images: withdrawn images are reported with their last tags."""
     return select(t.leaf.c.manifest).join(t.image, t.image.c.digest == t.leaf.c.digest)
 
 
-def _forget_orphans(connection: Connection, last: int) -> None:
-    """Forget layers that no image has and no sweep after `last` read, and manifests that nothing names."""
+def _delete_orphans(connection: Connection, last: int) -> None:
+    """Delete layers without an image that no sweep after `last` read, and manifests without a tag or an image."""
     read = or_(t.layer.c.read_in.is_(None), t.layer.c.read_in <= last)
     connection.execute(delete(t.layer).where(t.layer.c.digest.not_in(select(t.image_layer.c.layer)), read))
     named = select(t.tag.c.manifest).union(select(t.image.c.digest))

@@ -1,4 +1,4 @@
-"""What the store answers with: values without a thought of tables."""
+"""Results of the queries, as values independent of the tables."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class SweepRow:
-    """A sweep, with its counts by the names of the columns in schema/sweeps.py.
+    """A sweep with its counts, by the column names of schema/sweeps.py.
 
-    `choice` are the options that left out a part of the registry, None where none did.
+    `filter_text` are the options that excluded a part of the registry, None if there were none.
     """
 
     id: int
@@ -22,26 +22,26 @@ class SweepRow:
 
     @property
     def nothing_audited(self) -> str | None:
-        """Why no image was audited, and what to do, in one line; None where one was."""
+        """Why no image was audited and what to do, in one line; None if an image was audited."""
         if self.counts["images"]:
             return None
         if failed := self.counts["failed"]:
             return (
-                f"{self.registry}: nothing was audited: each of its {failed} references failed; "
-                "see the reasons under `failed`, and scan again"
+                f"{self.registry}: nothing was audited, because all {failed} references failed. "
+                "See the reasons under `failed`, and scan again."
             )
-        fitting = f" fits {self.filter_text}" if self.filter_text else " is there"
+        condition = f" that matches {self.filter_text}" if self.filter_text else ""
         return (
-            f"{self.registry}: nothing was audited: no repository with a tag{fitting}; "
-            "check the name and the globs, or list references with --from FILE"
+            f"{self.registry}: nothing was audited: found no repository with a tag{condition}. "
+            "Check the name and the globs, or list references with --from FILE."
         )
 
 
 @dataclass(frozen=True, slots=True)
 class FindingRow:
-    """A finding in an image. `image` is its number in the store; `secret` is hexadecimal, the same for equal secrets.
+    """A finding in an image. `image` is the id of its row; `secret` is hexadecimal, equal for equal secrets.
 
-    `added_in` and `hidden_in` are positions of layers in the image, `layer` the digest of the one that brought it in.
+    `added_in` and `hidden_in` are positions of layers in the image, `layer` is the digest of the layer that added it.
     """
 
     image: int
@@ -68,7 +68,7 @@ class FindingRow:
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
-    """An image of a sweep: one a repository and digest, so one a platform. `id` is its number in the store."""
+    """An image of a sweep, one for each repository and digest. `id` is the id of its row."""
 
     id: int
     repository: str
@@ -89,9 +89,9 @@ class ImageRow:
 
 @dataclass(frozen=True, slots=True)
 class WithdrawnRow:
-    """An image that no tag names any more. `tags` are the last ones that did.
+    """An image without a tag; `tags` are its last ones.
 
-    `pullable` is whether its digest can be pulled, None where that could not be asked.
+    `pullable` is whether its digest can be pulled, None if the request failed.
     """
 
     image: ImageRow
@@ -100,13 +100,13 @@ class WithdrawnRow:
 
     @property
     def is_deleted(self) -> bool:
-        """Whether the registry says that it has the digest no more."""
+        """Whether the registry reported the digest as deleted."""
         return self.pullable is False
 
 
 @dataclass(frozen=True, slots=True)
 class SharedSecret:
-    """A secret that several images hold; `images` are `repository@digest`."""
+    """A secret in several images; `images` are `repository@digest`."""
 
     secret: str
     rule: str
@@ -118,7 +118,7 @@ class SharedSecret:
 
 @dataclass(frozen=True, slots=True)
 class LeakingLayer:
-    """A layer that brought secrets in; `tags` are `repository:tag`, `images` `repository@digest`."""
+    """A layer that added secrets; `tags` are `repository:tag`, `images` are `repository@digest`."""
 
     digest: str
     secrets: int
@@ -130,14 +130,14 @@ class LeakingLayer:
 
 
 def sweep_row(row: Any) -> SweepRow:
-    """Return a row of the table of sweeps."""
+    """Convert a row of the table of sweeps."""
     named = ("id", "registry", "started", "finished", "filter_text")
     counts = {key: int(value) for key, value in row._mapping.items() if key not in (*named, "scope", "ruleset")}
     return SweepRow(row.id, row.registry, row.started, row.finished, counts, row.filter_text)
 
 
 def finding_row(row: Any) -> FindingRow:
-    """Return a row of `statements.findings_where`."""
+    """Convert a row of `statements.findings_where`."""
     return FindingRow(
         row.image, row.repository, row.digest, row.platform, row.finding, row.rule, row.name, row.severity,
         row.confidence, row.state, row.path, row.metadata_location, row.line, row.masked, bytes(row.secret).hex(),

@@ -1,4 +1,4 @@
-"""The SQL behind queries.py: what a sweep saw, and what was there before it and after it."""
+"""SQL statements of queries.py: images and findings of a sweep, and of the time before and after it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from auditor.fleet.store import schema as t
 
 
 def images_of(sweep: int) -> Select[Any]:
-    """The numbers of the images that a sweep saw."""
+    """Select the ids of the images that a sweep saw."""
     return select(t.seen_image.c.image).where(t.seen_image.c.sweep == sweep)
 
 
 def pullable_images(sweep: int) -> CompoundSelect[Any]:
-    """The numbers of the images that a sweep saw, and of those withdrawn ones that are not known to be deleted."""
+    """Select the ids of the images that a sweep saw, and of withdrawn ones that are not deleted."""
     withdrawn = select(t.withdrawn.c.image).where(t.withdrawn.c.sweep == sweep, t.withdrawn.c.pullable.is_not(False))
     return images_of(sweep).union(withdrawn)
 
 
 def withdrawn_images(sweep: int) -> Select[Any]:
-    """The images that no tag named any more when a sweep looked for them."""
+    """Select the images without a tag in a sweep."""
     return (
         _images()
         .add_columns(t.withdrawn.c.tags, t.withdrawn.c.pullable)
@@ -36,12 +36,12 @@ def repositories_of(sweep: int) -> Select[Any]:
 
 
 def seen_images(sweep: int) -> Select[Any]:
-    """The images that a sweep saw."""
+    """Select the images that a sweep saw."""
     return _images().where(t.image.c.id.in_(images_of(sweep)))
 
 
 def findings_where(condition: Any) -> Select[Any]:
-    """Findings with the image that holds each, and when it was last `seen`."""
+    """Select findings with their image, and `seen`, the start of the last sweep that saw them."""
     return (
         select(t.finding, t.repository.c.name.label("repository"), t.image.c.digest, t.image.c.platform,
                t.sweep.c.started.label("seen"))
@@ -52,42 +52,42 @@ def findings_where(condition: Any) -> Select[Any]:
     )  # fmt: skip
 
 
-def held_by_seen(sweep: int) -> Any:
-    """Whether a finding is in an image that a sweep saw, or in a withdrawn one that is not known to be deleted."""
+def pullable_findings(sweep: int) -> Any:
+    """Condition: a finding of an image that a sweep saw, or of a withdrawn one that is not deleted."""
     return and_(t.finding.c.image.in_(pullable_images(sweep)), t.finding.c.reported.is_(True))
 
 
-def gone_in(sweep: int) -> Any:
-    """Whether a finding was in an image that a sweep found to be deleted."""
+def deleted_with_image(sweep: int) -> Any:
+    """Condition: a finding of an image that a sweep found to be deleted."""
     return and_(t.finding.c.absent_since == sweep, t.finding.c.reported.is_(True))
 
 
 def ids_before(sweep: int) -> Select[Any]:
-    """Repository and id of what the repositories of a sweep held when it began.
+    """Select repository and id of the findings that the repositories of a sweep had when it began.
 
-    What only sweeps have seen that never ended was told to nobody, and does not count.
+    Findings that only unfinished sweeps have seen do not count, because they were never reported.
     """
-    untold = select(t.sweep.c.id).where(t.sweep.c.finished.is_(None))
-    there = and_(_there_before(sweep), t.finding.c.present_since.not_in(untold))
-    return _ids().where(t.repository.c.id.in_(repositories_of(sweep)), there)
+    unfinished = select(t.sweep.c.id).where(t.sweep.c.finished.is_(None))
+    present = and_(_present_before(sweep), t.finding.c.present_since.not_in(unfinished))
+    return _ids().where(t.repository.c.id.in_(repositories_of(sweep)), present)
 
 
 def ids_after(sweep: int) -> Select[Any]:
-    """Repository and id of what repositories still held when a sweep ended, of those from which something went."""
-    went = select(t.image.c.repository).join(t.finding, t.finding.c.image == t.image.c.id)
-    there = and_(
+    """Select repository and id of the findings that remained after a sweep, in repositories with gone ones."""
+    affected = select(t.image.c.repository).join(t.finding, t.finding.c.image == t.image.c.id)
+    present = and_(
         t.finding.c.present_since <= sweep, or_(t.finding.c.absent_since.is_(None), t.finding.c.absent_since > sweep)
     )
-    return _ids().where(t.repository.c.id.in_(went.where(t.finding.c.absent_since == sweep)), there)
+    return _ids().where(t.repository.c.id.in_(affected.where(t.finding.c.absent_since == sweep)), present)
 
 
 def seen_tags(sweep: int) -> Select[Any]:
-    """The tags that a sweep saw, with the images that they name."""
+    """Select the tags that a sweep saw, with the images that they name."""
     own = select(t.seen_tag.c.tag).where(t.seen_tag.c.sweep == sweep)
     return _tagged(t.tag.c.id.in_(own), t.image.c.id.in_(images_of(sweep)))
 
 
-def _there_before(sweep: int) -> Any:
+def _present_before(sweep: int) -> Any:
     own = t.finding.c
     return and_(own.present_since < sweep, or_(own.absent_since.is_(None), own.absent_since >= sweep))
 

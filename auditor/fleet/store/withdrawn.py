@@ -1,9 +1,9 @@
-"""Images that no tag names any more: whether they can still be pulled, and so whether their findings are gone.
+"""Withdrawn images: no tag names them, but their digest may still be pulled.
 
-    candidates(store, sweep, …)   audited images of a repository that no tag leads to, and that are not known deleted
-    keep(store, sweep, …)         what the registry said of their digests
+    find_withdrawn(store, sweep, …)   audited images of a repository without a tag, except deleted ones
+    save_withdrawn(store, sweep, …)   answers of the registry about their digests
 
-An image is led to by a tag, or by an index that a tag names. A tag that a sweep leaves out still leads to its image.
+An image has a tag if the tag names it, or names an index that lists it. Tags excluded by a filter count.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.manifests import batches, parse_platform
 from auditor.fleet.store.presence import Sweep, mark_absent, mark_present
 
-_IS_TAG = t.tag.c.name.not_like("%:%")  # else it is a digest that was listed
+_IS_TAG = t.tag.c.name.not_like("%:%")  # other rows are digests listed by the user
 
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """An image that no tag names; `tags` are those that did until the last was moved or deleted."""
+    """Image without a tag; `tags` are its last ones."""
 
     id: int
     digest: str
@@ -35,16 +35,16 @@ class Withdrawn:
 
 
 def find_withdrawn(store: SweepStore, sweep: Sweep, repository: int, seen: Collection[str]) -> list[Withdrawn]:
-    """Return the withdrawn images of a repository, but for those whose digests a sweep has `seen` all the same."""
+    """Return the withdrawn images of a repository, except those whose digests this sweep has `seen`."""
 
     def work(connection: Connection) -> list[Withdrawn]:
-        led_to = _leaves(repository, t.tag.c.absent_since.is_(None)).with_only_columns(t.leaf.c.digest)
-        wanted = select(t.image.c.id, t.image.c.digest, t.image.c.platform).where(
+        tagged = _leaves(repository, t.tag.c.absent_since.is_(None)).with_only_columns(t.leaf.c.digest)
+        query = select(t.image.c.id, t.image.c.digest, t.image.c.platform).where(
             t.image.c.repository == repository,
             or_(t.image.c.absent_since.is_(None), t.image.c.absent_since == sweep.id),
-            t.image.c.digest.not_in(led_to),
+            t.image.c.digest.not_in(tagged),
         )
-        rows = [row for row in connection.execute(wanted.order_by(t.image.c.id)) if row.digest not in seen]
+        rows = [row for row in connection.execute(query.order_by(t.image.c.id)) if row.digest not in seen]
         tags = _last_tags(connection, repository, [row.digest for row in rows])
         return [Withdrawn(row.id, row.digest, parse_platform(row.platform), tags.get(row.digest, ())) for row in rows]
 
@@ -56,29 +56,31 @@ def save_withdrawn(
     sweep: Sweep,
     repository: int,
     pullable: Mapping[Withdrawn, bool | None],
-    shown: Collection[Withdrawn],
+    selected: Collection[Withdrawn],
     *,
     complete: bool,
 ) -> None:
-    """Keep whether withdrawn images can be pulled: those that can't are gone, with their findings.
+    """Store whether withdrawn images can be pulled; deleted ones become absent, with their findings.
 
-    `shown` are those that the sweep is about. Where the repository was not audited in full (not `complete`), or a tag
-    of the image names one that was not audited, nothing is gone: the findings may be there.
+    `selected` are those that the filter of the sweep covers. No image becomes absent if the repository was not audited
+    in full (not `complete`), or if a last tag of the image now names an unaudited image, which may have the findings.
     """
 
     def work(connection: Connection) -> None:
         deleted = [image for image, answer in pullable.items() if answer is False]
-        gone = [image.id for image in deleted if complete and not _went_on_unaudited(connection, repository, image)]
-        there = [image.id for image, answer in pullable.items() if answer is not False]
-        mark_present(connection, sweep, t.image, t.image.c.id, there)
-        mark_present(connection, sweep, t.finding, t.finding.c.image, there, t.finding.c.reported.is_(True))
-        mark_absent(connection, sweep, t.image, t.image.c.id, gone)
-        mark_absent(connection, sweep, t.finding, t.finding.c.image, gone)
+        deleted_ids = [
+            image.id for image in deleted if complete and not _is_replaced_unaudited(connection, repository, image)
+        ]
+        pullable_ids = [image.id for image, answer in pullable.items() if answer is not False]
+        mark_present(connection, sweep, t.image, t.image.c.id, pullable_ids)
+        mark_present(connection, sweep, t.finding, t.finding.c.image, pullable_ids, t.finding.c.reported.is_(True))
+        mark_absent(connection, sweep, t.image, t.image.c.id, deleted_ids)
+        mark_absent(connection, sweep, t.finding, t.finding.c.image, deleted_ids)
         own = select(t.image.c.id).where(t.image.c.repository == repository)
         connection.execute(delete(t.withdrawn).where(t.withdrawn.c.sweep == sweep.id, t.withdrawn.c.image.in_(own)))
         rows = [
             {"sweep": sweep.id, "image": image.id, "pullable": pullable[image], "tags": json.dumps(image.tags)}
-            for image in shown
+            for image in selected
         ]
         if rows:
             connection.execute(insert(t.withdrawn), rows)
@@ -87,7 +89,7 @@ def save_withdrawn(
 
 
 def _leaves(repository: int, *where: Any) -> Any:
-    """Select the tags of a repository with what their manifests consist of."""
+    """Select the tags of a repository with the leaves of their manifests."""
     return (
         select(t.tag.c.name, t.tag.c.absent_since, t.leaf.c.digest, t.leaf.c.platform)
         .join(t.leaf, t.leaf.c.manifest == t.tag.c.manifest)
@@ -96,25 +98,25 @@ def _leaves(repository: int, *where: Any) -> Any:
 
 
 def _last_tags(connection: Connection, repository: int, digests: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return the tags that named images until nothing did."""
-    went: dict[str, dict[str, int]] = {}
-    for chunk in batches(digests):
-        wanted = _leaves(repository, t.tag.c.absent_since.is_not(None), t.leaf.c.digest.in_(chunk))
-        for row in connection.execute(wanted):
-            own = went.setdefault(row.digest, {})
+    """Return the last tags of images that no tag names."""
+    absent: dict[str, dict[str, int]] = {}
+    for batch in batches(digests):
+        query = _leaves(repository, t.tag.c.absent_since.is_not(None), t.leaf.c.digest.in_(batch))
+        for row in connection.execute(query):
+            own = absent.setdefault(row.digest, {})
             own[row.name] = max(own.get(row.name, 0), row.absent_since)
     return {
         digest: tuple(sorted(name for name, sweep in own.items() if sweep == max(own.values())))
-        for digest, own in went.items()
+        for digest, own in absent.items()
     }
 
 
-def _went_on_unaudited(connection: Connection, repository: int, image: Withdrawn) -> bool:
-    """Whether a tag that named an image names one of the same platform by now that was not audited."""
+def _is_replaced_unaudited(connection: Connection, repository: int, image: Withdrawn) -> bool:
+    """Whether a last tag of an image now names an unaudited image of the same platform."""
     audited = select(t.image.c.digest).where(t.image.c.repository == repository)
-    wanted = _leaves(
+    query = _leaves(
         repository, t.tag.c.absent_since.is_(None), t.tag.c.name.in_(image.tags), t.leaf.c.subject.is_(None),
         t.leaf.c.digest.not_in(audited),
     )  # fmt: skip
-    platforms = [row.platform for row in connection.execute(wanted)]
+    platforms = [row.platform for row in connection.execute(query)]
     return any(image.platform is None or platform in (None, str(image.platform)) for platform in platforms)

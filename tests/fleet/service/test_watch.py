@@ -146,10 +146,10 @@ def test_a_sweep_that_fails_is_told_to_monitoring_and_the_next_one_is_made(caplo
         return row(failed=3)
 
     watch = clock.watch("* * * * *", sweep)
-    watch.once()
+    watch.sweep_once()
     status, _, body = watch.pages()["/healthz"]()
     assert status == 503 and json.loads(body)["reason"] == "the store is away"
-    watch.once()
+    watch.sweep_once()
     status, _, body = watch.pages()["/healthz"]()
     assert status == 200 and json.loads(body) == {
         "status": "ok", "reason": None, "sweeping": False, "next": None, "last_good": "2026-11-24T12:00:30Z",
@@ -161,17 +161,17 @@ def test_a_sweep_that_fails_is_told_to_monitoring_and_the_next_one_is_made(caplo
 
 def test_under_strict_a_sweep_that_could_not_audit_all_is_not_good() -> None:
     watch = Clock().watch("* * * * *", lambda: row(failed=3), strict=True)
-    watch.remember(row(critical=2, failed=1))
+    watch.load_previous(row(critical=2, failed=1))
     shown = numbers(watch.pages()["/metrics"]()[2].decode())
     assert shown["findings critical"] == 2 and str(shown["last_good_sweep_age_seconds"]) == "nan"
-    watch.once()
+    watch.sweep_once()
     assert json.loads(watch.pages()["/healthz"]()[2])["reason"] == "3 references were not audited"
 
 
 @pytest.mark.parametrize("failed", [0, 3])
 def test_a_sweep_that_audited_nothing_is_not_good(failed: int) -> None:
     watch = Clock().watch("* * * * *", lambda: row(images=0, failed=failed))
-    watch.once()
+    watch.sweep_once()
     status, _, body = watch.pages()["/healthz"]()
     assert status == 503 and "nothing was audited" in json.loads(body)["reason"]
     assert numbers(watch.pages()["/metrics"]()[2].decode())["sweeps_total failed"] == 1
@@ -179,7 +179,7 @@ def test_a_sweep_that_audited_nothing_is_not_good(failed: int) -> None:
 
 def test_what_an_earlier_run_found_is_shown_from_the_start() -> None:
     watch = Clock(now=START.replace(minute=2)).watch("* * * * *", row)
-    watch.remember(row(high=4, layers_read=9))
+    watch.load_previous(row(high=4, layers_read=9))
     shown = numbers(watch.pages()["/metrics"]()[2].decode())
     assert (shown["findings high"], shown["last_good_sweep_age_seconds"], shown["layers_read_total"]) == (4, 90, 0)
 
