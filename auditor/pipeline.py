@@ -22,9 +22,12 @@ from auditor.core.finding import Finding
 from auditor.core.globs import MASK, fits_masked
 from auditor.core.image_config import HistoryStep, Platform
 from auditor.core.limits import DEFAULT, Limits
+from auditor.core.text import display_path
 from auditor.detect.rules import Ruleset
-from auditor.findings.collect import Stack, collect, display
-from auditor.findings.selection import Ignored, Selection
+from auditor.findings.baseline import BaselineUse, ImageFindings
+from auditor.findings.collect import collect
+from auditor.findings.image_context import ImageContext
+from auditor.findings.selection import IgnoredBy, IgnoredFinding, Selection, name_without_tag
 from auditor.images.base import Base, found_base, named_base
 from auditor.images.resolve import open_source
 from auditor.images.source import Image, ImageSource, Layer, LayerRef
@@ -53,15 +56,6 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class BaselineUse:
-    """What became of a baseline in a run: the ids that have expired, and those whose findings are no more."""
-
-    file: str
-    expired: tuple[str, ...]
-    vanished: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Audit:
     """All that the audit of one image found. Secrets in texts are masked.
 
@@ -84,11 +78,17 @@ class Audit:
     hidden_paths: tuple[str, ...]
     flatten: FlattenAdvice
     skipped: tuple[Skipped, ...]
-    ignored: tuple[Ignored, ...] = ()
+    ignored: tuple[IgnoredFinding, ...] = ()
     ids: frozenset[str] = frozenset()
     baseline: BaselineUse | None = None
     transient: bool = False
     limits: Limits = DEFAULT
+
+    def for_baseline(self) -> ImageFindings:
+        """Return the findings as a baseline needs them."""
+        silenced = (item.finding for item in self.ignored if item.by is IgnoredBy.BASELINE)
+        findings = (*self.findings, *silenced)
+        return ImageFindings(name_without_tag(self.image), frozenset(self.ruleset.by_id), self.ids, findings)
 
     def step_of(self, layer: int) -> HistoryStep | None:
         """Return the step that made a layer, None where that is not known."""
@@ -178,17 +178,17 @@ def audit_image(
     base = named_base(request.base, image, limits) if request.base else found_base(image, limits)
     steps = layers_of_steps(image.config.history, len(records))
     packages = Packages(records)
-    stack = Stack(image, records, packages, trace, steps, base.layers if base else 0)
-    collected = collect(stack, scanner, source.with_hmac)
+    context = ImageContext(image, records, packages, trace, steps, base.layers if base else 0)
+    collected = collect(context, scanner, source.with_hmac)
     shown, ignored = request.selection.apply(collected.findings, image)
-    image = _shown_image(image, collected.shown)
-    nth = _nth_entries(stack, shown)
-    findings = tuple(_advised(stack, image.target, finding, nth) for finding in shown)
+    image = _shown_image(image, collected.mask)
+    nth = _nth_entries(context, shown)
+    findings = tuple(_advised(context, image.target, finding, nth) for finding in shown)
     hidden = hidden_files(trace)
     return Audit(
         image=image,
         ruleset=scanner.ruleset,
-        base=base and replace(base, name=collected.shown(base.name)),
+        base=base and replace(base, name=collected.mask(base.name)),
         records=records,
         trace=trace,
         stats=layer_stats(trace),
@@ -197,11 +197,12 @@ def audit_image(
         findings=findings,
         hidden=hidden,
         hidden_paths=tuple(
-            collected.shown(display(records[version.layer].listing.paths[version.entry])) for version in hidden.largest
+            collected.mask(display_path(records[version.layer].listing.paths[version.entry]))
+            for version in hidden.largest
         ),
-        flatten=_flatten(stack, image, findings, hidden, collected.config),
+        flatten=_flatten(context, image, findings, hidden, collected.config),
         skipped=tuple(
-            replace(item, path=item.path and collected.shown(item.path), reason=collected.shown(item.reason))
+            replace(item, path=item.path and collected.mask(item.path), reason=collected.mask(item.reason))
             for item in (*image.skipped, *_skipped(records), *packages.skipped, *collected.skipped)
         ),
         ignored=ignored,
@@ -253,13 +254,13 @@ def _shown_image(image: Image, shown: Callable[[str], str]) -> Image:
     )
 
 
-def _advised(stack: Stack, target: str, finding: Finding, nth: Mapping[str, int]) -> Finding:
+def _advised(context: ImageContext, target: str, finding: Finding, nth: Mapping[str, int]) -> Finding:
     masked = finding.path is not None and MASK in finding.path
-    recover = recover_command(target, finding, _nth_masked(stack, finding) if masked else nth.get(finding.id))
+    recover = recover_command(target, finding, _nth_masked(context, finding) if masked else nth.get(finding.id))
     return replace(finding, recover=recover, advice=advice(target, finding))
 
 
-def _nth_entries(stack: Stack, findings: Sequence[Finding]) -> dict[str, int]:
+def _nth_entries(context: ImageContext, findings: Sequence[Finding]) -> dict[str, int]:
     """Return which of several entries of one path in a layer holds a finding that a later one of them overwrites.
 
     By the finding's id. Each layer is counted once for all of its findings.
@@ -270,7 +271,7 @@ def _nth_entries(stack: Stack, findings: Sequence[Finding]) -> dict[str, int]:
         entries.setdefault(finding.held_by[0].layer, set()).add(finding.held_by[0].entry)
     nth: dict[FileVersion, int] = {}
     for layer, wanted in entries.items():
-        paths = stack.records[layer].listing.paths
+        paths = context.records[layer].listing.paths
         counts = dict.fromkeys((paths[entry] for entry in wanted), 0)
         for entry in range(max(wanted) + 1):
             if paths[entry] in counts:
@@ -280,21 +281,21 @@ def _nth_entries(stack: Stack, findings: Sequence[Finding]) -> dict[str, int]:
     return {finding.id: nth[finding.held_by[0]] for finding in hidden}
 
 
-def _nth_masked(stack: Stack, finding: Finding) -> int | None:
+def _nth_masked(context: ImageContext, finding: Finding) -> int | None:
     """Return which of several entries of a layer that a masked path may stand for holds a finding."""
     path, (layer, entry) = finding.path or "", (finding.held_by[0].layer, finding.held_by[0].entry)
-    own = [at for at, name in enumerate(stack.records[layer].listing.paths) if fits_masked(path, display(name))]
+    own = [at for at, name in enumerate(context.records[layer].listing.paths) if fits_masked(path, display_path(name))]
     return own.index(entry) + 1 if len(own) > 1 and entry in own else None
 
 
 def _flatten(
-    stack: Stack, image: Image, findings: Sequence[Finding], hidden: HiddenFiles, config: Mapping[str, Any]
+    context: ImageContext, image: Image, findings: Sequence[Finding], hidden: HiddenFiles, config: Mapping[str, Any]
 ) -> FlattenAdvice:
     gone = {version for finding in findings if finding.is_hidden for version in finding.held_by}
     return flatten_advice(
         image,
-        stack.trace,
-        [record.uncompressed for record in stack.records],
+        context.file_history,
+        [record.uncompressed for record in context.records],
         findings,
         sorted(gone),
         hidden,

@@ -1,4 +1,4 @@
-"""Remedies: revoke, fix the build, flatten.
+"""Remedies for findings: revoke the secret, fix the build, flatten the image.
 
-This package knows nothing of report formats.
+This package must not know report formats or carry out a remedy itself.
 """

@@ -1,4 +1,4 @@
-"""The way without this tool: `docker export | docker import`, which drops the config; --change gives it back."""
+"""Command that flattens with an engine alone: `docker export | docker import`, with --change to restore the config."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TEMPORARY = "image-audit-flat"
 def export_command(target: str, transport: str, name: str, flat: str, config: Mapping[str, Any]) -> str:
     """Return shell commands that flatten an image with an engine alone.
 
-    `name` is what the image is called once the engine has it, `flat` what the result is called.
+    `name` is the name of the image in the engine, `flat` that of the result.
     """
     changes = [shlex.quote(f"--change={text}") for text in _changes(config)]
     row = TRANSPORTS[transport]
@@ -47,7 +47,7 @@ def _changes(config: Mapping[str, Any]) -> list[str]:
         if isinstance(config.get(key), str) and config[key] and "****" not in config[key]:
             changes.append(f"{instruction} {config[key]}")
     env = config.get("Env")
-    # A masked variable would come back masked: it is left out.
+    # A masked variable is left out: it would be restored in its masked form.
     changes += [f"ENV {text}" for text in env if isinstance(text, str) and "****" not in text] if env else []
     for key, instruction in (("ExposedPorts", "EXPOSE"), ("Volumes", "VOLUME")):
         value = config.get(key)

@@ -1,4 +1,4 @@
-"""Whether to flatten an image, the ways to do it, and what would result."""
+"""Advice on flattening: reasons, methods with their commands, and estimated sizes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _WORTH_SHARE = 0.10
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """One way to flatten. Sizes are of uncompressed layer tars, in bytes, estimated from the entries."""
+class FlattenPlan:
+    """One method to flatten. Sizes are of uncompressed layers, in bytes, estimated from the entries."""
 
     method: str
     layers_rewritten: int
@@ -31,7 +31,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class FlattenAdvice:
-    """Whether and how to flatten. `minimal_from` is the lowest layer that holds hidden findings, None without any."""
+    """Advice for one image. `minimal_from` is the lowest layer with hidden findings, None without any."""
 
     recommended: bool
     reasons: tuple[str, ...]
@@ -41,43 +41,48 @@ class FlattenAdvice:
     size_after: int
     bytes_saved: int
     minimal_from: int | None
-    plans: tuple[Plan, ...]
+    plans: tuple[FlattenPlan, ...]
     commands: tuple[str, ...]
 
 
 def flatten_advice(
     image: Image,
-    trace: FileHistory,
+    history: FileHistory,
     sizes: Sequence[int],
     findings: Sequence[Finding],
-    holders: Sequence[FileVersion],
+    leaking_versions: Sequence[FileVersion],
     hidden: HiddenFiles,
     config: Mapping[str, Any],
 ) -> FlattenAdvice:
-    """Advise on an image whose layers' uncompressed tars have `sizes`.
+    """Return the advice for an image; `sizes` are those of its uncompressed layers.
 
-    `holders` are the hidden file versions that hold findings; the result is named after the image's first full name;
-    `config` holds Cmd and the like, masked.
+    `leaking_versions` are the hidden file versions with findings, `config` is masked. Commands name the result after
+    the image's first full name.
     """
-    leaking = sorted({version.layer for version in holders})
+    leaking = sorted({version.layer for version in leaking_versions})
     size_before = sum(sizes)
-    size_after = visible_bytes(trace)
+    size_after = visible_bytes(history)
     target = image.target
     base = ["image-audit", "flatten", target]
     name = next((name for name in image.names if "/" in name or ":" in name), "image:latest")
     clean, flat = (_tagged(name, tag) for tag in ("clean", "flat"))
     lowest = leaking[0] if leaking else None
     count = len(sizes)
-    plans = [Plan("full", count, 0, size_after, shlex.join([*base, "-t", flat]))]
+    plans = [FlattenPlan("full", count, 0, size_after, shlex.join([*base, "-t", flat]))]
     if lowest is not None:
-        minimal = sum(sizes[:lowest]) + visible_bytes(trace, lowest)
-        plans.insert(0, Plan("minimal", count - lowest, lowest, minimal, shlex.join([*base, "--minimal", "-t", clean])))
-        gone: dict[int, list[int]] = {layer: [] for layer in leaking}
-        for version in holders:
-            gone[version.layer].append(version.entry)
-        excised = sum(bytes_without(trace, n, size, gone[n]) if n in gone else size for n, size in enumerate(sizes))
+        minimal = sum(sizes[:lowest]) + visible_bytes(history, lowest)
+        command = shlex.join([*base, "--minimal", "-t", clean])
+        plans.insert(0, FlattenPlan("minimal", count - lowest, lowest, minimal, command))
+        entries_by_layer: dict[int, list[int]] = {layer: [] for layer in leaking}
+        for version in leaking_versions:
+            entries_by_layer[version.layer].append(version.entry)
+        excised = sum(
+            bytes_without(history, layer, size, entries_by_layer[layer]) if layer in entries_by_layer else size
+            for layer, size in enumerate(sizes)
+        )
         kept = count - len(leaking)
-        plans.insert(0, Plan("excise", len(leaking), kept, excised, shlex.join([*base, "--excise", "-t", clean])))
+        command = shlex.join([*base, "--excise", "-t", clean])
+        plans.insert(0, FlattenPlan("excise", len(leaking), kept, excised, command))
     reasons = _reasons(findings, hidden, size_before)
     return FlattenAdvice(
         recommended=bool(reasons),
@@ -97,12 +102,12 @@ def _reasons(findings: Sequence[Finding], hidden: HiddenFiles, size: int) -> tup
     reasons = []
     leaks = sum(finding.is_hidden for finding in findings)
     if leaks:
-        secrets = "1 secret that is" if leaks == 1 else f"{leaks} secrets that are"
-        reasons.append(f"{secrets} deleted or overwritten can still be dug out of a lower layer")
+        secrets = "1 deleted or overwritten secret" if leaks == 1 else f"{leaks} deleted or overwritten secrets"
+        reasons.append(f"{secrets} can be recovered from lower layers")
     if hidden.bytes >= _WORTH_BYTES or (
         hidden.count and hidden.bytes >= _WORTH_SHARE * size and hidden.bytes > 1 << 20
     ):
-        reasons.append(f"{hidden.count} hidden files waste {hidden.bytes} bytes of {size}")
+        reasons.append(f"{hidden.count} hidden files take {hidden.bytes} of {size} bytes")
     return tuple(reasons)
 
 

@@ -68,7 +68,7 @@ def selection(options: AuditOptions, baseline: Baseline | None) -> Selection:
         frozenset(options.exclude_rules),
         options.exclude_images,
         tuple(item for item in options.ignore if not item.has_expired(now)),
-        baseline.live(now) if baseline else frozenset(),
+        baseline.active_ids(now) if baseline else frozenset(),
     )
 
 

@@ -26,7 +26,7 @@ def with_baseline(
             notify(f"{item.place}: expired on {item.expires}; its findings are shown. Remove it or set a later date")
     if baseline is None:
         return list(audits)
-    use = baseline.use(audits, now)
+    use = baseline.use([audit.for_baseline() for audit in audits], now)
     for state, ids in (("expired, findings shown", use.expired), ("finding no longer in the image", use.vanished)):
         if ids:
             notify(f"{use.file}: {state}: {_some(ids)}. Review with `image-audit baseline audit {use.file}`")

@@ -13,7 +13,7 @@ import click
 from auditor.cli.examples import examples
 from auditor.core.clock import today
 from auditor.core.text import printable
-from auditor.findings.baseline import Baseline, Entry, load_baseline
+from auditor.findings.baseline import Baseline, BaselineEntry, load_baseline
 
 _ASK = "[k]eep  [d]rop  [r]eason  [e]xpiry  [b]ack  [q]uit"
 
@@ -52,7 +52,7 @@ class _Review:
     dropped: int = 0
 
     def run(self) -> None:
-        actions: dict[str, Callable[[Entry], None]] = {
+        actions: dict[str, Callable[[BaselineEntry], None]] = {
             "k": lambda _: self._go(1),
             "d": self._drop,
             "r": self._reason,
@@ -71,7 +71,7 @@ class _Review:
             else:
                 action(entry)
 
-    def _show(self, entry: Entry) -> None:
+    def _show(self, entry: BaselineEntry) -> None:
         expired = " (expired)" if entry.has_expired(today()) else ""
         click.echo(f"\n{self.at + 1} of {len(self.baseline.entries)}  {printable(entry.rule)}, {entry.state}")
         for name, text in (
@@ -86,16 +86,16 @@ class _Review:
     def _go(self, steps: int) -> None:
         self.at = max(self.at + steps, 0)
 
-    def _drop(self, entry: Entry) -> None:
+    def _drop(self, entry: BaselineEntry) -> None:
         self._save(tuple(other for other in self.baseline.entries if other is not entry))
         self.dropped += 1
 
-    def _reason(self, entry: Entry) -> None:
+    def _reason(self, entry: BaselineEntry) -> None:
         answer = _answer("Reason")
         if answer is not None:
             self._put(entry, replace(entry, reason=answer))
 
-    def _expiry(self, entry: Entry) -> None:
+    def _expiry(self, entry: BaselineEntry) -> None:
         answer = _answer("Expiry: a date such as 2026-12-31, a number of days, or empty for none")
         if answer is None:
             return
@@ -104,10 +104,10 @@ class _Review:
         except (ValueError, OverflowError):
             click.echo(f"{answer!r} is neither a date such as 2026-12-31 nor a number of days.")
 
-    def _put(self, old: Entry, new: Entry) -> None:
+    def _put(self, old: BaselineEntry, new: BaselineEntry) -> None:
         self._save(tuple(new if entry is old else entry for entry in self.baseline.entries))
 
-    def _save(self, entries: tuple[Entry, ...]) -> None:
+    def _save(self, entries: tuple[BaselineEntry, ...]) -> None:
         self.baseline = replace(self.baseline, entries=entries)
         self.baseline.save()
 

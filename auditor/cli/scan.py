@@ -83,7 +83,8 @@ def _print(report: Report, form: ReportFormat, *, quiet: bool) -> None:
 
 def _write_baseline(path: Path, report: Report, *, quiet: bool) -> None:
     before = load_baseline(path) if path.exists() else Baseline(path)
-    update = before.updated(report.images, report.baseline.entries if report.baseline else (), today())
+    known = report.baseline.entries if report.baseline else ()
+    update = before.updated([audit.for_baseline() for audit in report.images], known, today())
     update.baseline.save()
     if not quiet:
         warn(f"{path}: {update.new} new, {update.kept} kept, {update.dropped} dropped")

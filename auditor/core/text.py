@@ -39,6 +39,16 @@ def _escaped(char: str) -> str:
     return char.encode("unicode_escape", "backslashreplace").decode()
 
 
+def display_path(path: str) -> str:
+    """Return a layer's path in the form of reports: absolute, with bytes escaped that are not UTF-8."""
+    return "/" + escaped_bytes(path)
+
+
+def escaped_bytes(text: str) -> str:
+    """Escape the bytes of a text that are not UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def shortened(text: str, limit: int) -> str:
     """Cut a text to `limit` characters, with an ellipsis where something is missing."""
     return text if len(text) <= limit else text[: limit - 1] + _CUT

@@ -1,4 +1,4 @@
-"""Matches with image context: state, masks, selection, baselines.
+"""Findings: matches with their image context (state, history of the path, package), masks, selection and baselines.
 
-This package knows nothing of report formats.
+This package must not know report formats, the pipeline or the command line.
 """

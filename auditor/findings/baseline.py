@@ -1,13 +1,13 @@
-"""Baselines: the findings that are known and accepted, in a YAML file for review. docs/baseline.md describes it.
+"""Baselines: accepted findings in a YAML file for review (docs/baseline.md).
 
-An entry silences the finding with its id, which survives a rebuild. Everything else in it is for the reader, save
-`expires`, and `images`: an entry is gone only where an image was audited that held its finding.
+An entry silences the finding with its id, which survives a rebuild of the image, until `expires`. An entry has vanished
+if one of its `images` was audited and no longer has the finding. All other keys are for the reader.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,26 +18,23 @@ from auditor.core.finding import Finding, State
 from auditor.core.output_file import write_output
 from auditor.core.text import printable
 from auditor.core.yaml_file import Node, load
-from auditor.findings.selection import By, names_of, untagged
-from auditor.images.source import Image
-from auditor.pipeline import Audit, BaselineUse
 
 SCHEMA = "image-audit-baseline/1"
 _KEYS = ("id", "rule", "path", "where", "state", "images", "added", "reason", "expires")
 _HEAD = """\
-# Findings that are known and accepted: `image-audit scan TARGET --baseline FILE` does not show them.
-# Say in `reason` why, and in `expires` until when (a date). `image-audit baseline audit FILE` asks for both.
+# Accepted findings, which `image-audit scan TARGET --baseline FILE` does not show. Give the reason in `reason`, and
+# the last day in `expires`. `image-audit baseline audit FILE` asks for both.
 """
 
 
 class _Dumper(yaml.SafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - two equal dates are two dates to the reader
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - YAML aliases for equal dates are hard to read
         return True
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One accepted finding; it holds to the end of the day `expires`."""
+class BaselineEntry:
+    """One accepted finding, until the end of the day `expires`."""
 
     id: str
     rule: str
@@ -51,17 +48,40 @@ class Entry:
 
     @property
     def place(self) -> str:
-        """The path, or the place in the metadata."""
+        """Path, or place in the metadata."""
         return self.path or self.where or "?"
 
     def has_expired(self, today: datetime.date) -> bool:
-        """Whether it silences nothing any more."""
+        """Whether the entry no longer silences its finding."""
         return self.expires is not None and self.expires < today
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
-    """A baseline brought up to date, and how many of its entries are new, kept, and left out."""
+class ImageFindings:
+    """Findings of one audited image as a baseline needs them.
+
+    `name` is shared with the next build of the image (`selection.name_without_tag`), `rules` are the ids of the rules
+    searched for, and `ids` those of all findings. `findings` are the shown ones and those silenced by a baseline.
+    """
+
+    name: str
+    rules: frozenset[str]
+    ids: frozenset[str]
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineUse:
+    """Ids of a baseline's expired entries, and of those with findings that have vanished from their images."""
+
+    file: str
+    expired: tuple[str, ...]
+    vanished: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineUpdate:
+    """An updated baseline, with the numbers of new, kept and dropped entries."""
 
     baseline: Baseline
     new: int
@@ -71,46 +91,47 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """A baseline file."""
+    """Entries of a baseline file."""
 
     path: Path
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[BaselineEntry, ...] = ()
 
-    def live(self, today: datetime.date) -> frozenset[str]:
-        """Return the ids of the findings that it silences."""
+    def active_ids(self, today: datetime.date) -> frozenset[str]:
+        """Return the ids of the findings that the baseline silences."""
         return frozenset(entry.id for entry in self.entries if not entry.has_expired(today))
 
-    def use(self, audits: Sequence[Audit], today: datetime.date) -> BaselineUse:
-        """Say what became of its entries in a run: which have expired, and which silence what is there no more."""
-        gone = _gone(self.entries, audits)
+    def use(self, images: Sequence[ImageFindings], today: datetime.date) -> BaselineUse:
+        """Return the expired entries and those with vanished findings in a run."""
+        vanished = _vanished(self.entries, images)
         return BaselineUse(
             str(self.path),
-            tuple(entry.id for entry in self.entries if entry.has_expired(today) and entry.id not in gone),
-            tuple(entry.id for entry in self.entries if entry.id in gone),
+            tuple(entry.id for entry in self.entries if entry.has_expired(today) and entry.id not in vanished),
+            tuple(entry.id for entry in self.entries if entry.id in vanished),
         )
 
-    def updated(self, audits: Sequence[Audit], known: Iterable[Entry], today: datetime.date) -> Update:
-        """Return it with every finding of a run that is shown, or that a baseline silences.
+    def updated(
+        self, images: Sequence[ImageFindings], known: Iterable[BaselineEntry], today: datetime.date
+    ) -> BaselineUpdate:
+        """Return the baseline with an entry for each finding of a run, and without vanished ones.
 
-        Entries keep their reason and expiry; so do those that `known` has, of another baseline. What is gone is left
-        out.
+        Entries keep their reason and expiry. `known` are entries of another baseline, with reasons to take over.
         """
         old = {entry.id: entry for entry in self.entries}
-        before = {**{entry.id: entry for entry in known}, **old}
-        now = dict(_entries(audits, today))
-        gone = _gone(self.entries, audits)
-        entries = {key: entry for key, entry in old.items() if key not in gone}
+        known_by_id = {**{entry.id: entry for entry in known}, **old}
+        now = _entries(images, today)
+        vanished = _vanished(self.entries, images)
+        entries = {key: entry for key, entry in old.items() if key not in vanished}
         for key, entry in now.items():
-            entries[key] = _merged(before[key], entry) if key in before else entry
+            entries[key] = _merged(known_by_id[key], entry) if key in known_by_id else entry
         new = len(now.keys() - old.keys())
-        return Update(
+        return BaselineUpdate(
             replace(self, entries=tuple(entries.values())), new, len(entries) - new, len(old.keys() - entries.keys())
         )
 
     def save(self) -> None:
-        """Write the file, sorted by place, all at once. Raises UsageError."""
+        """Write the file atomically, sorted by place. Raises UsageError."""
         listed = sorted(self.entries, key=lambda entry: (entry.place, entry.rule, entry.id))
-        document = {"schema": SCHEMA, "findings": [_plain(entry) for entry in listed]}
+        document = {"schema": SCHEMA, "findings": [_document(entry) for entry in listed]}
         dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
         write_output(
             self.path, _HEAD + yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=True, width=120)
@@ -118,28 +139,28 @@ class Baseline:
 
 
 def load_baseline(path: Path) -> Baseline:
-    """Read a baseline. Raises ConfigError, which names the line."""
+    """Read a baseline. Raises ConfigError with the line."""
     root = load(path)
     if root is None:
         return Baseline(path)
     keys = root.mapping(("schema", "findings"))
     if "schema" not in keys or keys["schema"].text() != SCHEMA:
-        root.fail(f"no baseline: want `schema: {SCHEMA}`")
-    entries = dict[str, Entry]()
+        root.fail(f"not a baseline: the key `schema: {SCHEMA}` is missing")
+    entries = dict[str, BaselineEntry]()
     for item in keys["findings"].items() if "findings" in keys else ():
         entry = _parse(item)
         if entry.id in entries:
-            item.fail(f"two entries have the id {entry.id}")
+            item.fail(f"the id {entry.id} is repeated. Remove one of the entries")
         entries[entry.id] = entry
     return Baseline(path, tuple(entries.values()))
 
 
-def _parse(node: Node) -> Entry:
+def _parse(node: Node) -> BaselineEntry:
     keys = node.mapping(_KEYS)
     for key in ("id", "rule"):
         if key not in keys:
             node.fail(f"{key!r} is missing")
-    return Entry(
+    return BaselineEntry(
         keys["id"].text(),
         keys["rule"].text(),
         keys["path"].text() if "path" in keys else None,
@@ -152,7 +173,7 @@ def _parse(node: Node) -> Entry:
     )
 
 
-def _plain(entry: Entry) -> dict[str, Any]:
+def _document(entry: BaselineEntry) -> dict[str, Any]:
     return {
         "id": entry.id,
         "rule": entry.rule,
@@ -165,44 +186,37 @@ def _plain(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _entries(audits: Sequence[Audit], today: datetime.date) -> Iterator[tuple[str, Entry]]:
-    """Yield an entry for each finding that is shown, or that a baseline silences; one for several images."""
-    found, images = dict[str, Entry](), dict[str, set[str]]()
-    for audit in audits:
-        name = name_of(audit.image)
-        silenced = (item.finding for item in audit.ignored if item.by is By.BASELINE)
-        for finding in (*audit.findings, *silenced):
-            found[finding.id] = _entry(finding, name, today)
-            images.setdefault(finding.id, set()).add(printable(name))
-    for key, entry in found.items():
-        yield key, replace(entry, images=tuple(sorted(images[key])))
+def _entries(images: Iterable[ImageFindings], today: datetime.date) -> dict[str, BaselineEntry]:
+    """Return an entry by id for each finding, one for several images."""
+    entries, names = dict[str, BaselineEntry](), dict[str, set[str]]()
+    for image in images:
+        for finding in image.findings:
+            entries[finding.id] = _entry(finding, today)
+            names.setdefault(finding.id, set()).add(printable(image.name))
+    return {key: replace(entry, images=tuple(sorted(names[key]))) for key, entry in entries.items()}
 
 
-def _entry(finding: Finding, image: str, today: datetime.date) -> Entry:
+def _entry(finding: Finding, today: datetime.date) -> BaselineEntry:
     path, where = (None if text is None else printable(text) for text in (finding.path, finding.where))
-    return Entry(finding.id, finding.rule, path, where, finding.state, (printable(image),), today)
+    return BaselineEntry(finding.id, finding.rule, path, where, finding.state, (), today)
 
 
-def _merged(old: Entry, new: Entry) -> Entry:
+def _merged(old: BaselineEntry, new: BaselineEntry) -> BaselineEntry:
     images = tuple(sorted({*old.images, *new.images}))
     return replace(new, images=images, added=old.added, reason=old.reason, expires=old.expires)
 
 
-def _gone(entries: Iterable[Entry], audits: Sequence[Audit]) -> set[str]:
-    """Return the ids of entries whose images were audited, with their rule, and hold them no more."""
+def _vanished(entries: Iterable[BaselineEntry], images: Sequence[ImageFindings]) -> set[str]:
+    """Return the ids of entries missing in a run that audited one of their images with their rule."""
     rules: dict[str, set[str]] = {}
-    for audit in audits:
-        rules.setdefault(printable(name_of(audit.image)), set()).update(audit.ruleset.by_id)
-    every = set[str]().union(*rules.values())
-    ids = frozenset[str]().union(*(audit.ids for audit in audits))
-    return {
-        entry.id
-        for entry in entries
-        if entry.id not in ids
-        and (any(entry.rule in rules.get(image, ()) for image in entry.images) if entry.images else entry.rule in every)
-    }
+    for image in images:
+        rules.setdefault(printable(image.name), set()).update(image.rules)
+    all_rules = set[str]().union(*rules.values())
+    ids = frozenset[str]().union(*(image.ids for image in images))
 
+    def was_searched(entry: BaselineEntry) -> bool:
+        if not entry.images:
+            return entry.rule in all_rules
+        return any(entry.rule in rules.get(name, ()) for name in entry.images)
 
-def name_of(image: Image) -> str:
-    """Return the name, without tag, that an image shares with its next build."""
-    return untagged(min(names_of(image)))
+    return {entry.id for entry in entries if entry.id not in ids and was_searched(entry)}

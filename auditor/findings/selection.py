@@ -1,4 +1,4 @@
-"""Which findings a report shows, which are ignored and for whose sake, and which of them fail the run."""
+"""Selection of the findings to show, to ignore, and to fail on."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from auditor.images.targets import is_image_id
 from auditor.images.transports import TRANSPORTS
 
 
-class By(StrEnum):
-    """What asks for a finding to be ignored."""
+class IgnoredBy(StrEnum):
+    """Reason for ignoring a finding."""
 
     PATH = "path"
     RULE = "rule"
@@ -27,18 +27,18 @@ class By(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ignored:
-    """A finding that would be shown if nothing asked for it to be ignored."""
+class IgnoredFinding:
+    """An ignored finding with the reason."""
 
     finding: Finding
-    by: By
+    by: IgnoredBy
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What the user wants to see. `exclude_paths` are globs as in a .gitignore, over absolute paths.
+    """Findings to show. `exclude_paths` are globs as in a .gitignore, over absolute paths.
 
-    `baseline` are the ids of findings that are known and accepted. What has expired stands in none of them.
+    `baseline` are the ids of accepted findings. Expired rules and baseline entries are left out.
     """
 
     states: frozenset[State] = frozenset(State)
@@ -51,43 +51,48 @@ class Selection:
 
     @property
     def key(self) -> str:
-        """The same text for the same selection, in every process."""
+        """Text that is equal for equal selections in every process."""
         return repr([sorted(value) if isinstance(value, frozenset) else value for value in astuple(self)])
 
-    def apply(self, findings: Iterable[Finding], image: Image) -> tuple[tuple[Finding, ...], tuple[Ignored, ...]]:
-        """Return the findings that are wanted, and those that are ignored, both in their order."""
-        by = self._judge(names_of(image))
-        shown, ignored = list[Finding](), list[Ignored]()
+    def apply(
+        self, findings: Iterable[Finding], image: Image
+    ) -> tuple[tuple[Finding, ...], tuple[IgnoredFinding, ...]]:
+        """Return the shown findings and the ignored ones, both in their order."""
+        reason_to_ignore = self._ignorer(names_of(image))
+        shown, ignored = list[Finding](), list[IgnoredFinding]()
         for finding in findings:
             if finding.state in self.states and finding.confidence.rank >= self.min_confidence.rank:
-                reason = by(finding)
+                reason = reason_to_ignore(finding)
                 if reason is None:
                     shown.append(finding)
                 else:
-                    ignored.append(Ignored(finding, reason))
+                    ignored.append(IgnoredFinding(finding, reason))
         return tuple(shown), tuple(ignored)
 
-    def _judge(self, names: Collection[str]) -> Callable[[Finding], By | None]:
+    def _ignorer(self, names: Collection[str]) -> Callable[[Finding], IgnoredBy | None]:
         excluded = Globs(self.exclude_paths)
-        whole = any(fits(names, pattern) for pattern in self.exclude_images)
+        whole = any(matches_name(names, pattern) for pattern in self.exclude_images)
         ignores = [
             (item.rule or "*", None if item.path is None else Globs([item.path]))
             for item in self.ignore
-            if item.image is None or fits(names, item.image)
+            if item.image is None or matches_name(names, item.image)
         ]
 
-        def by(finding: Finding) -> By | None:
+        def reason(finding: Finding) -> IgnoredBy | None:
             if whole:
-                return By.IMAGE
+                return IgnoredBy.IMAGE
             if self.exclude_paths and _inside(finding, excluded):
-                return By.PATH
+                return IgnoredBy.PATH
             if finding.rule in self.exclude_rules:
-                return By.RULE
-            if any(fnmatchcase(finding.rule, rule) and (g is None or _inside(finding, g)) for rule, g in ignores):
-                return By.IGNORE
-            return By.BASELINE if finding.id in self.baseline else None
+                return IgnoredBy.RULE
+            if any(
+                fnmatchcase(finding.rule, rule) and (globs is None or _inside(finding, globs))
+                for rule, globs in ignores
+            ):
+                return IgnoredBy.IGNORE
+            return IgnoredBy.BASELINE if finding.id in self.baseline else None
 
-        return by
+        return reason
 
 
 def _inside(finding: Finding, globs: Globs) -> bool:
@@ -106,9 +111,9 @@ def failing(findings: Iterable[Finding], fail_on: Severity | None) -> list[Findi
 
 
 def names_of(image: Image) -> frozenset[str]:
-    """Return what an image is called: as the target says, or by the names in an archive; without either, its file.
+    """Return the names of an image: that of the target, else those in its archive, else the file name.
 
-    Other names of an image that the target names don't count: what is said of them is said of another image.
+    Further names in the engine or registry are left out, because rules for them are meant for another image.
     """
     transport = TRANSPORTS[image.transport]
     target = transport.bare(image.target)
@@ -117,9 +122,14 @@ def names_of(image: Image) -> frozenset[str]:
     return frozenset(image.names or {PurePath(target).name})
 
 
-def fits(names: Iterable[str], pattern: str) -> bool:
-    """Whether a glob fits one of the names, with or without its tag; `*` stands for `/` and `:` too."""
+def matches_name(names: Iterable[str], pattern: str) -> bool:
+    """Whether a glob matches one of the names, with or without tag; `*` matches `/` and `:` too."""
     return any(fnmatchcase(name, pattern) or fnmatchcase(untagged(name), pattern) for name in names)
+
+
+def name_without_tag(image: Image) -> str:
+    """Return the name that an image shares with its next build."""
+    return untagged(min(names_of(image)))
 
 
 def untagged(name: str) -> str:

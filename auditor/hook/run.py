@@ -14,7 +14,7 @@ from auditor.core.limits import AUDITS
 from auditor.core.options import HookOptions
 from auditor.dockerfile.check import check_file, select_problems
 from auditor.dockerfile.problems import DockerfileProblem
-from auditor.findings.selection import Selection, fails, fits
+from auditor.findings.selection import Selection, fails, matches_name
 from auditor.images import daemon
 from auditor.images.engine import engine
 from auditor.images.targets import is_explicit
@@ -108,7 +108,7 @@ def _targets(options: HookOptions, missing: list[str], failed: list[str]) -> Ite
             unusable = isinstance(exc, EngineUnusable)
             (failed if unusable else missing).append(f"{', '.join(bare)}: {exc}")
     excluded = options.exclude_images
-    return [pair for pair in found if not any(fits([pair[0]], pattern) for pattern in excluded)]
+    return [pair for pair in found if not any(matches_name([pair[0]], pattern) for pattern in excluded)]
 
 
 def _expanded(names: Sequence[str], tags: Sequence[str], missing: list[str]) -> Iterable[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from auditor.core.entries import EntryKind, FileVersion
-from auditor.findings.collect import display
+from auditor.core.text import display_path
 from auditor.rebuild.content_comparison import ContentPairs, differing_contents
 from auditor.rebuild.extraction import ExtractedInode
 from auditor.rebuild.operations import NO_VERSION, unpack_version
@@ -32,7 +32,7 @@ class Comparison:
         """Add a difference."""
         self.count += 1
         if len(self.differences) < MAX_SHOWN:
-            self.differences.append(f"{display(path)}: {what}")
+            self.differences.append(f"{display_path(path)}: {what}")
 
 
 def compare(

@@ -10,7 +10,7 @@ from auditor.codec.tar import TarParser
 from auditor.codec.tar_headers import Header, padded
 from auditor.core.entries import EntryKind, FileVersion
 from auditor.core.errors import ImageError
-from auditor.findings.collect import display
+from auditor.core.text import display_path
 from auditor.layers.listing import WHITEOUT, Listing, overlay_attributes
 from auditor.layers.path_resolver import PathResolver
 from auditor.rebuild.extraction import ExtractedLayer
@@ -89,7 +89,7 @@ class _Collector:
     def add(self, header: Header, start: int, group: bytes) -> None:
         """Add a header; `group` are its stored bytes with those of its extensions, `start` is their offset."""
         if attributes := overlay_attributes(header):
-            where = f"{self._what}: {display(header.path):.100} has the extended attribute {attributes[0]}"
+            where = f"{self._what}: {display_path(header.path):.100} has the extended attribute {attributes[0]}"
             raise ImageError(f"{where}, with which engines show other files; such an image is not flattened")
         listing, entry = self._listing, self._entry
         listed = entry < len(listing) and listing.offsets[entry] == header.offset

@@ -12,8 +12,8 @@ from auditor.core.entries import EntryKind, FileVersion
 from auditor.core.errors import RecoverError
 from auditor.core.globs import fits_masked
 from auditor.core.limits import Limits
+from auditor.core.text import display_path
 from auditor.extract import MemberExtractor
-from auditor.findings.collect import display
 from auditor.images.source import Image, Layer
 from auditor.layers.file_history import FileHistory
 from auditor.layers.layer_index import LayerIndex, index_layer, read_content
@@ -40,7 +40,7 @@ class PathVersions:
         """Index all layers and verify their digests. Raises Damaged."""
         self._image, self._path, self._limits = image, path, limits
         self._names = {path, normalise(path)}
-        self._shown = display(normalise(path))
+        self._shown = display_path(normalise(path))
         self._indexes = [self._index(number, layer) for number, layer in enumerate(image.layers)]
         self._history = FileHistory([index.listing for index in self._indexes], stacked=image.stacked)
 
@@ -67,13 +67,13 @@ class PathVersions:
             # The path may pass a symbolic link of its layer.
             names = {*self._names, index.listing.real(normalise(self._path))}
             for entry, own in enumerate(index.listing.paths):
-                if own in names or fits_masked(self._shown, display(own)):
+                if own in names or fits_masked(self._shown, display_path(own)):
                     nth += 1
                     if index.listing.kinds[entry] in _CONTENT_KINDS or index.listing.sizes[entry]:
                         found.append(self._recoverable(layer, entry, nth))
         if not found:
             raise RecoverError(
-                f"{self._image.target}: no layer has a file {display(self._path.lstrip('/'))}{self._hint()}"
+                f"{self._image.target}: no layer has a file {display_path(self._path.lstrip('/'))}{self._hint()}"
             )
         return found
 
@@ -104,7 +104,7 @@ class PathVersions:
         content = self._history.content(chosen.version)
         if content is None:
             raise RecoverError(
-                f"{display(self._path.lstrip('/'))}: the hard link in layer {chosen.layer} has no target"
+                f"{display_path(self._path.lstrip('/'))}: the hard link in layer {chosen.layer} has no target"
             )
         layer, index = self._image.layers[content.layer], self._indexes[content.layer]
         header = index.headers.get(content.entry)

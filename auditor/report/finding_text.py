@@ -5,7 +5,7 @@ from __future__ import annotations
 from auditor.core.finding import Finding, Severity, State
 from auditor.core.limits import Limits
 from auditor.core.text import instruction, plural, printable, shortened
-from auditor.findings.selection import By
+from auditor.findings.selection import IgnoredBy
 from auditor.pipeline import Audit, Failure
 
 MAX_PATH = 1000
@@ -75,7 +75,7 @@ def _ignored(audit: Audit) -> str:
     if not audit.ignored:
         return ""
     by = [item.by for item in audit.ignored]
-    counts = ", ".join(f"{by.count(reason)} by {reason}" for reason in By if reason in by)
+    counts = ", ".join(f"{by.count(reason)} by {reason}" for reason in IgnoredBy if reason in by)
     return f" {len(by)} more ignored ({counts})."
 
 

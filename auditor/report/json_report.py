@@ -12,7 +12,7 @@ from auditor.advice.flatten_advice import FlattenAdvice
 from auditor.core.entries import FileVersion
 from auditor.core.finding import Finding, Severity, State
 from auditor.core.version import __version__
-from auditor.findings.selection import By
+from auditor.findings.selection import IgnoredBy
 from auditor.pipeline import Audit
 from auditor.report.render_options import RenderOptions
 
@@ -51,7 +51,7 @@ def image_report(audit: Audit, created: str, *, show_secrets: bool = False) -> d
             "skipped": len(audit.skipped),
         },
         "skipped": [asdict(item) for item in audit.skipped],
-        "ignored": {by.value: sum(item.by is by for item in audit.ignored) for by in By},
+        "ignored": {by.value: sum(item.by is by for item in audit.ignored) for by in IgnoredBy},
         "baseline": asdict(audit.baseline) if audit.baseline else None,
         "summary": _summary(audit.findings),
     }

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from auditor.core.limits import DEFAULT
-from auditor.findings.collect import display
+from auditor.core.text import display_path
 from auditor.layers.file_history import implied_folders
 from auditor.layers.tree import Tree
 from auditor.pipeline import Audit, Request, audit
@@ -94,7 +94,9 @@ def _visible(audited: Audit, count: int) -> set[tuple[str, str]]:
 
 def _shown_tokens(tree: Mapping[str, Shown]) -> set[tuple[str, str]]:
     return {
-        (display(path)[1:], token.decode()) for path, shown in tree.items() for token in _TOKEN.findall(shown.content)
+        (display_path(path)[1:], token.decode())
+        for path, shown in tree.items()
+        for token in _TOKEN.findall(shown.content)
     }
 
 

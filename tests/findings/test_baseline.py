@@ -184,7 +184,7 @@ def test_a_name_that_would_fool_the_reader_is_escaped(cli: Cli) -> None:
     ("text", "message"),
     [
         ("a: b: c\n", "known.yaml:1: not YAML"),
-        ("findings: []", "known.yaml:1: no baseline: want `schema: image-audit-baseline/1`"),
+        ("findings: []", "known.yaml:1: not a baseline: the key `schema: image-audit-baseline/1` is missing"),
         ("[]", "known.yaml:1: want a mapping of keys"),
         ("schema: image-audit-baseline/1\nfindings:\n- id: a\n", "known.yaml:3: findings[0]: 'rule' is missing"),
         (
@@ -197,7 +197,7 @@ def test_a_name_that_would_fool_the_reader_is_escaped(cli: Cli) -> None:
         ),
         (
             "schema: image-audit-baseline/1\nfindings:\n- {id: a, rule: b}\n- {id: a, rule: b}\n",
-            "known.yaml:4: findings[1]: two entries have the id a",
+            "known.yaml:4: findings[1]: the id a is repeated",
         ),
     ],
 )
@@ -220,7 +220,7 @@ class TestAudit:
         assert [entry["id"] for entry in work.entries] == [before[0], *before[2:]]
         assert (one["reason"], str(one["expires"])) == ("of the tests", "2026-12-31")
         assert two["expires"] == TODAY + datetime.timedelta(days=10)
-        assert work.file.read_text().startswith("# Findings that are known and accepted")
+        assert work.file.read_text().startswith("# Accepted findings")
 
     def test_the_end_of_the_input_quits_and_back_goes_back(self, work: Work) -> None:
         before = work.entries

@@ -92,7 +92,7 @@ def test_a_lifeline_opens_its_finding_with_all_that_matters(ten: Path, open_page
         "Added in layer 1 by COPY .netrc /root/.netrc",
         "Deleted in layer 3 by RUN ./rotate.sh && rm /root/.netrc",
         "Still recoverable",
-        "Revoke or rotate it at https://github.com/settings/tokens",
+        "Revoke or rotate the secret at https://github.com/settings/tokens",
         "flatten the image",
         "--layer 1",
         "/root/.netrc, line 1",

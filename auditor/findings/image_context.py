@@ -1,0 +1,66 @@
+"""Image context of matches: layers, packages, file history, build steps, base image."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from auditor.core.finding import Confidence, Package
+from auditor.core.image_config import HistoryStep
+from auditor.detect.heuristics.file_class import FileClass, file_class
+from auditor.images.source import Image
+from auditor.layers.build_steps import step_of_layer
+from auditor.layers.file_history import FileHistory
+from auditor.provenance import Packages
+from auditor.scan import LayerRecord
+
+_SAMPLES = re.compile(
+    r"(?:^|/)(?:tests?|testing|__tests__|testdata|test-data|fixtures?|specs?|examples?|samples?|demos?|docs?|man)/"
+)
+"""Folders of tests, examples and documentation."""
+
+
+@dataclass(frozen=True)
+class ImageContext:
+    """An image with the records of its layers and all that turns their matches into findings.
+
+    `step_layers` has the layer of each build step, and the lowest `base_layers` layers belong to the base image.
+    `history` are the steps with masked texts.
+    """
+
+    image: Image
+    records: Sequence[LayerRecord]
+    packages: Packages
+    file_history: FileHistory
+    step_layers: Sequence[int | None]
+    base_layers: int
+    history: Sequence[HistoryStep] = ()
+
+    @functools.cached_property
+    def _last_base_step(self) -> int:
+        layers = enumerate(self.step_layers)
+        return max((step for step, layer in layers if layer is not None and layer < self.base_layers), default=-1)
+
+    def is_base_step(self, step: int) -> bool:
+        """Whether a step, or a later one, made a layer of the base image."""
+        return step <= self._last_base_step
+
+    def created_by(self, layer: int | None) -> str | None:
+        """Return the masked text of the step that made a layer."""
+        step = None if layer is None else step_of_layer(self.step_layers, layer)
+        return None if step is None else self.history[step].created_by
+
+
+def provenance_confidence(confidence: Confidence, path: str, package: Package | None) -> Confidence:
+    """Lower the confidence of a private key, password or generic match by the origin of its file.
+
+    The result is low in an unmodified file of a package, and in test data of packages. It is one step lower under
+    node_modules, and in tests, examples and documentation.
+    """
+    if (package is not None and package.unmodified) or file_class(path) is FileClass.THIRD_PARTY_TESTS:
+        return Confidence.LOW
+    steps = (package is not None and package.manager == "npm") + bool(_SAMPLES.search(path))
+    order = (Confidence.LOW, Confidence.MEDIUM, Confidence.HIGH)
+    return order[max(confidence.rank - steps, 0)]
