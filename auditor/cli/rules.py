@@ -1,8 +1,10 @@
-"""`image-audit rules`: list and pages of the detection rules, check of custom rules."""
+"""`image-audit rules`: list the rules, show one, check rule files, explain a value."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,15 +21,24 @@ from auditor.core.finding import Severity
 from auditor.core.options import AuditOptions
 from auditor.core.package_data import data_path
 from auditor.core.text import nearest, plural, printable
+from auditor.detect.explain import Explanation, RuleExplanation
+from auditor.detect.explain import explain as explain_text
 from auditor.detect.rules import Rule
 from auditor.rulebook.check import check_path
 from auditor.rulebook.rule_page import rule_page
 
+_MAX_VALUE = 64 << 10
+"""Bytes of a value on standard input."""
 
-@examples("image-audit rules list", "image-audit rules show github-pat")
+
+@examples(
+    "image-audit rules list",
+    "image-audit rules show github-pat",
+    "echo 'password=x7Gq9' | image-audit rules explain --value-stdin",
+)
 @click.group()
 def command() -> None:
-    """List the detection rules, show the page of a rule, or check custom rules."""
+    """List or show detection rules, check your own, or explain a value."""
 
 
 @examples("image-audit rules list", "image-audit rules list --provider github --format json")
@@ -36,7 +47,7 @@ def command() -> None:
 @click.option("--provider", metavar="NAME", help="Only rules of this provider.")
 @click.option("--severity", type=Word([severity.value for severity in Severity]), help="Only rules of this severity.")
 def list_rules(form: str, provider: str | None, severity: str | None) -> None:
-    """List the rules of a scan: the built-in ones, detect-secrets' plugins, and those of the config file."""
+    """List the rules of a scan: built-in, detect-secrets plugins, and those of the config file."""
     chosen = [
         rule
         for rule in _rules()
@@ -71,6 +82,57 @@ def check(path: Path | None, cache_dir: Path | None) -> int:
         click.echo(printable(problem))
     click.echo(f"{plural(checked.rules, 'rule')} checked, {plural(len(checked.problems), 'problem')}", err=True)
     return EXIT_FOUND if checked.problems else EXIT_CLEAN
+
+
+@examples(
+    "echo 'password=x7Gq9' | image-audit rules explain --value-stdin",
+    "image-audit rules explain --value-stdin --path /app/.env < line.txt",
+)
+@command.command()
+@click.option("--value-stdin", is_flag=True, required=True, help="Read the value, or its whole line, from stdin.")
+@click.option("--path", metavar="PATH", default="", help="Absolute path of the file in the image.")
+@options.table_or_json_option
+@options.cache_dir_option
+def explain(value_stdin: bool, path: str, form: str, cache_dir: Path | None) -> None:  # noqa: ARG001 - a required flag
+    """Explain why a value is, or is not, reported as a secret.
+
+    Prints the rules that hit the text, and the step that accepted or rejected each value: entropy, keywords,
+    placeholder, heuristic, offline check. Give the whole line where keywords matter. Values are masked.
+    """
+    ruleset = components.ruleset(resolve(AuditOptions, load_config()))
+    text = sys.stdin.buffer.read(_MAX_VALUE + 1)
+    if not text.strip() or len(text) > _MAX_VALUE:
+        raise click.UsageError(f"want a value of 1 to {_MAX_VALUE} bytes on standard input")
+    explanation = explain_text(text, path and "/" + path.lstrip("/"), ruleset, cache_dir or cache_folder())
+    click.echo(_explanation_json(explanation) if form == "json" else _explanation_text(explanation))
+
+
+def _explanation_json(explanation: Explanation) -> str:
+    document = dataclasses.asdict(explanation) | {"file_class": explanation.file_class.name}
+    return json.dumps(document, indent=2)
+
+
+def _explanation_text(explanation: Explanation) -> str:
+    """Return one block of lines for each rule."""
+    blocks = [f"File class: {explanation.file_class.name}"]
+    blocks += [_block(str(item.rule), item) for item in explanation.rules]
+    if explanation.bare_value:
+        blocks.append("No rule matches. Keyword rules need the whole line, such as password=VALUE.")
+        blocks.append(_block("Text as the value of a keyword rule", explanation.bare_value))
+    return "\n\n".join(blocks)
+
+
+def _block(title: str, item: RuleExplanation) -> str:
+    rows = [
+        ("value", item.value),
+        ("reason", item.reason),
+        ("heuristic", item.heuristic),
+        ("entropy", None if item.entropy is None else f"{item.entropy:.2f} bits a character"),
+        ("check", item.check),
+        ("confidence", item.confidence),
+    ]
+    lines = [f"  {key + ':':<12}{printable(value)}" for key, value in rows if value is not None]
+    return "\n".join((f"{title}: {item.outcome}", *lines))
 
 
 def _rules() -> tuple[Rule, ...]:

@@ -1,4 +1,4 @@
-"""From raw hits to matches: Python's `re` on a small window, then entropy, keywords and the offline check."""
+"""Confirmation of raw hits: Python's `re` on a small window, then entropy, keywords, plausibility, offline check."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import re
 import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 
 from auditor.core.finding import Confidence
 from auditor.core.limits import DEFAULT, Limits
 from auditor.core.secret import Secret
-from auditor.detect.detect_secrets_plugins import load_plugins, secrets_in_line
+from auditor.detect.detect_secrets_plugins import secrets_in_line
 from auditor.detect.heuristics.file_class import FileClass, file_class
 from auditor.detect.heuristics.placeholder import is_placeholder
-from auditor.detect.heuristics.plausibility import entropy, implausible
+from auditor.detect.heuristics.plausibility import Heuristic, entropy, rejecting_heuristic
 from auditor.detect.prefilter import prefilter
 from auditor.detect.rules import CHECKS, Rule, Ruleset
 
@@ -24,29 +24,22 @@ CONTEXT = 4096
 """Bytes on each side of a match within which one of the rule's keywords must stand."""
 
 EDGE = 256
-"""Bytes beyond a window that its match may look at."""
+"""Bytes beyond a window that the pattern may look at."""
 
-_TOGETHER = 16 << 10  # bytes over which hits of one rule are looked at together
+_MAX_GROUP = 16 << 10
+"""Bytes over which neighbouring hits of one rule are confirmed in one window."""
 
 TruncationCallback = Callable[[str], None]
-"""Told the id of a rule that hits so often that not all is looked at."""
+"""Callback for a rule, by its id, with too many hits: not all are confirmed."""
 
 
 def ignore_truncation(_: str) -> None:
-    """Be an TruncationCallback to which it does not matter."""
-
-
-def prepare() -> None:
-    """Import detect-secrets in this thread: worker threads then find it imported.
-
-    It is slow to import, and an audit whose layers are all cached does not need it.
-    """
-    load_plugins()
+    """Callback that does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A confirmed secret at the bytes [start, end) of the text it was found in."""
+    """A confirmed secret at the bytes [start, end) of a text."""
 
     rule: Rule
     start: int
@@ -54,13 +47,28 @@ class Match:
     secret: Secret
     check: str
     confidence: Confidence
-    """The rule's own, or low where the offline check failed."""
+    """The rule's confidence, or low where the offline check failed."""
     width: int = 0
-    """Bytes of all that the rule matched, the words around the secret included."""
+    """Bytes that the pattern matched, the words around the secret included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A value at the bytes [start, end) that the pattern of a rule matches and a later step rejects.
+
+    `step` is `entropy`, `keywords`, `placeholder` or `heuristic`; `heuristic` is set in the last case.
+    """
+
+    rule: Rule
+    start: int
+    end: int
+    value: str = field(repr=False)
+    step: str
+    heuristic: Heuristic | None = None
 
 
 class Confirmer:
-    """Confirms raw hits of one ruleset. Patterns are compiled when they first hit."""
+    """Confirms raw hits of one ruleset. A pattern is compiled when its rule hits for the first time."""
 
     def __init__(self, ruleset: Ruleset, limits: Limits = DEFAULT) -> None:
         self._most = limits.raw_hits
@@ -76,61 +84,51 @@ class Confirmer:
         ends_in: tuple[int, int] = (0, sys.maxsize),
         overrun: TruncationCallback = ignore_truncation,
     ) -> list[Match]:
-        """Return the matches that raw hits (rule number, end) lead to, of two that overlap the more specific.
+        """Return the matches for raw hits (rule number, end); of overlapping ones, the most specific.
 
-        `text` is one file, or the part of it at hand; `path` is its absolute path, of a member its last one;
-        `path_rules` are the rules that look at this file because of its path; of those only matches that end in the
-        half-open range `ends_in` count, for a file that comes in pieces.
+        `text` is a file, or a window of it; `path` is its absolute path, of a member the last one. `path_rules` are the
+        numbers of the rules that the path selects. They search the whole text; only matches that end in the half-open
+        range `ends_in` count, so each window of a file reports its own.
         """
-        found: list[Match] = []
+        if file_class(path) is FileClass.THIRD_PARTY_TESTS:  # heuristics reject every match of a generic rule there
+            hits = [hit for hit in hits if not self._rules[hit[0]].generic]
+            path_rules = [number for number in path_rules if not self._rules[number].generic]
+        outcomes = self.outcomes(text, hits, path, path_rules, ends_in, overrun)
+        return most_specific([outcome for outcome in outcomes if isinstance(outcome, Match)])
+
+    def outcomes(
+        self,
+        text: memoryview | bytes,
+        hits: Sequence[tuple[int, int]],
+        path: str,
+        path_rules: Sequence[int] = (),
+        ends_in: tuple[int, int] = (0, sys.maxsize),
+        overrun: TruncationCallback = ignore_truncation,
+    ) -> Iterator[Match | Rejection]:
+        """Yield a match or a rejection for each value that the pattern of a rule matches; arguments as of `confirm`."""
         ends: dict[int, list[int]] = {}
         for number, end in hits:
             ends.setdefault(number, []).append(end)
-        # A guess in test data or documentation of a package is implausible whatever it looks like.
-        guess = file_class(path) is not FileClass.THIRD_PARTY_TESTS
-        for number, own in sorted(ends.items(), reverse=True):  # not by who came first: of equals the later id decides
-            if guess or not self._rules[number].generic:
-                found += self._of_rule(number, text, own, path)
+        for number, own in sorted(ends.items(), reverse=True):  # of equal matches the last rule id decides
+            own.sort()
+            if self._rules[number].detector == "rules":
+                yield from self._around_hits(number, text, own, path)
+            else:
+                yield from self._on_lines(number, text, own, path)
         for number in path_rules:
-            if guess or not self._rules[number].generic:
-                found += self._all_of_rule(number, text, path, ends_in, overrun)
-        return most_specific(found)
+            yield from self._in_whole_text(number, text, path, ends_in, overrun)
 
-    def _all_of_rule(
-        self, number: int, text: memoryview | bytes, path: str, ends_in: tuple[int, int], overrun: TruncationCallback
-    ) -> Iterator[Match]:
-        """Look for a rule in the whole text: for the few files whose path calls for it."""
-        rule, (pattern, _, _) = self._rules[number], self._compiled(number)
-        if rule.keywords and not _keyword_near(rule, text, 0, len(text)):
-            return  # nor would one stand near a match
-        most = self._most
-        for count, match in enumerate(islice(pattern.finditer(bytes(text)), most + 1)):
-            if count == most:
-                overrun(rule.id)
-                return
-            found = _judged(rule, match, 0, text, path) if ends_in[0] <= match.end() < ends_in[1] else None
-            if found:
-                yield found
+    def _around_hits(
+        self, number: int, text: memoryview | bytes, ends: Sequence[int], path: str
+    ) -> Iterator[Match | Rejection]:
+        """Search windows around sorted hit ends. Neighbouring hits share one window.
 
-    def _of_rule(self, number: int, text: memoryview | bytes, ends: Sequence[int], path: str) -> Iterator[Match]:
-        rule, done = self._rules[number], -1
-        if rule.detector == "rules":
-            yield from self._by_pattern(number, text, sorted(ends), path)
-            return
-        for end in sorted(ends):
-            if end > done:
-                yield from _by_plugin(rule, text, end, path)
-                done = _line_end(text, end)
-
-    def _by_pattern(self, number: int, text: memoryview | bytes, ends: Sequence[int], path: str) -> Iterator[Match]:
-        """Yield the matches that reach to or over one of some sorted ends.
-
-        Where ends are so close that what is to be read for one holds the next, they are looked at together: a text may
-        be made so that a pattern hits at every byte and never matches.
+        A text can be made so that a rule hits at every byte and never matches; one window for each hit would take
+        quadratic time.
         """
         pattern, back, ahead = self._compiled(number)
         rule, done = self._rules[number], -1
-        for first, last in _together(ends, back + ahead + 2 * EDGE):
+        for first, last in _groups(ends, back + ahead + 2 * EDGE):
             low, high = max(0, ends[first] - back - EDGE), min(len(text), ends[last] + ahead + EDGE)
             for match in pattern.finditer(bytes(text[low:high])):
                 start, end = match.start() + low, match.end() + low
@@ -139,13 +137,36 @@ class Confirmer:
                 hit = bisect_right(ends, start)
                 if end <= done or hit == len(ends) or ends[hit] > end:
                     continue
-                found = _judged(rule, match, low, text, path)
-                if found:
-                    done = found.end
-                    yield found
+                outcome = _judge(rule, match, low, text, path)
+                if isinstance(outcome, Match):
+                    done = outcome.end
+                yield outcome
+
+    def _in_whole_text(
+        self, number: int, text: memoryview | bytes, path: str, ends_in: tuple[int, int], overrun: TruncationCallback
+    ) -> Iterator[Match | Rejection]:
+        rule, (pattern, _, _) = self._rules[number], self._compiled(number)
+        if rule.keywords and not _keyword_near(rule, text, 0, len(text)):
+            return
+        for count, match in enumerate(islice(pattern.finditer(bytes(text)), self._most + 1)):
+            if count == self._most:
+                overrun(rule.id)
+                return
+            if ends_in[0] <= match.end() < ends_in[1]:
+                yield _judge(rule, match, 0, text, path)
+
+    def _on_lines(
+        self, number: int, text: memoryview | bytes, ends: Sequence[int], path: str
+    ) -> Iterator[Match | Rejection]:
+        """Run a plugin of detect-secrets on each line that holds a hit."""
+        rule, done = self._rules[number], -1
+        for end in ends:
+            if end > done:
+                yield from _judge_line(rule, text, end, path)
+                done = _line_end(text, end)
 
     def _compiled(self, number: int) -> tuple[re.Pattern[bytes], int, int]:
-        """Return a rule's pattern and how far it reaches back and ahead of a raw hit's end, in bytes."""
+        """Return a rule's pattern, and its reach before and behind the end of a raw hit, in bytes."""
         if number not in self._patterns:
             pattern = self._rules[number].pattern
             reach = prefilter(pattern)
@@ -153,56 +174,53 @@ class Confirmer:
         return self._patterns[number]
 
 
-def _together(ends: Sequence[int], gap: int) -> Iterator[tuple[int, int]]:
-    """Yield the first and the last number of sorted ends that lie close to one another, and not too far in all."""
+def _groups(ends: Sequence[int], gap: int) -> Iterator[tuple[int, int]]:
+    """Yield first and last index of neighbouring sorted ends, at most `gap` apart and _MAX_GROUP in all."""
     first = 0
     for at in range(1, len(ends) + 1):
-        if at == len(ends) or ends[at] - ends[at - 1] > gap or ends[at] - ends[first] > _TOGETHER:
+        if at == len(ends) or ends[at] - ends[at - 1] > gap or ends[at] - ends[first] > _MAX_GROUP:
             yield first, at - 1
             first = at
 
 
-def _judged(rule: Rule, match: re.Match[bytes], low: int, text: memoryview | bytes, path: str) -> Match | None:
-    """Judge a match in the bytes of `text` from `low` on."""
+def _judge(rule: Rule, match: re.Match[bytes], low: int, text: memoryview | bytes, path: str) -> Match | Rejection:
+    """Apply the conditions of a rule beyond its pattern to a match in the bytes of `text` from `low` on."""
     group = "secret" if "secret" in match.re.groupindex and match["secret"] is not None else 0
-    start, end = match.span(group)
-    found = judge(rule, match[group], start + low, end + low, text, path)
-    return replace(found, width=match.end() - match.start()) if found else None
-
-
-def judge(rule: Rule, raw: bytes, start: int, end: int, text: memoryview | bytes, path: str) -> Match | None:
-    """Apply what a rule asks beyond its pattern; None where the match is no secret."""
-    secret = raw.decode("utf-8", "replace")
-    if rule.entropy and entropy(secret) < rule.entropy:
-        return None
+    start, end = match.start(group) + low, match.end(group) + low
+    value = match[group].decode("utf-8", "replace")
+    if rule.entropy and entropy(value) < rule.entropy:
+        return Rejection(rule, start, end, value, "entropy")
     if rule.keywords and not _keyword_near(rule, text, start, end):
-        return None
+        return Rejection(rule, start, end, value, "keywords")
     if rule.generic:
-        if implausible(secret, line_at(text, start, end), path):
-            return None
-    elif is_placeholder(secret):
-        return None
-    passed = CHECKS[rule.check](secret) if rule.check else None
+        heuristic = rejecting_heuristic(value, line_at(text, start, end), path)
+        if heuristic:
+            return Rejection(rule, start, end, value, "heuristic", heuristic)
+    elif is_placeholder(value):
+        return Rejection(rule, start, end, value, "placeholder")
+    passed = CHECKS[rule.check](value) if rule.check else None
     check = {True: "passed", False: "failed", None: "none"}[passed]
     confidence = Confidence.LOW if passed is False else rule.confidence
-    return Match(rule, start, end, Secret(secret, mask(secret, rule)), check, confidence)
+    secret = Secret(value, mask(value, rule))
+    return Match(rule, start, end, secret, check, confidence, match.end() - match.start())
 
 
-def _by_plugin(rule: Rule, text: memoryview | bytes, end: int, path: str) -> Iterator[Match]:
+def _judge_line(rule: Rule, text: memoryview | bytes, end: int, path: str) -> Iterator[Match | Rejection]:
     low, high = _line_start(text, end), _line_end(text, end)
     raw = bytes(text[low:high])
     line = raw.decode("utf-8", "replace")
-    for secret in secrets_in_line(rule.id, line, path):
-        at = raw.find(secret.encode("utf-8", "replace"))
-        if at >= 0 and not implausible(secret, line, path):
-            yield Match(
-                rule,
-                low + at,
-                low + at + len(secret.encode("utf-8", "replace")),
-                Secret(secret, mask(secret, rule)),
-                "none",
-                rule.confidence,
-            )
+    for value in secrets_in_line(rule.id, line, path):
+        data = value.encode("utf-8", "replace")
+        at = raw.find(data)
+        if at < 0:
+            continue
+        start = low + at
+        heuristic = rejecting_heuristic(value, line, path)
+        if heuristic:
+            yield Rejection(rule, start, start + len(data), value, "heuristic", heuristic)
+        else:
+            secret = Secret(value, mask(value, rule))
+            yield Match(rule, start, start + len(data), secret, "none", rule.confidence)
 
 
 def _line_start(text: memoryview | bytes, at: int) -> int:
@@ -217,7 +235,7 @@ def _line_end(text: memoryview | bytes, at: int) -> int:
 
 
 def line_at(text: memoryview | bytes, start: int, end: int) -> str:
-    """Return the line, or lines, in which the bytes [start, end) stand, of a very long one what is near."""
+    """Return the line or lines that hold the bytes [start, end), at most CONTEXT on each side."""
     return bytes(text[_line_start(text, start) : _line_end(text, end)]).decode("utf-8", "replace")
 
 
@@ -232,7 +250,7 @@ def _lowered(words: tuple[str, ...]) -> tuple[bytes, ...]:
 
 
 def mask(secret: str, rule: Rule) -> str:
-    """Show a provider's prefix and the last four characters, of anything else at most two characters."""
+    """Return the mask of a secret: prefix of the provider and last 4 characters, else at most the first 2."""
     if secret.startswith("-----BEGIN"):
         return secret[: secret.find("-----", len("-----BEGIN")) + 5][:60] + "****"
     prefix = max((word for word in rule.keywords if secret.startswith(word)), key=len, default="")
@@ -243,9 +261,9 @@ def mask(secret: str, rule: Rule) -> str:
 
 
 def most_specific(found: Sequence[Match]) -> list[Match]:
-    """Of matches that overlap keep the most specific one; the result is in the order of the text."""
-    kept: list[Match] = []  # in the order of the text, none overlaps another
-    for item in sorted(found, key=_weight, reverse=True):
+    """Return the most specific of overlapping matches, in the order of the text."""
+    kept: list[Match] = []  # in the order of the text, without overlaps
+    for item in sorted(found, key=_rank, reverse=True):
         at = bisect_right(kept, item.start, key=_start)
         if (at == 0 or kept[at - 1].end <= item.start) and (at == len(kept) or item.end <= kept[at].start):
             kept.insert(at, item)
@@ -256,10 +274,10 @@ def _start(found: Match) -> int:
     return found.start
 
 
-def _weight(found: Match) -> tuple[object, ...]:
-    """A guess that its check refutes gives way to any other match; a token that it refutes stays, as a near miss.
+def _rank(found: Match) -> tuple[object, ...]:
+    """Return the sort key for overlaps: specificity first, then the check, the length of secret and of match.
 
-    Of equals the one decides that knows more of what stands around the secret.
+    A generic match whose check failed ranks below all others; a token whose check failed stays, as a near miss.
     """
     refuted = found.rule.generic and found.check == "failed"
     return not refuted, found.rule.specificity, found.check == "passed", found.end - found.start, found.width

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from enum import IntEnum
 
-from auditor.detect.heuristics.plausibility import implausible
+from auditor.detect.heuristics.plausibility import rejecting_heuristic
 
 _SECRET_NAME = re.compile(
     r"(?i)(?:passw(?:or)?d|passphrase|pword|secret|token|"
@@ -27,10 +27,10 @@ _PLACEHOLDER = re.compile(
     r"(?i)change|replace|your|dummy|placeholder|example|sample|redacted|fixme|todo|unset|not[_-]?set|fake|xxx|\*\*\*|\.\.\.|"
     r"^<.*>$|^\[.*\]$|^%.*%$"
 )
-# Reasons of `implausible` that do not apply to variables named like a secret: _WORDS are reasons that passwords chosen
-# by people match, _WEAK are reasons for values that are easy to guess.
-_WORDS = ("a word", "identifier", "a sequence", "a word of a sentence")
-_WEAK = (*_WORDS, "too simple for a token", "placeholder", "a name for a password")
+# Heuristics that do not apply to variables named like a secret: _WORDS match passwords chosen by people, _WEAK values that
+# are easy to guess.
+_WORDS = ("word", "identifier", "sequence", "sentence")
+_WEAK = (*_WORDS, "weak-token", "placeholder", "password-name")
 
 
 class ValueStrength(IntEnum):
@@ -50,10 +50,10 @@ def value_strength(name: str, value: str) -> ValueStrength:
     """Rate the value of a variable named like a secret: references, paths, addresses and placeholders are none."""
     if _NO_VALUE.match(value) or value.startswith("/") or "$" in value or "`" in value or _PLACEHOLDER.search(value):
         return ValueStrength.NONE
-    reason = implausible(value, f"{name}={value}", "")
-    if reason is None or (reason in _WORDS and _PASSWORD.search(name)):
+    heuristic = rejecting_heuristic(value, f"{name}={value}", "")
+    if heuristic is None or (heuristic.name in _WORDS and _PASSWORD.search(name)):
         return ValueStrength.SECRET
-    return ValueStrength.WEAK if reason in _WEAK and not _AUTH.search(name) else ValueStrength.NONE
+    return ValueStrength.WEAK if heuristic.name in _WEAK and not _AUTH.search(name) else ValueStrength.NONE
 
 
 def is_literal(name: str, value: str) -> bool:

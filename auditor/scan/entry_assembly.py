@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from auditor.codec.windows import Window
-from auditor.detect.heuristics.file_class import FileClass, file_class, is_foreign_source
+from auditor.detect.heuristics.file_class import FileClass, file_class, is_third_party_source
 from auditor.layers.listing import Listing
 from auditor.provenance.databases import is_package_database
 from auditor.scan.extractor import HEAD, MAX_DECODED_TEXT
@@ -104,7 +104,7 @@ class EntryAssembler:
             if size <= budget.limits.archive_bytes or not is_in_window:
                 return True
             return self._extractor.is_streamed(path, head) or budget.allows_archive(path, size)
-        return size <= MAX_DECODED_TEXT and not is_foreign_source(path) and file_class(path) < FileClass.THIRD_PARTY
+        return size <= MAX_DECODED_TEXT and not is_third_party_source(path) and file_class(path) < FileClass.THIRD_PARTY
 
     def _content(self, window: Window, entry: int) -> BufferedContent | None:
         """Return the content of a file that ends in this window, None for one too large to buffer."""

@@ -12,7 +12,7 @@ from auditor.core.errors import Damaged
 from auditor.core.limits import DEFAULT, Limits
 from auditor.core.process import return_large_blocks
 from auditor.core.progress import Progress, Silent
-from auditor.detect.confirm import prepare
+from auditor.detect.detect_secrets_plugins import load_plugins
 from auditor.detect.rules import Ruleset
 from auditor.scan.extractor import Extractor
 from auditor.scan.layer_scan import LayerScan
@@ -47,7 +47,7 @@ class Scanner:
     def prepare(self) -> None:
         """Import the libraries that threads need. Call it before a thread calls `scan_layer`."""
         if self.search_content:
-            prepare()
+            load_plugins()
 
     def close(self) -> None:
         """End the threads; work that has not started is cancelled."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from auditor.codec.signatures import is_opaque
-from auditor.detect.heuristics.file_class import is_foreign_source
+from auditor.detect.heuristics.file_class import is_third_party_source
 from auditor.extract.member_windows import MemberWindow
 from auditor.scan.line_counter import is_binary
 
@@ -27,7 +27,7 @@ class SearchText:
     @property
     def token_rules_only(self) -> bool:
         """Whether keyword rules are not applied: no words stand beside secrets in opaque files, most of an image."""
-        if is_foreign_source(self.path):
+        if is_third_party_source(self.path):
             return True
         head = self.window.head if self.window else self.data
         return len(self.data) >= MIN_OPAQUE and is_opaque(head[:SIGNATURE_BYTES])

@@ -9,7 +9,7 @@ from operator import itemgetter
 from auditor.codec.signatures import is_opaque
 from auditor.codec.tar_headers import Header
 from auditor.codec.windows import Window
-from auditor.detect.heuristics.file_class import is_foreign_source
+from auditor.detect.heuristics.file_class import is_third_party_source
 from auditor.layers.listing import Listing
 from auditor.scan.search_text import MIN_OPAQUE, SIGNATURE_BYTES
 
@@ -28,7 +28,7 @@ class KeywordRanges:
         """Add a file whose header lies in a window. Consecutive excluded files form one range."""
         begin, end = header.offset, header.offset + header.size
         at = begin - window.start
-        excluded = is_foreign_source("/" + header.path) or (
+        excluded = is_third_party_source("/" + header.path) or (
             header.size >= MIN_OPAQUE and is_opaque(bytes(window.view[at : at + SIGNATURE_BYTES]))
         )
         if excluded:

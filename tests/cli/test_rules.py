@@ -120,3 +120,23 @@ def test_what_can_not_be_read_is_2(cli: Cli, text: str | None) -> None:
     done = cli("rules", "check", path)
     assert done.status == 2
     assert "own.yaml" in done.err and len(done.err.splitlines()) == 1
+
+
+def test_explain_prints_what_decided_on_a_value(cli: Cli) -> None:
+    done = cli("rules", "explain", "--value-stdin", "--path", "/app/a.yml", stdin=b"password = changeme\n")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("File class: CONFIG\n\ngeneric-password-unquoted: rejected\n")
+    assert "heuristic:  placeholder" in done.out and "changeme" not in done.out
+    assert max(map(len, done.out.splitlines())) <= 80
+
+
+def test_explain_as_json_masks_the_value(cli: Cli) -> None:
+    done = cli("rules", "explain", "--value-stdin", "--format", "json", stdin=b"DB_PASSWORD=hunter2Gz9qLp")
+    (rule,) = done.json["rules"]
+    assert (rule["outcome"], rule["value"], done.json["file_class"]) == ("reported", "hu****", "CONFIG")
+    assert "hunter2Gz9qLp" not in done.out
+
+
+def test_explain_wants_a_value(cli: Cli) -> None:
+    assert "want a value of 1 to 65536 bytes" in cli("rules", "explain", "--value-stdin").err
+    assert cli("rules", "explain").status == 2

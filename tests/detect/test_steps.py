@@ -15,7 +15,7 @@ from detect_secrets.plugins import keyword
 
 from auditor.detect import detect_secrets_plugins
 from auditor.detect.detect_secrets_plugins import plugin_rules, secrets_in_line
-from auditor.detect.heuristics import file_class, placeholder, plausibility
+from auditor.detect.heuristics import file_class, patterns, placeholder
 from auditor.detect.rules import builtin_rules
 from tests.detect.hostile import windows
 from tests.detect.steps import Steps, TooManyError
@@ -42,7 +42,7 @@ def expressions(module: ModuleType) -> Iterator[tuple[str, re.Pattern[str]]]:
 
 
 EXPRESSIONS = dict(
-    item for module in (plausibility, placeholder, file_class, detect_secrets_plugins) for item in expressions(module)
+    item for module in (patterns, placeholder, file_class, detect_secrets_plugins) for item in expressions(module)
 )
 
 
@@ -69,7 +69,7 @@ def test_an_expression_takes_few_steps(name: str) -> None:
 
 @pytest.mark.parametrize("begin", ["my_", "the ", "enter-", "some."])
 def test_a_value_that_is_no_placeholder_in_its_last_character_takes_few_steps(begin: str) -> None:
-    assert not slow(plausibility._PLACEHOLDER, begin + "ab" * 60 + "!")
+    assert not slow(patterns.PLACEHOLDER, begin + "ab" * 60 + "!")
 
 
 HEADERS = b"a" + b": " * 45 + b"\n"

@@ -1,4 +1,4 @@
-"""Where a file stands: how likely one of its name holds secrets of its user's, rather than code or prose of others."""
+"""Class of a file by its path: the strictness of the plausibility check depends on it."""
 
 from __future__ import annotations
 
@@ -8,122 +8,156 @@ from enum import IntEnum
 
 
 class FileClass(IntEnum):
-    """What kind of file it is: the greater, the stronger must a value look to be taken for a secret."""
+    """Kind of a file. Higher class, stricter plausibility check."""
 
     CREDENTIALS = 0
+    """Made for secrets: `.env`, `.netrc`. A word may be a password."""
     CONFIG = 1
+    """Configuration, and every file of no other class."""
     CODE = 2
+    """Source code and programs. A word is a name."""
     THIRD_PARTY = 3
+    """Prose, and files of installed packages. Only random text can be a secret."""
     THIRD_PARTY_TESTS = 4
+    """Tests and documentation of packages, download caches. No value is a secret by its context alone."""
 
 
 _MAX_NAME = 255
-_SECRET_FILES = re.compile(
-    r"(?i)(?:^|/)(?:\.env(?:rc|\.[\w.-]+)?|[\w.-]+\.env|[._]?netrc|\.pgpass|\.my(?:login)?\.cnf|\.git-credentials|"
-    r"\.npmrc|\.pypirc|\.dockercfg|\.s3cfg|\.boto|[\w.-]*credentials?[\w.-]*|[\w.-]*secrets?[\w.-]*|"
-    r"[\w.-]*passw(?:or)?ds?[\w.-]*|[\w.-]*htpasswd|shadow-?|[\w.-]*\.tfvars(?:\.json)?|\.?vault_pass[\w.-]*|"
-    r"tomcat-users\.xml|\.?[\w-]*_history|sftp(?:-config)?\.json|\.ftpconfig)$"
+"""Longest file name of common file systems. Of a longer one the end counts."""
+
+# Files made for credentials.
+_CREDENTIALS = re.compile(
+    r"""(?ix)(?:^|/)(?:
+    \.env(?:rc|\.[\w.-]+)?|[\w.-]+\.env|                                        # environment of a program
+    [._]?netrc|\.pgpass|\.my(?:login)?\.cnf|\.git-credentials|                  # clients
+    \.npmrc|\.pypirc|\.dockercfg|\.s3cfg|\.boto|                                # package managers, clouds
+    [\w.-]*credentials?[\w.-]*|[\w.-]*secrets?[\w.-]*|[\w.-]*passw(?:or)?ds?[\w.-]*|
+    [\w.-]*htpasswd|shadow-?|[\w.-]*\.tfvars(?:\.json)?|\.?vault_pass[\w.-]*|tomcat-users\.xml|
+    \.?[\w-]*_history|                                                          # shell history
+    sftp(?:-config)?\.json|\.ftpconfig                                          # editors
+    )$"""
 )
-# Code by its ending, configuration by its use.
-_CODED_CONFIG = re.compile(
-    r"(?i)(?:^|/)(?:wp-config|config|[\w-]*[._-]config|config[._-][\w-]*|settings|[\w-]*_settings|local_settings|"
-    r"configuration|database|db|local|parameters|secrets?|LocalSettings|env|production|staging|credentials?|"
-    r"environment(?:\.\w+)?|connect(?:ion)?)(?:\.inc)?\.(?:php|py|js|cjs|mjs|ts|rb|exs|groovy|pl)$"
+# Configuration written in a programming language: code by its ending, configuration by its name.
+_CONFIG_IN_CODE = re.compile(
+    r"""(?ix)(?:^|/)(?:
+    wp-config|config|[\w-]*[._-]config|config[._-][\w-]*|settings|[\w-]*_settings|local_settings|
+    configuration|database|db|local|parameters|secrets?|LocalSettings|env|production|staging|credentials?|
+    environment(?:\.\w+)?|connect(?:ion)?
+    )(?:\.inc)?\.(?:php|py|js|cjs|mjs|ts|rb|exs|groovy|pl)$"""
 )
+# Source code, markup, styles, build files and programs.
 _CODE = re.compile(
-    r"(?i)\.(?:py[wix]?|[mc]?js|jsx|[mc]?ts|tsx|vue|svelte|go|java|kts?|scala|groovy|rb|erb|php\d?|phtml|cs|vb|fs|c|cc|"
-    r"cpp|cxx|hh?|hpp|hxx|mm?|rs|swift|dart|lua|p[lm]|t|r|jl|exs?|erl|hrl|clj|hs|ml|el|lisp|scm|tcl|awk|ipynb|x?html?|"
-    r"jsp|aspx?|cshtml|css|scss|less|map|wasm|so|a|o|pyc|class|dll|exe|bin|proto|graphql|asm|s|vim|gypi?|cmake|m4|in|"
-    r"am|ac|xsd|dtd|rng|svg)$|\.so\.[\d.]+$"
+    r"""(?ix)\.(?:
+    py[wix]?|[mc]?js|jsx|[mc]?ts|tsx|vue|svelte|go|java|kts?|scala|groovy|rb|erb|php\d?|phtml|cs|vb|fs|c|cc|
+    cpp|cxx|hh?|hpp|hxx|mm?|rs|swift|dart|lua|p[lm]|t|r|jl|exs?|erl|hrl|clj|hs|ml|el|lisp|scm|tcl|awk|ipynb|x?html?|
+    jsp|aspx?|cshtml|css|scss|less|map|wasm|so|a|o|pyc|class|dll|exe|bin|proto|graphql|asm|s|vim|gypi?|cmake|m4|in|
+    am|ac|xsd|dtd|rng|svg
+    )$|\.so\.[\d.]+$"""
 )
+# Documentation and translations.
 _PROSE = re.compile(
-    r"(?i)(?:\.(?:md|mdx|markdown|rst|adoc|asciidoc|tex|texi|info|pod|pot?|mo|qm|xlf|rtf|[1-9](?:[a-z]{0,4})(?:\.gz)?)|"
-    r"(?:^|/)(?:readme|change(?:s|log)|licen[cs]e|copying|copyright|authors|news|todo|faq|install|METADATA|PKG-INFO)"
-    r"[\w.-]*)$|(?:^|/)usr/(?:local/)?share/(?:doc|man|info|help|locale|gtk-doc|doc-base|lintian|mime|icons|fonts|"
-    r"zoneinfo|perl|perl5|vim|i18n|bash-completion|zsh)/"
-    r"|(?:^|/)(?:locales?|i18n|l10n|lang(?:uages?)?|translations?)/"
+    r"""(?ix)
+    (?:\.(?:md|mdx|markdown|rst|adoc|asciidoc|tex|texi|info|pod|pot?|mo|qm|xlf|rtf|[1-9](?:[a-z]{0,4})(?:\.gz)?)|
+    (?:^|/)(?:readme|change(?:s|log)|licen[cs]e|copying|copyright|authors|news|todo|faq|install|METADATA|PKG-INFO)
+    [\w.-]*)$|
+    (?:^|/)usr/(?:local/)?share/(?:doc|man|info|help|locale|gtk-doc|doc-base|lintian|mime|icons|fonts|
+    zoneinfo|perl|perl5|vim|i18n|bash-completion|zsh)/|
+    (?:^|/)(?:locales?|i18n|l10n|lang(?:uages?)?|translations?)/"""
 )
-_PACKAGE = re.compile(
-    r"(?:^|/)(?:node_modules|site-packages|dist-packages|bower_components|jspm_packages|vendor/[\w.-]+|go/pkg/mod|"
-    r"\.cargo/registry|\.rustup|\.m2/repository|gems/[\w.-]+|opt/conda|usr/local/go|"
-    r"(?:usr|usr/local|\.pyenv/versions/[\w.-]+)/lib(?:32|64|exec)?|usr/(?:include|s?bin|src/linux[\w.-]*)|"
-    r"usr/share(?!/(?:nginx|elasticsearch|kibana|logstash|grafana|tomcat|jenkins|wordpress|phpmyadmin|app))|usr/local/share|"
-    r"var/lib/(?:dpkg|apt|gems))/|^/?(?:lib(?:32|64)?|s?bin|package)/"
+# Folders of package managers and of the system. Folders of /usr/share that users fill themselves are left out.
+_PACKAGE_FOLDER = re.compile(
+    r"""(?x)
+    (?:^|/)(?:node_modules|site-packages|dist-packages|bower_components|jspm_packages|vendor/[\w.-]+|go/pkg/mod|
+    \.cargo/registry|\.rustup|\.m2/repository|gems/[\w.-]+|opt/conda|usr/local/go|
+    (?:usr|usr/local|\.pyenv/versions/[\w.-]+)/lib(?:32|64|exec)?|usr/(?:include|s?bin|src/linux[\w.-]*)|
+    usr/share(?!/(?:nginx|elasticsearch|kibana|logstash|grafana|tomcat|jenkins|wordpress|phpmyadmin|app))|usr/local/share|
+    var/lib/(?:dpkg|apt|gems))/|^/?(?:lib(?:32|64)?|s?bin|package)/"""
 )
-# Packages as they were fetched: other people's files, under names that say nothing.
-_CACHE = re.compile(
-    r"(?:^|/)(?:_cacache|\.cache/(?:pip|yarn|uv|go-build|pypoetry)|\.yarn/cache|var/cache|pip/(?:http|wheels))/"
+# Packages as downloaded, under names that tell nothing of their content.
+_DOWNLOAD_CACHE = re.compile(
+    r"""(?x)
+    (?:^|/)(?:_cacache|\.cache/(?:pip|yarn|uv|go-build|pypoetry)|\.yarn/cache|var/cache|pip/(?:http|wheels))/"""
 )
-_TEST = re.compile(
-    r"(?i)(?:^|/)(?:tests?|testing|testdata|selftest|__tests__|specs?|fixtures?|examples?|samples?|demos?|mocks?|docs?)/|"
-    r"(?:^|[/._-])(?:tests?|specs?|examples?|samples?|fixtures?|mocks?)[\d_-]*\.\w+$|/test_\w+\.py$"
+# Tests, examples and documentation.
+_TESTS = re.compile(
+    r"""(?ix)
+    (?:^|/)(?:tests?|testing|testdata|selftest|__tests__|specs?|fixtures?|examples?|samples?|demos?|mocks?|docs?)/|
+    (?:^|[/._-])(?:tests?|specs?|examples?|samples?|fixtures?|mocks?)[\d_-]*\.\w+$|/test_\w+\.py$"""
 )
 
 
 @functools.lru_cache(4096)
 def file_class(path: str) -> FileClass:
-    """Return what kind of file one at this path is. Of a name longer than any file system takes the end counts."""
+    """Return the class of the file at a path."""
     cut = path.rfind("/") + 1
     folder = path[:cut]
     path = folder + path[cut:][-_MAX_NAME:]
-    if _is_fetched(folder):
+    if _is_download_cache(folder):
         return FileClass.THIRD_PARTY_TESTS
     prose = _PROSE.search(path)
-    if _is_installed(folder):
-        return FileClass.THIRD_PARTY_TESTS if prose or _TEST.search(path) else FileClass.THIRD_PARTY
+    if _is_package_folder(folder):
+        return FileClass.THIRD_PARTY_TESTS if prose or _TESTS.search(path) else FileClass.THIRD_PARTY
     if prose:
         return FileClass.THIRD_PARTY
-    if _CODED_CONFIG.search(path):
+    if _CONFIG_IN_CODE.search(path):
         return FileClass.CONFIG
     if _CODE.search(path):
         return FileClass.CODE
-    return FileClass.CREDENTIALS if _SECRET_FILES.search(path) else FileClass.CONFIG
+    return FileClass.CREDENTIALS if _CREDENTIALS.search(path) else FileClass.CONFIG
 
 
-_SOURCE_ENDINGS = re.compile(
-    r"(?i)\.(?:py[ixdco]?|[mc]?[jt]s|[jt]sx|flow|vue|svelte|coffee|go|java|class|kt|scala|groovy|rbs?|erb|php|phtml|cs|vb|fs|"
-    r"c|cc|cpp|cxx|hh?|hpp|hxx|inl|s|asm|rs|swift|mm?|dart|lua|p[lm]|pod|t|r|jl|exs?|erl|hrl|clj|hs|mli?|el|lisp|scm|tcl|"
-    r"awk|vim|x?html?|s?css|less|sass|styl|map|so|a|o|lib|dll|exe|node|wasm|mdx?|markdown|rst|adoc|tex|texi|info|pot?|mo|"
-    r"qm|xlf|svg|gif|png|jpe?g|ico|webp|woff2?|[to]tf|eot|proto|graphql|xsd|dtd|rng|xslt?|cmake|m4|am|ac|in|gypi?|f|f90|"
-    r"cuh?|[hg]lsl)\Z"
+# Endings of source code, programs, prose and media.
+_SOURCE_ENDING = re.compile(
+    r"""(?ix)\.(?:
+    py[ixdco]?|[mc]?[jt]s|[jt]sx|flow|vue|svelte|coffee|go|java|class|kt|scala|groovy|rbs?|erb|php|phtml|cs|vb|fs|
+    c|cc|cpp|cxx|hh?|hpp|hxx|inl|s|asm|rs|swift|mm?|dart|lua|p[lm]|pod|t|r|jl|exs?|erl|hrl|clj|hs|mli?|el|lisp|scm|tcl|
+    awk|vim|x?html?|s?css|less|sass|styl|map|so|a|o|lib|dll|exe|node|wasm|mdx?|markdown|rst|adoc|tex|texi|info|pot?|mo|
+    qm|xlf|svg|gif|png|jpe?g|ico|webp|woff2?|[to]tf|eot|proto|graphql|xsd|dtd|rng|xslt?|cmake|m4|am|ac|in|gypi?|f|f90|
+    cuh?|[hg]lsl
+    )\Z"""
 )
-_BOOKS = re.compile(
-    r"/usr/(?:local/)?share/(?:doc|man|info|help|locale|gtk-doc|i18n|zoneinfo|icons|fonts|mime)/|/var/lib/apt/lists/"
+# Folders that hold documentation, media and package lists only.
+_PROSE_FOLDER = re.compile(
+    r"""(?x)
+    /usr/(?:local/)?share/(?:doc|man|info|help|locale|gtk-doc|i18n|zoneinfo|icons|fonts|mime)/|/var/lib/apt/lists/"""
 )
 
 
-@functools.lru_cache(1 << 14)
-def _is_installed(folder: str) -> bool:
-    return bool(_PACKAGE.search(folder))
+def is_third_party_source(path: str) -> bool:
+    """Tell whether the file at an absolute path is code or prose of an installed package, and no configuration.
 
-
-@functools.lru_cache(1 << 14)
-def _is_fetched(folder: str) -> bool:
-    return bool(_CACHE.search(folder))
-
-
-@functools.lru_cache(1 << 10)
-def _is_source(ending: str) -> bool:
-    return bool(_SOURCE_ENDINGS.match(ending))
-
-
-@functools.lru_cache(1 << 11)
-def _is_coded_config(name: str) -> bool:
-    return bool(_CODED_CONFIG.search(name))
-
-
-@functools.lru_cache(1 << 14)
-def _is_of_books(folder: str) -> bool:
-    return bool(_BOOKS.search(folder))
-
-
-def is_foreign_source(path: str) -> bool:
-    """Whether a file at an absolute path is code or prose of an installed or fetched package, and no settings.
-
-    It is asked for every file of an image, so it looks at no content.
+    Called for every file of an image, so it does not read content.
     """
     cut = path.rfind("/") + 1
     folder = path[:cut]
-    if _is_source(path[max(path.rfind("."), cut) :]):
-        return (_is_installed(folder) or _is_fetched(folder)) and not _is_coded_config(path[cut:])
-    return _is_of_books(folder)
+    if _is_source_ending(path[max(path.rfind("."), cut) :]):
+        return (_is_package_folder(folder) or _is_download_cache(folder)) and not _is_config_in_code(path[cut:])
+    return _is_prose_folder(folder)
+
+
+# Files share folders and endings, so each test is cached.
+
+
+@functools.lru_cache(1 << 14)
+def _is_package_folder(folder: str) -> bool:
+    return bool(_PACKAGE_FOLDER.search(folder))
+
+
+@functools.lru_cache(1 << 14)
+def _is_download_cache(folder: str) -> bool:
+    return bool(_DOWNLOAD_CACHE.search(folder))
+
+
+@functools.lru_cache(1 << 10)
+def _is_source_ending(ending: str) -> bool:
+    return bool(_SOURCE_ENDING.match(ending))
+
+
+@functools.lru_cache(1 << 11)
+def _is_config_in_code(name: str) -> bool:
+    return bool(_CONFIG_IN_CODE.search(name))
+
+
+@functools.lru_cache(1 << 14)
+def _is_prose_folder(folder: str) -> bool:
+    return bool(_PROSE_FOLDER.search(folder))

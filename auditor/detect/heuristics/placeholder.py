@@ -1,17 +1,22 @@
-"""What stands in a provider's documentation in place of a token, and has a token's shape."""
+"""Placeholders of a token's shape, as providers print them in their documentation."""
 
 from __future__ import annotations
 
 import re
 
-_MAX = 200  # longer secrets are keys and the like
+_MAX_LENGTH = 200
+"""Longer secrets are keys and documents, in which such text occurs by chance."""
+
 _PLACEHOLDER = re.compile(
-    r"(?i)(?<![./@])example(?!\.(?:com|org|net))|x{6}|\*{4}|\.{3}|…|"
-    r"your[-_ ]|changeme|replace[-_ ]?me|placeholder|redacted|dummy|\$\{|\{\{|^<.*>$|"
-    r"0123456789abcdef|([^A])\1{8}"
+    r"""(?ix)
+    (?<![./@])example(?!\.(?:com|org|net))|     # AKIA...EXAMPLE, but not the host example.com
+    x{6}|\*{4}|\.{3}|…|                         # filled up or left out
+    your[-_ ]|changeme|replace[-_ ]?me|placeholder|redacted|dummy|
+    \$\{|\{\{|^<.*>$|                           # template
+    0123456789abcdef|([^A])\1{8}                # one character nine times; "A" is common in base64"""
 )
 
 
-def is_placeholder(secret: str) -> bool:
-    """Whether a text of a token's shape is plainly none."""
-    return len(secret) < _MAX and _PLACEHOLDER.search(secret) is not None
+def is_placeholder(token: str) -> bool:
+    """Tell whether a text of a token's shape is a placeholder."""
+    return len(token) < _MAX_LENGTH and _PLACEHOLDER.search(token) is not None

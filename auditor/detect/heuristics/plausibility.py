@@ -1,115 +1,58 @@
-"""Tells a real password or token from what only stands where one could: placeholders, code, hashes, words.
+"""Plausibility: heuristics that tell a real password or token from placeholders, code, hashes and words.
 
-A rule marked `generic` guesses from context, so its matches come here. How strict the judgement is depends on the
-file: in a file made for secrets (`.env`, `.netrc`) a word may be a password; in code it is a name; in prose and in the
-files of a package that thousands installed only what looks drawn at random can be a secret, and nothing in its tests.
+Keyword rules go by the words around a value, so their matches are judged here. Each heuristic has a name and rejects
+one kind of value, in files of a minimum class: see README.md in this folder.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from auditor.detect.heuristics import patterns
 from auditor.detect.heuristics.file_class import FileClass, file_class
-from auditor.detect.heuristics.words import NO_VALUES, OF_NAMES, is_word, parts, reads_like_words
+from auditor.detect.heuristics.word_lists import (
+    identifier_words,
+    is_word,
+    parts,
+    placeholder_words,
+    reads_like_words,
+)
 
 
-def implausible(secret: str, line: str, path: str) -> str | None:
-    """Return why a generic match is no secret, or None where it may be one.
+@dataclass(frozen=True, slots=True)
+class Heuristic:
+    """A test that rejects one kind of value.
 
-    `line` is the line that holds the match; `path` the file's, or empty where the text comes from metadata.
+    `rejects(value, line)` gets the value and the line that holds it. It applies in files of `min_class` and higher.
     """
-    where, line = file_class(path), _text_around(secret, line)
-    for least, reason, holds in _TESTS:
-        if where >= least and holds(secret, line):
-            return reason
+
+    name: str
+    reason: str
+    min_class: FileClass
+    rejects: Callable[[str, str], bool]
+
+
+def rejecting_heuristic(value: str, line: str, path: str) -> Heuristic | None:
+    """Return the first heuristic that rejects a value; None where it is plausible as a secret.
+
+    `line` is the line that holds the value; `path` that of the file, or "" for text of the metadata.
+    """
+    line = _printable_part(value, line)
+    for heuristic in applied_heuristics(file_class(path)):
+        if heuristic.rejects(value, line):
+            return heuristic
     return None
 
 
-# What it looks like
-
-_PLACEHOLDER = re.compile(
-    r"(?i)^(?:<.*>|\[.*\]|\(.*\)|\{.*\}|%.*%|@[\w.-]+@|__.*__|your.*|"
-    r"(?:my|the|an?|some|insert|enter|put|replace|add|fill|type|use|set|paste|provide|specify)[ _.-]"
-    r"[a-z](?:[ _.-]?[a-z])*[ _.-]?|"  # each character in one way: a repeat of a repeat takes exponential time
-    r".*(?:change[ _.-]?(?:me|this|it)(?![a-z])|replace[ _.-]?(?:me|this|with)|(?:goes|is)[ _.-]here|[ _.-]here$|"
-    r"redacted|place-?holder|example|dummy|sample|foobar|lorem|fixme|not[ _.-]?set|x{5,}|\*{3,}|\.{3}|…|"
-    r"deadbeef|cafebabe|"
-    r"(?:my|your|some)[ _.-]?(?:super[ _.-]?)?(?:secret|password|passwd|pass|token|key|api)|"
-    r"(?:secret|password|token|key)[ _.-]?(?:value|string|text|name|goes)).*)$"
-)
-_COMPOUND = re.compile(
-    r"(?i)^(?:my|your|the|new|old|db|database|proxy|repo|user|root|admin|app|test|client|server|ftp|mail|smtp|ldap|some|demo|"
-    r"super|top|very|store|key|keystore|truststore|mysql|postgres|redis|mongo|default|temp|local|dev|bind|master|api|git|web|"
-    r"really|secure|strong|super|default|fake|dummy|sample)?[_.-]?(?:pass(?:word|wd|phrase|code)?|secret|token|key)s?\d?$"
-)
-_SEQUENCES = re.compile(r"(?i)0?12345\d*|abcd[a-z]*|qwerty\w*|asdf\w*|aaaa+|xxx+|0000+|1111+")
-# What standards print: RFC 5849, 6749, 7519, 7523, 7617.
-_PUBLISHED = re.compile(
-    "2YotnFZFEjr1zCsicMWpAA|tGzv3JOkF0XG5Qx2TlKWIA|czZCaGRSa3F0MzpnWDFmQmF0M2JW|gX1fBatbtTVoNc|gX1fBat3bV|SplxlOBeZQQYbYS6WxSbIA|"
-    "mF_9\\.B5f-4\\.1JqM|kd94hf93k423kf44|kkk9d7dh3k39sjv7|nnch734d00sl2jdk|pfkkdhi9sl3r4s00|ad180jjd733klru7|dpf43f3p2l4k3l03|"
-    "QWxhZGRpbjpvcGVuIHNlc2FtZQ|SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c|dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk|"
-    "45ghiukldjahdnhzdauz|0685bd9184jfhq22|lsdkfol23w54jlksdef|qwe089234lkjsdf|wJalrXUtnFEMI"
-)
-_REFERENCE = re.compile(
-    r"^\\?\$[{(A-Za-z_]|\{[a-z_]\w*\}|\{\w+:\w+\}|\$\{[\w.:-]+|\$\([a-z]|\{\{|\}\}|<%|%>|#\{|%\([a-z_]+\)|^%[\w.-]+%$|"
-    r"^!(?:Ref|Sub|GetAtt|vault)|^&[a-z_]+$|^ENC\[|"
-    r"^(?:env|vault|secret|ssm|file|arn|op|awssm|gcpsm|kms|keyring|ref|data|var|local|module|cmd|exec|sm|pass|bws)[:.][\w/]|"
-    r"(?i:os\.environ|getenv|process\.env|\bgetpass\b|environ\[|config\.get|system\.getproperty|prompt\()"
-)
-_CALL = re.compile(r"^[@!]?([A-Za-z_][\w.]*)\(")
-_CHAIN = re.compile(r"^[&*!@$]?[A-Za-z_$][\w$]*(?:(?:\.|->|::|\?\.)[A-Za-z_$][\w$]*)*;?$")
-_PATH = re.compile(
-    r"^(?:~|\.{1,2})?/?(?:[\w.@+-]+/)+[\w.@+-]*$|^/[\w.@+-]+$|^[A-Za-z]:\\|^file:|"
-    r"^[\w./-]+\.(?:pem|crt|cer|key|json|ya?ml|txt|conf|cfg|ini|py|js|ts|go|java|php|rb|html?|css|png|svg|sh|so|md|xml|"
-    r"pub|p12|jks|env|gpg|asc|log|sock|service)$"
-)
-_URL = re.compile(r"(?i)^[a-z][a-z0-9+.-]*://[^@\s]*$|^[\w-]+(?:\.[\w-]+){1,4}:\d{2,5}(?:/|$)")
-_UUID = re.compile(r"(?i)^\{?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\}?$")
-_HASH = re.compile(r"(?i)^(?:sha(?:1|224|256|384|512)|md5)[-:=][A-Za-z0-9+/=]+$")
-_PUBLIC = re.compile(
-    r"^(?:ssh-(?:rsa|ed25519|dss)|AAAA[BCE][0-9A-Za-z]|MII[BCDEFGHIJ][0-9A-Za-z+/]{40}|MFkw|MCow|LS0tLS1CRUdJTi(?:BDRVJU|BQVUJM))"
-)
-_DATE = re.compile(
-    r"^\d{4}-\d\d-\d\d(?:[T ][\d:.Z+-]*)?$|^v?\d+(?:\.\d+){1,4}(?:[-+~][\w.+-]+)?$|^[\d.,:]+%?$|^0x[0-9A-Fa-f]{1,8}$"
-)
-_INTEGRITY = re.compile(
-    r'(?i)"?(?:integrity|resolved|checksum|digest|sha(?:1|256|512)|md5|etag|commit|revision|gitHead|_?shasum|fingerprint)"?\s*[:=]'
-)
-_HASH_OR_KEY = re.compile(r"[0-9A-Fa-f]{32,128}|[\w+/=-]{40,}")
-_NO_KEY = re.compile(
-    r"(?:(?<![A-Za-z])|(?=[A-Z]))(?i:next|prev|page|paging|pagination|continuation|csrf|xsrf|request|change|client|sync|"
-    r"cancel|action|idempotency|start(?:ing)?|end|previous|resume|cursor|task|marker|lock|ownership|site|verification|stop|"
-    r"eos|bos|pad|unk|mask|sep|cls|special|image|audio|video|public|primary|foreign|unique|sort|partition|cache)"
-    r"[ _-]?(?i:token|key)\w{0,12}[\"'\]]*\s*[:=>,(]+\s*[\"'`]?$|"
-    r"(?i:token|key|secret|pass\w*)[ _-]?(?i:type|name|id|url|uri|file|path|hash|len|size|length)\W*$|"
-    r"(?i:bypass|compass|encompass|surpass|trespass|by-pass)\w{0,8}\W*$"
-)
-_CONSTANT = re.compile(r"^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$")
-_IDENTIFIER = re.compile(r"^[a-z]{1,12}(?:_[a-z]{1,12})+$|^[A-Z]+(?:_[A-Z]+)+$")
-_CODE_CHARS = re.compile(r"[(){};]|=>|&&|\|\||==|\+=|->|::|\\x|\\u|\.\w+\.|\[")
-_CONTROL = re.compile(r"[^\x20-\x7e\xa0-\ufffc\t\r\n\f]")
-_MARKUP = re.compile(r"</?[a-z]|&[a-z]+;|&#[0-9x]")
-_MAX_HOST = 256
-"""Characters of an address that are looked at on each side of a password: a name of the DNS has 253 at most."""
-_EXAMPLE_HOST = re.compile(
-    r"(?i)^(?:[\w.-]*\.)?(?:example(?:\.\w+)?|host(?:name)?|server|domain|your[\w.-]*|my[\w-]*(?:host|server|domain|proxy)[\w.-]*|"
-    r"foo|bar|test|site|some[\w-]*|proxy(?:host|server)?|a|b|h|x)(?:[:/?#\s\"'`,;)\]}<>]|\.(?:com|org|net|test|invalid|local(?:host)?)\b|$)"
-)
-
-
-def looks_random(secret: str) -> bool:
-    """Say whether a text looks drawn at random: long, of mixed kinds of characters, and not made of words."""
-    if _CONSTANT.match(secret):
-        return False
-    kinds = sum(any(test(char) for char in secret) for test in (str.islower, str.isupper, str.isdigit))
-    if len(secret) < 16 or kinds < 2 or not any(map(str.isdigit, secret)) or reads_like_words(secret):
-        return False
-    if re.fullmatch(r"[0-9A-Fa-f-]+", secret):
-        return len(secret) >= 20 and entropy(secret) >= 3.0
-    return entropy(secret) >= 3.4
+@functools.cache
+def applied_heuristics(kind: FileClass) -> tuple[Heuristic, ...]:
+    """Return the heuristics for files of a class, in the order of their application."""
+    return tuple(heuristic for heuristic in HEURISTICS if kind >= heuristic.min_class)
 
 
 def entropy(text: str) -> float:
@@ -118,177 +61,210 @@ def entropy(text: str) -> float:
     return -sum(n / size * math.log2(n / size) for n in Counter(text).values()) if text else 0.0
 
 
-def _placeholder(secret: str, _: str) -> bool:
+def looks_random(value: str) -> bool:
+    """Tell whether a text looks drawn at random: long, of several kinds of characters, not made of words."""
+    if patterns.CONSTANT.match(value):
+        return False
+    kinds = sum(any(test(char) for char in value) for test in (str.islower, str.isupper, str.isdigit))
+    if len(value) < 16 or kinds < 2 or not any(map(str.isdigit, value)) or reads_like_words(value):
+        return False
+    if re.fullmatch(r"[0-9A-Fa-f-]+", value):
+        return len(value) >= 20 and entropy(value) >= 3.0
+    return entropy(value) >= 3.4
+
+
+# Parts of a line
+
+
+def _printable_part(value: str, line: str) -> str:
+    """Cut a line of binary data to the printable text around the value."""
+    at = line.find(value)
+    if at < 0 or line.isprintable():
+        return line
+    before = patterns.CONTROL.split(line[:at])[-1]
+    return before + value + patterns.CONTROL.split(line[at + len(value) :])[0]
+
+
+def _text_before(value: str, line: str) -> str:
+    at = line.find(value)
+    return line[max(0, at - 80) : at] if at > 0 else ""
+
+
+def _is_token_by_name(value: str, line: str) -> bool:
+    """Tell whether the name before the value is that of a token, which is generated, not of a password."""
+    before = _text_before(value, line)
+    return bool(re.search(r"(?i)secret|token|key", before)) and not re.search(r"(?i)pass|pwd|pw\b", before)
+
+
+def _is_unquoted(value: str, line: str) -> bool:
+    at = line.find(value)
+    if at < 1 or line[at - 1] in "\"'`:/@":
+        return False
+    return not any(line.count(quote, 0, at) % 2 for quote in "\"'`")
+
+
+# Heuristics
+
+
+def _placeholder(value: str, _: str) -> bool:
+    # detect-secrets takes 0.2 s to import; an audit of cached layers does not need it.
     from detect_secrets.filters import heuristic
 
-    bare = secret.strip().strip("\"'`")
+    bare = value.strip().strip("\"'`")
     return (
-        bare.lower() in NO_VALUES
-        or bool(_PLACEHOLDER.match(bare) or _PUBLISHED.search(bare))
+        bare.lower() in placeholder_words()
+        or bool(patterns.PLACEHOLDER.match(bare) or patterns.PUBLISHED.search(bare))
         or len(set(bare)) < 4
         or heuristic.is_templated_secret(bare)
         or heuristic.is_sequential_string(bare)
     )
 
 
-def _reference(secret: str, _: str) -> bool:
-    call = _CALL.match(secret)
-    return bool(_REFERENCE.search(secret)) or (call is not None and reads_like_words(call[1]))
+def _reference(value: str, _: str) -> bool:
+    call = patterns.CALL.match(value)
+    return bool(patterns.REFERENCE.search(value)) or (call is not None and reads_like_words(call[1]))
 
 
-def _structured(secret: str, _: str) -> bool:
-    if any(shape.match(secret) for shape in (_URL, _HASH, _PUBLIC, _DATE)):
-        return True
-    return bool(_PATH.match(secret)) and not looks_random(secret)
-
-
-def _hash_line(secret: str, line: str) -> bool:
-    return bool(_HASH_OR_KEY.fullmatch(secret)) and bool(_INTEGRITY.search(line))
-
-
-def _text_around(secret: str, line: str) -> str:
-    """Cut a line of binary data to the text that the secret stands in."""
-    at = line.find(secret)
-    if at < 0 or line.isprintable():
-        return line
-    before = _CONTROL.split(line[:at])[-1]
-    return before + secret + _CONTROL.split(line[at + len(secret) :])[0]
-
-
-def _binary(secret: str, _: str) -> bool:
-    return bool(_CONTROL.search(secret))
-
-
-def _markup(secret: str, _: str) -> bool:
-    return bool(_MARKUP.search(secret))
-
-
-def _sequence(secret: str, _: str) -> bool:
-    return len(_SEQUENCES.sub("", secret)) <= len(secret) // 2
-
-
-def _compound(secret: str, _: str) -> bool:
-    return bool(_COMPOUND.match(secret))
-
-
-def _named_otherwise(secret: str, line: str) -> bool:
-    """The name says that the value is no secret: `nextToken`, `token_type`."""
-    return bool(_NO_KEY.search(_before(secret, line)))
-
-
-def _of_token(secret: str, line: str) -> bool:
-    """Say whether the name before the value calls it a token, which a machine draws, and no password."""
-    before = _before(secret, line)
-    return bool(re.search(r"(?i)secret|token|key", before)) and not re.search(r"(?i)pass|pwd|pw\b", before)
-
-
-def _before(secret: str, line: str) -> str:
-    at = line.find(secret)
-    return line[max(0, at - 80) : at] if at > 0 else ""
-
-
-def _one_word(secret: str, _: str) -> bool:
-    return secret.isalpha() and is_word(secret)
-
-
-def _name(secret: str, line: str) -> bool:
-    """An identifier made of words. A pass phrase is words too, but says nothing of passwords."""
-    if not _words_only(secret, line):
-        return False
-    pieces = [part.lower() for part in parts(secret) if part.isalpha()]
-    if _of_token(secret, line):
-        return True
-    return any(piece in OF_NAMES for piece in pieces) or (bool(_CHAIN.match(secret)) and len(pieces) > 1)
-
-
-def _sentence(secret: str, line: str) -> bool:
-    """The value is a word of a sentence: more words follow it, unquoted."""
-    at = line.find(secret)
-    if at <= 0 or line[at - 1] in "\"'`=:/" or not _words_only(secret, line):
-        return False
-    return bool(re.match(r"[.,;:]?[ \t]+[a-z]+[ \t.,;]", line[at + len(secret) :]))
-
-
-def _example_address(secret: str, line: str) -> bool:
-    """The credentials of an address that leads nowhere, or one whose user is a placeholder."""
-    at = line.find(secret + "@")
+def _example_address(value: str, line: str) -> bool:
+    """Reject the password of a URL with an example host, or with a placeholder user and a word as password."""
+    at = line.find(value + "@")
     if at < 1 or line[at - 1] != ":":
         return False
-    begin = at + len(secret) + 1
-    host = line[begin : begin + _MAX_HOST]
-    user = re.split(r"[/\s]", line[max(0, at - 1 - _MAX_HOST) : at - 1])[-1].lower()
-    shown = user in ("user", "username", "login", "name", "usr", "foo", "alice", "bob", "joe", "john", "me", "u", "a")
-    return bool(_EXAMPLE_HOST.match(host)) or (shown and not looks_random(secret) and _words_only(secret, line))
-
-
-def _weak_token(secret: str, line: str) -> bool:
-    """A token, unlike a password, is drawn by a machine."""
-    return _of_token(secret, line) and (len(secret) < 6 or entropy(secret) < 2.25 or _words_only(secret, line))
-
-
-def _type_name(secret: str, line: str) -> bool:
-    """A bare `Base64URLString` where a token could stand is the name of a type; a weak password is in lower case."""
-    if not secret.isalnum() or (secret.islower() and len(secret) > 8):
-        return False
-    return secret.isidentifier() and _of_token(secret, line) and _bare(secret, line) and reads_like_words(secret)
-
-
-def _minified(secret: str, line: str) -> bool:
-    """On a line as long as only programs write them, code and tables of texts stand without seams."""
-    return len(line) > 1000 and (not looks_random(secret) or _bare(secret, line) or bool(_CODE_CHARS.search(secret)))
-
-
-def _unquoted(secret: str, line: str) -> bool:
-    """In code a value without quotes is an expression."""
-    if not _bare(secret, line):
-        return False
-    return not looks_random(secret) or line[line.find(secret) - 1] in " \t" or "." in secret
-
-
-def _bare(secret: str, line: str) -> bool:
-    """Say whether the value stands outside quotes."""
-    at = line.find(secret)
-    if at < 1 or line[at - 1] in "\"'`:/@":
-        return False
-    return not any(line.count(quote, 0, at) % 2 for quote in "\"'`")
-
-
-def _words_only(secret: str, _: str) -> bool:
-    return not any(map(str.isdigit, secret)) and reads_like_words(secret)
-
-
-def _code_text(secret: str, _: str) -> bool:
-    return bool(_IDENTIFIER.match(secret) or (_CODE_CHARS.search(secret) and not looks_random(secret)))
-
-
-def _not_random(secret: str, line: str) -> bool:
-    if _UUID.match(secret) or not looks_random(secret):
+    begin = at + len(value) + 1
+    host = line[begin : begin + patterns.MAX_HOST]
+    if patterns.EXAMPLE_HOST.match(host):
         return True
-    return _bare(secret, line) and bool(re.search(r"[$*:;]", secret))
+    user = re.split(r"[/\s]", line[max(0, at - 1 - patterns.MAX_HOST) : at - 1])[-1].lower()
+    return user in patterns.EXAMPLE_USERS and not looks_random(value) and _words(value, line)
 
 
-_Test = Callable[[str, str], bool]
-_TESTS: tuple[tuple[FileClass, str, _Test], ...] = (
-    # The files of packages are many, so what settles most of them comes first.
-    (FileClass.THIRD_PARTY_TESTS, "test data or documentation of a package", lambda _secret, _line: True),
-    (FileClass.THIRD_PARTY, "not random enough for a package's file or for prose", _not_random),
-    (FileClass.CREDENTIALS, "placeholder", _placeholder),
-    (FileClass.CREDENTIALS, "reference", _reference),
-    (FileClass.CREDENTIALS, "an address of examples", _example_address),
-    (FileClass.CONFIG, "path, URL, date, hash or public key", _structured),
-    (FileClass.CONFIG, "checksum", _hash_line),
-    (FileClass.CONFIG, "binary data", _binary),
-    (FileClass.CONFIG, "markup", _markup),
-    (FileClass.CONFIG, "named otherwise", _named_otherwise),
-    (FileClass.CONFIG, "a sequence", _sequence),
-    (FileClass.CONFIG, "a name for a password", _compound),
-    (FileClass.CONFIG, "a word", _one_word),
-    (FileClass.CONFIG, "identifier", _name),
-    (FileClass.CONFIG, "a word of a sentence", _sentence),
-    (FileClass.CONFIG, "too simple for a token", _weak_token),
-    (FileClass.CONFIG, "the name of a type", _type_name),
-    (FileClass.CONFIG, "minified code", _minified),
-    (FileClass.CODE, "expression", _unquoted),
-    (FileClass.CODE, "words", _words_only),
-    (FileClass.CODE, "code", _code_text),
+def _structured(value: str, _: str) -> bool:
+    shapes = (patterns.URL, patterns.HASH, patterns.PUBLIC_KEY, patterns.DATE_OR_NUMBER)
+    if any(shape.match(value) for shape in shapes):
+        return True
+    return bool(patterns.PATH.match(value)) and not looks_random(value)
+
+
+def _digest(value: str, line: str) -> bool:
+    return bool(patterns.HASH_OR_KEY.fullmatch(value)) and bool(patterns.DIGEST_NAME.search(line))
+
+
+def _binary(value: str, _: str) -> bool:
+    return bool(patterns.CONTROL.search(value))
+
+
+def _markup(value: str, _: str) -> bool:
+    return bool(patterns.MARKUP.search(value))
+
+
+def _other_name(value: str, line: str) -> bool:
+    return bool(patterns.OTHER_NAME.search(_text_before(value, line)))
+
+
+def _sequence(value: str, _: str) -> bool:
+    return len(patterns.SEQUENCE.sub("", value)) <= len(value) // 2
+
+
+def _password_name(value: str, _: str) -> bool:
+    return bool(patterns.PASSWORD_NAME.match(value))
+
+
+def _word(value: str, _: str) -> bool:
+    return value.isalpha() and is_word(value)
+
+
+def _identifier(value: str, line: str) -> bool:
+    """Reject words that form a name. A pass phrase is made of words too, but of others."""
+    if not _words(value, line):
+        return False
+    pieces = [part.lower() for part in parts(value) if part.isalpha()]
+    if _is_token_by_name(value, line):
+        return True
+    if any(piece in identifier_words() for piece in pieces):
+        return True
+    return bool(patterns.ATTRIBUTE_CHAIN.match(value)) and len(pieces) > 1
+
+
+def _sentence(value: str, line: str) -> bool:
+    """Reject an unquoted word that more words follow."""
+    at = line.find(value)
+    if at <= 0 or line[at - 1] in "\"'`=:/" or not _words(value, line):
+        return False
+    return bool(re.match(r"[.,;:]?[ \t]+[a-z]+[ \t.,;]", line[at + len(value) :]))
+
+
+def _weak_token(value: str, line: str) -> bool:
+    return _is_token_by_name(value, line) and (len(value) < 6 or entropy(value) < 2.25 or _words(value, line))
+
+
+def _type_name(value: str, line: str) -> bool:
+    """Reject an unquoted `Base64URLString` in place of a token. A weak password is in lower case."""
+    if not value.isalnum() or (value.islower() and len(value) > 8):
+        return False
+    return (
+        value.isidentifier()
+        and _is_token_by_name(value, line)
+        and _is_unquoted(value, line)
+        and reads_like_words(value)
+    )
+
+
+def _minified_code(value: str, line: str) -> bool:
+    """Reject values on very long lines, where code and text tables follow one another without separators."""
+    if len(line) <= 1000:
+        return False
+    return not looks_random(value) or _is_unquoted(value, line) or bool(patterns.CODE.search(value))
+
+
+def _expression(value: str, line: str) -> bool:
+    """Reject a value without quotes: in code it is an expression."""
+    if not _is_unquoted(value, line):
+        return False
+    return not looks_random(value) or line[line.find(value) - 1] in " \t" or "." in value
+
+
+def _words(value: str, _: str) -> bool:
+    return not any(map(str.isdigit, value)) and reads_like_words(value)
+
+
+def _code(value: str, _: str) -> bool:
+    return bool(patterns.IDENTIFIER.match(value) or (patterns.CODE.search(value) and not looks_random(value)))
+
+
+def _not_random(value: str, line: str) -> bool:
+    if patterns.UUID.match(value) or not looks_random(value):
+        return True
+    return _is_unquoted(value, line) and bool(re.search(r"[$*:;]", value))
+
+
+def _always(_value: str, _line: str) -> bool:
+    return True
+
+
+HEURISTICS = (
+    # First the two that settle most values: packages have the most files.
+    Heuristic(
+        "third-party-tests", "test, documentation or download of a package", FileClass.THIRD_PARTY_TESTS, _always
+    ),
+    Heuristic("not-random", "not random enough for a package's file or for prose", FileClass.THIRD_PARTY, _not_random),
+    Heuristic("placeholder", "a placeholder, or a password of documentation", FileClass.CREDENTIALS, _placeholder),
+    Heuristic("reference", "a variable, template or lookup", FileClass.CREDENTIALS, _reference),
+    Heuristic("example-address", "login of an example address", FileClass.CREDENTIALS, _example_address),
+    Heuristic("structured", "a path, URL, date, number, hash or public key", FileClass.CONFIG, _structured),
+    Heuristic("digest", "a digest by the name on its line", FileClass.CONFIG, _digest),
+    Heuristic("binary", "binary data", FileClass.CONFIG, _binary),
+    Heuristic("markup", "HTML or XML", FileClass.CONFIG, _markup),
+    Heuristic("other-name", "its name says that it is no secret", FileClass.CONFIG, _other_name),
+    Heuristic("sequence", "a run of the keyboard or alphabet", FileClass.CONFIG, _sequence),
+    Heuristic("password-name", "a name for a password", FileClass.CONFIG, _password_name),
+    Heuristic("word", "a word", FileClass.CONFIG, _word),
+    Heuristic("identifier", "an identifier made of words", FileClass.CONFIG, _identifier),
+    Heuristic("sentence", "a word of a sentence", FileClass.CONFIG, _sentence),
+    Heuristic("weak-token", "too short or regular for a generated token", FileClass.CONFIG, _weak_token),
+    Heuristic("type-name", "the name of a type", FileClass.CONFIG, _type_name),
+    Heuristic("minified-code", "minified code", FileClass.CONFIG, _minified_code),
+    Heuristic("expression", "an expression: no quotes around it in code", FileClass.CODE, _expression),
+    Heuristic("words", "made of words", FileClass.CODE, _words),
+    Heuristic("code", "code", FileClass.CODE, _code),
 )
+"""Heuristics in the order of their application; the first that rejects a value decides."""

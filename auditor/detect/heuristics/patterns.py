@@ -1,0 +1,131 @@
+"""Patterns of values that are no secrets, and of names that no secret has. Each says why it exists.
+
+All are verbose expressions: blanks count only in brackets. Each repeat has one way to match, or a long value would take
+exponential time; tests/detect/test_steps.py counts the steps.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Values that a person is meant to replace.
+PLACEHOLDER = re.compile(
+    r"""(?ix)^(?:
+    <.*>|\[.*\]|\(.*\)|\{.*\}|%.*%|@[\w.-]+@|__.*__|   # in the brackets of a template
+    your.*|
+    # An instruction: "enter password", "put-token-here".
+    (?:my|the|an?|some|insert|enter|put|replace|add|fill|type|use|set|paste|provide|specify)[ _.-]
+    [a-z](?:[ _.-]?[a-z])*[ _.-]?|
+    .*(?:
+        change[ _.-]?(?:me|this|it)(?![a-z])|replace[ _.-]?(?:me|this|with)|(?:goes|is)[ _.-]here|[ _.-]here$|
+        redacted|place-?holder|example|dummy|sample|foobar|lorem|fixme|not[ _.-]?set|
+        x{5,}|\*{3,}|\.{3}|…|                           # filled up or left out
+        deadbeef|cafebabe|                              # "random" hexadecimal of programmers
+        (?:my|your|some)[ _.-]?(?:super[ _.-]?)?(?:secret|password|passwd|pass|token|key|api)|
+        (?:secret|password|token|key)[ _.-]?(?:value|string|text|name|goes)
+    ).*)$"""
+)
+
+# Names for a password instead of one: dbPassword, admin_pass, my-secret.
+PASSWORD_NAME = re.compile(
+    r"""(?ix)^(?:
+    my|your|the|new|old|db|database|proxy|repo|user|root|admin|app|test|client|server|ftp|mail|smtp|ldap|some|demo|
+    super|top|very|store|key|keystore|truststore|mysql|postgres|redis|mongo|default|temp|local|dev|bind|master|api|git|web|
+    really|secure|strong|super|default|fake|dummy|sample
+    )?[_.-]?(?:pass(?:word|wd|phrase|code)?|secret|token|key)s?\d?$"""
+)
+
+# Runs of the keyboard and the alphabet, typed where any value would do.
+SEQUENCE = re.compile(r"(?ix) 0?12345\d* | abcd[a-z]* | qwerty\w* | asdf\w* | aaaa+ | xxx+ | 0000+ | 1111+")
+
+# Tokens and passwords printed in standards, repeated in every client library.
+PUBLISHED = re.compile(
+    r"""(?x)
+    2YotnFZFEjr1zCsicMWpAA|tGzv3JOkF0XG5Qx2TlKWIA|czZCaGRSa3F0MzpnWDFmQmF0M2JW|gX1fBatbtTVoNc|gX1fBat3bV|  # RFC 6749
+    SplxlOBeZQQYbYS6WxSbIA|mF_9\.B5f-4\.1JqM|                                                # RFC 6749, RFC 6750
+    kd94hf93k423kf44|kkk9d7dh3k39sjv7|nnch734d00sl2jdk|pfkkdhi9sl3r4s00|ad180jjd733klru7|dpf43f3p2l4k3l03|  # RFC 5849
+    QWxhZGRpbjpvcGVuIHNlc2FtZQ|                                                              # RFC 7617
+    SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c|                                             # jwt.io
+    dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk|                                             # RFC 7519
+    45ghiukldjahdnhzdauz|0685bd9184jfhq22|lsdkfol23w54jlksdef|qwe089234lkjsdf|               # OpenID, OAuth guides
+    wJalrXUtnFEMI                                                                            # AWS documentation
+    """
+)
+
+# Variables, templates and lookups, resolved when a program runs.
+REFERENCE = re.compile(
+    r"""(?x)
+    ^\\?\$[{(A-Za-z_]|\{[a-z_]\w*\}|\{\w+:\w+\}|\$\{[\w.:-]+|\$\([a-z]|           # shell, format strings, Spring
+    \{\{|\}\}|<%|%>|\#\{|%\([a-z_]+\)|^%[\w.-]+%$|                                # Jinja, ERB, Ruby, Python, Windows
+    ^!(?:Ref|Sub|GetAtt|vault)|^&[a-z_]+$|^ENC\[|                                 # CloudFormation, Ansible, YAML, SOPS
+    ^(?:env|vault|secret|ssm|file|arn|op|awssm|gcpsm|kms|keyring|ref|data|var|local|module|cmd|exec|sm|pass|bws)[:.][\w/]|
+    (?i:os\.environ|getenv|process\.env|\bgetpass\b|environ\[|config\.get|system\.getproperty|prompt\()"""
+)
+# A function call; a reference where its name reads like words.
+CALL = re.compile(r"^[@!]?([A-Za-z_][\w.]*)\(")
+# Attributes of an object: self.password, config->token, options?.key.
+ATTRIBUTE_CHAIN = re.compile(r"(?x)^[&*!@$]?[A-Za-z_$][\w$]*(?:(?:\.|->|::|\?\.)[A-Za-z_$][\w$]*)*;?$")
+
+# Values with a structure of their own, which is not that of a secret.
+PATH = re.compile(
+    r"""(?x)
+    ^(?:~|\.{1,2})?/?(?:[\w.@+-]+/)+[\w.@+-]*$|^/[\w.@+-]+$|^[A-Za-z]:\\|^file:|
+    ^[\w./-]+\.(?:pem|crt|cer|key|json|ya?ml|txt|conf|cfg|ini|py|js|ts|go|java|php|rb|html?|css|png|svg|sh|so|md|xml|
+    pub|p12|jks|env|gpg|asc|log|sock|service)$"""
+)
+URL = re.compile(
+    r"""(?ix)
+    ^[a-z][a-z0-9+.-]*://[^@\s]*$|              # without a login
+    ^[\w-]+(?:\.[\w-]+){1,4}:\d{2,5}(?:/|$)     # host:port"""
+)
+UUID = re.compile(r"(?ix)^\{?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\}?$")
+HASH = re.compile(r"(?ix)^(?:sha(?:1|224|256|384|512)|md5)[-:=][A-Za-z0-9+/=]+$")
+PUBLIC_KEY = re.compile(
+    r"""(?x)
+    ^(?:ssh-(?:rsa|ed25519|dss)|AAAA[BCE][0-9A-Za-z]|                       # OpenSSH
+    MII[BCDEFGHIJ][0-9A-Za-z+/]{40}|MFkw|MCow|                              # X.509 in base64
+    LS0tLS1CRUdJTi(?:BDRVJU|BQVUJM))                                        # PEM in base64: BEGIN CERT, BEGIN PUBL"""
+)
+DATE_OR_NUMBER = re.compile(
+    r"""(?x)
+    ^\d{4}-\d\d-\d\d(?:[T ][\d:.Z+-]*)?$|           # date, time
+    ^v?\d+(?:\.\d+){1,4}(?:[-+~][\w.+-]+)?$|        # version
+    ^[\d.,:]+%?$|^0x[0-9A-Fa-f]{1,8}$               # number"""
+)
+HASH_OR_KEY = re.compile(r"(?x)[0-9A-Fa-f]{32,128}|[\w+/=-]{40,}")
+# Names of values that are digests: lock files, HTTP headers, commits.
+DIGEST_NAME = re.compile(
+    r"""(?ix)"?(?:integrity|resolved|checksum|digest|sha(?:1|256|512)|md5|etag|commit|revision|gitHead|_?shasum|fingerprint)
+    "?\s*[:=]"""
+)
+# Names with "token", "key" or "pass" in them whose values are no secrets.
+OTHER_NAME = re.compile(
+    r"""(?x)
+    (?:(?<![A-Za-z])|(?=[A-Z]))(?i:
+        next|prev|page|paging|pagination|continuation|csrf|xsrf|request|change|client|sync|     # paging, requests
+        cancel|action|idempotency|start(?:ing)?|end|previous|resume|cursor|task|marker|lock|ownership|site|verification|
+        stop|eos|bos|pad|unk|mask|sep|cls|special|image|audio|video|                        # tokens of language models
+        public|primary|foreign|unique|sort|partition|cache)                                     # keys of databases
+    [ _-]?(?i:token|key)\w{0,12}["'\]]*\s*[:=>,(]+\s*["'`]?$|
+    (?i:token|key|secret|pass\w*)[ _-]?(?i:type|name|id|url|uri|file|path|hash|len|size|length)\W*$|
+    (?i:bypass|compass|encompass|surpass|trespass|by-pass)\w{0,8}\W*$                     # words with "pass" in them"""
+)
+CONSTANT = re.compile(r"^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$")
+IDENTIFIER = re.compile(r"(?x)^[a-z]{1,12}(?:_[a-z]{1,12})+$|^[A-Z]+(?:_[A-Z]+)+$")
+CODE = re.compile(r"(?x)[(){};]|=>|&&|\|\||==|\+=|->|::|\\x|\\u|\.\w+\.|\[")
+CONTROL = re.compile(r"[^\x20-\x7e\xa0-\ufffc\t\r\n\f]")
+MARKUP = re.compile(r"(?x)</?[a-z]|&[a-z]+;|&\#[0-9x]")
+
+MAX_HOST = 256
+"""Characters of an address that are read on each side of a password: a DNS name has 253 at most."""
+# Hosts of documentation: RFC 2606, and names like "host", "mydomain.com".
+EXAMPLE_HOST = re.compile(
+    r"""(?ix)^(?:[\w.-]*\.)?(?:
+    example(?:\.\w+)?|host(?:name)?|server|domain|your[\w.-]*|my[\w-]*(?:host|server|domain|proxy)[\w.-]*|
+    foo|bar|test|site|some[\w-]*|proxy(?:host|server)?|a|b|h|x
+    )(?:[:/?\#\s"'`,;)\]}<>]|\.(?:com|org|net|test|invalid|local(?:host)?)\b|$)"""
+)
+EXAMPLE_USERS = frozenset(
+    ("user", "username", "login", "name", "usr", "foo", "alice", "bob", "joe", "john", "me", "u", "a")
+)
+"""Users of documentation."""
