@@ -27,8 +27,8 @@ _PLACEHOLDER = re.compile(
     r"(?i)change|replace|your|dummy|placeholder|example|sample|redacted|fixme|todo|unset|not[_-]?set|fake|xxx|\*\*\*|\.\.\.|"
     r"^<.*>$|^\[.*\]$|^%.*%$"
 )
-# Heuristics that do not apply to variables named like a secret: _WORDS match passwords chosen by people, _WEAK values that
-# are easy to guess.
+# Heuristics that do not apply to variables named like a secret: _WORDS match passwords chosen by people, _WEAK values
+# that are easy to guess.
 _WORDS = ("word", "identifier", "sequence", "sentence")
 _WEAK = (*_WORDS, "weak-token", "placeholder", "password-name")
 
