@@ -66,7 +66,7 @@ def _fields(header: Header, data: bytes) -> None:
 
 
 class _Lenient:
-    """An index.Store in which every digest leads to one of the documents that were fuzzed."""
+    """A blob store in which every digest leads to one of the documents that were fuzzed."""
 
     def __init__(self, documents: list[bytes]) -> None:
         self._documents = documents

@@ -28,20 +28,22 @@ _ENTRY = key_names("Config", "RepoTags", "Layers", "Parent", "LayerSources")
 
 
 def images_of(members: Members, origin: Origin, tag: str | None) -> tuple[Image, ...]:
-    """Make images of an archive's members: all that index.json and manifest.json name, for engines read one or other.
+    """Return the images that index.json and manifest.json name. Some engines read the one, some the other.
 
-    Where one of the two can't be used, what it may have held is skipped.
+    If one of the two is damaged, its images are reported as skipped.
     """
     archive = _Archive(members, origin.target, origin.limits)
     has_index, has_manifest = (members.get(name) is not None for name in ("index.json", "manifest.json"))
     if not (has_index or has_manifest):
         raise NotAnImage(
-            f"{origin.target}: a tar, but not an image: no manifest.json or index.json; docker save writes one"
+            f"{origin.target}: a tar without manifest.json or index.json, so not an image; `docker save` writes one"
         )
-    wrong: list[ImageError] = []
-    found = list(_tried(lambda: archive.oci_images(origin, tag), wrong)) if has_index else []
-    own = _tried(lambda: archive.docker_images(origin, tag if not found else None), wrong) if has_manifest else []
-    listed = {image.id: image for image in own}
+    errors: list[ImageError] = []
+    found = list(_tried(lambda: archive.oci_images(origin, tag), errors)) if has_index else []
+    docker_images = (
+        _tried(lambda: archive.docker_images(origin, tag if not found else None), errors) if has_manifest else []
+    )
+    listed = {image.id: image for image in docker_images}
     found = [
         replace(image, names=tuple(dict.fromkeys((*listed[image.id].names, *image.names))))
         if image.id in listed
@@ -50,25 +52,25 @@ def images_of(members: Members, origin: Origin, tag: str | None) -> tuple[Image,
     ]
     known = {image.id for image in found}
     found += [image for image in listed.values() if image.id not in known and not (tag and known)]
-    damage = [error for error in wrong if not isinstance(error, NotFound)]
+    damage = [error for error in errors if not isinstance(error, NotFound)]
     if not found:
-        none = NotFound(f"{origin.target}: holds no image{f' named {tag}' if tag else ''}{archive.names()}")
-        raise next(iter((*damage, *reversed(wrong))), none)
+        none = NotFound(f"{origin.target}: no image{f' named {tag}' if tag else ''}{archive.names()}")
+        raise next(iter((*damage, *reversed(errors))), none)
     skipped = tuple(Skipped(None, None, str(error)) for error in damage)
     return tuple(replace(image, skipped=(*image.skipped, *skipped)) for image in found)
 
 
-def _tried(read: Callable[[], Sequence[Image]], wrong: list[ImageError]) -> Sequence[Image]:
-    """Return what is read; an error is kept, and gives nothing."""
+def _tried(read: Callable[[], Sequence[Image]], errors: list[ImageError]) -> Sequence[Image]:
+    """Return the images; on an error none, and add it to `errors`."""
     try:
         return read()
     except ImageError as exc:
-        wrong.append(exc)
+        errors.append(exc)
         return ()
 
 
 class _Archive:
-    """The index.Store of an archive's members."""
+    """The blob store of an archive, with the images of both its lists."""
 
     def __init__(self, members: Members, what: str, limits: Limits) -> None:
         self._members, self._what, self._limits = members, what, limits
@@ -90,7 +92,7 @@ class _Archive:
     def _bytes(self, path: str) -> bytes:
         member = self._member(normalise(path))
         if isinstance(member, LayerRef):
-            raise Damaged(f"{self._what}: {path} is no JSON document, or too large for one {named('json-bytes')}")
+            raise Damaged(f"{self._what}: {path} is not a JSON document, or too large {named('json-bytes')}")
         if isinstance(member, FileSlice) and member.size > self._limits.json_bytes:
             raise Damaged(f"{self._what}: {path} is too large for a JSON document {named('json-bytes')}")
         with member.open() as stream:
@@ -107,13 +109,13 @@ class _Archive:
                 every.append(self._docker_image(entry, origin))
             except ImageError as exc:
                 failures.append((f"image {number}", exc))
-        origin.tell(failures, alone=not every)
+        origin.report(failures, alone=not every)
         named = [image for image in every if tag is None or any(names_match(name, tag) for name in image.names)]
-        wanted = [image for image in named if platform_matches(origin.platform, image.config.platform)]
-        if named and not wanted:
-            have = ", ".join(dict.fromkeys(str(image.config.platform) for image in named))
-            raise NotFound(f"{origin.target}: no platform {origin.platform}; it has {have}")
-        return wanted
+        chosen = [image for image in named if platform_matches(origin.platform, image.config.platform)]
+        if named and not chosen:
+            available = ", ".join(dict.fromkeys(str(image.config.platform) for image in named))
+            raise NotFound(f"{origin.target}: no platform {origin.platform}; it has {available}")
+        return chosen
 
     def names(self) -> str:
         try:
@@ -123,7 +125,7 @@ class _Archive:
         return f"; it has {', '.join(names[:10])}" if names else ""
 
     def _entries(self) -> list[dict[str, Any]]:
-        """Return what manifest.json lists. Raises Damaged."""
+        """Return the entries of manifest.json. Raises Damaged."""
         if self._members.get("manifest.json") is None:
             return []
         what = f"{self._what}: manifest.json"
@@ -156,13 +158,13 @@ class _Archive:
 
 
 def _tags(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names that manifest.json gives an image."""
+    """Return the names of an entry of manifest.json."""
     found = entry.get("RepoTags")
     return tuple(name for name in found if isinstance(name, str)) if isinstance(found, list) else ()
 
 
 def digest_in_path(path: str) -> Digest | None:
-    """Return the digest that a blob's place in an OCI layout names; None where it names none."""
+    """Return the digest in a blob's path in an OCI layout; None for another path."""
     folder, _, name = path.rpartition("/")
     try:
         return Digest(f"sha256:{name}") if folder == "blobs/sha256" else None

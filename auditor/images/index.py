@@ -1,4 +1,4 @@
-"""Indexes, walked to the manifests that they list. Sources: OCI image spec v1.1, image-index.md; BuildKit."""
+"""Manifests that the indexes of a target list. Sources: OCI image spec v1.1, image-index.md; BuildKit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from auditor.core.digests import Digest
 from auditor.core.entries import Skipped
 from auditor.core.errors import Damaged, NotFound
 from auditor.core.limits import Limits, named
-from auditor.images.source import Listed
+from auditor.images.source import IndexEntry
 
 CACHE_CONFIG = "application/vnd.buildkit.cacheconfig.v0"
 MANIFEST_KEYS = key_names(
@@ -23,114 +23,114 @@ MANIFEST_KEYS = key_names(
 _LISTED_KEYS = ("annotations", "platform", "artifactType")
 
 
-class Store(Protocol):
-    """Where blobs lie by their digest: a folder, an archive, a repository."""
+class BlobStore(Protocol):
+    """Blobs by digest: a folder, an archive, a repository."""
 
     def document(self, descriptor: Descriptor) -> bytes:
         """Return a JSON blob, verified. Raises NotFound, Damaged."""
         ...
 
     def content(self, descriptor: Descriptor) -> Content:
-        """Return a layer's bytes. Raises NotFound where that is known without a read."""
+        """Return a layer's content. Raises NotFound if the store knows without a read that it lacks the blob."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Trail:
-    """The way from a root to a manifest: the root's descriptor, the digest of the outermost index, what indexes say."""
+class IndexPath:
+    """Path from a root to a manifest: the root's descriptor, the outermost index, metadata of the indexes between."""
 
     root: Descriptor
     index: Digest | None = None
     above: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
-    def below(self, digest: Digest, document: Mapping[str, Any]) -> Trail:
-        """Return the way on through an index; what an inner index says wins."""
+    def through(self, digest: Digest, document: Mapping[str, Any]) -> IndexPath:
+        """Return the path extended by an index; the metadata of inner indexes win."""
         annotations = {**self.above.get("annotations", {}), **strings(document.get("annotations"))}
         more = {"annotations": annotations} if annotations else {}
         kind = document.get("artifactType")
         kept = {"artifactType": kind} if isinstance(kind, str) else {}
-        return Trail(self.root, self.index or digest, {**self.above, **kept, **more})
+        return IndexPath(self.root, self.index or digest, {**self.above, **kept, **more})
 
 
 @dataclass(frozen=True, slots=True)
-class Top:
-    """What index.json says: its own annotations, and those of its descriptors, by the digest that they name."""
+class RootAnnotations:
+    """Annotations of index.json, and those of its descriptors by digest."""
 
-    annotations: Mapping[str, str]
+    layout: Mapping[str, str]
     roots: Mapping[Digest, tuple[Mapping[str, str], ...]]
 
     @classmethod
-    def of(cls, roots: Sequence[Descriptor], annotations: Mapping[str, str]) -> Top:
+    def of(cls, roots: Sequence[Descriptor], layout: Mapping[str, str]) -> RootAnnotations:
         """Collect the annotations of descriptors: one image may have several names."""
         found: dict[Digest, list[Mapping[str, str]]] = {}
         for root in roots:
             found.setdefault(root.digest, []).append(root.annotations)
-        return cls(annotations, {digest: tuple(notes) for digest, notes in found.items()})
+        return cls(layout, {digest: tuple(annotations) for digest, annotations in found.items()})
 
 
 @dataclass(slots=True)
-class Found:
-    """A manifest, and every way that leads to it."""
+class ListedManifest:
+    """A manifest, with each descriptor that lists it and the path to that descriptor."""
 
     descriptor: Descriptor
-    ways: list[tuple[Descriptor, Trail]]
+    listings: list[tuple[Descriptor, IndexPath]]
 
-    def wanted(self, platform: str | None) -> bool:
-        """Whether some index lists it for the platform; one that no index gives a platform may be for any."""
-        return any(own.platform is None or platform_matches(platform, own.platform) for own, _ in self.ways)
+    def may_be_for(self, platform: str | None) -> bool:
+        """Whether an index lists it for the platform, or without a platform."""
+        return any(own.platform is None or platform_matches(platform, own.platform) for own, _ in self.listings)
 
-    def listed(self, top: Top) -> tuple[Listed, ...]:
-        """Return how indexes list it; a manifest that index.json lists several times has one way from there."""
-        found: dict[tuple[object, ...], Listed] = {}
-        for own, trail in self.ways:
-            roots = top.roots.get(trail.root.digest, ())
+    def index_entries(self, annotations: RootAnnotations) -> tuple[IndexEntry, ...]:
+        """Return its entries in indexes; several entries of index.json for one manifest count once."""
+        found: dict[tuple[object, ...], IndexEntry] = {}
+        for own, path in self.listings:
+            roots = annotations.roots.get(path.root.digest, ())
             entry = {key: own.raw[key] for key in _LISTED_KEYS if own.raw.get(key)}
-            key = (trail.root.digest, str(entry) if trail.index else "")
-            found.setdefault(key, Listed(entry, roots, trail.index, trail.above, top.annotations))
+            key = (path.root.digest, str(entry) if path.index else "")
+            found.setdefault(key, IndexEntry(entry, roots, path.index, path.above, annotations.layout))
         return tuple(found.values())
 
 
-def gathered(
-    store: Store, roots: Sequence[Descriptor], what: str, limits: Limits, skipped: list[Skipped]
-) -> list[Found]:
-    """Return each manifest once, with all ways to it. Raises Damaged where there are too many."""
-    found: dict[Digest, Found] = {}
-    for descriptor, trail in leaves(store, roots, limits, skipped=skipped):
-        found.setdefault(descriptor.digest, Found(descriptor, [])).ways.append((descriptor, trail))
+def listed_manifests(
+    store: BlobStore, roots: Sequence[Descriptor], what: str, limits: Limits, skipped: list[Skipped]
+) -> list[ListedManifest]:
+    """Return each manifest once, with all paths to it. Raises Damaged above the limit."""
+    found: dict[Digest, ListedManifest] = {}
+    for descriptor, path in walk_indexes(store, roots, limits, skipped=skipped):
+        found.setdefault(descriptor.digest, ListedManifest(descriptor, [])).listings.append((descriptor, path))
         if len(found) > limits.manifests:
             raise Damaged(f"{what}: more than {limits.manifests} manifests {named('manifests')}")
     return list(found.values())
 
 
-def leaves(
-    store: Store,
+def walk_indexes(
+    store: BlobStore,
     roots: Sequence[Descriptor],
     limits: Limits,
     depth: int = 0,
-    trail: Trail | None = None,
-    seen: set[Digest] | None = None,
+    path: IndexPath | None = None,
+    visited: set[Digest] | None = None,
     skipped: list[Skipped] | None = None,
-) -> Iterator[tuple[Descriptor, Trail]]:
-    """Walk indexes to manifests, in order; yield each with its way.
+) -> Iterator[tuple[Descriptor, IndexPath]]:
+    """Yield the manifests that indexes list, in order, each with its path.
 
-    An index that was `seen` is not entered again: four levels of a thousand entries would have no end. Malformed
-    entries are added to `skipped`; where that is None they raise Damaged.
+    An index is entered once (`visited` has the digests): four levels of a thousand entries each would never end.
+    Malformed entries are added to `skipped`, or raise Damaged if that is None.
     """
-    seen = set() if seen is None else seen
+    visited = set() if visited is None else visited
     for descriptor in roots:
-        own = trail or Trail(descriptor)
+        own = path or IndexPath(descriptor)
         what = f"index {descriptor.digest}"
         if descriptor.media_type in MANIFESTS:
             yield descriptor, own
             continue
-        if descriptor.digest in seen:
+        if descriptor.digest in visited:
             continue
         try:
             document = canonical_keys(
-                parse_object(_listed_document(store, descriptor, trail), what, limits), MANIFEST_KEYS, what
+                parse_object(_listed_document(store, descriptor, path), what, limits), MANIFEST_KEYS, what
             )
         except NotFound:
-            yield descriptor, own  # the caller finds out again, and knows what else there is
+            yield descriptor, own  # the caller reads it again, and can tell whether other images remain
             continue
         children = document.get("manifests")
         layers = document.get("layers")
@@ -139,24 +139,24 @@ def leaves(
         if not isinstance(children, list) or (not children and layers is not None):
             continue
         if depth >= limits.index_depth:
-            raise Damaged(f"{what}: more than {depth} indexes within one another {named('index-depth')}")
+            raise Damaged(f"{what}: more than {depth} indexes nested {named('index-depth')}")
         if len(children) > limits.manifests:
             raise Damaged(f"{what}: lists {len(children)} manifests {named('manifests')}")
-        seen.add(descriptor.digest)
+        visited.add(descriptor.digest)
         parsed = parse_descriptors(children, what, skipped)
         if _is_cache(parsed):
-            yield descriptor, own  # an index whose "manifests" are layers
+            yield descriptor, own  # a cache, whose "manifests" are layers
         else:
-            below = own.below(descriptor.digest, document)
-            yield from leaves(store, parsed, limits, depth + 1, below, seen, skipped)
+            inner = own.through(descriptor.digest, document)
+            yield from walk_indexes(store, parsed, limits, depth + 1, inner, visited, skipped)
 
 
-def _listed_document(store: Store, descriptor: Descriptor, trail: Trail | None) -> bytes:
-    """Return a document. What an index lists under another media type a registry may have as a manifest all the same.
+def _listed_document(store: BlobStore, descriptor: Descriptor, path: IndexPath | None) -> bytes:
+    """Return the document of a descriptor.
 
-    Docker and Podman pull it.
+    A registry may serve a blob as a manifest although the index lists another media type: Docker and Podman pull it.
     """
-    if trail is not None and descriptor.media_type not in (*INDEXES, *MANIFESTS):
+    if path is not None and descriptor.media_type not in (*INDEXES, *MANIFESTS):
         try:
             return store.document(replace(descriptor, media_type=MANIFESTS[0]))
         except NotFound:
@@ -165,6 +165,6 @@ def _listed_document(store: Store, descriptor: Descriptor, trail: Trail | None) 
 
 
 def _is_cache(children: Sequence[Descriptor]) -> bool:
-    """Whether an index is a BuildKit cache: layers and their config, and no manifest among them."""
+    """Whether an index is a BuildKit cache: it lists layers and their config, and no manifest."""
     types = {child.media_type for child in children}
     return CACHE_CONFIG in types and types.isdisjoint((*INDEXES, *MANIFESTS))

@@ -36,7 +36,7 @@ def read_document(path: Path, limits: Limits) -> bytes:
 
 
 class _Folder:
-    """The index.Store of a layout's `blobs` folder."""
+    """The blob store of a layout's `blobs` folder."""
 
     def __init__(self, folder: Path, limits: Limits) -> None:
         self._folder, self._limits = folder, limits

@@ -10,14 +10,14 @@ from auditor.codec.json_documents import canonical_keys, key_names, parse_object
 from auditor.core.entries import Skipped
 from auditor.core.errors import Damaged, NotFound
 from auditor.core.limits import Limits
-from auditor.images import manifest
+from auditor.images.image_builder import CONTAINERD_NAME, REF_NAME
 
 _INDEX = key_names("manifests", "annotations")
 
 
 @dataclass(frozen=True, slots=True)
 class LayoutIndex:
-    """An index.json: the descriptors that are wanted, its annotations, and what of it is malformed."""
+    """An index.json: the descriptors with the requested tag, its annotations, its malformed entries."""
 
     descriptors: list[Descriptor]
     annotations: Mapping[str, str]
@@ -25,7 +25,7 @@ class LayoutIndex:
 
 
 def read_layout_index(index: bytes, what: str, limits: Limits, tag: str | None) -> LayoutIndex:
-    """Read an index.json, of which a tag chooses. Raises NotFound, Damaged."""
+    """Parse an index.json; a tag selects descriptors. Raises NotFound, Damaged."""
     document = canonical_keys(parse_object(index, f"{what}: index.json", limits), _INDEX, what)
     entries = document.get("manifests")
     if entries is not None and not isinstance(entries, list):
@@ -38,7 +38,7 @@ def read_layout_index(index: bytes, what: str, limits: Limits, tag: str | None) 
 def _tagged(parsed: list[Descriptor], what: str, tag: str | None) -> list[Descriptor]:
     if tag is None:
         return parsed
-    keys = (manifest.REF_NAME, manifest.CONTAINERD_NAME)
+    keys = (REF_NAME, CONTAINERD_NAME)
     chosen = [d for d in parsed if any(key in d.annotations and names_match(d.annotations[key], tag) for key in keys)]
     if not chosen:
         have = sorted({d.annotations[key] for d in parsed for key in keys if key in d.annotations})
@@ -46,7 +46,7 @@ def _tagged(parsed: list[Descriptor], what: str, tag: str | None) -> list[Descri
     return chosen
 
 
-def names_match(name: str, wanted: str) -> bool:
-    """Tell whether what the user typed names an archive's image: in full, completed with `latest`, or by tag alone."""
-    full = wanted if ":" in wanted.rpartition("/")[2] else f"{wanted}:latest"
-    return name in (wanted, full) or name.endswith("/" + full) or name.rpartition(":")[2] == wanted
+def names_match(name: str, requested: str) -> bool:
+    """Whether the user's text names an image of an archive: in full, without `latest`, or by tag alone."""
+    full = requested if ":" in requested.rpartition("/")[2] else f"{requested}:latest"
+    return name in (requested, full) or name.endswith("/" + full) or name.rpartition(":")[2] == requested

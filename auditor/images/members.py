@@ -1,4 +1,4 @@
-"""Members of an archive, at the paths where an engine's extraction puts them."""
+"""Members of an archive, at the paths that an engine's extraction gives them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from auditor.core.limits import Limits, named
 from auditor.images.source import LayerRef
 
 _MAX_HOPS = 40
-"""Symbolic links that one path may lead through, as in Linux."""
+"""Symbolic links in the resolution of one path, as in Linux."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +33,15 @@ Member = BufferedMember | FileSlice | LayerRef
 
 
 class Members:
-    """Files by path. Docker unpacks an archive before it reads it, so links count as in a folder."""
+    """Files by path. Links are followed: Docker unpacks an archive into a folder before reading it."""
 
     def __init__(self, what: str, limits: Limits) -> None:
-        """`what` names the archive in errors."""
         self._what, self._most = what, limits.image_members
         self._files: dict[str, Member] = {}
         self._links: dict[str, str] = {}
 
     def add(self, header: Header, member: Member | None) -> None:
-        """Add an entry; `member` is the content of a file. Raises Damaged where there are too many."""
+        """Add an entry; `member` is the content of a file. Raises Damaged above the limit."""
         most = self._most
         if max(len(self._files), len(self._links)) >= most:
             raise Damaged(f"{self._what}: more than {most} members {named('image-members')}")
@@ -64,44 +63,44 @@ class Members:
                 pass
 
     def get(self, path: str) -> Member | None:
-        """Return the file that a path leads to; None where it leads to none."""
-        place = self._resolved(path, final=True)
-        return None if place is None else self._files.get(place)
+        """Return the file at a path, through links; None if there is no file."""
+        resolved = self._resolved(path, final=True)
+        return None if resolved is None else self._files.get(resolved)
 
     def _link(self, path: str, target: str) -> None:
-        """Give a path the file of another one; where that comes later, follow it as a symbolic link."""
-        place = self._resolved(target, final=False)
-        if place == path or place is None:
+        """Add a hard link. If its target comes later in the archive, treat it as a symbolic link."""
+        resolved = self._resolved(target, final=False)
+        if resolved == path or resolved is None:
             return
         self._files.pop(path, None)
         self._links.pop(path, None)
-        if place in self._files:
-            self._files[path] = self._files[place]
+        if resolved in self._files:
+            self._files[path] = self._files[resolved]
         else:
-            self._links[path] = self._links.get(place, "/" + place)
+            self._links[path] = self._links.get(resolved, "/" + resolved)
 
     def _resolved(self, path: str, *, final: bool) -> str | None:
-        """Return a path without links in its folders, with `final` none in its name; None where they lead nowhere.
+        """Return a path with the links among its folders resolved, with `final` its last part too; None for a loop.
 
         `..` and an absolute target stay below the archive's root.
         """
-        ahead, done, hops = normalise(path).split("/")[::-1], "", 0
-        while ahead:
-            part = ahead.pop()
+        parts, resolved, hops = normalise(path).split("/")[::-1], "", 0
+        while parts:
+            part = parts.pop()
             if part in ("", "."):
                 continue
             if part == "..":
-                done = posixpath.dirname(done)
+                resolved = posixpath.dirname(resolved)
                 continue
-            here = f"{done}/{part}" if done else part
-            target = self._links.get(here) if ahead or final else None
+            here = f"{resolved}/{part}" if resolved else part
+            target = self._links.get(here) if parts or final else None
             if target is None:
-                done = here
+                resolved = here
                 continue
             hops += 1
             if hops > _MAX_HOPS:
                 return None
             if target.startswith("/"):
-                done = ""
-            ahead += target.split("/")[::-1]
-        return done
+                resolved = ""
+            parts += target.split("/")[::-1]
+        return resolved

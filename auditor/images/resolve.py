@@ -15,14 +15,19 @@ from auditor.codec.compression import decompressed
 from auditor.core.errors import EngineUnusable, ImageError, NotFound, Unreachable
 from auditor.core.limits import Limits
 from auditor.images import archive
-from auditor.images.manifest import Failed, Origin
+from auditor.images.manifest import FailureCallback, Origin
 from auditor.images.source import Image, ImageSource, LayerRef
 from auditor.images.targets import TargetForm, parse_target
 from auditor.images.transports import TRANSPORTS, OpenRequest
 
 
 def open_target(
-    text: str, limits: Limits, *, platform: str | None = None, insecure: bool = False, failed: Failed | None = None
+    text: str,
+    limits: Limits,
+    *,
+    platform: str | None = None,
+    insecure: bool = False,
+    failed: FailureCallback | None = None,
 ) -> tuple[Image, ...]:
     """Return the images of a target, one for each platform; every layer can be opened any number of times.
 
@@ -32,7 +37,12 @@ def open_target(
 
 
 def open_source(
-    text: str, limits: Limits, *, platform: str | None = None, insecure: bool = False, failed: Failed | None = None
+    text: str,
+    limits: Limits,
+    *,
+    platform: str | None = None,
+    insecure: bool = False,
+    failed: FailureCallback | None = None,
 ) -> ImageSource:
     """Open a target without reading a layer.
 

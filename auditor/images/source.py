@@ -48,7 +48,7 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class IndexEntry:
     """One entry for an image in an index, with the metadata that the image's manifest lacks.
 
     `entry` is its descriptor: annotations, platform, artifactType. `roots` are the annotations of the descriptors of
@@ -84,7 +84,7 @@ class Image:
     stacked: bool = True
     skipped: tuple[Skipped, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    listed: tuple[Listed, ...] = field(default=(), repr=False)
+    index_entries: tuple[IndexEntry, ...] = field(default=(), repr=False)
 
 
 class ImageSource(Protocol):
@@ -111,7 +111,7 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RereadableSource:
-    """A source whose layers can all be opened again: a file, a folder, a registry."""
+    """A source of layers that can be opened again: a file, a folder, a registry."""
 
     found: tuple[Image, ...]
 

@@ -77,7 +77,7 @@ def _referring_artifacts(images: Sequence[FlattenedImage], limits: Limits, insec
         source = image.before.image
         if (transport := TRANSPORTS[source.transport]).in_registry:
             reference = parse_reference(transport.bare(source.target))
-            old = [source.digest, *(item.index for item in source.listed)]
+            old = [source.digest, *(item.index for item in source.index_entries)]
             wanted.setdefault((reference.host, reference.repository), {}).update((d, None) for d in old if d)
     for (host, name), digests in wanted.items():
         repository = Repository(Client(host, insecure=insecure, limits=limits), name)

@@ -12,8 +12,8 @@ from typing import Any
 
 from auditor.codec.descriptors import strings
 from auditor.core.digests import Digest
-from auditor.images.manifest import CONTAINERD_NAME, REF_NAME
-from auditor.images.source import Image, Layer, Listed
+from auditor.images.image_builder import CONTAINERD_NAME, REF_NAME
+from auditor.images.source import Image, IndexEntry, Layer
 from auditor.pipeline import Audit
 from auditor.rebuild.image_config import touches_base
 from auditor.rebuild.operations import ExciseLayer, KeepLayer, LayerPlan, MergeLayers
@@ -33,7 +33,7 @@ class ManifestMetadata:
 
     manifest: Mapping[str, Any] = field(default_factory=dict, repr=False)
     layers: tuple[Mapping[str, str], ...] = field(default=(), repr=False)
-    listed: tuple[Listed, ...] = field(default=(), repr=False)
+    index_entries: tuple[IndexEntry, ...] = field(default=(), repr=False)
     dropped: tuple[str, ...] = ()
 
 
@@ -56,7 +56,7 @@ class _Filter:
                 kept[key] = text
         return kept
 
-    def listed(self, item: Listed) -> Listed:
+    def index_entry(self, item: IndexEntry) -> IndexEntry:
         """Return an index entry with filtered annotations."""
         entry, above = dict(item.entry), dict(item.above)
         for value, place in ((entry, "the image in its index"), (above, "the index")):
@@ -83,14 +83,14 @@ def rewritten_metadata(audit: Audit, plans: Sequence[LayerPlan], image_id: Diges
             keep.dropped["the manifest's subject, an old digest"] = None
         else:
             manifest["subject"] = subject
-    listed = tuple(keep.listed(item) for item in image.listed)
+    listed = tuple(keep.index_entry(item) for item in image.index_entries)
     dropped = [*keep.dropped, *_of_layers(image.layers, plans)]
     return ManifestMetadata(manifest, tuple(_layer_annotations(image, plan) for plan in plans), listed, tuple(dropped))
 
 
 def _old_digests(image: Image, plans: Sequence[LayerPlan], image_id: Digest) -> set[str]:
     """Return the digests of the input that the output lacks."""
-    old: set[str | None] = {image.digest, *(item.index for item in image.listed)}
+    old: set[str | None] = {image.digest, *(item.index for item in image.index_entries)}
     if image.id != image_id:
         old.add(image.id)
     kept = {plan.number for plan in plans if isinstance(plan, KeepLayer)}

@@ -13,14 +13,14 @@ from typing import Any
 
 from auditor.core.digests import Digest
 from auditor.core.image_config import Platform
-from auditor.images.manifest import CONTAINERD_NAME, REF_NAME
-from auditor.images.source import Listed
+from auditor.images.image_builder import CONTAINERD_NAME, REF_NAME
+from auditor.images.source import IndexEntry
 from auditor.rebuild.archive_writer import ArchiveWriter, LayerBlob, encoded
 from auditor.rebuild.manifest_metadata import NAMES, ManifestMetadata
 
 OCI = "application/vnd.oci.image."
 _INDEX = OCI + "index.v1+json"
-_UNLISTED = Listed({}, (), None, {}, {})
+_UNLISTED = IndexEntry({}, (), None, {}, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ class RewrittenImage:
     renamed: bool = False
 
     @property
-    def listed(self) -> tuple[Listed, ...]:
+    def index_entries(self) -> tuple[IndexEntry, ...]:
         """Entries of the image in indexes, at least one."""
-        return self.metadata.listed or (_UNLISTED,)
+        return self.metadata.index_entries or (_UNLISTED,)
 
 
 @dataclass(slots=True)
@@ -83,7 +83,7 @@ def write_documents(archive: ArchiveWriter, images: Sequence[RewrittenImage], *,
         if root.index is not None:
             archive.document(root.index)
         listed += [{**root.descriptor, **({"annotations": own} if own else {})} for own in root.annotations]
-    layout = {key: value for image in images for item in image.listed for key, value in item.layout.items()}
+    layout = {key: value for image in images for item in image.index_entries for key, value in item.layout.items()}
     more = {"annotations": layout} if layout else {}
     archive.member("index.json", encoded(_index({"manifests": listed, **more})))
     archive.member("oci-layout", encoded({"imageLayoutVersion": "1.0.0"}))
@@ -111,7 +111,7 @@ def _roots(images: Sequence[RewrittenImage]) -> list[_Root]:
     roots: dict[str, _Root] = {}
     merged = are_platforms(images)
     for image in images:
-        for item in image.listed:
+        for item in image.index_entries:
             descriptor = _descriptor(image, item)
             if item.index is None and not merged:
                 key = str(descriptor["digest"])
@@ -131,7 +131,7 @@ def _roots(images: Sequence[RewrittenImage]) -> list[_Root]:
     return list(roots.values())
 
 
-def _descriptor(image: RewrittenImage, item: Listed) -> dict[str, Any]:
+def _descriptor(image: RewrittenImage, item: IndexEntry) -> dict[str, Any]:
     """Return the descriptor of an image's manifest, with the platform of its index, else that of its config."""
     descriptor = _pointer(encoded(manifest_of(image)), OCI + "manifest.v1+json")
     platform = item.entry.get("platform") or _platform(image.platform)
@@ -147,7 +147,7 @@ def _pointer(data: bytes, media_type: str) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": f"sha256:{hashlib.sha256(data).hexdigest()}", "size": len(data)}
 
 
-def _root_annotations(image: RewrittenImage, item: Listed) -> list[dict[str, str]]:
+def _root_annotations(image: RewrittenImage, item: IndexEntry) -> list[dict[str, str]]:
     """Return the annotations of the image's descriptors in index.json: the old ones, with new names if renamed."""
     old = [dict(annotations) for annotations in item.roots] or [{}]
     if not image.renamed and any(annotations.keys() & set(NAMES) for annotations in old):
@@ -180,7 +180,7 @@ def _docker_entry(image: RewrittenImage) -> dict[str, Any]:
 
 def are_platforms(images: Sequence[RewrittenImage]) -> bool:
     """Whether images without an index are platforms of one image, not several images."""
-    if any(item.index is not None for image in images for item in image.listed):
+    if any(item.index is not None for image in images for item in image.index_entries):
         return False
     one_name = len({image.names for image in images}) == 1
     return len(images) > 1 and one_name and len({image.platform for image in images}) == len(images)

@@ -189,7 +189,7 @@ def _without(value: Any, key: str, drops: DroppedSettings) -> Any:
 
 def _index_differences(before: Audit, after: Audit) -> list[str]:
     """List platforms that the index of the input has and that of the output lacks."""
-    had, has = ([item.entry.get("platform") for item in audit.image.listed] for audit in (before, after))
+    had, has = ([item.entry.get("platform") for item in audit.image.index_entries] for audit in (before, after))
     return [f"the index lost the platform {platform}" for platform in had if platform and platform not in has]
 
 

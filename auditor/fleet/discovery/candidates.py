@@ -31,7 +31,7 @@ def read_leaves(repository: Repository, root: Descriptor, store: SweepStore) -> 
 
     The manifest and config of an image in the store are not requested.
     """
-    leaves = [Leaf(own, _subject(own)) for own, _ in index.leaves(repository, [root], repository.client.limits)]
+    leaves = [Leaf(own, _subject(own)) for own, _ in index.walk_indexes(repository, [root], repository.client.limits)]
     first = next((leaf.descriptor for leaf in leaves if leaf.subject is None), None)
     if first is None:
         return tuple(leaves), None
