@@ -17,7 +17,7 @@ from auditor.core.clock import utc_now
 from auditor.core.errors import UsageError
 from auditor.core.finding import Severity
 from auditor.core.options import SweepOptions, WatchOptions
-from auditor.fleet.dashboard import output
+from auditor.fleet.dashboard import sweep_json, sweep_table
 from auditor.fleet.dashboard.site_paths import image_page
 from auditor.fleet.service import health, schedule
 from auditor.fleet.service.logs import LoggedProgress, json_lines, log_event
@@ -91,10 +91,10 @@ def report(registry: str | None, form: str, report_dir: Path | None, store_url: 
 def _print(store: SweepStore, sweep: SweepRow, form: str, *, has_pages: bool, quiet: bool) -> None:
     """Print a sweep; `has_pages` is set where images have pages in a dashboard."""
     if form == "json":
-        document = output.document(store, sweep, image_page if has_pages else lambda _: None)
+        document = sweep_json.sweep_document(store, sweep, image_page if has_pages else lambda _: None)
         click.echo(json.dumps(document, indent=2, ensure_ascii=True))
     elif not quiet:
-        click.echo(output.render(store, sweep, width=options.terminal_width(), color=options.color()), nl=False)
+        click.echo(sweep_table.render(store, sweep, width=options.terminal_width(), color=options.color()), nl=False)
 
 
 def _last_sweep(store: SweepStore, registry: str | None) -> SweepRow:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from auditor.core.options import RegistryOptions
-from auditor.fleet.dashboard import output
+from auditor.fleet.dashboard import sweep_json
 from auditor.fleet.dashboard.publish import write_site
 from auditor.fleet.discovery.catalog import TagFilter, parse_scope
 from auditor.fleet.execution.engine import RegistryEndpoint
@@ -127,7 +127,7 @@ class Sweeps:
         with closing(LocalEngine(client, self.scanner, self.store.key, plan.parallel)) as engine:
             number = Sweeper(self.store, self.scanner, engine, plan, client).run()
         row = next(row for row in queries.sweeps(self.store) if row.id == number)
-        return output.document(self.store, row, lambda _: None)
+        return sweep_json.sweep_document(self.store, row, lambda _: None)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Trends as pictures: a column a sweep. Across, positions are percentages, so that a picture fits any screen."""
+"""Charts of trends: one column per sweep. Horizontal positions are percentages, so that a chart fits any screen."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from auditor.fleet.store.rows import SweepRow
 
 MOST_COLUMNS = 120
 HEIGHT = 150
-"""Of the plot, in pixels."""
+"""Height of the plot in pixels."""
 
-_LEAST_SEEN = 2  # pixels: one finding among thousands still shows
+_LEAST_SEEN = 2  # pixels, so that one finding among thousands is visible
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A part of a column: `kind` is its class, the rest pixels from the top."""
+    """Part of a column: CSS class `kind`, vertical position and height in pixels."""
 
     kind: str
     y: float
@@ -26,7 +26,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One sweep. `x` is in percent, `text` says its numbers."""
+    """One sweep. `x` is a percentage, `text` gives the numbers."""
 
     x: float
     text: str
@@ -35,7 +35,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A picture. `width` of a column is in percent; `ticks` are pixels from the top, with their numbers."""
+    """A chart. `width` of a column is a percentage; `ticks` are pixels from the top with their numbers."""
 
     width: float
     columns: tuple[Column, ...]
@@ -47,7 +47,7 @@ class Chart:
 
 
 def open_findings(sweeps: Sequence[SweepRow]) -> Chart:
-    """Draw how many findings there were in each sweep, the most severe at the bottom."""
+    """Draw the number of findings in each sweep, the most severe at the bottom."""
     shown = sweeps[-MOST_COLUMNS:]
     top = _round_up(max((sum(_severities(sweep).values()) for sweep in shown), default=0))
     scale = HEIGHT / top
@@ -57,7 +57,7 @@ def open_findings(sweeps: Sequence[SweepRow]) -> Chart:
 
 
 def new_and_gone(sweeps: Sequence[SweepRow]) -> Chart:
-    """Draw what came, upwards, and what went, downwards."""
+    """Draw new findings upwards and gone findings downwards."""
     shown = sweeps[-MOST_COLUMNS:]
     up = max((sweep.counts["new"] for sweep in shown), default=0)
     down = max((sweep.counts["gone"] for sweep in shown), default=0)
@@ -81,7 +81,7 @@ def _chart(
     ticks: tuple[tuple[float, int], ...],
     zero: float,
 ) -> Chart:
-    step = 100 / max(len(shown), 12)  # a few sweeps don't make columns as wide as the page
+    step = 100 / max(len(shown), 12)  # limits the width of columns if there are few sweeps
     made = tuple(Column(round(number * step, 3), text, bars) for number, (text, bars) in enumerate(columns))
     first, last = (shown[0].started, shown[-1].started) if shown else ("", "")
     return Chart(round(step * 0.8, 3), made, ticks, zero, first, last, len(sweeps) - len(shown))
@@ -111,7 +111,7 @@ def _text(sweep: SweepRow, counts: dict[str, int]) -> str:
 
 
 def _round_up(count: int) -> int:
-    """Return the next number of the form 1, 2, 4, 6, 8 times a power of ten: half of it is whole, too."""
+    """Return the next number of the form 1, 2, 4, 6, 8 times a power of ten, so that its half is an integer."""
     power = 1
     while True:
         for digit in (1, 2, 4, 6, 8):

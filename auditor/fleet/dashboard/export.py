@@ -1,4 +1,4 @@
-"""The site's tables as CSV, RFC 4180. No cell acts as a formula in a spreadsheet, whatever an image calls its files."""
+"""Tables of the site as CSV (RFC 4180). No cell becomes a formula in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from auditor.fleet.dashboard.site_paths import table
 from auditor.fleet.dashboard.view import SweepView
 from auditor.fleet.store.rows import FindingRow
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # full-width ones count too
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # including full-width forms
 Cell = str | int | None
 
 
-def csv_tables(fleet: SweepView, steps: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield path and text of each table. `steps` are what made the layers, by digest."""
-    yield table("images"), _images(fleet)
-    yield table("withdrawn"), _withdrawn(fleet)
-    yield table("findings"), _findings(fleet)
-    yield table("secrets"), _secrets(fleet)
-    yield table("layers"), _layers(fleet, steps)
-    changes = [("new", row) for row in fleet.new] + [("gone", row) for row in fleet.gone]
+def csv_tables(view: SweepView, steps: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield path and text of each table. `steps` are the build steps of the layers, by digest."""
+    yield table("images"), _images(view)
+    yield table("withdrawn"), _withdrawn(view)
+    yield table("findings"), _findings(view)
+    yield table("secrets"), _secrets(view)
+    yield table("layers"), _layers(view, steps)
+    changes = [("new", row) for row in view.new] + [("gone", row) for row in view.gone]
     yield table("changes"), _csv(("change", *_FINDING), ((change, *_finding(row)) for change, row in changes))
-    yield table("sweeps"), _sweeps(fleet)
-    yield table("failed"), _csv(("reference", "reason"), fleet.failed)
+    yield table("sweeps"), _sweeps(view)
+    yield table("failed"), _csv(("reference", "reason"), view.failed)
 
 
-def _images(fleet: SweepView) -> str:
+def _images(view: SweepView) -> str:
     return _csv(
         ("repository", "tags", "digest", "platform", *Severity, *State, "new", "gone", "first_seen", "report"),
         (
@@ -37,14 +37,14 @@ def _images(fleet: SweepView) -> str:
                 image.repository, " ".join(image.tags), image.digest, image.platform,
                 *(image.by_severity.get(kind, 0) for kind in Severity),
                 *(image.by_state.get(kind, 0) for kind in State),
-                image.new, image.gone, image.first_seen, fleet.pages[image.id],
+                image.new, image.gone, image.first_seen, view.pages[image.id],
             )
-            for image in fleet.images
+            for image in view.images
         ),
     )  # fmt: skip
 
 
-def _withdrawn(fleet: SweepView) -> str:
+def _withdrawn(view: SweepView) -> str:
     return _csv(
         ("repository", "tags", "digest", "platform", "pullable", *Severity, *State, "first_seen", "report"),
         (
@@ -53,35 +53,40 @@ def _withdrawn(fleet: SweepView) -> str:
                 {True: "yes", False: "no", None: "unknown"}[row.pullable],
                 *(row.image.by_severity.get(kind, 0) for kind in Severity),
                 *(row.image.by_state.get(kind, 0) for kind in State),
-                row.image.first_seen, fleet.pages.get(row.image.id),
+                row.image.first_seen, view.pages.get(row.image.id),
             )
-            for row in fleet.withdrawn
+            for row in view.withdrawn
         ),
     )  # fmt: skip
 
 
-def _findings(fleet: SweepView) -> str:
+def _findings(view: SweepView) -> str:
     return _csv(
         ("tags", *_FINDING),
-        ((" ".join(place.image.tags), *_finding(place.finding)) for view in fleet.secrets for place in view.places),
+        (
+            (" ".join(location.image.tags), *_finding(location.finding))
+            for secret in view.secrets
+            for location in secret.locations
+        ),
     )
 
 
-def _secrets(fleet: SweepView) -> str:
+def _secrets(view: SweepView) -> str:
     return _csv(
         ("secret_id", "rule", "name", "secret", "severity", "states", "images", "repositories", "tags", "first_seen",
          "last_seen", "age_days"),
         (
             (
-                view.secret, view.rule, view.name, view.masked, view.severity, " ".join(view.states), len(view.images),
-                " ".join(view.repositories), " ".join(view.tags), view.first_seen, view.last_seen, view.age_days,
+                secret.secret_id, secret.rule, secret.name, secret.masked, secret.severity, " ".join(secret.states),
+                len(secret.images), " ".join(secret.repositories), " ".join(secret.tags), secret.first_seen,
+                secret.last_seen, secret.age_days,
             )
-            for view in fleet.secrets
+            for secret in view.secrets
         ),
     )  # fmt: skip
 
 
-def _layers(fleet: SweepView, steps: Mapping[str, str]) -> str:
+def _layers(view: SweepView, steps: Mapping[str, str]) -> str:
     return _csv(
         ("layer", "tag_count", "image_count", "secrets", "rules", "severity", "first_seen", "step", "tags", "images"),
         (
@@ -89,17 +94,17 @@ def _layers(fleet: SweepView, steps: Mapping[str, str]) -> str:
                 layer.digest, len(layer.tags), len(layer.images), layer.secrets, " ".join(layer.rules), layer.severity,
                 layer.first_seen, steps.get(layer.digest), " ".join(layer.tags), " ".join(layer.images),
             )
-            for layer in fleet.layers
+            for layer in view.layers
         ),
     )  # fmt: skip
 
 
-def _sweeps(fleet: SweepView) -> str:
-    counts = tuple(fleet.sweep.counts)
+def _sweeps(view: SweepView) -> str:
+    counts = tuple(view.sweep.counts)
     return _csv(
         ("sweep", "registry", "started", "finished", *counts),
         ((row.id, row.registry, row.started, row.finished, *(row.counts[key] for key in counts))
-         for row in fleet.sweeps),
+         for row in view.sweeps),
     )  # fmt: skip
 
 
@@ -126,7 +131,7 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
 
 
 def _cell(value: Cell) -> Cell:
-    """Return a value that a spreadsheet shows as it stands: a quote before it makes it text."""
+    """Return a value that a spreadsheet displays as text: a quote in front disables formulas."""
     if not isinstance(value, str):
         return value
     text = printable(value)

@@ -1,7 +1,7 @@
-"""The folder of the site. Each file is written beside its place and renamed; what is not ours is left alone.
+"""The folder of the site. Each file is written to a temporary name and renamed; files of other programs stay.
 
-A manifest in the folder names our files. It is written before them, so that a run that was killed leaves none behind
-that the next one would not know.
+A manifest in the folder lists the files of the site. It is written first, so that the next run can remove the files of
+a killed one.
 """
 
 from __future__ import annotations
@@ -23,34 +23,36 @@ _FOLDERS = ("", "images", "secrets", "csv")
 
 
 class Site:
-    """A site that is being written: see `opened`."""
+    """A site during writing: see `open_site`."""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self._folder, self._names = folder, frozenset(names)
         self._before = _own_files(folder)
 
     def begin(self) -> None:
-        """Claim the names. Raises UsageError where one is somebody else's file."""
+        """Claim the paths. Raises UsageError if another program's file has one of them."""
         for name in sorted(self._names - self._before):
             if os.path.lexists(self._folder / name):
-                raise UsageError(f"--report {self._folder}: {name} is there, and image-audit did not write it")
+                raise UsageError(
+                    f"--report {self._folder}: {name} exists, and image-audit did not write it. Name another folder."
+                )
         self._keep(self._before | self._names)
         for name in _FOLDERS:
             (self._folder / name).mkdir(exist_ok=True)
-        self._remove_halves()
+        self._remove_temporary_files()
 
     def write(self, name: str, text: str) -> None:
-        """Write one of the names."""
+        """Write one of the files."""
         write_output(self._folder / name, text)
 
     def end(self) -> None:
-        """Remove the files of earlier runs that are no longer part of the site."""
+        """Remove files of earlier runs that are no longer part of the site."""
         for name in self._before - self._names:
             (self._folder / name).unlink(missing_ok=True)
         self._keep(self._names)
 
-    def _remove_halves(self) -> None:
-        """Remove what a killed run was just writing: `.NAME.RANDOM` beside NAME."""
+    def _remove_temporary_files(self) -> None:
+        """Remove the temporary files of a killed run: `.NAME.RANDOM` beside NAME."""
         for name in _FOLDERS:
             for path in (self._folder / name).glob(".*.????????"):
                 target = path.name[1:-9]
@@ -63,7 +65,7 @@ class Site:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise UsageError where a folder can't become a site, as far as that shows without writing."""
+    """Raise UsageError if a folder can't hold a site, as far as that is visible without writing."""
     try:
         if os.path.lexists(folder):
             _own_files(folder)
@@ -73,9 +75,9 @@ def check_folder(folder: Path) -> None:
 
 @contextmanager
 def open_site(folder: Path, names: Sequence[str]) -> Iterator[Site]:
-    """Give a folder to write a site of these files to; one process does at a time, others wait.
+    """Open a folder for writing these files; other processes wait meanwhile.
 
-    Raises UsageError where the folder can't be written, or holds other people's files.
+    Raises UsageError if the folder can't be written, or holds files of other programs.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +94,7 @@ def open_site(folder: Path, names: Sequence[str]) -> Iterator[Site]:
 def _locked(folder: Path) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with suppress(OSError):  # some network file systems know no locks
+        with suppress(OSError):  # some network file systems have no locks
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
@@ -100,18 +102,18 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _own_files(folder: Path) -> frozenset[str]:
-    """Return the files that earlier runs wrote. Raises UsageError where there is anything, and no manifest."""
+    """Return the files of earlier runs. Raises UsageError if the folder has files but no manifest."""
     try:
         document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = document["files"] if document["schema"] == SCHEMA else None
     except FileNotFoundError:
         if any(path.name[:-9] != f".{MANIFEST}" for path in folder.iterdir()):
             raise UsageError(
-                f"--report {folder}: holds files that image-audit did not write; name an empty or new folder"
+                f"--report {folder}: contains files that image-audit did not write. Name an empty or new folder."
             ) from None
         return frozenset()
     except (ValueError, KeyError, TypeError):
         files = None
     if not isinstance(files, list) or not all(isinstance(name, str) and is_site_file(name) for name in files):
-        raise UsageError(f"--report {folder}: {MANIFEST} is damaged; name another folder, or empty this one")
+        raise UsageError(f"--report {folder}: {MANIFEST} is damaged. Name another folder, or empty this one.")
     return frozenset(files)

@@ -1,4 +1,4 @@
-"""Names of the site's files: the same in every sweep, safe on every file system, whatever a repository is called."""
+"""Paths of the site's files: stable over sweeps, and safe on every file system."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from auditor.fleet.store.rows import ImageRow
 OVERVIEW, SECRETS, LAYERS, SWEEPS = "index.html", "secrets.html", "layers.html", "sweeps.html"
 TABLES = ("images", "withdrawn", "findings", "secrets", "layers", "changes", "sweeps", "failed")
 
-_OURS = re.compile(r"(?:(?:images|secrets|csv)/)?[a-z0-9][a-z0-9-]*\.(?:html|csv)")
-_LEGIBLE = 60  # characters of a repository's name; the digest after it tells names apart
+_SITE_FILE = re.compile(r"(?:(?:images|secrets|csv)/)?[a-z0-9][a-z0-9-]*\.(?:html|csv)")
+_LEGIBLE = 60  # characters of the repository name; a digest after them makes names unique
 
 
 def image_page(image: ImageRow) -> str:
-    """Return the path of an image's page below the site's folder."""
+    """Return the path of an image's page, relative to the site."""
     legible = re.sub(r"[^a-z0-9]+", "-", image.repository.lower())[:_LEGIBLE].strip("-")
-    told_apart = hashlib.sha256(image.name.encode()).hexdigest()[:16]
-    return f"images/{legible or 'image'}-{told_apart}.html"
+    unique = hashlib.sha256(image.name.encode()).hexdigest()[:16]
+    return f"images/{legible or 'image'}-{unique}.html"
 
 
 def secret_page(secret: str) -> str:
@@ -32,5 +32,5 @@ def table(name: str) -> str:
 
 
 def is_site_file(path: str) -> bool:
-    """Whether a path is one that these functions return: nothing else is ever removed."""
-    return _OURS.fullmatch(path) is not None
+    """Whether a path has the form of these functions; no other file is ever removed."""
+    return _SITE_FILE.fullmatch(path) is not None

@@ -1,4 +1,4 @@
-"""What the pages show: the store's answers, joined by secret, by layer and by age. Everything is in a fixed order."""
+"""Data of the pages: query results joined by secret, layer and age, in a fixed order."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class SecretLocation:
-    """One finding of a secret, and the image that holds it."""
+    """A finding of a secret, and the image that contains it."""
 
     finding: FindingRow
     image: ImageRow
@@ -29,15 +29,15 @@ class SecretLocation:
 
     @property
     def anchor(self) -> str:
-        """The finding's address on the image's page."""
+        """Address of the finding on the page of the image."""
         return f"{self.page}#f-{self.finding.id}"
 
 
 @dataclass(frozen=True, slots=True)
 class SecretSummary:
-    """A secret with every place that holds it. `tags` are `repository:tag`; `first_seen` is the oldest place's."""
+    """A secret with all its locations. `tags` are `repository:tag`; `first_seen` is that of the oldest location."""
 
-    secret: str
+    secret_id: str
     page: str
     rule: str
     name: str
@@ -50,27 +50,27 @@ class SecretSummary:
     repositories: tuple[str, ...]
     tags: tuple[str, ...]
     images: tuple[ImageRow, ...]
-    places: tuple[SecretLocation, ...]
+    locations: tuple[SecretLocation, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AgeGroup:
-    """How many findings are known for up to so long, and longer than in the ages before."""
+    """Number of findings in an interval of ages."""
 
     name: str
     by_severity: dict[str, int]
 
     @property
     def count(self) -> int:
-        """Of all severities."""
+        """Number of findings of all severities."""
         return sum(self.by_severity.values())
 
 
 @dataclass(frozen=True, slots=True)
 class SweepView:
-    """A registry as a sweep saw it; `sweeps` are those that compare with it, oldest first.
+    """A registry as a sweep saw it; `sweeps` are comparable ones, oldest first.
 
-    `pages` are those of the images, by their number in the store; a withdrawn image has one unless it is deleted.
+    `pages` are the pages of the images by row id; deleted images have none.
     """
 
     sweep: SweepRow
@@ -90,17 +90,17 @@ class SweepView:
 
     @property
     def pullable(self) -> tuple[ImageRow, ...]:
-        """The images with a page: withdrawn ones that are not deleted come last."""
+        """Images with a page: those of the sweep, then withdrawn ones that are not deleted."""
         return (*self.images, *(row.image for row in self.withdrawn if not row.is_deleted))
 
     @property
     def findings(self) -> int:
-        """How many places hold a secret, over all images."""
+        """Number of findings in all images."""
         return sum(self.by_severity.values())
 
 
 def sweep_view(store: SweepStore, sweep: SweepRow) -> SweepView:
-    """Ask the store for all that the site shows."""
+    """Query all data of the site."""
     images = queries.images(store, sweep.id)
     withdrawn = queries.withdrawn(store, sweep.id)
     pullable = [*images, *(row.image for row in withdrawn if not row.is_deleted)]
@@ -125,9 +125,9 @@ def sweep_view(store: SweepStore, sweep: SweepRow) -> SweepView:
 
 
 def age_days(sweep: SweepRow, first_seen: str) -> int:
-    """Return for how many whole days something was known when a sweep began."""
-    span = datetime.datetime.fromisoformat(sweep.started) - datetime.datetime.fromisoformat(first_seen)
-    return max(span.days, 0)
+    """Return the age of a finding in whole days at the start of a sweep."""
+    age = datetime.datetime.fromisoformat(sweep.started) - datetime.datetime.fromisoformat(first_seen)
+    return max(age.days, 0)
 
 
 def _secrets(
@@ -143,13 +143,13 @@ def _secrets(
         return [SecretLocation(row, by_number[row.image], image_page(by_number[row.image])) for row in rows]
 
     views = [_secret(sweep, locations(rows), known) for rows in found.values()]
-    return tuple(sorted(views, key=lambda v: (-Severity(v.severity).rank, -len(v.images), v.rule, v.secret)))
+    return tuple(sorted(views, key=lambda v: (-Severity(v.severity).rank, -len(v.images), v.rule, v.secret_id)))
 
 
-def _secret(sweep: SweepRow, places: Sequence[SecretLocation], known: dict[tuple[str, str], str]) -> SecretSummary:
-    rows = [place.finding for place in places]
+def _secret(sweep: SweepRow, locations: Sequence[SecretLocation], known: dict[tuple[str, str], str]) -> SecretSummary:
+    rows = [location.finding for location in locations]
     worst = max(rows, key=lambda row: Severity(row.severity).rank)
-    images = {place.image.id: place.image for place in places}
+    images = {location.image.id: location.image for location in locations}
     first_seen = min(known.get((row.repository, row.id), row.first_seen) for row in rows)
     return SecretSummary(
         worst.secret,
@@ -165,15 +165,15 @@ def _secret(sweep: SweepRow, places: Sequence[SecretLocation], known: dict[tuple
         tuple(sorted({row.repository for row in rows})),
         tuple(sorted({f"{image.repository}:{tag}" for image in images.values() for tag in image.tags})),
         tuple(images.values()),
-        tuple(places),
+        tuple(locations),
     )
 
 
 def _ages(sweep: SweepRow, findings: Iterable[FindingRow], known: dict[tuple[str, str], str]) -> tuple[AgeGroup, ...]:
-    """Sort findings by age: each once a repository, as severe as it is at worst."""
-    held = _grouped(findings, lambda row: (row.repository, row.id))
+    """Group findings by age: each counts once per repository, with its highest severity."""
+    by_id = _grouped(findings, lambda row: (row.repository, row.id))
     ages: dict[str, list[str]] = {name: [] for _, name in _AGES}
-    for key, rows in held.items():
+    for key, rows in by_id.items():
         age = age_days(sweep, known.get(key, rows[0].first_seen))
         name = next(name for days, name in _AGES if days is None or age < days)
         ages[name].append(max((row.severity for row in rows), key=lambda severity: Severity(severity).rank))

@@ -9,6 +9,9 @@ import datetime
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
 
 from auditor.core.errors import UsageError
 
@@ -24,18 +27,12 @@ class Schedule:
 
     def after(self, moment: datetime.datetime) -> datetime.datetime:
         """Return the next due time after `moment`, in UTC."""
-        from cronsim import CronSim
-
         due: datetime.datetime = next(CronSim(self.cron, moment.astimezone(self.zone)))
         return due.astimezone(datetime.UTC) + datetime.timedelta(seconds=self.draw(0, self.jitter_s))
 
 
 def parse_schedule(cron: str, timezone: str, jitter_s: float, now: datetime.datetime) -> Schedule:
     """Return a schedule with a due time after `now`. Raises UsageError for invalid values."""
-    from zoneinfo import ZoneInfo
-
-    from cronsim import CronSimError
-
     try:
         zone = ZoneInfo(timezone)
     except (ValueError, OSError, LookupError):

@@ -1,4 +1,4 @@
-"""Ledger of a running sweep: what it writes to the store. Each function is one transaction and may be repeated."""
+"""Ledger: writes of a running sweep to the store. Each function is one transaction and may be repeated."""
 
 from __future__ import annotations
 

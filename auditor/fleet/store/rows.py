@@ -22,7 +22,7 @@ class SweepRow:
 
     @property
     def nothing_audited(self) -> str | None:
-        """Why no image was audited and what to do, in one line; None if an image was audited."""
+        """Message that no image was audited, with the reason and a remedy; None if an image was audited."""
         if self.counts["images"]:
             return None
         if failed := self.counts["failed"]:

@@ -35,7 +35,7 @@ class Withdrawn:
 
 
 def find_withdrawn(store: SweepStore, sweep: Sweep, repository: int, seen: Collection[str]) -> list[Withdrawn]:
-    """Return the withdrawn images of a repository, except those whose digests this sweep has `seen`."""
+    """Return the withdrawn images of a repository, except the digests that this sweep has `seen`."""
 
     def work(connection: Connection) -> list[Withdrawn]:
         tagged = _leaves(repository, t.tag.c.absent_since.is_(None)).with_only_columns(t.leaf.c.digest)

@@ -15,7 +15,7 @@ import requests
 
 from auditor.core.errors import EngineError
 from auditor.core.progress import Silent
-from auditor.fleet.dashboard import output
+from auditor.fleet.dashboard import sweep_json
 from auditor.fleet.execution.dask_engine import DaskEngine
 from auditor.fleet.execution.dask_worker import Credentials, SoftwareVersions
 from auditor.fleet.execution.engine import RegistryEndpoint
@@ -52,7 +52,7 @@ def swept(sweeps: Sweeps, cluster: Cluster, registry: str) -> dict[str, Any]:
     with closing(engine_of(sweeps, cluster, order.endpoint)) as engine:
         number = Sweeper(sweeps.store, sweeps.scanner, engine, order, order.endpoint.client()).run()
     row = next(row for row in queries.sweeps(sweeps.store) if row.id == number)
-    return output.document(sweeps.store, row, lambda _: None)
+    return sweep_json.sweep_document(sweeps.store, row, lambda _: None)
 
 
 def test_the_result_is_that_of_this_machine_though_a_worker_is_killed(

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from auditor.fleet.dashboard.output import render, sweep_schema
+from auditor.fleet.dashboard.sweep_json import sweep_schema
+from auditor.fleet.dashboard.sweep_table import render
 from auditor.fleet.store import queries
 from tests.fleet.conftest import Sweeps
 from tests.fleet.planted import Content, Remote, application, base

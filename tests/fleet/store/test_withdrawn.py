@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from auditor.fleet.dashboard.output import render, sweep_schema
 from auditor.fleet.dashboard.publish import write_site
+from auditor.fleet.dashboard.sweep_json import sweep_schema
+from auditor.fleet.dashboard.sweep_table import render
 from auditor.fleet.service.metrics import Metrics
 from auditor.fleet.service.notify import new_secrets
 from auditor.fleet.store import queries, retention

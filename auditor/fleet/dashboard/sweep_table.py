@@ -1,89 +1,27 @@
-"""A sweep as JSON, and as a table for the terminal. docs/registry.md and the JSON Schema describe the former."""
+"""A sweep as a table for the terminal."""
 
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Callable
-from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from auditor.core.finding import Severity
-from auditor.core.package_data import data_path
 from auditor.core.text import plural, printable, shortened, size
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
-from auditor.fleet.store.rows import ImageRow, SweepRow, WithdrawnRow
+from auditor.fleet.store.rows import ImageRow, SweepRow
 
-SCHEMA = "image-audit-sweep/1"
 _STYLES = {"critical": "bold white on red", "high": "bold red", "medium": "yellow", "low": "cyan"}
 _MAX_SHOWN = 20
-PULLABLE = {True: "can still be pulled", False: "deleted", None: "may still be pulled: the registry did not say"}
-"""The answers about a withdrawn image, for people."""
-
-
-def sweep_schema() -> dict[str, Any]:
-    """Return the schema of `image-audit-sweep/1`, JSON Schema draft 2020-12."""
-    value: dict[str, Any] = json.loads(data_path("reports/schemas/image-audit-sweep-1.json").read_text())
-    return value
-
-
-def document(store: SweepStore, sweep: SweepRow, page: Callable[[ImageRow], str | None]) -> dict[str, Any]:
-    """Return a sweep as plain values; `page` names an image's page in the dashboard, None where there is none."""
-    counts = sweep.counts
-    unique, read = counts["layers_unique"], counts["layers_read"]
-    return {
-        "schema": SCHEMA,
-        "registry": sweep.registry,
-        "started": sweep.started,
-        "finished": sweep.finished,
-        "images": [_image(row, page(row)) for row in queries.images(store, sweep.id)],
-        "layers": {
-            "unique": unique,
-            "read": read,
-            "cached": max(unique - read, 0),
-            "bytes_read": counts["bytes_read"],
-        },
-        "shared_secrets": [
-            {"secret_id": item.secret, "rule": item.rule, "images": list(item.images)}
-            for item in queries.shared_secrets(store, sweep.id)
-        ],
-        "withdrawn": [_withdrawn_image(row) for row in queries.withdrawn(store, sweep.id)],
-        "failed": [
-            {"reference": reference, "reason": reason} for reference, reason in queries.failures(store, sweep.id)
-        ],
-    }
-
-
-def _image(row: ImageRow, page: str | None) -> dict[str, Any]:
-    return {
-        "repository": row.repository,
-        "tags": list(row.tags),
-        "digest": row.digest,
-        "platform": row.platform,
-        "by_severity": row.by_severity,
-        "by_state": row.by_state,
-        "new": row.new,
-        "gone": row.gone,
-        "report": page,
-    }
-
-
-def _withdrawn_image(row: WithdrawnRow) -> dict[str, Any]:
-    return {
-        "repository": row.image.repository,
-        "digest": row.image.digest,
-        "tags": list(row.tags),
-        "pullable": row.pullable,
-        "by_severity": row.image.by_severity,
-    }
+PULLABLE = {True: "can still be pulled", False: "deleted", None: "may still be pulled: the registry did not answer"}
+"""Texts for the states of a withdrawn image."""
 
 
 def render(store: SweepStore, sweep: SweepRow, *, width: int = 80, color: bool = False) -> str:
-    """Return a sweep as text of at most `width` columns: images with findings, withdrawn ones, failures."""
+    """Return a sweep as text of at most `width` columns: images with findings, withdrawn images, failures."""
     out = io.StringIO()
     console = Console(
         file=out, width=width, force_terminal=color, no_color=not color, highlight=False, legacy_windows=False
@@ -104,7 +42,7 @@ def _parts(store: SweepStore, sweep: SweepRow) -> list[RenderableType]:
     )
     parts: list[RenderableType] = [heading]
     if sweep.filter_text:
-        parts.append(Text(f"a part of the registry: {printable(sweep.filter_text)}", style="dim"))
+        parts.append(Text(f"filtered: {printable(sweep.filter_text)}", style="dim"))
     if rows:
         parts.append(_images(rows))
     parts += _shared(store, sweep.id)
@@ -164,7 +102,7 @@ def _withdrawn(store: SweepStore, sweep: int) -> list[RenderableType]:
     found = [row for row in queries.withdrawn(store, sweep) if row.image.by_severity]
     if not found:
         return []
-    lines = Text("\nWithdrawn: no tag names these images any more", style="bold")
+    lines = Text("\nWithdrawn: images without a tag", style="bold")
     for row in found[:_MAX_SHOWN]:
         tags = f" (was {printable(', '.join(row.tags[:3]))})" if row.tags else ""
         counts = ", ".join(f"{number} {severity}" for severity, number in row.image.by_severity.items())
