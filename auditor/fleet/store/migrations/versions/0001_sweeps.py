@@ -187,6 +187,41 @@ def _image() -> None:
         _column("digest", sa.String(length=135), "digest of the manifest"),
         _column("platform", sa.String(length=128), "os/architecture[/variant]; null for an artifact", nullable=True),
         _column("audit_key", sa.String(length=64), "SHA-256 of the rules, code and selection of the audit"),
+        *_presence_interval("sweep in which the digest was deleted; null while it may be pulled"),
+        sa.CheckConstraint("present_since <= absent_since", name=op.f("ck_image_absent_since")),
+        sa.CheckConstraint("present_since <= last_seen", name=op.f("ck_image_last_seen")),
+        sa.ForeignKeyConstraint(
+            ["repository"], ["repository.id"], name=op.f("fk_image_repository"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_image")),
+        sa.UniqueConstraint("repository", "digest", name=op.f("uq_image_repository")),
+    )
+
+
+def _leaf() -> None:
+    op.create_table(
+        "leaf",
+        _column("manifest", sa.String(length=135), "index that lists it, or the manifest itself"),
+        _column("position", sa.Integer(), "position in the index, from 0"),
+        _column("digest", sa.String(length=135), "digest of an image or attestation manifest"),
+        _column("media_type", sa.String(length=255), "media type in the index"),
+        _column("size", sa.BigInteger(), "size of that manifest in bytes", nullable=True),
+        _column("platform", sa.String(length=128), "os/architecture[/variant] in the index", nullable=True),
+        _column("subject", sa.String(length=135), "for an attestation: digest of the attested image", nullable=True),
+        sa.CheckConstraint("size >= 0", name=op.f("ck_leaf_size")),
+        sa.ForeignKeyConstraint(["manifest"], ["manifest.digest"], name=op.f("fk_leaf_manifest"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("manifest", "position", name=op.f("pk_leaf")),
+    )
+    op.create_index("ix_leaf_digest", "leaf", ["digest"], unique=False)
+
+
+def _tag() -> None:
+    op.create_table(
+        "tag",
+        _column("id", sa.Integer(), "assigned by the database"),
+        _column("repository", sa.Integer(), "repository of the tag"),
+        _column("name", sa.String(length=128), "tag, or start of the digest if the image was listed by digest"),
+        _column("manifest", sa.String(length=135), "manifest named by the tag; a moved tag has two rows"),
         *_presence_interval("first sweep that did not find it; null while present"),
         sa.CheckConstraint("present_since <= absent_since", name=op.f("ck_tag_absent_since")),
         sa.CheckConstraint("present_since <= last_seen", name=op.f("ck_tag_last_seen")),
@@ -218,15 +253,7 @@ def _finding() -> None:
         _column("added_in", sa.Integer(), "position of the layer that added it", nullable=True),
         _column("hidden_in", sa.Integer(), "position of the layer that hides it; null while present", nullable=True),
         _column("reported", sa.Boolean(), "whether the last audit of the image reported it"),
-        _column("first_seen", sa.String(length=20), "start of the first sweep that saw it"),
-        _column("present_since", sa.Integer(), "first sweep of the current presence interval"),
-        _column("last_seen", sa.Integer(), "last sweep that saw it"),
-        _column(
-            "absent_since",
-            sa.Integer(),
-            "sweep in which the digest was deleted; null while it may be pulled",
-            nullable=True,
-        ),
+        *_presence_interval("sweep in which the digest was deleted; null while it may be pulled"),
         sa.CheckConstraint("confidence IN ('high', 'medium', 'low')", name=op.f("ck_finding_confidence")),
         sa.CheckConstraint("severity IN ('critical', 'high', 'medium', 'low')", name=op.f("ck_finding_severity")),
         sa.CheckConstraint("state IN ('deleted', 'overwritten', 'present', 'metadata')", name=op.f("ck_finding_state")),
