@@ -42,7 +42,7 @@ def parse_schedule(cron: str, timezone: str, jitter_s: float, now: datetime.date
         schedule.after(now)
     except CronSimError as exc:
         raise UsageError(
-            f"--cron {cron!r:.60}: {exc}. Use minute, hour, day, month, weekday, like '0 */6 * * *'."
+            f"--cron {cron!r:.60}: {exc}; use minute, hour, day, month, weekday, like '0 */6 * * *'."
         ) from exc
     except StopIteration:
         raise UsageError(f"--cron {cron!r:.60}: matches no time") from None

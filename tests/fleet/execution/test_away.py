@@ -64,7 +64,7 @@ def test_one_that_goes_away_in_the_middle_is_waited_for_and_then_given_up(
         return "dropped" if sum(proxy.asked.values()) > 40 else None
 
     monkeypatch.setattr(proxy, "fault", fault)
-    with pytest.raises(Unreachable, match="the sweep ends here, and goes on there when it is run again"):
+    with pytest.raises(Unreachable, match="run the same command again to continue the sweep"):
         sweeps(proxy.address)
     assert len(pauses) >= 3 * (TRIES - 1)
     monkeypatch.setattr(proxy, "fault", count)

@@ -163,7 +163,7 @@ def test_a_worker_that_is_not_as_it_must_be_says_why(
 ) -> None:
     cluster.add_worker(prelude)
     cluster.wait_for(1)
-    with pytest.raises(EngineError, match=r"^worker tcp://.*install the same image-audit there as here$") as caught:
+    with pytest.raises(EngineError, match=r"^worker tcp://.*Install the same image-audit there as here\.$") as caught:
         engine_of(sweeps, cluster, RegistryEndpoint("127.0.0.1:1"))
     assert reason in str(caught.value)
 
@@ -218,7 +218,7 @@ def test_a_scheduler_that_is_lost_ends_the_sweep_and_the_next_one_goes_on(
     proxy.delay_s = 0.1
     killer = threading.Thread(target=lambda: wait_and(lambda: sum(proxy.blobs.values()) > 60, cluster.close))
     killer.start()
-    with pytest.raises(EngineError, match=f"^--scheduler {cluster.address}: the connection is lost$"):
+    with pytest.raises(EngineError, match=f"^--scheduler {cluster.address}: connection lost\. Run the sweep again to continue\.$"):
         swept(sweeps, cluster, proxy.address)
     killer.join()
     proxy.delay_s = 0

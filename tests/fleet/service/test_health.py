@@ -24,7 +24,7 @@ def test_it_answers_on_ipv6_too_and_knows_two_pages() -> None:
 
 @pytest.mark.parametrize("text", ["9464", "localhost", "127.0.0.1:", "127.0.0.1:99999", ":9464"])
 def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=r"^--listen .*: want HOST:PORT"):
+    with pytest.raises(UsageError, match=r"^--listen .*: not an address"):
         health.parse_address(text)
 
 

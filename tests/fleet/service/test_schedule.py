@@ -44,11 +44,11 @@ def test_jitter_puts_off_by_a_part_of_what_it_may() -> None:
 @pytest.mark.parametrize(
     ("cron", "zone", "reason"),
     [
-        ("* * *", "UTC", "--cron '* * *': Wrong number of fields; want minute, hour"),
-        ("61 * * * *", "UTC", "--cron '61 * * * *': Bad minute; want"),
+        ("* * *", "UTC", "--cron '* * *': Wrong number of fields; use minute, hour"),
+        ("61 * * * *", "UTC", "--cron '61 * * * *': Bad minute; use"),
         ("0 0 30 2 *", "UTC", "--cron '0 0 30 2 *': "),
-        ("* * * * *", "Mars/Olympus", "--timezone 'Mars/Olympus': no such zone"),
-        ("* * * * *", "../../etc/passwd", "--timezone '../../etc/passwd': no such zone"),
+        ("* * * * *", "Mars/Olympus", "--timezone 'Mars/Olympus': unknown time zone"),
+        ("* * * * *", "../../etc/passwd", "--timezone '../../etc/passwd': unknown time zone"),
     ],
 )
 def test_what_is_no_schedule_is_refused(cron: str, zone: str, reason: str) -> None:

@@ -262,7 +262,7 @@ class TestCommand:
         ("arguments", "said"),
         [
             (["--cron", "nonsense"], "--cron 'nonsense': Wrong number of fields"),
-            (["--cron", "* * * * *", "--listen", "9464"], "--listen '9464': want HOST:PORT"),
+            (["--cron", "* * * * *", "--listen", "9464"], "--listen '9464': not an address"),
             (["--cron", "* * * * *", "--notify", "token-of-a-chat"], "--notify, URL 1"),
             ([], "Missing option '--cron'"),
         ],

@@ -45,7 +45,7 @@ def test_a_lease_is_held_by_one_and_free_afterwards(store: SweepStore) -> None:
         with pytest.raises(StoreError) as caught, hold_lease(store, NAME, "registry.example.com is being swept"):
             pass
         said = str(caught.value)
-        assert "registry.example.com is being swept by " in said and "one at a time" in said and "process" in said
+        assert "registry.example.com is being swept by " in said and "only one runs at a time" in said and "process" in said
         with hold_lease(store, watch_lease_name("registry.example.com", None), "it is being watched"):
             pass
     with hold_lease(store, NAME, "it is being swept"):
@@ -55,7 +55,7 @@ def test_a_lease_is_held_by_one_and_free_afterwards(store: SweepStore) -> None:
 
 def test_the_lease_of_a_process_of_this_machine_that_was_killed_is_free_at_once(store: SweepStore, url: str) -> None:
     program = (
-        "import sys\nfrom auditor.fleet.store.lease import held\nfrom auditor.fleet.store.database import SweepStore\n"
+        "import sys\nfrom auditor.fleet.store.lease import hold_lease\nfrom auditor.fleet.store.database import SweepStore\n"
         f"with hold_lease(SweepStore({url!r}), {NAME!r}, 'x'):\n    print('held', flush=True)\n    sys.stdin.read()"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -68,7 +68,7 @@ def test_the_lease_of_a_process_of_this_machine_that_was_killed_is_free_at_once(
     process.stdout.close()
     process.stdin.close()
     with hold_lease(store, NAME, "x"):
-        assert row(store).ends > time.time()
+        assert row(store).expires > time.time()
 
 
 class TestAnotherMachine:
@@ -78,7 +78,7 @@ class TestAnotherMachine:
         said: list[str] = []
 
         def sleep(seconds: float) -> None:
-            change(store, ends=int(time.time()) - 10)
+            change(store, expires=int(time.time()) - 10)
 
         with hold_lease(store, NAME, "x") as first:
             change(store, machine="another")
@@ -93,16 +93,16 @@ class TestAnotherMachine:
             change(store, machine="another")
 
             def sleep(seconds: float) -> None:
-                change(store, ends=int(time.time()) + 100)
+                change(store, expires=int(time.time()) + 100)
 
-            with pytest.raises(StoreError, match="one at a time"), hold_lease(store, NAME, "x", sleep=sleep):
+            with pytest.raises(StoreError, match="only one runs at a time"), hold_lease(store, NAME, "x", sleep=sleep):
                 pass
 
 
 def test_a_lease_is_renewed_while_it_is_held(store: SweepStore, monkeypatch: pytest.MonkeyPatch) -> None:
     with hold_lease(store, NAME, "x", term_s=2) as own:
-        change(store, ends=0)
-        while row(store).ends == 0:
+        change(store, expires=0)
+        while row(store).expires == 0:
             time.sleep(0.05)
         own.check()
 

@@ -326,4 +326,4 @@ class TestExitCode:
         (tmp_path / "list").write_text("team/none:1\nteam/app:9\n")
         done = cli(*SCAN, address, "--from", tmp_path / "list", "--format", "json", "--fail-on", "never")
         assert done.status == 2 and len(done.json["failed"]) == 2
-        assert "each of its 2 references failed" in done.err and done.err.count("\n") == 1
+        assert "because all 2 references failed" in done.err and done.err.count("\n") == 1
