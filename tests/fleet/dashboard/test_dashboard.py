@@ -206,7 +206,7 @@ def test_a_registry_without_findings_or_images_has_its_pages(stored: Stored, tmp
         write_site(stored.store, stored.sweep(day, content), tmp_path / "site", CREATED)
         text = (tmp_path / "site" / "index.html").read_text()
         assert ("No secrets found" if content else "No images: nothing was audited") in text
-        assert "No layer brings a secret in" in (tmp_path / "site" / "layers.html").read_text()
+        assert "No layer adds a secret" in (tmp_path / "site" / "layers.html").read_text()
 
 
 @pytest.mark.registry
@@ -273,8 +273,8 @@ def test_the_command_line_makes_it_from_the_store_and_names_the_pages(story_site
     for arguments, words in (
         (("--report", "theirs"), "did not write"),
         (("--report", "theirs/x"), "can't be"),
-        (("other.example.com",), f"no finished sweep of other.example.com; it knows {REGISTRY}"),
+        (("other.example.com",), f"no finished sweep of other.example.com; it has sweeps of {REGISTRY}"),
     ):
         failed = cli("registry", "report", *store, *arguments)
         assert failed.status == 2 and words in failed.err and failed.err.count("\n") == 1
-    assert "holds no finished sweep" in cli("registry", "report", "--store", "sqlite:///empty.sqlite").err
+    assert "no finished sweep. Run" in cli("registry", "report", "--store", "sqlite:///empty.sqlite").err

@@ -73,7 +73,7 @@ def test_a_list_needs_no_host_where_its_lines_have_one(sweeps: Sweeps, filled: F
 
 @pytest.mark.parametrize(
     ("text", "word"),
-    [("", "names no image"), ("UPPER/case", "line 1"), ("a.example/x\nb.example/y", "several registries")],
+    [("", "contains no reference"), ("UPPER/case", "line 1"), ("a.example/x\nb.example/y", "several registries")],
 )
 def test_a_list_that_makes_no_sense_is_said(sweeps: Sweeps, tmp_path: Path, text: str, word: str) -> None:
     (tmp_path / "list").write_text(text)

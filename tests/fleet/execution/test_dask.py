@@ -218,7 +218,9 @@ def test_a_scheduler_that_is_lost_ends_the_sweep_and_the_next_one_goes_on(
     proxy.delay_s = 0.1
     killer = threading.Thread(target=lambda: wait_and(lambda: sum(proxy.blobs.values()) > 60, cluster.close))
     killer.start()
-    with pytest.raises(EngineError, match=f"^--scheduler {cluster.address}: connection lost\. Run the sweep again to continue\.$"):
+    with pytest.raises(
+        EngineError, match=rf"^--scheduler {cluster.address}: connection lost\. Run the sweep again to continue\.$"
+    ):
         swept(sweeps, cluster, proxy.address)
     killer.join()
     proxy.delay_s = 0

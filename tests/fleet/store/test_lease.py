@@ -45,7 +45,11 @@ def test_a_lease_is_held_by_one_and_free_afterwards(store: SweepStore) -> None:
         with pytest.raises(StoreError) as caught, hold_lease(store, NAME, "registry.example.com is being swept"):
             pass
         said = str(caught.value)
-        assert "registry.example.com is being swept by " in said and "only one runs at a time" in said and "process" in said
+        assert (
+            "registry.example.com is being swept by " in said
+            and "only one runs at a time" in said
+            and "process" in said
+        )
         with hold_lease(store, watch_lease_name("registry.example.com", None), "it is being watched"):
             pass
     with hold_lease(store, NAME, "it is being swept"):

@@ -277,7 +277,7 @@ class TestOutputs:
             (line,) = csv.DictReader(file)
         assert (line["digest"], line["tags"], line["pullable"], line["critical"]) == (DIGEST, "1", "yes", "1")
         page = (tmp_path / "site" / line["report"]).read_text()
-        assert "withdrawn: no tag names it any more, the last was 1" in page
+        assert "withdrawn: no tag names this image; last tag: 1" in page
 
     def test_a_deleted_one_is_no_open_finding(self, sweeps: Sweeps, told: SweepRow, remote: Remote, address: str,
                                               tmp_path: Path) -> None:  # fmt: skip
