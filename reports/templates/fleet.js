@@ -1,5 +1,5 @@
 "use strict";
-// Filters and sorting of tables. Without this script every table is complete, in its own order.
+// Filters and sorting of tables. Without this script, tables are complete and in their default order.
 
 const BOXES = ["severity", "state"];
 const LARGEST_FIRST = new Set(["worst", "findings", "new", "images", "tags", "age", "secrets"]);
@@ -61,10 +61,10 @@ function sort(view, by) {
   const sign = LARGEST_FIRST.has(by) ? -1 : 1;
   const { compare } = new Intl.Collator("en", { numeric: true });
   const rows = view.rows.toSorted((a, b) => (by ? sign * compare(a.data[by], b.data[by]) : 0) || a.order - b.order);
-  const place = document.createComment("");  // thousands of rows move faster outside the page
-  view.body.replaceWith(place);
+  const placeholder = document.createComment("");  // moving thousands of rows is faster outside the page
+  view.body.replaceWith(placeholder);
   view.body.append(...rows.map((row) => row.element));
-  place.replaceWith(view.body);
+  placeholder.replaceWith(view.body);
 }
 
 function changed(view) {

@@ -75,7 +75,7 @@ def test_a_secrets_page_lists_every_image_that_holds_it_and_leads_there(
     page.locator("tbody tr a").first.click()
     assert page.url.endswith(path)
     listed = page.evaluate(
-        "[...document.querySelectorAll('#places tbody tr')].map(e => e.querySelector('bdi').textContent + '@' +"
+        "[...document.querySelectorAll('#locations tbody tr')].map(e => e.querySelector('bdi').textContent + '@' +"
         " e.querySelector('th code[title]').title)"
     )
     assert set(listed) == images and len(listed) == 6
@@ -83,7 +83,7 @@ def test_a_secrets_page_lists_every_image_that_holds_it_and_leads_there(
     for part in ("In 6 images of 2 repositories", "296 days", "2026-02-01", "https://github.com/settings/tokens",
                  "/root/.netrc", "2.0-arm", "linux/arm64"):  # fmt: skip
         assert part in text
-    page.locator("#places tbody a").first.click()
+    page.locator("#locations tbody a").first.click()
     body = page.locator(".finding[open] .body")
     expect(body).to_be_in_viewport()
     assert "/root/.netrc, line 1" in body.inner_text()
@@ -101,7 +101,7 @@ def test_a_secrets_page_lists_every_image_that_holds_it_and_leads_there(
         ("index.html", lambda page: page.get_by_role("combobox", name="With").select_option("no findings"), 1),
         ("index.html", lambda page: page.get_by_role("combobox", name="With").select_option("new findings"), 3),
         ("index.html", lambda page: page.get_by_label("Text").fill("nowhere"), 0),
-        ("secrets.html", lambda page: page.get_by_role("combobox", name="Held by").select_option("several images"), 2),
+        ("secrets.html", lambda page: page.get_by_role("combobox", name="Found in").select_option("several images"), 2),
         ("secrets.html", lambda page: page.get_by_role("combobox", name="Repository").select_option("docs"), 0),
         ("secrets.html", lambda page: page.get_by_role("checkbox", name="high").check(), 1),
         ("layers.html", lambda page: page.get_by_label("Text").fill(".netrc"), 1),

@@ -59,7 +59,8 @@ def test_a_lease_is_held_by_one_and_free_afterwards(store: SweepStore) -> None:
 
 def test_the_lease_of_a_process_of_this_machine_that_was_killed_is_free_at_once(store: SweepStore, url: str) -> None:
     program = (
-        "import sys\nfrom auditor.fleet.store.lease import hold_lease\nfrom auditor.fleet.store.database import SweepStore\n"
+        "import sys\nfrom auditor.fleet.store.database import SweepStore\n"
+        "from auditor.fleet.store.lease import hold_lease\n"
         f"with hold_lease(SweepStore({url!r}), {NAME!r}, 'x'):\n    print('held', flush=True)\n    sys.stdin.read()"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
