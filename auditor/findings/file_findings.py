@@ -74,7 +74,7 @@ def _runs(history: FileHistory, matches: Sequence[NamedMatch]) -> Iterator[list[
     run: list[NamedMatch] = []
     for named in matches:
         if run and run[-1].version != named.version:
-            state = history.fate(run[-1].version.layer, run[-1].version.entry)
+            state = history.state(run[-1].version.layer, run[-1].version.entry)
             if not (isinstance(state, Overwritten) and state.by == named.version.layer):
                 yield run
                 run = []
@@ -93,7 +93,7 @@ def _finding(context: ImageContext, rules: dict[str, Rule], path: str, run: Sequ
     checksum = context.records[named.content.layer].checksums.get(named.content.entry)
     package = context.packages.package_of(path, checksum)
     added_in = run[0].version.layer
-    history = context.file_history.fate(last.layer, last.entry)
+    history = context.file_history.state(last.layer, last.entry)
     hidden_in = history.by if isinstance(history, Overwritten | Deleted) else None
     state = {Overwritten: State.OVERWRITTEN, Deleted: State.DELETED}.get(type(history), State.PRESENT)
     return Finding(

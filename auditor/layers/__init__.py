@@ -1,4 +1,4 @@
-"""Entries of a layer, file history of a stack, file trees.
+"""Entries of a layer, history of all file versions of a stack of layers, file trees.
 
-This package knows nothing of rules and secrets.
+This package knows nothing of rules, secrets and transports.
 """

@@ -1,4 +1,4 @@
-"""Which step of an image's history made which layer. Source: OCI image spec, config.md#history."""
+"""Layers by the step of the image's history that created them. Source: OCI image spec, config.md#history."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from auditor.core.image_config import HistoryStep
 
 
 def layers_of_steps(history: Sequence[HistoryStep], layers: int) -> tuple[int | None, ...]:
-    """Return for each step the index of its layer, None for empty steps.
+    """Return the index of each step's layer, None for empty steps.
 
-    Where the steps that claim a layer are not as many as the layers, nobody can say which is which: all None.
+    All are None where the number of steps with a layer differs from the number of layers: the mapping is unknown.
     """
     if sum(not step.empty for step in history) != layers:
         return (None,) * len(history)
@@ -19,5 +19,5 @@ def layers_of_steps(history: Sequence[HistoryStep], layers: int) -> tuple[int | 
 
 
 def step_of_layer(mapping: Sequence[int | None], layer: int) -> int | None:
-    """Return the index of the step that made a layer, None where that is not known."""
-    return next((at for at, made in enumerate(mapping) if made == layer), None)
+    """Return the index of the step that created a layer; None where it is unknown."""
+    return next((at for at, created in enumerate(mapping) if created == layer), None)

@@ -1,4 +1,4 @@
-"""Texts of a layer's tar headers besides paths and the targets of links: owners, extended attributes, pax records."""
+"""Other texts of a layer's tar headers: owners, extended attributes, pax records."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ _XATTR = "SCHILY.xattr."
 _NUMBERS = frozenset(("size", "mtime", "atime", "ctime", "uid", "gid"))
 _OWNERS = slice(265, 329)
 _MAX_BYTES, _EACH = 32 << 20, 100
-"""Bytes of memory, about, that such texts of a layer may take, and what one takes besides its characters."""
+"""Approximate memory limit for the texts of a layer, and overhead of each text, in bytes."""
 
 
 class HeaderTexts:
-    """Collects each text once, with the first entry whose header holds it; `None` for a header that makes no entry.
+    """Texts without repeats, each with the first entry that has it; None for a header without an entry.
 
-    `full` tells that there were more than are kept.
+    `full` is set where texts were left out.
     """
 
-    __slots__ = ("_owners", "_room", "full", "texts")
+    __slots__ = ("_memory", "_owners", "full", "texts")
 
     def __init__(self) -> None:
         self.texts: dict[tuple[str, str], int | None] = {}
         self.full = False
-        self._room = _MAX_BYTES
+        self._memory = _MAX_BYTES
         self._owners: set[bytes] = set()
 
     @classmethod
     def of(cls, rows: Iterable[tuple[str, str, int | None]], *, full: bool) -> Self:
-        """Return what `rows` gives of another."""
-        made = cls()
-        made.texts = {(part, text): entry for part, text, entry in rows}
-        made.full = full
-        return made
+        """Return the texts of `rows` of another object."""
+        texts = cls()
+        texts.texts = {(part, text): entry for part, text, entry in rows}
+        texts.full = full
+        return texts
 
     @property
     def rows(self) -> list[tuple[str, str, int | None]]:
-        """Part, text and entry of each."""
+        """Part of the header, text, and entry of each."""
         return [(part, text, entry) for (part, text), entry in self.texts.items()]
 
-    def note(self, header: Header, entry: int | None, *, linked: bool) -> None:
-        """Note the texts of one header. `linked` tells that the listing holds the target of its link."""
+    def add(self, header: Header, entry: int | None, *, linked: bool) -> None:
+        """Add the texts of one header. With `linked` the listing has the target of its link."""
         block = header.block
         if block[_OWNERS] not in self._owners and not self.full:
             self._owners.add(block[_OWNERS])
             self._add("uname", _text(block[265:297]), entry)
             self._add("gname", _text(block[297:329]), entry)
-        own = _text(block[:100])
-        if own.strip("./") not in header.path:
-            self._add("header.name", own, entry)  # which another header overrides
+        field = _text(block[:100])
+        if field.strip("./") not in header.path:
+            self._add("header.name", field, entry)  # overridden by an extension header
         if header.kind in (EntryKind.SYMLINK, EntryKind.HARDLINK):
             if not linked:
                 self._add("link", header.link, entry)
@@ -66,15 +66,15 @@ class HeaderTexts:
 
     def _add(self, part: str, text: str, entry: int | None) -> None:
         if text and (part, text) not in self.texts:
-            self._room -= _EACH + len(part) + len(text)
-            if self._room < 0:
+            self._memory -= _EACH + len(part) + len(text)
+            if self._memory < 0:
                 self.full = True
                 return
             self.texts[part, text] = entry
 
 
 def _records(header: Header) -> Iterator[tuple[str, str]]:
-    """Yield the pax records that no other column of a listing holds: where, and what is searched."""
+    """Yield the pax records that are in no column of a listing: name of the part, and text to search."""
     for key, value in header.pax.items():
         if key in _NUMBERS or key.startswith("GNU.sparse."):
             continue

@@ -1,12 +1,12 @@
-"""A layer's listing, and the content of one of its files, without any search."""
+"""Index of a layer, and the content of one of its files, without a scan."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from auditor.codec.compression import compression_of, decompressed
 from auditor.codec.hashing import HashingReader
@@ -22,7 +22,7 @@ _CHUNK = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class LayerIndex:
-    """A layer's entries with their headers; `digest` and `size` are of the stored bytes."""
+    """Entries of a layer, and selected headers by entry. `digest` and `size` are of the stored bytes."""
 
     digest: Digest
     size: int
@@ -34,54 +34,58 @@ class LayerIndex:
 
 
 def index_layer(
-    stream: BinaryIO, what: str, limits: Limits, algorithm: str = "sha256", wanted: Any = None
+    stream: BinaryIO,
+    label: str,
+    limits: Limits,
+    algorithm: str = "sha256",
+    keep_header: Callable[[Header], bool] | None = None,
 ) -> LayerIndex:
-    """Read a layer to its end. Raises Damaged, naming `what`.
+    """Read a layer to its end. Raises Damaged, with `label` in its message.
 
-    `wanted(header) -> bool` says which headers are kept, by entry.
+    Headers for which `keep_header` returns true are kept.
     """
     sniffed = io.BufferedReader(cast(io.RawIOBase, stream), 1 << 16)
     packed = compression_of(sniffed.peek(8)[:8]) is not None
-    # What is not compressed is hashed once: its digest is its diff_id.
+    # An uncompressed layer is hashed once: its digest is its diff_id.
     raw = HashingReader(sniffed, algorithm if packed or algorithm != "sha256" else None)
     stored = io.BufferedReader(raw, 1 << 18)
     body = decompressed(stored, limits)
     plain, at = hashlib.sha256(), 0
-    listing, walker, headers = Listing(limits=limits), TarParser(limits), dict[int, Header]()
+    listing, parser, headers = Listing(limits=limits), TarParser(limits), dict[int, Header]()
     try:
         block = body.read(_CHUNK)
         is_tar = not block or is_header(block[:BLOCK])
         while block:
             plain.update(block)
-            for header in walker.feed(memoryview(block), at) if is_tar else ():
+            for header in parser.feed(memoryview(block), at) if is_tar else ():
                 before = len(listing)
                 listing.add(header)
-                if wanted is not None and len(listing) > before and wanted(header):
+                if keep_header is not None and len(listing) > before and keep_header(header):
                     headers[before] = header
             at += len(block)
             block = body.read(_CHUNK)
         while stored.read(_CHUNK):
             pass
         if is_tar:
-            walker.finish(at)
+            parser.finish(at)
     except Damaged as exc:
-        raise Damaged(f"{what}: {exc}") from exc
+        raise Damaged(f"{label}: {exc}") from exc
     diff_id = DiffID(f"sha256:{plain.hexdigest()}")
     digest = raw.digest or Digest(diff_id)
     return LayerIndex(digest, raw.size, diff_id, at, listing if is_tar else plain_file("", at), is_tar, headers)
 
 
-def read_content(stream: BinaryIO, offset: int, size: int, what: str, limits: Limits) -> Iterator[bytes]:
-    """Yield the bytes [offset, offset+size) of a layer's uncompressed tar, from its stored bytes."""
+def read_content(stream: BinaryIO, offset: int, size: int, label: str, limits: Limits) -> Iterator[bytes]:
+    """Yield `size` bytes from an offset of a layer's uncompressed tar, given its stored bytes."""
     body = decompressed(io.BufferedReader(HashingReader(stream, None), 1 << 18), limits)
     while offset:
         skipped = len(body.read(min(_CHUNK, offset)))
         if not skipped:
-            raise Damaged(f"{what}: ends before the file")
+            raise Damaged(f"{label}: ends before the file")
         offset -= skipped
     while size:
         chunk = body.read(min(_CHUNK, size))
         if not chunk:
-            raise Damaged(f"{what}: ends within the file")
+            raise Damaged(f"{label}: ends within the file")
         size -= len(chunk)
         yield chunk

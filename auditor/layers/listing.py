@@ -1,4 +1,4 @@
-"""A layer's entries in columns. A million files must fit in memory, so there is no object for each."""
+"""Entries of a layer, in columns: a million of them must fit in memory, so an entry is no object of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
 _XATTR = "SCHILY.xattr."
 _OPAQUE_XATTR = _XATTR + "trusted.overlay.opaque"
-_STEERING = tuple(
+_OVERLAY_NAMES = tuple(
     f"{space}.overlay.{name}"
     for space in ("trusted", "user")
     for name in ("opaque", "redirect", "metacopy", "whiteout")
@@ -27,13 +27,17 @@ _STEERING = tuple(
 
 @dataclass(slots=True)
 class Listing:
-    """Entries in the order of the tar; column `i` of each belongs to entry `i`.
+    """Entries of a layer in the order of the tar: index `i` of each column belongs to entry `i`.
 
-    `paths` are real paths: symbolic links of the layer among an entry's parents are followed, as engines do. `sizes`
-    are body bytes in the tar, `offsets` where bodies start in it; `links` holds the targets of links, of hard links as
-    real paths. `whiteouts` are the paths that the layer removes from those below, `opaque` the folders that it empties.
-    An entry of kind WHITEOUT is a whiteout that is a device, or a body that is never extracted; the path is its own.
-    `texts` are further texts of the headers.
+    paths       real paths: symbolic links of the layer among an entry's parents are followed, as engines do
+    sizes       bytes of the body in the tar
+    offsets     start of the body in the tar
+    links       targets by entry; of hard links as real paths
+    whiteouts   paths that the layer deletes from lower layers
+    opaque      folders whose content in lower layers it hides
+    texts       further texts of the headers
+
+    An entry of kind WHITEOUT is a whiteout device, or a file that engines never extract, under its own path.
     """
 
     paths: list[str] = field(default_factory=list)
@@ -54,21 +58,21 @@ class Listing:
         return len(self.paths)
 
     def add(self, header: Header) -> None:
-        """Append an entry, or note what it removes. How many there may be, the walker of the tar says."""
+        """Append an entry, or record a whiteout. The parser of the tar limits their number."""
         entry, path = len(self.paths), self._resolver.real(header.path)
-        if header.kind is EntryKind.FILE and path and WHITEOUT not in path and path not in self._resolver.noted:
+        if header.kind is EntryKind.FILE and path and WHITEOUT not in path and path not in self._resolver.tracked:
             self._append(path, EntryKind.FILE, header)
         else:
             self._add(path, header)
-        self.texts.note(header, entry if len(self.paths) > entry else None, linked=entry in self.links)
+        self.texts.add(header, entry if len(self.paths) > entry else None, linked=entry in self.links)
 
     def _add(self, path: str, header: Header) -> None:
         kind, link = header.kind, header.link
-        if WHITEOUT in path and self._removes(path):
-            if header.size:  # never extracted, and still in the tar
+        if WHITEOUT in path and self._add_whiteout(path):
+            if header.size:  # engines never extract the body, but it is in the tar
                 self._append(path, EntryKind.WHITEOUT, header)
             return
-        if not path and kind is not EntryKind.DIR:  # nothing but a folder can be the root: engines pass it over
+        if not path and kind is not EntryKind.DIR:  # engines ignore a root that is no folder
             if header.size:
                 self._append(path, EntryKind.WHITEOUT, header)
             return
@@ -85,12 +89,12 @@ class Listing:
             self.links.pop(len(self.paths), None)
             self.whiteouts[path] = None
         elif kind is EntryKind.DIR:
-            # A folder made where a whiteout stood is a new folder, through which those of lower layers show.
+            # A folder behind its own whiteout is a new folder that merges with lower layers' folder.
             if path in self.whiteouts:
                 del self.whiteouts[path]
             if header.pax.get(_OPAQUE_XATTR) == "y" and path:
                 self.opaque.append(path)
-        self._resolver.put(path, target, folder=kind is EntryKind.DIR)
+        self._resolver.add(path, target, folder=kind is EntryKind.DIR)
         self._append(path, kind, header)
 
     def _append(self, path: str, kind: EntryKind, header: Header) -> None:
@@ -99,11 +103,11 @@ class Listing:
         self.sizes.append(header.size)
         self.offsets.append(header.offset)
 
-    def _removes(self, path: str) -> bool:
-        """Note what a whiteout or an opaque whiteout removes; False where the path is neither."""
+    def _add_whiteout(self, path: str) -> bool:
+        """Record a whiteout or an opaque whiteout; return False for any other path."""
         folder, _, name = path.rpartition("/")
         if name == OPAQUE:
-            if folder and folder not in self.whiteouts:  # overlay file systems heed none at the root
+            if folder and folder not in self.whiteouts:  # overlay file systems ignore one at the root
                 self.opaque.append(folder)
             return True
         if not name.startswith(WHITEOUT):
@@ -114,26 +118,26 @@ class Listing:
         return True
 
     def real(self, path: str) -> str:
-        """Return where a path leads by the symbolic links that the layer has at its end, its own name kept."""
+        """Return a path with the symbolic links among its parents resolved, by all links of the layer."""
         return self._resolver.real(path)
 
-    def become(self, other: Listing) -> None:
-        """Take another listing's entries in place of one's own."""
+    def replace(self, other: Listing) -> None:
+        """Replace the entries by those of another listing."""
         self.paths[:], self.kinds[:] = other.paths, other.kinds
         self.sizes[:], self.offsets[:] = other.sizes, other.offsets
 
     def at(self, offset: int) -> int:
-        """Return the entry whose body holds the tar's byte `offset`, or -1."""
+        """Return the entry with the byte of the tar at an offset in its body, or -1."""
         entry = bisect_right(self.offsets, offset) - 1
         return entry if entry >= 0 and offset < self.offsets[entry] + self.sizes[entry] else -1
 
     def files(self) -> Iterator[int]:
-        """Yield the entries that have content of their own."""
+        """Yield the regular files, which have content."""
         return (entry for entry, kind in enumerate(self.kinds) if kind == EntryKind.FILE)
 
 
 def listing_of(headers: Iterable[Header]) -> Listing:
-    """Collect headers into a listing."""
+    """Return the listing of some headers."""
     listing = Listing()
     for header in headers:
         listing.add(header)
@@ -141,19 +145,19 @@ def listing_of(headers: Iterable[Header]) -> Listing:
 
 
 def overlay_attributes(header: Header) -> tuple[str, ...]:
-    """Return the extended attributes by which an overlay file system would show other files, and that are not followed.
+    """Return the extended attributes that make an overlay file system show other files than the audit assumes.
 
-    Those are redirected folders, files that keep their data elsewhere, and the attributes of mounts for unprivileged
-    users. Source: overlayfs in the Linux kernel's documentation.
+    Those are redirected folders, files with data in another layer, and the attributes of unprivileged mounts.
+    Source: overlayfs in the Linux kernel's documentation.
     """
     if not header.pax:
         return ()
-    names = [name for name in _STEERING if header.pax.get(_XATTR + name)]
+    names = [name for name in _OVERLAY_NAMES if header.pax.get(_XATTR + name)]
     return tuple(name for name in names if _XATTR + name != _OPAQUE_XATTR or header.pax[_OPAQUE_XATTR] != "y")
 
 
 def plain_file(path: str, size: int) -> Listing:
-    """Return the listing of a blob that is no tar: one file."""
+    """Return the listing of a blob that is one file instead of a tar."""
     listing = Listing([path], bytearray([EntryKind.FILE]))
     listing.sizes.append(size)
     listing.offsets.append(0)

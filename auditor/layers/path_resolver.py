@@ -1,8 +1,8 @@
-"""Real paths of a layer's entries: symbolic links among their parents are followed as an engine's extraction does.
+"""Real paths of a layer's entries: symbolic links among their parents are followed as engines follow them.
 
-Docker and Podman extract each layer into an empty folder, in the order of its tar, before an overlay file system lays
-it on the layers below. So an entry `bin/sh` behind a link `bin -> usr/bin` of the same layer makes `usr/bin/sh`, and a
-link of a lower layer is not followed: the folder that the entry implies takes its place.
+Docker and Podman extract each layer into an empty folder, in the order of its tar. An overlay file system merges the
+folders. So an entry `bin/sh` behind a link `bin -> usr/bin` of the same layer creates `usr/bin/sh`. A link of a lower
+layer is not followed: the implied folder `bin` replaces it.
 Source: moby pkg/archive (Unpack), containers/storage pkg/archive.
 """
 
@@ -11,29 +11,28 @@ from __future__ import annotations
 from auditor.core.errors import Damaged
 from auditor.core.limits import Limits, named
 
-_MAX_LINKS = 40  # that Linux follows in one path
+_MAX_LINKS = 40  # limit of Linux for one path
 
 
 class PathResolver:
-    """Follows the symbolic links that a layer has made so far. Feed it every entry, in the order of the tar."""
+    """Resolver of the symbolic links that a layer has created so far. Add every entry, in the order of the tar."""
 
     def __init__(self, limits: Limits) -> None:
         self._links: dict[str, str] = {}
-        self._folders: dict[str, str] = {}  # real path of each folder asked for
-        self._walked: set[str] = set()  # real folders that the paths in `_folders` lead through
-        self._above: set[str] = set()  # folders that hold a link, directly or below
-        self.noted: set[str] = set()
-        """Real paths of links, and of folders that hold one: of what else is put there `put` has to be told."""
+        self._folders: dict[str, str] = {}  # real path of each resolved folder
+        self._walked: set[str] = set()  # real folders on the way to those in `_folders`
+        self._above: set[str] = set()  # folders with a link in them, at any depth
+        self.tracked: set[str] = set()
+        """Real paths of links, and of folders with a link in them. Any entry at one of these must go through `add`."""
         self._limits = limits
-        self._steps, self._memory = self._limits.link_steps, self._limits.paths_bytes  # that are left
-        self._last = ""  # the folder of the path before
+        self._steps, self._memory = self._limits.link_steps, self._limits.paths_bytes  # remaining budget
+        self._last = ""  # folder of the previous path
 
     def real(self, path: str) -> str:
-        """Return the path that an entry makes: links among its parents followed, its own name kept.
+        """Return the path that an entry creates: links among its parents are followed, its own name is kept.
 
-        Where the links form a loop no engine extracts the layer, and the path is returned as it is. Raises Damaged
-        where the links of a layer cost more steps than the limit `link-steps`, or its folders, each of which has a name
-        for every one above it, more memory than `paths-bytes`.
+        A path through a loop of links is returned unchanged: no engine extracts such a layer. Raises Damaged where the
+        links take more steps than the limit `link-steps`, or the names of all folders more memory than `paths-bytes`.
         """
         folder, slash, name = path.rpartition("/")
         if folder != self._last:
@@ -46,44 +45,44 @@ class PathResolver:
             return path
         found = self._folders.get(folder)
         if found is None:
-            found = self._folders[folder] = self._walk(folder)
+            found = self._folders[folder] = self._real_folder(folder)
         return path if found == folder else f"{found}/{name}" if found else name
 
     def link_at(self, path: str) -> str | None:
-        """Return the target of the symbolic link at a real path; None where none is."""
+        """Return the target of the symbolic link at a real path; None for any other path."""
         return self._links.get(path)
 
-    def put(self, path: str, link: str | None, *, folder: bool = False) -> None:
-        """Note what stands at a real path from now on: a symbolic link to `link`, a folder, or anything else."""
+    def add(self, path: str, link: str | None, *, folder: bool = False) -> None:
+        """Add an entry at a real path: a symbolic link to `link`, a folder, or another kind."""
         if path in self._above and not folder:
             self._remove_below(path)
         if link is None:
             if self._links and self._links.pop(path, None) is not None:
-                self._forget()
+                self._clear_cache()
             return
         if path in self._walked or path in self._links:
-            self._forget()
+            self._clear_cache()
         self._links[path] = link
-        self.noted.add(path)
+        self.tracked.add(path)
         parent = path.rpartition("/")[0]
         while parent and parent not in self._above:
             self._above.add(parent)
-            self.noted.add(parent)
+            self.tracked.add(parent)
             parent = parent.rpartition("/")[0]
 
-    def _forget(self) -> None:
+    def _clear_cache(self) -> None:
         self._folders.clear()
         self._walked.clear()
 
     def _remove_below(self, path: str) -> None:
-        """Drop the links below a folder that something else replaces."""
+        """Remove the links below a folder that another entry replaces."""
         self._spend(len(self._links) + len(self._above))
         below = path + "/"
         self._links = {link: target for link, target in self._links.items() if not link.startswith(below)}
         self._above = {folder for folder in self._above if folder != path and not folder.startswith(below)}
-        self._forget()
+        self._clear_cache()
 
-    def _walk(self, path: str) -> str:
+    def _real_folder(self, path: str) -> str:
         """Return the real path of a folder."""
         names, real, followed = path.split("/")[::-1], "", 0
         while names:

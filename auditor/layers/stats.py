@@ -1,4 +1,4 @@
-"""What each layer adds, overwrites, deletes and wastes: counts over a trace."""
+"""Counts of each layer: entries added, overwritten and deleted, and hidden bytes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from auditor.layers.listing import Listing
 
 @dataclass(frozen=True, slots=True)
 class LayerStats:
-    """Entries that are no folders: new paths, lower ones hidden by the same path anew, lower ones removed.
+    """Entries of a layer without folders: new paths, and entries of lower layers that it overwrites or deletes.
 
-    `hidden_bytes` is the content of this layer's files that the final tree does not show.
+    `hidden_bytes` is the size of this layer's files that are hidden in the final tree.
     """
 
     added: int
@@ -27,30 +27,30 @@ class LayerStats:
 
 @dataclass(frozen=True, slots=True)
 class HiddenFiles:
-    """File versions that the final tree does not show, with the largest of them."""
+    """File versions hidden in the final tree, and the largest of them."""
 
     count: int
     bytes: int
     largest: tuple[FileVersion, ...]
 
 
-def layer_stats(trace: FileHistory) -> tuple[LayerStats, ...]:
-    """Count for every layer of a stack."""
-    layers = range(len(trace.layers))
+def layer_stats(history: FileHistory) -> tuple[LayerStats, ...]:
+    """Return the counts of every layer of a stack."""
+    layers = range(len(history.layers))
     entries, own = [0 for _ in layers], [0 for _ in layers]
     overwritten, deleted, hidden = [0 for _ in layers], [0 for _ in layers], [0 for _ in layers]
-    for layer, listing in enumerate(trace.layers):
+    for layer, listing in enumerate(history.layers):
         for entry, kind in enumerate(listing.kinds):
             if kind == EntryKind.DIR:
                 continue
             entries[layer] += 1
-            by, anew = trace.hidden_by(layer, entry)
+            by, is_overwritten = history.hidden_by(layer, entry)
             if by is None:
                 continue
             hidden[layer] += listing.sizes[entry]
             if by == layer:
                 own[layer] += 1
-            elif anew:
+            elif is_overwritten:
                 overwritten[by] += 1
             else:
                 deleted[by] += 1
@@ -59,13 +59,13 @@ def layer_stats(trace: FileHistory) -> tuple[LayerStats, ...]:
     )
 
 
-def hidden_files(trace: FileHistory, largest: int = 20) -> HiddenFiles:
-    """Sum up the hidden file versions; ties among the largest go by layer and place in the tar."""
+def hidden_files(history: FileHistory, largest: int = 20) -> HiddenFiles:
+    """Count the hidden file versions. Of equal size, those of lower layers and earlier in the tar come first."""
     count = total = 0
     heap: list[tuple[int, int, int]] = []
-    for layer, listing in enumerate(trace.layers):
+    for layer, listing in enumerate(history.layers):
         for entry in listing.files():
-            if trace.hidden_in(layer, entry) is not None:
+            if history.hidden_in(layer, entry) is not None:
                 count += 1
                 total += listing.sizes[entry]
                 item = (listing.sizes[entry], -layer, -entry)
@@ -77,25 +77,25 @@ def hidden_files(trace: FileHistory, largest: int = 20) -> HiddenFiles:
     return HiddenFiles(count, total, tuple(FileVersion(-layer, -entry) for _, layer, entry in order))
 
 
-def visible_bytes(trace: FileHistory, lowest: int = 0) -> int:
-    """Estimate the tar that holds what is visible of the layers from `lowest` up, in bytes."""
+def visible_bytes(history: FileHistory, lowest: int = 0) -> int:
+    """Estimate the size, in bytes, of a tar of the visible entries of the layers from `lowest` up."""
     total = 2 * BLOCK
-    for layer in range(lowest, len(trace.layers)):
-        for entry in range(len(trace.layers[layer])):
-            if trace.hidden_in(layer, entry) is None:
-                total += _taken(trace.layers[layer], entry)
+    for layer in range(lowest, len(history.layers)):
+        for entry in range(len(history.layers[layer])):
+            if history.hidden_in(layer, entry) is None:
+                total += _size_in_tar(history.layers[layer], entry)
     return total
 
 
-def bytes_without(trace: FileHistory, layer: int, size: int, gone: Collection[int]) -> int:
-    """Estimate a layer's tar of `size` bytes without some entries, and without what its writer filled it up with."""
-    listing = trace.layers[layer]
+def bytes_without(history: FileHistory, layer: int, size: int, removed: Collection[int]) -> int:
+    """Estimate the size of a layer's tar, now `size` bytes, without the `removed` entries and padding at its end."""
+    listing = history.layers[layer]
     end = listing.offsets[-1] + padded(listing.sizes[-1]) if len(listing) else 0
     last = BLOCK * (2 + len(listing.whiteouts) + len(listing.opaque))  # whiteouts may stand after the last entry
-    return end + min(size - end, last) - sum(_taken(listing, entry) for entry in gone)
+    return end + min(size - end, last) - sum(_size_in_tar(listing, entry) for entry in removed)
 
 
-def _taken(listing: Listing, entry: int) -> int:
-    """Return what an entry takes in its tar, all its headers included, and a whiteout that stands before it."""
+def _size_in_tar(listing: Listing, entry: int) -> int:
+    """Return the bytes of an entry in its tar, with its headers and any whiteouts directly before it."""
     start = listing.offsets[entry - 1] + padded(listing.sizes[entry - 1]) if entry else 0
     return listing.offsets[entry] + padded(listing.sizes[entry]) - start

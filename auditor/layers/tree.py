@@ -1,7 +1,7 @@
-"""The file system that a stack of layers makes, from listings alone.
+"""File tree of a stack of layers, from their listings.
 
-Each layer is unpacked into a tree of its own, and laid on the tree of those below, as an overlay file system does.
-Flatten plans by it. The proof does not use it: `disk` extracts headers as an engine does.
+Each layer becomes a tree of its own, which is merged into the tree of the layers below, as an overlay file system does.
+Flatten plans with it. The proof uses another model, so that an error in this one is found.
 Sources: OCI image spec, layer.md; overlayfs in the Linux kernel's documentation.
 """
 
@@ -19,9 +19,9 @@ from auditor.layers.listing import Listing
 
 @dataclass(slots=True, eq=False)
 class TreeInode:
-    """What all names of a file share: the entry that holds its bytes, and those that set its metadata, in order.
+    """A file with several names: the entry with its bytes, and those that set its metadata, in order.
 
-    `content` is None for a hard link that leads nowhere.
+    `content` is None for a hard link without a target.
     """
 
     content: FileVersion | None
@@ -30,10 +30,10 @@ class TreeInode:
 
 @dataclass(slots=True, eq=False)
 class TreeNode:
-    """A name. `entry` made it: None for a folder that only paths below it imply, and for a whiteout.
+    """A path of the tree, and the entry that created it: None for an implied folder, and for a whiteout.
 
-    `children` are None unless it is a folder, whose highest layer is `layer`. There is an `inode` where a hard link
-    ever led: any other file is its entry, for there is a node for each of a hundred thousand files.
+    Only folders have `children`, and the highest `layer` with the folder. Only targets of hard links have an `inode`:
+    the tree has a node for each of a hundred thousand files, so nodes are small.
     """
 
     entry: FileVersion | None
@@ -44,42 +44,42 @@ class TreeNode:
 
     @property
     def content(self) -> FileVersion | None:
-        """The entry that holds a file's bytes; None for folders, and for hard links that lead nowhere."""
+        """The entry with the file's bytes; None for folders, and for hard links without a target."""
         return None if self.children is not None else self.inode.content if self.inode else self.entry
 
     @property
     def is_whiteout(self) -> bool:
-        """Whether it removes the name from the layers below."""
+        """Whether it deletes the path of lower layers."""
         return self.entry is None and self.children is None
 
 
 def folder(entry: FileVersion | None, layer: int) -> TreeNode:
-    """Return a folder without content."""
+    """Return an empty folder."""
     return TreeNode(entry, None, {}, layer)
 
 
 @dataclass(slots=True)
 class Tree:
-    """Layers laid on one another. A name that nothing replaced stays the same `Node` object over further layers.
+    """Merged layers. A path that a layer does not replace keeps its `TreeNode` object.
 
-    A folder that a layer only implies has the metadata of a new one, whatever a lower layer says of it: so do the
-    overlays of Docker and Podman show it.
+    A folder that a layer implies has default metadata, even where a lower layer has an entry for it: Docker and Podman
+    show it like that.
     """
 
     root: TreeNode = field(default_factory=lambda: folder(None, -1))
     targets: dict[FileVersion, FileVersion | None] = field(default_factory=dict)
-    """Of every hard link the entry that held the bytes when it was unpacked."""
+    """The entry with the bytes of every hard link, at the time of its extraction."""
 
     def apply(self, number: int, listing: Listing) -> None:
-        """Unpack layer `number`, and lay it on those below."""
-        _lay(_Layer(number, listing, self).unpacked(), self.root)
+        """Merge layer `number` into the tree."""
+        _merge(_LayerTree(number, listing, self).build(), self.root)
 
     def find(self, path: str) -> TreeNode | None:
-        """Return the node at a path; None where none is."""
+        """Return the node at a path, or None."""
         return _find(self.root, path)
 
     def walk(self) -> Iterator[tuple[str, TreeNode]]:
-        """Yield every path but the root, a folder before what it holds."""
+        """Yield every path but the root, a folder before its content."""
         stack = [("", self.root)]
         while stack:
             path, node = stack.pop()
@@ -100,8 +100,8 @@ def _find(root: TreeNode, path: str) -> TreeNode | None:
     return node
 
 
-def _lay(upper: TreeNode, lower: TreeNode) -> None:
-    """Lay a layer's tree on the one below, which takes it up."""
+def _merge(upper: TreeNode, lower: TreeNode) -> None:
+    """Merge a layer's tree into that of the layers below."""
     stack = [(upper, lower)]
     while stack:
         over, under = stack.pop()
@@ -121,7 +121,7 @@ def _lay(upper: TreeNode, lower: TreeNode) -> None:
 
 
 def _drop_whiteouts(node: TreeNode) -> None:
-    """Remove the whiteouts of a folder that has nothing below it."""
+    """Remove the whiteouts of a folder without a counterpart in lower layers."""
     stack = [node]
     while stack:
         children = stack.pop().children
@@ -131,19 +131,19 @@ def _drop_whiteouts(node: TreeNode) -> None:
             stack += [child for child in children.values() if child.children]
 
 
-class _Layer:
-    """Unpacks one layer. A hard link to nothing of the layer leads to the layers below, as other engines have it."""
+class _LayerTree:
+    """Tree of one layer. A hard link whose target is not in the layer leads to lower layers, as in some engines."""
 
     def __init__(self, number: int, listing: Listing, below: Tree) -> None:
         self._number, self._listing, self._below = number, listing, below
         self._root = folder(None, number)
         self._folders: dict[str, TreeNode] = {"": self._root}
 
-    def unpacked(self) -> TreeNode:
-        """Return the layer's own tree."""
+    def build(self) -> TreeNode:
+        """Return the tree."""
         for entry, path in enumerate(self._listing.paths):
             if path:
-                self._put(FileVersion(self._number, entry), path)
+                self._add(FileVersion(self._number, entry), path)
             elif self._listing.kinds[entry] == EntryKind.DIR:
                 self._root.entry = FileVersion(self._number, entry)
         for path in self._listing.opaque:
@@ -153,11 +153,11 @@ class _Layer:
             if not self._is_blocked(path.rpartition("/")[0]):
                 siblings, name = self._parent(path)
                 node = siblings.setdefault(name, TreeNode(None))
-                node.opaque = node.children is not None  # engines refuse it beside a folder: only what is below goes
+                node.opaque = node.children is not None  # beside a folder of the same name it hides only the lower one
         return self._root
 
     def _is_blocked(self, path: str) -> bool:
-        """Whether the layer has something else where a marker needs a folder; the marker means nothing then."""
+        """Tell whether the layer has a file where a whiteout needs a folder; the whiteout has no effect then."""
         node: TreeNode | None = self._folders.get(path, self._root)
         for name in path.split("/") if node is self._root else ():
             if node is None or node.children is None:
@@ -165,10 +165,10 @@ class _Layer:
             node = node.children.get(name)
         return node is not None and node.children is None
 
-    def _put(self, version: FileVersion, path: str) -> None:
+    def _add(self, version: FileVersion, path: str) -> None:
         kind = self._listing.kinds[version.entry]
         if kind == EntryKind.WHITEOUT and path not in self._listing.whiteouts:
-            return  # a marker's body, which is not extracted
+            return  # the body of a whiteout, which is not extracted
         siblings, name = self._parent(path)
         old = siblings.get(name)
         if kind == EntryKind.DIR and old is not None and old.children is not None:
@@ -182,10 +182,10 @@ class _Layer:
             siblings[name] = TreeNode(None)
         else:
             siblings.pop(name, None)
-            inode = self._linked(version) if kind == EntryKind.HARDLINK else None
+            inode = self._inode_of(version) if kind == EntryKind.HARDLINK else None
             siblings[name] = TreeNode(version, inode)
 
-    def _linked(self, version: FileVersion) -> TreeInode:
+    def _inode_of(self, version: FileVersion) -> TreeInode:
         target = self._listing.links[version.entry]
         node = _find(self._root, target) or self._below.find(target)
         content = self._below.targets[version] = node.content if node else None
@@ -193,17 +193,17 @@ class _Layer:
             return TreeInode(None, [version])
         if node.inode is None:
             node.inode = TreeInode(content, [content])
-        node.inode.metas.append(version)  # engines set a link's owner, mode and times, and so those of its file
+        node.inode.metas.append(version)  # engines set owner, mode and times of a link, which are those of its file
         return node.inode
 
     def _parent(self, path: str) -> tuple[dict[str, TreeNode], str]:
         parent, _, name = path.rpartition("/")
         node = self._folder(parent)
         assert node.children is not None  # noqa: S101
-        return node.children, sys.intern(name)  # the same names stand in many folders
+        return node.children, sys.intern(name)  # many folders have the same names
 
     def _folder(self, path: str) -> TreeNode:
-        """Return a folder, made where it is missing or something else."""
+        """Return the folder at a path; create it where it is missing or replaces a file."""
         node = self._folders.get(path)
         if node is None:
             node = self._root
@@ -219,7 +219,7 @@ class _Layer:
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Keep the garbage collector from walking over a growing tree again and again; half of the time went there."""
+    """Pause the garbage collector while a large tree grows: it would take half of the time."""
     on = gc.isenabled()
     gc.disable()
     try:

@@ -195,7 +195,7 @@ def _write_layer(
     write: Callable[..., None] = partial(write_layer, readable, plan)
     if copied_from is None:
         return archive.layer(write, job.compression, partial(records.scan, what=what))
-    index = archive.layer(write, job.compression, partial(index_layer, what=what, limits=readable.limits))
+    index = archive.layer(write, job.compression, partial(index_layer, label=what, limits=readable.limits))
     return derived_record(index, copied_from, audit.records, what)
 
 

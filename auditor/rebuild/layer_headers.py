@@ -118,7 +118,7 @@ class _Collector:
         target = self._listing.links.get(entry)
         if header.kind is EntryKind.HARDLINK and target is not None:
             target = links.link_at(target)
-        links.put(self._listing.paths[entry], target, folder=header.kind is EntryKind.DIR)
+        links.add(self._listing.paths[entry], target, folder=header.kind is EntryKind.DIR)
 
     def _keep(self, header: Header, entry: int, clean: bytes) -> None:
         """Store the bytes of a requested entry, and of one that cannot be copied unchanged."""

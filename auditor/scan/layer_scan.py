@@ -98,7 +98,7 @@ class LayerScan:
         if self._size > self._limits.layer_bytes:
             raise Damaged(f"has more than {self._limits.layer_bytes} bytes {named('layer-bytes')}")
         if self._parser is None:
-            self._listing.become(plain_file("", window.end if window.last else sys.maxsize))
+            self._listing.replace(plain_file("", window.end if window.last else sys.maxsize))
             return
         first = len(self._listing)
         for header in self._parser.feed(fresh, window.fresh):

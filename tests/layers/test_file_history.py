@@ -21,7 +21,7 @@ def trace(*layers: list[Item]) -> FileHistory:
 
 def fates(traced: FileHistory, path: str) -> list[VersionState]:
     return [
-        traced.fate(number, entry)
+        traced.state(number, entry)
         for number, listing in enumerate(traced.layers)
         for entry, own in enumerate(listing.paths)
         if own == path
@@ -137,7 +137,7 @@ def test_whiteouts_in_an_artifact_hide_nothing() -> None:
     listings = [
         index_layer(io.BytesIO(layer(*items)), "t", DEFAULT).listing for items in ([file("a")], [whiteout("a")])
     ]
-    assert FileHistory(listings, stacked=False).fate(0, 0) == Visible()
+    assert FileHistory(listings, stacked=False).state(0, 0) == Visible()
 
 
 def test_a_hard_link_leads_to_its_own_layer_first_then_below() -> None:

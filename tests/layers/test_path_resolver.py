@@ -12,7 +12,7 @@ from auditor.layers.path_resolver import PathResolver
 def resolver(limits: Limits = DEFAULT, /, **links: str) -> PathResolver:
     made = PathResolver(limits)
     for path, target in links.items():
-        made.put(path.replace("__", "/"), target)
+        made.add(path.replace("__", "/"), target)
     return made
 
 
@@ -40,29 +40,29 @@ def test_in_a_loop_the_path_stays() -> None:
 def test_a_link_that_is_replaced_is_followed_no_more() -> None:
     links = resolver(a="b")
     assert links.real("a/x") == "b/x"
-    links.put("a", None, folder=True)
+    links.add("a", None, folder=True)
     assert links.real("a/x") == "a/x"
-    links.put("a", "c")
+    links.add("a", "c")
     assert links.real("a/x") == "c/x"
 
 
 def test_a_folder_that_becomes_a_link_is_followed() -> None:
     links = resolver(z="y")
     assert links.real("a/b/x") == "a/b/x"
-    links.put("a", "c")
+    links.add("a", "c")
     assert links.real("a/b/x") == "c/b/x"
 
 
 def test_a_link_goes_with_the_folder_that_holds_it() -> None:
     links = resolver(a__b="c")
-    links.put("a", None)
-    links.put("a", None, folder=True)
+    links.add("a", None)
+    links.add("a", None, folder=True)
     assert links.real("a/b/x") == "a/b/x"
 
 
 def test_steps_are_limited() -> None:
     links = resolver(Limits(link_steps=100), a="/".join(["b"] * 60))
     assert links.real("a/x").endswith("/x")
-    links.put("a", "/".join(["c"] * 60))
+    links.add("a", "/".join(["c"] * 60))
     with pytest.raises(Damaged, match="link-steps"):
         links.real("a/x")

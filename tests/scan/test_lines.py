@@ -42,7 +42,7 @@ def test_of_a_member() -> None:
 
 def test_of_a_file_in_a_window() -> None:
     listing = Listing()
-    listing.become(plain_file("a", len(LINES)))
+    listing.replace(plain_file("a", len(LINES)))
     (read,) = WindowReader(io.BytesIO(LINES), 2)
     window, counter = replace(read, buffer=CountedBuffer(read.buffer)), LineCounter(listing)
     assert [counter.line(window, 0, place) for place in range(0, len(LINES), 5)] == list(range(1, 2001))
@@ -51,7 +51,7 @@ def test_of_a_file_in_a_window() -> None:
 
 def test_places_that_do_not_rise_are_counted_too() -> None:
     listing = Listing()
-    listing.become(plain_file("a", len(LINES)))
+    listing.replace(plain_file("a", len(LINES)))
     (window,) = WindowReader(io.BytesIO(LINES), 2)
     counter = LineCounter(listing)
     assert [counter.line(window, 0, place) for place in (50, 10, 10, 9999)] == [11, 3, 3, 2000]
