@@ -1,9 +1,9 @@
-"""The pipeline: a target to its images, their layers to records, records to fates, matches and fates to findings.
+"""The audit of a target: images, records of their layers, the history of their files, findings.
 
-    open_source ─► Records ─► check ─► FileHistory ─► collect ─► Audit
-                   (costly, pure, cached)  (cheap)
+    open_source ─► layer streams, images ─► Records ─► check_digests ─► FileHistory ─► collect ─► Audit
+                                            (costly, cached)            (milliseconds)
 
-Read this file first.
+Opening a target reads no layer: this module decides when a layer is read. Read this file first.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from auditor.advice.finding_advice import with_advice
 from auditor.advice.flatten_advice import FlattenAdvice, flatten_advice
-from auditor.advice.remedy import advice, recover_command
-from auditor.core.entries import FileVersion, Skipped
+from auditor.core.entries import Skipped
 from auditor.core.errors import AuditError, Damaged, reason, without_logins
 from auditor.core.finding import Finding
-from auditor.core.globs import MASK, fits_masked
 from auditor.core.image_config import HistoryStep, Platform
 from auditor.core.limits import DEFAULT, Limits
 from auditor.core.text import display_path
@@ -47,7 +46,7 @@ Streamed = Mapping[LayerRef, LayerRecord | Damaged]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to audit of a target, and what to leave out of the report."""
+    """Options of an audit that select images and findings."""
 
     platform: str | None = None
     base: str | None = None
@@ -57,19 +56,19 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """All that the audit of one image found. Secrets in texts are masked.
+    """The audit of one image. Secrets in texts are masked.
 
-    Items of `records`, `stats` and the trace belong to the layers of the image, index 0 the base; `step_layers` gives
-    each step of `history` its layer. `hidden_paths` are those of `hidden.largest`, as they are shown. `ids` are those
-    of all findings, shown or not; `baseline` is of the whole run. `transient` tells that something was skipped which
-    another run may read: the audit is used, and not kept.
+    Items of `records`, `stats` and `file_history` belong to the layers of the image, index 0 the base; `step_layers`
+    has the layer of each step of `history`. `hidden_paths` are the masked paths of `hidden.largest`. `ids` are those of
+    all findings, ignored ones included; `baseline` covers the whole run. `transient` is set if something was skipped
+    that another run may read: the audit is used, but not cached.
     """
 
     image: Image
     ruleset: Ruleset
     base: Base | None
     records: Sequence[LayerRecord]
-    trace: FileHistory
+    file_history: FileHistory
     stats: tuple[LayerStats, ...]
     history: tuple[HistoryStep, ...]
     step_layers: tuple[int | None, ...]
@@ -91,14 +90,14 @@ class Audit:
         return ImageFindings(name_without_tag(self.image), frozenset(self.ruleset.by_id), self.ids, findings)
 
     def step_of(self, layer: int) -> HistoryStep | None:
-        """Return the step that made a layer, None where that is not known."""
+        """Return the step that created a layer, None if unknown."""
         step = step_of_layer(self.step_layers, layer)
         return None if step is None else self.history[step]
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A target, or one image of it, that was not audited, and why. `reason` names the platform of one of several."""
+    """A target, or one image of it, that was not audited. `reason` names the image if the target has several."""
 
     target: str
     reason: str
@@ -109,9 +108,9 @@ class Failure:
 
 
 def audit(target: str, scanner: Scanner, request: Request, records: Records | None = None) -> list[Audit]:
-    """Audit every image that a target names. Raises AuditError where one can't be read in full.
+    """Audit every image of a target. Raises AuditError if one can't be read.
 
-    `records` may serve several targets: a layer that they share is read once.
+    With the same `records` for several targets, a layer that they share is read once.
     """
     audits = []
     for result in audit_each(target, scanner, request, records or Records(scanner)):
@@ -122,14 +121,14 @@ def audit(target: str, scanner: Scanner, request: Request, records: Records | No
 
 
 def audit_each(target: str, scanner: Scanner, request: Request, records: Records) -> Iterator[Audit | Failure]:
-    """Audit the images that a target names. One that fails, while it is opened or read, holds up no other."""
+    """Audit the images of a target. Failures of single images are yielded last, and do not stop the others."""
     failures, shown = list[Failure](), TextMasker(scanner.searcher)
 
     def note(name: str, error: Exception) -> None:
         if os.environ.get("IMAGE_AUDIT_DEBUG") and not isinstance(error, AuditError):
             raise error
-        told = f"{name}: {reason(error)}" if name else reason(error)
-        failures.append(Failure(shown(without_logins(target)), shown(told), error))
+        message = f"{name}: {reason(error)}" if name else reason(error)
+        failures.append(Failure(shown(without_logins(target)), shown(message), error))
 
     streamed: Streamed = {}
     images: tuple[Image, ...] = ()
@@ -152,7 +151,7 @@ def audit_each(target: str, scanner: Scanner, request: Request, records: Records
 
 
 def _name(image: Image) -> str:
-    """Tell an image from the others of its target."""
+    """Return a name that distinguishes an image from the others of its target."""
     return str(image.config.platform or next(iter(image.names), image.id))
 
 
@@ -173,25 +172,24 @@ def audit_image(
     """Audit one image. `source` returns the records of its layers, `streamed` those already read from a stream."""
     source.fetch(image)
     records = [_record(image, number, source, streamed) for number in range(len(image.layers))]
-    trace = FileHistory([record.listing for record in records], stacked=image.stacked)
+    file_history = FileHistory([record.listing for record in records], stacked=image.stacked)
     limits = scanner.limits
     base = named_base(request.base, image, limits) if request.base else found_base(image, limits)
     steps = layers_of_steps(image.config.history, len(records))
     packages = Packages(records)
-    context = ImageContext(image, records, packages, trace, steps, base.layers if base else 0)
+    context = ImageContext(image, records, packages, file_history, steps, base.layers if base else 0)
     collected = collect(context, scanner, source.with_hmac)
     shown, ignored = request.selection.apply(collected.findings, image)
     image = _shown_image(image, collected.mask)
-    nth = _nth_entries(context, shown)
-    findings = tuple(_advised(context, image.target, finding, nth) for finding in shown)
-    hidden = hidden_files(trace)
+    findings = with_advice(context, image.target, shown)
+    hidden = hidden_files(file_history)
     return Audit(
         image=image,
         ruleset=scanner.ruleset,
         base=base and replace(base, name=collected.mask(base.name)),
         records=records,
-        trace=trace,
-        stats=layer_stats(trace),
+        file_history=file_history,
+        stats=layer_stats(file_history),
         history=collected.history,
         step_layers=steps,
         findings=findings,
@@ -216,25 +214,24 @@ def _record(image: Image, number: int, source: Records, streamed: Streamed) -> L
     """Return the record of a layer, with its digests verified."""
     layer = image.layers[number]
     what = f"{image.target}: layer {number}"
-    found = streamed[layer.content] if isinstance(layer.content, LayerRef) else source.of(layer, what)
-    if isinstance(found, Damaged):
-        raise found
-    record = found
-    check(layer, record, what)
+    record = streamed[layer.content] if isinstance(layer.content, LayerRef) else source.of(layer, what)
+    if isinstance(record, Damaged):
+        raise record
+    check_digests(layer, record, what)
     if not record.is_tar:
         record = replace(record, listing=plain_file(layer.title or f"layer-{number}", record.uncompressed))
     return record
 
 
-def check(layer: Layer, record: LayerRecord | LayerIndex, what: str) -> None:
-    """Raise Damaged where a layer's bytes are not what its manifest and config say."""
+def check_digests(layer: Layer, record: LayerRecord | LayerIndex, what: str) -> None:
+    """Raise Damaged if size, digest or diff_id of a layer differ from its manifest and config."""
     for name, got, want in (
         ("size", record.size, layer.size),
         ("digest", record.digest, layer.digest),
         ("diff_id", record.diff_id, layer.diff_id),
     ):
         if want is not None and got != want:
-            raise Damaged(f"{what}: {name} is {got}, want {want}; the image is damaged or was tampered with")
+            raise Damaged(f"{what}: {name} is {got}, expected {want}; the image is damaged or was tampered with")
 
 
 def _skipped(records: Sequence[LayerRecord]) -> list[Skipped]:
@@ -242,7 +239,7 @@ def _skipped(records: Sequence[LayerRecord]) -> list[Skipped]:
 
 
 def _shown_image(image: Image, shown: Callable[[str], str]) -> Image:
-    """Mask the secrets in what an image is called. Its config and its documents are left: they are not shown."""
+    """Mask the secrets in names and platform of an image. Reports show no more of its config and documents."""
     platform = image.config.platform
     if platform is not None:
         platform = Platform(shown(platform.os), shown(platform.architecture), shown(platform.variant))
@@ -254,50 +251,16 @@ def _shown_image(image: Image, shown: Callable[[str], str]) -> Image:
     )
 
 
-def _advised(context: ImageContext, target: str, finding: Finding, nth: Mapping[str, int]) -> Finding:
-    masked = finding.path is not None and MASK in finding.path
-    recover = recover_command(target, finding, _nth_masked(context, finding) if masked else nth.get(finding.id))
-    return replace(finding, recover=recover, advice=advice(target, finding))
-
-
-def _nth_entries(context: ImageContext, findings: Sequence[Finding]) -> dict[str, int]:
-    """Return which of several entries of one path in a layer holds a finding that a later one of them overwrites.
-
-    By the finding's id. Each layer is counted once for all of its findings.
-    """
-    hidden = [f for f in findings if f.path is not None and f.hidden_in is not None and f.hidden_in == f.added_in]
-    entries: dict[int, set[int]] = {}
-    for finding in hidden:
-        entries.setdefault(finding.held_by[0].layer, set()).add(finding.held_by[0].entry)
-    nth: dict[FileVersion, int] = {}
-    for layer, wanted in entries.items():
-        paths = context.records[layer].listing.paths
-        counts = dict.fromkeys((paths[entry] for entry in wanted), 0)
-        for entry in range(max(wanted) + 1):
-            if paths[entry] in counts:
-                counts[paths[entry]] += 1
-            if entry in wanted:
-                nth[FileVersion(layer, entry)] = counts[paths[entry]]
-    return {finding.id: nth[finding.held_by[0]] for finding in hidden}
-
-
-def _nth_masked(context: ImageContext, finding: Finding) -> int | None:
-    """Return which of several entries of a layer that a masked path may stand for holds a finding."""
-    path, (layer, entry) = finding.path or "", (finding.held_by[0].layer, finding.held_by[0].entry)
-    own = [at for at, name in enumerate(context.records[layer].listing.paths) if fits_masked(path, display_path(name))]
-    return own.index(entry) + 1 if len(own) > 1 and entry in own else None
-
-
 def _flatten(
     context: ImageContext, image: Image, findings: Sequence[Finding], hidden: HiddenFiles, config: Mapping[str, Any]
 ) -> FlattenAdvice:
-    gone = {version for finding in findings if finding.is_hidden for version in finding.held_by}
+    hidden_versions = {version for finding in findings if finding.is_hidden for version in finding.held_by}
     return flatten_advice(
         image,
         context.file_history,
         [record.uncompressed for record in context.records],
         findings,
-        sorted(gone),
+        sorted(hidden_versions),
         hidden,
         config,
     )

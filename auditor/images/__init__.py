@@ -1,4 +1,4 @@
-"""A target to manifest, config and layer streams; one module a transport.
+"""From a target to images, with manifest, config and layer streams; one module for each transport.
 
-This package knows nothing of what a layer holds.
+This package knows nothing of the content of layers.
 """

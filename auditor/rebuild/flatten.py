@@ -125,7 +125,7 @@ def plan_layers(job: FlattenJob, audit: Audit, readable: ReadableLayers) -> tupl
     modes = implied_folder_modes(readable.extracted)
     match job.method:
         case "excise":
-            return excise(listings, audit.trace, leaking)
+            return excise(listings, audit.file_history, leaking)
         case "from" if not 0 <= job.lowest < count:
             have = f"the layers 0 to {count - 1}" if count else "no layers"
             raise UsageError(f"--from {job.lowest}: {job.target} has {have}")

@@ -18,7 +18,7 @@ from auditor.images.source import Image, Layer
 from auditor.layers.file_history import FileHistory
 from auditor.layers.layer_index import LayerIndex, index_layer, read_content
 from auditor.layers.listing import plain_file
-from auditor.pipeline import check
+from auditor.pipeline import check_digests
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class PathVersions:
                 layer.digest.algorithm if layer.digest else "sha256",
                 lambda h: h.kind in _CONTENT_KINDS,
             )
-        check(layer, index, what)
+        check_digests(layer, index, what)
         if not index.is_tar:
             index.listing.paths[:] = plain_file(layer.title or f"layer-{number}", 0).paths
         return index

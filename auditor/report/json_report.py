@@ -139,7 +139,7 @@ def _hidden_files(audit: Audit) -> dict[str, Any]:
 
 def _hidden(audit: Audit, version: FileVersion, path: str) -> dict[str, Any]:
     listing = audit.records[version.layer].listing
-    layer, overwritten = audit.trace.hidden_by(version.layer, version.entry)
+    layer, overwritten = audit.file_history.hidden_by(version.layer, version.entry)
     return {
         "path": path,
         "size": listing.sizes[version.entry],

@@ -1,6 +1,6 @@
-"""One layer to a record: entries, matches, skipped items.
+"""From one layer's bytes to its record: entries, matches, skipped items.
 
-This package knows nothing of other layers of the image.
+This package knows nothing of images and other layers.
 """
 
 from auditor.scan.record import LayerMatch, LayerRecord

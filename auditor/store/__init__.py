@@ -1,4 +1,4 @@
-"""The cache: records, reasons to trust a digest.
+"""The cache of layer records, and the reasons to trust a digest.
 
-This package knows nothing of the state of files.
+This package knows nothing of findings and of file history.
 """

@@ -1,11 +1,10 @@
-"""The cache of layer records: one SQLite file in the cache folder, shared by all processes of one user.
+"""The cache: one SQLite file in the cache folder, shared by all processes of one user.
 
-It says what a layer holds (by diff_id, ruleset and code), and facts: which diff_id a stored blob unpacks to, which
-digest a part of a file had that did not change since, which images were clean. All were written after the bytes were
-hashed.
-Secrets in records are sealed with the key of the cache folder, and each row carries a MAC under it.
+It has layer records (by diff_id, rules, code and limits), and facts: the diff_id of a stored blob, the digest of a part
+of an unchanged file, images without findings that stop the hook. Every fact was written after the bytes were hashed.
+Secrets in records are HMACs under the key of the cache folder, and each row has a MAC under it.
 
-A cache is a help: one that can't be opened, written or believed is passed over, with one warning.
+The cache is optional: one that can't be opened, written or authenticated is ignored, with one warning.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ from auditor.store.mac import is_authentic, mac
 
 FILE_NAME = "layers.sqlite"
 DEFAULT_BYTES = 1 << 30
-"""Bytes of records that are kept; beyond it those go that were not used for longest."""
+"""Bytes of records in the cache; above it the least recently used are deleted."""
 
 _VERSION = 2
 _BUSY_S = 60
-_TOUCH_S = 60  # a record that is used again within that time need not be marked
+_TOUCH_S = 60  # a record used again within that time keeps its timestamp
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS record (
     key TEXT PRIMARY KEY,                           -- diff_id, digest of the rules, digest of the code
@@ -40,7 +39,7 @@ CREATE TABLE IF NOT EXISTS record (
     used INTEGER NOT NULL                           -- seconds since 1970
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS fact (
-    key TEXT PRIMARY KEY,                           -- its kind, what it is about, and what it depends on
+    key TEXT PRIMARY KEY,                           -- kind, subject, and the version of the code
     value TEXT NOT NULL,
     tag BLOB NOT NULL CHECK (length(tag) = 32),     -- MAC of key and value
     used INTEGER NOT NULL                           -- when it was written
@@ -50,12 +49,12 @@ _OLD = ("secret_key", "record", "blob", "clean", "slice")
 """Tables of version 1. Their rows have no MAC."""
 _MAX_FACTS = 200_000
 _FORGET_FACTS = "DELETE FROM fact WHERE key IN (SELECT key FROM fact ORDER BY used DESC LIMIT -1 OFFSET ?)"
-"""Those that were written longest ago."""
+"""Deletes the oldest facts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A stored layer; `size` in bytes as stored."""
+    """A stored layer: size of the stored bytes, and diff_id."""
 
     size: int
     diff_id: DiffID
@@ -63,14 +62,14 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How many records the cache holds, and their bytes."""
+    """Number and bytes of the cached records."""
 
     records: int
     bytes: int
 
 
 class LayerStore:
-    """The cache in one folder. No method raises: what fails is as if nothing had been kept."""
+    """The cache in one folder. No method raises: on an error values count as absent."""
 
     def __init__(self, folder: Path, warn: Callable[[str], None], max_bytes: int = DEFAULT_BYTES) -> None:
         self.path = folder / FILE_NAME
@@ -89,7 +88,7 @@ class LayerStore:
             self._database = None
 
     def record(self, key: str) -> bytes | None:
-        """Return a record, and mark it as used."""
+        """Return a record, and update the time of its last use."""
         with self._guarded():
             row = self._row("SELECT data, tag, used FROM record WHERE key = ?", key)
             if row is None:
@@ -104,37 +103,37 @@ class LayerStore:
         return None
 
     def keep_record(self, key: str, data: bytes) -> None:
-        """Keep a record, and let others go where there are too many."""
+        """Store a record, and delete others above the limit of bytes."""
         with self._guarded():
             tag = mac(self.key, "record", key, data)
             self._run("INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?)", key, data, tag, int(time.time()))
             self._shrink()
 
     def blob(self, key: str) -> Blob | None:
-        """Return what is known of a stored blob, by its digest and the code that read it."""
+        """Return size and diff_id of a stored blob, by its digest and the version of the code."""
         value = self._fact(f"blob {key}")
         size, _, diff_id = (value or "").partition(" ")
         return Blob(int(size), DiffID(diff_id)) if value else None
 
     def keep_blob(self, key: str, blob: Blob) -> None:
-        """Keep what bytes of a digest unpack to: both were hashed."""
+        """Store the diff_id of a blob. Stored and uncompressed bytes were hashed."""
         self._keep_fact(f"blob {key}", f"{blob.size} {blob.diff_id}")
 
     def slice(self, identity: str) -> Digest | None:
-        """Return the digest that a part of a file had."""
+        """Return the digest of a part of an unchanged file."""
         value = self._fact(f"slice {identity}")
         return Digest(value) if value else None
 
     def keep_slice(self, identity: str, digest: Digest) -> None:
-        """Keep the digest of a part of a file, which was hashed."""
+        """Store the digest of a part of a file, which was hashed."""
         self._keep_fact(f"slice {identity}", digest)
 
     def is_clean(self, key: str) -> bool:
-        """Whether an image was audited before, and nothing in it stops the hook."""
+        """Whether an earlier audit of an image had no finding that stops the hook."""
         return self._fact(f"clean {key}") is not None
 
     def keep_clean(self, key: str) -> None:
-        """Keep that nothing in an image stops the hook."""
+        """Store that an image has no finding that stops the hook."""
         self._keep_fact(f"clean {key}", "")
 
     def _fact(self, key: str) -> str | None:
@@ -150,23 +149,22 @@ class LayerStore:
         return None
 
     def _keep_fact(self, key: str, value: str) -> None:
-        """Keep a fact."""
         with self._guarded():
             tag = mac(self.key, "fact", key, value)
             self._run("INSERT OR REPLACE INTO fact VALUES (?, ?, ?, ?)", key, value, tag, int(time.time()))
 
     def usage(self) -> Usage:
-        """Return how much is kept."""
+        """Return number and size of the records."""
         with self._guarded():
             return Usage(*self._row("SELECT count(*), coalesce(sum(length(data)), 0) FROM record"))
         return Usage(0, 0)
 
     def clear(self) -> None:
-        """Forget everything, the key included: what was sealed with it says nothing any more."""
+        """Delete all values, and replace the key: HMACs under the old one have no further use."""
         with self._guarded():
             folder_key(self.path.parent, new=True)
             for table in ("record", "fact"):
-                self._run(f"DELETE FROM {table}")  # noqa: S608 - names of our own
+                self._run(f"DELETE FROM {table}")  # noqa: S608 - constants
             self._run("VACUUM")
 
     def _shrink(self) -> None:
@@ -179,7 +177,7 @@ class LayerStore:
         )
 
     def _opened(self) -> sqlite3.Connection:
-        """Open the file, or make it: one process at a time, or two would each set it up."""
+        """Open or create the file. A lock prevents two processes from creating it at once."""
         folder = self.path.parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(folder / f"{FILE_NAME}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -190,11 +188,12 @@ class LayerStore:
             except sqlite3.OperationalError:
                 raise
             except sqlite3.DatabaseError as exc:
-                aside = self.path.with_name(f"{FILE_NAME}.damaged")
-                self.path.replace(aside)
+                renamed = self.path.with_name(f"{FILE_NAME}.damaged")
+                self.path.replace(renamed)
                 for suffix in ("-wal", "-shm"):
                     self.path.with_name(FILE_NAME + suffix).unlink(missing_ok=True)
-                self._warn(f"{self.path}: the cache is damaged ({exc}); it was put aside as {aside.name}")
+                outcome = f"It was renamed to {renamed.name}, and a new one is used."
+                self._warn(f"{self.path}: the cache is damaged ({exc}). {outcome}")
                 return self._connected()
         finally:
             os.close(lock)
@@ -207,7 +206,7 @@ class LayerStore:
             if version == 1:
                 database.executescript("".join(f"DROP TABLE IF EXISTS {table};" for table in _OLD) + "VACUUM;")
             elif version not in (0, _VERSION):
-                raise sqlite3.DatabaseError(f"of version {version}; this program writes {_VERSION}")
+                raise sqlite3.DatabaseError(f"version {version}, expected {_VERSION}")
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
             database.executescript(_SCHEMA)
@@ -219,9 +218,9 @@ class LayerStore:
         return database
 
     def _make_private(self) -> None:
-        """Make the file before SQLite does. One that is there is not opened: closing it would drop SQLite's locks.
+        """Create the file, readable by the user alone. An existing one is not opened: closing would drop SQLite's locks.
 
-        Raises PermissionError where the file, or one that SQLite keeps beside it, is another user's.
+        Raises PermissionError if the file, or a file of SQLite beside it, belongs to another user.
         """
         with suppress(FileExistsError):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -244,15 +243,15 @@ class LayerStore:
     def _guarded(self) -> _Guard:
         return _Guard(self)
 
-    def give_up(self, exc: BaseException) -> None:
-        """Go on without the cache: it is full, read-only, locked for long, or damaged."""
-        self._warn(f"{self.path}: the cache can't be used: {exc}; going on without it")
+    def disable(self, exc: BaseException) -> None:
+        """Stop using the cache: it is full, read-only, locked for long, or damaged."""
+        self._warn(f"{self.path}: the cache can't be used: {exc}. This run continues without it.")
         with suppress(sqlite3.Error):
             self.close()
 
 
 class _Guard:
-    """Lets no error of a cache out."""
+    """Context manager that stops using the cache on an error."""
 
     def __init__(self, store: LayerStore) -> None:
         self._store = store
@@ -261,9 +260,9 @@ class _Guard:
         pass
 
     def __exit__(self, kind: object, exc: BaseException | None, trace: object) -> bool:
-        if isinstance(exc, sqlite3.ProgrammingError):  # it was given up before
+        if isinstance(exc, sqlite3.ProgrammingError):  # no longer in use
             return True
         if isinstance(exc, sqlite3.Error | OSError | ValueError | TypeError):
-            self._store.give_up(exc)
+            self._store.disable(exc)
             return True
         return False

@@ -1,4 +1,4 @@
-"""Message authentication codes: kept values that only holders of a key can write."""
+"""Message authentication codes of cached values: only holders of the key can write a valid one."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import hashlib
 import hmac
 
 SIZE = 32
-"""Bytes of a tag."""
+"""Length of a tag, in bytes."""
 
 
 def mac(key: bytes, *fields: str | bytes) -> bytes:
     """Return the tag of some fields in their order: keyed BLAKE2b, RFC 7693.
 
-    The name of the place where a value is kept is one of its fields, so that no value holds in another place.
+    The table of a value is one of its fields, so that a copy of the value in another table is invalid.
     """
-    state = hashlib.blake2b(digest_size=SIZE, key=key, person=b"image-audit kept")  # the key has other uses too
+    state = hashlib.blake2b(
+        digest_size=SIZE, key=key, person=b"image-audit kept"
+    )  # secrets have HMACs under this key too
     for field in fields:
         data = field.encode("utf-8", "surrogateescape") if isinstance(field, str) else field
         state.update(len(data).to_bytes(8, "big"))
@@ -23,5 +25,5 @@ def mac(key: bytes, *fields: str | bytes) -> bytes:
 
 
 def is_authentic(key: bytes, tag: bytes, *fields: str | bytes) -> bool:
-    """Whether a tag is that of the fields."""
+    """Whether a tag belongs to the fields."""
     return hmac.compare_digest(tag, mac(key, *fields))

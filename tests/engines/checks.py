@@ -101,10 +101,10 @@ def _shown_tokens(tree: Mapping[str, Shown]) -> set[tuple[str, str]]:
 
 
 def _paths(audited: Audit) -> set[str]:
-    visible = audited.trace.visible()
+    visible = audited.file_history.visible()
     markers = {
         parent
-        for listing in audited.trace.layers
+        for listing in audited.file_history.layers
         for marker in (*listing.whiteouts, *(folder + "/" for folder in listing.opaque))
         for parent in _parents(marker)
     }

@@ -131,7 +131,7 @@ def test_a_cache_that_is_locked_shows_no_secret(place: Place) -> None:
         done = place.run("scan a.tar -v", IMPATIENT)
     finally:
         holder.close()
-    assert done.status == 1 and b"going on without it" in done.err
+    assert done.status == 1 and b"continues without it" in done.err
     place.check(done)
 
 

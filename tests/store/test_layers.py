@@ -254,7 +254,7 @@ def test_a_cache_that_breaks_in_the_middle_is_given_up_with_one_warning(store: L
         other.execute("DROP TABLE record")
     store.keep_record("key", b"data")
     assert store.record("key") is None and store.blob(DIGEST) is None
-    assert len(said) == 1 and "going on without it" in said[0]
+    assert len(said) == 1 and "continues without it" in said[0]
 
 
 def test_a_folder_that_can_not_be_made_is_no_error(tmp_path: Path, opened: Open, said: Said) -> None:
