@@ -110,7 +110,7 @@ def test_broken_compression_is_damaged_and_names_the_layer(scanner: Scanner) -> 
 
 
 def test_a_bomb_is_stopped(ruleset: Ruleset, cache: Path) -> None:
-    few, bomb = limits.of({"layer-bytes": 1 << 20}), COMPRESSIONS["zstd"][0](layer({"a": bytes(3 << 20)}))
+    few, bomb = limits.limits_of({"layer-bytes": 1 << 20}), COMPRESSIONS["zstd"][0](layer({"a": bytes(3 << 20)}))
     scanner = Scanner(ruleset, cache=cache, limits=few)
     with closing(scanner), pytest.raises(Damaged, match=r"more than 1048576 bytes \(limit layer-bytes\)"):
         scan(scanner, bomb)

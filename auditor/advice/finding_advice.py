@@ -8,7 +8,7 @@ from dataclasses import replace
 from auditor.advice.remedy import advice, recover_command
 from auditor.core.entries import FileVersion
 from auditor.core.finding import Finding
-from auditor.core.globs import MASK, fits_masked
+from auditor.core.globs import MASK, matches_masked
 from auditor.core.text import display_path
 from auditor.findings.image_context import ImageContext
 
@@ -50,5 +50,5 @@ def _number_of_masked(context: ImageContext, finding: Finding) -> int | None:
     """Return the number of a finding's entry among those that match its masked path; None for the only one."""
     path, (layer, entry) = finding.path or "", (finding.held_by[0].layer, finding.held_by[0].entry)
     paths = context.records[layer].listing.paths
-    matching = [at for at, name in enumerate(paths) if fits_masked(path, display_path(name))]
+    matching = [at for at, name in enumerate(paths) if matches_masked(path, display_path(name))]
     return matching.index(entry) + 1 if len(matching) > 1 and entry in matching else None

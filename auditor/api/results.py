@@ -39,7 +39,7 @@ def _some(ids: Sequence[str]) -> str:
 
 
 def with_lines(audits: Sequence[Audit], dockerfile: Dockerfile, notify: Notify) -> list[Audit]:
-    """Add the lines of the Dockerfile to findings; note each image whose history does not match it."""
+    """Add the lines of the Dockerfile to findings; note each image with another history."""
     pairs = [(audit, with_dockerfile_lines(audit, dockerfile)) for audit in audits]
     for audit, matching in pairs:
         if matching is None:

@@ -1,7 +1,7 @@
 """Signals that end a run.
 
-The first is raised as an exception, so that what is open is closed. Not in the middle of Python's own locks, though:
-an exception there leaves a lock held for ever, and the threads that wait for it. There it is looked at again a moment
+The first signal is raised as an exception, so that resources are closed. Not within Python's own locking code, though:
+an exception there leaves a lock held for ever, and its waiting threads blocked. There the handler retries a moment
 later. The second signal, or GRACE_S after the first, ends the process at once; only work folders are removed.
 """
 
@@ -18,14 +18,14 @@ import threading
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from auditor.core.atomic_files import remove_own
+from auditor.core.atomic_files import remove_own_folders
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
 GRACE_S = 5.0  # Docker and Podman kill 10 s after SIGTERM
-_AGAIN_S = 0.01
-_MOST_LOOKS = 100
+_RETRY_S = 0.01
+_MAX_CHECKS = 100
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOCKING = frozenset(
     str(module.__file__)
@@ -34,96 +34,96 @@ _LOCKING = frozenset(
 
 
 class Terminated(BaseException):
-    """SIGTERM came, or SIGHUP as the terminal went; the argument is the number.
+    """SIGTERM, or SIGHUP of a closed terminal; the argument is the number.
 
     Like KeyboardInterrupt it passes every `except Exception`, so that temporary files are removed.
     """
 
 
 class Signals:
-    """Handlers of the signals that end a run. `arm` within the `try` that catches what they raise."""
+    """Handlers of the signals that end a run. Call `arm` within the `try` that catches their exceptions."""
 
     def __init__(self) -> None:
-        """Install the handlers; signals that are ignored stay so. Until `arm` a signal ends the process at once."""
+        """Install the handlers, but not for ignored signals. Until `arm` a signal ends the process at once."""
         self._armed = self.raised = False
-        self._waiting: int | None = None
-        self._looks = 0
-        self._place: tuple[FrameType, int] | None = None
+        self._pending: int | None = None
+        self._checks = 0
+        self._last_position: tuple[FrameType, int] | None = None
         # As under nohup.
         self._numbers = [number for number in _ENDING if signal.getsignal(number) != signal.SIG_IGN]
         for number in self._numbers:
-            signal.signal(number, self._came)
-        sys.unraisablehook = self._dropped
+            signal.signal(number, self._receive)
+        sys.unraisablehook = self._on_unraisable
 
     def arm(self) -> None:
-        """Have the next signal raise KeyboardInterrupt or Terminated."""
+        """Let the next signal raise KeyboardInterrupt or Terminated."""
         self._armed = True
 
     def disarm(self) -> None:
-        """Have a signal end the process at once again: all is done. Raises what is still to be looked at again."""
+        """Let a signal end the process at once again. Raises the exception of a signal that is pending."""
         self._armed = False
-        if self._waiting is not None and not self.raised:
+        if self._pending is not None and not self.raised:
             self.raised = True
             raise self.error()
 
     def restore(self) -> None:
-        """Give the signals back to the system, and remove what is left."""
+        """Restore the default handlers, and remove work folders."""
         for number in self._numbers:
             signal.signal(number, signal.SIG_DFL)
-        if self.raised or self._waiting is not None:
+        if self.raised or self._pending is not None:
             signal.setitimer(signal.ITIMER_REAL, 0)
-        remove_own()
+        remove_own_folders()
 
-    def _came(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         if not self._armed or self.raised:
-            _leave(number)
+            _exit(number)
         if self._is_locking(frame):
-            self._waiting = number
-            self._alarm(_AGAIN_S)
+            self._pending = number
+            self._alarm(_RETRY_S)
             return
-        self._waiting, self._place, self.raised = number, None, True
+        self._pending, self._last_position, self.raised = number, None, True
         self._alarm(GRACE_S)
         raise self.error()
 
     def error(self) -> KeyboardInterrupt | Terminated:
-        """Return what the signal that came raises."""
-        return KeyboardInterrupt() if self._waiting in (None, signal.SIGINT) else Terminated(self._waiting)
+        """Return the exception for the received signal."""
+        return KeyboardInterrupt() if self._pending in (None, signal.SIGINT) else Terminated(self._pending)
 
     def _is_locking(self, frame: FrameType | None) -> bool:
-        """Whether the main thread may be taking or giving back a lock.
+        """Whether the main thread may be acquiring or releasing a lock.
 
-        Where it stands at the same instruction as at the last look, it waits for a lock, which an exception ends well;
-        but for a condition's own lock, which must be taken again before all else.
+        If it is at the same instruction as at the last check, it waits for a lock, and an exception is safe, except
+        for the lock of a condition, which must be acquired again first.
         """
-        self._looks += 1
-        if frame is None or self._looks > _MOST_LOOKS:
+        self._checks += 1
+        if frame is None or self._checks > _MAX_CHECKS:
             return False
         name = frame.f_code.co_filename
         if name not in _LOCKING and not name.startswith("<frozen importlib"):
             return False
-        before, self._place = self._place, (frame, frame.f_lasti)
+        before, self._last_position = self._last_position, (frame, frame.f_lasti)
         waits = before is not None and before[0] is frame and before[1] == frame.f_lasti
         return not waits or frame.f_code.co_name == "_acquire_restore"
 
     def _alarm(self, after_s: float) -> None:
-        signal.signal(signal.SIGALRM, self._rang)
+        signal.signal(signal.SIGALRM, self._retry)
         signal.setitimer(signal.ITIMER_REAL, after_s)
 
-    def _rang(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        assert self._waiting is not None  # noqa: S101 - it was set before the alarm
-        self._came(self._waiting, frame)
+    def _retry(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        assert self._pending is not None  # noqa: S101 - it was set before the alarm
+        self._receive(self._pending, frame)
 
-    def _dropped(self, dropped: UnraisableHookArgs) -> None:
-        """Look again at a signal that came while an object was taken away, where Python drops what is raised."""
+    def _on_unraisable(self, dropped: UnraisableHookArgs) -> None:
+        """Retry a signal whose exception Python dropped, because it arrived in a finalizer."""
         if self.raised and isinstance(dropped.exc_value, KeyboardInterrupt | Terminated):
             self.raised = False
-            self._alarm(_AGAIN_S)
+            self._alarm(_RETRY_S)
         else:
             sys.__unraisablehook__(dropped)
 
 
-def _leave(number: int) -> None:
+def _exit(number: int) -> None:
     """End the process now."""
-    remove_own()
+    remove_own_folders()
     os.write(2, b"image-audit: interrupted\n" if number == signal.SIGINT else b"image-audit: terminated\n")
     os._exit(128 + number)

@@ -12,7 +12,7 @@ import zstandard
 
 from auditor.codec.signatures import magics_of
 from auditor.core.errors import Damaged
-from auditor.core.limits import Limits, named
+from auditor.core.limits import Limits, limit_note
 
 try:
     from isal import igzip
@@ -132,18 +132,18 @@ class _Guarded(io.RawIOBase):
         return got
 
     def _broken(self, exc: Exception) -> Damaged:
-        limit = f" {named('decoder-memory')}" if "memory" in str(exc).lower() else ""
+        limit = f" {limit_note('decoder-memory')}" if "memory" in str(exc).lower() else ""
         return Damaged(f"{self._kind} data is broken after {self._total} bytes: {exc}{limit}")
 
     def _bound(self, total: int, taken: int) -> None:
         """Stop what grows beyond all reason: a file of zeros is honest, and nothing honest goes on so for long."""
         limits = self._limits
         if total > limits.layer_bytes:
-            raise Damaged(f"{self._kind} data has more than {limits.layer_bytes} bytes {named('layer-bytes')}")
+            raise Damaged(f"{self._kind} data has more than {limits.layer_bytes} bytes {limit_note('layer-bytes')}")
         large = total > 4 * limits.layer_growth_free
         # Deflate can't exceed 1032:1; xz, bzip2 and zstd can.
         most, name = limits.layer_growth, "layer-growth"
         if large and limits.layer_growth_large < most:
             most, name = limits.layer_growth_large, "layer-growth-large"
         if limits.layer_growth_free < total > most * taken:
-            raise Damaged(f"{self._kind} data grows beyond {total} bytes out of {taken} {named(name)}")
+            raise Damaged(f"{self._kind} data grows beyond {total} bytes out of {taken} {limit_note(name)}")

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from auditor.core.errors import Damaged
-from auditor.core.limits import DEFAULT, Limits, named
+from auditor.core.limits import DEFAULT, Limits, limit_note
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -20,17 +20,17 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 def parse_json(data: bytes, what: str, limits: Limits, *, first: bool = False) -> Any:
     """Parse one document, with `first` the first of several. Raises Damaged on bad JSON, and on too much of it."""
     if len(data) > limits.json_bytes:
-        raise Damaged(f"{what}: {len(data)} bytes are no sensible JSON document {named('json-bytes')}")
+        raise Damaged(f"{what}: {len(data)} bytes are no sensible JSON document {limit_note('json-bytes')}")
     if values(data) > limits.json_values:
-        raise Damaged(f"{what}: more than {limits.json_values} values in a JSON document {named('json-values')}")
+        raise Damaged(f"{what}: more than {limits.json_values} values in a JSON document {limit_note('json-values')}")
     try:
         value = _loads(data, first=first)
     except RecursionError:
-        raise Damaged(f"{what}: JSON nested beyond all reason {named('json-depth')}") from None
+        raise Damaged(f"{what}: JSON nested beyond all reason {limit_note('json-depth')}") from None
     except ValueError as exc:
         raise Damaged(f"{what}: not JSON: {exc}") from None
     if _is_deeper(value, limits.json_depth):
-        raise Damaged(f"{what}: JSON nested more than {limits.json_depth} deep {named('json-depth')}")
+        raise Damaged(f"{what}: JSON nested more than {limits.json_depth} deep {limit_note('json-depth')}")
     return value
 
 
@@ -141,9 +141,9 @@ class DocumentBudget:
         self._bytes += len(data)
         if self._bytes > self._limits.json_total:
             most = self._limits.json_total
-            raise Damaged(f"{self._what}: more than {most} bytes of JSON documents {named('json-total')}")
+            raise Damaged(f"{self._what}: more than {most} bytes of JSON documents {limit_note('json-total')}")
         self._values += values(data) if parsed else 0
         if self._values > self._limits.json_values:
             most = self._limits.json_values
-            raise Damaged(f"{self._what}: more than {most} values in its configs {named('json-values')}")
+            raise Damaged(f"{self._what}: more than {most} values in its configs {limit_note('json-values')}")
         return data

@@ -21,7 +21,7 @@ from auditor.codec.tar_headers import (
 )
 from auditor.core.entries import EntryKind
 from auditor.core.errors import Damaged
-from auditor.core.limits import Limits, named
+from auditor.core.limits import Limits, limit_note
 
 _MAX_ENTRY = 1 << 60  # one file; offsets behind it must fit into 63 bits
 _KINDS = {
@@ -101,10 +101,10 @@ class TarParser:
     def _check_count(self) -> None:
         """Raise Damaged where the entries, or their paths, exceed the limits."""
         if self._entries < 0:
-            raise Damaged(f"tar: more than {self._limits.entries} entries {named('entries')}")
+            raise Damaged(f"tar: more than {self._limits.entries} entries {limit_note('entries')}")
         if self._paths_bytes < 0:
             most = self._limits.paths_bytes
-            raise Damaged(f"tar: paths that take more than {most} bytes of memory {named('paths-bytes')}")
+            raise Damaged(f"tar: paths that take more than {most} bytes of memory {limit_note('paths-bytes')}")
 
     def finish(self, size: int) -> None:
         """Raise Damaged where a tar of `size` bytes ends within an entry, or exceeds the limits."""
@@ -142,7 +142,9 @@ def _read(view: memoryview, at: int, base: int, limits: Limits) -> Header | tupl
             if size < 0:
                 raise ValueError
             if size > limits.header_bytes:  # Go's archive/tar, which engines use, refuses more than 1 MiB
-                raise Damaged(f"tar: an extension header of {size} bytes at offset {base + at} {named('header-bytes')}")
+                raise Damaged(
+                    f"tar: an extension header of {size} bytes at offset {base + at} {limit_note('header-bytes')}"
+                )
             body = _take(view, at + BLOCK, size)
             if block[156] == _PAX:
                 pax = parse_pax(body)
@@ -161,7 +163,7 @@ def _read(view: memoryview, at: int, base: int, limits: Limits) -> Header | tupl
 
 
 def _endless(at: int) -> Damaged:
-    return Damaged(f"tar: extension headers at offset {at} have no end {named('headers-bytes')}")
+    return Damaged(f"tar: extension headers at offset {at} have no end {limit_note('headers-bytes')}")
 
 
 def _entry(view: memoryview, at: int, base: int, block: bytes, pax: dict[str, str], name: str, link: str) -> Header:
@@ -197,9 +199,9 @@ def _check_paths(header: Header, at: int, limits: Limits) -> None:
     """Raise Damaged where a path, or the target of a link, exceeds the limits."""
     for path in (header.path, header.link):
         if len(path) > limits.path_length:
-            raise Damaged(f"tar: a path of {len(path)} characters at offset {at} {named('path-length')}")
+            raise Damaged(f"tar: a path of {len(path)} characters at offset {at} {limit_note('path-length')}")
         if path.count("/") >= limits.path_depth:
-            raise Damaged(f"tar: a path {path.count('/') + 1} folders deep at offset {at} {named('path-depth')}")
+            raise Damaged(f"tar: a path {path.count('/') + 1} folders deep at offset {at} {limit_note('path-depth')}")
 
 
 def _take(view: memoryview, start: int, size: int) -> bytes:

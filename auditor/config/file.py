@@ -10,7 +10,7 @@ from pathlib import Path
 from auditor.config.keys import below
 from auditor.core.limits import BY_NAME
 from auditor.core.options import CONFIDENCES, FAIL_ON, Exclusions, IgnoreEntry, RegistryOptions, RuleReference
-from auditor.core.yaml_file import Node, load
+from auditor.core.yaml_file import YamlValue, load_yaml
 
 FILE_NAME = ".image-audit.yaml"
 _GLOB = frozenset("*?[")
@@ -59,7 +59,7 @@ def load_config(path: Path | None = None, start: Path | None = None) -> ConfigFi
     found = path or _find(start or Path.cwd())
     if found is None:
         return ConfigFile()
-    root = load(found)
+    root = load_yaml(found)
     return _parse(root, found, path is not None) if root is not None else ConfigFile(found, path is not None)
 
 
@@ -69,7 +69,7 @@ def _find(start: Path) -> Path | None:
     return None if found is None else Path(os.path.relpath(found))
 
 
-def _parse(root: Node, path: Path, is_trusted: bool) -> ConfigFile:
+def _parse(root: YamlValue, path: Path, is_trusted: bool) -> ConfigFile:
     keys = root.mapping(below())
     exclude = keys["exclude"].mapping(below("exclude")) if "exclude" in keys else {}
     hook = keys["hook"].mapping(below("hook")) if "hook" in keys else {}
@@ -93,22 +93,22 @@ def _parse(root: Node, path: Path, is_trusted: bool) -> ConfigFile:
     )
 
 
-def _texts(keys: Mapping[str, Node], key: str) -> tuple[str, ...]:
+def _texts(keys: Mapping[str, YamlValue], key: str) -> tuple[str, ...]:
     return keys[key].texts() if key in keys else ()
 
 
-def _exclude(keys: Mapping[str, Node]) -> Exclusions:
+def _exclude(keys: Mapping[str, YamlValue]) -> Exclusions:
     return Exclusions(_texts(keys, "paths"), _texts(keys, "rules"), _texts(keys, "images"))
 
 
-def _registry(node: Node) -> RegistryOptions:
+def _registry(node: YamlValue) -> RegistryOptions:
     keys = node.mapping(below("registries.*"))
     exclude = keys["exclude"].mapping(below("registries.*.exclude")) if "exclude" in keys else {}
     newest = keys["newest"].count() if "newest" in keys else None
     return RegistryOptions(newest, _texts(keys, "repos"), _texts(keys, "tags"), _exclude(exclude))
 
 
-def _limits(node: Node) -> dict[str, int]:
+def _limits(node: YamlValue) -> dict[str, int]:
     """Return the limits in the file, by name."""
     found = {}
     for name, value in node.mapping(tuple(BY_NAME)).items():
@@ -119,7 +119,7 @@ def _limits(node: Node) -> dict[str, int]:
     return found
 
 
-def _ignore(node: Node) -> IgnoreEntry:
+def _ignore(node: YamlValue) -> IgnoreEntry:
     keys = node.mapping(below("ignore[]"))
     path, rule, image = (keys[key].text() if key in keys else None for key in ("path", "rule", "image"))
     if path is None and rule is None and image is None:

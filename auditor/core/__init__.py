@@ -1,4 +1,4 @@
 """Values (digests, entries, findings), errors, limits, text, atomic files, process settings, progress.
 
-It imports no other package of the project.
+This package imports no other package of the project, and knows nothing of images beyond its values.
 """

@@ -1,7 +1,7 @@
-"""Work folders: hidden folders beside a result, in which a run makes it before it is renamed to its place.
+"""Atomic writes: a result is written in a hidden work folder beside its path, and renamed.
 
-Each is removed when the run is done with it. A run that is killed leaves it, and the next run that works in the same
-place removes it: a lock (flock) on a work folder tells that its owner lives, and the kernel gives it up with the owner.
+A work folder is removed at the end of its run. A killed run leaves it; the next run in the same folder removes it. The
+owner of a work folder holds a lock (flock) on it, which the kernel releases when the process ends.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ _PREFIX = ".image-audit-work-"
 _NAME = re.compile(re.escape(_PREFIX) + r"[0-9a-f]{16}")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _own: set[Path] = set()
-"""The work folders of this process."""
-_swept: set[str] = set()
-"""Folders in which this process has looked for work folders of dead runs."""
+"""Work folders of this process."""
+_cleaned: set[str] = set()
+"""Folders that this process has cleaned of abandoned work folders."""
 
 
 @contextmanager
 def work_folder(parent: Path | None = None) -> Iterator[Path]:
-    """Make a work folder in `parent`, or where temporary files lie, and remove it afterwards. Raises OSError."""
+    """Create a work folder in `parent`, or in the folder for temporary files; remove it at exit. Raises OSError."""
     place = Path(tempfile.gettempdir() if parent is None else parent).absolute()
-    _sweep(place)
+    _remove_abandoned(place)
     folder = place / (_PREFIX + secrets.token_hex(8))
     lock = None
-    _own.add(folder)  # before it is there, so that no signal comes between
+    _own.add(folder)  # before it exists, so that a signal in between leaves nothing
     try:
-        lock = _made(folder)
+        lock = _create_locked(folder)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -46,8 +46,8 @@ def work_folder(parent: Path | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def whole(path: Path, mode: int) -> Iterator[IO[bytes]]:
-    """Give a file to write to, and rename it to `path` in the end: no reader sees half of it. Raises OSError."""
+def atomic_write(path: Path, mode: int) -> Iterator[IO[bytes]]:
+    """Open a temporary file, and rename it to `path` on success: readers never see a partial file. Raises OSError."""
     with work_folder(path.parent) as folder:
         temporary = folder / "file"
         with temporary.open("wb") as out:
@@ -56,26 +56,26 @@ def whole(path: Path, mode: int) -> Iterator[IO[bytes]]:
         temporary.replace(path)
 
 
-def remove_own() -> None:
-    """Remove all work folders of this process: it is about to end without leaving them in order."""
+def remove_own_folders() -> None:
+    """Remove all work folders of this process, before it ends without cleanup."""
     for folder in list(_own):
         shutil.rmtree(folder, ignore_errors=True)
         _own.discard(folder)
 
 
-def _sweep(place: Path) -> None:
-    """Remove the work folders of dead runs in a place, once a process. What can't be is left."""
-    if str(place) in _swept:
+def _remove_abandoned(place: Path) -> None:
+    """Remove abandoned work folders in a folder, once per process, as far as permissions allow."""
+    if str(place) in _cleaned:
         return
-    _swept.add(str(place))
+    _cleaned.add(str(place))
     with contextlib.suppress(OSError), os.scandir(place) as entries:
         for entry in entries:
             if _NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
-                _remove_dead(Path(entry.path))
+                _remove_unlocked(Path(entry.path))
 
 
-def _remove_dead(folder: Path) -> None:
-    """Remove a work folder of ours whose owner holds no lock on it any more."""
+def _remove_unlocked(folder: Path) -> None:
+    """Remove a work folder of this user that no process holds a lock on."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, _FOLDER)
         try:
@@ -86,10 +86,11 @@ def _remove_dead(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _made(folder: Path) -> int | None:
-    """Make and lock a work folder; None where the file system has no locks, and so no run takes it for a dead one's.
+def _create_locked(folder: Path) -> int | None:
+    """Create and lock a work folder; return the descriptor of the lock, None on a file system without locks.
 
-    A run that comes between making and locking may remove it: then it is made again. Raises OSError.
+    Another process may remove the folder before it is locked: then it is created again. Without locks no process
+    removes it. Raises OSError.
     """
     while True:
         folder.mkdir(mode=0o700)

@@ -1,7 +1,7 @@
-"""The cache folder: its key, and files in it that are never seen half-written and never believed when damaged.
+"""Cache folder: its key, and checksummed files that are written atomically.
 
-All is the user's alone. A key or a file that belongs to another user is not believed: others may be able to write to
-the folder. Against programs of the same user nothing here protects.
+Key and files are private to the user. Those that belong to another user are ignored, because the folder may be writable
+by others. There is no protection against programs of the same user.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import stat
 from pathlib import Path
 from typing import IO
 
-from auditor.core.atomic_files import whole
+from auditor.core.atomic_files import atomic_write
 
 KEY_NAME = "key"
 _KEY_BYTES = 32
@@ -31,7 +31,7 @@ def cache_folder() -> Path:
 
 
 def home() -> Path:
-    """Return the user's home; `/`, as container engines say, where neither HOME nor the list of users has one."""
+    """Return the user's home folder; without one `/`, as container engines do."""
     try:
         return Path.home()
     except RuntimeError:
@@ -39,21 +39,20 @@ def home() -> Path:
 
 
 def folder_key(folder: Path, *, new: bool = False) -> bytes:
-    """Return the key of a cache folder, which is made where there is none, or where a new one is wanted.
+    """Return the key of a cache folder; create it if it is missing, readable by others, or if `new` is set.
 
-    A key that others could read is replaced. Raises OSError where the folder can't be written to, PermissionError where
-    the key belongs to another user.
+    Raises OSError if the folder is not writable, PermissionError if the key belongs to another user.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / KEY_NAME
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600), "r+b", buffering=0) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # of two processes one makes the key
+        fcntl.flock(file, fcntl.LOCK_EX)  # one of several processes creates the key
         status = os.fstat(file.fileno())
         check_owner(path, status)
         key = None if new else _private_key(file)
         if key is None:
             if status.st_nlink > 1:
-                raise PermissionError(f"{path} has a second name, perhaps as a file that is no key")
+                raise PermissionError(f"{path} has a second hard link, perhaps to a file that is no key")
             key = secrets.token_bytes(_KEY_BYTES)
             os.fchmod(file.fileno(), 0o600)
             file.truncate(0)
@@ -63,13 +62,13 @@ def folder_key(folder: Path, *, new: bool = False) -> bytes:
 
 
 def check_owner(path: Path, status: os.stat_result) -> None:
-    """Raise PermissionError unless a file is a plain one of this user."""
+    """Raise PermissionError unless a file is a regular file of this user."""
     if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-        raise PermissionError(f"{path} belongs to another user, or is no plain file")
+        raise PermissionError(f"{path} belongs to another user, or is not a regular file")
 
 
-def read_kept(path: Path) -> bytes | None:
-    """Return what `keep` wrote; None where there is nothing, or it is damaged, renamed or another user's."""
+def read_cache_file(path: Path) -> bytes | None:
+    """Return the payload of a cache file; None if it is missing, damaged, renamed, or of another user."""
     try:
         with path.open("rb") as file:
             check_owner(path, os.fstat(file.fileno()))
@@ -78,25 +77,25 @@ def read_kept(path: Path) -> bytes | None:
         return None
     head = len(_MAGIC) + 32
     payload = data[head:]
-    whole = data.startswith(_MAGIC) and data[len(_MAGIC) : head] == _sum(path.name, payload)
-    return payload if whole else None
+    atomic_write = data.startswith(_MAGIC) and data[len(_MAGIC) : head] == _sum(path.name, payload)
+    return payload if atomic_write else None
 
 
-def keep(path: Path, payload: bytes) -> None:
-    """Write a cache file; a cache that can't be written is no error."""
+def write_cache_file(path: Path, payload: bytes) -> None:
+    """Write a cache file, if the folder is writable."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with whole(path, 0o600) as out:
+        with atomic_write(path, 0o600) as out:
             out.write(_MAGIC + _sum(path.name, payload) + payload)
 
 
 def _sum(name: str, payload: bytes) -> bytes:
-    """Return a checksum that holds under one name: names are keys."""
+    """Return a checksum of name and payload, because names are keys."""
     return hashlib.sha256(name.encode() + b"\0" + payload).digest()
 
 
 def _private_key(file: IO[bytes]) -> bytes | None:
-    """Return the key in a file that others may neither read nor write."""
+    """Return the key in a file; None if others can read or write it, or if it has another size."""
     key = file.read(_KEY_BYTES + 1)
     private = not os.fstat(file.fileno()).st_mode & 0o077
     return key if private and len(key) == _KEY_BYTES else None

@@ -1,14 +1,14 @@
-"""Cache keys: a digest of all that a kept value depends on besides what it was made of.
+"""Cache keys: digests of the code, data and libraries that a cached value depends on.
 
-    Maker     the modules that make one kind of value, and the libraries that take part
-    RULES     rules that were parsed, or compiled
-    RECORDS   layer records, the digests of what blobs unpack to, the digests of slices
-    VERDICTS  that the hook found nothing in an image
-    AUDITS    what a sweep keeps of an image
+    Producer  modules and libraries that produce one kind of value
+    RULES     parsed rules, compiled rules
+    RECORDS   layer records, digests of uncompressed blobs, digests of file slices
+    VERDICTS  clean results of the hook
+    AUDITS    audits in the store of sweeps
 
-`modules` are files and folders of the package: the import closure of the function that makes the value, imports within
-functions included. Of a folder every file counts, so that data files do. tests/store/test_keys.py computes the closures
-and compares. Content counts, not the times of files: to read and hash them takes 3 ms.
+`modules` are files and folders of the package: the import closure of the function that produces the value, with imports
+within functions. All files of a folder count, data files too. tests/store/test_keys.py computes and compares the
+closures. The content of the files is hashed, not their times; this takes 3 ms.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ _VERSION = re.compile(r"^Version: *(.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Maker:
-    """What makes one kind of kept value: modules, and libraries by the names of their distributions."""
+class Producer:
+    """Producer of one kind of cached value: modules, and libraries by the names of their distributions."""
 
     modules: tuple[str, ...]
     libraries: tuple[str, ...]
 
     @property
     def key(self) -> str:
-        """The same text for the same code and data, Python, and versions of libraries."""
+        """Digest of code, data, and the versions of Python and libraries."""
         return _key(self)
 
     @property
     def versions(self) -> tuple[tuple[str, str], ...]:
-        """Names and versions of Python, of the libraries that its own modules read images with, and of all others."""
+        """Names and versions of Python, of the C libraries in it that read images, and of the distributions."""
         python = ".".join(map(str, sys.version_info))
         own = (
             (sys.implementation.name, python),
@@ -60,23 +60,23 @@ class Maker:
 
 
 @functools.cache
-def _key(maker: Maker) -> str:
-    state = hashlib.sha256(repr(maker.versions).encode())
-    for path in maker.files():
+def _key(producer: Producer) -> str:
+    state = hashlib.sha256(repr(producer.versions).encode())
+    for path in producer.files():
         state.update(_of_file(path))
     return state.hexdigest()
 
 
 @functools.cache
 def _of_file(path: Path) -> bytes:
-    """Return a digest of a file's place in the package and of its content."""
+    """Return a digest of a file's path in the package and its content."""
     name = str(path.relative_to(PACKAGE)).encode()
     return hashlib.sha256(len(name).to_bytes(8, "big") + name + path.read_bytes()).digest()
 
 
 def version_of(library: str) -> str:
-    """Return the version of a distribution, an empty text where it is not installed."""
-    try:  # metadata.version parses the readme too: 10 ms for all
+    """Return the version of a distribution; an empty text if it is not installed."""
+    try:  # metadata.version also parses the readme: 10 ms in all
         found = _VERSION.search(Distribution.from_name(library).read_text("METADATA") or "")
         return found[1] if found else Distribution.from_name(library).version
     except PackageNotFoundError:
@@ -101,7 +101,7 @@ _CODECS = (
 )  # fmt: skip
 _CLIENTS = ("docker", "requests", "urllib3")
 
-RULES = Maker(_RULES, _DETECTORS)
-RECORDS = Maker(_RECORDS, (*_DETECTORS, *_CODECS))
-VERDICTS = Maker((*_PIPELINE, "dockerfile", "hook"), (*_DETECTORS, *_CODECS, *_CLIENTS))
-AUDITS = Maker((*_PIPELINE, "fleet"), (*_DETECTORS, *_CODECS, *_CLIENTS, "alembic", "cachetools", "SQLAlchemy"))
+RULES = Producer(_RULES, _DETECTORS)
+RECORDS = Producer(_RECORDS, (*_DETECTORS, *_CODECS))
+VERDICTS = Producer((*_PIPELINE, "dockerfile", "hook"), (*_DETECTORS, *_CODECS, *_CLIENTS))
+AUDITS = Producer((*_PIPELINE, "fleet"), (*_DETECTORS, *_CODECS, *_CLIENTS, "alembic", "cachetools", "SQLAlchemy"))

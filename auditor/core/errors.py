@@ -1,26 +1,26 @@
-"""Every error that image-audit raises on purpose.
+"""Errors for the user. The command line prints the message as it stands, and exits with 2.
 
-AuditError                 one line for the user; the command line ends with exit code 2
-├── UsageError             an option, a target or a reference that makes no sense
-├── ConfigError            .image-audit.yaml, a baseline
-├── DockerfileError        a Dockerfile, or its .dockerignore, that can't be read
-├── MissingLibrary         a library that the command needs is not installed
-├── RuleError              a rule that is malformed or does not hold its own examples
-├── ImageError             the image can't be read
-│   ├── NotAnImage         the bytes are something else
-│   ├── Damaged            the bytes are not what they say they are
+AuditError                 base class
+├── UsageError             invalid option, target or reference
+├── ConfigError            invalid .image-audit.yaml or baseline
+├── DockerfileError        unreadable Dockerfile or .dockerignore
+├── MissingLibrary         required library not installed
+├── RuleError              malformed rule, or rule that fails its own examples
+├── ImageError             unreadable image
+│   ├── NotAnImage         no image in any known format
+│   ├── Damaged            content differs from its digest, or breaks its format
 │   └── NotFound           no such image, tag, platform or container
-├── Unreachable            no engine or registry answers there
-│   ├── Unauthorized       it answers, and wants other credentials
-│   ├── BlockedAddress     it refers to an address or origin that is blocked
-│   ├── EngineUnusable     an engine is there, and refuses: no permission, other TLS, no sensible answer
-│   └── Temporary          a failure that may pass: a broken connection, 429, 503
-├── EngineError            the Dask cluster does not answer, or its workers are not as they must be
-├── StoreError             the store of a registry's sweeps can't be opened, read or written
-├── RecoverError           no such file in any layer, or several and none named
-└── FlattenError           what was written does not hold what it must; nothing is left of it
+├── Unreachable            no answer from an engine or registry
+│   ├── Unauthorized       credentials missing or refused
+│   ├── BlockedAddress     reference to a blocked address or origin
+│   ├── EngineUnusable     answer of an engine that can't be used: no permission, other TLS, unknown format
+│   └── Temporary          temporary failure: broken connection, 429, 503
+├── EngineError            Dask cluster without answer, or with unsuitable workers
+├── StoreError             store of sweeps that can't be opened, read or written
+├── RecoverError           no such file in any layer, or several and none chosen
+└── FlattenError           flattened image that failed its proof, and was removed
 
-The message says what is wrong, where, and what to do, in one line; the command line prints it as it stands.
+A message is one line: what happened, the object, and what to do next.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import re
 _LOGINS = (
     # Up to the last @ before the path: a password may hold one.
     re.compile(r"(?<=://)[^\s/@'\"]*(?:@[^\s/@'\"]*)*@(?=[^\s/@])"),
-    # A password with a slash: what stands before the last @, unless it is a port and a path.
+    # A password with a slash: up to the last @, unless a port and a path precede it.
     re.compile(r"(?<=://)[^\s/:@'\"]*:(?!\d{1,5}(?:[/?#\s]|$))[^\s'\"]*@(?!sha\d)"),
     # Without a scheme, before a host that a path follows: user:password@host/name.
     re.compile(r"(?<![\w./@:-])[\w.+%-]+:(?!//)[^\s/@'\"]+@(?!sha\d)(?=[\w.-]+(?::\d+)?/)"),
@@ -46,70 +46,70 @@ def without_logins(text: str) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return in one line why something failed; of an error that nobody foresaw only its class."""
+    """Return the message of an error as one line; of an unexpected error only its class."""
     match error:
         case AuditError():
             return str(error)
         case OSError() | MemoryError():
             place, cause = getattr(error, "filename", None), getattr(error, "strerror", None)
             return without_logins(f"{place or 'system'}: {cause or error or 'out of memory'}")
-        case _:  # its text could show what an image holds
+        case _:  # its text may contain secrets of an image
             return f"internal error: {type(error).__name__}; please report it, with IMAGE_AUDIT_DEBUG=1 set"
 
 
 class AuditError(Exception):
-    """Base of all errors that the user is meant to read. No login of a URL stands in its text."""
+    """Base class of errors for the user. Logins of URLs are masked in the message."""
 
     def __str__(self) -> str:
         return without_logins(" ".join(super().__str__().split()))
 
 
 class UsageError(AuditError):
-    """An option, a target or a reference that makes no sense."""
+    """Invalid option, target or reference."""
 
 
 class ConfigError(AuditError):
-    """A configuration or baseline file that can't be used."""
+    """Invalid config file or baseline."""
 
 
 class DockerfileError(AuditError):
-    """A Dockerfile, or its .dockerignore, that can't be read."""
+    """Unreadable Dockerfile or .dockerignore."""
 
 
 class MissingLibrary(AuditError):
-    """A library that the command needs is not installed, or can't be loaded."""
+    """A required library is not installed, or can't be loaded."""
 
 
 class RuleError(AuditError):
-    """A rule that is malformed or does not hold its own examples."""
+    """Malformed rule, or rule that fails its own examples."""
 
 
 class ImageError(AuditError):
-    """The image can't be read."""
+    """Unreadable image."""
 
 
 class NotAnImage(ImageError):
-    """The bytes at the target are no image in any known form."""
+    """The target is no image in any known format."""
 
 
 class Damaged(ImageError):
-    """The bytes of an image are not what its manifest says, or break their own format."""
+    """Content of an image differs from its digest or manifest, or breaks its format."""
 
 
 class NotFound(ImageError):
-    """There is no such image, tag, platform or container."""
+    """No such image, tag, platform or container."""
 
 
 class Unreachable(AuditError):
-    """No engine or registry answers at the address."""
+    """No answer from an engine or registry."""
 
 
 class Unauthorized(Unreachable):
-    """The registry or engine wants other credentials."""
+    """The registry or engine refused the credentials, or requires some."""
 
 
 class EngineUnusable(Unreachable):
-    """An engine is there, and can't be used: it grants no permission, wants other TLS, or gives no sensible answer."""
+    """The engine answers, and can't be used: no permission, other TLS, or an unknown format."""
 
 
 class BlockedAddress(Unreachable):
@@ -117,7 +117,7 @@ class BlockedAddress(Unreachable):
 
 
 class Temporary(Unreachable):
-    """A failure that may pass. `wait_s` is how long the server asks to wait before the next try; 0 if it does not."""
+    """Temporary failure. `wait_s` is the wait before the next try that the server asked for, else 0."""
 
     def __init__(self, message: str, wait_s: float = 0.0) -> None:
         super().__init__(message)
@@ -125,16 +125,16 @@ class Temporary(Unreachable):
 
 
 class EngineError(AuditError):
-    """The Dask cluster does not answer, or its workers are not as they must be."""
+    """The Dask cluster does not answer, or its workers are unsuitable."""
 
 
 class StoreError(AuditError):
-    """The store of a registry's sweeps can't be opened, read or written."""
+    """The store of sweeps can't be opened, read or written."""
 
 
 class RecoverError(AuditError):
-    """No layer holds the file, or several do and none was named."""
+    """No layer has the file, or several have it and none was chosen."""
 
 
 class FlattenError(AuditError):
-    """The flattened image does not hold what it must; nothing of it is left."""
+    """The flattened image failed its proof, and was removed."""

@@ -60,7 +60,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class SourceLine:
-    """The line of a Dockerfile, from 1, whose instruction added a finding."""
+    """Line of a Dockerfile, from 1, with the instruction that added a finding."""
 
     file: str
     line: int

@@ -1,4 +1,4 @@
-"""Globs over absolute paths, as in a .gitignore."""
+"""Globs over absolute paths, as in a .gitignore; masks in shown texts."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import pathspec
 
 
 class Globs:
-    """Compiled globs. Of several that match a path the last decides, `!` negates."""
+    """Compiled globs. The last match decides, `!` negates."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
-        # The simple backend alone takes names that are not UTF-8.
+        # Only the simple backend accepts names that are not UTF-8.
         self._spec = pathspec.GitIgnoreSpec.from_lines(patterns, backend="simple")
 
     def match(self, path: str) -> bool:
-        """Whether the globs choose a path."""
+        """Whether the globs match a path."""
         return self._spec.match_file(path)
 
     def expressions(self) -> list[str]:
-        """Return a regular expression for each glob."""
+        """Return the regular expressions of the globs."""
         found = [getattr(pattern, "regex", None) for pattern in self._spec.patterns]
         return [regex.pattern for regex in found if regex is not None]
 
 
 MASK = "****"
-"""Stands in a shown text for the middle of a secret, or for all of it."""
+"""Replaces the middle of a secret, or all of it, in shown texts."""
 
 
-def fits_masked(shown: str, text: str) -> bool:
-    """Whether a text may be the one that was shown, its secrets masked."""
+def matches_masked(shown: str, text: str) -> bool:
+    """Whether `shown` may be the masked form of a text."""
     if MASK not in shown:
         return text == shown
     return re.fullmatch(".+".join(map(re.escape, shown.split(MASK))), text, re.DOTALL) is not None

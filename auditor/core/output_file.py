@@ -27,7 +27,7 @@ def open_output(path: Path, mode: int) -> Iterator[IO[bytes]]:
     if path.exists() and not path.is_file():
         raise UsageError(f"{path}: not a regular file; -o needs one")
     try:
-        with atomic_files.whole(path, mode) as out:
+        with atomic_files.atomic_write(path, mode) as out:
             yield out
     except OSError as exc:
         raise UsageError(f"{path}: can't be written: {exc.strerror}") from exc

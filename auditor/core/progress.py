@@ -1,4 +1,4 @@
-"""What a long run tells whoever watches it."""
+"""Progress of a long run."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """What a scan tells while it works."""
+    """Receiver of the progress of a scan."""
 
     def expect(self, count: int) -> None:
-        """That many more bytes will be read."""
+        """Announce `count` more bytes to read."""
         ...
 
     def advance(self, count: int) -> None:
-        """That many bytes were read."""
+        """Report that `count` bytes were read."""
         ...
 
     def say(self, message: str) -> None:
-        """A step begins."""
+        """Report the start of a step."""
         ...
 
 
 class Silent:
-    """Tells nothing."""
+    """Receiver that discards everything."""
 
     def expect(self, count: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def advance(self, count: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def say(self, message: str) -> None:
-        """Nothing."""
+        """Do nothing."""

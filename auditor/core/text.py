@@ -1,4 +1,4 @@
-"""Texts of an image, made safe to print, and numbers for people."""
+"""Texts: escaping for terminals and logs, shortening, sizes, plurals, nearest words."""
 
 from __future__ import annotations
 
@@ -14,14 +14,11 @@ _COMMAND = re.compile(
     r"|remove-matcher|save-state|set-env|set-output)\b)",
     re.IGNORECASE,
 )
-"""The second character of what a line of a log makes a command: of Azure Pipelines, TeamCity, GitHub Actions."""
+"""Second character of the start of a log command of Azure Pipelines, TeamCity or GitHub Actions."""
 
 
 def printable(text: str) -> str:
-    """Escape what a terminal would act on: control and format characters, direction marks, lone surrogates.
-
-    So is what a build server would take for a command in its log.
-    """
+    """Escape control and format characters, direction marks, lone surrogates, and log commands of build servers."""
     if "##" in text or "::" in text:
         text = _COMMAND.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
     if text.isascii() and text.isprintable():
@@ -50,12 +47,12 @@ def escaped_bytes(text: str) -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    """Cut a text to `limit` characters, with an ellipsis where something is missing."""
+    """Cut a text to `limit` characters, with an ellipsis at the end if it was longer."""
     return text if len(text) <= limit else text[: limit - 1] + _CUT
 
 
 def instruction(created_by: str | None) -> str:
-    """Return a step as its Dockerfile would say it, without the shell that builders put around it."""
+    """Return a build step as a Dockerfile instruction, without the shell prefix that builders add."""
     text = " ".join((created_by or "").split())
     for prefix in ("/bin/sh -c #(nop) ", "|0 /bin/sh -c #(nop) "):
         text = text.removeprefix(prefix)
@@ -83,6 +80,6 @@ def plural(count: int, noun: str) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean …?`, or nothing where no known word is near."""
+    """Return `; did you mean …?`, or an empty text if no known word is similar."""
     close = difflib.get_close_matches(word, list(known), 1)
     return f"; did you mean {close[0]!r}?" if close else ""

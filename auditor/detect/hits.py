@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from auditor.core.limits import Limits, named
+from auditor.core.limits import Limits, limit_note
 
 Hits = list[tuple[int, int]]
 """(rule number, end) for each raw hit, in the order of their ends."""
@@ -59,7 +59,7 @@ def truncated_rules(hits: Hits, most: int) -> list[int]:
 
 def truncation_reason(rule: str, limits: Limits) -> str:
     """Return the reason in the report for hits of a rule that were not all confirmed."""
-    return f"{limits.raw_hits} or more raw hits of rule {rule}; not all were confirmed {named('raw-hits')}"
+    return f"{limits.raw_hits} or more raw hits of rule {rule}; not all were confirmed {limit_note('raw-hits')}"
 
 
 def joined_hits(scan: Callable[[bytes | memoryview], Hits], pieces: Sequence[bytes | memoryview]) -> list[Hits]:

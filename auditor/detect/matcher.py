@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from auditor.core import cache_keys
-from auditor.core.cache_folder import keep, read_kept
+from auditor.core.cache_folder import read_cache_file, write_cache_file
 from auditor.core.errors import RuleError
 from auditor.core.limits import DEFAULT, Limits
 from auditor.core.process import trim_heap
@@ -42,11 +42,11 @@ class Matcher:
         """
         engine = matching_engine()
         cached = cache / f"rules-{_cache_key(ruleset)}.{engine.name}" if cache else None
-        databases = _load(engine, read_kept(cached)) if cached else None
+        databases = _load(engine, read_cache_file(cached)) if cached else None
         if databases is None:
             data = _compile_and_dump(engine, ruleset)
             if cached:
-                keep(cached, data)
+                write_cache_file(cached, data)
             databases = engine.load(data)
         self._token_rules, self._keyword_rules, globs = databases
         self._most = limits.raw_hits

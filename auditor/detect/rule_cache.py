@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from auditor.core import cache_keys
-from auditor.core.cache_folder import keep, read_kept
+from auditor.core.cache_folder import read_cache_file, write_cache_file
 from auditor.core.finding import Confidence, Severity
 from auditor.core.package_data import data_path
 from auditor.detect.probe import Condition, Probe
@@ -25,11 +25,11 @@ def cached_builtin_rules(cache: Path | None) -> tuple[Rule, ...]:
         state.update(hashlib.sha256(path.read_bytes()).digest())
     key = state.hexdigest()
     kept = cache / f"rules-{key[:32]}.json"
-    data = read_kept(kept)
+    data = read_cache_file(kept)
     if data is not None:
         return tuple(_rule(row) for row in json.loads(data))
     rules = builtin_rules()
-    keep(kept, json.dumps([asdict(rule) for rule in rules]).encode())
+    write_cache_file(kept, json.dumps([asdict(rule) for rule in rules]).encode())
     return rules
 
 

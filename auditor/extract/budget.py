@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from auditor.core.limits import Limits, named
+from auditor.core.limits import Limits, limit_note
 
 SkipCallback = Callable[[str, str, bool], None]
 """Callback for a skipped member: its path, or that of the file; the reason; whether the cause is transient."""
@@ -58,17 +58,21 @@ class Budget:
         self._spent += count
         if self._spent > self.limits.unpacked_bytes:
             raise BudgetExceeded(
-                f"more than {self.limits.unpacked_bytes} bytes; the rest was left out {named('unpacked-bytes')}"
+                f"more than {self.limits.unpacked_bytes} bytes; the rest was left out {limit_note('unpacked-bytes')}"
             )
         if self._spent > self.limits.growth_free and self._spent > self.limits.growth * self._size:
-            raise BudgetExceeded(f"grows more than {self.limits.growth}-fold; the rest was left out {named('growth')}")
+            raise BudgetExceeded(
+                f"grows more than {self.limits.growth}-fold; the rest was left out {limit_note('growth')}"
+            )
         self.tick()
 
     def member(self) -> None:
         """Count a member. Raises BudgetExceeded."""
         self._members += 1
         if self._members > self.limits.members:
-            raise BudgetExceeded(f"more than {self.limits.members} members; the rest was left out {named('members')}")
+            raise BudgetExceeded(
+                f"more than {self.limits.members} members; the rest was left out {limit_note('members')}"
+            )
         self.tick()
 
     def tick(self) -> None:
@@ -86,7 +90,7 @@ class Budget:
 
     def too_late(self) -> BudgetExceeded:
         """Return the error for the limit of time."""
-        reason = f"takes more than {self.limits.file_time} s to open; the rest was left out {named('file-time')}"
+        reason = f"takes more than {self.limits.file_time} s to open; the rest was left out {limit_note('file-time')}"
         return BudgetExceeded(reason, transient=True)
 
     def skip(self, path: str | None, reason: str, *, transient: bool = False) -> None:
@@ -100,7 +104,7 @@ class Budget:
         if self._notes < self.limits.notes or (transient and not self._transient):
             self._note(path or self._path, reason, transient)
         elif self._notes == self.limits.notes:
-            self._note(self._path, f"more members were skipped than are listed {named('notes')}", transient)
+            self._note(self._path, f"more members were skipped than are listed {limit_note('notes')}", transient)
         self._transient |= transient
 
 
@@ -134,6 +138,7 @@ class ExtractContext:
         if size <= self.limits.member_bytes:
             return False
         self.skip(
-            name, f"has {size} bytes; members up to {self.limits.member_bytes} are searched {named('member-bytes')}"
+            name,
+            f"has {size} bytes; members up to {self.limits.member_bytes} are searched {limit_note('member-bytes')}",
         )
         return True

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from auditor.core.limits import named
+from auditor.core.limits import limit_note
 from auditor.extract import git_delta
 from auditor.extract.budget import ExtractContext, is_transient
 from auditor.extract.git_commits import SHORT, CommitHistory
@@ -68,7 +68,8 @@ class _Pack:
         if count > self.context.limits.git_objects:
             self.context.skip(
                 None,
-                f"{count} git objects; the first {self.context.limits.git_objects} are read {named('git-objects')}",
+                f"{count} git objects; the first {self.context.limits.git_objects} are read "
+                f"{limit_note('git-objects')}",
             )
         at = 12
         try:
@@ -91,7 +92,7 @@ class _Pack:
         """Note the objects that were not read."""
         if self.large:
             most = self.context.limits.member_bytes
-            reason = f"{self.large} git objects of more than {most} bytes were left out {named('member-bytes')}"
+            reason = f"{self.large} git objects of more than {most} bytes were left out {limit_note('member-bytes')}"
             self.context.skip(None, reason)
         if self.broken:
             self.context.skip(None, f"{self.broken} git deltas are broken")

@@ -21,7 +21,7 @@ from pathlib import Path
 from struct import Struct
 from typing import IO, Any
 
-from auditor.core.limits import named
+from auditor.core.limits import limit_note
 from auditor.extract.budget import BudgetExceeded, ExtractContext
 from auditor.extract.member_stream import Member
 
@@ -40,7 +40,7 @@ def read(data: bytes, context: ExtractContext, format_name: str) -> Iterator[Mem
     except _Died as exc:
         worker.kill()
         context.budget.tick()
-        reason = f"can't be read as {format_name}: {exc}; its memory is limited {named('reader-memory')}"
+        reason = f"can't be read as {format_name}: {exc}; its memory is limited {limit_note('reader-memory')}"
         context.skip(None, reason, transient=True)
     except BaseException:  # the caller stopped early: the rest of the answer would be taken for that to the next file
         worker.kill()

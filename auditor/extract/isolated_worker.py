@@ -7,7 +7,7 @@ import resource
 import sys
 from typing import IO, Any
 
-from auditor.core.limits import Limits, named
+from auditor.core.limits import Limits, limit_note
 from auditor.core.process import disable_core_dumps
 from auditor.extract.budget import Budget, BudgetExceeded, ExtractContext, is_transient
 from auditor.extract.formats import FORMATS
@@ -58,7 +58,7 @@ def _answer(request: dict[str, Any], data: bytes, out: IO[bytes]) -> None:
     except BudgetExceeded as exc:
         send(out, {"exceeded": str(exc), "transient": exc.transient})
     except MemoryError:  # the memory that is left depends on the files read before
-        reason = f"can't be read as {name}: it takes too much memory {named('reader-memory')}"
+        reason = f"can't be read as {name}: it takes too much memory {limit_note('reader-memory')}"
         context.skip(None, reason, transient=True)
     except Exception as exc:  # each library has its own error classes, and damaged files raise all of them
         reason = f"can't be read as {name}: {type(exc).__name__}: {exc}"

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from auditor.codec.signatures import HEAD
 from auditor.core.errors import Damaged
-from auditor.core.globs import fits_masked
-from auditor.core.limits import DEFAULT, Limits, named
+from auditor.core.globs import matches_masked
+from auditor.core.limits import DEFAULT, Limits, limit_note
 from auditor.extract import compressed
 from auditor.extract.budget import Budget, BudgetExceeded, ExtractContext, SkipCallback, is_transient
 from auditor.extract.formats import ArchiveFormat, format_of
@@ -69,7 +69,9 @@ class MemberExtractor:
                 count += 1
                 if count > self.limits.stretches:
                     most = self.limits.stretches
-                    raise BudgetExceeded(f"more than {most} encoded parts; the rest was left out {named('stretches')}")
+                    raise BudgetExceeded(
+                        f"more than {most} encoded parts; the rest was left out {limit_note('stretches')}"
+                    )
                 yield content
         except BudgetExceeded as exc:
             budget.skip(None, str(exc), transient=exc.transient)
@@ -97,7 +99,7 @@ class MemberExtractor:
                     for inner in self._decoded(content.data, context, content.decoded, depth + 1):
                         yield replace(inner, member=content.member, line=part.line)
                 elif next(encoded_parts(content.data), None) is not None:
-                    context.skip(None, f"has more than {self.limits.codings} nested encodings {named('codings')}")
+                    context.skip(None, f"has more than {self.limits.codings} nested encodings {limit_note('codings')}")
 
     def _contents(
         self, body: bytes | MemberStream, context: ExtractContext, decoded: tuple[str, ...], depth: int
@@ -108,7 +110,7 @@ class MemberExtractor:
             body = buffered(body, context)
         if row is None or depth > self.limits.nesting:
             if row is not None:
-                context.skip(None, f"is nested in more than {self.limits.nesting} archives {named('nesting')}")
+                context.skip(None, f"is nested in more than {self.limits.nesting} archives {limit_note('nesting')}")
             if isinstance(body, bytes) and (depth or decoded):
                 yield ExtractedContent(context.member, decoded, body, None)
             elif isinstance(body, MemberStream) and row is None:
@@ -130,7 +132,7 @@ class MemberExtractor:
             path, inner = context.member_path(member.name), _inner(member, context)
             if row.members_renamed and wanted.startswith("commit "):
                 path = wanted.partition("!")[0]
-            if member.name is not None and path is not None and fits_masked(wanted, path):
+            if member.name is not None and path is not None and matches_masked(wanted, path):
                 return member.body if isinstance(member.body, bytes) else member.body.read(self.limits.unpacked_bytes)
             if path is None or _leads_to(path, wanted):
                 content = self._find(member.body, inner, wanted, depth + _levels(member, inner))
@@ -142,7 +144,7 @@ class MemberExtractor:
 def _leads_to(path: str, member: str) -> bool:
     """Tell whether a member, whose name may be masked, is in the archive at a path."""
     outer = member.split("!")[: path.count("!") + 1]
-    return len(outer) <= member.count("!") and fits_masked("!".join(outer), path)
+    return len(outer) <= member.count("!") and matches_masked("!".join(outer), path)
 
 
 def _format_of(body: bytes | MemberStream, context: ExtractContext) -> ArchiveFormat | None:

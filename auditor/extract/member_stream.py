@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from auditor.core.errors import Damaged
-from auditor.core.limits import named
+from auditor.core.limits import limit_note
 from auditor.extract.budget import ExtractContext, is_transient
 
 _STEP = 1 << 20
@@ -92,7 +92,7 @@ def buffered(source: MemberStream, context: ExtractContext) -> bytes:
     except Damaged as exc:
         context.skip(None, str(exc), transient=is_transient(exc))
     if size > limit:
-        context.skip(None, f"goes on beyond {limit} bytes; the rest was left out {named('member-bytes')}")
+        context.skip(None, f"goes on beyond {limit} bytes; the rest was left out {limit_note('member-bytes')}")
     return b"".join(pieces)[:limit]
 
 

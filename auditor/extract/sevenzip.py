@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from auditor.core.limits import named
+from auditor.core.limits import limit_note
 from auditor.extract.budget import BudgetExceeded, ExtractContext, is_transient
 from auditor.extract.member_stream import Member
 
@@ -37,7 +37,9 @@ def read(data: bytes, context: ExtractContext) -> Iterator[Member]:
         raise problem
     if isinstance(problem, _Full):
         most = _BUFFERED * context.limits.member_bytes
-        context.skip(None, f"more than {most} bytes in a 7z archive; the rest was left out {named('member-bytes')}")
+        context.skip(
+            None, f"more than {most} bytes in a 7z archive; the rest was left out {limit_note('member-bytes')}"
+        )
     elif isinstance(problem, MemoryError):
         raise problem
     elif problem is not None:

@@ -17,7 +17,7 @@ from functools import partial
 
 import zstandard
 
-from auditor.core.limits import Limits, named
+from auditor.core.limits import Limits, limit_note
 from auditor.extract.budget import ExtractContext, is_transient
 from auditor.extract.compressed import inflate_raw
 from auditor.extract.member_stream import Member
@@ -37,7 +37,7 @@ def read(data: bytes, context: ExtractContext) -> Iterator[Member]:
     # zipfile reads all entries at once, and takes about a kilobyte for each.
     if data.count(_RECORD) > _OPENED * context.limits.members:
         context.skip(
-            None, f"has more than {_OPENED * context.limits.members} members and is not opened {named('members')}"
+            None, f"has more than {_OPENED * context.limits.members} members and is not opened {limit_note('members')}"
         )
         return
     try:
@@ -125,7 +125,7 @@ def _zstd(limits: Limits, data: memoryview, size: int) -> bytes:
     try:
         return bytes(reader.read(size))
     except zstandard.ZstdError as exc:
-        limit = f" {named('decoder-memory')}" if "memory" in str(exc) else ""
+        limit = f" {limit_note('decoder-memory')}" if "memory" in str(exc) else ""
         raise ValueError(f"{exc}{limit}") from exc
 
 

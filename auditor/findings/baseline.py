@@ -17,7 +17,7 @@ import yaml
 from auditor.core.finding import Finding, State
 from auditor.core.output_file import write_output
 from auditor.core.text import printable
-from auditor.core.yaml_file import Node, load
+from auditor.core.yaml_file import YamlValue, load_yaml
 
 SCHEMA = "image-audit-baseline/1"
 _KEYS = ("id", "rule", "path", "where", "state", "images", "added", "reason", "expires")
@@ -140,7 +140,7 @@ class Baseline:
 
 def load_baseline(path: Path) -> Baseline:
     """Read a baseline. Raises ConfigError with the line."""
-    root = load(path)
+    root = load_yaml(path)
     if root is None:
         return Baseline(path)
     keys = root.mapping(("schema", "findings"))
@@ -155,7 +155,7 @@ def load_baseline(path: Path) -> Baseline:
     return Baseline(path, tuple(entries.values()))
 
 
-def _parse(node: Node) -> BaselineEntry:
+def _parse(node: YamlValue) -> BaselineEntry:
     keys = node.mapping(_KEYS)
     for key in ("id", "rule"):
         if key not in keys:

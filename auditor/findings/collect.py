@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from auditor.core.entries import Skipped
 from auditor.core.finding import Finding
 from auditor.core.image_config import HistoryStep
-from auditor.core.limits import Limits, named
+from auditor.core.limits import Limits, limit_note
 from auditor.core.secret import Secret
 from auditor.detect.hits import truncation_reason
 from auditor.findings.file_findings import file_findings, named_matches
@@ -93,6 +93,6 @@ def _limited(items: Iterable[T], limits: Limits, skipped: list[Skipped]) -> Iter
     for count, item in enumerate(items):
         if count == most:
             reason = f"more than {most} findings in the image, each layer and name of a file counted"
-            skipped.append(Skipped(None, None, f"{reason}; the rest was left out {named('findings-image')}"))
+            skipped.append(Skipped(None, None, f"{reason}; the rest was left out {limit_note('findings-image')}"))
             return
         yield item

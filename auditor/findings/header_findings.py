@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from auditor.core.entries import FileVersion, Skipped
 from auditor.core.finding import Finding, State
-from auditor.core.limits import Limits, named
+from auditor.core.limits import Limits, limit_note
 from auditor.core.secret import Secret
 from auditor.core.text import display_path, escaped_bytes
 from auditor.detect.confirm import Match
@@ -70,7 +70,7 @@ def _limited(items: Iterator[T], limits: Limits, layer: int, skip: Callable[[Ski
     most = limits.findings_layer
     yield from islice(items, most)
     if next(items, None) is not None:
-        reason = f"more than {most} secrets in names of the layer; the rest was left out {named('findings-layer')}"
+        reason = f"more than {most} secrets in names of the layer; the rest was left out {limit_note('findings-layer')}"
         skip(Skipped(None, layer, reason))
 
 

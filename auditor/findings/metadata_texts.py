@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from auditor.core.image_config import ImageConfig
-from auditor.core.limits import Limits, named
+from auditor.core.limits import Limits, limit_note
 
 Note = Callable[[str, str], None]
 """Callback for a text that was not searched in full: its place, the reason."""
@@ -79,7 +79,7 @@ def _leaves(where: str, value: Any, note: Note, mask: Mask, limits: Limits) -> I
         elif isinstance(item, str) and item:
             count += 1
             if count > most:
-                note(where or "config", f"more than {most} texts; the others were not searched {named('texts')}")
+                note(where or "config", f"more than {most} texts; the others were not searched {limit_note('texts')}")
                 return
             yield _text(place, "" if _is_env(place) else key, item, note, limits)
 
@@ -106,7 +106,7 @@ def _children(
 def _text(place: str, key: str, value: str, note: Note, limits: Limits) -> MetadataText:
     most = limits.text_bytes
     if len(value) > most:
-        note(place, f"a text of {len(value)} characters; {most} were searched {named('text-bytes')}")
+        note(place, f"a text of {len(value)} characters; {most} were searched {limit_note('text-bytes')}")
     return MetadataText(place, key, value[:most])
 
 

@@ -22,7 +22,7 @@ from auditor.codec.tar import TarParser
 from auditor.codec.tar_headers import BLOCK, Header, is_header, padded
 from auditor.core.entries import EntryKind
 from auditor.core.errors import Damaged, ImageError, NotAnImage
-from auditor.core.limits import Limits, named
+from auditor.core.limits import Limits, limit_note
 from auditor.images.archive_images import digest_in_path, images_of
 from auditor.images.manifest import Origin
 from auditor.images.members import BufferedMember, Members
@@ -72,7 +72,7 @@ class ArchiveStream:
                     data = reader.read()
                     buffered += len(data)
                     if buffered > limits.json_total:
-                        limit = f"{limits.json_total} bytes of JSON documents {named('json-total')}"
+                        limit = f"{limits.json_total} bytes of JSON documents {limit_note('json-total')}"
                         raise Damaged(f"{what}: more than {limit}")
                     self._members.add(header, BufferedMember(data))
                 else:

@@ -17,7 +17,7 @@ from auditor.codec.tar_headers import normalise
 from auditor.core.digests import Digest
 from auditor.core.entries import Skipped
 from auditor.core.errors import Damaged, ImageError, NotAnImage, NotFound
-from auditor.core.limits import Limits, named
+from auditor.core.limits import Limits, limit_note
 from auditor.images import manifest
 from auditor.images.layout_index import names_match, read_layout_index
 from auditor.images.manifest import Origin
@@ -92,9 +92,9 @@ class _Archive:
     def _bytes(self, path: str) -> bytes:
         member = self._member(normalise(path))
         if isinstance(member, LayerRef):
-            raise Damaged(f"{self._what}: {path} is not a JSON document, or too large {named('json-bytes')}")
+            raise Damaged(f"{self._what}: {path} is not a JSON document, or too large {limit_note('json-bytes')}")
         if isinstance(member, FileSlice) and member.size > self._limits.json_bytes:
-            raise Damaged(f"{self._what}: {path} is too large for a JSON document {named('json-bytes')}")
+            raise Damaged(f"{self._what}: {path} is too large for a JSON document {limit_note('json-bytes')}")
         with member.open() as stream:
             return stream.read()
 
@@ -133,7 +133,7 @@ class _Archive:
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise Damaged(f"{what}: want a list of objects")
         if len(entries) > self._limits.manifests:
-            raise Damaged(f"{what}: lists {len(entries)} images {named('manifests')}")
+            raise Damaged(f"{what}: lists {len(entries)} images {limit_note('manifests')}")
         return [canonical_keys(entry, _ENTRY, what) for entry in entries]
 
     def _docker_image(self, entry: dict[str, Any], origin: Origin) -> Image:
@@ -142,7 +142,7 @@ class _Archive:
         if not isinstance(paths, list) or not all(isinstance(path, str) for path in (config_path, *paths)):
             raise Damaged(f"{what}: Config and Layers must name members")
         if len(paths) > self._limits.layers:
-            raise Damaged(f"{what}: {len(paths)} layers {named('layers')}")
+            raise Damaged(f"{what}: {len(paths)} layers {limit_note('layers')}")
         data = self._documents.take(self._bytes(str(config_path)), parsed=True)
         config = parse_config(data, f"{self._what}: {config_path}", self._limits)
         if len(config.diff_ids) != len(paths):

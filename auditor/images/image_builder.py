@@ -23,7 +23,7 @@ from auditor.codec.json_documents import (
 from auditor.core.digests import DiffID
 from auditor.core.errors import Damaged, ImageError
 from auditor.core.image_config import ImageConfig, Platform
-from auditor.core.limits import Limits, named
+from auditor.core.limits import Limits, limit_note
 from auditor.images.index import CACHE_CONFIG, MANIFEST_KEYS, BlobStore, ListedManifest, RootAnnotations
 from auditor.images.source import Image, IndexEntry, Layer
 
@@ -53,7 +53,7 @@ class ImageBuilder:
             raise ImageError(f"{what}: Docker's schema 1, obsolete since 2017; pull and push it with a current engine")
         layers, config = layers_and_config(manifest, what)
         if len(layers) > self.limits.layers:
-            raise Damaged(f"{what}: {len(layers)} layers {named('layers')}")
+            raise Damaged(f"{what}: {len(layers)} layers {limit_note('layers')}")
         document = self.documents.take(self.store.document(config), parsed=True) if config else b"{}"
         value = parse_json_or_none(document, self.limits)
         entries = listed.index_entries(self.annotations)

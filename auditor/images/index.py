@@ -12,7 +12,7 @@ from auditor.codec.json_documents import canonical_keys, key_names, parse_object
 from auditor.core.digests import Digest
 from auditor.core.entries import Skipped
 from auditor.core.errors import Damaged, NotFound
-from auditor.core.limits import Limits, named
+from auditor.core.limits import Limits, limit_note
 from auditor.images.source import IndexEntry
 
 CACHE_CONFIG = "application/vnd.buildkit.cacheconfig.v0"
@@ -98,7 +98,7 @@ def listed_manifests(
     for descriptor, path in walk_indexes(store, roots, limits, skipped=skipped):
         found.setdefault(descriptor.digest, ListedManifest(descriptor, [])).listings.append((descriptor, path))
         if len(found) > limits.manifests:
-            raise Damaged(f"{what}: more than {limits.manifests} manifests {named('manifests')}")
+            raise Damaged(f"{what}: more than {limits.manifests} manifests {limit_note('manifests')}")
     return list(found.values())
 
 
@@ -139,9 +139,9 @@ def walk_indexes(
         if not isinstance(children, list) or (not children and layers is not None):
             continue
         if depth >= limits.index_depth:
-            raise Damaged(f"{what}: more than {depth} indexes nested {named('index-depth')}")
+            raise Damaged(f"{what}: more than {depth} indexes nested {limit_note('index-depth')}")
         if len(children) > limits.manifests:
-            raise Damaged(f"{what}: lists {len(children)} manifests {named('manifests')}")
+            raise Damaged(f"{what}: lists {len(children)} manifests {limit_note('manifests')}")
         visited.add(descriptor.digest)
         parsed = parse_descriptors(children, what, skipped)
         if _is_cache(parsed):

@@ -8,7 +8,7 @@ from auditor.codec.descriptors import Descriptor
 from auditor.codec.file_slices import FileSlice, SharedFile
 from auditor.codec.hashing import verified_document
 from auditor.core.errors import Damaged, NotAnImage, NotFound
-from auditor.core.limits import Limits, named
+from auditor.core.limits import Limits, limit_note
 from auditor.images import manifest
 from auditor.images.archive import require_regular
 from auditor.images.layout_index import read_layout_index
@@ -31,7 +31,7 @@ def read_document(path: Path, limits: Limits) -> bytes:
     most = limits.json_bytes
     data = SharedFile.open(path).stream().read(most + 1)
     if len(data) > most:
-        raise Damaged(f"{path}: too large for a JSON document {named('json-bytes')}")
+        raise Damaged(f"{path}: too large for a JSON document {limit_note('json-bytes')}")
     return data
 
 

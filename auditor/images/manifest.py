@@ -13,7 +13,7 @@ from auditor.codec.descriptors import Descriptor, platform_matches
 from auditor.codec.json_documents import DocumentBudget, canonical_keys, parse_json, parse_object
 from auditor.core.entries import Skipped
 from auditor.core.errors import Damaged, ImageError, NotFound, Unreachable
-from auditor.core.limits import Limits, named
+from auditor.core.limits import Limits, limit_note
 from auditor.images.image_builder import ImageBuilder, layers_and_config
 from auditor.images.index import MANIFEST_KEYS, BlobStore, RootAnnotations, listed_manifests
 from auditor.images.source import Image
@@ -128,7 +128,7 @@ def _attestation_statements(
     document = canonical_keys(parse_object(store.document(descriptor), what, limits), MANIFEST_KEYS, what)
     layers, _ = layers_and_config(document, what)
     if len(layers) > limits.layers:
-        raise Damaged(f"{what}: {len(layers)} layers {named('layers')}")
+        raise Damaged(f"{what}: {len(layers)} layers {limit_note('layers')}")
     statements = []
     for layer in layers:
         try:

@@ -11,7 +11,7 @@ from auditor.codec.file_slices import FileSlice
 from auditor.codec.tar_headers import Header, normalise
 from auditor.core.entries import EntryKind
 from auditor.core.errors import Damaged
-from auditor.core.limits import Limits, named
+from auditor.core.limits import Limits, limit_note
 from auditor.images.source import LayerRef
 
 _MAX_HOPS = 40
@@ -44,7 +44,7 @@ class Members:
         """Add an entry; `member` is the content of a file. Raises Damaged above the limit."""
         most = self._most
         if max(len(self._files), len(self._links)) >= most:
-            raise Damaged(f"{self._what}: more than {most} members {named('image-members')}")
+            raise Damaged(f"{self._what}: more than {most} members {limit_note('image-members')}")
         path = self._resolved(header.path, final=False)
         if path is None:
             return

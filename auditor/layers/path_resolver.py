@@ -9,7 +9,7 @@ Source: moby pkg/archive (Unpack), containers/storage pkg/archive.
 from __future__ import annotations
 
 from auditor.core.errors import Damaged
-from auditor.core.limits import Limits, named
+from auditor.core.limits import Limits, limit_note
 
 _MAX_LINKS = 40  # limit of Linux for one path
 
@@ -40,7 +40,7 @@ class PathResolver:
             self._memory -= (folder.count("/") + 1) * (len(folder) // 2 + 64)
             if self._memory < 0:
                 most = self._limits.paths_bytes
-                raise Damaged(f"tar: folders that take more than {most} bytes of memory {named('paths-bytes')}")
+                raise Damaged(f"tar: folders that take more than {most} bytes of memory {limit_note('paths-bytes')}")
         if not slash or not self._links:
             return path
         found = self._folders.get(folder)
@@ -111,4 +111,6 @@ class PathResolver:
     def _spend(self, steps: int) -> None:
         self._steps -= steps
         if self._steps < 0:
-            raise Damaged(f"tar: more than {self._limits.link_steps} steps along symbolic links {named('link-steps')}")
+            raise Damaged(
+                f"tar: more than {self._limits.link_steps} steps along symbolic links {limit_note('link-steps')}"
+            )

@@ -10,7 +10,7 @@ from auditor.codec.sparse import expanded, real_size
 from auditor.codec.tar_headers import Header, normalise
 from auditor.core.entries import EntryKind, FileVersion
 from auditor.core.errors import RecoverError
-from auditor.core.globs import fits_masked
+from auditor.core.globs import matches_masked
 from auditor.core.limits import Limits
 from auditor.core.text import display_path
 from auditor.extract import MemberExtractor
@@ -67,7 +67,7 @@ class PathVersions:
             # The path may pass a symbolic link of its layer.
             names = {*self._names, index.listing.real(normalise(self._path))}
             for entry, own in enumerate(index.listing.paths):
-                if own in names or fits_masked(self._shown, display_path(own)):
+                if own in names or matches_masked(self._shown, display_path(own)):
                     nth += 1
                     if index.listing.kinds[entry] in _CONTENT_KINDS or index.listing.sizes[entry]:
                         found.append(self._recoverable(layer, entry, nth))

@@ -19,7 +19,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from auditor.core.errors import AuditError, BlockedAddress, Damaged, NotFound, Temporary, Unauthorized, Unreachable
-from auditor.core.limits import DEFAULT, Limits, named
+from auditor.core.limits import DEFAULT, Limits, limit_note
 from auditor.registry.address_guard import RegistryGuard, display_origin, is_loopback, origin_of
 from auditor.registry.authentication import Authenticator, Login, error_message, mask_credentials, stored_login
 from auditor.registry.connection import ConnectionRules
@@ -89,8 +89,8 @@ class Client:
             self._guard.check_own,
             limits.registry_time,
             limits.registry_headers,
-            named("registry-time"),
-            named("registry-headers"),
+            limit_note("registry-time"),
+            limit_note("registry-headers"),
             rate or nullcontext(),
         )
         other = replace(own, check=self._guard.check_other)
@@ -120,7 +120,7 @@ class Client:
             response.close()
             raise Damaged(f"{url}: has {int(stated)} bytes, expected {size}")
         limit = self.limits.layer_bytes if size is None else size
-        limit_name = named("layer-bytes") if size is None else "that its manifest states"
+        limit_name = limit_note("layer-bytes") if size is None else "that its manifest states"
         too_long = Damaged(f"{url}: has more than the {limit} bytes {limit_name}")
         resume = Resume(budget, lambda offset: self._reopen(path, scope, offset))
         return ResponseBody(response, url, limit, too_long, self.check, resume)
@@ -176,7 +176,7 @@ class Client:
         if coding.lower() != "identity":
             response.close()
             raise Damaged(f"{url}: has the Content-Encoding {coding!r:.40}, which was not requested")
-        too_long = Damaged(f"{url}: a document of more than {limit} bytes {named('json-bytes')}")
+        too_long = Damaged(f"{url}: a document of more than {limit} bytes {limit_note('json-bytes')}")
         return read_all(ResponseBody(response, url, limit, too_long, self.check)), response.headers
 
     def _reopen(self, path: str, scope: str, offset: int) -> requests.Response:
@@ -224,7 +224,9 @@ class Client:
             response.close()
             url = self._guard.resolve_url(url, location)
         limit = self.limits.registry_redirects
-        raise BlockedAddress(f"registry {self.host}: redirects more than {limit} times {named('registry-redirects')}")
+        raise BlockedAddress(
+            f"registry {self.host}: redirects more than {limit} times {limit_note('registry-redirects')}"
+        )
 
     def _send_once(self, method: str, url: str, headers: Mapping[str, str], **more: Any) -> requests.Response:
         """Send one request; the body of its response is not read yet. Raises Temporary, Unreachable."""
@@ -256,7 +258,7 @@ class Client:
         try:
             data = read_all(body)
         except Damaged:
-            data, note = b"", f"; its error has more than {limit} bytes {named('registry-error')}"
+            data, note = b"", f"; its error has more than {limit} bytes {limit_note('registry-error')}"
         text = mask_credentials(error_message(data) or response.reason or "", self._login, *self._tokens.values())
         message = f"HTTP {response.status_code}: {text or response.status_code}"[:_MAX_MESSAGE] + note
         return RegistryResponse(response.status_code, response.headers, data, message)

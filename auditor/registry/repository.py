@@ -16,7 +16,7 @@ from auditor.codec.hashing import sha256, verified_document
 from auditor.codec.json_documents import canonical_keys, key_names, parse_object
 from auditor.core.digests import Digest
 from auditor.core.errors import Damaged, ImageError, NotFound
-from auditor.core.limits import named
+from auditor.core.limits import limit_note
 from auditor.registry.client import Client
 from auditor.registry.reference import Reference
 from auditor.registry.retry import RetryBudget
@@ -145,14 +145,14 @@ def _listed(client: Client, path: str, scope: str, key: str) -> Iterator[str]:
     while path and path not in seen:
         seen.add(path)
         if len(seen) > limits.registry_pages:
-            raise Damaged(f"{what}: more than {limits.registry_pages} pages {named('registry-pages')}")
+            raise Damaged(f"{what}: more than {limits.registry_pages} pages {limit_note('registry-pages')}")
         budget = client.budget()
         names, path = budget.run(partial(_page, client, path, scope, what, key, budget))
         for name in names:
             if isinstance(name, str):
                 count += 1
                 if count > limits.registry_names:
-                    raise Damaged(f"{what}: more than {limits.registry_names} names {named('registry-names')}")
+                    raise Damaged(f"{what}: more than {limits.registry_names} names {limit_note('registry-names')}")
                 yield name
 
 

@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from auditor.core.errors import Damaged, Temporary
-from auditor.core.limits import Limits, named
+from auditor.core.limits import Limits, limit_note
 
 TRIES = 5
 """Tries of one logical request to a registry."""
@@ -110,8 +110,8 @@ class RetryPolicy:
             TRIES,
             limits.registry_wait,
             limits.registry_retry,
-            wait_limit=named("registry-wait"),
-            total_limit=named("registry-retry"),
+            wait_limit=limit_note("registry-wait"),
+            total_limit=limit_note("registry-retry"),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from auditor.core.limits import Limits, named
+from auditor.core.limits import Limits, limit_note
 from auditor.detect.hits import truncation_reason
 
 _REST = "the rest was left out"
@@ -32,11 +32,11 @@ class LayerBudget:
         count = self.match_counts[entry] = self.match_counts.get(entry, 0) + 1
         if count > per_file:
             if count == per_file + 1:
-                self.skipped.append((path, f"more than {per_file} findings; {_REST} {named('findings-file')}"))
+                self.skipped.append((path, f"more than {per_file} findings; {_REST} {limit_note('findings-file')}"))
             return False
         self._matches += 1
         if self._matches == per_layer + 1:
-            reason = f"more than {per_layer} findings in the layer; {_REST} {named('findings-layer')}"
+            reason = f"more than {per_layer} findings in the layer; {_REST} {limit_note('findings-layer')}"
             self.skipped.append((None, reason))
         return self._matches <= per_layer
 
@@ -44,9 +44,9 @@ class LayerBudget:
         """Count the bytes of a package database; False above the limits of one and of all in the layer."""
         each, total = self.limits.database_bytes, self.limits.databases_bytes
         if size > each:
-            reason = f"package database of {size} bytes exceeds the limit of {each} {named('database-bytes')}"
+            reason = f"package database of {size} bytes exceeds the limit of {each} {limit_note('database-bytes')}"
         elif self._database_bytes + size > total:
-            reason = f"package databases of the layer exceed {total} bytes {named('databases-bytes')}"
+            reason = f"package databases of the layer exceed {total} bytes {limit_note('databases-bytes')}"
         else:
             self._database_bytes += size
             return True
@@ -57,7 +57,7 @@ class LayerBudget:
         """Whether an archive that must be in memory as a whole is within the limit."""
         limit = self.limits.archive_bytes
         if size > limit:
-            reason = f"archive of {size} bytes exceeds the limit of {limit} {named('archive-bytes')}"
+            reason = f"archive of {size} bytes exceeds the limit of {limit} {limit_note('archive-bytes')}"
             self.skipped.append((path, reason))
         return size <= limit
 
@@ -71,7 +71,7 @@ class LayerBudget:
         if not self._extraction_stopped:
             self._extraction_stopped = True
             reason = f"more than {self.extracted} bytes extracted from the layer's files; {_REST}"
-            self.skipped.append((None, f"{reason} {named('unpacked-layer')}"))
+            self.skipped.append((None, f"{reason} {limit_note('unpacked-layer')}"))
         return False
 
     def report_overlay_attributes(self, path: str, attributes: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from auditor.codec.tar_headers import BLOCK, is_header
 from auditor.codec.windows import Window, WindowReader
 from auditor.core.digests import DiffID
 from auditor.core.errors import Damaged
-from auditor.core.limits import named
+from auditor.core.limits import limit_note
 from auditor.detect.hits import Hits
 from auditor.layers.listing import Listing, overlay_attributes, plain_file
 from auditor.scan.entry_assembly import EntryAssembler
@@ -96,7 +96,7 @@ class LayerScan:
             self._parser = TarParser(self._limits)
         self._size = window.end
         if self._size > self._limits.layer_bytes:
-            raise Damaged(f"has more than {self._limits.layer_bytes} bytes {named('layer-bytes')}")
+            raise Damaged(f"has more than {self._limits.layer_bytes} bytes {limit_note('layer-bytes')}")
         if self._parser is None:
             self._listing.replace(plain_file("", window.end if window.last else sys.maxsize))
             return

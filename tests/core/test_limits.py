@@ -24,7 +24,7 @@ from auditor.cli.option_types import LimitValue
 from auditor.config.file import load_config
 from auditor.config.resolve import resolve
 from auditor.core.errors import AuditError
-from auditor.core.limits import AUDITS, BY_NAME, DEFAULT, RECORDS, TABLE, of
+from auditor.core.limits import AUDITS, BY_NAME, DEFAULT, RECORDS, TABLE, limits_of
 from auditor.core.options import AuditOptions
 from auditor.detect.rules import Ruleset
 from auditor.fleet.execution.dask_worker import SweepPlugin
@@ -196,7 +196,7 @@ def test_a_limit_that_is_reached_is_named(
 @pytest.mark.parametrize("name", _LISTED)
 def test_a_limit_of_lists_is_named(name: str, tmp_path: Path) -> None:
     host = REACH[name].build(tmp_path)
-    client = Client(host, limits=of({name: REACH[name].value}))
+    client = Client(host, limits=limits_of({name: REACH[name].value}))
     with pytest.raises(AuditError, match=re.escape(f"(limit {name})")):
         list(repositories(client))
 
@@ -223,9 +223,9 @@ def test_a_limit_is_settable_by_option_and_config_and_the_option_wins(name: str,
     path = tmp_path / "config.yaml"
     path.write_text(f"limits:\n  {name}: 7\n")
     config = load_config(path)
-    assert limit.of(resolve(AuditOptions, config).limits) == 7
+    assert limit.value_in(resolve(AuditOptions, config).limits) == 7
     option = LimitValue().convert(f"{name}=9", None, None)
-    assert limit.of(resolve(AuditOptions, config, {"limits": [option]}).limits) == 9
+    assert limit.value_in(resolve(AuditOptions, config, {"limits": [option]}).limits) == 9
     for bad in ("0", "-1", "", "x", "1.5"):
         with pytest.raises(click.UsageError):
             LimitValue().convert(f"{name}={bad}", None, None)
@@ -243,7 +243,7 @@ def test_commands_take_them_from_options_and_from_the_config(cli: Cli) -> None:
 
 
 def test_workers_of_a_cluster_get_those_of_the_sweep(ruleset: Ruleset, tmp_path: Path) -> None:
-    limits = of({"members": 5, "registry-pages": 3})
+    limits = limits_of({"members": 5, "registry-pages": 3})
     session = pickle.loads(pickle.dumps(SweepPlugin(RegistryEndpoint("127.0.0.1:1", limits=limits), ruleset)))
     session.setup(SimpleNamespace(address="tcp://worker", state=SimpleNamespace(nthreads=1)))
     try:
@@ -265,8 +265,8 @@ def test_what_is_kept_is_kept_for_the_limits_it_was_read_under(tmp_path: Path, c
 
 
 def test_records_and_audits_are_named_by_the_limits_they_depend_on() -> None:
-    assert of({"members": 5, "texts": 5, "registry-pages": 5}).differences(RECORDS) == "members=5"
-    assert of({"members": 5, "texts": 5, "registry-pages": 5}).differences(AUDITS) == "texts=5 members=5"
+    assert limits_of({"members": 5, "texts": 5, "registry-pages": 5}).differences(RECORDS) == "members=5"
+    assert limits_of({"members": 5, "texts": 5, "registry-pages": 5}).differences(AUDITS) == "texts=5 members=5"
     assert DEFAULT.differences() == ""
 
 

@@ -185,7 +185,7 @@ def test_a_name_that_would_fool_the_reader_is_escaped(cli: Cli) -> None:
     [
         ("a: b: c\n", "known.yaml:1: not YAML"),
         ("findings: []", "known.yaml:1: not a baseline: the key `schema: image-audit-baseline/1` is missing"),
-        ("[]", "known.yaml:1: want a mapping of keys"),
+        ("[]", "known.yaml:1: expected a mapping of keys"),
         ("schema: image-audit-baseline/1\nfindings:\n- id: a\n", "known.yaml:3: findings[0]: 'rule' is missing"),
         (
             "schema: image-audit-baseline/1\nfindings:\n- id: a\n  rule: b\n  expire: 2026-01-01\n",
@@ -193,7 +193,7 @@ def test_a_name_that_would_fool_the_reader_is_escaped(cli: Cli) -> None:
         ),
         (
             "schema: image-audit-baseline/1\nfindings:\n- {id: a, rule: b, expires: soon}\n",
-            "known.yaml:3: findings[0].expires: want a date, as 2026-12-31",
+            "known.yaml:3: findings[0].expires: expected a date such as 2026-12-31",
         ),
         (
             "schema: image-audit-baseline/1\nfindings:\n- {id: a, rule: b}\n- {id: a, rule: b}\n",

@@ -215,9 +215,9 @@ class TestWorkFolders:
             raise OSError
 
         monkeypatch.setattr(fcntl, "flock", flock)
-        monkeypatch.setattr(atomic_files, "_swept", set())
+        monkeypatch.setattr(atomic_files, "_cleaned", set())
         with atomic_files.work_folder(tmp_path) as folder:
-            monkeypatch.setattr(atomic_files, "_swept", set())
+            monkeypatch.setattr(atomic_files, "_cleaned", set())
             with atomic_files.work_folder(tmp_path) as other:
                 assert sorted(tmp_path.iterdir()) == sorted([folder, other])
         assert not list(tmp_path.iterdir())

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from auditor.core import cache_keys, limits
-from auditor.core.cache_keys import PACKAGE, Maker
+from auditor.core.cache_keys import PACKAGE, Producer
 from auditor.core.limits import BY_NAME
 from auditor.core.package_data import data_path
 from tests.conftest import Cli
@@ -19,7 +19,7 @@ from tests.extract.test_archives import seven_zipped
 from tests.images import image, layer, token
 from tests.store.closure import canonical, closure, distributions, limits_read, named_distributions
 
-MAKERS = {
+PRODUCERS = {
     "RULES": cache_keys.RULES,
     "RECORDS": cache_keys.RECORDS,
     "VERDICTS": cache_keys.VERDICTS,
@@ -37,9 +37,9 @@ NETWORK = ("requests", "urllib3", "certifi", "charset-normalizer", "idna")
 OTHER = ("greenlet", "Mako", "MarkupSafe", "typing-extensions")
 """What the store of sweeps needs itself: it changes neither bytes nor findings."""
 EDITS = {
-    "detect/heuristics/words.txt": MAKERS, "core/limits.py": MAKERS, "core/finding.py": MAKERS, "core/globs.py": MAKERS,
-    "core/package_data.py": MAKERS,
-    "detect/heuristics/plausibility.py": MAKERS, "extract/isolated_worker.py": ("RECORDS", "VERDICTS", "AUDITS"),
+    "detect/heuristics/words.txt": PRODUCERS, "core/limits.py": PRODUCERS, "core/finding.py": PRODUCERS, "core/globs.py": PRODUCERS,
+    "core/package_data.py": PRODUCERS,
+    "detect/heuristics/plausibility.py": PRODUCERS, "extract/isolated_worker.py": ("RECORDS", "VERDICTS", "AUDITS"),
     "codec/tar.py": ("RECORDS", "VERDICTS", "AUDITS"), "store/records.py": ("RECORDS", "VERDICTS", "AUDITS"),
     "findings/selection.py": ("VERDICTS", "AUDITS"), "findings/collect.py": ("VERDICTS", "AUDITS"),
     "provenance/rpm.py": ("RECORDS", "VERDICTS", "AUDITS"),
@@ -49,7 +49,7 @@ EDITS = {
 PRINT = f"""
 import json
 from auditor.core import cache_keys
-print(json.dumps({{name: getattr(cache_keys, name).key for name in {[*MAKERS]}}}))
+print(json.dumps({{name: getattr(cache_keys, name).key for name in {[*PRODUCERS]}}}))
 """
 OPENED = """
 import sys
@@ -63,21 +63,21 @@ main()
 """
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", PRODUCERS)
 def test_a_key_covers_every_module_that_is_imported(name: str) -> None:
-    covered = {str(path.relative_to(PACKAGE)) for path in MAKERS[name].files()}
+    covered = {str(path.relative_to(PACKAGE)) for path in PRODUCERS[name].files()}
     assert sorted(closure(ROOTS[name]).files - covered) == []
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", PRODUCERS)
 def test_a_key_covers_the_version_of_every_library_that_takes_part(name: str) -> None:
-    own, foreign = set(map(canonical, MAKERS[name].libraries)), closure(ROOTS[name]).foreign
+    own, foreign = set(map(canonical, PRODUCERS[name].libraries)), closure(ROOTS[name]).foreign
     assert sorted(named_distributions(foreign) - own) == []
     assert sorted(distributions(foreign, without=(*NETWORK, *OTHER)) - own) == []
 
 
 def test_all_libraries_that_a_key_names_are_installed_under_that_name() -> None:
-    named = {library for maker in MAKERS.values() for library in maker.libraries}
+    named = {library for maker in PRODUCERS.values() for library in maker.libraries}
     for_old_pythons = {"backports.zstd"} if sys.version_info >= (3, 14) else set()
     assert {library for library in named if not cache_keys.version_of(library)} <= for_old_pythons
 
@@ -144,13 +144,13 @@ def test_an_edit_changes_the_keys_of_what_depends_on_it(copied: Path, before: di
     path.write_bytes(own + b"\n")
     after = printed(copied)
     path.write_bytes(own)
-    assert {maker for maker in MAKERS if before[maker] != after[maker]} == set(EDITS[name])
+    assert {maker for maker in PRODUCERS if before[maker] != after[maker]} == set(EDITS[name])
 
 
 @pytest.mark.parametrize("library", ["hyperscan", "detect-secrets", "pathspec", "PyYAML"])
 def test_an_upgrade_of_a_detector_changes_all_keys(copied: Path, before: dict[str, str], library: str) -> None:
     after = with_version(copied, library)
-    assert [maker for maker in MAKERS if before[maker] == after[maker]] == []
+    assert [maker for maker in PRODUCERS if before[maker] == after[maker]] == []
 
 
 @pytest.mark.parametrize("library", ["py7zr", "zstandard", "isal", "backports.zstd"])
@@ -158,7 +158,7 @@ def test_an_upgrade_of_a_decoder_changes_the_keys_of_records_and_of_all_above(
     copied: Path, before: dict[str, str], library: str
 ) -> None:
     after = with_version(copied, library)
-    assert [maker for maker in MAKERS if before[maker] == after[maker]] == ["RULES"]
+    assert [maker for maker in PRODUCERS if before[maker] == after[maker]] == ["RULES"]
 
 
 def with_version(copied: Path, library: str) -> dict[str, str]:
@@ -194,7 +194,7 @@ def test_the_place_of_a_file_counts_as_its_content_does(copied: Path, before: di
 
 
 def test_every_file_that_a_key_names_is_there() -> None:
-    def names(maker: Maker) -> list[str]:
+    def names(maker: Producer) -> list[str]:
         return [name for name in maker.modules if not (PACKAGE / name).exists()]
 
-    assert [names(maker) for maker in MAKERS.values()] == [[]] * len(MAKERS)
+    assert [names(maker) for maker in PRODUCERS.values()] == [[]] * len(PRODUCERS)

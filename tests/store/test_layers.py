@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from auditor.core import cache_folder
-from auditor.core.cache_folder import KEY_NAME, keep, read_kept
+from auditor.core.cache_folder import KEY_NAME, read_cache_file, write_cache_file
 from auditor.core.digests import DiffID, Digest
 from auditor.store import layer_store
 from auditor.store.layer_store import FILE_NAME, Blob, LayerStore
@@ -145,7 +145,7 @@ def test_all_files_are_private_whatever_the_umask(tmp_path: Path, opened: Open, 
     try:
         store = opened(tmp_path / "cache")
         store.keep_record("key", b"data")
-        keep(tmp_path / "cache" / "rules-1.json", b"[]")
+        write_cache_file(tmp_path / "cache" / "rules-1.json", b"[]")
     finally:
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "cache").iterdir()}
@@ -210,9 +210,9 @@ def test_a_file_with_a_second_name_is_not_made_a_key(tmp_path: Path, opened: Ope
 
 
 def test_a_file_of_rules_holds_under_its_own_name_alone(tmp_path: Path) -> None:
-    keep(tmp_path / "rules-old.json", b"[]")
+    write_cache_file(tmp_path / "rules-old.json", b"[]")
     (tmp_path / "rules-old.json").rename(tmp_path / "rules-new.json")
-    assert read_kept(tmp_path / "rules-new.json") is None
+    assert read_cache_file(tmp_path / "rules-new.json") is None
 
 
 def test_a_cache_of_the_first_version_is_emptied_without_a_word(tmp_path: Path, opened: Open, said: Said) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from auditor.core.digests import Digest
 from auditor.core.errors import AuditError, Damaged, NotFound, Temporary, Unauthorized, Unreachable
-from auditor.core.limits import Limits, of
+from auditor.core.limits import Limits, limits_of
 from auditor.fleet.execution.engine import LayerTask, read_layer
 from auditor.registry import push
 from auditor.registry.authentication import Login
@@ -290,7 +290,7 @@ class TestRate:
             {place: seen(rule) for place, rule in rules.items()},
             login=f'Bearer realm="http://{tokens.address}/token",service="lab"',
         )
-        own = repository(registry, clock, rate=rate, limits=of({"registry-retry": 10_000}))
+        own = repository(registry, clock, rate=rate, limits=limits_of({"registry-retry": 10_000}))
         assert own.tags() == ["1"]
         own.look_up("1")
         own.resolve(Reference(registry.address, "app", "1", None))
