@@ -218,7 +218,7 @@ class LayerStore:
         return database
 
     def _make_private(self) -> None:
-        """Create the file, readable by the user alone. An existing one is not opened: closing would drop SQLite's locks.
+        """Create the file for the user alone. An existing one is not opened; closing would drop SQLite's locks.
 
         Raises PermissionError if the file, or a file of SQLite beside it, belongs to another user.
         """

@@ -37,7 +37,8 @@ NETWORK = ("requests", "urllib3", "certifi", "charset-normalizer", "idna")
 OTHER = ("greenlet", "Mako", "MarkupSafe", "typing-extensions")
 """What the store of sweeps needs itself: it changes neither bytes nor findings."""
 EDITS = {
-    "detect/heuristics/words.txt": PRODUCERS, "core/limits.py": PRODUCERS, "core/finding.py": PRODUCERS, "core/globs.py": PRODUCERS,
+    "detect/heuristics/words.txt": PRODUCERS, "core/limits.py": PRODUCERS, "core/finding.py": PRODUCERS,
+    "core/globs.py": PRODUCERS,
     "core/package_data.py": PRODUCERS,
     "detect/heuristics/plausibility.py": PRODUCERS, "extract/isolated_worker.py": ("RECORDS", "VERDICTS", "AUDITS"),
     "codec/tar.py": ("RECORDS", "VERDICTS", "AUDITS"), "store/records.py": ("RECORDS", "VERDICTS", "AUDITS"),
