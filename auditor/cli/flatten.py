@@ -87,7 +87,7 @@ def command(target: str, options: FlattenOptions) -> int:
         components.layer_store(options, warn) as store,
     ):
         text, verdict = _deliver(job, scanner, options, store, judge)
-    sys.stdout.write(verdict.line if options.quiet else text)
+    sys.stdout.write(verdict.warning if options.quiet else text)
     return EXIT_CLEAN if verdict.clean else EXIT_FOUND
 
 

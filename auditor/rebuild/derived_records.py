@@ -1,7 +1,7 @@
-"""What a written layer holds, without searching a second time what was scanned in the input.
+"""Records of written layers, derived from the records of the input's layers without a second scan.
 
-The same bytes under the same path hold the same secrets. Which file of the input each file of the output was copied
-from, the plan copied_from; that claim is proven on what was written (`compare`) before anything found by it counts.
+Equal bytes under an equal path hold equal secrets. The plan names the input file that each output file is a copy of;
+`comparison` proves that on the written bytes before any result of a derived record counts.
 """
 
 from __future__ import annotations
@@ -104,14 +104,14 @@ class _RecordByEntry:
         matches: dict[int, list[LayerMatch]] = {}
         for match in record.matches:
             matches.setdefault(match.entry, []).append(match)
-        return cls(record, matches, _by_entry(record))
+        return cls(record, matches, skipped_by_entry(record))
 
     def entries(self) -> Iterator[int]:
         known = (self.matches, self.skipped, self.record.checksums, self.record.package_databases)
         return (entry for entry in chain(*known) if entry != NO_VERSION)
 
 
-def _by_entry(record: LayerRecord) -> dict[int, list[tuple[str | None, str]]]:
+def skipped_by_entry(record: LayerRecord) -> dict[int, list[tuple[str | None, str]]]:
     """Group skipped items by entry; `/file!member` belongs to `/file`."""
     if not record.skipped:
         return {}

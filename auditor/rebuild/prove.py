@@ -19,10 +19,11 @@ from auditor.layers.tree import gc_paused
 from auditor.pipeline import Audit, Request, audit_image
 from auditor.rebuild.archive_check import violations
 from auditor.rebuild.comparison import Comparison, compare
+from auditor.rebuild.derived_records import skipped_by_entry
 from auditor.rebuild.extraction import overlay_root
 from auditor.rebuild.image_config import DroppedSettings, stale_keys
 from auditor.rebuild.manifests import RewrittenImage
-from auditor.rebuild.operations import KeepLayer, LayerPlan, count_kept_layers
+from auditor.rebuild.operations import NO_VERSION, KeepLayer, LayerPlan, count_kept_layers
 from auditor.rebuild.readable_layers import FileSystem, ReadableLayers
 from auditor.rebuild.source_images import ALL_FINDINGS
 from auditor.scan import Scanner
@@ -100,6 +101,7 @@ def _prove_image(written: WrittenImage, after: Audit, drops: DroppedSettings, le
     _require_none(what, _index_differences(before, after))
     left = [finding for finding in after.findings if is_removable(finding)]
     _require_none(what, [f"a secret is still hidden: {found.name} in {found.path or found.where}" for found in left])
+    _require_none(what, _unread_hidden(after))
     compared = _compare(written, after)
     _require_none(what, compared.differences, compared.count)
     return Proof(
@@ -117,6 +119,32 @@ def _prove_image(written: WrittenImage, after: Audit, drops: DroppedSettings, le
         dropped=(*_dropped(written, drops), *left_out),
         skipped=after.skipped,
     )
+
+
+_HISTORY_TEXTS = ("history", "author", "comment", "container_config", "config: ")
+"""Begin of the reasons of skipped texts that flatten masks. `config:` is a limit that ends the search of all keys."""
+
+
+def _unread_hidden(after: Audit) -> list[str]:
+    """List items that no scan could read in hidden file versions and the history: they may hide secrets."""
+    unread = []
+    for layer, record in enumerate(after.records):
+        for entry, items in skipped_by_entry(record).items():
+            if entry == NO_VERSION:
+                hidden = bool(items) and after.hidden.count > 0
+            else:
+                hidden = after.trace.hidden_in(layer, entry) is not None
+            if hidden:
+                unread.append(f"{items[0][0] or 'content'} in layer {layer} was not read: {items[0][1]}")
+    known = {reason for record in after.records for _, reason in record.skipped}
+    for item in after.skipped:
+        masked_text = item.layer is None and item.reason.startswith(_HISTORY_TEXTS)
+        if item.path is None and item.reason not in known and (masked_text or after.hidden.count):
+            unread.append(item.reason)
+    return [
+        f"a hidden secret may be left: {text}. Without --excise, --minimal and --from no file is hidden"
+        for text in unread
+    ]
 
 
 def is_removable(finding: Finding) -> bool:

@@ -19,27 +19,35 @@ _MAX_LISTED = 20
 
 @dataclass(frozen=True, slots=True)
 class FlattenVerdict:
-    """Result of a scan of the output: number of remaining secrets, and whether all are below `fail_on`."""
+    """Result of a scan of the output: number of remaining secrets, and whether all are below `fail_on`.
+
+    `unread` is the number of visible items that no scan could read.
+    """
 
     secrets: int
     clean: bool
     fail_on: Severity | None
+    unread: int = 0
 
     @property
-    def line(self) -> str:
-        """First line of output if the result is not clean, else empty."""
-        return "" if self.clean else f"NOT CLEAN: {self.secrets} secrets remain in visible files or metadata\n"
+    def warning(self) -> str:
+        """First lines of output if the result is not clean or not proven in full, else empty."""
+        lines = "" if self.clean else f"NOT CLEAN: {self.secrets} secrets remain in visible files or metadata\n"
+        if self.unread:
+            lines += f"PARTLY PROVEN: {plural(self.unread, 'visible item')} could not be read and may hold secrets\n"
+        return lines
 
 
 def judged(images: Sequence[FlattenedImage], selection: Selection, fail_on: Severity | None) -> FlattenVerdict:
     """Count the remaining secrets of flattened images, selected as in a scan."""
     left = [finding for image in images for finding in selection.apply(image.after.findings, image.after.image)[0]]
-    return FlattenVerdict(len({finding.secret for finding in left}), not failing(left, fail_on), fail_on)
+    unread = sum(len(image.proof.skipped) for image in images)
+    return FlattenVerdict(len({finding.secret for finding in left}), not failing(left, fail_on), fail_on, unread)
 
 
 def render_text(images: Sequence[FlattenedImage], written: str, rest: FollowUp, verdict: FlattenVerdict) -> str:
     """Return the proof as text for a terminal."""
-    lines = [verdict.line.rstrip()] if verdict.line else []
+    lines = verdict.warning.splitlines()
     for image in images:
         lines += _image(image)
     lines.append(f"written: {written}")
@@ -57,7 +65,7 @@ def render_text(images: Sequence[FlattenedImage], written: str, rest: FollowUp, 
 def _image(image: FlattenedImage) -> list[str]:
     proof, before = image.proof, image.before.image
     platform = f" ({before.config.platform})" if before.config.platform else ""
-    proven = "proven in part" if proof.skipped else "proven"
+    proven = "partly proven" if proof.skipped else "proven"
     lines = [
         f"{before.target}{platform}: {plural(proof.layers_before, 'layer')} -> {proof.layers_after}, "
         f"{proof.layers_kept} kept byte for byte; {size(proof.size_before)} -> {size(proof.size_after)}, "
@@ -71,7 +79,8 @@ def _image(image: FlattenedImage) -> list[str]:
         lines.append("no hidden secrets found")
     if proof.skipped:
         first = proof.skipped[0]
-        lines.append(f"not read, and so not proven: {plural(len(proof.skipped), 'item')}: {first.path}: {first.reason}")
+        more = f", and {len(proof.skipped) - 1} more (--proof FILE lists all)" if len(proof.skipped) > 1 else ""
+        lines.append(f"not read: {first.path or 'metadata'}: {first.reason}{more}")
     return lines + [f"dropped: {what}" for what in proof.dropped]
 
 

@@ -14,7 +14,7 @@ import pytest
 from auditor.core.errors import UsageError
 from auditor.rebuild.output_files import _move_all
 from tests.conftest import Cli, docker
-from tests.images import file, image, layer, story, token, whiteout, with_names
+from tests.images import file, gzipped, image, layer, story, token, whiteout, with_names
 
 
 @pytest.fixture
@@ -138,6 +138,24 @@ class TestVerdict:
         assert scan.status == 1 and len({finding["secret_id"] for finding in scan.json["findings"]}) == 7
         proof = json.loads((cli.folder / "p.json").read_text())
         assert proof["verdict"] == {"clean": False, "secrets": 7, "fail_on": "high"}
+
+    def test_an_unread_visible_file_is_partly_proven(self, cli: Cli, tmp_path: Path) -> None:
+        damaged = gzipped(b"x" * 1000)[:-20]
+        built = image(layer({"broken.gz": damaged, "hidden": token(7)}), layer(whiteout("hidden")))
+        done = cli("flatten", built.docker_archive(tmp_path / "a.tar"), "-o", "b.tar")
+        assert done.status == 0 and "\nproven: " not in done.out
+        assert done.out.splitlines()[0] == "PARTLY PROVEN: 1 visible item could not be read and may hold secrets"
+        assert "partly proven: 1 path compared" in done.out and "not read: /broken.gz: " in done.out
+
+    @pytest.mark.parametrize("way", ["--excise", "--minimal"])
+    def test_an_unread_hidden_file_is_an_error(self, cli: Cli, tmp_path: Path, way: str) -> None:
+        built = image(layer({"broken.gz": gzipped(b"x" * 1000)[:-20]}), layer(whiteout("broken.gz")))
+        target = built.docker_archive(tmp_path / "a.tar")
+        done = cli("flatten", target, "-o", "b.tar", way)
+        assert (done.status, done.out) == (2, "") and not (cli.folder / "b.tar").exists()
+        assert "a hidden secret may be left: /broken.gz in layer 0 was not read: " in done.err
+        done = cli("flatten", target, "-o", "b.tar")
+        assert done.status == 0 and "PARTLY" not in done.out
 
     def test_quiet_it_says_so_all_the_same(self, cli: Cli, visible: Path) -> None:
         done = cli("flatten", visible, "-o", "a.tar", "-q")
