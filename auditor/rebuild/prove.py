@@ -133,7 +133,7 @@ def _unread_hidden(after: Audit) -> list[str]:
             if entry == NO_VERSION:
                 hidden = bool(items) and after.hidden.count > 0
             else:
-                hidden = after.trace.hidden_in(layer, entry) is not None
+                hidden = after.file_history.hidden_in(layer, entry) is not None
             if hidden:
                 unread.append(f"{items[0][0] or 'content'} in layer {layer} was not read: {items[0][1]}")
     known = {reason for record in after.records for _, reason in record.skipped}
