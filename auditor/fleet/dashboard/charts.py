@@ -48,43 +48,43 @@ class Chart:
 
 def open_findings(sweeps: Sequence[SweepRow]) -> Chart:
     """Draw the number of findings in each sweep, the most severe at the bottom."""
-    shown = sweeps[-MOST_COLUMNS:]
-    top = _round_up(max((sum(_severities(sweep).values()) for sweep in shown), default=0))
+    recent = sweeps[-MOST_COLUMNS:]
+    top = _round_up(max((sum(_severities(sweep).values()) for sweep in recent), default=0))
     scale = HEIGHT / top
-    columns = [(_text(sweep, _severities(sweep)), _stacked(_severities(sweep), scale)) for sweep in shown]
+    columns = [(_text(sweep, _severities(sweep)), _stacked(_severities(sweep), scale)) for sweep in recent]
     ticks = ((0.0, top), (HEIGHT / 2, top // 2), (float(HEIGHT), 0)) if top > 1 else ((0.0, top), (float(HEIGHT), 0))
-    return _chart(sweeps, shown, columns, ticks, HEIGHT)
+    return _chart(sweeps, recent, columns, ticks, HEIGHT)
 
 
 def new_and_gone(sweeps: Sequence[SweepRow]) -> Chart:
     """Draw new findings upwards and gone findings downwards."""
-    shown = sweeps[-MOST_COLUMNS:]
-    up = max((sweep.counts["new"] for sweep in shown), default=0)
-    down = max((sweep.counts["gone"] for sweep in shown), default=0)
+    recent = sweeps[-MOST_COLUMNS:]
+    up = max((sweep.counts["new"] for sweep in recent), default=0)
+    down = max((sweep.counts["gone"] for sweep in recent), default=0)
     top, bottom = _round_up(up), _round_up(down) if down else 0
     scale = HEIGHT / (top + bottom)
     zero = round(top * scale, 1)
     columns = []
-    for sweep in shown:
+    for sweep in recent:
         counts = {key: sweep.counts[key] for key in ("new", "gone")}
         heights = {key: _height(count, scale) for key, count in counts.items()}
         bars = (Bar("new", round(zero - heights["new"], 1), heights["new"]), Bar("gone", zero, heights["gone"]))
         columns.append((_text(sweep, counts), tuple(bar for bar in bars if bar.height)))
     ticks = ((0.0, top), (zero, 0), *(((float(HEIGHT), bottom),) if bottom else ()))
-    return _chart(sweeps, shown, columns, ticks, zero)
+    return _chart(sweeps, recent, columns, ticks, zero)
 
 
 def _chart(
     sweeps: Sequence[SweepRow],
-    shown: Sequence[SweepRow],
+    recent: Sequence[SweepRow],
     columns: Sequence[tuple[str, tuple[Bar, ...]]],
     ticks: tuple[tuple[float, int], ...],
     zero: float,
 ) -> Chart:
-    step = 100 / max(len(shown), 12)  # limits the width of columns if there are few sweeps
-    made = tuple(Column(round(number * step, 3), text, bars) for number, (text, bars) in enumerate(columns))
-    first, last = (shown[0].started, shown[-1].started) if shown else ("", "")
-    return Chart(round(step * 0.8, 3), made, ticks, zero, first, last, len(sweeps) - len(shown))
+    step = 100 / max(len(recent), 12)  # limits the width of columns if there are few sweeps
+    columns_drawn = tuple(Column(round(number * step, 3), text, bars) for number, (text, bars) in enumerate(columns))
+    first, last = (recent[0].started, recent[-1].started) if recent else ("", "")
+    return Chart(round(step * 0.8, 3), columns_drawn, ticks, zero, first, last, len(sweeps) - len(recent))
 
 
 def _severities(sweep: SweepRow) -> dict[str, int]:

@@ -32,5 +32,5 @@ def table(name: str) -> str:
 
 
 def is_site_file(path: str) -> bool:
-    """Whether a path has the form of these functions; no other file is ever removed."""
+    """Whether a path can come from these functions. Other files are never removed."""
     return _SITE_FILE.fullmatch(path) is not None

@@ -23,7 +23,7 @@ class LayerReads:
     def __init__(
         self,
         store: SweepStore,
-        kept: StoredRecords,
+        stored: StoredRecords,
         records: Records,
         engine: Engine,
         sweep: Sweep,
@@ -31,7 +31,7 @@ class LayerReads:
         *,
         fresh: bool,
     ) -> None:
-        self._store, self._kept, self._records = store, kept, records
+        self._store, self._stored, self._records = store, stored, records
         self._engine, self._sweep, self._progress, self._fresh = engine, sweep, progress, fresh
         self._requests: dict[Digest, Future[bytes] | AuditError | None] = {}
 
@@ -62,10 +62,10 @@ class LayerReads:
             raise request
 
     def _has(self, digest: Digest) -> bool:
-        blob = self._kept.blob(self._records.blob_key(digest))
+        blob = self._stored.blob(self._records.blob_key(digest))
         if blob is None or (self._fresh and not ledger.was_downloaded(self._store, self._sweep, digest)):
             return False
-        return self._kept.has_record(self._records.record_key(blob.diff_id))
+        return self._stored.has_record(self._records.record_key(blob.diff_id))
 
     def _keep(self, digest: Digest, data: bytes) -> None:
         try:

@@ -77,10 +77,10 @@ class Metrics:
         return math.nan if self.last_good is None else max(0.0, self._clock() - self.last_good)
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
-        made = Counter(f"image_audit_{name}", help_text, ("registry", *labels), registry=self._collectors)
+        counter = Counter(f"image_audit_{name}", help_text, ("registry", *labels), registry=self._collectors)
         if not labels:
-            made.labels(self.registry)  # export 0 from the start
-        return made
+            counter.labels(self.registry)  # export 0 from the start
+        return counter
 
     def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
         return Gauge(f"image_audit_{name}", help_text, ("registry", *labels), registry=self._collectors)

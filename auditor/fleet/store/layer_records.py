@@ -45,8 +45,8 @@ class StoredRecords:
 
     def has_record(self, key: str) -> bool:
         """Whether the store has a record, without a check of its MAC."""
-        wanted = select(t.record.c.size).where(t.record.c.key == _hashed(key))
-        return self._store.read(lambda c: c.execute(wanted).first()) is not None
+        query = select(t.record.c.size).where(t.record.c.key == _hashed(key))
+        return self._store.read(lambda c: c.execute(query).first()) is not None
 
     def keep_record(self, key: str, data: bytes) -> None:
         """Store a record, and delete the least recently used ones beyond the limit."""

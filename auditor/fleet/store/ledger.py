@@ -47,8 +47,8 @@ def begin_sweep(
                 "ruleset": ruleset,
                 "started": now,
             }
-            made = connection.execute(insert(t.sweep).values(**values))
-            number, started = int(made.inserted_primary_key[0]), now  # type: ignore[index]
+            row = connection.execute(insert(t.sweep).values(**values))
+            number, started = int(row.inserted_primary_key[0]), now  # type: ignore[index]
         adopted = tuple(row.id for row in unfinished if row.id < number)
         return Sweep(number, registry, started, adopted, resumed=own is not None)
 

@@ -109,10 +109,10 @@ def nonempty_repositories(store: SweepStore, host: str) -> list[str]:
     """Return the repositories of a registry with a tag or an image that is present."""
     tagged = select(t.tag.c.repository).where(t.tag.c.absent_since.is_(None))
     with_image = select(t.image.c.repository).where(t.image.c.absent_since.is_(None))
-    wanted = select(t.repository.c.name).where(
+    query = select(t.repository.c.name).where(
         t.repository.c.host == host, or_(t.repository.c.id.in_(tagged), t.repository.c.id.in_(with_image))
     )
-    return list(store.read(lambda c: c.execute(wanted).scalars().all()))
+    return list(store.read(lambda c: c.execute(query).scalars().all()))
 
 
 def _update_tags(connection: Connection, sweep: Sweep, repository: int, seen: RepositoryContents) -> list[int]:
