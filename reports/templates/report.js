@@ -64,7 +64,7 @@ function apply(view) {
   const clear = view.form.querySelector(".lane-clear");
   clear.hidden = !query.lane;
   clear.textContent = query.lane ? `${laneName(query.lane)} ×` : "";
-  clear.setAttribute("aria-label", `Show other lifelines too, not only: ${laneName(query.lane)}`);
+  clear.setAttribute("aria-label", `Show all findings, not only: ${laneName(query.lane)}`);
   return query;
 }
 

@@ -25,7 +25,7 @@ def documents(tmp_path: Path, scanner: Scanner, *images: Built) -> list[dict[str
     return [image_report(found, planted.CREATED) for found in planted.audited(tmp_path, scanner, *images)]
 
 
-def test_a_lifeline_runs_from_the_layer_that_adds_to_the_one_that_hides(tmp_path: Path, scanner: Scanner) -> None:
+def test_a_lane_runs_from_the_layer_that_adds_to_the_one_that_hides(tmp_path: Path, scanner: Scanner) -> None:
     (document,) = documents(tmp_path, scanner, planted.story())
     drawn = layer_chart(document)
     assert (drawn.grid.columns, drawn.grid.base, drawn.grouped, drawn.omitted) == (7, 0, False, 0)
@@ -43,7 +43,7 @@ def test_what_stands_in_no_layer_is_drawn_at_the_final_image(tmp_path: Path, sca
     assert lane.start == lane.turn == lane.end
 
 
-def test_many_findings_share_lifelines_and_the_rest_is_counted(tmp_path: Path, scanner: Scanner) -> None:
+def test_many_findings_share_lanes_and_the_rest_is_counted(tmp_path: Path, scanner: Scanner) -> None:
     (document,) = documents(tmp_path, scanner, planted.many(400))
     drawn = layer_chart(document)
     assert drawn.grouped and len(drawn.lanes) == MOST_LANES

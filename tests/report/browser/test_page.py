@@ -82,7 +82,7 @@ def test_findings_are_sorted_as_asked_and_back(ten: Path, open_page: Open) -> No
     assert places.all_text_contents() == before
 
 
-def test_a_lifeline_opens_its_finding_with_all_that_matters(ten: Path, open_page: Open) -> None:
+def test_a_lane_opens_its_finding_with_all_that_matters(ten: Path, open_page: Open) -> None:
     page = open_page(ten)
     page.locator(".lane").filter(has_text="/root/.netrc").click()
     body = page.locator(".finding[open] .body")
@@ -222,6 +222,6 @@ def test_five_thousand_findings_stay_within_reach(report: Report, open_page: Ope
     lane.click()
     assert said(page) == f"Showing {count} of 5,000"
     page.get_by_label("Text").fill("config-42")
-    page.get_by_role("button", name="Show other lifelines too").click()
+    page.get_by_role("button", name="Show all findings").click()
     page.get_by_label("Text").fill("config-4242.env")
     assert shown(page) in (1, 2)
