@@ -1,4 +1,4 @@
-"""Byte formats: tar, compression, digests, JSON of manifests, file signatures.
+"""Byte formats: tar, compression, file signatures, overlapping windows, digests, JSON documents of images.
 
-This package knows nothing of images, layers and rules.
+This package knows nothing of transports, layer stacks and rules.
 """

@@ -1,4 +1,4 @@
-"""Streams of compressed bytes. The bytes decide, not the media type: layers lie about it in the wild."""
+"""Decompression of streams: gzip, zstd, xz, bzip2. Magic bytes decide, because media types are often wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from auditor.core.limits import Limits, limit_note
 
 try:
     from isal import igzip
-except ImportError:  # it has no wheel for this machine
+except ImportError:  # no wheel for this platform
     import gzip as igzip  # type: ignore[no-redef]
 
 _COMPRESSIONS = ("gzip", "zstd", "xz", "bzip2")
@@ -24,41 +24,41 @@ _MAGICS = tuple((magic, name) for name in _COMPRESSIONS for magic in magics_of(n
 
 
 def compression_of(head: bytes) -> str | None:
-    """Name the compression that `head`, the first bytes of a stream, begins; None for anything else."""
+    """Return the compression of a stream by its first 8 bytes; None where it is not compressed."""
     return next((name for magic, name in _MAGICS if head.startswith(magic)), None)
 
 
 def decompressed(stream: io.BufferedReader[Any], limits: Limits) -> BinaryIO:
-    """Return the uncompressed bytes of `stream`, or the stream itself where it is not compressed.
+    """Return the decompressed bytes of `stream`, or the stream itself where it is not compressed.
 
-    Several gzip members and several zstd frames, skippable ones too, are one stream. Reads of the result raise
-    Damaged on broken data and on data that grows beyond all reason.
+    Several gzip members are one stream, and so are several zstd frames, skippable ones included. Reading the result
+    raises Damaged on broken data and beyond the limits of growth.
     """
     kind = compression_of(stream.peek(8)[:8])
     if kind is None:
         return cast(BinaryIO, stream)
-    source = _Counted(stream)
-    inner = _opened(kind, source, limits.decoder_memory)
-    return io.BufferedReader(_Guarded(inner, source, kind, limits), 1 << 16)
+    source = _CountedInput(stream)
+    inner = _decompressor(kind, source, limits.decoder_memory)
+    return io.BufferedReader(_LimitedOutput(inner, source, kind, limits), 1 << 16)
 
 
-class _Counted(io.RawIOBase):
-    """What a decompressor reads from, and how many bytes it took: a pipe can't tell."""
+class _CountedInput(io.RawIOBase):
+    """Input of a decompressor, with the number of bytes read: a pipe has no position."""
 
     def __init__(self, stream: io.BufferedReader[Any]) -> None:
         self._stream = stream
-        self.taken = 0
+        self.count = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         got = self._stream.readinto(buffer)
-        self.taken += got
+        self.count += got
         return got
 
 
-def _opened(kind: str, stream: Any, memory: int) -> BinaryIO:
+def _decompressor(kind: str, stream: Any, memory: int) -> BinaryIO:
     match kind:
         case "gzip":
             return cast(BinaryIO, igzip.open(stream, "rb"))  # type: ignore[no-untyped-call]
@@ -72,9 +72,9 @@ def _opened(kind: str, stream: Any, memory: int) -> BinaryIO:
 
 
 class _Xz(io.RawIOBase):
-    """The streams of an xz file, one after another. The standard library's own reader bounds no memory."""
+    """All streams of an xz file. The standard library's own reader has no limit of memory."""
 
-    def __init__(self, stream: _Counted, memory: int) -> None:
+    def __init__(self, stream: _CountedInput, memory: int) -> None:
         self._stream, self._memory = stream, memory
         self._decoder = self._new()
 
@@ -88,9 +88,8 @@ class _Xz(io.RawIOBase):
         while True:
             data = b""
             if self._decoder.eof:
-                rest = (self._decoder.unused_data + (self._stream.read(1 << 16) or b"")).lstrip(
-                    b"\0"
-                )  # padding: xz, 2.2
+                following = self._decoder.unused_data + (self._stream.read(1 << 16) or b"")
+                rest = following.lstrip(b"\0")  # stream padding: xz file format, 2.2
                 if not rest:
                     return 0
                 self._decoder, data = self._new(), rest
@@ -104,10 +103,10 @@ class _Xz(io.RawIOBase):
                 return len(got)
 
 
-class _Guarded(io.RawIOBase):
-    """Turns every library's error into Damaged and stops bombs."""
+class _LimitedOutput(io.RawIOBase):
+    """Output of a decompressor, with limits of growth; errors of each library become Damaged."""
 
-    def __init__(self, inner: BinaryIO, source: _Counted, kind: str, limits: Limits) -> None:
+    def __init__(self, inner: BinaryIO, source: _CountedInput, kind: str, limits: Limits) -> None:
         self._inner, self._source, self._kind, self._limits = inner, source, kind, limits
         self._total, self._free = 0, min(limits.layer_growth_free, limits.layer_bytes)
 
@@ -122,21 +121,21 @@ class _Guarded(io.RawIOBase):
         except (OSError, EOFError, zlib.error) as exc:
             raise self._broken(exc) from exc
         except Exception as exc:
-            # zstandard, isal and lzma each have an error class of their own.
+            # The error classes of zstandard, isal and lzma have no common base.
             if type(exc).__module__.split(".")[0] not in ("zstandard", "isal", "igzip_lib", "_lzma", "lzma"):
                 raise
             raise self._broken(exc) from exc
         self._total += got
         if self._total > self._free:
-            self._bound(self._total, max(self._source.taken, 1))
+            self._check_growth(self._total, max(self._source.count, 1))
         return got
 
     def _broken(self, exc: Exception) -> Damaged:
         limit = f" {limit_note('decoder-memory')}" if "memory" in str(exc).lower() else ""
         return Damaged(f"{self._kind} data is broken after {self._total} bytes: {exc}{limit}")
 
-    def _bound(self, total: int, taken: int) -> None:
-        """Stop what grows beyond all reason: a file of zeros is honest, and nothing honest goes on so for long."""
+    def _check_growth(self, total: int, taken: int) -> None:
+        """Raise Damaged beyond the limits of growth. They start at a size that a file of zeros may reach."""
         limits = self._limits
         if total > limits.layer_bytes:
             raise Damaged(f"{self._kind} data has more than {limits.layer_bytes} bytes {limit_note('layer-bytes')}")

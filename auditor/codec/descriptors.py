@@ -1,4 +1,4 @@
-"""Descriptors and configs: JSON objects to values, with keys in any case as engines read them.
+"""Parsing of descriptors and image configs. Keys may be in any case, as for engines.
 
 Sources: OCI image spec v1.1 (descriptor.md, config.md), BuildKit's attestation-storage.md.
 """
@@ -54,25 +54,25 @@ class Descriptor:
 
     @property
     def is_attestation(self) -> bool:
-        """Whether BuildKit hung an attestation manifest here. One with a real platform is pulled as an image."""
+        """Whether it is an attestation manifest of BuildKit. With a real platform, engines pull it as an image."""
         typed = self.annotations.get("vnd.docker.reference.type") == "attestation-manifest"
         return typed and (self.platform is None or self.platform.os == "unknown")
 
 
-def parse_descriptor(value: Any, what: str) -> Descriptor:
+def parse_descriptor(value: Any, label: str) -> Descriptor:
     """Parse a descriptor. Raises Damaged where its digest or size is malformed."""
     if not isinstance(value, dict):
-        raise Damaged(f"{what}: a descriptor is no JSON object")
-    raw = canonical_keys(value, _DESCRIPTOR, what)
+        raise Damaged(f"{label}: a descriptor is not a JSON object")
+    raw = canonical_keys(value, _DESCRIPTOR, label)
     if isinstance(raw.get("platform"), dict):
-        raw["platform"] = canonical_keys(raw["platform"], _PLATFORM, what)
+        raw["platform"] = canonical_keys(raw["platform"], _PLATFORM, label)
     size = raw.get("size")
     if size is not None and (not isinstance(size, int) or size < 0):
-        raise Damaged(f"{what}: a descriptor's size is {size!r:.40}")
+        raise Damaged(f"{label}: a descriptor's size is {size!r:.40}")
     try:
         digest = Digest(raw.get("digest", ""))
     except ImageError as exc:
-        raise Damaged(f"{what}: {exc}") from None
+        raise Damaged(f"{label}: {exc}") from None
     return Descriptor(
         str(raw.get("mediaType") or ""),
         digest,
@@ -83,42 +83,42 @@ def parse_descriptor(value: Any, what: str) -> Descriptor:
     )
 
 
-def parse_descriptors(values: Sequence[Any], what: str, skipped: list[Skipped] | None) -> list[Descriptor]:
-    """Parse the descriptors of an index. An engine overlooks a malformed one beside those that it pulls.
+def parse_descriptors(values: Sequence[Any], label: str, skipped: list[Skipped] | None) -> list[Descriptor]:
+    """Parse the descriptors of an index. Engines ignore a malformed one, which is added to `skipped`.
 
-    It is added to `skipped`; Damaged is raised where that is None, and where all are malformed.
+    Raises Damaged where `skipped` is None, and where all are malformed.
     """
-    found, wrong = list[Descriptor](), list[Damaged]()
+    parsed, malformed = list[Descriptor](), list[Damaged]()
     for value in values:
         try:
-            found.append(parse_descriptor(value, what))
+            parsed.append(parse_descriptor(value, label))
         except Damaged as exc:
-            wrong.append(exc)
-    if wrong and (skipped is None or not found):
-        raise wrong[0]
+            malformed.append(exc)
+    if malformed and (skipped is None or not parsed):
+        raise malformed[0]
     if skipped is not None:
-        skipped += [Skipped(None, None, str(exc)) for exc in wrong]
-    return found
+        skipped += [Skipped(None, None, str(exc)) for exc in malformed]
+    return parsed
 
 
-def parse_config(data: bytes, what: str, limits: Limits) -> ImageConfig:
+def parse_config(data: bytes, label: str, limits: Limits) -> ImageConfig:
     """Parse an image config. Raises Damaged where its layers or history are malformed."""
-    raw = canonical_keys(parse_object(data, what, limits), _CONFIG, what)
+    raw = canonical_keys(parse_object(data, label, limits), _CONFIG, label)
     rootfs, history = raw.get("rootfs") or {}, raw.get("history") or []
     if isinstance(rootfs, dict):
-        raw["rootfs"] = rootfs = canonical_keys(rootfs, _ROOTFS, what)
+        raw["rootfs"] = rootfs = canonical_keys(rootfs, _ROOTFS, label)
     diff_ids = rootfs.get("diff_ids") or [] if isinstance(rootfs, dict) else []
     if not isinstance(diff_ids, list) or not isinstance(history, list):
-        raise Damaged(f"{what}: rootfs.diff_ids and history must be lists")
+        raise Damaged(f"{label}: rootfs.diff_ids and history must be lists")
     if "history" in raw:
-        raw["history"] = [canonical_keys(step, _STEP, what) if isinstance(step, dict) else step for step in history]
+        raw["history"] = [canonical_keys(step, _STEP, label) if isinstance(step, dict) else step for step in history]
     for key in ("config", "container_config"):
         if isinstance(raw.get(key), dict):
-            raw[key] = canonical_keys(raw[key], _RUN, what)
+            raw[key] = canonical_keys(raw[key], _RUN, label)
     try:
         parsed = tuple(DiffID(item) for item in diff_ids)
     except ImageError as exc:
-        raise Damaged(f"{what}: rootfs.diff_ids: {exc}") from None
+        raise Damaged(f"{label}: rootfs.diff_ids: {exc}") from None
     steps = tuple(_step(item) for item in raw.get("history") or () if isinstance(item, dict))
     return ImageConfig(parse_platform(raw), parsed, steps, raw)
 
@@ -137,22 +137,22 @@ def _optional(value: Any) -> str | None:
 
 
 def strings(value: Any) -> dict[str, str]:
-    """Return the texts of a JSON object by their keys; none of anything else."""
+    """Return the string values of a JSON object by key; an empty dict for any other value."""
     return {str(k): v for k, v in value.items() if isinstance(v, str)} if isinstance(value, dict) else {}
 
 
 def parse_platform(value: Any) -> Platform | None:
-    """Parse a platform; None where no `os` is named."""
+    """Parse a platform; None where it has no `os`."""
     if not isinstance(value, dict) or not isinstance(value.get("os"), str) or not value["os"]:
         return None
     return Platform(value["os"], str(value.get("architecture") or ""), str(value.get("variant") or ""))
 
 
-def platform_matches(wanted: str | None, have: Platform | None) -> bool:
-    """Tell whether `linux/arm64` or `linux/arm/v7` names this platform; a wanted part left out matches any."""
-    if wanted is None:
+def platform_matches(pattern: str | None, platform: Platform | None) -> bool:
+    """Tell whether a platform matches `linux`, `linux/arm64` or `linux/arm/v7`: omitted parts match any value."""
+    if pattern is None:
         return True
-    if have is None:
+    if platform is None:
         return False
-    parts = wanted.split("/")
-    return list((have.os, have.architecture, have.variant)[: len(parts)]) == parts
+    parts = pattern.split("/")
+    return list((platform.os, platform.architecture, platform.variant)[: len(parts)]) == parts

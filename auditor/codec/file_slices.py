@@ -1,4 +1,4 @@
-"""Stored bytes that can be read again: an open file, and slices of one."""
+"""Open files and slices of them, which can be read any number of times."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Content(Protocol):
 
 
 class SharedFile:
-    """An open file that is closed when nobody holds it any more. Reads name their place, so that all may share it."""
+    """An open file, closed with its last reference. Reads give their offset, so threads and slices may share it."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -31,7 +31,7 @@ class SharedFile:
 
     @classmethod
     def open(cls, path: Path) -> SharedFile:
-        """Open a file for reading. Raises ImageError with what the system says."""
+        """Open a file for reading. Raises ImageError with the message of the system."""
         try:
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -45,32 +45,34 @@ class SharedFile:
         return os.fstat(self.descriptor).st_size
 
     def stream(self, offset: int = 0, size: int | None = None) -> io.BufferedReader[Any]:
-        """Return a stream over [offset, offset+size), to the end of the file where no size is given."""
-        return io.BufferedReader(_HeldReader(self, offset, sys.maxsize if size is None else offset + size), 1 << 16)
+        """Return a stream over `size` bytes from an offset, or to the end of the file without a size."""
+        return io.BufferedReader(
+            _SharedFileReader(self, offset, sys.maxsize if size is None else offset + size), 1 << 16
+        )
 
 
-class _HeldReader(io.RawIOBase):
-    def __init__(self, file: SharedFile, at: int, end: int) -> None:
-        self._file, self._at, self._end = file, at, end
+class _SharedFileReader(io.RawIOBase):
+    def __init__(self, file: SharedFile, offset: int, end: int) -> None:
+        self._file, self._offset, self._end = file, offset, end
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        want = min(len(buffer), self._end - self._at)
-        if want <= 0:
+        count = min(len(buffer), self._end - self._offset)
+        if count <= 0:
             return 0
         try:
-            got = os.preadv(self._file.descriptor, [memoryview(buffer)[:want]], self._at)
+            got = os.preadv(self._file.descriptor, [memoryview(buffer)[:count]], self._offset)
         except OSError as exc:
             if exc.errno != errno.ESPIPE:
-                raise ImageError(f"can't be read at byte {self._at}: {exc.strerror}") from exc
-            got = os.readv(self._file.descriptor, [memoryview(buffer)[:want]])  # a pipe has no places
-        self._at += got
+                raise ImageError(f"can't be read at byte {self._offset}: {exc.strerror}") from exc
+            got = os.readv(self._file.descriptor, [memoryview(buffer)[:count]])  # a pipe has no offsets
+        self._offset += got
         return got
 
     def tell(self) -> int:
-        return self._at
+        return self._offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,5 +84,5 @@ class FileSlice:
     size: int
 
     def open(self) -> BinaryIO:
-        """Return a stream of its own over the slice."""
+        """Return a new stream over the slice."""
         return cast(BinaryIO, self.file.stream(self.offset, self.size))

@@ -1,4 +1,4 @@
-"""A reader that hashes and counts what passes through it, and knows what it should come to."""
+"""Digests of streams and documents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from auditor.core.errors import Damaged
 
 
 class HashingReader(io.RawIOBase):
-    """Hands on the bytes of `inner`; `digest` and `size` hold for what was read so far.
+    """Reader of `inner` with the digest and the number of the bytes read so far.
 
     Without an algorithm it only counts, and `digest` is None.
     """
@@ -31,13 +31,13 @@ class HashingReader(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Read from `inner`."""
-        got: int = self._inner.readinto(buffer)  # type: ignore[attr-defined]
+        count: int = self._inner.readinto(buffer)  # type: ignore[attr-defined]
         if self._hash:
-            self._hash.update(memoryview(buffer)[:got])
-        self.size += got
+            self._hash.update(memoryview(buffer)[:count])
+        self.size += count
         if self._progress:
-            self._progress(got)
-        return got
+            self._progress(count)
+        return count
 
     @property
     def digest(self) -> Digest | None:
@@ -45,16 +45,16 @@ class HashingReader(io.RawIOBase):
         return Digest(f"{self._hash.name}:{self._hash.hexdigest()}") if self._hash else None
 
     def tell(self) -> int:
-        """How many bytes were read so far."""
+        """Return the number of bytes read so far."""
         return self.size
 
 
-def verified_document(data: bytes, want: Digest | None, what: str) -> bytes:
-    """Return `data`, or raise Damaged where its digest is not `want`."""
-    if want is not None:
-        got = f"{want.algorithm}:{hashlib.new(want.algorithm, data).hexdigest()}"
-        if got != want:
-            raise Damaged(f"{what}: digest is {got}, want {want}")
+def verified_document(data: bytes, expected: Digest | None, label: str) -> bytes:
+    """Return `data`; raise Damaged where its digest differs from `expected`."""
+    if expected is not None:
+        actual = f"{expected.algorithm}:{hashlib.new(expected.algorithm, data).hexdigest()}"
+        if actual != expected:
+            raise Damaged(f"{label}: digest is {actual}, expected {expected}")
     return data
 
 

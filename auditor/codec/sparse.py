@@ -1,4 +1,4 @@
-"""Sparse files in tar: which segments of the file the body holds. Source: GNU tar manual, "Storing Sparse Files"."""
+"""Sparse files in tar: the body has only the data segments. Source: GNU tar manual, "Storing Sparse Files"."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MAX_HOLE = 1 << 20
 
 
 def real_size(header: Header) -> int:
-    """Return the size that the file system shows, in bytes."""
+    """Return the size of the file with its holes, in bytes."""
     if header.block[156:157] == b"S":
         return number(header.block[483:495])
     size = header.pax.get("GNU.sparse.size") or header.pax.get("GNU.sparse.realsize")
@@ -22,7 +22,7 @@ def real_size(header: Header) -> int:
 def expanded(header: Header, body: Iterable[bytes], extension: bytes = b"") -> Iterator[bytes]:
     """Yield a sparse file with its holes as zeros, from its body in the tar.
 
-    `extension` are the old GNU format's extra header blocks. Raises Damaged on a map that makes no sense.
+    `extension` are the extra header blocks of the old GNU format. Raises Damaged on an invalid map.
     """
     stream = _Bytes(body)
     size, at = real_size(header), 0
@@ -48,11 +48,11 @@ def _segments(header: Header, stream: _Bytes, extension: bytes) -> list[tuple[in
             return list(zip(numbers[::2], numbers[1::2], strict=True))
         return _map_in_body(stream)
     except ValueError:
-        raise Damaged(f"tar: {header.path!r:.100} has a sparse map that is none") from None
+        raise Damaged(f"tar: {header.path!r:.100} has an invalid sparse map") from None
 
 
 def _map_in_body(stream: _Bytes) -> list[tuple[int, int]]:
-    """Format 1.0: decimal numbers, a line each, padded to whole blocks before the data."""
+    """Parse the map of format 1.0: decimal numbers, one a line, padded to whole blocks, before the data."""
     used = 0
 
     def line() -> int:

@@ -143,7 +143,7 @@ class _Archive:
             raise Damaged(f"{what}: Config and Layers must name members")
         if len(paths) > self._limits.layers:
             raise Damaged(f"{what}: {len(paths)} layers {limit_note('layers')}")
-        data = self._documents.take(self._bytes(str(config_path)), parsed=True)
+        data = self._documents.add(self._bytes(str(config_path)), parsed=True)
         config = parse_config(data, f"{self._what}: {config_path}", self._limits)
         if len(config.diff_ids) != len(paths):
             raise Damaged(f"{what}: {len(paths)} layers, but the config names {len(config.diff_ids)}")

@@ -54,7 +54,7 @@ class ImageBuilder:
         layers, config = layers_and_config(manifest, what)
         if len(layers) > self.limits.layers:
             raise Damaged(f"{what}: {len(layers)} layers {limit_note('layers')}")
-        document = self.documents.take(self.store.document(config), parsed=True) if config else b"{}"
+        document = self.documents.add(self.store.document(config), parsed=True) if config else b"{}"
         value = parse_json_or_none(document, self.limits)
         entries = listed.index_entries(self.annotations)
         own = strings(manifest.get("annotations"))

@@ -137,6 +137,6 @@ def _attestation_statements(
             return None
         if data.lstrip()[:1] not in (b"{", b"["):
             return None
-        statements.append(documents.take(data))
+        statements.append(documents.add(data))
         parse_json(data, f"attestation {layer.digest}", limits)
     return statements
