@@ -18,7 +18,7 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def parse_json(data: bytes, label: str, limits: Limits, *, first: bool = False) -> Any:
-    """Parse a document; with `first`, text behind it is ignored. Raises Damaged on invalid JSON and beyond the limits."""
+    """Parse a document; with `first`, ignore text behind it. Raises Damaged on invalid JSON and above limits."""
     if len(data) > limits.json_bytes:
         raise Damaged(f"{label}: {len(data)} bytes are too many for a JSON document {limit_note('json-bytes')}")
     if values(data) > limits.json_values:
@@ -65,7 +65,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
 def canonical_keys(value: Mapping[str, Any], names: Mapping[str, str], label: str) -> dict[str, Any]:
-    """Return an object with its keys in the case of `names`. Raises Damaged where two keys with other values collide."""
+    """Return an object with its keys in the case of `names`. Raises Damaged where keys with other values collide."""
     canonical: dict[str, Any] = {}
     for key, item in value.items():
         name = names.get(key.casefold(), key)

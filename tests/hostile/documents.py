@@ -109,7 +109,7 @@ CASES = (
     Case("indexes that list the next a thousand times", nested(4, 1000), 0),
     Case("an index of 2,000 manifests", nested(1, 2000), 2, "(limit manifests)"),
     Case("an index that lists nothing", rooted(), 2, "no platform"),
-    Case("an index that is a list", index(b"[]"), 2, "want a JSON object"),
+    Case("an index that is a list", index(b"[]"), 2, "expected a JSON object"),
     Case("an index that is no JSON", index(b"{"), 2, "not JSON"),
     Case("an index of invalid UTF-8", index(b'{"manifests": ["\xff"]}'), 2, "not JSON"),
     Case("an index 100,000 deep", index(_DEEP_TEXT), 2, "index.json"),

@@ -103,10 +103,10 @@ def test_an_index_json_that_names_another_image_adds_it(tmp_path: Path, scanner:
 
 def test_a_key_with_two_values_is_refused() -> None:
     """Readers take the first or the last: a secret may hide in the other."""
-    with pytest.raises(Damaged, match="'a' stands twice"):
+    with pytest.raises(Damaged, match="'a' occurs twice"):
         parse_json(b'{"a": 1, "b": {"a": 2}, "a": 3}', "x", DEFAULT)
     assert parse_json(b'{"a": 1, "a": 1}', "x", DEFAULT) == {"a": 1}
-    with pytest.raises(Damaged, match="'Layers' stands twice, in another case"):
+    with pytest.raises(Damaged, match="'Layers' occurs twice, in different case"):
         canonical_keys({"Layers": [1], "layers": []}, key_names("Layers"), "x")
     assert canonical_keys({"LAYERS": [1], "\u017fize": 2}, key_names("layers", "size"), "x") == {
         "layers": [1],
