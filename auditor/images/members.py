@@ -63,7 +63,7 @@ class Members:
                 pass
 
     def get(self, path: str) -> Member | None:
-        """Return the file at a path, through links; None if there is no file."""
+        """Return the file at a path, through links; None without one."""
         resolved = self._resolved(path, final=True)
         return None if resolved is None else self._files.get(resolved)
 

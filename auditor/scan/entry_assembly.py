@@ -73,7 +73,7 @@ class EntryAssembler:
         self._buffered = None
 
     def _process(self, window: Window, entry: int, read: int) -> None:
-        """Do what needs the complete content of a file: extraction, checksums, package databases."""
+        """Use the complete content of a file: for extraction, checksums, the package database."""
         path, results = self._listing.paths[entry], self._results
         extracts = self._search_content and self._is_worth_extracting(window, entry, "/" + path, read)
         is_database = is_package_database(path) and results.budget.allows_database(

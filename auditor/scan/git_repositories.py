@@ -1,4 +1,4 @@
-"""Commits and paths of git blobs whose loose objects lie in a layer. They are known only at the end of the layer."""
+"""Commits and paths of loose git objects in a layer. They are known only at the end of the layer."""
 
 from __future__ import annotations
 

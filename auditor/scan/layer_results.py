@@ -94,7 +94,7 @@ class LayerResults:
             self._checksums[entry] = result.checksums
 
     def record(self, raw: HashingReader, diff_id: DiffID, size: int, listing: Listing, *, is_tar: bool) -> LayerRecord:
-        """Return the record of a layer whose bytes were read to the end; `raw` hashed the stored ones."""
+        """Return the record of a layer after its last byte was read; `raw` hashed the stored bytes."""
         matches = self.git.with_commits([match for match in self._matches if match], listing.paths)
         return LayerRecord(
             raw.digest or Digest(diff_id),

@@ -129,7 +129,7 @@ class LayerScan:
         self._lines.advance(window, continuing)
 
     def _report_truncation(self, hits: Hits, grouped: Mapping[int, RawHits]) -> None:
-        """Report the rules whose hits in a window were truncated, for the file with most hits."""
+        """Report rules with truncated hits in a window, for the file with most hits."""
         if len(hits) >= self._limits.raw_hits:
             most = max(grouped, key=lambda entry: len(grouped[entry]), default=None)
             path = None if most is None else "/" + self._listing.paths[most]

@@ -53,8 +53,8 @@ class Scanner:
         """End the threads; work that has not started is cancelled."""
         self._threads.close()
 
-    def scan_layer(self, stream: BinaryIO, what: str, algorithm: str = "sha256") -> LayerRecord:
-        """Scan a layer's stored bytes to their end. Raises Damaged, with the name `what`, on broken data.
+    def scan_layer(self, stream: BinaryIO, name: str, algorithm: str = "sha256") -> LayerRecord:
+        """Scan a layer's stored bytes to their end. Raises Damaged, with `name`, on broken data.
 
         `algorithm` is that of the record's digest.
         """
@@ -72,5 +72,5 @@ class Scanner:
             while stored.read(1 << 20):  # bytes after the compressed data are part of the digest
                 pass
         except Damaged as exc:
-            raise Damaged(f"{what}: {exc}") from exc
+            raise Damaged(f"{name}: {exc}") from exc
         return layer.record(raw)

@@ -25,7 +25,7 @@ class KeywordRanges:
         self._is_adjacent = False  # no searched file follows the last excluded range
 
     def add(self, window: Window, header: Header) -> None:
-        """Add a file whose header lies in a window. Consecutive excluded files form one range."""
+        """Add a file with its header in a window. Consecutive excluded files form one range."""
         begin, end = header.offset, header.offset + header.size
         at = begin - window.start
         excluded = is_third_party_source("/" + header.path) or (
@@ -52,7 +52,7 @@ class KeywordRanges:
 def hits_by_entry(
     listing: Listing, first: int, window: Window, hits: RawHits
 ) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """Yield the hits of each entry from `first` on: those whose last byte lies in its content.
+    """Yield the hits of each entry from `first` on: hits with their last byte in its content.
 
     Hits in headers and padding are dropped.
     """

@@ -93,12 +93,12 @@ class Records:
         """Return a secret with its HMAC; without its text unless secrets are kept."""
         return secret.with_hmac(self._key, keep_text=self._keep_secrets)
 
-    def of(self, layer: Layer, what: str) -> LayerRecord:
-        """Return the record of a layer, named `what` in errors. Raises Damaged, ImageError and Unreachable."""
+    def of(self, layer: Layer, name: str) -> LayerRecord:
+        """Return the record of a layer; `name` appears in errors. Raises ImageError and Unreachable."""
         known = None if layer.digest is None else self._known.get(layer.digest)
         if known is not None:
             return known
-        record = self._from_store(layer) or self._scan_layer(layer, what)
+        record = self._from_store(layer) or self._scan_layer(layer, name)
         if layer.digest == record.digest:
             self.remember(record)
         return record
@@ -113,7 +113,7 @@ class Records:
         if remote:
             self._scanner.prepare()
         with ThreadPoolExecutor(_DOWNLOADS, "fetch") as pool:
-            futures = [pool.submit(self.of, layer, what) for layer, what in remote.values()]
+            futures = [pool.submit(self.of, layer, name) for layer, name in remote.values()]
             try:
                 for future in futures:
                     future.result()
@@ -121,27 +121,27 @@ class Records:
                 pool.shutdown(cancel_futures=True)
 
     def of_stream(self, ref: LayerRef, stream: BinaryIO) -> LayerRecord:
-        """Read a layer that can be read only once and return its record. Raises Damaged and what reading raises.
+        """Read a layer that can be read only once, and return its record. Raises ImageError and Unreachable.
 
         If the cache has a record for the digest in the layer's path, the stream is hashed and not scanned.
         """
-        claimed, what = ref.digest, ref.name
+        claimed, name = ref.digest, ref.name
         if claimed is not None:
             record = self._of_digest(claimed)
             if record is not None:
                 digest = _hashed(HashingReader(stream, claimed.algorithm, self._scanner.progress.advance))
                 if digest != claimed:
-                    raise Damaged(f"{what}: digest is {digest}, want {claimed}; the image was damaged or tampered with")
+                    raise Damaged(f"{name}: digest is {digest}, want {claimed}; the image was damaged or tampered with")
                 return record
-        return self.scan(stream, what, claimed.algorithm if claimed else "sha256")
+        return self.scan(stream, name, claimed.algorithm if claimed else "sha256")
 
     def remember(self, record: LayerRecord) -> None:
-        """Use a record, whose bytes were hashed, for all layers of its digest in this run."""
+        """Use a record for all layers of its digest in this run. Its bytes were hashed."""
         self._known[record.digest] = record
 
-    def scan(self, stream: BinaryIO, what: str, algorithm: str = "sha256") -> LayerRecord:
-        """Scan a layer's stored bytes to their end, and cache the record. Raises Damaged with the name `what`."""
-        record = self._scanner.scan_layer(stream, what, algorithm)
+    def scan(self, stream: BinaryIO, name: str, algorithm: str = "sha256") -> LayerRecord:
+        """Scan a layer's stored bytes to their end, and cache the record. Raises Damaged with `name`."""
+        record = self._scanner.scan_layer(stream, name, algorithm)
         record = record.with_hmacs(self._key, keep_text=self._keep_secrets)
         self.keep(record)
         return record
@@ -158,7 +158,7 @@ class Records:
         self._store.keep_blob(self.blob_key(record.digest), Blob(record.size, record.diff_id))
 
     def _from_store(self, layer: Layer) -> LayerRecord | None:
-        """Return the cached record of a layer whose digest can be trusted."""
+        """Return the cached record of a layer, if its digest can be trusted."""
         content, store = layer.content, self._store
         if store is None:
             return None
@@ -183,13 +183,13 @@ class Records:
         self._keep_slice(content, identity, digest)
         return self._of_digest(digest)
 
-    def _scan_layer(self, layer: Layer, what: str) -> LayerRecord:
+    def _scan_layer(self, layer: Layer, name: str) -> LayerRecord:
         """Scan a layer, and cache its record and the digest of its part of a file."""
         content = layer.content
         identity = _identity(content) if isinstance(content, FileSlice) else None
-        self._scanner.progress.say(what)
+        self._scanner.progress.say(name)
         with content.open() as stream:
-            record = self.scan(stream, what, layer.digest.algorithm if layer.digest else "sha256")
+            record = self.scan(stream, name, layer.digest.algorithm if layer.digest else "sha256")
         if identity is not None and isinstance(content, FileSlice):
             self._keep_slice(content, identity, record.digest)
         return record
