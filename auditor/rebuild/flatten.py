@@ -194,7 +194,7 @@ def _write_layer(
     audit, plan, readable = planned
     write: Callable[..., None] = partial(write_layer, readable, plan)
     if copied_from is None:
-        return archive.layer(write, job.compression, partial(records.scan, what=what))
+        return archive.layer(write, job.compression, partial(records.scan, name=what))
     index = archive.layer(write, job.compression, partial(index_layer, label=what, limits=readable.limits))
     return derived_record(index, copied_from, audit.records, what)
 
