@@ -1,4 +1,4 @@
-"""A Dask cluster on loopback: a real scheduler, and workers that are processes of their own."""
+"""A Dask cluster on loopback: a real scheduler, and workers in processes of their own."""
 
 from __future__ import annotations
 

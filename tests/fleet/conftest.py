@@ -1,4 +1,4 @@
-"""Registries with content, a proxy before one, stores in SQLite and in a real PostgreSQL, sweeps in this process."""
+"""Fixtures: registries with content, a proxy, stores in SQLite and PostgreSQL, sweeps in this process."""
 
 from __future__ import annotations
 

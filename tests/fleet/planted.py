@@ -1,4 +1,4 @@
-"""A registry's content, built in memory and pushed: many images that share bases, with secrets planted in some."""
+"""Registry content, built in memory and pushed: many images with shared base layers, some with planted secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A proxy before a registry: counts what is asked, and fails a part of it in every way that networks and servers do."""
+"""A proxy in front of a registry: counts requests, and injects the failures of networks and servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A webhook on loopback, which keeps what it is sent."""
+"""A webhook on loopback that records its messages."""
 
 from __future__ import annotations
 

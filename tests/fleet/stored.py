@@ -1,4 +1,4 @@
-"""Sweeps as the store keeps them, made without a registry: the same audits and ledger, and any time of the clock."""
+"""Sweeps written to the store without a registry: the same audits and ledger, with arbitrary times."""
 
 from __future__ import annotations
 

@@ -287,7 +287,7 @@ def test_four_processes_lose_no_record(tmp_path: Path, opened: Open) -> None:
     assert opened(tmp_path).usage().records == 200
 
 
-def test_a_second_one_in_a_process_leaves_the_first_its_locks(
+def test_a_second_store_in_a_process_keeps_the_locks_of_the_first(
     tmp_path: Path, store: LayerStore, opened: Open, said: Said
 ) -> None:
     """Or another process would take away the log that the first still writes."""

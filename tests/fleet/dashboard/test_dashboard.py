@@ -1,4 +1,4 @@
-"""The dashboard as files: complete, safe in a browser and a spreadsheet, careful with the folder that it is given."""
+"""The files of the dashboard: complete, safe in browsers and spreadsheets, careful with the folder."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_pages_have_names_that_no_file_system_confuses() -> None:
     )
 
 
-def test_pages_of_what_is_gone_go_and_nothing_else_does(stored: Stored, tmp_path: Path) -> None:
+def test_only_pages_of_deleted_images_are_removed(stored: Stored, tmp_path: Path) -> None:
     folder = tmp_path / "site"
     old, new = service("old", token(1)), service("new", token(2))
     write_site(stored.store, stored.sweep("2026-11-23", {"team/a": {"1": old}}), folder, CREATED)
@@ -157,7 +157,7 @@ def test_pages_of_what_is_gone_go_and_nothing_else_does(stored: Stored, tmp_path
     assert {"CNAME", "images/logo.html"} <= after
 
 
-def test_a_folder_of_other_people_is_refused_and_left_alone(stored: Stored, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused_and_unchanged(stored: Stored, tmp_path: Path) -> None:
     sweep = stored.sweep("2026-11-24", {"a": {"1": service("a", token(1))}})
     theirs = tmp_path / "theirs"
     theirs.mkdir()
@@ -176,7 +176,7 @@ def test_a_folder_of_other_people_is_refused_and_left_alone(stored: Stored, tmp_
         write_site(stored.store, later, ours, CREATED)
 
 
-def test_a_list_of_files_that_somebody_changed_removes_nothing(stored: Stored, tmp_path: Path) -> None:
+def test_a_changed_manifest_of_the_site_removes_nothing(stored: Stored, tmp_path: Path) -> None:
     sweep = stored.sweep("2026-11-24", {"a": {"1": service("a")}})
     write_site(stored.store, sweep, tmp_path / "site", CREATED)
     outside = tmp_path / "outside.html"

@@ -1,4 +1,4 @@
-"""The dashboard as people use it: mouse, keyboard, phone, printer, without its script, from a file or a server."""
+"""The dashboard in use: mouse, keyboard, phone, printer, without script, from a file or a server."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_secrets_page_lists_every_image_that_holds_it_and_leads_there(
         ("layers.html", lambda page: page.get_by_label("Text").fill(".netrc"), 1),
     ],
 )
-def test_each_filter_shows_what_fits_and_says_how_many(
+def test_each_filter_shows_matching_rows_and_their_number(
     go: Callable[..., Page], name: str, choose: Callable[[Page], None], want: int
 ) -> None:
     page = go(name)

@@ -1,4 +1,4 @@
-"""Which part of a registry is swept: globs, prefixes, lists, the newest, the config file."""
+"""Selection of repositories and tags: globs, prefixes, lists, newest tags, the config file."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def test_lists_of_repositories_and_tags_are_read_to_their_last_page(
     assert (proxy.asked["GET", "/v2/_catalog"], proxy.asked["GET", "/v2/team0/app0/tags/list"]) == (3, 2)
 
 
-def test_globs_choose_repositories_and_tags(sweeps: Sweeps, filled: Filled) -> None:
+def test_globs_select_repositories_and_tags(sweeps: Sweeps, filled: Filled) -> None:
     found = sweeps(filled[0], repos=("team0/*",), tags=("1.0", "1.3"))
     assert {item["repository"] for item in found["images"]} == {f"team0/app{n}" for n in (0, 3, 6, 9)}
     assert {tag for item in found["images"] for tag in item["tags"]} == {"1.0", "1.3"}
 
 
-def test_a_prefix_is_a_part_of_the_registry(sweeps: Sweeps, filled: Filled) -> None:
+def test_a_prefix_selects_repositories_below_it(sweeps: Sweeps, filled: Filled) -> None:
     found = sweeps(f"{filled[0]}/team1")
     assert found["registry"] == f"{filled[0]}/team1"
     assert {item["repository"] for item in found["images"]} == {f"team1/app{n}" for n in (1, 4, 7)}
 
 
-def test_the_newest_are_those_made_last(sweeps: Sweeps, address: str) -> None:
+def test_newest_selects_tags_by_the_creation_time_of_their_images(sweeps: Sweeps, address: str) -> None:
     remote = Remote(address)
     for tag, year in (("a", 2021), ("b", 2025), ("c", 2023), ("d", 2024)):
         built = application(0, tag, None)
@@ -53,7 +53,7 @@ def test_the_newest_are_those_made_last(sweeps: Sweeps, address: str) -> None:
         assert [item["tags"] for item in found["images"]] == [["b"], ["d"]]
 
 
-def test_a_list_names_references_and_repositories(sweeps: Sweeps, filled: Filled, tmp_path: Path) -> None:
+def test_a_list_may_contain_references_and_repositories(sweeps: Sweeps, filled: Filled, tmp_path: Path) -> None:
     address, content = filled
     one = next(name for repository, name in sorted(content.images) if repository == "team1/app4")
     lines = tmp_path / "list"
@@ -66,7 +66,7 @@ def test_a_list_names_references_and_repositories(sweeps: Sweeps, filled: Filled
     assert [item["reference"] for item in found["failed"]] == ["team9/none:1"]
 
 
-def test_a_list_needs_no_host_where_its_lines_have_one(sweeps: Sweeps, filled: Filled, tmp_path: Path) -> None:
+def test_the_host_is_optional_if_the_lines_of_a_list_name_it(sweeps: Sweeps, filled: Filled, tmp_path: Path) -> None:
     (tmp_path / "list").write_text(f"docker://{filled[0]}/team0/app0:1.1\n")
     assert [item["tags"] for item in sweeps(None, tmp_path / "list")["images"]] == [["1.1"]]
 
@@ -75,13 +75,13 @@ def test_a_list_needs_no_host_where_its_lines_have_one(sweeps: Sweeps, filled: F
     ("text", "word"),
     [("", "contains no reference"), ("UPPER/case", "line 1"), ("a.example/x\nb.example/y", "several registries")],
 )
-def test_a_list_that_makes_no_sense_is_said(sweeps: Sweeps, tmp_path: Path, text: str, word: str) -> None:
+def test_an_invalid_list_is_a_usage_error(sweeps: Sweeps, tmp_path: Path, text: str, word: str) -> None:
     (tmp_path / "list").write_text(text)
     with pytest.raises(UsageError, match=word):
         sweeps(None, tmp_path / "list")
 
 
-def test_the_config_file_says_what_holds_for_a_part_of_the_registry(sweeps: Sweeps, filled: Filled) -> None:
+def test_the_config_file_has_settings_for_a_part_of_the_registry(sweeps: Sweeps, filled: Filled) -> None:
     address = filled[0]
     registries = {
         address: RegistryOptions(tags=("1.0", "1.1")),

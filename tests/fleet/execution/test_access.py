@@ -1,4 +1,4 @@
-"""Registries that want a login, a token, or a certificate of their own to be trusted."""
+"""Registries that require a login, a token, or a private certificate authority."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sweeps whose layers are read by a Dask cluster: a real scheduler, real workers, and some that die."""
+"""Sweeps on a Dask cluster: a real scheduler, real workers, and workers that die."""
 
 from __future__ import annotations
 
@@ -158,9 +158,7 @@ def test_credentials_show_nothing_of_what_they_hold() -> None:
     ],
     ids=["version", "missing", "code", "libraries"],
 )
-def test_a_worker_that_is_not_as_it_must_be_says_why(
-    sweeps: Sweeps, cluster: Cluster, prelude: str, reason: str
-) -> None:
+def test_a_worker_with_other_versions_is_reported(sweeps: Sweeps, cluster: Cluster, prelude: str, reason: str) -> None:
     cluster.add_worker(prelude)
     cluster.wait_for(1)
     with pytest.raises(EngineError, match=r"^worker tcp://.*Install the same image-audit there as here\.$") as caught:
@@ -168,7 +166,7 @@ def test_a_worker_that_is_not_as_it_must_be_says_why(
     assert reason in str(caught.value)
 
 
-def test_a_worker_that_joins_later_and_is_not_fit_says_so_for_its_layers(
+def test_layers_of_a_later_worker_with_other_versions_fail_with_the_reason(
     sweeps: Sweeps, cluster: Cluster, filled: tuple[str, Content]
 ) -> None:
     cluster.add_worker()

@@ -1,4 +1,4 @@
-"""What goes wrong in long sweeps: the network, the registry, the store, the machine."""
+"""Failures during long sweeps: the network, the registry, the store, the machine."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_sweep_through_a_network_that_fails_is_that_of_one_that_does_not(
     assert set(proxy.failed) == set(FAULTS)
 
 
-def test_a_sweep_that_was_killed_goes_on_and_ends_with_the_same(
+def test_a_killed_sweep_continues_to_the_same_result(
     cli: Cli, url: str, filled: Filled, proxy_to: Callable[[str], Proxy], sweeps: Sweeps
 ) -> None:
     want = sweeps(filled[0])
@@ -92,7 +92,7 @@ def test_a_layer_that_is_damaged_in_the_registry_fails_its_images_alone(
     assert cli(*SCAN, address, "--strict", "-q").status == 2
 
 
-def test_a_blob_that_the_registry_lost_is_told(sweeps: Sweeps, address: str, proxy_to: Callable[[str], Proxy]) -> None:
+def test_a_missing_blob_is_reported(sweeps: Sweeps, address: str, proxy_to: Callable[[str], Proxy]) -> None:
     remote = Remote(address)
     built = application(0, "app", token(1))
     remote.push("team/app", "1", built)
@@ -174,9 +174,7 @@ def test_a_lasting_fault_is_asked_a_few_times_an_object(
     assert asked and max(asked.values()) == TRIES
 
 
-def test_a_store_that_is_away_for_a_while_is_waited_for(
-    postgres: Postgres, filled: Filled, scanner: Scanner, sweeps: Sweeps
-) -> None:
+def test_an_unavailable_store_is_retried(postgres: Postgres, filled: Filled, scanner: Scanner, sweeps: Sweeps) -> None:
     want = sweeps(filled[0])
     with closing(SweepStore(postgres.new_database(), retry_s=60)) as store:
         own = Sweeps(store, scanner)
@@ -191,14 +189,16 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(
     assert counted(got[0]) == counted(want)
 
 
-def test_a_store_that_stays_away_is_said(postgres: Postgres) -> None:
+def test_a_store_that_stays_unavailable_is_reported(postgres: Postgres) -> None:
     url = postgres.new_database()
     address = url.replace(url.partition("127.0.0.1:")[2].partition("/")[0], "1")
     with pytest.raises(StoreError, match="store postgresql"):
         SweepStore(address, connect_s=0)  # whatever the patience later on
 
 
-def test_a_full_disk_is_said_in_one_line_and_the_next_run_goes_on(cli: Cli, filled: Filled, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_in_one_line_and_the_next_run_continues(
+    cli: Cli, filled: Filled, tmp_path: Path
+) -> None:
     url = f"sqlite:///{tmp_path}/full.sqlite"
     program = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000));"

@@ -1,4 +1,4 @@
-"""Sweeps of a real registry: everything is found, nothing is asked for twice."""
+"""Sweeps of a real registry: every planted secret is found, nothing is requested twice."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_the_store_holds_no_secret(sweeps: Sweeps, filled: Filled, tmp_path: Pat
     assert not [secret for secret in filled[1].all_secrets if secret.encode() in reports]
 
 
-def test_what_is_new_and_what_is_gone_is_told_once(sweeps: Sweeps, address: str) -> None:
+def test_new_and_gone_findings_are_reported_once(sweeps: Sweeps, address: str) -> None:
     remote = Remote(address)
     remote.push("team/app", "1", application(0, "app", token(1)))
     remote.push("team/app", "latest", application(0, "app", token(1)))

@@ -1,4 +1,4 @@
-"""What a sweep could not read for a transient cause is asked again by the next sweep, and nothing counts as gone."""
+"""Transient failures: the next sweep repeats the read, and no finding is gone meanwhile."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_next_sweep_reads_the_layer_and_audits_the_image_again(sweeps_in: Sw
     assert one(third)["critical"] == 1 and third["layers"]["read"] == 0
 
 
-def test_nothing_is_gone_by_a_sweep_that_could_not_read_it(sweeps_in: Sweeps, address: str) -> None:
+def test_no_finding_is_gone_after_a_transient_failure(sweeps_in: Sweeps, address: str) -> None:
     Remote(address).push("team/app", "1", PLANTED)
     assert one(sweeps_in(address))["critical"] == 1
     failed = one(failing(sweeps_in, address, fresh=True))

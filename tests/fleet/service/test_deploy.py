@@ -1,4 +1,4 @@
-"""What is ready-made for schedules: valid where it is read, and with options that there are."""
+"""Files of deploy/: accepted by systemd, Kubernetes, Dask and GitLab, with existing options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sweeps on a schedule: with a clock of the test's own, and as users run them."""
+"""Sweeps on a schedule: with a simulated clock, and through the command line."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.mark.registry
-def test_three_sweeps_on_a_one_minute_cron_tell_each_new_finding_once(
+def test_three_sweeps_on_a_one_minute_cron_report_each_new_finding_once(
     sweeps: Sweeps, address: str, receiver: Receiver
 ) -> None:
     remote, notifier = Remote(address), Notifier([receiver.url])
@@ -125,7 +125,7 @@ def test_three_sweeps_on_a_one_minute_cron_tell_each_new_finding_once(
     assert shown["last_good_sweep_age_seconds"] == 60 and shown["failures"] == shown["sweeping"] == 0
 
 
-def test_a_sweep_that_takes_longer_leaves_out_what_it_missed() -> None:
+def test_due_times_during_a_long_sweep_are_skipped() -> None:
     clock = Clock(end=START + datetime.timedelta(minutes=6))
 
     def slow() -> SweepRow:
@@ -137,7 +137,7 @@ def test_a_sweep_that_takes_longer_leaves_out_what_it_missed() -> None:
     assert clock.begun == ["12:00:30", "12:03:00", "12:06:00"]
 
 
-def test_a_sweep_that_fails_is_told_to_monitoring_and_the_next_one_is_made(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_sweep_shows_in_monitoring_and_the_schedule_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     clock, outcomes = Clock(end=START + datetime.timedelta(minutes=2)), iter([StoreError("the store is away"), None])
 
     def sweep() -> SweepRow:
@@ -159,7 +159,7 @@ def test_a_sweep_that_fails_is_told_to_monitoring_and_the_next_one_is_made(caplo
     assert "the store is away" in str([record.__dict__.get("fields") for record in caplog.records])
 
 
-def test_under_strict_a_sweep_that_could_not_audit_all_is_not_good() -> None:
+def test_under_strict_a_sweep_with_failures_is_not_good() -> None:
     watch = Clock().watch("* * * * *", lambda: row(failed=3), strict=True)
     watch.load_previous(row(critical=2, failed=1))
     shown = numbers(watch.pages()["/metrics"]()[2].decode())
@@ -177,7 +177,7 @@ def test_a_sweep_that_audited_nothing_is_not_good(failed: int) -> None:
     assert numbers(watch.pages()["/metrics"]()[2].decode())["sweeps_total failed"] == 1
 
 
-def test_what_an_earlier_run_found_is_shown_from_the_start() -> None:
+def test_metrics_start_with_the_totals_of_an_earlier_run() -> None:
     watch = Clock(now=START.replace(minute=2)).watch("* * * * *", row)
     watch.load_previous(row(high=4, layers_read=9))
     shown = numbers(watch.pages()["/metrics"]()[2].decode())
@@ -216,7 +216,7 @@ class Running:
 
 @pytest.mark.registry
 class TestCommand:
-    def test_it_sweeps_by_the_real_clock_until_sigterm(
+    def test_a_watch_sweeps_by_the_real_clock_until_sigterm(
         self, cli: Cli, address: str, receiver: Receiver, tmp_path: Path
     ) -> None:
         remote, secrets = Remote(address), [token(1), token(2)]
@@ -239,7 +239,7 @@ class TestCommand:
         assert (tmp_path / "site" / "index.html").exists()
         assert not [part for secret in secrets for part in (secret, secret[4:20]) if part in running.raw + out]
 
-    def test_sigterm_in_mid_sweep_stops_it_and_the_next_run_goes_on(
+    def test_sigterm_stops_a_running_sweep_and_the_next_run_continues_it(
         self, cli: Cli, filled: tuple[str, Content], proxy_to: Callable[[str], Proxy], tmp_path: Path
     ) -> None:
         proxy = proxy_to(filled[0])

@@ -1,4 +1,4 @@
-"""What is new and what is gone, where sweeps look at a part of a registry only, fail in a part, or never end."""
+"""New and gone findings: sweeps with filters, with failures, and unfinished ones."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TestParts:
         "part", [{"tags": ("2",)}, {"newest": 1}, {"repos": ("team/web",)}, {"platform": "linux/arm64"}],
         ids=["tags", "newest", "repos", "platform"],
     )  # fmt: skip
-    def test_what_a_part_leaves_out_is_neither_gone_nor_new_afterwards(
+    def test_findings_excluded_by_a_filter_are_neither_gone_nor_new_later(
         self, sweeps_in: Sweeps, address: str, remote: Remote, part: dict[str, Any]
     ) -> None:
         whole = sweeps_in(address)
@@ -53,7 +53,7 @@ class TestParts:
         assert len(again["images"]) == 3 and changes(sweeps_in) == (0, 0)
         assert not any(image["gone"] + image["new"] for image in again["images"])
 
-    def test_what_is_deleted_is_gone_in_the_sweep_that_looks_for_it(
+    def test_a_deleted_finding_is_gone_in_the_first_sweep_that_looks_for_it(
         self, sweeps_in: Sweeps, address: str, remote: Remote
     ) -> None:
         root = remote.push("team/app", "1", application(0, "one", token(1)))
@@ -66,7 +66,9 @@ class TestParts:
         sweeps_in(address)
         assert changes(sweeps_in) == (0, 0)
 
-    def test_a_moved_tag_is_looked_at_where_it_is_wanted(self, sweeps_in: Sweeps, address: str, remote: Remote) -> None:
+    def test_a_moved_tag_is_resolved_by_the_sweep_that_selects_it(
+        self, sweeps_in: Sweeps, address: str, remote: Remote
+    ) -> None:
         sweeps_in(address)
         before = remote.push("team/app", "1", application(0, "one", token(1)))
         remote.push("team/app", "1", application(0, "other", token(9)))
@@ -85,16 +87,14 @@ class TestParts:
             assert [item["tags"] for item in sweeps(address, newest=1)["images"]] == [[tag]]
             assert changes(sweeps) == (1, 0)
 
-    def test_each_finding_is_told_once_whichever_sweep_comes_upon_it(
-        self, sweeps: Sweeps, address: str, remote: Remote
-    ) -> None:
+    def test_each_finding_is_new_in_one_sweep_only(self, sweeps: Sweeps, address: str, remote: Remote) -> None:
         told = []
         for part in ({"tags": ("1",)}, {}, {"repos": ("team/web",)}, {"tags": ("2",)}, {}):
             sweeps(address, **part)  # type: ignore[arg-type]
             told += [one.image for one in new_secrets(sweeps.store, queries.sweeps(sweeps.store)[-1].id)]
         assert sorted(told) == ["team/app:1", "team/app:2", "team/web:1"]
 
-    def test_an_image_that_is_listed_by_its_digest_stays_though_no_tag_leads_to_it(
+    def test_an_image_listed_by_digest_stays_without_a_tag(
         self, sweeps: Sweeps, address: str, remote: Remote, tmp_path: Path
     ) -> None:
         root = remote.push("team/app", "old", application(0, "old", token(7)))
@@ -108,7 +108,7 @@ class TestParts:
 
 
 class TestFailures:
-    def test_of_a_repository_in_which_something_failed_nothing_is_gone(
+    def test_no_finding_is_gone_from_a_repository_with_failures(
         self, sweeps_in: Sweeps, address: str, remote: Remote
     ) -> None:
         sweeps_in(address)
@@ -132,7 +132,7 @@ class TestFailures:
         sweeps_in(address)
         assert changes(sweeps_in) == (0, 1)
 
-    def test_a_repository_that_the_catalog_does_not_list_any_more_is_looked_for(
+    def test_a_repository_missing_from_the_catalog_is_still_surveyed(
         self, sweeps: Sweeps, address: str, remote: Remote, proxy_to: Callable[[str], Proxy]
     ) -> None:
         proxy = proxy_to(address)
@@ -146,7 +146,7 @@ class TestFailures:
         sweeps(proxy.address)
         assert ("GET", "/v2/team/web/tags/list") not in proxy.asked
 
-    def test_what_a_sweep_saw_that_never_ended_is_told_by_the_next(
+    def test_findings_of_an_unfinished_sweep_are_new_in_the_next_one(
         self, sweeps_in: Sweeps, address: str, remote: Remote, scanner: Scanner, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def die(*_: Any, **__: Any) -> None:
@@ -162,9 +162,7 @@ class TestFailures:
         assert changes(sweeps_in) == (0, 0)
 
 
-def test_what_comes_back_is_new_again_and_known_since_it_was_first_seen(
-    sweeps_in: Sweeps, address: str, remote: Remote
-) -> None:
+def test_a_returning_finding_is_new_again_and_keeps_first_seen(sweeps_in: Sweeps, address: str, remote: Remote) -> None:
     sweeps_in(address)
     before = remote.push("team/web", "1", application(0, "web", token(3)))
     remote.push("team/web", "1", application(0, "clean", None))
@@ -178,7 +176,7 @@ def test_what_comes_back_is_new_again_and_known_since_it_was_first_seen(
     assert row.first_seen < row.last_seen
 
 
-def test_a_secret_that_moves_to_another_image_of_its_repository_is_neither(sweeps: Sweeps, address: str) -> None:
+def test_a_finding_that_moves_to_another_image_is_neither_new_nor_gone(sweeps: Sweeps, address: str) -> None:
     remote = Remote(address)
     leak = layer({"app/.env": f"GITHUB_TOKEN={token(4)}\n"})
     for change in ("a", "b"):

@@ -1,4 +1,4 @@
-"""One at a time: two processes on one store, and what becomes of the lease of one that died."""
+"""Leases: two processes on one store, and the lease of a dead process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def row(store: SweepStore) -> Any:
     return store.read(lambda c: c.execute(select(schema.lease)).first())
 
 
-def test_a_lease_is_held_by_one_and_free_afterwards(store: SweepStore) -> None:
+def test_a_lease_has_one_holder_and_is_free_after_release(store: SweepStore) -> None:
     with hold_lease(store, NAME, "registry.example.com is being swept"):
         with pytest.raises(StoreError) as caught, hold_lease(store, NAME, "registry.example.com is being swept"):
             pass
@@ -57,7 +57,7 @@ def test_a_lease_is_held_by_one_and_free_afterwards(store: SweepStore) -> None:
     assert row(store) is None
 
 
-def test_the_lease_of_a_process_of_this_machine_that_was_killed_is_free_at_once(store: SweepStore, url: str) -> None:
+def test_the_lease_of_a_killed_process_of_this_machine_is_free_at_once(store: SweepStore, url: str) -> None:
     program = (
         "import sys\nfrom auditor.fleet.store.database import SweepStore\n"
         "from auditor.fleet.store.lease import hold_lease\n"
@@ -79,7 +79,7 @@ def test_the_lease_of_a_process_of_this_machine_that_was_killed_is_free_at_once(
 class TestAnotherMachine:
     """Of its processes nobody knows here whether they live."""
 
-    def test_one_that_does_not_go_on_loses_it_when_its_term_is_over(self, store: SweepStore) -> None:
+    def test_a_lease_without_renewal_expires_after_its_term(self, store: SweepStore) -> None:
         said: list[str] = []
 
         def sleep(seconds: float) -> None:
@@ -93,7 +93,7 @@ class TestAnotherMachine:
                 with pytest.raises(StoreError, match="by another process since this one stood still"):
                     first.check()
 
-    def test_one_that_renews_it_is_alive(self, store: SweepStore) -> None:
+    def test_a_renewed_lease_stays_with_its_holder(self, store: SweepStore) -> None:
         with hold_lease(store, NAME, "x"):
             change(store, machine="another")
 
@@ -112,7 +112,7 @@ def test_a_lease_is_renewed_while_it_is_held(store: SweepStore, monkeypatch: pyt
         own.check()
 
 
-def test_a_process_number_that_came_again_is_another_process() -> None:
+def test_a_reused_process_id_is_another_process() -> None:
     own = lease._started(os.getpid())
     alive = lease.LeaseHolder("t", "n", lease._machine(), own, "", 0)
     assert lease._is_here(alive)
@@ -136,7 +136,7 @@ class TestCommand:
         other.until("watching")
         assert (running.stop()[0], other.stop()[0]) == (0, 0)
 
-    def test_two_sweeps_of_the_same_are_not_made_at_a_time(self, cli: Cli, sweeps: Sweeps, address: str) -> None:
+    def test_equal_sweeps_do_not_run_at_the_same_time(self, cli: Cli, sweeps: Sweeps, address: str) -> None:
         Remote(address).push("team/app", "1", application(0, "app", token(1)))
         order = sweeps.plan(address)
         given = ["registry", "scan", address, "--store", str(sweeps.store.url), "--quiet", "--fail-on", "never"]

@@ -1,4 +1,4 @@
-"""What the store keeps and uses again, and what it forgets."""
+"""Retention: stored results that are used again, and rows that are deleted."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_records_in_the_store_are_bounded(sweeps: Sweeps, filled: Filled) ->
     assert sweeps(filled[0])["layers"]["read"] == 0
 
 
-def test_old_sweeps_are_forgotten_and_the_newest_stays(sweeps_in: Sweeps, address: str) -> None:
+def test_old_sweeps_are_deleted_and_the_newest_stays(sweeps_in: Sweeps, address: str) -> None:
     remote = Remote(address)
     root = remote.push("team/app", "1", application(0, "one", token(1)))
     sweeps_in(address)
@@ -75,7 +75,7 @@ def test_layers_of_an_image_that_failed_are_not_read_again(sweeps_in: Sweeps, ad
     assert sweeps_in(address)["layers"]["read"] == 0
 
 
-def test_what_another_sweep_just_found_is_not_forgotten(sweeps_in: Sweeps, address: str) -> None:
+def test_rows_of_a_running_sweep_are_not_deleted(sweeps_in: Sweeps, address: str) -> None:
     store, remote = sweeps_in.store, Remote(address)
     remote.push("team/app", "1", application(0, "one", token(1)))
     sweeps_in(address), sweeps_in(address)
@@ -89,7 +89,7 @@ def test_what_another_sweep_just_found_is_not_forgotten(sweeps_in: Sweeps, addre
     assert [row.registry for row in queries.sweeps(store)] == [address, "other"]
 
 
-def test_a_sweep_that_was_killed_and_never_went_on_is_forgotten(sweeps_in: Sweeps, address: str) -> None:
+def test_a_killed_sweep_that_never_continued_is_deleted(sweeps_in: Sweeps, address: str) -> None:
     killed = ledger.begin_sweep(sweeps_in.store, address, "scope", "rules", "2026-01-01T00:00:00Z")
     Remote(address).push("team/app", "1", application(0, "one", token(1)))
     sweeps_in(address)

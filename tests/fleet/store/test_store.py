@@ -1,4 +1,4 @@
-"""The store: migrations, its own guards, several users at a time."""
+"""The database: migrations, constraints, concurrent users."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_several_may_open_a_new_store_at_once(url: str) -> None:
     assert len({item.stdout for item in done}) == 1
 
 
-def test_a_second_one_in_a_process_leaves_the_first_its_locks(tmp_path: Path) -> None:
+def test_a_second_store_in_a_process_keeps_the_locks_of_the_first(tmp_path: Path) -> None:
     """Or another process would take away the log that the first still writes."""
     url = f"sqlite:///{tmp_path}/s.sqlite"
     with closing(SweepStore(url, retry_s=0)) as first:
@@ -128,7 +128,7 @@ def test_several_may_write_one_row_at_once(url: str) -> None:
         ("sweep", {"registry": "r", "scope": "s", "ruleset": "x", "started": "2026-02", "finished": "2026-01"}),
     ],
 )
-def test_the_database_refuses_what_makes_no_sense(url: str, table: str, values: dict[str, Any]) -> None:
+def test_constraints_refuse_invalid_rows(url: str, table: str, values: dict[str, Any]) -> None:
     with closing(SweepStore(url)) as opened:
         with pytest.raises(StoreError) as caught:
             opened.write(lambda c: c.execute(insert(schema.metadata.tables[table]).values(**values)))
@@ -156,7 +156,7 @@ def test_the_default_lies_in_the_users_data_folder(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("url", ["nonsense", "nosuch://host/db", "postgresql://u:pw@127.0.0.1:x/db"])
-def test_an_url_that_makes_no_sense_is_a_usage_error(url: str) -> None:
+def test_an_invalid_url_is_a_usage_error(url: str) -> None:
     with pytest.raises(UsageError, match="--store"):
         SweepStore(url)
 
@@ -167,7 +167,7 @@ def test_a_password_in_the_url_is_not_shown(tmp_path: Path) -> None:
     assert "open-sesame" not in str(caught.value) and "***" in str(caught.value)
 
 
-def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_reported(tmp_path: Path) -> None:
     (tmp_path / "s").write_bytes(b"not a database at all" * 100)
     with pytest.raises(StoreError, match="not a database"):
         SweepStore(f"sqlite:///{tmp_path}/s", retry_s=0)

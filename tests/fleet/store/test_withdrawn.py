@@ -1,4 +1,4 @@
-"""Images that no tag names any more: their secrets are gone when the registry has deleted the digest, not before."""
+"""Withdrawn images: their findings are gone once the registry has deleted the digest."""
 
 from __future__ import annotations
 
@@ -140,7 +140,9 @@ class TestMovedTag:
         sweeps(address)
         assert gone(sweeps) == 1
 
-    def test_it_is_kept_while_it_can_be_pulled(self, sweeps_in: Sweeps, address: str, remote: Remote) -> None:
+    def test_a_withdrawn_image_is_kept_while_it_can_be_pulled(
+        self, sweeps_in: Sweeps, address: str, remote: Remote
+    ) -> None:
         sweeps_in(address)
         remote.push("team/app", "1", CLEAN)
         sweeps_in(address)
@@ -175,7 +177,9 @@ class TestFilters:
         assert found["withdrawn"] == [] and gone(sweeps) == 0
         assert sweeps(address)["withdrawn"] == [] and gone(sweeps) == 0
 
-    def test_one_of_a_tag_that_is_not_wanted_is_not_told(self, sweeps: Sweeps, address: str, remote: Remote) -> None:
+    def test_a_withdrawn_image_of_an_excluded_tag_is_not_listed(
+        self, sweeps: Sweeps, address: str, remote: Remote
+    ) -> None:
         sweeps(address)
         remote.push("team/app", "1", CLEAN)
         sweeps(address)
@@ -190,7 +194,7 @@ class TestFilters:
         assert sweeps(address, tmp_path / "one")["withdrawn"] == [entry(True, "1")]
         assert sweeps(address, tmp_path / "two")["withdrawn"] == []
 
-    def test_where_its_tag_went_on_to_an_image_that_was_not_audited_nothing_is_gone(
+    def test_nothing_is_gone_if_its_tag_names_an_unaudited_image(
         self, sweeps: Sweeps, address: str, remote: Remote
     ) -> None:
         dated = []
@@ -221,7 +225,7 @@ class TestFilters:
 
 class TestNoAnswer:
     @pytest.mark.parametrize("way", ["busy", "slow down", "dropped"])
-    def test_what_could_not_be_asked_is_not_gone(
+    def test_no_finding_is_gone_after_a_failed_request(
         self, sweeps: Sweeps, address: str, remote: Remote, proxy_to: Callable[[str], Proxy], quick: None, way: str
     ) -> None:
         proxy = proxy_to(address)
@@ -308,7 +312,7 @@ class TestExitCode:
             ("/team/ap", None), ("", ("--platform", "linux/s390x")),
         ],
     )  # fmt: skip
-    def test_where_nothing_fits_nothing_was_audited(
+    def test_a_filter_without_a_match_audits_nothing(
         self, cli: Cli, address: str, remote: Remote, part: str, lines: tuple[str, ...] | None
     ) -> None:
         done = cli(*SCAN, f"{address}{part}", *(lines or ()), "--format", "json")

@@ -44,7 +44,7 @@ def said(page: Page) -> str:
     ],
     ids=["state", "text", "layer", "layers that hide", "provider", "severity", "nothing"],
 )
-def test_each_filter_shows_what_fits_and_says_how_many(
+def test_each_filter_shows_matching_rows_and_their_number(
     ten: Path, open_page: Open, choose: Callable[[Page], None], want: int
 ) -> None:
     page = open_page(ten)

@@ -1,4 +1,4 @@
-"""A registry that is down, goes away in the middle, or asks to come again later."""
+"""Registries that are down, stop answering during a sweep, or send Retry-After."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     yield made
 
 
-def test_one_that_is_down_is_knocked_at_once(pauses: list[float]) -> None:
+def test_an_unreachable_registry_is_reported_at_once(pauses: list[float]) -> None:
     host = f"127.0.0.1:{free_port()}"
     with pytest.raises(Unreachable, match=f"registry {host} does not answer"):
         Client(host).ping()
     assert pauses == []
 
 
-def test_that_is_said_before_anything_else_is_done(cli: Cli, tmp_path: Path) -> None:
+def test_an_unreachable_registry_is_reported_before_rules_are_compiled(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "list").write_text("".join(f"team/app{number}\n" for number in range(50)))
     host = f"127.0.0.1:{free_port()}"
     done = cli("registry", "scan", host, "--from", tmp_path / "list", "--cache-dir", tmp_path / "cache")
@@ -51,7 +51,7 @@ def test_that_is_said_before_anything_else_is_done(cli: Cli, tmp_path: Path) -> 
     assert not [*(tmp_path / "cache").glob("*.vectorscan")], "rules were compiled first"
 
 
-def test_one_that_goes_away_in_the_middle_is_waited_for_and_then_given_up(
+def test_a_registry_that_stops_answering_is_retried_and_then_ends_the_sweep(
     sweeps: Sweeps, filled: tuple[str, Content], proxy_to: Callable[[str], Proxy], pauses: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -74,7 +74,7 @@ def test_one_that_goes_away_in_the_middle_is_waited_for_and_then_given_up(
 @pytest.mark.parametrize(
     "when", [lambda: "7", lambda: email.utils.formatdate(time.time() + 30, usegmt=True)], ids=["seconds", "date"]
 )
-def test_one_that_says_when_to_come_again_is_asked_then(
+def test_retry_after_is_honoured(
     sweeps: Sweeps, address: str, proxy_to: Callable[[str], Proxy], pauses: list[float], when: Callable[[], str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
