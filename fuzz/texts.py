@@ -36,7 +36,7 @@ def rules(data: bytes) -> None:
             found = read_file(path)
         except RuleError:
             return
-    for rule in found:
+    for _, rule in found:
         if not isinstance(rule, RuleError):
             re.compile(rule.pattern.encode())
 

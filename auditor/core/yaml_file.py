@@ -34,6 +34,12 @@ class YamlValue:
         """`file:line`."""
         return f"{self._path}:{self.line}"
 
+    def named(self, name: str) -> Node:
+        """Return the same value under another name for messages."""
+        copy = Node(self._node, self._path, name)
+        copy.line = self.line
+        return copy
+
     def fail(self, message: str) -> NoReturn:
         """Raise ConfigError at this value."""
         raise ConfigError(f"{self.place}: {self.name + ': ' if self.name else ''}{message}")
@@ -84,10 +90,21 @@ class YamlValue:
         """Return a scalar; an empty text for a list or a mapping."""
         if not isinstance(self._node, yaml.ScalarNode):
             return ""
+        if self._node.tag == "tag:yaml.org,2002:str":  # most values; a loader for each would take 20 us
+            return self._node.value
         try:
             return yaml.SafeLoader("").construct_object(self._node)
         except (yaml.YAMLError, ValueError):
             self.fail(f"{self._node.value!r:.100} is not a valid scalar")
+
+    def value(self) -> Any:
+        """Return the value as Python data: dictionaries, lists and scalars."""
+        import yaml
+
+        try:
+            return yaml.SafeLoader("").construct_document(self._node)
+        except (yaml.YAMLError, ValueError, RecursionError):
+            self.fail("can't be read")
 
     def text(self, *, empty: bool = False) -> str:
         """Return a text, which may be empty only with `empty`."""

@@ -1,4 +1,4 @@
-"""The detection rules: YAML files to frozen, checked values. docs/writing-rules.md describes the format."""
+"""Detection rules: parsed from YAML files and checked. docs/writing-rules.md describes the format."""
 
 from __future__ import annotations
 
@@ -7,22 +7,19 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from auditor.core.errors import RuleError
+from auditor.core import yaml_file
+from auditor.core.errors import ConfigError, RuleError
 from auditor.core.finding import Confidence, Severity
 from auditor.core.package_data import data_path
 from auditor.core.text import nearest
+from auditor.core.yaml_file import Node
 from auditor.detect import checks, key_checks
 from auditor.detect.probe import Probe, parse_probe
-from auditor.detect.yaml_lines import lines
 
 CHECKS = {**checks.CHECKS, **key_checks.CHECKS}
-"""Every offline check by the name that a rule gives it."""
+"""Offline checks by their names in rules."""
 
 _REQUIRED = (
     "id",
@@ -37,15 +34,15 @@ _REQUIRED = (
 )
 _OPTIONAL = ("entropy", "check", "verify", "paths", "revoke", "generic")
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_MAX_FILE = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One kind of secret.
 
-    `pattern` is a regular expression of Python's `re` over bytes; its group `secret`, where there is one, is the
-    secret itself. `entropy` is a floor in bits a character. `paths` are globs: the rule looks only there.
+    `pattern` is an expression of Python's `re` over bytes; the secret is its group `secret`, else the whole match.
+    `entropy` is a minimum in bits a character. `paths` are globs of the only files that the rule searches. Matches of
+    `generic` rules must pass the plausibility check.
     """
 
     id: str
@@ -59,7 +56,7 @@ class Rule:
     counterexamples: tuple[str, ...]
     entropy: float = 0.0
     check: str | None = None
-    verify: Probe | None = field(default=None, repr=False)  # no part of the digest: it changes no finding
+    verify: Probe | None = field(default=None, repr=False)  # not part of the digest, because it changes no finding
     paths: tuple[str, ...] = ()
     revoke: str | None = None
     generic: bool = False
@@ -67,189 +64,146 @@ class Rule:
 
     @property
     def specificity(self) -> tuple[bool, bool, bool, int, int]:
-        """Of two rules that find the same text, the greater names it: a provider's before a generic one."""
+        """Sort key: of the rules that match the same text, the greatest names the finding."""
         return (not self.generic, bool(self.paths), bool(self.check), self.confidence.rank, self.severity.rank)
 
     @property
     def is_token(self) -> bool:
-        """Whether a match is a provider's token by its own shape, wherever it stands; passwords and keys are not."""
+        """Whether matches are tokens of a provider, recognized by their shape; passwords and keys are not."""
         return not self.generic and not self.paths and self.provider not in ("key", "jwt", "generic")
 
 
 @dataclass(frozen=True)
 class Ruleset:
-    """All rules in force, in the order of their ids. `digest` changes with whatever changes a finding."""
+    """The rules of a scan, in the order of their ids."""
 
     rules: tuple[Rule, ...]
 
     @functools.cached_property
     def digest(self) -> str:
-        """`sha256:…` over all that the rules say."""
+        """`sha256:…` over every field of the rules that can change a finding."""
         return "sha256:" + hashlib.sha256(repr(self.rules).encode()).hexdigest()
 
     @functools.cached_property
     def by_id(self) -> dict[str, Rule]:
-        """The rules by their id."""
+        """Rules by id."""
         return {rule.id: rule for rule in self.rules}
 
 
 def builtin_rules() -> tuple[Rule, ...]:
-    """Return the rules that ship with the program, in the order of their files."""
+    """Load the rules that ship with the program, in the order of their files."""
     return tuple(rule for path in rule_files(data_path("rules")) for rule in load_file(path))
 
 
 def select(rules: Iterable[Rule], only: Sequence[str] = (), named: Sequence[str] = ()) -> Ruleset:
-    """Choose from rules, of which a later one replaces an earlier of the same id.
+    """Build a ruleset. A later rule replaces an earlier one with the same id; `only` keeps rules with these ids.
 
-    Raises RuleError on an id in `only`, or `named` elsewhere, that no rule has.
+    Raises RuleError on an unknown id in `only` or `named`, which holds ids of other options.
     """
     known = {rule.id: rule for rule in rules}
-    for wanted in (*only, *named):
-        if wanted not in known:
-            raise RuleError(f"no rule {wanted!r}{nearest(wanted, known)}; `image-audit rules list` shows all")
+    for rule_id in (*only, *named):
+        if rule_id not in known:
+            raise RuleError(f"unknown rule {rule_id!r}{nearest(rule_id, known)}; `image-audit rules list` shows all")
     return Ruleset(tuple(r for key, r in sorted(known.items()) if not only or key in only))
 
 
 def load_path(root: Path) -> tuple[Rule, ...]:
-    """Load a file of rules or a folder of such files. Raises RuleError where there are none."""
+    """Load a rule file, or all rule files of a folder. Raises RuleError where there are none."""
     rules = tuple(rule for path in rule_files(root) for rule in load_file(path))
     if not rules:
-        raise RuleError(f"{root}: holds no rules; want a YAML file or a folder of them")
+        raise RuleError(f"{root}: no rules found. Give a YAML file of rules, or a folder with such files")
     return rules
 
 
 def rule_files(root: Path) -> list[Path]:
-    """List the YAML files of a folder, sorted; or the file itself."""
+    """Return the YAML files of a folder, sorted; or the file itself."""
     return sorted((*root.rglob("*.yaml"), *root.rglob("*.yml"))) if root.is_dir() else [root]
 
 
 def load_file(path: Path) -> list[Rule]:
-    """Load one file of rules. Raises RuleError, which names the file, the line and the rule."""
+    """Load one rule file. Raises RuleError, `file:line: rule.key: problem`."""
     rules = []
-    for item in read_file(path):
+    for _, item in read_file(path):
         if isinstance(item, RuleError):
             raise item
         rules.append(item)
     return rules
 
 
-def read_file(path: Path) -> list[Rule | RuleError]:
-    """Return each rule of a file, or what is wrong with it. Raises RuleError where it is no list of rules."""
+def read_file(path: Path) -> list[tuple[Node, Rule | RuleError]]:
+    """Return each rule of a file with its node, or the error in it. Raises RuleError where the file holds no list."""
     try:
-        if path.stat().st_size > _MAX_FILE:
-            raise RuleError(f"{path}: larger than {_MAX_FILE} bytes")
-        data = path.read_bytes()
-        items = yaml.load(data, _loader())  # noqa: S506 - both are safe loaders
-    except OSError as exc:
-        raise RuleError(f"{path}: can't be read: {exc.strerror}") from exc
-    except (yaml.YAMLError, RecursionError, ValueError) as exc:
-        raise RuleError(f"{path}: not YAML: {exc}") from None
-    if not isinstance(items, list):
+        root = yaml_file.load(path)
+        nodes = root.items() if root else []
+    except ConfigError as exc:
+        raise RuleError(str(exc)) from None
+    if root is None:
         raise RuleError(f"{path}: want a list of rules")
-    read: list[Rule | RuleError] = []
-    seen: set[str] = set()
-    for number, item in enumerate(items):
-        where = _Place(path, data, number, item)
+    read: list[tuple[Node, Rule | RuleError]] = []
+    ids: set[str] = set()
+    for node in nodes:
         try:
-            rule = _parse(item, where)
-            if rule.id in seen:
-                raise RuleError(f"{where('id')}: two rules have the id {rule.id!r}")
-            seen.add(rule.id)
-            read.append(rule)
-        except RuleError as exc:
-            read.append(exc)
+            rule = _parse(node)
+            if rule.id in ids:
+                node.named(f"{rule.id}.id").fail("another rule of the file has this id")
+            ids.add(rule.id)
+            read.append((node.named(rule.id), rule))
+        except ConfigError as exc:
+            read.append((node, RuleError(str(exc))))
     return read
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a rule stands; called with the key at fault it says `file:line: id`. Lines are looked up only then."""
-
-    path: Path
-    data: bytes
-    number: int
-    item: Any
-
-    def __call__(self, key: str | None = None) -> str:
-        name = self.item.get("id") if isinstance(self.item, dict) else None
-        shown = name if isinstance(name, str) else f"rule {self.number + 1}"
-        return f"{self.path}:{lines(self.data)[self.number].of(key)}: {shown}"
-
-
-def _loader() -> type[yaml.SafeLoader]:
-    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-def _parse(item: Any, where: _Place) -> Rule:
-    if not isinstance(item, dict):
-        raise RuleError(f"{where()}: want a mapping of keys")
-    for key in item:
-        if key not in _REQUIRED + _OPTIONAL:
-            raise RuleError(f"{where(key)}: unknown key {key!r}{nearest(str(key), _REQUIRED + _OPTIONAL)}")
+def _parse(node: Node) -> Rule:
+    """Check one rule. Raises ConfigError."""
+    identifier = node.mapping().get("id")
+    if identifier:
+        if not _ID.fullmatch(str(identifier.scalar())):
+            identifier.fail("want lower-case words joined by hyphens")
+        node = node.named(identifier.text())
+    keys = node.mapping(_REQUIRED + _OPTIONAL)
     for key in _REQUIRED:
-        if key not in item:
-            raise RuleError(f"{where()}: {key!r} is missing")
-    for key in ("id", "name", "provider", "pattern", "check", "revoke"):
-        if key in item and not isinstance(item[key], str):
-            raise RuleError(f"{where(key)}: {key!r} must be a text")
-    if not _ID.fullmatch(item["id"]):
-        raise RuleError(f"{where('id')}: an id is lower-case words joined by hyphens")
+        if key not in keys:
+            node.fail(f"{key} is missing")
+    provider = keys["provider"].text()
     return Rule(
-        id=item["id"],
-        name=item["name"],
-        provider=item["provider"],
-        severity=_one_of(Severity, item, "severity", where),
-        confidence=_one_of(Confidence, item, "confidence", where),
-        pattern=_pattern(item["pattern"], where),
-        keywords=_texts(item, "keywords", where),
-        examples=_texts(item, "examples", where, required=True),
-        counterexamples=_texts(item, "counterexamples", where, required=True),
-        entropy=_entropy(item.get("entropy", 0), where),
-        check=_check(item.get("check"), where),
-        verify=parse_probe(item.get("verify"), where),
-        paths=_texts(item, "paths", where),
-        revoke=item.get("revoke"),
-        generic=item.get("generic", item["provider"] == "generic") is True,
+        id=keys["id"].text(),
+        name=keys["name"].text(),
+        provider=provider,
+        severity=Severity(keys["severity"].one_of(tuple(Severity))),
+        confidence=Confidence(keys["confidence"].one_of(tuple(Confidence))),
+        pattern=_pattern(keys["pattern"]),
+        keywords=keys["keywords"].texts(),
+        examples=_proof(keys["examples"]),
+        counterexamples=_proof(keys["counterexamples"]),
+        entropy=_entropy(keys["entropy"]) if "entropy" in keys else 0.0,
+        check=keys["check"].one_of(tuple(sorted(CHECKS))) if "check" in keys else None,
+        verify=parse_probe(keys["verify"]) if "verify" in keys else None,
+        paths=keys["paths"].texts() if "paths" in keys else (),
+        revoke=keys["revoke"].text() if "revoke" in keys else None,
+        generic=keys["generic"].flag() if "generic" in keys else provider == "generic",
     )
 
 
-def _one_of(kind: type[StrEnum], item: dict[str, Any], key: str, where: _Place) -> Any:
-    try:
-        return kind(item[key])
-    except ValueError:
-        raise RuleError(
-            f"{where(key)}: {key} is {item[key]!r}; want one of {', '.join(k.value for k in kind)}"
-        ) from None
+def _proof(node: Node) -> tuple[str, ...]:
+    texts = tuple(item.text(empty=True) for item in node.items())
+    if not texts:
+        node.fail("want at least one: each rule carries its own tests")
+    return texts
 
 
-def _texts(item: dict[str, Any], key: str, where: _Place, *, required: bool = False) -> tuple[str, ...]:
-    value = item.get(key, [])
-    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise RuleError(f"{where(key)}: {key!r} must be a list of texts")
-    if required and not value:
-        raise RuleError(f"{where(key)}: {key!r} must not be empty: a rule carries its own proof")
-    return tuple(value)
-
-
-def _pattern(text: str, where: _Place) -> str:
+def _pattern(node: Node) -> str:
+    text = node.text()
     try:
         compiled = re.compile(text.encode())
     except (re.error, RecursionError, OverflowError) as exc:
-        raise RuleError(f"{where('pattern')}: pattern: {exc}") from None
+        node.fail(str(exc))
     if compiled.search(b""):
-        raise RuleError(f"{where('pattern')}: the pattern matches the empty text, so it matches everywhere")
+        node.fail("the pattern matches the empty text, so it matches everywhere")
     return text
 
 
-def _entropy(value: Any, where: _Place) -> float:
+def _entropy(node: Node) -> float:
+    value = node.scalar()
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 8:
-        raise RuleError(f"{where('entropy')}: entropy is {value!r}; want 0 to 8 bits a character")
+        node.fail(f"entropy is {value!r}; want 0 to 8 bits a character")
     return float(value)
-
-
-def _check(value: Any, where: _Place) -> str | None:
-    if value is not None and value not in CHECKS:
-        raise RuleError(
-            f"{where('check')}: no check {value!r}{nearest(value, CHECKS)}; there are {', '.join(sorted(CHECKS))}"
-        )
-    return value  # type: ignore[no-any-return]

@@ -1,61 +1,59 @@
-"""All that is wrong with files of rules, by line: what `image-audit rules check` prints."""
+"""Check of rule files: every problem with its line, as `image-audit rules check` prints it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from auditor.core.errors import RuleError
+from auditor.core.yaml_file import Node
 from auditor.detect.rules import Rule, builtin_rules, read_file, rule_files
-from auditor.detect.yaml_lines import lines
 from auditor.rulebook.example_check import Prover, RuleProblem, refused
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """How many rules were checked, and what is wrong: `file:line: rule: message`, in the order of the files."""
+    """Number of checked rules, and their problems as `file:line: rule.key: problem` in the order of the files."""
 
     rules: int
     problems: tuple[str, ...]
 
 
 def check_path(root: Path, cache: Path | None = None) -> Checked:
-    """Check a file of rules, or a folder of such files. Raises RuleError where one can't be read as a list of rules."""
+    """Check a rule file, or the rule files of a folder. Raises RuleError where one is no list of rules."""
     files = rule_files(root)
     if not files:
-        raise RuleError(f"{root}: holds no rules; want a YAML file or a folder of them")
-    read = {path: read_file(path) for path in files}
-    rules = [rule for items in read.values() for rule in items if isinstance(rule, Rule)]
-    wrong = _wrong(rules, cache)
-    problems = [text for path, items in read.items() for text in _placed(path, items, wrong)]
+        raise RuleError(f"{root}: no rule files found. Give a YAML file of rules, or a folder with such files")
+    read = [entry for path in files for entry in read_file(path)]
+    rules = [rule for _, rule in read if isinstance(rule, Rule)]
+    found = _problems(rules, cache)
+    problems: list[str] = []
+    for node, item in read:
+        if isinstance(item, RuleError):
+            problems.append(str(item))
+        else:
+            problems += [_located(node, problem) for problem in found.get(item.id, ())]
     return Checked(len(rules), tuple(problems))
 
 
-def _wrong(rules: Sequence[Rule], cache: Path | None) -> dict[str, list[RuleProblem]]:
-    """Return what is wrong with rules, by their ids. They are run together with the built-in ones, as in a scan."""
-    problems = {key: [RuleProblem(key, "pattern", None, reason)] for key, reason in refused(rules).items()}
-    sound = [rule for rule in rules if rule.id not in problems]
-    prover = Prover(sound, builtin_rules(), cache)
-    for rule in sound:
+def _problems(rules: Sequence[Rule], cache: Path | None) -> dict[str, list[RuleProblem]]:
+    """Return the problems of rules by their ids. The rules run together with the built-in ones, as in a scan."""
+    problems = {key: [RuleProblem("pattern", None, reason)] for key, reason in refused(rules).items()}
+    accepted = [rule for rule in rules if rule.id not in problems]
+    prover = Prover(accepted, builtin_rules(), cache)
+    for rule in accepted:
         problems.setdefault(rule.id, []).extend(prover.problems(prover.ruleset.by_id[rule.id]))
-    for name, count in Counter(rule.id for rule in rules).items():
+    for rule_id, count in Counter(rule.id for rule in rules).items():
         if count > 1:
-            problems[name] = [RuleProblem(name, "id", None, "another file has a rule of this id")]
+            problems[rule_id] = [RuleProblem("id", None, "a rule of another file has this id")]
     return problems
 
 
-def _placed(path: Path, items: Sequence[Rule | RuleError], wrong: Mapping[str, Sequence[RuleProblem]]) -> list[str]:
-    """Return the problems of one file, each with its line."""
-    if all(isinstance(item, Rule) and not wrong.get(item.id) for item in items):
-        return []
-    texts = []
-    for item, place in zip(items, lines(path.read_bytes()), strict=True):
-        if isinstance(item, RuleError):
-            texts.append(str(item))
-        else:
-            texts += [
-                f"{path}:{place.of(p.key, p.item)}: {p.rule}: {p.key}: {p.message}" for p in wrong.get(item.id, ())
-            ]
-    return texts
+def _located(node: Node, problem: RuleProblem) -> str:
+    """Return a problem with the line of the key or of the example."""
+    value = node.mapping()[problem.key]
+    if problem.item is not None:
+        value = value.items()[problem.item]
+    return f"{value.place}: {value.name}: {problem.message}"

@@ -1,4 +1,4 @@
-"""Whether a rule holds what it says: its examples are found as this rule, its near misses are not."""
+"""Check of the examples of a rule: each must match as this rule, no counterexample may."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from auditor.detect.rules import Rule, Ruleset, select
 from auditor.rulebook.examples import fill
 
 SEEDS = range(3)
-"""Each template is filled this often, with other random text each time."""
+"""Seeds of the random text that fills each template."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleProblem:
-    """What is wrong with a rule: `item` is the number, from 0, of the example in the rule's list `key`."""
+    """A problem of a rule at one of its keys; `item` is the index in the list `key`, None for the whole key."""
 
-    rule: str
     key: str
     item: int | None
     message: str
@@ -33,65 +32,68 @@ class Prover:
     """Runs rules on texts as a scan would run them on files."""
 
     def __init__(self, rules: Iterable[Rule], others: Iterable[Rule] = (), cache: Path | None = None) -> None:
-        """Compile the rules to prove, and apart from them others that are in force in the same scan.
+        """Compile the rules to check, and separately the other rules of a scan.
 
-        Raises RuleError where Vectorscan refuses a rule; `refused` says beforehand which.
+        Raises RuleError where the matching engine refuses a rule; `refused` finds such rules.
         """
         self.ruleset = select(rules)
-        beside = select(rule for rule in others if rule.id not in self.ruleset.by_id)
-        self._engines = [_Engine(ruleset, cache) for ruleset in (self.ruleset, beside) if ruleset.rules]
+        other_rules = select(rule for rule in others if rule.id not in self.ruleset.by_id)
+        self._searches = [_RulesetSearch(ruleset, cache) for ruleset in (self.ruleset, other_rules) if ruleset.rules]
 
     def find(self, rule: Rule, text: str) -> list[Match]:
-        """Return the matches of all rules in a file of that text, at a path that this rule looks at."""
-        return most_specific([item for engine in self._engines for item in engine.find(text.encode(), path_for(rule))])
+        """Return the matches of all rules in a text, at a path that the rule searches."""
+        return most_specific([item for search in self._searches for item in search.find(text.encode(), path_for(rule))])
 
     def problems(self, rule: Rule) -> Iterator[RuleProblem]:
-        """Yield each example that is not found as this rule, and each counterexample that is."""
+        """Yield the examples that do not match as this rule, and the counterexamples that do."""
         for key, templates in (("examples", rule.examples), ("counterexamples", rule.counterexamples)):
             for number, template in enumerate(templates):
-                wrong = self._wrong(rule, template, wanted=key == "examples")
-                if wrong:
-                    yield RuleProblem(rule.id, key, number, wrong)
+                message = self._problem(rule, template, must_match=key == "examples")
+                if message:
+                    yield RuleProblem(key, number, message)
 
-    def _wrong(self, rule: Rule, template: str, *, wanted: bool) -> str | None:
+    def _problem(self, rule: Rule, template: str, *, must_match: bool) -> str | None:
         for seed in SEEDS:
             try:
                 text = fill(template, seed)
             except (ValueError, KeyError, IndexError) as exc:
                 return f"the template can't be filled: {exc!r}"
             found = self.find(rule, text)
-            if any(_is(item, rule) for item in found) is not wanted:
-                return self._reason(rule, text, found) if wanted else "this near miss is found"
+            if any(_is(item, rule) for item in found) is not must_match:
+                return self._reason(rule, text, found) if must_match else "this counterexample matches"
         return None
 
     @staticmethod
     def _reason(rule: Rule, text: str, found: Sequence[Match]) -> str:
-        """Say why an example is not found as its rule."""
+        """Return the reason why an example does not match as its rule."""
         if any(item.rule.id == rule.id for item in found):
             return f"the check {rule.check!r} fails on this example"
         match = re.search(rule.pattern.encode(), text.encode())
         if not match:
             return "the pattern does not match this example"
         if rule.keywords and not any(word.lower() in text.lower() for word in rule.keywords):
-            return "none of the rule's keywords stands in this example"
+            return "this example contains none of the rule's keywords"
         for item in found:
             if item.rule.specificity >= rule.specificity and item.start < match.end() and match.start() < item.end:
-                return f"this example is found as {item.rule.id!r}, which is more specific"
-        return "the pattern matches this example, but the secret is judged a placeholder, a word or too regular"
+                return f"{item.rule.id!r}, which is more specific, matches this example"
+        return (
+            "the pattern matches this example, but entropy, placeholder or plausibility check rejects the value; "
+            "`image-audit rules explain --value-stdin` names the step"
+        )
 
 
-class _Engine:
+class _RulesetSearch:
     def __init__(self, ruleset: Ruleset, cache: Path | None) -> None:
         self._matcher = Matcher(ruleset, cache)
         self._confirmer = Confirmer(ruleset)
 
     def find(self, data: bytes, path: str) -> list[Match]:
-        called = self._matcher.paths.of([path]).get(0, [])
-        return self._confirmer.confirm(data, self._matcher.hits(data), "/" + path, called)
+        by_path = self._matcher.paths.of([path]).get(0, [])
+        return self._confirmer.confirm(data, self._matcher.hits(data), "/" + path, by_path)
 
 
 def refused(rules: Sequence[Rule]) -> dict[str, str]:
-    """Return why Vectorscan can't look for a rule, by the ids of those that it refuses."""
+    """Return the rules that the matching engine refuses, by id, each with the reason."""
     if len(rules) > 1 and _refusal(rules) is None:
         return {}
     return {rule.id: reason for rule in rules if (reason := _refusal([rule]))}
@@ -110,7 +112,7 @@ def _refusal(rules: Iterable[Rule]) -> str | None:
 
 
 def path_for(rule: Rule) -> str:
-    """Return a path, relative to the root, that the rule looks at."""
+    """Return a path, relative to the root, that the rule searches."""
     if not rule.paths:
         return "srv/app/settings.conf"
     glob = rule.paths[0].replace("**/", "srv/").replace("/**", "/x").lstrip("/")

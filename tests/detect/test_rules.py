@@ -45,16 +45,16 @@ VALID = {
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"id": "A B"}, "an id is lower-case words"),
+        ({"id": "A B"}, "own.yaml:5: [0].id: want lower-case words"),
         ({"patern": "x"}, "unknown key 'patern'; did you mean 'pattern'?"),
-        ({"pattern": "("}, "pattern: missing"),
+        ({"pattern": "("}, "a-b.pattern: missing"),
         ({"pattern": "a*"}, "matches the empty text"),
-        ({"severity": "huge"}, "severity is 'huge'; want one of critical"),
+        ({"severity": "huge"}, "a-b.severity: 'huge' is none of critical"),
         ({"entropy": 9}, "want 0 to 8"),
         ({"check": "github-chksum"}, "did you mean 'github-checksum'?"),
-        ({"keywords": "ab"}, "must be a list of texts"),
-        ({"examples": []}, "must not be empty"),
-        ({"name": None}, "'name' must be a text"),
+        ({"keywords": "ab"}, "a-b.keywords: want a list"),
+        ({"examples": []}, "a-b.examples: want at least one"),
+        ({"name": None}, "a-b: name is missing"),
     ],
 )
 def test_a_malformed_rule_says_what_is_wrong(change: dict[str, object], message: str, tmp_path: Path) -> None:

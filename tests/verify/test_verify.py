@@ -18,6 +18,7 @@ import yaml
 from auditor.core.errors import BlockedAddress, RuleError
 from auditor.core.finding import Confidence, Finding, Severity, State
 from auditor.core.secret import Secret
+from auditor.core.yaml_file import Node
 from auditor.detect.probe import parse_probe
 from auditor.detect.rules import Rule, builtin_rules, load_file
 from auditor.registry.address_guard import check_loopback, check_public
@@ -36,10 +37,17 @@ def here() -> Iterator[Provider]:
         yield made
 
 
+def node(value: Any) -> Node:
+    """A value as it stands in a rule file."""
+    composed = yaml.compose(yaml.safe_dump(value))
+    assert composed
+    return Node(composed, Path("own.yaml"), "verify")
+
+
 def rule(verify: Any, name: str = "acme-token") -> Rule:
     return Rule(
         name, name, "acme", Severity.HIGH, Confidence.HIGH, "x", (), ("x",), ("y",),
-        verify=parse_probe(verify, str),
+        verify=parse_probe(node(verify)),
     )  # fmt: skip
 
 
@@ -237,38 +245,38 @@ def test_no_secret_is_logged_raised_or_kept_in_an_error(
 
 
 MALFORMED: list[tuple[Any, str]] = [
-    ("x", "it must be a mapping"),
-    ({"uri": "x"}, "unknown key 'uri'; there are method, url"),
-    ({"url": None}, "url must be an address"),
-    ({"url": "https://a b/"}, "url must be an address"),
-    ({"url": "http://api.example.com/"}, "url must begin with https://"),
-    ({"url": "http://127.0.0.1.example.com/"}, "url must begin with https://"),
-    ({"url": "ftp://api.example.com/"}, "url must begin with https://"),
-    ({"url": "https://{secret}.example.com/"}, "no placeholder may stand in it"),
-    ({"url": "https:///x"}, "url must name a host"),
+    ("x", "verify: want a mapping"),
+    ({"uri": "x"}, "unknown key 'uri'"),
+    ({"url": None}, "url is missing"),
+    ({"url": "https://a b/"}, "verify.url: want printable ASCII"),
+    ({"url": "http://api.example.com/"}, "want https://"),
+    ({"url": "http://127.0.0.1.example.com/"}, "want https://"),
+    ({"url": "ftp://api.example.com/"}, "want https://"),
+    ({"url": "https://{secret}.example.com/"}, "contains no placeholder"),
+    ({"url": "https:///x"}, "want a URL with a host"),
     ({"url": "https://a:99999/"}, "Port out of range"),
-    ({"url": "https://u:p@a/"}, "url holds a login; use basic"),
-    ({"url": "https://a/#{secret}"}, "url holds a fragment"),
-    ({"method": "DELETE"}, "method is 'DELETE'; want GET or POST"),
-    ({"form": {"a": "b"}}, "a GET carries no form"),
+    ({"url": "https://u:p@a/"}, "contains a login; use basic"),
+    ({"url": "https://a/#{secret}"}, "contains a fragment"),
+    ({"method": "DELETE"}, "verify.method: 'DELETE' is none of GET, POST"),
+    ({"form": {"a": "b"}}, "a GET request has no form"),
     ({"method": "POST", "form": {"a": "b"}, "body": {}}, "exclude each other"),
-    ({"method": "POST", "form": {"a": 1}}, "form: a must be a text"),
-    ({"method": "POST", "body": "x"}, "body must be a mapping"),
-    ({"headers": ["a"]}, "headers must be a mapping"),
+    ({"method": "POST", "form": {"a": 1}}, "verify.form.a: want a text"),
+    ({"method": "POST", "body": "x"}, "verify.body: want a mapping"),
+    ({"headers": ["a"]}, "verify.headers: want a mapping"),
     ({"headers": {"Host": "{secret}"}}, "'Host' can't be set"),
     ({"headers": {"A\r\nB": "{secret}"}}, "can't be set"),
     ({"headers": {"A": "{secret}\r\nB: c"}}, "printable ASCII on one line"),
     ({"headers": {"A": "{secrt}"}}, "unknown placeholder {secrt}"),
-    ({"headers": {"A": "b"}}, "holds no {secret}"),
-    ({"basic": "{secret}"}, "basic must be a text user:password"),
-    ({"basic": "{secret}:"}, "headers must not"),
+    ({"headers": {"A": "b"}}, "does not contain {secret}"),
+    ({"basic": "{secret}"}, "verify.basic: want user:password"),
+    ({"basic": "{secret}:"}, "remove it from headers"),
     ({"active": None}, "active is missing"),
-    ({"inactive": []}, "inactive is missing"),
-    ({"active": {}}, "must not be empty"),
-    ({"active": {"code": 200}}, "unknown key 'code'; there are status, json"),
+    ({"inactive": []}, "verify.inactive: want a condition"),
+    ({"active": {}}, "an empty condition holds"),
+    ({"active": {"code": 200}}, "unknown key 'code'"),
     ({"active": {"status": "200"}}, "100 to 599"),
     ({"active": {"status": [True]}}, "100 to 599"),
-    ({"active": {"json": {"a": {"b": 1}}}}, "json: a must be a text"),
+    ({"active": {"json": {"a": {"b": 1}}}}, "verify.active.json: a: want a text"),
 ]
 
 
@@ -278,7 +286,7 @@ def test_a_malformed_request_says_what_is_wrong_and_where(change: Any, want: str
     value = valid | change if isinstance(change, dict) else change
     path = tmp_path / "own.yaml"
     path.write_text(yaml.safe_dump([own_rule() | {"verify": value}]))
-    with pytest.raises(RuleError, match=r"own\.yaml.*: verify: ") as caught:
+    with pytest.raises(RuleError, match=r"own\.yaml:\d+: acme-token\.verify") as caught:
         load_file(path)
     assert want in str(caught.value)
 
