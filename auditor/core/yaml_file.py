@@ -34,9 +34,9 @@ class YamlValue:
         """`file:line`."""
         return f"{self._path}:{self.line}"
 
-    def named(self, name: str) -> Node:
+    def named(self, name: str) -> YamlValue:
         """Return the same value under another name for messages."""
-        copy = Node(self._node, self._path, name)
+        copy = YamlValue(self._node, self._path, name)
         copy.line = self.line
         return copy
 

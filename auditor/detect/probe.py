@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from auditor.core.yaml_file import Node
+from auditor.core.yaml_file import YamlValue
 
 Scalar = str | int | float | bool | None
 Pairs = tuple[tuple[str, str], ...]
@@ -91,7 +91,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def parse_probe(node: Node) -> Probe:
+def parse_probe(node: YamlValue) -> Probe:
     """Check the `verify` of a rule. Raises ConfigError."""
     keys = node.mapping(_KEYS)
     for key in ("url", "active"):
@@ -118,7 +118,7 @@ def parse_probe(node: Node) -> Probe:
     return probe
 
 
-def _url(node: Node) -> str:
+def _url(node: YamlValue) -> str:
     url = node.text()
     if _NOT_IN_URL.search(url):
         node.fail("want printable ASCII without spaces")
@@ -139,7 +139,7 @@ def _url(node: Node) -> str:
     return url
 
 
-def _headers(node: Node) -> Pairs:
+def _headers(node: YamlValue) -> Pairs:
     pairs = _pairs(node)
     for name, text in pairs:
         if not _HEADER.fullmatch(name) or name.lower() in _OWN_HEADERS:
@@ -149,39 +149,39 @@ def _headers(node: Node) -> Pairs:
     return pairs
 
 
-def _basic(node: Node) -> str:
+def _basic(node: YamlValue) -> str:
     text = node.text()
     if ":" not in text:
         node.fail("want user:password, such as '{secret}:'")
     return text
 
 
-def _pairs(node: Node) -> Pairs:
+def _pairs(node: YamlValue) -> Pairs:
     return tuple((name, value.text(empty=True)) for name, value in node.mapping().items())
 
 
-def _body(node: Node) -> str:
+def _body(node: YamlValue) -> str:
     try:
         return json.dumps(_mapping(node))
     except (TypeError, ValueError, RecursionError):
         node.fail("want values that JSON has")
 
 
-def _mapping(node: Node) -> dict[str, Any]:
+def _mapping(node: YamlValue) -> dict[str, Any]:
     value = node.value()
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
         node.fail("want a mapping with texts as keys")
     return value
 
 
-def _conditions(node: Node) -> tuple[Condition, ...]:
+def _conditions(node: YamlValue) -> tuple[Condition, ...]:
     conditions = tuple(map(_condition, node.items() if isinstance(node.value(), list) else [node]))
     if not conditions:
         node.fail("want a condition, such as {status: [200]}")
     return conditions
 
 
-def _condition(node: Node) -> Condition:
+def _condition(node: YamlValue) -> Condition:
     keys = node.mapping(("status", "json"))
     if not keys:
         node.fail("an empty condition holds for every answer; want status or json")
@@ -195,7 +195,7 @@ def _condition(node: Node) -> Condition:
     return Condition(tuple(statuses), tuple((path, tuple(values)) for path, values in fields.items()))
 
 
-def _check_placeholders(node: Node, probe: Probe) -> None:
+def _check_placeholders(node: YamlValue, probe: Probe) -> None:
     texts = [probe.url, probe.basic or "", probe.body or "", *(text for _, text in (*probe.headers, *probe.form))]
     used = {name for text in texts for name in _PLACEHOLDER.findall(text)}
     if unknown := sorted(used.difference(PLACEHOLDERS)):

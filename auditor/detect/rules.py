@@ -9,12 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from auditor.core import yaml_file
 from auditor.core.errors import ConfigError, RuleError
 from auditor.core.finding import Confidence, Severity
 from auditor.core.package_data import data_path
 from auditor.core.text import nearest
-from auditor.core.yaml_file import Node
+from auditor.core.yaml_file import YamlValue, load_yaml
 from auditor.detect import checks, key_checks
 from auditor.detect.probe import Probe, parse_probe
 
@@ -130,16 +129,16 @@ def load_file(path: Path) -> list[Rule]:
     return rules
 
 
-def read_file(path: Path) -> list[tuple[Node, Rule | RuleError]]:
+def read_file(path: Path) -> list[tuple[YamlValue, Rule | RuleError]]:
     """Return each rule of a file with its node, or the error in it. Raises RuleError where the file holds no list."""
     try:
-        root = yaml_file.load(path)
+        root = load_yaml(path)
         nodes = root.items() if root else []
     except ConfigError as exc:
         raise RuleError(str(exc)) from None
     if root is None:
         raise RuleError(f"{path}: want a list of rules")
-    read: list[tuple[Node, Rule | RuleError]] = []
+    read: list[tuple[YamlValue, Rule | RuleError]] = []
     ids: set[str] = set()
     for node in nodes:
         try:
@@ -153,7 +152,7 @@ def read_file(path: Path) -> list[tuple[Node, Rule | RuleError]]:
     return read
 
 
-def _parse(node: Node) -> Rule:
+def _parse(node: YamlValue) -> Rule:
     """Check one rule. Raises ConfigError."""
     identifier = node.mapping().get("id")
     if identifier:
@@ -184,14 +183,14 @@ def _parse(node: Node) -> Rule:
     )
 
 
-def _proof(node: Node) -> tuple[str, ...]:
+def _proof(node: YamlValue) -> tuple[str, ...]:
     texts = tuple(item.text(empty=True) for item in node.items())
     if not texts:
         node.fail("want at least one: each rule carries its own tests")
     return texts
 
 
-def _pattern(node: Node) -> str:
+def _pattern(node: YamlValue) -> str:
     text = node.text()
     try:
         compiled = re.compile(text.encode())
@@ -202,7 +201,7 @@ def _pattern(node: Node) -> str:
     return text
 
 
-def _entropy(node: Node) -> float:
+def _entropy(node: YamlValue) -> float:
     value = node.scalar()
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 8:
         node.fail(f"entropy is {value!r}; want 0 to 8 bits a character")

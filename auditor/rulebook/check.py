@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from auditor.core.errors import RuleError
-from auditor.core.yaml_file import Node
+from auditor.core.yaml_file import YamlValue
 from auditor.detect.rules import Rule, builtin_rules, read_file, rule_files
 from auditor.rulebook.example_check import Prover, RuleProblem, refused
 
@@ -51,7 +51,7 @@ def _problems(rules: Sequence[Rule], cache: Path | None) -> dict[str, list[RuleP
     return problems
 
 
-def _located(node: Node, problem: RuleProblem) -> str:
+def _located(node: YamlValue, problem: RuleProblem) -> str:
     """Return a problem with the line of the key or of the example."""
     value = node.mapping()[problem.key]
     if problem.item is not None:

@@ -18,7 +18,7 @@ import yaml
 from auditor.core.errors import BlockedAddress, RuleError
 from auditor.core.finding import Confidence, Finding, Severity, State
 from auditor.core.secret import Secret
-from auditor.core.yaml_file import Node
+from auditor.core.yaml_file import YamlValue
 from auditor.detect.probe import parse_probe
 from auditor.detect.rules import Rule, builtin_rules, load_file
 from auditor.registry.address_guard import check_loopback, check_public
@@ -37,11 +37,11 @@ def here() -> Iterator[Provider]:
         yield made
 
 
-def node(value: Any) -> Node:
+def node(value: Any) -> YamlValue:
     """A value as it stands in a rule file."""
     composed = yaml.compose(yaml.safe_dump(value))
     assert composed
-    return Node(composed, Path("own.yaml"), "verify")
+    return YamlValue(composed, Path("own.yaml"), "verify")
 
 
 def rule(verify: Any, name: str = "acme-token") -> Rule:
