@@ -99,8 +99,6 @@ class YamlValue:
 
     def value(self) -> Any:
         """Return the value as Python data: dictionaries, lists and scalars."""
-        import yaml
-
         try:
             return yaml.SafeLoader("").construct_document(self._node)
         except (yaml.YAMLError, ValueError, RecursionError):
