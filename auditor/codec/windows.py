@@ -79,7 +79,7 @@ class WindowReader:
                 return
 
     def release(self, window: Window) -> None:
-        """Reuse the buffer of a window whose views are no longer read."""
+        """Reuse the buffer of a window. Its views must not be read after that."""
         if isinstance(window.buffer, bytearray):
             self._free.append(window.buffer)
         self._slots.release()

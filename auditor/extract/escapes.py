@@ -47,7 +47,7 @@ def decoded_percent(text: bytes) -> Iterator[tuple[int, str, bytes]]:
 
 
 def decoded_escapes(text: bytes) -> Iterator[tuple[int, str, bytes]]:
-    """Yield offset, encoding and decoded bytes of each line whose escapes hide text from the rules."""
+    """Yield offset, encoding and decoded bytes of each line with escapes that hide text from the rules."""
     if b"\\" not in text:
         return
     done = 0

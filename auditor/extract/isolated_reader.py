@@ -1,4 +1,4 @@
-"""Isolated reading: formats that go through native code are read in another process, whose crash does no harm.
+"""Isolated reading: another process reads formats that go through native code, so that a crash costs one file.
 
 The process starts with the first such file, limits itself (isolated_worker.py), and exchanges messages over pipes. One
 that dies, breaks the protocol or takes too long is killed, and its file reported as skipped; the next file gets a new

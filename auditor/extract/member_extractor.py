@@ -142,7 +142,7 @@ class MemberExtractor:
 
 
 def _leads_to(path: str, member: str) -> bool:
-    """Tell whether a member, whose name may be masked, is in the archive at a path."""
+    """Tell whether a member, by its possibly masked path, is in the archive at a path."""
     outer = member.split("!")[: path.count("!") + 1]
     return len(outer) <= member.count("!") and matches_masked("!".join(outer), path)
 

@@ -132,7 +132,7 @@ def _drop_whiteouts(node: TreeNode) -> None:
 
 
 class _LayerTree:
-    """Tree of one layer. A hard link whose target is not in the layer leads to lower layers, as in some engines."""
+    """Tree of one layer. Hard links to no entry of the layer refer to lower layers, as in some engines."""
 
     def __init__(self, number: int, listing: Listing, below: Tree) -> None:
         self._number, self._listing, self._below = number, listing, below

@@ -41,7 +41,7 @@ class DatabaseFile:
     folder: str = ""
 
     def matches(self, path: str) -> bool:
-        """Tell whether a relative path is one of these files."""
+        """Tell whether a relative path is matched by this row."""
         return path.endswith(self.ending) and self.folder in path
 
 
@@ -53,7 +53,7 @@ class PackageDatabase:
     """The name in reports."""
     files: tuple[DatabaseFile, ...]
     owners: Callable[[PathIndex, SkipCallback], FileOwners]
-    """Constructor: from the paths whose owner is needed, and a callback for databases that can't be read."""
+    """Constructor: from the paths to look up, and a callback for databases that can't be read."""
 
 
 def _lines(pattern: bytes) -> Callable[[bytes], bytes]:

@@ -30,7 +30,7 @@ class NpmOwners:
             self._versions[folder] = match[1].decode("utf-8", "replace") if match else ""
 
     def package_of(self, path: str, checksums: Checksums | None) -> Package | None:  # noqa: ARG002
-        """Return the package whose folder contains the file."""
+        """Return the package with the file in its folder."""
         folder = _package_folder(path)
         if folder is None or folder not in self._versions:
             return None

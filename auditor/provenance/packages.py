@@ -28,7 +28,7 @@ class LayerDatabases(Protocol):
 class Packages:
     """The package databases of an image's layers. Databases that a later layer deletes count as well.
 
-    `read` takes the paths whose owner is needed; the owner of other paths is unknown. `skipped` are the databases that
+    `read` takes the paths to look up; the owner of other paths is unknown. `skipped` are the databases that
     could not be read in full; with `transient`, another run may read more of them.
     """
 
@@ -57,7 +57,7 @@ class Packages:
                 owners.add(path, content)
 
     def package_of(self, path: str, checksums: Checksums | None) -> Package | None:
-        """Return the package that owns a file. Of several, the one whose checksum matches."""
+        """Return the package that owns a file. Of several, the one with a matching checksum."""
         packages = [
             package
             for alias in aliases(path)

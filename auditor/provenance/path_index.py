@@ -1,4 +1,4 @@
-"""Index of the paths whose package owner is needed.
+"""Index of the paths to look up in package databases.
 
 Each database is read once, and of its lines only those about these paths are kept. So memory grows with the number of
 files that have matches, time with the size of the databases, and neither with the product of the two.

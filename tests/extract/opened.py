@@ -1,4 +1,4 @@
-"""What the tests of this folder share: opening a file and looking at what came out."""
+"""Helpers: extract a file, decode a text, and look up a secret in the result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Opened:
     notes: tuple[tuple[str, str], ...]
 
     def ways(self, secret: str) -> list[tuple[str | None, tuple[str, ...]]]:
-        """How the pieces that hold a secret were reached."""
+        """Return member and encodings of each piece with a secret."""
         return [(piece.member, piece.decoded) for piece in self.pieces if secret.encode() in piece.data]
 
     @property

@@ -1,4 +1,4 @@
-"""Encoded stretches of texts."""
+"""Encoded parts of texts: base64, hex, percent signs, escapes."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_private_key_without_armour_gets_it(kind: str, form: PrivateFormat) ->
         "",
     ],
 )
-def test_ordinary_text_holds_no_stretches(text: str) -> None:
+def test_ordinary_text_has_no_encoded_parts(text: str) -> None:
     assert decoded(text).pieces == ()
 
 
