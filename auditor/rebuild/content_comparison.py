@@ -30,10 +30,10 @@ class ContentPairs:
             return
         if before.digests[old.layer : old.layer + 1] == (after.digests[new.layer],) and old.entry == new.entry:
             return
-        known = self._sources[new.layer][new.entry]
-        if known == NO_VERSION:
+        source = self._sources[new.layer][new.entry]
+        if source == NO_VERSION:
             self._sources[new.layer][new.entry] = pack_version(old)
-        elif known != pack_version(old):
+        elif source != pack_version(old):
             self._further.append((old, new))
 
     def runs(self) -> Iterator[tuple[Pair, Pair]]:

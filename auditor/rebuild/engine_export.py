@@ -76,9 +76,9 @@ def _operations(planned: MergeLayers, readable: ReadableLayers, number: int) -> 
         p for entry, p in enumerate(listing.paths) if listing.kinds[entry] != EntryKind.DIR and p not in ENGINE_FILES
     }
     own = [(operation, _path(operation, readable.listings)) for operation in planned.operations]
-    wanted = {path for operation, path in own if not isinstance(operation, AddFolder)}
+    visible = {path for operation, path in own if not isinstance(operation, AddFolder)}
     copies = [
-        CopyEntry(FileVersion(number, e)) for e, path in enumerate(listing.paths) if path in files and path in wanted
+        CopyEntry(FileVersion(number, e)) for e, path in enumerate(listing.paths) if path in files and path in visible
     ]
     folders = [operation for operation, _ in own if isinstance(operation, AddFolder)]
     return [

@@ -97,7 +97,7 @@ class ExtractedLayer:
     number: int
     below: Sequence[ExtractedLayer]
     root: ExtractedInode = field(default_factory=_folder)
-    _timed: dict[str, FileVersion] = field(default_factory=dict)  # folders whose times are set at the end, by path
+    _timed: dict[str, FileVersion] = field(default_factory=dict)  # times of folders, set at the end, by path
     _last: tuple[str, ExtractedInode] | None = None  # the folder of the previous entry
     has_setgid: bool = False
 

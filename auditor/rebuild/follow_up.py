@@ -72,14 +72,16 @@ def find_follow_up(
 
 def _referring_artifacts(images: Sequence[FlattenedImage], limits: Limits, insecure: bool) -> Iterator[str]:
     """Yield notes on signatures, attestations and SBOMs of the old digests in the registry of the input."""
-    wanted: dict[tuple[str, str], dict[str, None]] = {}
+    digests_by_repository: dict[tuple[str, str], dict[str, None]] = {}
     for image in images:
         source = image.before.image
         if (transport := TRANSPORTS[source.transport]).in_registry:
             reference = parse_reference(transport.bare(source.target))
             old = [source.digest, *(item.index for item in source.index_entries)]
-            wanted.setdefault((reference.host, reference.repository), {}).update((d, None) for d in old if d)
-    for (host, name), digests in wanted.items():
+            digests_by_repository.setdefault((reference.host, reference.repository), {}).update(
+                (d, None) for d in old if d
+            )
+    for (host, name), digests in digests_by_repository.items():
         repository = Repository(Client(host, insecure=insecure, limits=limits), name)
         try:
             tags = [tag for tag in repository.tags() if SIGNATURE_TAG.fullmatch(tag)]

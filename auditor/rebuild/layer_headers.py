@@ -34,7 +34,7 @@ class LayerHeaders:
 
     `starts` are the offsets of the headers, `metadata` is packed. `whiteouts` are byte ranges [start, end), each with
     its resolved path where the tar names it through a symbolic link. `folders` and `stored` hold bytes of requested
-    entries, of sparse files, and of `renamed` ones: entries whose path or hard link target passes a symbolic link.
+    entries, of sparse files, and of `renamed` ones: entries with a path or hard link target through a symbolic link.
     `extra_headers` are entries with headers that are not copied. `repeated_folders` have several entries in the tar,
     some through links; `folders` combines the metadata of all entries so far.
     """
@@ -50,22 +50,22 @@ class LayerHeaders:
 
 
 def read_headers(
-    reader: LayerReader, listing: Listing, wanted: Callable[[int], bool], extracted: ExtractedLayer | None = None
+    reader: LayerReader, listing: Listing, keep: Callable[[int], bool], extracted: ExtractedLayer | None = None
 ) -> LayerHeaders:
     """Read the headers of a listed layer, and extract the entries into `extracted`.
 
-    Bodies of uncompressed layers are skipped. `wanted` selects the entries whose bytes are stored. Raises ImageError
+    Bodies of uncompressed layers are skipped. `keep` selects the entries to store with their bytes. Raises ImageError
     where an extended attribute of an entry controls an overlay file system.
     """
-    collector, walker = _Collector(reader, listing, wanted, extracted), TarParser(reader.limits)
+    collector, walker = _Collector(reader, listing, keep, extracted), TarParser(reader.limits)
     at = start = 0
     tail = b""
     while not walker.ended and (block := reader.some(at, _BLOCK)):
-        held, low = tail + block, at - len(tail)
+        pending, low = tail + block, at - len(tail)
         for header in walker.feed(memoryview(block), at):
-            collector.add(header, start, held[start - low : header.offset - low])
+            collector.add(header, start, pending[start - low : header.offset - low])
             start = header.offset + padded(header.size)
-        tail = held[start - low :] if walker.is_mid_entry else b""
+        tail = pending[start - low :] if walker.is_mid_entry else b""
         at = at + len(block) if walker.is_mid_entry else walker.position
     if extracted is not None:
         extracted.finish()
@@ -76,10 +76,10 @@ class _Collector:
     """Collector of a layer's headers, added in the order of the tar."""
 
     def __init__(
-        self, reader: LayerReader, listing: Listing, wanted: Callable[[int], bool], extracted: ExtractedLayer | None
+        self, reader: LayerReader, listing: Listing, keep: Callable[[int], bool], extracted: ExtractedLayer | None
     ) -> None:
         self.headers = LayerHeaders()
-        self._what, self._listing, self._wanted, self._extracted = reader.what, listing, wanted, extracted
+        self._what, self._listing, self._is_kept, self._extracted = reader.what, listing, keep, extracted
         self._entry = 0
         self._metadata: dict[bytes, bytes] = {}  # shares equal values
         self._repeated = _repeated_folders(listing)
@@ -133,9 +133,9 @@ class _Collector:
         if header.kind is EntryKind.DIR:
             if entry in headers.renamed:
                 headers.folders[entry] = renamed_headers(header, path, same or (header,))
-            elif self._wanted(entry):
+            elif self._is_kept(entry):
                 headers.folders[entry] = clean
-        elif header.sparse or entry in headers.renamed or self._wanted(entry):
+        elif header.sparse or entry in headers.renamed or self._is_kept(entry):
             headers.stored[entry] = StoredHeader(header, clean)
 
 

@@ -179,8 +179,8 @@ class _Writer:
 
     def _file(self, path: str, content: FileVersion, metadata: Sequence[FileVersion]) -> None:
         headers = self._readable.headers[content.layer]
-        stands = self._readable.listings[content.layer].paths[content.entry] == path
-        if stands and set(metadata) == {content} and content.entry not in headers.renamed:
+        has_path = self._readable.listings[content.layer].paths[content.entry] == path
+        if has_path and set(metadata) == {content} and content.entry not in headers.renamed:
             self._headers(content)
         else:
             self._write(renamed_headers(headers.stored[content.entry].header, path, self._stored(metadata)))

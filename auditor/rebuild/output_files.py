@@ -127,7 +127,7 @@ def _umask() -> int:
 def is_same_file(target: str, output: Path) -> bool:
     """Whether a target is the file at `output`."""
     parsed = parse_target(target)
-    path = Path(os.path.expanduser(parsed.value))  # noqa: PTH111 - the other fails where there is no such user
+    path = Path(os.path.expanduser(parsed.value))  # noqa: PTH111 - Path.expanduser fails for an unknown user
     if not (parsed.is_file and path.exists() and output.exists()):
         return False
     return path.samefile(output)

@@ -46,14 +46,14 @@ def audit_source_images(
     receives the result: layers of an engine's image that it has already are read from there, in their compressed form,
     and need no upload. Raises UsageError for a target that is no image of stacked layers, and all errors of reading.
     """
-    held: dict[Digest, Layer] = {}
+    fetched: dict[Digest, Layer] = {}
     opened = open_target(target, scanner.limits, platform=platform, insecure=insecure)
     kept = [image for image in opened if not _refers(image)]
     left_out = tuple(_artifact(image) for image in opened if _refers(image)) if kept else ()
     opened = tuple(kept) or opened
     if host is not None:
         opened = tuple(_as_pushed(image, host, scanner.limits, insecure) for image in opened)
-    images = [_on_disk(image, held) for image in opened]
+    images = [_on_disk(image, fetched) for image in opened]
     request = Request(platform, selection=ALL_FINDINGS)
     audits = [audit_image(image, scanner, request, records) for image in images]
     for audit in audits:
@@ -99,19 +99,19 @@ def _as_pushed(image: Image, host: str, limits: Limits, insecure: bool) -> Image
     return replace(image, layers=tuple(have.get(layer.diff_id, layer) for layer in image.layers))
 
 
-def _on_disk(image: Image, held: dict[Digest, Layer]) -> Image:
+def _on_disk(image: Image, fetched: dict[Digest, Layer]) -> Image:
     if not image.stacked:
         raise UsageError(f"{image.target}: an artifact, not an image of stacked layers. Only images can be flattened")
     if image.skipped:  # a platform that the archive or registry lacks
         raise ImageError(f"{image.target}: {image.skipped[0].reason}; choose an existing one with --platform")
-    return replace(image, layers=tuple(_layer_on_disk(layer, held) for layer in image.layers))
+    return replace(image, layers=tuple(_layer_on_disk(layer, fetched) for layer in image.layers))
 
 
-def _layer_on_disk(layer: Layer, held: dict[Digest, Layer]) -> Layer:
+def _layer_on_disk(layer: Layer, fetched: dict[Digest, Layer]) -> Layer:
     """Copy a remote layer to an unlinked file. Layers that platforms share are fetched once."""
     if isinstance(layer.content, FileSlice):
         return layer
-    if layer.digest is None or layer.digest not in held:
+    if layer.digest is None or layer.digest not in fetched:
         with tempfile.TemporaryFile() as spool, layer.content.open() as stream:
             while chunk := stream.read(_CHUNK):
                 spool.write(chunk)
@@ -120,5 +120,5 @@ def _layer_on_disk(layer: Layer, held: dict[Digest, Layer]) -> Layer:
         local = replace(layer, content=FileSlice(file, 0, file.size))
         if layer.digest is None:
             return local
-        held[layer.digest] = local
-    return replace(layer, content=held[layer.digest].content)
+        fetched[layer.digest] = local
+    return replace(layer, content=fetched[layer.digest].content)

@@ -39,7 +39,7 @@ def test_one_place_to_write_to_and_one_way(cli: Cli, target: Path) -> None:
     refused(cli("flatten", target, "-o", "a", "--compress", "gzip", "--level", "12"), "gzip knows 1 to 9")
 
 
-def test_layers_that_are_not_there_or_too_high(cli: Cli, target: Path) -> None:
+def test_layers_that_do_not_exist_or_are_too_high(cli: Cli, target: Path) -> None:
     refused(cli("flatten", target, "-o", "a", "--from", "3"), "--from 3", "has the layers 0 to 2")
     refused(cli("flatten", target, "-o", "a", "--from", "-1"), "--from -1", "has the layers 0 to 2")
     none = image().docker_archive(cli.folder / "none.tar")
@@ -108,14 +108,14 @@ def test_an_archive_on_standard_input(cli: Cli, target: Path) -> None:
     assert cli("scan", "oci-archive:a.oci").status == 0
 
 
-def test_nothing_hidden_is_said_and_no_failure(cli: Cli, tmp_path: Path) -> None:
+def test_an_image_without_hidden_secrets_is_no_failure(cli: Cli, tmp_path: Path) -> None:
     source = image(layer({"a": "x"})).docker_archive(tmp_path / "clean.tar")
     done = cli("flatten", source, "-o", "a.tar", "--excise")
     assert done.status == 0 and "no hidden secrets found" in done.out and "1 kept byte for byte" in done.out
 
 
 class TestVerdict:
-    """What is still visible decides over the exit code, as in a scan of the output."""
+    """Visible secrets decide the exit code, as in a scan of the output."""
 
     @pytest.fixture
     def visible(self, tmp_path: Path) -> Path:
@@ -130,7 +130,7 @@ class TestVerdict:
         return built.docker_archive(tmp_path / "visible.tar")
 
     @pytest.mark.parametrize("way", [(), ("--excise",), ("--minimal",)], ids=" ".join)
-    def test_what_is_visible_is_not_clean(self, cli: Cli, visible: Path, way: tuple[str, ...]) -> None:
+    def test_visible_secrets_are_not_clean(self, cli: Cli, visible: Path, way: tuple[str, ...]) -> None:
         done = cli("flatten", visible, "-o", "a.tar", "--proof", "p.json", *way)
         assert done.status == 1 and not done.err
         assert done.out.splitlines()[0] == "NOT CLEAN: 7 secrets remain in visible files or metadata"
@@ -157,7 +157,7 @@ class TestVerdict:
         done = cli("flatten", target, "-o", "b.tar")
         assert done.status == 0 and "PARTLY" not in done.out
 
-    def test_quiet_it_says_so_all_the_same(self, cli: Cli, visible: Path) -> None:
+    def test_quiet_keeps_the_warning(self, cli: Cli, visible: Path) -> None:
         done = cli("flatten", visible, "-o", "a.tar", "-q")
         assert (done.status, done.out) == (1, "NOT CLEAN: 7 secrets remain in visible files or metadata\n")
 
@@ -167,7 +167,7 @@ class TestVerdict:
         assert done.status == status == cli("scan", "a.tar", "-q", "--fail-on", level).status
         assert done.out.startswith("NOT CLEAN: 7 ") is bool(status) and "Remaining in visible files" in done.out
 
-    def test_the_config_file_chooses_it_too_and_what_counts(self, cli: Cli, visible: Path) -> None:
+    def test_the_config_file_sets_the_level_and_the_selection(self, cli: Cli, visible: Path) -> None:
         for text, count in (
             ("fail_on: never\n", None),
             ("exclude: {paths: [/f0, /again]}\n", 6),
@@ -179,7 +179,7 @@ class TestVerdict:
             assert done.status == (count is not None) == cli("scan", "a.tar", "-q").status, text
             assert (f"NOT CLEAN: {count} secrets" in done.out) is (count is not None), text
 
-    def test_what_is_clean_says_nothing(self, cli: Cli, target: Path) -> None:
+    def test_a_clean_result_has_no_warning(self, cli: Cli, target: Path) -> None:
         done = cli("flatten", target, "-o", "a.tar", "--proof", "p.json")
         assert done.status == 0 and "NOT CLEAN" not in done.out
         assert json.loads((cli.folder / "p.json").read_text())["verdict"]["clean"]
@@ -191,7 +191,7 @@ class TestProof:
     LONG = "p" * 300
 
     @pytest.mark.parametrize("proof", [LONG, "link", "folder", "/proc/p.json", "/dev/full", "none/p.json", "a"])
-    def test_where_the_proof_cannot_be_there_is_no_output(self, cli: Cli, target: Path, proof: str) -> None:
+    def test_without_a_writable_proof_no_output_is_left(self, cli: Cli, target: Path, proof: str) -> None:
         (cli.folder / "folder").mkdir()
         (cli.folder / "link").symlink_to("nowhere/p.json")
         before = set(cli.folder.iterdir())
@@ -220,7 +220,7 @@ class TestProof:
             assert done.returncode == 2 and b"No space left" in done.stderr, done
             assert not list(cli.folder.iterdir())
 
-    def test_what_stood_there_comes_back(self, tmp_path: Path) -> None:
+    def test_previous_files_are_restored(self, tmp_path: Path) -> None:
         names = "one", "two", "three"
         work = tmp_path / "work"
         work.mkdir()

@@ -1,4 +1,4 @@
-"""Baselines: what they silence, for how long, what they keep, and that they give nothing away."""
+"""Baselines: silenced findings, expiry, kept reasons, and no secrets in the file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TODAY = datetime.datetime.now(datetime.UTC).date()
 
 
 def first(*names: str) -> Built:
-    """A build that hides a secret, shows one, and tells one in its metadata."""
+    """A build with a hidden secret, a visible one, and one in its metadata."""
     return image(
         layer({"etc/os-release": "ID=planted\n"}),
         layer({"app/.env": f"GITHUB_TOKEN={OLD}\n", "secret.txt": f"{OLD}\n", "db.env": f"DB_PASSWORD={PASSWORD}\n"}),
@@ -105,12 +105,12 @@ def test_it_is_sorted_by_place_and_gives_nothing_away(work: Work) -> None:
     assert {tuple(entry["images"]) for entry in work.entries} == {("team/app",)}
 
 
-def test_the_table_counts_what_is_ignored(work: Work) -> None:
+def test_the_table_counts_ignored_findings(work: Work) -> None:
     done = work.cli("scan", work.two, "--baseline", work.file)
     assert "5 more ignored (5 by baseline)." in " ".join(done.out.split())
 
 
-def test_an_expired_entry_is_said_and_silences_nothing(work: Work) -> None:
+def test_an_expired_entry_is_reported_and_silences_no_finding(work: Work) -> None:
     last_day = work.change(0, expires=TODAY)
     assert work.scan(work.one).json["findings"] == []
     work.change(0, expires=TODAY - datetime.timedelta(days=1))
@@ -120,7 +120,7 @@ def test_an_expired_entry_is_said_and_silences_nothing(work: Work) -> None:
     assert done.err.startswith(f"image-audit: {work.file}: expired, findings shown: {last_day}.")
 
 
-def test_an_entry_whose_finding_is_gone_is_said(work: Work) -> None:
+def test_an_entry_with_a_vanished_finding_is_reported(work: Work) -> None:
     clean = image(layer({"a": "b"}), names=("team/app:3",)).docker_archive(work.cli.folder / "clean.tar")
     done = work.scan(clean)
     assert done.status == 0 and len(done.json["baseline"]["vanished"]) == 5
@@ -129,12 +129,12 @@ def test_an_entry_whose_finding_is_gone_is_said(work: Work) -> None:
     assert work.scan(other).json["baseline"]["vanished"] == []
 
 
-def test_what_is_only_not_shown_is_not_gone(work: Work) -> None:
+def test_a_finding_that_is_not_shown_has_not_vanished(work: Work) -> None:
     for options in (("--state", "present"), ("--min-confidence", "high"), ("--rule", "github-pat")):
         assert work.scan(work.one, *options).json["baseline"]["vanished"] == [], options
 
 
-def test_written_again_it_keeps_reasons_drops_what_is_gone_and_adds_what_is_new(work: Work) -> None:
+def test_an_update_keeps_reasons_drops_vanished_and_adds_new_findings(work: Work) -> None:
     later = TODAY + datetime.timedelta(days=9)
     kept = work.change(0, reason="of the tests", expires=later, added=datetime.date(2026, 1, 2))
     fewer = image(

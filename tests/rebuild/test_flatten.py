@@ -1,4 +1,4 @@
-"""Whatever the layers: the same files are seen afterwards, and nothing hidden is left."""
+"""Flatten keeps the visible files of any stack of layers, and leaves no hidden secret."""
 
 from __future__ import annotations
 
@@ -77,18 +77,18 @@ def flattened(built: Built, way: str, **more: Any) -> tuple[FlattenedImage, byte
         lowest = len(built.layers) // 2 if way == "from" else 0
         (done,) = flatten(FlattenJob(str(source), way, lowest, **more), _SCANNERS[0], output)
         (again,) = audit(f"oci-archive:{output}", _SCANNERS[0], Request(selection=ALL_FINDINGS))
-        assert told(done.after) == told(again)  # what was carried over from the input is what a search finds
+        assert told(done.after) == told(again)  # derived records equal those of a scan
         return done, output.read_bytes()
 
 
 def told(audited: Audit) -> Any:
-    """What an audit says of files; the order of what was skipped is that of reading."""
+    """Results of an audit for files; skipped items sorted, since their order is that of reading."""
     findings = [(f.id, f.path, f.member, f.line, f.state, f.confidence, f.check, f.package) for f in audited.findings]
     return findings, sorted(audited.skipped, key=repr), audited.hidden
 
 
 def same_files(built: Built, way: str, **more: Any) -> tuple[FlattenedImage, list[bytes]]:
-    """Flatten, and see by other means that the files are the same and that nothing hidden is left."""
+    """Flatten, and check with independent code: equal files, and no hidden secret."""
     before = unpacked(built.layers)
     done, archive = flattened(built, way, **more)
     ((layers, _),) = layers_of(archive)
@@ -143,12 +143,12 @@ _STACKS = st.lists(st.lists(_items(), max_size=6), min_size=1, max_size=4)
 
 @settings(max_examples=150, deadline=None)
 @given(_STACKS, st.sampled_from(WAYS))
-def test_what_is_seen_stays_and_what_is_hidden_goes(stack: list[list[Item]], way: str) -> None:
+def test_visible_files_stay_and_hidden_secrets_are_removed(stack: list[list[Item]], way: str) -> None:
     _check(stack, way)
 
 
 def _contradicts_itself(items: list[Item]) -> bool:
-    """Whether a layer has a marker inside of what it says is no folder."""
+    """Whether a layer has a whiteout below a path that is no folder in it."""
     files = {item.path for item in items if item.type != b"5" and ".wh." not in item.path}
     markers = [item.path for item in items if ".wh." in item.path]
     return any(marker.startswith(path + "/") for marker in markers for path in files)
@@ -241,7 +241,7 @@ def test_an_image_without_hidden_findings_comes_out_as_it_is() -> None:
         assert done.after.image.id == done.before.image.id
 
 
-def test_what_tells_of_the_old_layers_goes() -> None:
+def test_metadata_of_the_old_layers_is_dropped() -> None:
     built = image(
         layer({"a": _TOKENS[0]}), layer(whiteout("a")), config={"Labels": {"org.opencontainers.image.base.name": "x"}},
         annotations={"org.opencontainers.image.base.name": "x", "kept": "y"},
@@ -263,7 +263,7 @@ def test_what_tells_of_the_old_layers_goes() -> None:
     assert not any(secret.encode() in archive for secret in _TOKENS)
 
 
-def test_attestations_are_dropped_and_it_is_said(tmp_path: Path) -> None:
+def test_attestations_are_dropped_and_listed(tmp_path: Path) -> None:
     built, secret = story()
     blobs, root = built.blobs()
     statement = json.dumps({"predicate": {"argument": secret}}).encode()
@@ -332,7 +332,7 @@ def test_sparse_files_stay_sparse(tmp_path: Path) -> None:
                 assert len(archive) < 100_000 and done.proof.paths == 1
 
 
-def test_env_and_labels_go_only_when_told() -> None:
+def test_env_and_labels_are_dropped_only_on_request() -> None:
     config = {"Env": ["PATH=/bin", f"T={_TOKENS[0]}"], "Labels": {"x": "y", "note": _TOKENS[1]}, "Cmd": ["a"]}
     built = image(layer({"a": "x"}), config=config)
     done, archive = flattened(built, "full")
@@ -345,8 +345,8 @@ def test_env_and_labels_go_only_when_told() -> None:
         flattened(built, "full", drops=DroppedSettings(("NONE",)))
 
 
-def test_a_difference_or_a_leak_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proof's own test: whatever the plan does wrong, nothing is said to be proven."""
+def test_the_proof_fails_on_a_difference_or_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proof itself: it fails for every kind of wrong plan."""
     built = image(
         layer(folder("d"), file("d/r", _TOKENS[0]), file("s", "s")),
         layer(folder("d"), file("d/r", "new"), whiteout("s")),
@@ -368,8 +368,8 @@ def test_a_difference_or_a_leak_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
     assert flattened(built, "full")[0].proof.paths == 2
 
 
-def test_the_plan_of_a_scan_and_the_result_agree_on_the_size() -> None:
-    """Within 1 %, headers for fractions of seconds, long names and marks included."""
+def test_the_size_advised_by_a_scan_is_that_of_the_result() -> None:
+    """Within 1 %, with headers for fractions of seconds, long names and whiteouts."""
     many = [file(f"d{n % 7}/{'n' * (n % 130)}{n}", "x" * n, mtime=1_700_000_000.5) for n in range(300)]
     built = image(
         layer(*many, file("s", _TOKENS[0])),
@@ -384,8 +384,8 @@ def test_the_plan_of_a_scan_and_the_result_agree_on_the_size() -> None:
     assert done.before.flatten.size_before == done.proof.size_before
 
 
-def test_what_is_written_is_what_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hidden files too, which the file systems do not show: what is known of them is known of other bytes."""
+def test_the_proof_compares_the_written_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hidden files included: their findings come from the input, and hold for equal bytes only."""
     built = image(layer({"s": _TOKENS[0], "old": "hidden text", "f": "f"}), layer({"old": "new"}, whiteout("s")))
 
     def bent(
@@ -407,8 +407,8 @@ def test_what_is_written_is_what_is_compared(monkeypatch: pytest.MonkeyPatch) ->
         flattened(built, "excise")
 
 
-def test_what_was_searched_under_another_name_is_searched_again() -> None:
-    """A rule may look at names: what was no secret in one file may be one in another."""
+def test_a_file_under_another_path_is_scanned_again() -> None:
+    """Rules depend on paths: a value may be a secret in one file and not in another."""
     netrc = f"machine example.com login me password {token(9)[4:20]}"
     built = image(layer(file("notes", netrc), hardlink("root/.netrc", "notes")), layer(whiteout("notes")))
     for way in WAYS[:3]:
@@ -416,8 +416,8 @@ def test_what_was_searched_under_another_name_is_searched_again() -> None:
         assert {f.path for f in done.proof.remaining} == {"/root/.netrc"}, way
 
 
-def test_what_was_not_read_and_which_package_brought_a_file_stay_known() -> None:
-    """Provenance and the ledger of what was skipped come along with the files that they belong to."""
+def test_skipped_items_and_package_owners_are_carried_over() -> None:
+    """Package owners and skipped items follow the files they belong to."""
     damaged = gzipped(b"x" * 1000)[:-20]
     dpkg = "Package: p\nStatus: install ok installed\nVersion: 1\n\n"
     secret = f"token {_TOKENS[0]}\n"
@@ -435,7 +435,7 @@ def test_what_was_not_read_and_which_package_brought_a_file_stay_known() -> None
         flattened(built, "excise")  # it would keep the hidden file version
 
 
-def test_the_checker_sees_every_kind_of_damage(tmp_path: Path) -> None:
+def test_the_archive_check_finds_every_kind_of_damage(tmp_path: Path) -> None:
     _, archive = flattened(story()[0], "excise")
     path = tmp_path / "a.tar"
     path.write_bytes(archive)

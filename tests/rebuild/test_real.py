@@ -19,7 +19,7 @@ from auditor.scan import Scanner
 from auditor.store.records import Records
 from tests.conftest import Cli, docker, require
 from tests.images import file, folder, image, layer, step, token, whiteout
-from tests.rebuild.test_delivery import NAME, POLICY, exported, inspected, run
+from tests.rebuild.test_destinations import NAME, POLICY, exported, inspected, run
 
 SECRET = token(41)
 _LESS = [f"--exclude={name}" for name in ("site-packages", "dist-packages", "test", "__pycache__", "config-*")]

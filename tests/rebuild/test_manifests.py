@@ -122,7 +122,7 @@ def test_an_index_says_the_same_afterwards(way: tuple[str, ...], cli: Cli, tmp_p
     assert ("toc.digest of layer 0" in done.out) == (not way)
 
 
-def test_what_a_variant_is_asked_for_it_is_audited_and_flattened_alone(cli: Cli, tmp_path: Path) -> None:
+def test_a_chosen_variant_is_audited_and_flattened_alone(cli: Cli, tmp_path: Path) -> None:
     source = layout(tmp_path / "in", PLATFORMS)
     reports = cli("scan", source, "--format", "json").json["reports"]
     assert [one["image"]["platform"] for one in reports] == ["linux/arm/v6", "linux/arm/v7"] + ["windows/amd64"] * 2

@@ -184,7 +184,7 @@ def test_the_story_of_layer2_ends_well(cli: Cli, engine: str, tmp_path: Path) ->
 
 @pytest.mark.engine
 @pytest.mark.xdist_group("engine")
-def test_a_container_is_flattened_with_what_it_wrote(cli: Cli, engine: str, loaded: str) -> None:
+def test_a_container_is_flattened_with_its_writable_layer(cli: Cli, engine: str, loaded: str) -> None:
     container, name = f"{NAME}-c3", f"{NAME}/container:1"
     subprocess.run(["docker", "rm", "-f", container], capture_output=True, check=False)
     run(
@@ -236,7 +236,7 @@ def test_skopeo_and_podman_read_the_archives(form: str, compress: str, cli: Cli,
 
 
 @pytest.mark.registry
-def test_a_push_sends_only_what_the_registry_lacks(cli: Cli, registry: str, tmp_path: Path) -> None:
+def test_a_push_sends_only_missing_layers(cli: Cli, registry: str, tmp_path: Path) -> None:
     require(shutil.which("skopeo") is not None and shutil.which("busybox") is not None, "skopeo or busybox")
     policy, source = tmp_path / "policy.json", f"docker://{registry}/flatten/old:1"
     policy.write_text(json.dumps(POLICY))
@@ -260,7 +260,7 @@ def test_a_push_sends_only_what_the_registry_lacks(cli: Cli, registry: str, tmp_
 @pytest.mark.engine
 @pytest.mark.registry
 @pytest.mark.xdist_group("engine")
-def test_what_the_engine_pushed_before_is_not_sent_again(cli: Cli, engine: str, registry: str, loaded: str) -> None:
+def test_layers_pushed_by_the_engine_are_not_sent_again(cli: Cli, engine: str, registry: str, loaded: str) -> None:
     old, new = f"{registry}/engine/old:1", f"{registry}/engine/new:1"
     docker("tag", loaded, old)
     docker("push", old)
