@@ -35,7 +35,7 @@ _MAX_GZIP_LEVEL = 9
 
 @examples(
     "image-audit flatten app -t app:flat              # one layer",
-    "image-audit flatten app --excise -t app:clean    # rewrite only leaking layers",
+    "image-audit flatten app --excise -t app:clean    # rewrite leaking layers",
     "image-audit flatten app.tar -o clean.tar --proof proof.json",
 )
 @click.command()

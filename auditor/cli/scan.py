@@ -20,7 +20,7 @@ from auditor.report.formats import REPORT_FORMATS, ReportFormat, format_of_file
 
 
 @examples(
-    "image-audit scan app                          # from the engine, or a registry",
+    "image-audit scan app                          # the engine or a registry",
     "image-audit scan app.tar -o report.html -o report.json",
     "image-audit scan docker://registry.example.com/team/app:1.2",
     "docker save app | image-audit scan -",

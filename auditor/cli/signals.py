@@ -114,7 +114,7 @@ class Signals:
         self._receive(self._pending, frame)
 
     def _on_unraisable(self, dropped: UnraisableHookArgs) -> None:
-        """Retry a signal whose exception Python dropped, because it arrived in a finalizer."""
+        """Retry a signal after Python dropped its exception in a finalizer."""
         if self.raised and isinstance(dropped.exc_value, KeyboardInterrupt | Terminated):
             self.raised = False
             self._alarm(_RETRY_S)

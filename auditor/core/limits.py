@@ -139,7 +139,7 @@ class Limit:
         return f"{value:,}{' s' if self.unit == SECONDS else self.unit if self.unit == FOLD else ''}"
 
     def parse(self, text: str) -> int:
-        """Parse a value. Raises ValueError, whose message has the expected form."""
+        """Parse a value. Raises ValueError with the expected form."""
         value = _parsed(self.unit, text.strip().replace(",", "").replace("_", ""))
         if value is None or not 0 < value <= _MOST:
             raise ValueError(f"{self.name}: {text!r:.60} is not {_EXPECTED[self.unit]}")

@@ -53,7 +53,8 @@ class YamlValue:
             key = str(key_node.value)
             at_key = YamlValue(key_node, self._path, self.name)
             if known and key not in known:
-                at_key.fail(f"unknown key {key!r}; known keys are {', '.join(known)}{nearest(key, known)}")
+                near = nearest(key, known)
+                at_key.fail(f"unknown key {key!r}{near}{' Known' if near else '; known'} keys: {', '.join(known)}")
             if key in found and merged:
                 continue
             if key in found:

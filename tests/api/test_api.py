@@ -106,7 +106,7 @@ def test_errors_are_those_of_the_tree(archive: Path) -> None:
         audit(f"docker-archive:{archive}:no-such-tag")
     with pytest.raises(UsageError, match="format 'pdf': expected one of table, json"):
         audit(archive).render("pdf")
-    with pytest.raises(TypeError, match="no option 'confidence'; there are platform, base"):
+    with pytest.raises(TypeError, match="no option 'confidence'; its options are platform, base"):
         audit(archive, confidence="low")  # type: ignore[call-arg]
 
 

@@ -33,7 +33,7 @@ def refused(done: object, *words: str) -> None:
 def test_one_place_to_write_to_and_one_way(cli: Cli, target: Path) -> None:
     refused(cli("flatten", target), "use exactly one of -o FILE, -t NAME or --push REF")
     refused(cli("flatten", target, "-o", "a", "-t", "b"), "use exactly one of -o FILE")
-    refused(cli("flatten", target, "-o", "a", "--excise", "--minimal"), "want at most one of --excise")
+    refused(cli("flatten", target, "-o", "a", "--excise", "--minimal"), "use at most one of --excise")
     refused(cli("flatten", target, "-t", "Bad Name"), "is not an image reference")
     refused(cli("flatten", target, "-t", "a", "--format", "oci-archive"), "--format is for -o")
     refused(cli("flatten", target, "-o", "a", "--compress", "gzip", "--level", "12"), "gzip knows 1 to 9")

@@ -29,10 +29,10 @@ SECRET, OTHER = token(81), token(82)
         ("images: layer2\n", ":1: images: expected a list"),
         ("images:\n- a\n- {b: c}\n", ":3: images[1]: expected a text"),
         ("exclude:\n  path: [a]\n", ":2: exclude: unknown key 'path'; did you mean 'paths'?"),
-        ("exclude:\n  rules:\n  - generic-pasword\n", ":2: exclude.rules: no rule 'generic-pasword'; did you mean"),
+        ("exclude:\n  rules:\n  - generic-pasword\n", ":2: exclude.rules: unknown rule 'generic-pasword'; `image-audit rules list` shows all; did you mean"),
         ("images: [a]\nfail_on: low\nimages: [b]\n", ":3: images is set twice, first on line 1"),
-        ("ignore:\n- reason: why\n", ":2: ignore[0]: says nothing to ignore; want at least one of path, rule, image"),
-        ("ignore:\n- rule: github-patt\n", ":2: rule: no rule 'github-patt'; did you mean 'github-pat'?"),
+        ("ignore:\n- reason: why\n", ":2: ignore[0]: expected at least one of path, rule, image"),
+        ("ignore:\n- rule: github-patt\n", ":2: rule: unknown rule 'github-patt'; `image-audit rules list` shows all; did you mean 'github-pat'?"),
         ("ignore:\n- path: a\n  expires: 2026-13-01\n", ":3: ignore[0].expires: '2026-13-01' can't be read"),
         ("registries:\n  r.example.com:\n    newst: 5\n", ":3: registries.r.example.com: unknown key 'newst'; did"),
         ("registries: {r.example.com: {newest: 0}}\n", ":1: registries.r.example.com.newest: expected a whole number"),
@@ -161,7 +161,10 @@ def test_rules_of_a_config_that_nobody_named_ask_no_provider(cli: Cli) -> None:
         (cli.folder / "rules.yaml").write_text(json.dumps([rule | {"verify": here.rule()}]))
         found = cli(*scan)
         assert [f["verified"] for f in found.json["findings"]] == ["unknown"] and here.requests == []
-        assert found.err == "image-audit: .image-audit.yaml: its rules ask no provider unless --config names it\n"
+        assert (
+            found.err
+            == "image-audit: rules.yaml: not used for --verify. Name the config file with --config to trust its rules\n"
+        )
         named = cli(*scan, "--config", ".image-audit.yaml")
         assert named.err == "" and [f["verified"] for f in named.json["findings"]] == ["active"]
         assert len(here.requests) == 1
