@@ -42,9 +42,9 @@ def ruleset(options: AuditOptions) -> Ruleset:
 def _check_references(references: Iterable[RuleReference], known: Collection[str]) -> None:
     for reference in references:
         if reference.rule not in known:
+            near = nearest(reference.rule, known) or ";"
             raise ConfigError(
-                f"{reference.place}: unknown rule {reference.rule!r}; `image-audit rules list` shows all"
-                f"{nearest(reference.rule, known)}"
+                f"{reference.place}: unknown rule {reference.rule!r}{near} `image-audit rules list` shows all"
             )
 
 

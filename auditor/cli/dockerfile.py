@@ -89,7 +89,9 @@ def _detection_rules(known: Ruleset, only: frozenset[str], without: frozenset[st
     """Choose detection rules. Raises UsageError on the name of a rule that neither they nor this command have."""
     for name in sorted((only | without) - _OWN_RULES - known.by_id.keys()):
         near = nearest(name, (*sorted(_OWN_RULES), *known.by_id))
-        raise UsageError(f"unknown rule {name!r}; see `image-audit rules list` and `image-audit dockerfile -h`{near}")
+        raise UsageError(
+            f"unknown rule {name!r}{near or ';'} `image-audit rules list` and `image-audit dockerfile -h` list all"
+        )
     chosen_ids = only - _OWN_RULES
     return Ruleset(tuple(r for r in known.rules if (not chosen_ids or r.id in chosen_ids) and r.id not in without))
 

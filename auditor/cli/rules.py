@@ -63,7 +63,9 @@ def show(rule_id: str) -> None:
     """Print the page of a rule: description, risk, examples, revocation."""
     known = {rule.id: rule for rule in _rules()}
     if rule_id not in known:
-        raise click.UsageError(f"unknown rule {rule_id!r}; `image-audit rules list` shows all{nearest(rule_id, known)}")
+        raise click.UsageError(
+            f"unknown rule {rule_id!r}{nearest(rule_id, known) or ';'} `image-audit rules list` shows all"
+        )
     click.echo(rule_page(known[rule_id]), nl=False)
 
 
