@@ -29,7 +29,7 @@ SECRET, OTHER = token(81), token(82)
         ("images: layer2\n", ":1: images: expected a list"),
         ("images:\n- a\n- {b: c}\n", ":3: images[1]: expected a text"),
         ("exclude:\n  path: [a]\n", ":2: exclude: unknown key 'path'; did you mean 'paths'?"),
-        ("exclude:\n  rules:\n  - generic-pasword\n", ":2: exclude.rules: unknown rule 'generic-pasword'; did you mean"),
+        ("exclude:\n  rules:\n  - generic-pasword\n", ":2: exclude.rules: unknown rule 'generic-pasword'; did"),
         ("images: [a]\nfail_on: low\nimages: [b]\n", ":3: images is set twice, first on line 1"),
         ("ignore:\n- reason: why\n", ":2: ignore[0]: expected at least one of path, rule, image"),
         ("ignore:\n- rule: github-patt\n", ":2: rule: unknown rule 'github-patt'; did you mean 'github-pat'?"),
