@@ -57,7 +57,7 @@ def value_strength(name: str, value: str) -> ValueStrength:
 
 
 def is_literal(name: str, value: str) -> bool:
-    """Whether the value of a variable named so is a secret, and no weak one."""
+    """Return whether the value of a variable named like a secret is a strong one."""
     return value_strength(name, value) is ValueStrength.SECRET
 
 

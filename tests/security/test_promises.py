@@ -29,7 +29,7 @@ def rows(heading: str) -> list[str]:
 
 
 def test_every_promise_names_a_test_that_exists() -> None:
-    promises = [*rows("What is promised"), *rows("Hard times")]
+    promises = [*rows("Promises"), *rows("Failures")]
     assert len(promises) > 30 and [row for row in promises if not TEST.search(row)] == []
     for path, name in NAMES:
         assert name in names_in(ROOT / path), f"{path}::{name}"
