@@ -77,7 +77,7 @@ def test_the_lease_of_a_killed_process_of_this_machine_is_free_at_once(store: Sw
 
 
 class TestAnotherMachine:
-    """Of its processes nobody knows here whether they live."""
+    """Leases of processes whose state this machine cannot check."""
 
     def test_a_lease_without_renewal_expires_after_its_term(self, store: SweepStore) -> None:
         said: list[str] = []
@@ -88,9 +88,9 @@ class TestAnotherMachine:
         with hold_lease(store, NAME, "x") as first:
             change(store, machine="another")
             with hold_lease(store, NAME, "x", report=said.append, sleep=sleep):
-                assert len(said) == 1 and "waiting whether it goes on" in said[0]
+                assert len(said) == 1 and "waiting up to 60 s for its lease" in said[0]
                 first._lost = not store.write(first._extend)
-                with pytest.raises(StoreError, match="by another process since this one stood still"):
+                with pytest.raises(StoreError, match="by another process after this one was suspended"):
                     first.check()
 
     def test_a_renewed_lease_stays_with_its_holder(self, store: SweepStore) -> None:
