@@ -17,6 +17,7 @@ from auditor.cli.option_types import Word
 from auditor.cli.progress import progress
 from auditor.core.errors import UsageError
 from auditor.core.options import FAIL_ON, FlattenOptions
+from auditor.images.transports import transport_of
 from auditor.rebuild import destinations
 from auditor.rebuild.archive_writer import CompressionOptions
 from auditor.rebuild.destinations import full_name
@@ -203,9 +204,10 @@ def _check_destinations(target: str, options: FlattenOptions) -> None:
         require_writable(options.proof, "--proof")
     if options.force:
         return
-    name = target.removeprefix("docker-daemon:")
+    transport = transport_of(target)
+    name = transport.bare(target) if transport and transport.in_engine else target
     if options.tag and full_name(options.tag) in (name, f"{name}:latest"):
         raise UsageError(f"-t {options.tag}: is the target itself. Choose another name, or move it with --force")
-    tagged = target.startswith("docker://") and "@" not in target
+    tagged = transport is not None and transport.in_registry and "@" not in target
     if options.push and tagged and _reference(target) == _reference(options.push):
         raise UsageError(f"--push {options.push}: is the target itself. Choose another, or move it with --force")

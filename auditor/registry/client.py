@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,23 +32,12 @@ from auditor.registry.http_session import (
     trusted_certificates,
 )
 from auditor.registry.reference import DOCKER_HUB
-from auditor.registry.response_body import ResponseBody, Resume, read_all
+from auditor.registry.response_body import RegistryResponse, ResponseBody, Resume, read_all
 from auditor.registry.retry import RETRIED, Clock, RateLimit, RetryBudget, RetryPolicy, retry_after_s
 
 _AUTHENTICATIONS = 2  # another thread's token, used after a refusal, may have expired meanwhile
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_MESSAGE = 200
-
-
-@dataclass(frozen=True, slots=True)
-class RegistryResponse:
-    """A complete response. `body` is empty if it is longer than the limit of error bodies."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    message: str
-    """Status and error message of the registry, and the limit that was reached."""
 
 
 class Client:

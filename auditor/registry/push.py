@@ -12,8 +12,9 @@ from auditor.codec.file_slices import FileSlice
 from auditor.codec.hashing import sha256
 from auditor.core.digests import Digest
 from auditor.core.errors import Unreachable
-from auditor.registry.client import Client, RegistryResponse
+from auditor.registry.client import Client
 from auditor.registry.reference import Reference
+from auditor.registry.response_body import RegistryResponse
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import requests
@@ -13,6 +13,17 @@ from auditor.core.errors import Temporary
 from auditor.registry.connection import PIECE, BoundedResponse
 from auditor.registry.http_session import innermost_cause
 from auditor.registry.retry import RetryBudget
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryResponse:
+    """A complete response. `body` is empty if it is longer than the limit of error bodies."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    message: str
+    """Status and error message of the registry, and the limit that was reached."""
 
 
 @dataclass(frozen=True, slots=True)
