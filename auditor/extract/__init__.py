@@ -1,6 +1,6 @@
-"""Files inside files: archives, packages, encodings.
+"""Members of archives, packages, databases and git repositories, and decoded text.
 
-This package knows nothing of rules and images.
+This package knows nothing of rules, layers and images.
 """
 
 from auditor.extract.member_extractor import ExtractedContent, MemberExtractor

@@ -124,18 +124,18 @@ class MemberExtractor:
             elif not _is_too_large(member, inner):
                 yield from self._contents(member.body, inner, codings, depth + _levels(member, inner))
 
-    def _find(self, body: bytes | MemberStream, context: ExtractContext, wanted: str, depth: int) -> bytes | None:
+    def _find(self, body: bytes | MemberStream, context: ExtractContext, target: str, depth: int) -> bytes | None:
         row = _format_of(body, context)
         if row is None or depth > self.limits.nesting:
             return None
         for member in _members(row, body, context):
             path, inner = context.member_path(member.name), _inner(member, context)
-            if row.members_renamed and wanted.startswith("commit "):
-                path = wanted.partition("!")[0]
-            if member.name is not None and path is not None and matches_masked(wanted, path):
+            if row.members_renamed and target.startswith("commit "):
+                path = target.partition("!")[0]
+            if member.name is not None and path is not None and matches_masked(target, path):
                 return member.body if isinstance(member.body, bytes) else member.body.read(self.limits.unpacked_bytes)
-            if path is None or _leads_to(path, wanted):
-                content = self._find(member.body, inner, wanted, depth + _levels(member, inner))
+            if path is None or _leads_to(path, target):
+                content = self._find(member.body, inner, target, depth + _levels(member, inner))
                 if content is not None:
                     return content
         return None
