@@ -126,7 +126,8 @@ _HISTORY_TEXTS = ("history", "author", "comment", "container_config", "config: "
 
 
 def _unread_hidden(after: Audit) -> list[str]:
-    """List items that no scan could read in hidden file versions and the history: they may hide secrets."""
+    """List the items of hidden file versions and of the history that no scan could read: they may hold secrets."""
+    hint = "The default method keeps no hidden file"
     unread = []
     for layer, record in enumerate(after.records):
         for entry, items in skipped_by_entry(record).items():
@@ -135,16 +136,13 @@ def _unread_hidden(after: Audit) -> list[str]:
             else:
                 hidden = after.file_history.hidden_in(layer, entry) is not None
             if hidden:
-                unread.append(f"{items[0][0] or 'content'} in layer {layer} was not read: {items[0][1]}")
+                unread.append(f"{items[0][0] or 'content'} in layer {layer} was not read: {items[0][1]}. {hint}")
     known = {reason for record in after.records for _, reason in record.skipped}
     for item in after.skipped:
-        masked_text = item.layer is None and item.reason.startswith(_HISTORY_TEXTS)
-        if item.path is None and item.reason not in known and (masked_text or after.hidden.count):
-            unread.append(item.reason)
-    return [
-        f"a hidden secret may be left: {text}. Without --excise, --minimal and --from no file is hidden"
-        for text in unread
-    ]
+        is_history = item.layer is None and item.reason.startswith(_HISTORY_TEXTS)
+        if item.path is None and item.reason not in known and (is_history or after.hidden.count):
+            unread.append(item.reason if is_history else f"{item.reason}. {hint}")
+    return [f"a hidden secret may be left: {text}" for text in unread]
 
 
 def is_removable(finding: Finding) -> bool:

@@ -63,7 +63,7 @@ def test_an_output_that_exists_or_is_the_target(cli: Cli, target: Path) -> None:
 
 
 def test_the_proof_has_a_place_of_its_own(cli: Cli, target: Path) -> None:
-    """That is seen before: where the proof can't be written there is no output either."""
+    """Checked before any work: an unwritable proof leaves no output."""
     refused(cli("flatten", target, "-o", "a", "--proof", "none/p.json"), "none: no such folder")
     refused(cli("flatten", target, "-o", "a", "--proof", "a"), "--proof a: is the output itself")
     refused(cli("flatten", target, "-o", "a", "--proof", target), "is the target itself")
