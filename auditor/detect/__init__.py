@@ -1,4 +1,4 @@
-"""Bytes to matches: rules, matching engine, confirmation, heuristics.
+"""Detection: search bytes for all rules, confirm hits as matches, judge plausibility.
 
-This package knows nothing of images and layers.
+This package does not know layers, archives or images: it gets bytes and a path.
 """

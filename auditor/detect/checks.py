@@ -1,7 +1,7 @@
-"""Offline tests of a secret's own structure: checksums, encodings, embedded fields.
+"""Offline checks of the structure of a secret: checksums, encodings, embedded fields.
 
-A check gets the secret and says True (the structure holds), False (it is broken: a near miss or a dummy), or None
-(this variant carries nothing to test).
+A check returns True for a valid structure, False for a broken one (a near miss or a dummy), and None for a variant of
+the secret without a structure to test.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Check = Callable[[str], bool | None]
 
 
 def _total(check: Check) -> Check:
-    """Make False of what a check can't even decode."""
+    """Return False for a secret that the check can't decode."""
 
     @functools.wraps(check)
     def total(text: str) -> bool | None:
@@ -33,13 +33,13 @@ def _total(check: Check) -> Check:
 
 
 def github_checksum(token: str) -> bool | None:
-    """GitHub's and npm's tokens end in a CRC-32 of what lies between the prefix and it, in six base-62 digits."""
+    """Test GitHub and npm tokens: six base-62 digits at the end are the CRC-32 of the text after the prefix."""
     body = token.rpartition("_")[2]
     return base62_crc32(body[:-6]) == body[-6:]
 
 
 def grafana_checksum(token: str) -> bool | None:
-    """Grafana's service account tokens end in `_` and a CRC-32 of all before it, its bytes in little-endian hex.
+    """Test Grafana service account tokens: after the last `_`, the CRC-32 of the text before it in little-endian hex.
 
     grafana/grafana, pkg/components/satokengen.
     """
@@ -49,7 +49,7 @@ def grafana_checksum(token: str) -> bool | None:
 
 @_total
 def gitlab_checksum(token: str) -> bool | None:
-    """GitLab's routable tokens end in seven base-36 digits: a CRC-32 of all before them, an instance's prefix too.
+    """Test GitLab routable tokens: seven base-36 digits at the end are the CRC-32 of the text before, prefix included.
 
     gitlab-org/gitlab, lib/authn/token_field/generator/routable_token.rb.
     """
@@ -59,9 +59,9 @@ def gitlab_checksum(token: str) -> bool | None:
 
 @_total
 def aws_access_key_id(key: str) -> bool | None:
-    """An access key ID is base32 and holds the account's number in 40 bits; a number of AWS has twelve digits.
+    """Test AWS access key IDs: base32 with the account number, of twelve digits, in 40 bits.
 
-    Keys from before 2019 start with AKIAI or AKIAJ and hold something else.
+    Keys from before 2019, which start with AKIAI or AKIAJ, do not contain the account.
     """
     number = int.from_bytes(base64.b32decode(key[4:])[:6], "big")
     if not number >> 47:
@@ -71,7 +71,7 @@ def aws_access_key_id(key: str) -> bool | None:
 
 @_total
 def macaroon(token: str) -> bool | None:
-    """PyPI's tokens are macaroons in the binary form, version 2: fields of type, length and value, a signature last.
+    """Test PyPI tokens: macaroons in binary form, version 2, with fields of type, length and value, the signature last.
 
     go-macaroon and libmacaroons, doc/format.txt.
     """
@@ -95,9 +95,9 @@ def macaroon(token: str) -> bool | None:
 
 @_total
 def azure_key(key: str) -> bool | None:
-    """Azure's identifiable keys end in a signature of four characters and a Marvin hash of all bytes before it.
+    """Test Azure identifiable keys: a signature of four characters and a Marvin hash of the bytes before it at the end.
 
-    microsoft/security-utilities, IdentifiableMetadata. Of some kinds not every seed is public.
+    microsoft/security-utilities, IdentifiableMetadata. For some signatures not every seed is public.
     """
     signature = key.rstrip("=")[-10:-6]
     data = base64.b64decode(key, altchars=b"-_" if signature == "AzFu" else None, validate=True)
@@ -109,47 +109,47 @@ def azure_key(key: str) -> bool | None:
 
 @_total
 def azure_cask(key: str) -> bool | None:
-    """A common annotated security key ends in the first bytes of a Marvin hash of what lies before.
+    """Test common annotated security keys: the first bytes of a Marvin hash of the text before at the end.
 
-    microsoft/security-utilities, IdentifiableSecrets. A second way to write the hash leaves a key untested.
+    microsoft/security-utilities, IdentifiableSecrets. A second encoding of the hash exists, so no key fails.
     """
     end = marvin32(base64.b64decode(key[:80]), "Default0").to_bytes(4, "little")
     return True if base64.b64encode(end[:3]).decode() == key[80:84] else None
 
 
 def azure_client_secret(secret: str) -> bool | None:
-    """Since 2022 a client secret of Entra ID ends in three characters of a Marvin hash: IdentifiableMetadata there."""
+    """Test client secrets of Entra ID from 2022 on, which end in three characters of a Marvin hash."""
     return azure_secret_checksum(secret[:-3]) == secret[-3:] if secret[3:6] == "8Q~" else None
 
 
 @_total
 def azure_devops_pat(token: str) -> bool | None:
-    """The old personal access tokens are base32 with a CRC-32 strewn over it: the same, SEC101/102."""
+    """Test old Azure DevOps tokens: base32 with a CRC-32 spread over four bytes (security-utilities, SEC101/102)."""
     data = base64.b32decode(token.upper() + "====")
     end = int.from_bytes((data[22], data[8], data[7], data[2]), "little")
     return azure_pat_checksum(data) ^ end in (0xE0B9692D, 0x1019F92E)
 
 
 def base64_json(token: str) -> bool | None:
-    """Grafana's cloud tokens and old API keys are a JSON object in base64, `{` in which is `eyJ`."""
+    """Test Grafana cloud tokens and old API keys: a JSON object in base64, which begins with `eyJ`."""
     return isinstance(_json(token[token.find("eyJ") :]), dict)
 
 
 def sentry_org_token(token: str) -> bool | None:
-    """Sentry's organization tokens carry a JSON object with the time of issue. getsentry/rfcs, 0091."""
+    """Test Sentry organization tokens: a JSON object with the time of issue. getsentry/rfcs, 0091."""
     value = _json(token.removeprefix("sntrys_").rpartition("_")[0])
     return isinstance(value, dict) and "iat" in value
 
 
 @_total
 def mapbox_token(token: str) -> bool | None:
-    """The middle part of Mapbox's tokens is a JSON object with the account's name in `u`."""
+    """Test Mapbox tokens: the middle part is a JSON object with the account name in `u`."""
     value = _json(token.split(".")[1])
     return isinstance(value, dict) and "u" in value
 
 
 def _json(text: str) -> Any:
-    """Return the JSON value that a text is the base64 of, standard or for addresses, or None."""
+    """Decode a JSON value in base64, standard or URL-safe; None where it is invalid."""
     try:
         return json.loads(
             base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_" if _is_url_safe(text) else None)
@@ -164,13 +164,13 @@ def _is_url_safe(text: str) -> bool:
 
 @_total
 def discord_token(token: str) -> bool | None:
-    """The first part of a bot's token is the base64 of its account's number. Discord, API reference, snowflakes."""
+    """Test Discord bot tokens: the first part is the account number in base64. Discord, API reference, snowflakes."""
     head = token.partition(".")[0]
     return base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)).isdigit()
 
 
 def _decodes_to(pattern: bytes) -> Check:
-    """Return a check that a secret is the base64 of what a pattern describes."""
+    """Return a check for base64 of bytes that match a pattern."""
     compiled = re.compile(pattern, re.DOTALL)
 
     @_total
@@ -181,7 +181,7 @@ def _decodes_to(pattern: bytes) -> Check:
 
 
 def jwt(token: str) -> bool | None:
-    """A JSON Web Token's header is base64url of a JSON object with `alg`. RFC 7519."""
+    """Test JSON Web Tokens: the header is a JSON object with `alg`, in base64url. RFC 7519."""
     try:
         head = token.partition(".")[0]
         value = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
@@ -191,7 +191,7 @@ def jwt(token: str) -> bool | None:
 
 
 def docker_auth(text: str) -> bool | None:
-    """`auth` in a Docker config is base64 of `user:password`. Docker CLI reference, config.json."""
+    """Test `auth` of a Docker config: `user:password` in base64. Docker CLI reference, config.json."""
     try:
         user, colon, password = base64.b64decode(text, validate=True).decode().partition(":")
     except ValueError:
@@ -213,9 +213,9 @@ CHECKS: dict[str, Check] = {
     "sentry-org-token": sentry_org_token,
     "mapbox-token": mapbox_token,
     "discord-token": discord_token,
-    # Atlassian Data Center: a number of twelve digits, a colon and twenty random bytes.
+    # Atlassian Data Center: twelve digits, a colon, twenty random bytes.
     "jira-pat": _decodes_to(rb"[0-9]{12}:.{20}"),
-    # JFrog: a mark, a version, the time of expiry and random letters.
+    # JFrog: prefix, version, expiry time, random letters.
     "jfrog-reference-token": _decodes_to(rb"reftkn:[0-9]{2}:[0-9]{10}:[0-9A-Za-z]+"),
     # Elasticsearch, "Create API key": `encoded` is the base64 of an ID, a colon and a key.
     "elastic-api-key": _decodes_to(rb"[\w-]{20}:[\w-]{22}"),

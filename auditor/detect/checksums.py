@@ -1,4 +1,4 @@
-"""Checksums that providers put into their tokens."""
+"""Checksums in tokens of providers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 
 def base62_crc32(text: str) -> str:
-    """Return the CRC-32 of a text in six base-62 digits, as GitHub and npm end their tokens."""
+    """Return the CRC-32 of a text in six base-62 digits, as in GitHub and npm tokens."""
     rest, digits = crc32(text.encode()), ""
     while rest:
         rest, digit = divmod(rest, 62)
@@ -33,7 +33,7 @@ AZURE_SEEDS = {
     "AZEG": ("Default0",),
     "AzCa": ("Access00",),
 }
-"""The signatures in Azure's identifiable keys, and the seeds of their checksums: microsoft/security-utilities."""
+"""Signatures of Azure identifiable keys, and the seeds of their checksums: microsoft/security-utilities."""
 
 AZURE_SECRET_DIGITS = string.ascii_letters + "1234567890.-_~"
 
@@ -45,19 +45,19 @@ def marvin32(data: bytes, seed: str) -> int:
     for at in range(0, len(padded), 4):
         low = (low + int.from_bytes(padded[at : at + 4], "little")) & 0xFFFFFFFF
         high ^= low
-        low = (_turned(low, 20) + high) & 0xFFFFFFFF
-        high = _turned(high, 9) ^ low
-        low = (_turned(low, 27) + high) & 0xFFFFFFFF
-        high = _turned(high, 19)
+        low = (_rotated(low, 20) + high) & 0xFFFFFFFF
+        high = _rotated(high, 9) ^ low
+        low = (_rotated(low, 27) + high) & 0xFFFFFFFF
+        high = _rotated(high, 19)
     return low ^ high
 
 
-def _turned(word: int, bits: int) -> int:
+def _rotated(word: int, bits: int) -> int:
     return (word << bits | word >> 32 - bits) & 0xFFFFFFFF
 
 
 def azure_secret_checksum(text: str) -> str:
-    """Return the three characters in which a client secret of Entra ID ends, of all before them."""
+    """Return the last three characters of an Entra ID client secret, given the text before them."""
     number, digits = marvin32(text.encode(), "AadPwd00"), ""
     while number:
         number, digit = divmod(number, len(AZURE_SECRET_DIGITS))
@@ -66,5 +66,5 @@ def azure_secret_checksum(text: str) -> str:
 
 
 def azure_pat_checksum(data: bytes | bytearray) -> int:
-    """Return the CRC-32 that is strewn over the bytes 2, 7, 8 and 22 of an old personal access token."""
+    """Return the CRC-32 in the bytes 2, 7, 8 and 22 of an old Azure DevOps token."""
     return crc32(data[:2] + data[3:7] + data[9:22] + data[23:32])

@@ -1,14 +1,15 @@
-"""detect-secrets as a second detector.
+"""The library detect-secrets as a second detector.
 
-Its plugins' regular expressions join the one Vectorscan pass; where one hits, the plugin's own `analyze_line` and the
-library's heuristic filters decide on that line alone. Each plugin stands in the ruleset as one rule, so that it is
-listed, excluded and reported as rules are. Left out: the entropy plugins (no expression to look for), public IP
-addresses (no secret), and network verification.
+The expressions of its plugins are searched with the rules. Where one hits, the plugin's `analyze_string` and the
+library's heuristic filters judge that line. Each plugin is one rule of the ruleset, so it is listed, excluded and
+reported like a rule. Left out: entropy plugins (no expression to search), public IP addresses (no secret), and network
+verification.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 
 _PREFIX = "detect-secrets-"
 _MAX_LINE = 1000
-"""Characters of a line that a plugin sees: its own expressions backtrack on longer ones."""
+"""Characters of a line that a plugin reads: its expressions backtrack on longer lines."""
 _BLANKS = re.compile(r"(\s{8})\s+")
-"""Of blanks in a row a plugin sees eight: it tries each split of them among three repeats."""
+"""Blanks beyond eight in a row, which are removed: a plugin tries each split of them among three repeats."""
 
-# rule suffix: module, class, provider, severity. What the plugin itself calls the secret is the rule's name.
+# rule suffix: module, class, provider, severity
 _PLUGINS = {
     "artifactory": ("artifactory", "ArtifactoryDetector", "jfrog", Severity.HIGH),
     "aws": ("aws", "AWSKeyDetector", "aws", Severity.CRITICAL),
@@ -54,7 +55,7 @@ _PLUGINS = {
 
 
 def plugin_rules() -> tuple[Rule, ...]:
-    """Return one rule a plugin. Nothing of detect-secrets is imported yet."""
+    """Return a rule for each plugin, without importing detect-secrets."""
     return tuple(
         Rule(
             id=_PREFIX + suffix,
@@ -74,7 +75,8 @@ def plugin_rules() -> tuple[Rule, ...]:
 
 
 def load_plugins() -> None:
-    """Import detect-secrets. Its modules import one another in cycles: threads that begin with it at once deadlock."""
+    """Import detect-secrets. Call it in the main thread: its import cycles can deadlock worker threads."""
+    # First use: the import takes 0.2 s, and an audit of cached layers does not need it.
     from detect_secrets.filters import heuristic  # noqa: F401
 
     for suffix in _PLUGINS:
@@ -83,15 +85,13 @@ def load_plugins() -> None:
 
 @functools.cache
 def _plugin(rule_id: str) -> BasePlugin:
-    import importlib
-
     module, name, _, _ = _PLUGINS[rule_id.removeprefix(_PREFIX)]
     plugin: BasePlugin = getattr(importlib.import_module(f"detect_secrets.plugins.{module}"), name)()
     return plugin
 
 
 def plugin_patterns(rule_id: str) -> list[tuple[str, int]]:
-    """Return the expressions, with their `re` flags, that must match before a plugin is asked."""
+    """Return the expressions, with their `re` flags, of which one must match before a plugin runs."""
     plugin: Any = _plugin(rule_id)
     if rule_id == _PREFIX + "keyword":
         return _keyword_patterns()
@@ -99,11 +99,11 @@ def plugin_patterns(rule_id: str) -> list[tuple[str, int]]:
 
 
 def _keyword_patterns() -> list[tuple[str, int]]:
-    """The keyword plugin's expressions that begin with the keyword; the others begin with any quoted text.
+    """Return the expressions of the keyword plugin that begin with the keyword; the others begin with any quoted text.
 
-    They end with the first character of the secret, a word's: as a whole they would match at each character up to the
-    next quote.
+    They are cut after the first character of the secret; whole, they would match at each character up to the quote.
     """
+    # As in load_plugins.
     from detect_secrets.plugins import keyword
 
     expressions = (
@@ -116,7 +116,7 @@ def _keyword_patterns() -> list[tuple[str, int]]:
 
 
 def secrets_in_line(rule_id: str, line: str, path: str) -> list[str]:
-    """Return the secrets that a plugin sees in a line and that the library's filters let stand, in their order."""
+    """Return the secrets that a plugin finds in a line and the filters of the library accept, in their order."""
     plugin: Any = _plugin(rule_id)
     line = _BLANKS.sub(r"\1", line[:_MAX_LINE])
     if rule_id == _PREFIX + "keyword":
@@ -128,7 +128,8 @@ def secrets_in_line(rule_id: str, line: str, path: str) -> list[str]:
 
 
 def _keyword_table(path: str) -> dict[re.Pattern[str], int]:
-    """Return the keyword plugin's expressions for a kind of file, each with the group that is the secret."""
+    """Return the expressions of the keyword plugin for a file type, each with the group of the secret."""
+    # As in load_plugins.
     from detect_secrets.plugins import keyword
     from detect_secrets.util.filetype import determine_file_type
 
@@ -138,10 +139,10 @@ def _keyword_table(path: str) -> dict[re.Pattern[str], int]:
 
 @functools.cache
 def _bounded(expression: re.Pattern[str]) -> re.Pattern[str]:
-    """Return an expression of the keyword plugin that tries a long word once.
+    """Return an expression of the keyword plugin with bounded repeats, for linear time on long words.
 
-    As it is, a line of 1,000 characters that repeats a keyword takes a second: the rest of the word behind a keyword,
-    and what may come before it, are tried at each length. What follows never needs a part of the word.
+    Unchanged, a line of 1,000 characters that repeats a keyword takes a second: the parts of the word before and behind
+    the keyword are tried at each length. The rest of the expression never needs a part of the word.
     """
     text = expression.pattern.replace(r")\w*", r")\w*+").replace(r"\w*(", r"\w{0,64}(")
     return re.compile(text, expression.flags)
@@ -151,10 +152,11 @@ _INDIRECT = re.compile(r"[=!:]\s*[\w.-]+[\[(][^\v]*[\])]")
 
 
 def _filtered(secret: str, line: str, path: str, plugin: BasePlugin) -> bool:
-    """Apply the library's heuristic filters.
+    """Apply the heuristic filters of the library.
 
-    Two are written anew, with the same verdicts: `is_indirect_reference` takes cubic time, `is_swagger_file` quadratic.
+    Two are reimplemented with equal results: `is_indirect_reference` takes cubic time, `is_swagger_file` quadratic.
     """
+    # As in load_plugins.
     from detect_secrets.filters import heuristic
 
     return bool(

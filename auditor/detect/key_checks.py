@@ -1,4 +1,4 @@
-"""Offline tests of private keys, of logins in base64, and of what a Kubernetes Secret holds."""
+"""Offline checks of private keys, logins in base64, and values of Kubernetes Secrets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OPENING_QUOTE = re.compile(r"\+?[ \t]*[\"']")
 
 
 def private_key(text: str) -> bool | None:
-    """A key has the form of its kind, or is encrypted. None where it is clipped or unknown; False for a dummy."""
+    """Test the structure of a private key: True also for an encrypted one, None for a cut or unknown one."""
     _, body = _dearmour(text)
     if "-----END" not in text:
         return None
@@ -36,7 +36,7 @@ def _der_length(body: bytes) -> int:
 
 
 def pgp_private_key(text: str) -> bool | None:
-    """The armour holds an OpenPGP secret-key packet, tag 5. RFC 9580, 4.2."""
+    """Test an armored OpenPGP block for a secret-key packet, tag 5. RFC 9580, 4.2."""
     label, body = _dearmour(text)
     if body is None or not body:
         return False
@@ -46,7 +46,7 @@ def pgp_private_key(text: str) -> bool | None:
 
 
 def basic_login(text: str) -> bool | None:
-    """The credentials of HTTP's Basic scheme are base64 of `user:password`. RFC 7617, 2."""
+    """Test the credentials of HTTP Basic: `user:password` in base64. RFC 7617, 2."""
     plain = _decode(text)
     if plain is None:
         return False
@@ -55,7 +55,7 @@ def basic_login(text: str) -> bool | None:
 
 
 def base64_secret(text: str) -> bool | None:
-    """A value in a Kubernetes Secret is base64; what it encodes must not be a placeholder."""
+    """Test a value of a Kubernetes Secret: base64 of a text that is no placeholder."""
     plain = _decode(text)
     if plain is None:
         return None if len(text) >= 24 and len(set(text)) > 12 else False
@@ -78,7 +78,7 @@ def _placeholder(text: str) -> bool:
 
 
 def _dearmour(text: str) -> tuple[str, bytes | None]:
-    """Return the label and the bytes of an armoured block, however its line breaks are written."""
+    """Return label and bytes of an armored block, with line breaks in any notation."""
     plain = text.replace("\\r", "").replace("\\n", "\n").replace("\\", "")
     armour = _ARMOUR.search(plain)
     inner = _ARMOUR.sub("", plain)
@@ -91,7 +91,7 @@ def _dearmour(text: str) -> tuple[str, bytes | None]:
 
 
 def _unquoted(line: str) -> str:
-    """Remove what a programming language puts around a line of a longer text: `  "MIIE..." +`."""
+    """Remove quotes and operators of a programming language from a line: `  "MIIE..." +`."""
     line = line.strip(" \t\r")
     opening = _OPENING_QUOTE.match(line)
     line = line[opening.end() :] if opening else line

@@ -1,8 +1,8 @@
 """Structure of private keys in DER and in OpenSSH's own format.
 
-Only the form is read: sequences, integers and lengths, and for RSA that the modulus is the product of its primes. No
-number is tested for being prime and no public key is derived, so the work is linear in the size of a key but for that
-one product. A library that loads a key takes 4 s for RSA of 8,192 bits, and 120 ms for Diffie-Hellman.
+Only the form is tested: sequences, integers and lengths, and for RSA the product of the primes. No number is tested for
+primality and no public key is derived, so the time is linear in the key size but for that product. A library that loads
+a key takes 4 s for RSA of 8,192 bits, and 120 ms for Diffie-Hellman.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _EC = bytes.fromhex("2a8648ce3d0201")
 # X25519, X448, Ed25519, Ed448: RFC 8410, 3 and 7.
 _SEEDS = {bytes.fromhex("2b656e"): 32, bytes.fromhex("2b656f"): 56, bytes.fromhex("2b6570"): 32}
 _SEEDS[bytes.fromhex("2b6571")] = 57
-# Fields of a private key behind its kind, without the comment: OpenSSH, PROTOCOL.key and PROTOCOL.u2f.
+# Number of fields of a private key after its type, comment excluded: OpenSSH, PROTOCOL.key and PROTOCOL.u2f.
 _FIELDS = {
     b"ssh-rsa": 6,
     b"ssh-dss": 5,
@@ -37,9 +37,9 @@ _Item = tuple[int, bytes]
 
 
 def is_der_key(data: bytes) -> bool:
-    """Return whether data is a private key in the form of PKCS #1, PKCS #8, SEC 1, or OpenSSL's for DSA.
+    """Tell whether data is a private key in the form of PKCS #1, PKCS #8, SEC 1, or OpenSSL's DSA.
 
-    A PKCS #8 key of an algorithm that is not known here passes: its outer structure holds.
+    A PKCS #8 key of an unknown algorithm passes by its outer structure.
     """
     try:
         ((tag, content),) = _items(data)
@@ -49,7 +49,7 @@ def is_der_key(data: bytes) -> bool:
 
 
 def is_openssh_key(data: bytes) -> bool:
-    """Return whether data is an OpenSSH private key without a passphrase: PROTOCOL.key of OpenSSH."""
+    """Tell whether data is an OpenSSH private key without a passphrase: PROTOCOL.key of OpenSSH."""
     try:
         return _is_openssh(data)
     except (struct.error, ValueError):
@@ -57,7 +57,7 @@ def is_openssh_key(data: bytes) -> bool:
 
 
 def _items(data: bytes) -> list[_Item]:
-    """Split DER values that follow one another: X.690, 8.1 and 10.1. Raises ValueError or IndexError on other data."""
+    """Split consecutive DER values: X.690, 8.1 and 10.1. Raises ValueError or IndexError on other data."""
     items: list[_Item] = []
     at = 0
     while at < len(data):
@@ -89,11 +89,11 @@ def _is_key(items: Sequence[_Item]) -> bool:
 
 
 def _is_rsa(numbers: Sequence[int], more_primes: bool) -> bool:
-    """RSA: version, n, e, d, p, q, d mod (p-1), d mod (q-1), 1/q mod p. RFC 8017, A.1.2."""
+    """Test the numbers of an RSA key: version, n, e, d, p, q, d mod (p-1), d mod (q-1), 1/q mod p. RFC 8017, A.1.2."""
     version, n, e, d, p, q, *rest = numbers
     if min(n, e, d, p, q, *rest) <= 0 or e & 1 == 0 or version != int(more_primes):
         return False
-    # The lengths first, so that no product is larger than the key.
+    # Lengths are compared first, so the product is not larger than the key.
     return more_primes or (p.bit_length() + q.bit_length() - n.bit_length() in (0, 1) and n == p * q)
 
 
@@ -137,7 +137,7 @@ def _is_openssh(data: bytes) -> bool:
 
 
 def _string(data: bytes, at: int) -> tuple[bytes, int]:
-    """Return a string with its length before it, and where the next begins: RFC 4251, 5."""
+    """Read a length-prefixed string; return it and the offset behind it. RFC 4251, 5."""
     (size,) = struct.unpack_from(">I", data, at)
     if size > len(data) - at - 4:
         raise ValueError("a string goes beyond the end")

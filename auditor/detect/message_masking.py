@@ -1,4 +1,4 @@
-"""Lines of messages, which may repeat a name of an image: the tokens in them are masked."""
+"""Masking of tokens in messages, which may contain names from an image."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _DIGEST = re.compile(r"\bsha(?:256|512):[0-9a-f]{64,128}\b")
 
 
 def masked_line(text: str) -> str:
-    """Return a line with the logins of its URLs, and the tokens that built-in rules know, masked.
+    """Mask the logins of URLs and the tokens of built-in rules in a line.
 
-    Reading the rules takes a tenth of a second, so a line in which nothing is as long as a token is left as it is.
+    Loading the rules takes 0.1 s, so a line without a word of a token's length is returned unchanged.
     """
     text = without_logins(text)
     if not _LONG.search(_DIGEST.sub("", text)):

@@ -1,9 +1,9 @@
-"""From a rule's pattern to the expression that Vectorscan looks for.
+"""Prefilter: the expression that the matching engine searches on behalf of a rule.
 
-Vectorscan runs over raw blocks of a layer, in which a file neither begins nor ends at the block's edge, and reports
-each end of each match. So its expression is a superset of the pattern, emitted from the parse tree of Python's own
-`re`: anchors and lookarounds go, what can repeat at the edges is cut to its minimum, and a long wide gap ends the
-expression. What it finds is confirmed by `re` on a small window.
+The engine searches raw blocks of a layer, whose edges are not those of files, and reports each end of each match. The
+prefilter matches a superset of the pattern. It is emitted from the parse tree of Python's `re`: without anchors and
+lookarounds, with repeats at the edges cut to their minimum, and ended by a long wide gap. `re` confirms its hits on a
+small window.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 MAX_REACH = 32 << 10
-"""The longest match, in bytes, that is ever confirmed."""
+"""Bytes of the longest match that is confirmed."""
 
 MAX_BACK = 4 << 10
-"""How long the part of a match is that Vectorscan sees: longer gaps end its expression."""
+"""Bytes of the longest part of a match that the engine sees; longer gaps end the expression."""
 
 _WIDE_GAP = 64
 _ENDLESS = 512
-_SELECTIVE = 6  # what stands before a gap is enough to look for from this many characters on
+_SELECTIVE = 6  # characters before a gap that are selective enough without the rest
 _CATEGORIES = {
     op.CATEGORY_DIGIT: rb"0-9",
     op.CATEGORY_SPACE: rb"\x09-\x0d\x20",
@@ -39,9 +39,9 @@ REPEATS = (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT)
 
 @dataclass(frozen=True, slots=True)
 class Prefilter:
-    """What Vectorscan looks for; `back` and `ahead` bound the true match around the end of what it finds, in bytes.
+    """Expression for the engine. A match lies within `back` bytes before and `ahead` bytes behind the end of a hit.
 
-    `literal` is the length of the longest text that stands in every match: the shorter, the slower the search.
+    `literal` is the length of the longest literal in every match: the shorter, the slower the search.
     """
 
     expression: bytes
@@ -58,13 +58,13 @@ def prefilter(pattern: str, flags: int = 0) -> Prefilter:
     caseless = bool(tree.state.flags & re.IGNORECASE)
     expression = _Emitter(bool(tree.state.flags & re.DOTALL)).tail(items)
     if not expression:
-        raise ValueError("the pattern begins with nothing that can be looked for")
+        raise ValueError("the pattern has no beginning that the engine can search; begin it with literal text")
     reach = width(list(tree))
     return Prefilter(expression, caseless, min(reach, MAX_BACK), min(reach, MAX_REACH), _literal(items))
 
 
 def least(items: Sequence[Any]) -> int:
-    """Return how many bytes a match of some items has at least."""
+    """Return the minimum length of a match of some items, in bytes."""
     total = 0
     for kind, value in items:
         if kind in REPEATS:
@@ -81,7 +81,7 @@ def least(items: Sequence[Any]) -> int:
 
 
 def _reach(repeat: Any) -> int:
-    """Return how long a gap a repeat may leave, in bytes; what comes once at most, or always as often, leaves none."""
+    """Return the longest gap that a repeat may leave, in bytes; an optional item or fixed count leaves none."""
     low, high, inner = int(repeat[0]), int(repeat[1]), repeat[2]
     return high if high <= 1 or low == high else min(high, _ENDLESS) * width(inner)
 
@@ -105,7 +105,7 @@ def _literal(items: Sequence[Any]) -> int:
 
 
 def width(items: Sequence[Any]) -> int:
-    """Return how long a match may be, where a repeat without end counts as _ENDLESS."""
+    """Return the maximum length of a match, in bytes; an unbounded repeat counts as _ENDLESS."""
     total = 0
     for kind, value in items:
         if kind in REPEATS:
@@ -124,13 +124,8 @@ def width(items: Sequence[Any]) -> int:
     return min(total, MAX_REACH)
 
 
-def width_of(expression: bytes, flags: int) -> int:
-    """Return how long a match of an expression may be, in bytes."""
-    return width(list(parser.parse(expression, flags)))
-
-
 def _trimmed_front(items: list[Any]) -> list[Any]:
-    """Drop what may be absent at the front."""
+    """Drop optional items at the front."""
     while items and (
         items[0][0] in (op.ASSERT, op.ASSERT_NOT)
         or (items[0][0] is op.AT and items[0][1] is not op.AT_BOUNDARY)
@@ -145,9 +140,9 @@ class _Emitter:
         self._dot = rb"[\x00-\xff]" if dotall else rb"[^\n]"
 
     def tail(self, items: Sequence[Any], before: int = 0) -> bytes:
-        """Emit a sequence that ends the expression, cut to what every match must begin with.
+        """Emit the sequence at the end of the expression, cut to the common beginning of all matches.
 
-        At least so many bytes stand `before` it. A gap that is not cut would be a hit at each of its bytes.
+        `before` is the minimum number of bytes before it. A gap that is not cut would hit at each of its bytes.
         """
         for at, (kind, value) in enumerate(items):
             wide_gap = (
@@ -223,7 +218,7 @@ class _Emitter:
             return b"(?:" + self._sequence(inner) + b")" + count
         if kind is op.AT and value in (op.AT_BOUNDARY, op.AT_NON_BOUNDARY):
             return rb"\b" if value is op.AT_BOUNDARY else rb"\B"
-        return b""  # anchors and lookarounds: what is dropped only widens
+        return b""  # anchors and lookarounds: dropping them widens the expression
 
     @staticmethod
     def _scoped(value: Any, body: bytes) -> bytes:

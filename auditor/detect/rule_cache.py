@@ -1,4 +1,4 @@
-"""The rules that ship with the program, by a quicker way: once read and checked, they are kept as JSON."""
+"""Cache of the parsed built-in rules, as JSON: loading it is faster than parsing YAML."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from auditor.detect.rules import Rule, builtin_rules, rule_files
 
 
 def cached_builtin_rules(cache: Path | None) -> tuple[Rule, ...]:
-    """Return what `builtin_rules` does; `cache`, a folder, keeps it."""
+    """Return the built-in rules, from the folder `cache` where it has them."""
     if cache is None:
         return builtin_rules()
     state = hashlib.sha256(cache_keys.RULES.key.encode())

@@ -1,4 +1,4 @@
-"""Rule authoring: check, prove, examples, generated pages.
+"""Rule authoring: examples of rules, checks of rule files, the page of a rule.
 
-This package knows nothing of images and layers.
+This package does not know scans or findings, and no scan depends on it.
 """

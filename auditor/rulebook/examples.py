@@ -1,7 +1,7 @@
-"""Fills the templates in a rule's examples, so that no file holds a token that would alarm a scanner.
+"""Templates of rule examples: filled when they are used, so that no file contains a token.
 
-`{base62:30}` gives 30 random characters of that alphabet; `{crc32}` the checksum, as GitHub and npm write it, of the
-random piece before it. Any other text in braces stands for itself. docs/writing-rules.md lists all names.
+`{base62:30}` gives 30 random characters of that alphabet; `{crc32}` the checksum of the random piece before it, as
+GitHub and npm write it. Other text in braces is kept. docs/writing-rules.md lists all names.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def fill(template: str, seed: int = 0) -> str:
 
 
 def outline(template: str) -> str:
-    """Return a template with `****` for what `fill` would draw: text to show that alarms nobody."""
+    """Return a template with `****` in place of random text, for display."""
     shown = _FIELD.sub(lambda match: "****" if _is_field(match) else match[0], template)
     return re.sub(r"\*{5,}", "****", shown)
 
@@ -228,4 +228,4 @@ MAKERS: dict[str, Callable[[random.Random, str], str]] = {
     "azure_client_secret": _azure_client_secret,
     "azure_devops_pat": _azure_devops_pat,
 }
-"""What else a template may name: makers of whole tokens, by name."""
+"""Makers of whole tokens, by their names in templates."""

@@ -1,4 +1,4 @@
-"""Plausibility of a value: file class, word lists, placeholders.
+"""Plausibility of values and class of files; README.md lists the heuristics.
 
-This package knows nothing of rules.
+This package does not know rules, matches or layers: it gets a value, its line and a path.
 """
