@@ -51,7 +51,7 @@ def test_each_filter_shows_matching_rows_and_their_number(
     choose(page)
     assert shown(page) == want
     assert said(page) == ("Showing all 10" if want == 10 else f"Showing {want} of 10")
-    expect(page.get_by_text("No finding fits")).to_be_visible(visible=want == 0)
+    expect(page.get_by_text("No finding matches")).to_be_visible(visible=want == 0)
     page.get_by_role("button", name="Clear").click()
     expect(page.locator(".finding:visible")).to_have_count(10)
 
@@ -93,7 +93,7 @@ def test_a_lane_opens_its_finding_with_all_that_matters(ten: Path, open_page: Op
         "Deleted in layer 3 by RUN ./rotate.sh && rm /root/.netrc",
         "Still recoverable",
         "Revoke or rotate the secret at https://github.com/settings/tokens",
-        "flatten the image",
+        "Flatten the image",
         "--layer 1",
         "/root/.netrc, line 1",
     ):
