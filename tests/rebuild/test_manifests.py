@@ -215,7 +215,7 @@ def test_signatures_of_the_old_digest_are_named(cli: Cli, pushed: tuple[str, str
     done = cli("flatten", f"docker://{address}:1", "--push", f"{address}:signed")
     assert done.status == 0, done.err
     for tag in tags:
-        assert f"{address}: {tag} refers to the old digest {root}, and not to the result" in done.out
+        assert f"{address}: {tag} refers to the old digest {root}, not to the result" in done.out
     assert "sha256-" + "0" * 64 not in done.out
 
 
