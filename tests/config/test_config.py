@@ -33,7 +33,7 @@ SECRET, OTHER = token(81), token(82)
         ("images: [a]\nfail_on: low\nimages: [b]\n", ":3: images is set twice, first on line 1"),
         ("ignore:\n- reason: why\n", ":2: ignore[0]: expected at least one of path, rule, image"),
         ("ignore:\n- rule: github-patt\n", ":2: rule: unknown rule 'github-patt'; did you mean 'github-pat'?"),
-        ("ignore:\n- path: a\n  expires: 2026-13-01\n", ":3: ignore[0].expires: '2026-13-01' can't be read"),
+        ("ignore:\n- path: a\n  expires: 2026-13-01\n", ":3: ignore[0].expires: '2026-13-01' is not a valid scalar"),
         ("registries:\n  r.example.com:\n    newst: 5\n", ":3: registries.r.example.com: unknown key 'newst'; did"),
         ("registries: {r.example.com: {newest: 0}}\n", ":1: registries.r.example.com.newest: expected a whole number"),
         ("hook: {strict: sometimes}\n", ":1: hook.strict: expected true or false"),
