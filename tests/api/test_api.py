@@ -92,7 +92,7 @@ def test_what_is_over_is_told_in_the_notes(archive: Path, tmp_path: Path) -> Non
         ({"min_confidence": "certain"}, "min_confidence 'certain': expected one of high, medium, low"),
         ({"fail_on": "always"}, "fail_on 'always': expected one of critical, high, medium, low, never"),
         ({"states": ["gone"]}, "states 'gone': expected one of deleted, overwritten, present, metadata"),
-        ({"only_rules": ["github-pad"]}, "no rule 'github-pad'; did you mean 'github-pat'?"),
+        ({"only_rules": ["github-pad"]}, "unknown rule 'github-pad'; did you mean 'github-pat'?"),
     ],
 )
 def test_a_wrong_value_is_told_with_the_right_ones(options: auditor.Options, text: str, archive: Path) -> None:

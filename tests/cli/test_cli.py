@@ -120,7 +120,7 @@ def test_an_unknown_key_in_the_config_names_the_nearest(cli: Cli, archive: Path)
         (["scan", "oci:"], "nothing follows oci:"),
         (["scan", "garbage.tar"], "not an image"),
         (["scan", "."], "no OCI layout"),
-        (["scan", "layer2.tar", "--rule", "github-patt"], "no rule 'github-patt'; did you mean 'github-pat'?"),
+        (["scan", "layer2.tar", "--rule", "github-patt"], "unknown rule 'github-patt'; did you mean 'github-pat'?"),
         (["scan", "layer2.tar", "--state", "gone"], "'--state': 'gone' is not one of"),
         (["scan", "layer2.tar", "--platform", "linux/s390x"], "linux/s390x"),
         (["scan", "layer2.tar", "--rules", "nope.yaml"], "nope.yaml: can't be read"),
