@@ -104,7 +104,7 @@ def explain(value_stdin: bool, path: str, form: str, cache_dir: Path | None) -> 
     ruleset = components.ruleset(resolve(AuditOptions, load_config()))
     text = sys.stdin.buffer.read(_MAX_VALUE + 1)
     if not text.strip() or len(text) > _MAX_VALUE:
-        raise click.UsageError(f"want a value of 1 to {_MAX_VALUE} bytes on standard input")
+        raise click.UsageError(f"expected a value of 1 to {_MAX_VALUE} bytes on standard input")
     explanation = explain_text(text, path and "/" + path.lstrip("/"), ruleset, cache_dir or cache_folder())
     click.echo(_explanation_json(explanation) if form == "json" else _explanation_text(explanation))
 

@@ -121,7 +121,7 @@ def parse_probe(node: YamlValue) -> Probe:
 def _url(node: YamlValue) -> str:
     url = node.text()
     if _NOT_IN_URL.search(url):
-        node.fail("want printable ASCII without spaces")
+        node.fail("expected printable ASCII without spaces")
     try:
         parts = urlsplit(url)
         port_is_valid = parts.port is None or parts.port > 0
@@ -129,9 +129,9 @@ def _url(node: YamlValue) -> str:
         node.fail(str(exc))
     host = parts.hostname or ""
     if not host or "{" in parts.netloc or not port_is_valid:
-        node.fail("want a URL with a host that contains no placeholder")
+        node.fail("expected a URL with a host that contains no placeholder")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
-        node.fail("want https://; plain http is for loopback (127.0.0.1, ::1, localhost) only")
+        node.fail("expected https://; plain http is for loopback (127.0.0.1, ::1, localhost) only")
     if parts.username is not None or parts.password is not None:
         node.fail("the URL contains a login; use basic")
     if "#" in url:
@@ -145,14 +145,14 @@ def _headers(node: YamlValue) -> Pairs:
         if not _HEADER.fullmatch(name) or name.lower() in _OWN_HEADERS:
             node.fail(f"the header {name!r} can't be set")
         if not _PRINTABLE.fullmatch(text):
-            node.fail(f"{name}: want printable ASCII on one line")
+            node.fail(f"{name}: expected printable ASCII on one line")
     return pairs
 
 
 def _basic(node: YamlValue) -> str:
     text = node.text()
     if ":" not in text:
-        node.fail("want user:password, such as '{secret}:'")
+        node.fail("expected user:password, such as '{secret}:'")
     return text
 
 
@@ -164,20 +164,20 @@ def _body(node: YamlValue) -> str:
     try:
         return json.dumps(_mapping(node))
     except (TypeError, ValueError, RecursionError):
-        node.fail("want values that JSON has")
+        node.fail("expected values that JSON has")
 
 
 def _mapping(node: YamlValue) -> dict[str, Any]:
     value = node.value()
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
-        node.fail("want a mapping with texts as keys")
+        node.fail("expected a mapping with texts as keys")
     return value
 
 
 def _conditions(node: YamlValue) -> tuple[Condition, ...]:
     conditions = tuple(map(_condition, node.items() if isinstance(node.value(), list) else [node]))
     if not conditions:
-        node.fail("want a condition, such as {status: [200]}")
+        node.fail("expected a condition, such as {status: [200]}")
     return conditions
 
 
@@ -187,11 +187,11 @@ def _condition(node: YamlValue) -> Condition:
         node.fail("an empty condition holds for every answer; want status or json")
     statuses = _listed(keys["status"].value()) if "status" in keys else []
     if not all(type(status) is int and 100 <= status <= 599 for status in statuses):
-        keys["status"].fail("want HTTP statuses, 100 to 599")
+        keys["status"].fail("expected HTTP statuses, 100 to 599")
     fields = {path: _listed(value) for path, value in _mapping(keys["json"]).items()} if "json" in keys else {}
     for path, values in fields.items():
         if not values or not all(isinstance(value, Scalar) for value in values):
-            keys["json"].fail(f"{path}: want a text, number, true, false or null, or a list of them")
+            keys["json"].fail(f"{path}: expected a text, number, true, false or null, or a list of them")
     return Condition(tuple(statuses), tuple((path, tuple(values)) for path, values in fields.items()))
 
 

@@ -157,7 +157,7 @@ def _parse(node: YamlValue) -> Rule:
     identifier = node.mapping().get("id")
     if identifier:
         if not _ID.fullmatch(str(identifier.scalar())):
-            identifier.fail("want lower-case words joined by hyphens")
+            identifier.fail("expected lower-case words joined by hyphens")
         node = node.named(identifier.text())
     keys = node.mapping(_REQUIRED + _OPTIONAL)
     for key in _REQUIRED:
@@ -186,7 +186,7 @@ def _parse(node: YamlValue) -> Rule:
 def _proof(node: YamlValue) -> tuple[str, ...]:
     texts = tuple(item.text(empty=True) for item in node.items())
     if not texts:
-        node.fail("want at least one: each rule carries its own tests")
+        node.fail("expected at least one: each rule carries its own tests")
     return texts
 
 
@@ -204,5 +204,5 @@ def _pattern(node: YamlValue) -> str:
 def _entropy(node: YamlValue) -> float:
     value = node.scalar()
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 8:
-        node.fail(f"entropy is {value!r}; want 0 to 8 bits a character")
+        node.fail(f"entropy is {value!r}; expected 0 to 8 bits a character")
     return float(value)

@@ -138,5 +138,5 @@ def test_explain_as_json_masks_the_value(cli: Cli) -> None:
 
 
 def test_explain_wants_a_value(cli: Cli) -> None:
-    assert "want a value of 1 to 65536 bytes" in cli("rules", "explain", "--value-stdin").err
+    assert "expected a value of 1 to 65536 bytes" in cli("rules", "explain", "--value-stdin").err
     assert cli("rules", "explain").status == 2

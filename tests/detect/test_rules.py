@@ -45,15 +45,15 @@ VALID = {
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"id": "A B"}, "own.yaml:5: [0].id: want lower-case words"),
+        ({"id": "A B"}, "own.yaml:6: [0].id: expected lower-case words"),
         ({"patern": "x"}, "did you mean 'pattern'?"),
         ({"pattern": "("}, "a-b.pattern: missing"),
         ({"pattern": "a*"}, "matches the empty text"),
         ({"severity": "huge"}, "a-b.severity: "),
-        ({"entropy": 9}, "want 0 to 8"),
+        ({"entropy": 9}, "expected 0 to 8"),
         ({"check": "github-chksum"}, "did you mean 'github-checksum'?"),
         ({"keywords": "ab"}, "a-b.keywords: "),
-        ({"examples": []}, "a-b.examples: want at least one"),
+        ({"examples": []}, "a-b.examples: expected at least one"),
         ({"name": None}, "a-b: name is missing"),
     ],
 )
