@@ -261,7 +261,7 @@ MALFORMED: list[tuple[Any, str]] = [
     ({"form": {"a": "b"}}, "a GET request has no form"),
     ({"method": "POST", "form": {"a": "b"}, "body": {}}, "exclude each other"),
     ({"method": "POST", "form": {"a": 1}}, "acme-token.verify.form.a: "),
-    ({"method": "POST", "body": "x"}, "verify.body: want a mapping"),
+    ({"method": "POST", "body": "x"}, "verify.body: expected a mapping"),
     ({"headers": ["a"]}, "acme-token.verify.headers: "),
     ({"headers": {"Host": "{secret}"}}, "'Host' can't be set"),
     ({"headers": {"A\r\nB": "{secret}"}}, "can't be set"),
