@@ -35,8 +35,8 @@ def test_one_place_to_write_to_and_one_way(cli: Cli, target: Path) -> None:
     refused(cli("flatten", target, "-o", "a", "-t", "b"), "use exactly one of -o FILE")
     refused(cli("flatten", target, "-o", "a", "--excise", "--minimal"), "use at most one of --excise")
     refused(cli("flatten", target, "-t", "Bad Name"), "is not an image reference")
-    refused(cli("flatten", target, "-t", "a", "--format", "oci-archive"), "--format is for -o")
-    refused(cli("flatten", target, "-o", "a", "--compress", "gzip", "--level", "12"), "gzip knows 1 to 9")
+    refused(cli("flatten", target, "-t", "a", "--format", "oci-archive"), "--format applies to -o FILE only")
+    refused(cli("flatten", target, "-o", "a", "--compress", "gzip", "--level", "12"), "gzip has levels 1 to 9")
 
 
 def test_layers_that_do_not_exist_or_are_too_high(cli: Cli, target: Path) -> None:
