@@ -63,24 +63,20 @@ class EntryAssembler:
 
     def finish_file(self, window: Window, entry: int, read: int) -> None:
         """Process a file that ends in a window. `read` bytes of the layer were read."""
+        path, results = self._listing.paths[entry], self._results
         if self._streamed is not None:
             end = self._listing.offsets[entry] + self._listing.sizes[entry]
             self._streamed.add(window.view[window.fresh - window.start : end - window.start])
             self._streamed.add(b"")
             self._streamed = None
-        else:
-            self._process(window, entry, read)
-        self._buffered = None
-
-    def _process(self, window: Window, entry: int, read: int) -> None:
-        """Use the complete content of a file: for extraction, checksums, the package database."""
-        path, results = self._listing.paths[entry], self._results
+            return
         extracts = self._search_content and self._is_worth_extracting(window, entry, "/" + path, read)
         is_database = is_package_database(path) and results.budget.allows_database(
             "/" + path, self._listing.sizes[entry]
         )
-        has_matches = results.has_matches(entry)
+        has_matches = entry in results.budget.match_counts
         content = self._content(window, entry) if extracts or is_database or has_matches else None
+        self._buffered = None
         if content is None:
             return
         if extracts:
@@ -110,7 +106,7 @@ class EntryAssembler:
         """Return the content of a file that ends in this window, None for one too large to buffer."""
         begin = self._listing.offsets[entry]
         end = begin + self._listing.sizes[entry]
-        content, self._buffered = self._buffered, None
+        content = self._buffered
         if begin >= window.start:
             content = BufferedContent()
             content.add(window.view[begin - window.start : end - window.start])
@@ -119,7 +115,7 @@ class EntryAssembler:
         return content
 
     def _submit(self, entry: int, path: str, content: BufferedContent | StreamedContent, waiting: int) -> None:
-        result = self._threads.extract(entry, path, content, has_matches=self._results.has_matches(entry))
+        result = self._threads.extract(entry, path, content, has_matches=entry in self._results.budget.match_counts)
         self._results.add_extraction(entry, path, waiting, result)
 
 

@@ -80,7 +80,8 @@ class Extractor:
             transient = transient or is_transient
             skipped.append((where, f"{reason}; {NOT_CACHED}" if is_transient else reason))
 
-        for group in _grouped(self._contents(path, content, skip)):
+        is_archive = self.is_extractable(path, content.head(HEAD))
+        for group in _grouped(self._contents(path, content, skip, is_archive=is_archive)):
             count += sum(piece.window is None or piece.window.start == 0 for piece in group)
             size += sum(len(piece.data) for piece in group)
             matches += self._matches(entry, path, group, truncated.setdefault)
@@ -89,18 +90,17 @@ class Extractor:
         skipped += [(path, truncation_reason(rule, self._searcher.limits)) for rule in truncated]
         has_checksums = isinstance(content, BufferedContent) and (matches or has_matches)
         checksums = Checksums.of(content) if has_checksums and isinstance(content, BufferedContent) else None
-        is_archive = self.is_extractable(path, content.head(HEAD))
         return ExtractionResult(count, size, tuple(matches), tuple(skipped), checksums, is_archive, transient)
 
     def _contents(
-        self, path: str, content: BufferedContent | StreamedContent, skip: SkipCallback
+        self, path: str, content: BufferedContent | StreamedContent, skip: SkipCallback, *, is_archive: bool
     ) -> Iterator[ExtractedContent]:
         """Yield the members of a file, and the decoded parts of the file and of its members."""
-        head = content.head(HEAD)
-        if isinstance(content, StreamedContent) or self.is_streamed(path, head):
-            body: bytes | MemberStream = content.stream()
-        elif self.is_extractable(path, head):
-            body = content.joined()
+        body: bytes | MemberStream
+        if isinstance(content, StreamedContent):
+            body = content.stream()
+        elif is_archive:
+            body = content.stream() if self.is_streamed(path, content.head(HEAD)) else content.joined()
         else:
             yield from self._decoded_parts(path, content.joined(), skip)
             return

@@ -49,10 +49,6 @@ class LayerResults:
         )
         return True
 
-    def has_matches(self, entry: int) -> bool:
-        """Whether an entry has matches so far, those above the limits included."""
-        return entry in self.budget.match_counts
-
     def add_checksums(self, entry: int, content: BufferedContent) -> None:
         """Hash a file that has matches."""
         self._checksums[entry] = Checksums.of(content)
