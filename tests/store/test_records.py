@@ -182,7 +182,7 @@ def test_what_a_blob_unpacks_to_is_not_believed_of_other_code(
     path = image(base).oci_archive(tmp_path / "a.tar")
     records = Records(scanner, store)
     with monkeypatch.context() as old:
-        old.setattr("auditor.store.records.made_by", lambda: "old code")
+        old.setattr("auditor.store.records.format_version", lambda: "old code")
         store.keep_blob(records.blob_key(Digest(digest(base))), Blob(len(base), DiffID(digest(top))))
     report(str(image(top).oci_archive(tmp_path / "b.tar")), scanner, records)
     assert len(report(str(path), scanner, records)["findings"]) == 1
@@ -197,7 +197,7 @@ def test_a_slice_is_not_believed_of_other_code(
     path = settled(planted().oci_archive(tmp_path / "a.tar"))
     monkeypatch.setattr("auditor.store.records._SETTLED_S", -1e9)
     for code in ("old", "new"):
-        monkeypatch.setattr("auditor.store.records.made_by", lambda code=code: code)
+        monkeypatch.setattr("auditor.store.records.format_version", lambda code=code: code)
         report(path, scanner, Records(scanner, store))
     assert len(set(kept)) == len(kept) == 4
 
@@ -206,7 +206,7 @@ def test_a_record_with_an_open_secret_is_not_written(scanner: Scanner) -> None:
     import io
 
     record = scanner.scan_layer(io.BytesIO(planted().layers[0]), "layer")
-    with pytest.raises(ValueError, match="not sealed"):
+    with pytest.raises(ValueError, match="without HMAC"):
         encode_record(record)
 
 
@@ -225,7 +225,7 @@ def test_four_commands_share_one_cache(cli: Cli) -> None:
     assert [one.returncode for one in done] == [1] * 4 and [one.stderr for one in done] == [b""] * 4
     info = cli("cache", "info", "--cache-dir", "shared")
     assert "5 layers" in info.out
-    assert "5 layers forgotten" in cli("cache", "clear", "--cache-dir", "shared").out
+    assert "5 layers removed" in cli("cache", "clear", "--cache-dir", "shared").out
     assert "0 layers" in cli("cache", "info", "--cache-dir", "shared").out
 
 

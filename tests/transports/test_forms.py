@@ -254,7 +254,7 @@ def test_index_and_manifest_that_disagree_are_both_audited(tmp_path: Path, scann
     [
         (b"", NotAnImage, "not an image"),
         (b"hello world\n" * 100, NotAnImage, "neither a tar archive nor an OCI layout"),
-        (layer({"etc/passwd": "root"}), NotAnImage, "a tar, but not an image"),
+        (layer({"etc/passwd": "root"}), NotAnImage, "so not an image"),
         (layer({"manifest.json": "{"}), Damaged, "manifest.json: not JSON"),
         (layer({"manifest.json": "[1]"}), Damaged, "want a list of objects"),
         (layer({"manifest.json": '[{"Config": "x", "Layers": []}]'}), NotFound, "lacks x"),

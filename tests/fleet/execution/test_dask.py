@@ -151,7 +151,7 @@ def test_credentials_show_nothing_of_what_they_hold() -> None:
         ("import auditor; auditor.__version__ = '0.0.1'", "has image-audit 0.0.1, not "),
         ("import sys; sys.modules['auditor.fleet'] = None", "can't run image-audit ("),
         (
-            "import auditor.fleet.execution.dask_worker as w; w.made_by = lambda: 'f' * 64",
+            "import auditor.fleet.execution.dask_worker as w; w.format_version = lambda: 'f' * 64",
             "has code ffffffffffff, not ",
         ),
         ("from auditor.store import keys; keys.version_of = lambda _: '0.0.1'", ", hyperscan 0.0.1, not "),
