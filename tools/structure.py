@@ -16,7 +16,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "auditor"
 ORDER = (
-    "core", "codec", "registry", "images", "layers", "detect", "rulebook", "extract", "scan", "store", "provenance",
+    "core", "codec", "registry", "images", "layers", "detect", "rulebook", "extract", "provenance", "scan", "store",
     "findings", "verify", "advice", "pipeline", "rebuild", "report", "dockerfile", "config", "api", "fleet", "hook",
     "cli", "__main__",
 )  # fmt: skip
