@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from http.cookiejar import DefaultCookiePolicy
@@ -124,9 +125,21 @@ def is_temporary(exc: Exception, *, has_answered: bool) -> bool:
 
 
 def innermost_cause(exc: BaseException) -> str:
-    """Return the text of the innermost cause, without memory addresses of objects."""
+    """Return the text of the innermost cause, with a hint where its remedy is known; no memory addresses of objects."""
     *_, cause = _causes(exc)
-    return re.sub(r"<[^>]* object at 0x[0-9a-f]+>:? ?", "", str(cause))[:200] or type(cause).__name__
+    text = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    text = re.sub(r"<[^>]* object at 0x[0-9a-f]+>:? ?", "", text)[:200] or type(cause).__name__
+    return text + next((hint for kind, words, hint in _HINTS if isinstance(cause, kind) and words in text), "")
+
+
+_HINTS: tuple[tuple[type[BaseException], str, str], ...] = (
+    (ConnectionRefusedError, "", "; is the server running, and is its port right?"),
+    (socket.gaierror, "", "; is the host name right?"),
+    (ssl.SSLError, "WRONG_VERSION_NUMBER", "; for a registry with plain HTTP use --insecure"),
+    (ssl.SSLError, "wrong version number", "; for a registry with plain HTTP use --insecure"),
+    (ssl.SSLCertVerificationError, "", "; for a private CA set SSL_CERT_FILE"),
+)
+"""Errors by type and words of their text, with what to do next."""
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:
