@@ -15,8 +15,9 @@ from auditor.cli.examples import examples
 from auditor.cli.messages import warn
 from auditor.cli.option_types import Word
 from auditor.cli.progress import progress
-from auditor.core.errors import UsageError
+from auditor.core.errors import FlattenError, UsageError
 from auditor.core.options import FAIL_ON, FlattenOptions
+from auditor.core.text import plural
 from auditor.images.transports import transport_of
 from auditor.rebuild import destinations
 from auditor.rebuild.archive_writer import CompressionOptions
@@ -70,6 +71,7 @@ _MAX_GZIP_LEVEL = 9
 @click.option("--proof", type=click.Path(path_type=Path, dir_okay=False), help="Write the proof as JSON.")
 @click.option("--jobs", type=click.IntRange(1, 256), help="Matching and compressing threads.  [default: one per core]")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
+@options.strict_option
 @options.verbose_option
 @options.limit_option
 @options.platform_option
@@ -164,6 +166,11 @@ def _deliver(
             known = ", ".join(str(image.rewritten.platform) for image in images)
             raise UsageError(f"{job.target}: contains several images ({known}). -t takes one: choose with --platform")
         verdict = judge(images)
+        if options.strict and verdict.unread:
+            raise FlattenError(
+                f"{job.target}: not flattened: {plural(verdict.unread, 'visible item')} could not be read, and "
+                f"--strict is set. `image-audit scan {job.target}` lists them"
+            )
         files.reserve(render_json(images, job.method, "", FollowUp((), (), ()), verdict))
         written = _written(job, images, files.image, output, reference, scanner.progress.say)
         rest = find_follow_up(images, reference, scanner.limits, insecure=job.insecure)

@@ -146,6 +146,9 @@ class TestVerdict:
         assert done.status == 0 and "\nproven: " not in done.out
         assert done.out.splitlines()[0] == "PARTLY PROVEN: 1 visible item could not be read and may hold secrets"
         assert "partly proven: 1 path compared" in done.out and "not read: /broken.gz: " in done.out
+        done = cli("flatten", tmp_path / "a.tar", "-o", "c.tar", "--strict")
+        assert (done.status, done.out) == (2, "") and not (cli.folder / "c.tar").exists()
+        assert "1 visible item could not be read, and --strict is set" in done.err
 
     @pytest.mark.parametrize("way", ["--excise", "--minimal"])
     def test_an_unread_hidden_file_is_an_error(self, cli: Cli, tmp_path: Path, way: str) -> None:
