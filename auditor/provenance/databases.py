@@ -101,13 +101,13 @@ PACKAGE_DATABASES = (
 )
 
 _FILES = tuple(file for row in PACKAGE_DATABASES for file in row.files)
-_ENDINGS = tuple(file.ending for file in _FILES if file.ending)
-_FOLDERS = tuple(file.folder for file in _FILES if not file.ending)
+_CANDIDATE = re.compile("|".join(re.escape(f.ending) + r"\Z" if f.ending else re.escape(f.folder) for f in _FILES))
+"""Excludes nearly every path of an image in one search."""
 
 
 def is_package_database(path: str) -> bool:
     """Tell whether a relative path is a file of a package database."""
-    return database_file(path) is not None
+    return _CANDIDATE.search(path) is not None and database_file(path) is not None
 
 
 def reduced(path: str, content: bytes) -> bytes:
@@ -118,6 +118,4 @@ def reduced(path: str, content: bytes) -> bytes:
 
 def database_file(path: str) -> DatabaseFile | None:
     """Return the row of a file that belongs to a package database, by its relative path; None for any other file."""
-    if not path.endswith(_ENDINGS) and not any(folder in path for folder in _FOLDERS):
-        return None  # nearly every file
     return next((file for file in _FILES if file.matches(path)), None)
