@@ -148,13 +148,13 @@ def test_credentials_show_nothing_of_what_they_hold() -> None:
 @pytest.mark.parametrize(
     ("prelude", "reason"),
     [
-        ("import auditor; auditor.__version__ = '0.0.1'", "has image-audit 0.0.1, not "),
+        ("import auditor.core.version as v; v.__version__ = '0.0.1'", "has image-audit 0.0.1, not "),
         ("import sys; sys.modules['auditor.fleet'] = None", "can't run image-audit ("),
         (
             "import auditor.fleet.execution.dask_worker as w; w.format_version = lambda: 'f' * 64",
             "has code ffffffffffff, not ",
         ),
-        ("from auditor.store import keys; keys.version_of = lambda _: '0.0.1'", ", hyperscan 0.0.1, not "),
+        ("from auditor.core import cache_keys as keys; keys.version_of = lambda _: '0.0.1'", ", hyperscan 0.0.1, not "),
     ],
     ids=["version", "missing", "code", "libraries"],
 )
@@ -173,7 +173,7 @@ def test_layers_of_a_later_worker_with_other_versions_fail_with_the_reason(
     cluster.wait_for(1)
     order = sweeps.plan(filled[0])
     with closing(engine_of(sweeps, cluster, order.endpoint)) as engine:
-        cluster.add_worker("import auditor; auditor.__version__ = '0.0.1'")
+        cluster.add_worker("import auditor.core.version as v; v.__version__ = '0.0.1'")
         cluster.wait_for(2)
         number = Sweeper(sweeps.store, sweeps.scanner, engine, order, order.endpoint.client()).run()
     reasons = [reason for _, reason in queries.failures(sweeps.store, number)]
