@@ -119,7 +119,8 @@ def _exit_code(sweep: SweepRow, fail_on: Severity | None, *, strict: bool) -> in
     if sweep.nothing_audited and (counts["failed"] or not bad):  # else only withdrawn images have findings
         return _check_audited(sweep)
     if failed := counts["failed"]:
-        warn(f"{failed} references of the registry were not audited; `failed` in the output lists them")
+        what = "reference of the registry was" if failed == 1 else "references of the registry were"
+        warn(f"{failed} {what} not audited; `failed` in the output lists them")
         if strict:
             return EXIT_FAILED
     return EXIT_FOUND if bad else EXIT_CLEAN

@@ -75,8 +75,8 @@ def test_an_image_can_be_left_out_by_its_name(cli: Cli, two: str) -> None:
     ("arguments", "word"),
     [
         ((), "name a registry"),
-        (("not a host",), "is no image reference"),
-        (("127.0.0.1:1", "--keep", "soon"), "no age"),
+        (("not a host",), "'not a host' is not a registry"),
+        (("127.0.0.1:1", "--keep", "soon"), "is not an age"),
         (("127.0.0.1:1", "--engine", "dask"), "--scheduler"),
         (("127.0.0.1:1", "--from", "missing"), "can't be read"),
         (("127.0.0.1:1", "--store", "nonsense"), "--store"),

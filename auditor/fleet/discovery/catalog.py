@@ -78,7 +78,7 @@ def parse_scope(name: str | None, lines: Path | None) -> Scope:
     text = (name or "").removeprefix("docker://").rstrip("/")
     host, _, prefix = text.partition("/")
     if name is not None:
-        parse_reference(f"{host if _HOST.match(f'{host}/') else f'{host}:443'}/{prefix or 'x'}")
+        _check_scope(name, host, prefix)
     listed = _listed(lines, host) if lines else ()
     hosts = sorted({reference.host for reference in listed})
     if len(hosts) > 1:
@@ -86,6 +86,14 @@ def parse_scope(name: str | None, lines: Path | None) -> Scope:
             f"--from {lines}: lists several registries ({', '.join(hosts)}). Scan each with a file of its own."
         )
     return Scope(host or hosts[0], prefix, listed, str(lines) if lines else "")
+
+
+def _check_scope(name: str, host: str, prefix: str) -> None:
+    """Raise UsageError where HOST/PREFIX can't be the beginning of a reference."""
+    try:
+        parse_reference(f"{host if _HOST.match(f'{host}/') else f'{host}:443'}/{prefix or 'x'}")
+    except UsageError:
+        raise UsageError(f"{name!r:.200} is not a registry; expected HOST[:PORT][/PREFIX]") from None
 
 
 def select_repositories(
