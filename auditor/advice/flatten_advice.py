@@ -73,13 +73,7 @@ def flatten_advice(
         minimal = sum(sizes[:lowest]) + visible_bytes(history, lowest)
         command = shlex.join([*base, "--minimal", "-t", clean])
         plans.insert(0, FlattenPlan("minimal", count - lowest, lowest, minimal, command))
-        entries_by_layer: dict[int, list[int]] = {layer: [] for layer in leaking}
-        for version in leaking_versions:
-            entries_by_layer[version.layer].append(version.entry)
-        excised = sum(
-            bytes_without(history, layer, size, entries_by_layer[layer]) if layer in entries_by_layer else size
-            for layer, size in enumerate(sizes)
-        )
+        excised = _excised_size(history, sizes, leaking_versions)
         kept = count - len(leaking)
         command = shlex.join([*base, "--excise", "-t", clean])
         plans.insert(0, FlattenPlan("excise", len(leaking), kept, excised, command))
@@ -95,6 +89,17 @@ def flatten_advice(
         minimal_from=lowest,
         plans=tuple(plans),
         commands=(plans[-1].command, export_command(target, image.transport, name, flat, config)),
+    )
+
+
+def _excised_size(history: FileHistory, sizes: Sequence[int], leaking_versions: Sequence[FileVersion]) -> int:
+    """Return the size of all layers, in bytes, without some file versions."""
+    entries: dict[int, list[int]] = {}
+    for version in leaking_versions:
+        entries.setdefault(version.layer, []).append(version.entry)
+    return sum(
+        bytes_without(history, layer, size, entries[layer]) if layer in entries else size
+        for layer, size in enumerate(sizes)
     )
 
 

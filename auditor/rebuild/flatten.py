@@ -24,7 +24,7 @@ from auditor.layers.layer_index import index_layer
 from auditor.layers.tree import gc_paused
 from auditor.pipeline import Audit
 from auditor.rebuild.archive_writer import ArchiveWriter, CompressionOptions, LayerBlob
-from auditor.rebuild.derived_records import copy_sources, derived_record
+from auditor.rebuild.derived_records import NO_VERSION, copy_sources, derived_record, skipped_by_entry
 from auditor.rebuild.engine_export import exported
 from auditor.rebuild.excise import excise
 from auditor.rebuild.extraction import implied_folder_modes
@@ -120,7 +120,7 @@ def flatten(job: FlattenJob, scanner: Scanner, path: Path, store: LayerStore | N
 def plan_layers(job: FlattenJob, audit: Audit, readable: ReadableLayers) -> tuple[LayerPlan, ...]:
     """Plan each layer. Raises UsageError where --from names no layer, or one above a leaking layer."""
     listings = [record.listing for record in audit.records]
-    count, leaking = len(listings), leaking_versions(audit)
+    count, leaking = len(listings), leaking_versions(audit) | _unread_versions(audit)
     lowest = min((version.layer for version in leaking), default=count)
     modes = implied_folder_modes(readable.extracted)
     match job.method:
@@ -131,7 +131,8 @@ def plan_layers(job: FlattenJob, audit: Audit, readable: ReadableLayers) -> tupl
             raise UsageError(f"--from {job.lowest}: {job.target} has {have}")
         case "from" if lowest < job.lowest:
             raise UsageError(
-                f"--from {job.lowest}: layer {lowest} of {job.target} leaks too. Use --minimal, which begins there"
+                f"--from {job.lowest}: layer {lowest} of {job.target} has hidden secrets, or hidden files that could not "
+                f"be read. Use --minimal, which begins there"
             )
         case "from":
             return merge(listings, job.lowest, modes)
@@ -144,6 +145,16 @@ def plan_layers(job: FlattenJob, audit: Audit, readable: ReadableLayers) -> tupl
 def leaking_versions(audit: Audit) -> set[FileVersion]:
     """Return the file versions with deleted or overwritten secrets."""
     return {version for finding in audit.findings if finding.is_hidden for version in finding.held_by}
+
+
+def _unread_versions(audit: Audit) -> set[FileVersion]:
+    """Return the hidden file versions that the scan could not read in full: they may hold secrets."""
+    return {
+        FileVersion(layer, entry)
+        for layer, record in enumerate(audit.records)
+        for entry in skipped_by_entry(record)
+        if entry != NO_VERSION and audit.file_history.hidden_in(layer, entry) is not None
+    }
 
 
 def _readable(audit: Audit) -> ReadableLayers:
