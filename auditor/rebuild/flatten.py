@@ -24,7 +24,7 @@ from auditor.layers.layer_index import index_layer
 from auditor.layers.tree import gc_paused
 from auditor.pipeline import Audit
 from auditor.rebuild.archive_writer import ArchiveWriter, CompressionOptions, LayerBlob
-from auditor.rebuild.derived_records import NO_VERSION, copy_sources, derived_record, skipped_by_entry
+from auditor.rebuild.derived_records import copy_sources, derived_record, skipped_by_entry
 from auditor.rebuild.engine_export import exported
 from auditor.rebuild.excise import excise
 from auditor.rebuild.extraction import implied_folder_modes
@@ -33,7 +33,7 @@ from auditor.rebuild.layer_writer import write_layer
 from auditor.rebuild.manifest_metadata import rewritten_metadata
 from auditor.rebuild.manifests import RewrittenImage, is_multi_platform, write_documents
 from auditor.rebuild.merge import merge
-from auditor.rebuild.operations import ExciseLayer, KeepLayer, LayerPlan, MergeLayers
+from auditor.rebuild.operations import NO_VERSION, ExciseLayer, KeepLayer, LayerPlan, MergeLayers
 from auditor.rebuild.prove import Proof, WrittenImage, prove
 from auditor.rebuild.readable_layers import ReadableLayers
 from auditor.rebuild.source_images import audit_source_images
@@ -131,8 +131,8 @@ def plan_layers(job: FlattenJob, audit: Audit, readable: ReadableLayers) -> tupl
             raise UsageError(f"--from {job.lowest}: {job.target} has {have}")
         case "from" if lowest < job.lowest:
             raise UsageError(
-                f"--from {job.lowest}: layer {lowest} of {job.target} has hidden secrets, or hidden files that could not "
-                f"be read. Use --minimal, which begins there"
+                f"--from {job.lowest}: layer {lowest} of {job.target} has hidden secrets, or hidden files that could "
+                f"not be read. Use --minimal, which begins there"
             )
         case "from":
             return merge(listings, job.lowest, modes)
