@@ -19,7 +19,6 @@ from urllib3 import HTTPHeaderDict, HTTPResponse
 from auditor.config.file import load_config
 from auditor.core.errors import AuditError, ConfigError, DockerfileError, RuleError
 from auditor.detect.rules import Ruleset, read_file
-from auditor.registry import address_guard
 from auditor.registry.authentication import Login
 from auditor.registry.client import Client
 from auditor.registry.reference import parse_reference
@@ -108,8 +107,7 @@ def registry(data: bytes) -> None:
         lambda: repository.tags()[:_MOST],
     ):
         try:
-            # It asks where hosts are, and waits before it asks again.
-            with patch.object(address_guard, "zones", return_value=[]), patch("time.sleep"):
+            with patch("time.sleep"):  # between retries
                 ask()
         except AuditError:
             pass

@@ -149,7 +149,8 @@ def _flush() -> None:
 def _interrupted(error: KeyboardInterrupt | Terminated) -> int:
     """Print the kind of the signal, and return its exit code."""
     number = error.args[0] if isinstance(error, Terminated) else signal.SIGINT
-    _warn("interrupted" if number == signal.SIGINT else "terminated")
+    # Without `_warn`: its imports fail if the signal has left a module half imported.
+    click.echo(f"{PROGRAM}: {'interrupted' if number == signal.SIGINT else 'terminated'}", err=True)
     return 128 + int(number)
 
 

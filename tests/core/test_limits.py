@@ -248,7 +248,7 @@ def test_workers_of_a_cluster_get_those_of_the_sweep(ruleset: Ruleset, tmp_path:
     session.setup(SimpleNamespace(address="tcp://worker", state=SimpleNamespace(nthreads=1)))
     try:
         assert session._scanner.limits == limits
-        assert session._registry(None).limits == limits
+        assert session._connect(None).limits == limits
     finally:
         session.teardown(SimpleNamespace())
 

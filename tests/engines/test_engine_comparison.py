@@ -75,7 +75,7 @@ def test_a_result_with_another_export_is_removed_from_the_engine(
         scanner.close()
     differs = Comparison(1, 0, 2, ["/d/a: differs in the engine's export of the output"])
     with monkeypatch.context() as patched:
-        patched.setattr(destinations, "compare_shown", lambda *_: differs)
+        patched.setattr(destinations, "compare_in_engine", lambda *_: differs)
         with pytest.raises(FlattenError, match="/d/a: differs in the engine's export of the output, and 1 more"):
             destinations.to_engine(tmp_path / "out.tar", names[1], done, said.append)
     assert names[1] not in daemon.tags() and said == ["comparing the exports of the engine"]

@@ -47,7 +47,7 @@ def node(value: Any) -> YamlValue:
 def rule(verify: Any, name: str = "acme-token") -> Rule:
     return Rule(
         name, name, "acme", Severity.HIGH, Confidence.HIGH, "x", (), ("x",), ("y",),
-        verify=parse_probe(node(verify)),
+        verify=parse_probe(node(verify)) if verify else None,
     )  # fmt: skip
 
 

@@ -39,7 +39,7 @@ def go(story_site: Site, open_page: Open) -> Callable[..., Page]:
 
 
 @pytest.fixture
-def serve(story_site: Site) -> Iterator[str]:
+def served(story_site: Site) -> Iterator[str]:
     """The story's site behind a web server."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -153,7 +153,7 @@ class TestFailures:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(ledger, "finish", die)
+            patch.setattr(ledger, "finish_sweep", die)
             with pytest.raises(KeyboardInterrupt):
                 sweeps_in(address, tags=("1",))
         sweeps_in(address)
