@@ -9,7 +9,6 @@ import base64
 import bz2
 import json
 import lzma
-import marshal
 import shutil
 import subprocess
 import sys
@@ -55,7 +54,7 @@ def everything() -> Built:
         "a.deb": deb({"x.env": secret}),
         "a.rpm": rpm({"x.env": secret}),
         "a.db": database("CREATE TABLE t (v TEXT)", f"INSERT INTO t VALUES ('{token(8)}')"),
-        "a.pyc": b"\xa7\r\r\n" + bytes(12) + marshal.dumps(token(10)),
+        "a.pyc": b"\xa7\r\r\n" + bytes(12) + b"\xe3",
     }
     bait = {f"bait/{number}.py": PLUGIN_BAIT.format("Q7WXJ5ZK2M3N4P6R") for number in range(20)}
     return image(

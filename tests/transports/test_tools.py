@@ -50,6 +50,7 @@ def base(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
             directory("tmp", mode=0o1777),
             file("bin/busybox", shell, mode=0o755),
             *(symlink(f"bin/{name}", "busybox") for name in names),
+            file("run", NAME),  # two runs that commit in the same second would have the same layers
         ),
         config={"Env": ["PATH=/bin"], "Cmd": ["sh"]},
         names=(f"{NAME}/base:1",),
