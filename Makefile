@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# One more than there are cores: tests wait for the processes that they start.
+WORKERS ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 1)))
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint docs docs-site bench bench-count bench-detect bench-fleet installs container release lock audit clean fuzz
 
@@ -18,7 +20,7 @@ demo: $(VENV)/installed  ## The story of layer1 and layer2, without an engine
 	$(BIN)/python -m tests.demo
 
 test: $(VENV)/installed  ## All tests
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 lint: $(VENV)/installed  ## ruff and mypy
 	$(BIN)/ruff check .
