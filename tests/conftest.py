@@ -67,13 +67,17 @@ def kept(ruleset: Ruleset, cache: Path) -> tuple[Path, ...]:
     """The files of that cache, which a test's own cache begins with."""
     cached_builtin_rules(cache)
     Matcher(ruleset, cache)
+    Matcher(select(builtin_rules()), cache)  # what `rules check` compares with
     return tuple(cache.glob("rules-*"))
 
 
 @pytest.fixture
 def environment(tmp_path: Path, kept: tuple[Path, ...]) -> dict[str, str]:
+    return scrubbed(tmp_path / "home", kept)
+
+
+def scrubbed(home: Path, kept: tuple[Path, ...]) -> dict[str, str]:
     """A scrubbed environment: no config, no credentials, no engine but the one of the test, no layer that is known."""
-    home = tmp_path / "home"
     own_cache = home / "cache" / "image-audit"
     own_cache.mkdir(parents=True)
     for path in kept:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -133,8 +134,13 @@ def _block(title: str, item: RuleExplanation) -> str:
         ("check", item.check),
         ("confidence", item.confidence),
     ]
-    lines = [f"  {key + ':':<12}{printable(value)}" for key, value in rows if value is not None]
+    lines = [_row(key, printable(value)) for key, value in rows if value is not None]
     return "\n".join((f"{title}: {item.outcome}", *lines))
+
+
+def _row(key: str, value: str) -> str:
+    """Return a value with its key, wrapped to 80 columns."""
+    return textwrap.fill(value, 80, initial_indent=f"  {key + ':':<12}", subsequent_indent=" " * 14)
 
 
 def _rules() -> tuple[Rule, ...]:

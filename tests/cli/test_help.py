@@ -42,7 +42,7 @@ def test_the_help_begins_with_examples_and_fits(ctx: click.Context) -> None:
 @pytest.mark.parametrize("ctx", ALL)
 def test_each_example_is_taken_by_the_command_line(ctx: click.Context) -> None:
     for line in examples_of(ctx.command):
-        (words,) = re.findall(rf"{PROGRAM} ([^|#)]*)", line)
+        (words,) = re.findall(rf"{PROGRAM} ([^|#<)]*)", line)
         ctx, arguments = ROOT, shlex.split(words)
         while isinstance(ctx.command, click.Group):
             name, command, arguments = ctx.command.resolve_command(ctx, arguments)

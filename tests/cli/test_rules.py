@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cli
+from tests.conftest import Cli, scrubbed
 
 OWN = """
 # ours
@@ -23,14 +23,19 @@ OWN = """
 """
 
 
-def own(cli: Cli, **changes: str) -> Path:
-    """A file of one rule, with lines of it changed."""
+def rule_file(**changes: str) -> str:
+    """Return a file of one rule with some of its values replaced."""
     lines = textwrap.dedent(OWN).lstrip().splitlines()
     for key, value in changes.items():
         at = next(at for at, line in enumerate(lines) if line.startswith(f"  {key}:"))
         lines[at] = f"  {key}: {value}"
+    return "\n".join(lines) + "\n"
+
+
+def own(cli: Cli) -> Path:
+    """Write a rule file without problems."""
     path = cli.folder / "own.yaml"
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text(rule_file())
     return path
 
 
@@ -73,43 +78,63 @@ def test_a_sound_rule_passes(cli: Cli) -> None:
     assert cli("rules", "check", own(cli)).status == 0
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "line", "message"),
-    [
-        ("examples", "['acme_{base62:31}']", 9, "the pattern does not match this example"),
-        (
-            "examples",
-            "['ghp_{base62:30}{crc32} acme_{base62:32}', 'acme_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx']",
-            9,
-            "judged",
-        ),
-        ("keywords", "[other]", 9, "none of the rule's keywords"),
-        ("counterexamples", "['acme_{base62:32}']", 10, "this near miss is found"),
-        ("pattern", "'acme_[0-9A-Za-z]{32}(?:.{900,1000}){99}'", 7, "Vectorscan refuses the pattern"),
-        ("pattern", "'.*'", 7, "matches the empty text"),
-        ("severity", "huge", 5, "severity is 'huge'"),
-        ("provider", "[a]", 4, "'provider' must be a text"),
-        ("examples", "['acme_{base62:many}']", 9, "the template can't be filled"),
-    ],
-)
-def test_each_problem_is_named_with_its_line(cli: Cli, key: str, value: str, line: int, message: str) -> None:
-    path = own(cli, **{key: value})
-    done = cli("rules", "check", path)
-    assert done.status == 1
-    assert done.out.startswith(f"{path}:{line}: acme-token: ")
-    assert message in done.out
+PROBLEMS: dict[str, tuple[dict[str, str], str]] = {
+    "no match": (
+        {"examples": "['acme_{base62:31}']"},
+        "9: acme-token.examples[0]: the pattern does not match this example",
+    ),
+    "implausible": (
+        {"examples": "['ghp_{base62:30}{crc32} acme_{base62:32}', 'acme_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx']"},
+        "9: acme-token.examples[1]: the pattern matches this example, but entropy, placeholder or plausibility check",
+    ),
+    "other keyword": (
+        {"keywords": "[other]"},
+        "9: acme-token.examples[0]: this example contains none of the rule's keywords",
+    ),
+    "near miss": (
+        {"counterexamples": "['acme_{base62:32}']"},
+        "10: acme-token.counterexamples[0]: this counterexample matches",
+    ),
+    "too large": (
+        {"pattern": "'acme_[0-9A-Za-z]{32}(?:.{900,1000}){99}'"},
+        "7: acme-token.pattern: Vectorscan refuses the pattern",
+    ),
+    "empty": ({"pattern": "'.*'"}, "7: acme-token.pattern: the pattern matches the empty text"),
+    "severity": ({"severity": "huge"}, "5: acme-token.severity: 'huge' is not one of"),
+    "list": ({"provider": "[a]"}, "4: acme-token.provider: expected a text"),
+    "template": ({"examples": "['acme_{base62:many}']"}, "9: acme-token.examples[0]: the template can't be filled"),
+    "built-in": (
+        {"pattern": r"'\bghp_[0-9A-Za-z]{36}'", "keywords": "[ghp_]", "examples": "['ghp_{base62:30}{crc32}']"},
+        "9: acme-token.examples[0]: 'github-pat', which is more specific, matches this example",
+    ),
+}
+"""Values that break the rule, and the beginning of the line that reports it."""
 
 
-def test_an_example_that_a_built_in_rule_takes_is_named(cli: Cli) -> None:
-    path = own(cli, pattern=r"'\bghp_[0-9A-Za-z]{36}'", keywords="[ghp_]", examples="['ghp_{base62:30}{crc32}']")
-    assert "found as 'github-pat', which is more specific" in cli("rules", "check", path).out
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory, kept: tuple[Path, ...]) -> tuple[int, list[str]]:
+    """Exit code and output lines of one check of all broken files, each with a token of its own: acme0, acme1, …"""
+    folder = tmp_path_factory.mktemp("rules")
+    for number, (changes, _) in enumerate(PROBLEMS.values()):
+        (folder / f"{number}.yaml").write_text(rule_file(**changes).replace("acme", f"acme{number}"))
+    done = Cli(scrubbed(tmp_path_factory.mktemp("home"), kept), folder)("rules", "check", folder)
+    return done.status, done.out.replace(f"{folder}/", "").splitlines()
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_each_problem_is_named_with_its_line(reported: tuple[int, list[str]], problem: str) -> None:
+    number, (_, message) = list(PROBLEMS).index(problem), PROBLEMS[problem]
+    status, lines = reported
+    expected = f"{number}.yaml:{message}".replace("acme", f"acme{number}")
+    assert status == 1
+    assert any(line.startswith(expected) for line in lines), "\n".join(lines)
 
 
 def test_two_files_with_one_id(cli: Cli) -> None:
     (cli.folder / "again.yml").write_text(own(cli).read_text())
     done = cli("rules", "check", cli.folder)
     assert done.status == 1
-    assert done.out.count("another file has a rule of this id") == 2
+    assert done.out.count("a rule of another file has this id") == 2
 
 
 @pytest.mark.parametrize("text", [None, "a: 1", "["])

@@ -76,6 +76,8 @@ def reader(
         "DOCKER_HOST": own_engine.address,
         "COLUMNS": "80",
         "TERM": "dumb",
+        # pytest removes old folders of other runs when it ends, which takes minutes after a large run.
+        "PYTEST_DEBUG_TEMPROOT": str(tmp_path),
         "GIT_CONFIG_NOSYSTEM": "1",
         **{f"GIT_{who}_{what}": "x@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     }

@@ -20,6 +20,7 @@ NOT_RUN = {
     "docs/comparison.md": ["takes minutes", "takes minutes"],
     "docs/formats.md": ["talks to GitHub"],
     "docs/index.md": ["installs from the network"],
+    "docs/performance.md": ["takes minutes"],
     "docs/registry.md": ["installs from the network"],
     "docs/schedule.md": ["installs from the network, and starts services", "needs a cluster"],
     "docs/targets.md": ["needs Podman's own storage", "needs the storage of these tools"],

@@ -127,7 +127,7 @@ def test_what_can_not_be_installed_is_one_line_and_exit_2(repository: Repository
     repository.git("config", "core.hooksPath", ".husky/_")
     refused('add the line `image-audit hook run "$@"` to')
     repository.git("config", "core.hooksPath", "/dev/null")
-    refused("git runs no hooks here")
+    refused("core.hooksPath is no folder, so git runs no hooks")
     outside = repository.folder.parent / "outside"
     outside.mkdir()
     done = Cli(repository.cli.environment, outside)("hook", "install")

@@ -100,7 +100,7 @@ def test_an_image_that_is_not_built_yet_is_said_and_stops_only_under_strict(
     assert repository.cli("hook", "run", "--strict", DOCKER_HOST=engine).status == 2
     config.write_text(f"images: [{NAME}/nope]\nhook: {{strict: true}}\n")
     done = repository.cli("hook", "run", DOCKER_HOST=engine)
-    assert done.status == 2 and "the push is stopped, as strict says" in done.err
+    assert done.status == 2 and "push stopped: strict is set, and not everything was audited" in done.err
 
 
 def test_without_an_engine_no_push_is_stopped_unless_strict(repository: Repository) -> None:

@@ -39,6 +39,7 @@ COMMANDS = {
     "hook": ["hook install", "hook run", "hook run --strict origin https://git.example.com", "hook uninstall"],
     "config": ["config show", "config show --format json"],
     "rules": ["rules list", "rules list --format json", "rules show github-pat", "rules check own.yaml"],
+    "rules explain": ["rules explain --value-stdin", "rules explain --value-stdin --format json --path /app/.env"],
     "cache": ["scan a.tar -q", "cache info", "cache clear"],
     "completion": ["completion bash", "completion zsh", "completion fish"],
     "registry, without one": ["registry scan 127.0.0.1:1 -v", "registry watch 127.0.0.1:1 --cron never"],
@@ -80,7 +81,7 @@ FAILURES = {
 }
 # An exception that no code expects, where secrets are at hand: in the names and the values of a frame.
 BROKEN = """
-import auditor.api as api
+import auditor.api.audit as api
 def render(report, *rest, **more):
     secret = report.findings[0].secret
     raise RuntimeError(f"{secret} {secret!r} {report.findings}")
@@ -94,7 +95,9 @@ FULL = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))"
 def test_no_secret_leaves_through_us(place: Place, lines: list[str]) -> None:
     saved = (place.cli.folder / "a.tar").read_bytes()
     answers = b"r\nbecause\ne\n30\nd\nx\nq\n"
-    done = [place.run(line, stdin=saved if " - " in line else answers) for line in lines]
+    value = f"password = {IN['file']}\n".encode()
+    inputs = {"scan -": saved, "rules explain": value}
+    done = [place.run(line, stdin=inputs.get(" ".join(line.split()[:2]), answers)) for line in lines]
     assert all(one.status in (0, 1, 2) for one in done)
     place.check(*done)
 
