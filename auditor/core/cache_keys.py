@@ -84,7 +84,7 @@ def version_of(library: str) -> str:
 
 
 _COMMON = ("__init__.py", "core")
-_RULES = (*_COMMON, "detect")
+_RULES = (*_COMMON, "detect", "registry/__init__.py", "registry/address_guard.py")
 _RECORDS = (
     *_RULES, "codec", "extract", "images/__init__.py", "images/source.py", "layers",
     "provenance", "scan", "store",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from auditor.core.yaml_file import YamlValue
+from auditor.registry.address_guard import AddressClass, class_of_host
 
 Scalar = str | int | float | bool | None
 Pairs = tuple[tuple[str, str], ...]
@@ -83,14 +83,6 @@ class Probe:
         return Liveness.UNKNOWN
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is `localhost` or a loopback address such as 127.0.0.1."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def parse_probe(node: YamlValue) -> Probe:
     """Check the `verify` of a rule. Raises ConfigError."""
     keys = node.mapping(_KEYS)
@@ -130,7 +122,7 @@ def _url(node: YamlValue) -> str:
     host = parts.hostname or ""
     if not host or "{" in parts.netloc or not port_is_valid:
         node.fail("expected a URL with a host that contains no placeholder")
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+    if parts.scheme != "https" and not (parts.scheme == "http" and class_of_host(host) is AddressClass.LOOPBACK):
         node.fail("expected https://; plain http is for loopback (127.0.0.1, ::1, localhost) only")
     if parts.username is not None or parts.password is not None:
         node.fail("the URL contains a login; use basic")

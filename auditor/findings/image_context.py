@@ -14,6 +14,7 @@ from auditor.images.source import Image
 from auditor.layers.build_steps import step_of_layer
 from auditor.layers.file_history import FileHistory
 from auditor.provenance import Packages
+from auditor.provenance.databases import BY_MANAGER
 from auditor.scan import LayerRecord
 
 _SAMPLES = re.compile(
@@ -56,11 +57,11 @@ class ImageContext:
 def provenance_confidence(confidence: Confidence, path: str, package: Package | None) -> Confidence:
     """Lower the confidence of a private key, password or generic match by the origin of its file.
 
-    The result is low in an unmodified file of a package, and in test data of packages. It is one step lower under
-    node_modules, and in tests, examples and documentation.
+    The result is low in an unmodified file of a package, and in test data of packages. It is one step lower in files of
+    packages without checksums (npm), and in tests, examples and documentation.
     """
     if (package is not None and package.unmodified) or file_class(path) is FileClass.THIRD_PARTY_TESTS:
         return Confidence.LOW
-    steps = (package is not None and package.manager == "npm") + bool(_SAMPLES.search(path))
+    steps = (package is not None and not BY_MANAGER[package.manager].has_checksums) + bool(_SAMPLES.search(path))
     order = (Confidence.LOW, Confidence.MEDIUM, Confidence.HIGH)
     return order[max(confidence.rank - steps, 0)]

@@ -54,6 +54,8 @@ class PackageDatabase:
     files: tuple[DatabaseFile, ...]
     owners: Callable[[PathIndex, SkipCallback], FileOwners]
     """Constructor: from the paths to look up, and a callback for databases that can't be read."""
+    has_checksums: bool = True
+    """Whether the databases tell if a file is unmodified."""
 
 
 def _lines(pattern: bytes) -> Callable[[bytes], bytes]:
@@ -97,8 +99,10 @@ PACKAGE_DATABASES = (
         "npm",
         (DatabaseFile(npm.version_field, "/package.json", "node_modules/"),),
         lambda _, __: npm.NpmOwners(),
+        has_checksums=False,
     ),
 )
+BY_MANAGER = {row.manager: row for row in PACKAGE_DATABASES}
 
 _FILES = tuple(file for row in PACKAGE_DATABASES for file in row.files)
 _CANDIDATE = re.compile("|".join(re.escape(f.ending) + r"\Z" if f.ending else re.escape(f.folder) for f in _FILES))

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlencode, urlsplit
 
 from auditor.core.secret import Secret
-from auditor.detect.probe import PLACEHOLDERS, Pairs, Probe, is_loopback
+from auditor.detect.probe import PLACEHOLDERS, Pairs, Probe
+from auditor.registry.address_guard import AddressClass, class_of_host
 from auditor.registry.http_session import USER_AGENT
 
 _FILLED = re.compile("|".join(rf"\{{({name})\}}" for name in PLACEHOLDERS))
@@ -44,7 +45,7 @@ def fill_request(probe: Probe, secret: Secret) -> FilledRequest | None:
         secure=secure,
         host=host,
         port=parts.port or (443 if secure else 80),
-        is_loopback=is_loopback(host),
+        is_loopback=class_of_host(host) is AddressClass.LOOPBACK,
         method=probe.method,
         path=_fill(path, text, lambda value: quote(value, safe=":")),
         headers=_headers(probe, text, kind),
