@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from auditor.core.errors import NotFound, Unauthorized, UsageError
+from auditor.core.errors import NotFound, Unauthorized, UsageError, without_logins
 from auditor.core.options import RegistryOptions
 from auditor.registry.client import Client
 from auditor.registry.reference import DOCKER_HUB, Reference, is_repository, parse_reference
@@ -93,7 +93,8 @@ def _check_scope(name: str, host: str, prefix: str) -> None:
     try:
         parse_reference(f"{host if _HOST.match(f'{host}/') else f'{host}:443'}/{prefix or 'x'}")
     except UsageError:
-        raise UsageError(f"{name!r:.200} is not a registry; expected HOST[:PORT][/PREFIX]") from None
+        shown = without_logins(f"docker://{name}").removeprefix("docker://")
+        raise UsageError(f"{shown!r:.200} is not a registry; expected HOST[:PORT][/PREFIX]") from None
 
 
 def select_repositories(
