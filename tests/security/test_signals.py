@@ -100,7 +100,7 @@ def test_at_any_call_it_ends_and_leaves_nothing(place: Place, line: str) -> None
     for name in OUTPUTS:
         (place.cli.folder / name).unlink(missing_ok=True)
     before = files(place)
-    for at, wanted in enumerate(points(whole, 8)):
+    for at, wanted in enumerate(points(whole, 5)):
         interrupted(place, line, wanted, NUMBERS[at % len(NUMBERS)])
         left = {path.name for path in files(place) - before}
         assert not {name for name in left if name.startswith(".")}, wanted
@@ -111,7 +111,7 @@ def test_at_any_call_it_ends_and_leaves_nothing(place: Place, line: str) -> None
 def test_between_a_lock_and_its_keeper_it_does_not_hang(place: Place, line: str) -> None:
     """An exception there would leave the lock held for ever, and the threads that wait for it."""
     whole = counted(place, line, locks=True)
-    ended = [interrupted(place, line, wanted, signal.SIGTERM, locks=True) for wanted in points(whole, 12)]
+    ended = [interrupted(place, line, wanted, signal.SIGTERM, locks=True) for wanted in points(whole, 6)]
     assert sum(done is not None for done in ended) > len(ended) // 2
 
 
@@ -120,7 +120,7 @@ def test_while_gzip_compresses_it_does_not_hang(place: Place) -> None:
     where: dict[str, Any] = {"locks": True, "within": "rebuild/compress.py"}
     image(layer(file("large", os.urandom(8 << 20)))).docker_archive(place.cli.folder / "large.tar")
     whole = counted(place, line, **where)
-    for wanted in points(whole, 12):
+    for wanted in points(whole, 6):
         interrupted(place, line, wanted, signal.SIGTERM, **where)
 
 
