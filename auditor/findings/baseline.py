@@ -174,10 +174,11 @@ def _parse(node: YamlValue) -> BaselineEntry:
 
 
 def _document(entry: BaselineEntry) -> dict[str, Any]:
+    location = {key: text for key, text in (("path", entry.path), ("where", entry.where)) if text is not None}
     return {
         "id": entry.id,
         "rule": entry.rule,
-        **({"path": entry.path} if entry.path is not None else {"where": entry.where}),
+        **(location or {"where": None}),
         "state": str(entry.state),
         "images": list(entry.images),
         "added": entry.added,

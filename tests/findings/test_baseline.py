@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from auditor.findings.baseline import load_baseline
 from tests.conftest import Cli, Result
 from tests.images import Built, image, layer, step, token, whiteout
 
@@ -227,3 +228,12 @@ class TestAudit:
         done = work.cli("baseline", "audit", work.file, stdin=b"k\nb\nr\n")
         assert done.status == 0 and done.out.count("2 of 5") == 1 and "5 left, 0 dropped" in done.out
         assert work.entries == before
+
+
+def test_an_entry_with_path_and_place_keeps_both(tmp_path: Path) -> None:
+    path = tmp_path / "b.yaml"
+    entry = '{id: abc, rule: x, path: /a, where: "config.Env[2]", state: metadata, images: []}'
+    path.write_text(f"schema: image-audit-baseline/1\nfindings:\n- {entry}\n")
+    found = load_baseline(path)
+    found.save()
+    assert load_baseline(path).entries == found.entries
