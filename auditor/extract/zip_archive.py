@@ -43,7 +43,7 @@ def read(data: bytes, context: ExtractContext) -> Iterator[Member]:
     try:
         entries = zipfile.ZipFile(io.BytesIO(data)).infolist()
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, struct.error) as exc:
-        if data.startswith(b"PK"):
+        if data.startswith(b"PK") or _RECORD in data:  # a program may precede the archive
             context.skip(None, f"is a broken zip: {exc}")
         return
     for entry in entries:

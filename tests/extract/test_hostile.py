@@ -329,3 +329,11 @@ def test_memory_outside_of_python_stays_small_too(tmp_path: Path) -> None:
     assert opened("a.7z", SEVEN_LARGE).notes == (
         ("a.7z", f"more than {64 * MIB} bytes in a 7z archive; the rest was left out (limit member-bytes)"),
     )
+
+
+@pytest.mark.parametrize("name", ["app.jar", "app.pex", "app.zip"])
+def test_a_broken_zip_behind_a_program_is_reported(name: str) -> None:
+    program = bytearray(b"#!/bin/sh\nexit\n" * 5 + zipped({"a.env": b"TOKEN=x\n" * 50}))
+    program[program.find(b"PK\x01\x02") + 6] = 99  # a version of the format that no reader knows
+    found = opened(name, bytes(program))
+    assert "is a broken zip" in found.notes[0][1]
