@@ -76,7 +76,9 @@ def _image(image: FlattenedImage) -> list[str]:
         "config the same, digests, sizes and JSON checked",
     ]
     if not proof.removed:
-        lines.append("no hidden secrets found")
+        unread = len(image.before.skipped)
+        note = f" in what was read; {plural(unread, 'item')} of the target could not be read" if unread else ""
+        lines.append(f"no hidden secrets found{note}")
     if proof.skipped:
         first = proof.skipped[0]
         more = f", and {len(proof.skipped) - 1} more (--proof FILE lists all)" if len(proof.skipped) > 1 else ""

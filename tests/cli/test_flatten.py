@@ -158,6 +158,7 @@ class TestVerdict:
         done = cli("flatten", target, "-o", "b.tar", "--strict", *([way] if way else []))
         assert done.status == 0 and "PARTLY" not in done.out, done.err
         assert broken not in (cli.folder / "b.tar").read_bytes()
+        assert "no hidden secrets found in what was read; 1 item of the target could not be read" in done.out
 
     def test_quiet_keeps_the_warning(self, cli: Cli, visible: Path) -> None:
         done = cli("flatten", visible, "-o", "a.tar", "-q")
