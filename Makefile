@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# One more than there are cores: tests wait for the processes that they start.
-WORKERS ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 1)))
+# Two more than there are cores: tests wait for the processes that they start.
+WORKERS ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 2)))
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint docs docs-site bench bench-count bench-detect bench-fleet installs container release lock audit clean fuzz
 

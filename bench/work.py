@@ -8,6 +8,7 @@ in a scan before its cost is bounded.
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 from collections import Counter
@@ -61,6 +62,7 @@ def counted(run: Callable[[], object]) -> Work:
             elif (module := module_of(function, receiver)) not in LINEAR:
                 unknown.add(f"{module}.{function.__name__}")
 
+    gc.collect()  # or what others left behind is finalized, and counted, within the run
     threading.setprofile(profiled)
     sys.setprofile(profiled)
     try:

@@ -56,10 +56,14 @@ class Result:
         return value
 
 
+CACHE = Path(tempfile.gettempdir()) / f"image-audit-tests-{os.getuid()}" / "image-audit"
+"""One cache of compiled rules for all tests, which would else compile them hundreds of times."""
+
+
 @pytest.fixture(scope="session")
 def cache() -> Path:
-    """One cache of compiled rules for all tests, which would else compile them hundreds of times."""
-    return Path(tempfile.gettempdir()) / f"image-audit-tests-{os.getuid()}" / "image-audit"
+    """CACHE, as a fixture."""
+    return CACHE
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from auditor.config.file import load_config
 from auditor.dockerfile.parser import parse
 from auditor.findings.baseline import load_baseline
 from auditor.rulebook.check import check_path
+from tests.conftest import CACHE
 from tests.docs.page import ROOT
 
 # What a rule needs besides the keys that a page shows by themselves.
@@ -76,7 +77,7 @@ _TYPICAL: Mapping[str, frozenset[str]] = {
 
 
 def _rules(_: Any, path: Path) -> None:
-    problems = check_path(path, None).problems
+    problems = check_path(path, CACHE).problems
     assert problems == (), problems
 
 
