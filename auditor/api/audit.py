@@ -62,7 +62,7 @@ class Options(TypedDict, total=False):
     exclude_paths: Iterable[str]
     """Leave out files, by globs as in a .gitignore."""
     limits: Mapping[str, int | str]
-    """Limits by the names in docs/security.md: `{"members": 50_000, "json-bytes": "64MiB"}`."""
+    """Limits by the names of `image-audit config limits`: `{"members": 50_000, "json-bytes": "64MiB"}`."""
     jobs: int | None
     """Matching threads. Default: one per core."""
     cache: bool

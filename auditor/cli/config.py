@@ -1,4 +1,4 @@
-"""`image-audit config`: merged values of config file and options, with their sources."""
+"""`image-audit config`: merged values of config file and options, with their sources; names of all limits."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from auditor.cli import options
 from auditor.cli.examples import examples
 from auditor.config.file import ConfigFile, load_config
 from auditor.config.resolve import resolve
+from auditor.core.limits import TABLE
 from auditor.core.options import AuditOptions
 from auditor.core.text import printable
 
@@ -23,10 +24,18 @@ _DEFAULT, _OPTION = "default", "command line"
 _DEFAULTS = {"fail_on": "high", "min_confidence": "medium"}
 
 
-@examples("image-audit config show")
+@examples("image-audit config show", "image-audit config limits")
 @click.group()
 def command() -> None:
-    """Show the values that config file and options result in."""
+    """Show the merged values of config file and options, or the limits that can be set."""
+
+
+@examples("image-audit config limits")
+@command.command()
+def limits() -> None:
+    """List every limit with its default and its meaning, for --limit and for `limits` of the config file."""
+    for limit in TABLE:
+        click.echo(f"{limit.name:<20} {limit.shown(limit.default):>10}  for {limit.group}: {limit.meaning}")
 
 
 @examples("image-audit config show", "image-audit config show --fail-on critical --format json")

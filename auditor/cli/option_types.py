@@ -60,9 +60,8 @@ class LimitValue(click.ParamType):  # type: ignore[type-arg]
             return value
         name, equals, text = str(value).partition("=")
         if name not in BY_NAME:
-            self.fail(
-                f"unknown limit {name!r:.60}{nearest(name, BY_NAME) or ';'} docs/security.md lists all", param, ctx
-            )
+            hint = nearest(name, BY_NAME) or "."
+            self.fail(f"unknown limit {name!r:.60}{hint} `image-audit config limits` lists all", param, ctx)
         try:
             return name, BY_NAME[name].parse(text if equals else "")
         except ValueError as exc:

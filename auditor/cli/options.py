@@ -79,10 +79,10 @@ min_confidence_option = click.option(
     "--min-confidence", type=Word(CONFIDENCES), help="Leave out findings below this confidence.  [default: medium]"
 )
 baseline_option = click.option(
-    "--baseline", type=click.Path(path_type=Path), help="File of accepted findings, which are not shown."
+    "--baseline", type=click.Path(path_type=Path), help="File of accepted findings; they are not shown."
 )
 exclude_path_option = click.option(
-    "--exclude-path", "exclude_paths", multiple=True, metavar="GLOB", help="Leave out files. Repeatable."
+    "--exclude-path", "exclude_paths", multiple=True, metavar="GLOB", help="Leave out matching files. Repeatable."
 )
 exclude_rule_option = click.option(
     "--exclude-rule", "exclude_rules", multiple=True, metavar="ID", help="Leave out findings of this rule. Repeatable.",
@@ -96,7 +96,7 @@ base_option = click.option(
 )
 limit_option = click.option(
     "--limit", "limits", multiple=True, type=LimitValue(), metavar="NAME=VALUE",
-    help="Set a limit, such as members=50000 or file-time=1m; docs/security.md lists all. Repeatable.",
+    help="Set a limit, such as members=50000. `image-audit config limits` lists all. Repeatable.",
     shell_complete=completion.limits,
 )  # fmt: skip
 jobs_option = click.option("--jobs", type=click.IntRange(1, 256), help="Matching threads.  [default: one per core]")

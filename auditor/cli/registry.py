@@ -18,7 +18,7 @@ _EXTRA = ("sqlalchemy", "alembic", "cachetools", "apprise", "cronsim", "distribu
 @examples("image-audit registry scan registry.example.com --report site")
 @click.group()
 def command() -> None:
-    """Audit a whole registry, once or on a schedule: new and removed findings, and secrets that images share."""
+    """Audit a whole registry, once or on a schedule. Reports new and gone findings, and secrets shared by images."""
 
 
 @examples(
@@ -31,10 +31,10 @@ def command() -> None:
 @sweep_options.sweep_options
 @options.merged(SweepOptions)
 def scan(registry: str | None, form: str, options: SweepOptions) -> int:
-    """Audit every image of a registry, each layer once, and report the changes since the last sweep.
+    """Audit every image of a registry, each layer once, and report the changes since the last run.
 
     HOST[/PREFIX] is a registry, or its repositories below a prefix. Without a catalog, use --from FILE; HOST is then
-    optional. A second sweep only reads tags, manifests and new layers.
+    optional. One run over the registry is a sweep. Later sweeps read only tags, manifests and new layers.
     """
     _require_extra()
     # The extra is optional.
@@ -46,7 +46,7 @@ def scan(registry: str | None, form: str, options: SweepOptions) -> int:
 @examples('image-audit registry watch registry.example.com --cron "0 */6 * * *"')
 @command.command()
 @click.argument("registry", required=False, metavar="HOST[/PREFIX]")
-@click.option("--cron", required=True, metavar="EXPRESSION", help="Schedule: '0 */6 * * *' is every six hours.")
+@click.option("--cron", required=True, metavar="EXPRESSION", help="Schedule, such as '0 */6 * * *' for every six hours.")
 @click.option(
     "--timezone", default="UTC", metavar="ZONE", show_default=True, help="Time zone of --cron, such as Europe/Berlin."
 )
@@ -54,7 +54,7 @@ def scan(registry: str | None, form: str, options: SweepOptions) -> int:
     "--jitter", type=click.IntRange(0, 86400), default=0, metavar="SECONDS",
     help="Delay each sweep by a random time of at most SECONDS.",
 )  # fmt: skip
-@click.option("--now", is_flag=True, help="Start with a sweep.")
+@click.option("--now", is_flag=True, help="Run the first sweep at once.")
 @click.option(
     "--listen", default="127.0.0.1:9464", metavar="HOST:PORT", show_default=True,
     help="Address of /healthz and /metrics.",
@@ -63,10 +63,10 @@ def scan(registry: str | None, form: str, options: SweepOptions) -> int:
 @sweep_options.sweep_options
 @options.loaded(WatchOptions)
 def watch(registry: str | None, form: str, load: Callable[[], WatchOptions]) -> int:
-    """Sweep a registry on a schedule, until SIGTERM. docs/schedule.md describes the operation.
+    """Audit a registry on a schedule, until SIGTERM.
 
-    Standard output has the output of `registry scan`, standard error logs as lines of JSON. Each sweep reads the config
-    file, the rules and the baseline again.
+    A sweep is one run over the registry; each reads the config file, the rules and the baseline again. Standard output
+    has the output of `registry scan`, standard error one JSON object per log line.
     """
     _require_extra()
     # The extra is optional.
@@ -83,10 +83,9 @@ def watch(registry: str | None, form: str, load: Callable[[], WatchOptions]) -> 
 @sweep_options.report_option
 @sweep_options.store_option
 def report(registry: str | None, form: str, report_dir: Path | None, store: str | None, *, quiet: bool) -> int:
-    """Show the last sweep again, and write the dashboard, from the store alone.
+    """Show the last sweep from the store, and write its dashboard, without a request to the registry.
 
-    A sweep of a part (--repos, --tags, --newest, --platform, --from) is shown only if the store has no sweep of the
-    whole. HOST[/PREFIX] is the name given to the sweep; it is optional if the store has one registry.
+    A filtered sweep (--repos, --tags, --newest, --platform, --from) is shown only if the store has no complete one. HOST[/PREFIX] is the name given to the sweep; it is optional if the store has one registry.
     """
     _require_extra()
     # The extra is optional.

@@ -11,11 +11,11 @@ from auditor.cli.option_types import Age, Size, Word
 
 store_option = click.option(
     "--store", metavar="URL", envvar="IMAGE_AUDIT_STORE",
-    help="Database of sweeps: an SQLAlchemy URL.  [default: SQLite in the user's data folder]",
+    help="Database of sweeps, an SQLAlchemy URL.  [default: SQLite in the user's data folder]",
 )  # fmt: skip
 report_option = click.option(
     "--report", "report_dir", type=click.Path(path_type=Path), metavar="DIR",
-    help="Write the dashboard, a static site.",
+    help="Write the dashboard, a static web site, to a folder.",
 )  # fmt: skip
 sweep_options = options.combined(
     store_option,
@@ -26,7 +26,7 @@ sweep_options = options.combined(
     click.option("--cache-size", type=Size(), help="Largest size of layer records in the store.  [default: 8G]"),
     click.option(
         "--no-cache", "cache", is_flag=True, callback=lambda _ctx, _option, disabled: not disabled,
-        help="Read every layer and audit every image again.",
+        help="Ignore stored results: read every layer and audit every image again.",
     ),
     click.option(
         "--from", "references", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
@@ -35,11 +35,12 @@ sweep_options = options.combined(
     click.option("--repos", multiple=True, metavar="GLOB", help="Only matching repositories. Repeatable."),
     click.option("--tags", multiple=True, metavar="GLOB", help="Only matching tags. Repeatable."),
     click.option(
-        "--newest", type=click.IntRange(1), help="Only the tags of each repository with the newest images, at most N."
+        "--newest", type=click.IntRange(1), metavar="N",
+        help="Only N tags of each repository, those with the newest images.",
     ),
     click.option(
         "--notify", multiple=True, metavar="URL", envvar="IMAGE_AUDIT_NOTIFY",
-        help="Send new findings to an apprise or https URL. Repeatable.",
+        help="Send new findings to an https webhook or an apprise URL. Repeatable.",
     ),
     report_option,
     click.option(
@@ -49,10 +50,10 @@ sweep_options = options.combined(
         "--ca", type=click.Path(path_type=Path, dir_okay=False, exists=True), metavar="FILE",
         help="Trust the certificates in FILE instead of the system's.",
     ),
-    click.option("--rate", type=click.FloatRange(0, min_open=True), help="Largest number of requests per second."),
+    click.option("--rate", type=click.FloatRange(0, min_open=True), help="Send at most this many requests per second."),
     click.option(
         "--parallel", type=click.IntRange(1, 64), default=8, show_default=True,
-        help="Concurrent requests, and concurrent reads of layers.",
+        help="Number of concurrent requests and layer downloads.",
     ),
     click.option(
         "--engine", type=Word(["local", "dask"]), default="local", show_default=True,

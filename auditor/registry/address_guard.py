@@ -152,7 +152,7 @@ class RegistryGuard:
         except ValueError:
             pass
         raise BlockedAddress(
-            f"registry {self._host}: refused a next page of its list at another host; see docs/security.md"
+            f"registry {self._host}: refused the next page of its list, which is at another host"
         )
 
     def check_url(self, url: str, base: str, action: str) -> None:
@@ -189,5 +189,6 @@ class RegistryGuard:
         own = self._own_class or class_of_host(urlsplit(f"//{self._host}").hostname or "") or AddressClass.PUBLIC
         if found not in _ALLOWED[own]:
             raise BlockedAddress(
-                f"registry {self._host}: {reference}, a {found.value} address: blocked; see docs/security.md"
+                f"registry {self._host}: {reference}, a {found.value} address: blocked, "
+                f"because the registry has a {own.value} address"
             )

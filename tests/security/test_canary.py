@@ -37,7 +37,7 @@ COMMANDS = {
     ],
     "dockerfile": ["dockerfile Dockerfile -o d.json -o d.sarif -o d.txt", "dockerfile Dockerfile --format json"],
     "hook": ["hook install", "hook run", "hook run --strict origin https://git.example.com", "hook uninstall"],
-    "config": ["config show", "config show --format json"],
+    "config": ["config show", "config show --format json", "config limits"],
     "rules": ["rules list", "rules list --format json", "rules show github-pat", "rules check own.yaml"],
     "rules explain": ["rules explain --value-stdin", "rules explain --value-stdin --format json --path /app/.env"],
     "cache": ["scan a.tar -q", "cache info", "cache clear"],
