@@ -137,7 +137,10 @@ def sweep(address: str, folder: Path) -> None:
 
 def table(rows: list[Row]) -> str:
     loop = rows[0].seconds
-    lines = ["| | seconds | times the bare loop | tag lists | manifests | blobs | bytes |", "|---|--:|--:|--:|--:|--:|--:|"]
+    lines = [
+        "| | seconds | times the bare loop | tag lists | manifests | blobs | bytes |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
     lines += [
         f"| {row.name} | {row.seconds:.1f} | {row.seconds / loop:.1f} | {row.lists} | {row.manifests} | {row.blobs} "
         f"| {row.bytes / 1e6:.2f} MB |"

@@ -46,7 +46,9 @@ def scan(registry: str | None, form: str, options: SweepOptions) -> int:
 @examples('image-audit registry watch registry.example.com --cron "0 */6 * * *"')
 @command.command()
 @click.argument("registry", required=False, metavar="HOST[/PREFIX]")
-@click.option("--cron", required=True, metavar="EXPRESSION", help="Schedule, such as '0 */6 * * *' for every six hours.")
+@click.option(
+    "--cron", required=True, metavar="EXPRESSION", help="Schedule, such as '0 */6 * * *' for every six hours."
+)
 @click.option(
     "--timezone", default="UTC", metavar="ZONE", show_default=True, help="Time zone of --cron, such as Europe/Berlin."
 )
@@ -85,7 +87,8 @@ def watch(registry: str | None, form: str, load: Callable[[], WatchOptions]) -> 
 def report(registry: str | None, form: str, report_dir: Path | None, store: str | None, *, quiet: bool) -> int:
     """Show the last sweep from the store, and write its dashboard, without a request to the registry.
 
-    A filtered sweep (--repos, --tags, --newest, --platform, --from) is shown only if the store has no complete one. HOST[/PREFIX] is the name given to the sweep; it is optional if the store has one registry.
+    A filtered sweep (--repos, --tags, --newest, --platform, --from) is shown only if the store has no complete one.
+    HOST[/PREFIX] is the name given to the sweep; it is optional if the store has one registry.
     """
     _require_extra()
     # The extra is optional.

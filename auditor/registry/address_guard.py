@@ -151,9 +151,7 @@ class RegistryGuard:
                 return url
         except ValueError:
             pass
-        raise BlockedAddress(
-            f"registry {self._host}: refused the next page of its list, which is at another host"
-        )
+        raise BlockedAddress(f"registry {self._host}: refused the next page of its list, which is at another host")
 
     def check_url(self, url: str, base: str, action: str) -> None:
         """Raise BlockedAddress if the registry at `base` may not refer to a URL; `action` begins the message.
