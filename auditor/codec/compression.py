@@ -6,7 +6,8 @@ import bz2
 import io
 import lzma
 import zlib
-from typing import Any, BinaryIO, cast
+from collections.abc import Callable
+from typing import Any, BinaryIO, Protocol, cast
 
 import zstandard
 
@@ -15,12 +16,14 @@ from auditor.core.errors import Damaged
 from auditor.core.limits import Limits, limit_note
 
 try:
-    from isal import igzip
+    from isal import isal_zlib as deflate
 except ImportError:  # no wheel for this platform
-    import gzip as igzip  # type: ignore[no-redef]
+    import zlib as deflate  # type: ignore[no-redef]
 
 _COMPRESSIONS = ("gzip", "zstd", "xz", "bzip2")
 _MAGICS = tuple((magic, name) for name in _COMPRESSIONS for magic in magics_of(name))
+_INPUT_STEP = 64 << 10
+_GZIP_FORMAT = 31  # zlib's number for a header and a checksum of gzip, and a window of 32 KB
 
 
 def compression_of(head: bytes) -> str | None:
@@ -37,85 +40,26 @@ def decompressed(stream: io.BufferedReader[Any], limits: Limits) -> BinaryIO:
     kind = compression_of(stream.peek(8)[:8])
     if kind is None:
         return cast(BinaryIO, stream)
-    source = _CountedInput(stream)
-    inner = _decompressor(kind, source, limits.decoder_memory)
-    return io.BufferedReader(_LimitedOutput(inner, source, kind, limits), 1 << 16)
+    return io.BufferedReader(_RawOutput(Decompressor(kind, stream.read, limits)), 1 << 16)
 
 
-class _CountedInput(io.RawIOBase):
-    """Input of a decompressor, with the number of bytes read: a pipe has no position."""
+class Decompressor:
+    """Decompressed bytes of a stream that `read_input` reads, of a compression that `compression_of` names.
 
-    def __init__(self, stream: io.BufferedReader[Any]) -> None:
-        self._stream = stream
-        self.count = 0
+    `read` returns at most as many bytes as asked for, and none at the end. It raises Damaged on broken data and beyond
+    the limits of growth. The files of the standard library copy each byte several times, and have no limit of memory.
+    """
 
-    def readable(self) -> bool:
-        return True
+    def __init__(self, kind: str, read_input: Callable[[int], bytes], limits: Limits) -> None:
+        self._read_input, self._kind, self._limits = read_input, kind, limits
+        self._input_size = self._total = 0
+        self._free = min(limits.layer_growth_free, limits.layer_bytes)
+        self._read_some = self._reader()
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        got = self._stream.readinto(buffer)
-        self.count += got
-        return got
-
-
-def _decompressor(kind: str, stream: Any, memory: int) -> BinaryIO:
-    match kind:
-        case "gzip":
-            return cast(BinaryIO, igzip.open(stream, "rb"))  # type: ignore[no-untyped-call]
-        case "zstd":
-            context = zstandard.ZstdDecompressor(max_window_size=memory)
-            return cast(BinaryIO, context.stream_reader(stream, read_across_frames=True, closefd=False))
-        case "xz":
-            return io.BufferedReader(_Xz(stream, memory), 1 << 16)
-        case _:
-            return cast(BinaryIO, bz2.BZ2File(stream))
-
-
-class _Xz(io.RawIOBase):
-    """All streams of an xz file. The standard library's own reader has no limit of memory."""
-
-    def __init__(self, stream: _CountedInput, memory: int) -> None:
-        self._stream, self._memory = stream, memory
-        self._decoder = self._new()
-
-    def _new(self) -> lzma.LZMADecompressor:
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ, self._memory)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while True:
-            data = b""
-            if self._decoder.eof:
-                following = self._decoder.unused_data + (self._stream.read(1 << 16) or b"")
-                rest = following.lstrip(b"\0")  # stream padding: xz file format, 2.2
-                if not rest:
-                    return 0
-                self._decoder, data = self._new(), rest
-            elif self._decoder.needs_input:
-                data = self._stream.read(1 << 16) or b""
-                if not data:
-                    raise EOFError("it ends within the stream")
-            got = self._decoder.decompress(data, len(buffer))
-            if got:
-                buffer[: len(got)] = got
-                return len(got)
-
-
-class _LimitedOutput(io.RawIOBase):
-    """Output of a decompressor, with limits of growth; errors of each library become Damaged."""
-
-    def __init__(self, inner: BinaryIO, source: _CountedInput, kind: str, limits: Limits) -> None:
-        self._inner, self._source, self._kind, self._limits = inner, source, kind, limits
-        self._total, self._free = 0, min(limits.layer_growth_free, limits.layer_bytes)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def read(self, count: int) -> bytes:
+        """Return the next bytes."""
         try:
-            got: int = self._inner.readinto(buffer)  # type: ignore[attr-defined]
+            data = self._read_some(count)
         except Damaged:
             raise
         except (OSError, EOFError, zlib.error) as exc:
@@ -125,10 +69,30 @@ class _LimitedOutput(io.RawIOBase):
             if type(exc).__module__.split(".")[0] not in ("zstandard", "isal", "igzip_lib", "_lzma", "lzma"):
                 raise
             raise self._broken(exc) from exc
-        self._total += got
+        self._total += len(data)
         if self._total > self._free:
-            self._check_growth(self._total, max(self._source.count, 1))
-        return got
+            self._check_growth(self._total, max(self._input_size, 1))
+        return data
+
+    def _reader(self) -> Callable[[int], bytes]:
+        match self._kind:
+            case "gzip":
+                return _Members(_GzipMember, self._take).read
+            case "xz":
+                memory = self._limits.decoder_memory
+                return _Members(lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memory), self._take).read
+            case "bzip2":
+                return _Members(bz2.BZ2Decompressor, self._take, ignored=OSError).read
+            case _:
+                context = zstandard.ZstdDecompressor(max_window_size=self._limits.decoder_memory)
+                source = cast(BinaryIO, _Input(self._take))
+                frames = context.stream_reader(source, read_across_frames=True, closefd=False)
+                return cast(Callable[[int], bytes], frames.read)
+
+    def _take(self, count: int) -> bytes:
+        data = self._read_input(count)
+        self._input_size += len(data)
+        return data
 
     def _broken(self, exc: Exception) -> Damaged:
         limit = f" {limit_note('decoder-memory')}" if "memory" in str(exc).lower() else ""
@@ -146,3 +110,106 @@ class _LimitedOutput(io.RawIOBase):
             most, name = limits.layer_growth_large, "layer-growth-large"
         if limits.layer_growth_free < total > most * taken:
             raise Damaged(f"{self._kind} data grows beyond {total} bytes out of {taken} {limit_note(name)}")
+
+
+class _Member(Protocol):
+    """Decoder of one member: a gzip member, an xz or bzip2 stream. As in `lzma` and `bz2`."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class _GzipMember:
+    """Decoder of a gzip member, with the attributes that those of `lzma` and `bz2` have."""
+
+    def __init__(self) -> None:
+        self._decoder = deflate.decompressobj(_GZIP_FORMAT)
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._decoder.eof)
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._decoder.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return bytes(self._decoder.unused_data)
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return bytes(self._decoder.decompress(self._decoder.unconsumed_tail + data, max_length))
+
+
+class _Members:
+    """Content of consecutive members, with zeros between them. An error of type `ignored` after one is its end."""
+
+    def __init__(
+        self, new: Callable[[], _Member], take: Callable[[int], bytes], ignored: type[Exception] | None = None
+    ) -> None:
+        self._new, self._take, self._ignored = new, take, ignored
+        self._decoder = new()
+        self._ended = False
+
+    def read(self, count: int) -> bytes:
+        """Return at most `count` bytes, none at the end."""
+        while not self._ended:
+            if self._decoder.eof:
+                data = self._begin_next(count)
+            elif not self._decoder.needs_input:
+                data = self._decoder.decompress(b"", count)
+            else:
+                following = self._take(_INPUT_STEP)
+                data = self._decoder.decompress(following, count)
+                if not following and not data and not self._decoder.eof:
+                    raise EOFError("it ends within the stream")
+            if data:
+                return data
+        return b""
+
+    def _begin_next(self, count: int) -> bytes:
+        """Start the next member, if there is one, and return its first bytes."""
+        following = self._decoder.unused_data.lstrip(b"\0")
+        while not following and (more := self._take(_INPUT_STEP)):
+            following = more.lstrip(b"\0")  # padding: xz file format, 2.2
+        if not following:
+            self._ended = True
+            return b""
+        self._decoder = self._new()
+        try:
+            return self._decoder.decompress(following, count)
+        except Exception as exc:
+            if self._ignored is None or not isinstance(exc, self._ignored):
+                raise
+            self._ended = True
+            return b""
+
+
+class _Input:
+    """Input of the zstd decoder, which reads from an object."""
+
+    def __init__(self, take: Callable[[int], bytes]) -> None:
+        self.read = take
+
+
+class _RawOutput(io.RawIOBase):
+    """Decompressed bytes as the raw stream of a buffered one."""
+
+    def __init__(self, source: Decompressor) -> None:
+        self._source = source
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = self._source.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import zlib
 from collections.abc import Iterator
 
-from auditor.codec.compression import decompressed
+from auditor.codec.compression import Decompressor, compression_of
 from auditor.codec.signatures import HEAD
 from auditor.core.errors import Damaged
 from auditor.extract.budget import ExtractContext, is_transient
-from auditor.extract.member_stream import Member, MemberStream, RawMemberStream
+from auditor.extract.member_stream import Member, MemberStream
 
 _STEP = 256 << 10
 
@@ -46,11 +45,15 @@ def _content(body: MemberStream, context: ExtractContext, coding: str) -> Iterat
 
 
 def inflated(body: MemberStream, context: ExtractContext) -> MemberStream:
-    """Return the decompressed bytes, counted in the budget. Reading raises Damaged and BudgetExceeded."""
-    stream = decompressed(io.BufferedReader(RawMemberStream(body), 1 << 16), context.limits)
+    """Return the decompressed bytes, counted in the budget; data without a known compression as it is.
+
+    Reading raises Damaged and BudgetExceeded.
+    """
+    kind = compression_of(body.peek(8))
+    read = Decompressor(kind, body.read, context.limits).read if kind else body.read
 
     def read_some(count: int) -> bytes:
-        data = stream.read(min(count, _STEP))
+        data = read(min(count, _STEP))
         context.budget.spend(len(data))
         return data
 

@@ -94,18 +94,3 @@ def buffered(source: MemberStream, context: ExtractContext) -> bytes:
     if size > limit:
         context.skip(None, f"goes on beyond {limit} bytes; the rest was left out {limit_note('member-bytes')}")
     return b"".join(pieces)[:limit]
-
-
-class RawMemberStream(io.RawIOBase):
-    """A member stream as the raw stream that Python's decompressors read."""
-
-    def __init__(self, source: MemberStream) -> None:
-        self._source = source
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = self._source.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)

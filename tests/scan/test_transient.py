@@ -96,7 +96,7 @@ def no_memory_in_a_stream(patch: Patch) -> None:
             except OSError as exc:
                 raise Damaged("zstd data is broken after 0 bytes") from exc
 
-    patch.setattr(compressed, "decompressed", lambda *_: Stream())
+    patch.setattr(compressed, "Decompressor", lambda *_: Stream())
 
 
 FAULTS: dict[str, tuple[str, Callable[[Patch], None]]] = {
