@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from auditor.extract.budget import BudgetExceeded, ExtractContext
 from auditor.extract.member_stream import Member
 
-_SECRET_NAME = re.compile(rb"(?i)passw|pwd|secret|token|api_?key|credential|private|auth")
+_SECRET_NAMES = (b"passw", b"pwd", b"secret", b"token", b"apikey", b"api_key", b"credential", b"private", b"auth")
 # Bytes after each tag: table 4.4-A. Tag 1, text, has its own length.
 _WIDTHS = {3: 4, 4: 4, 5: 8, 6: 8, 7: 2, 8: 2, 9: 4, 10: 4, 11: 4, 12: 4, 15: 3, 16: 2, 17: 4, 18: 4, 19: 2, 20: 2}
 # ldc or ldc_w, then putstatic, putfield, or a call that takes the constant as its last argument.
@@ -26,7 +26,8 @@ _BOTH_LOADED = re.compile(_LOAD + _LOAD + rb"[\xb6-\xb9]", re.S)  # `setProperty
 def read(data: bytes, context: ExtractContext) -> Iterator[Member]:
     """Yield the string constants of a class as one text, or its raw bytes where no name in it suggests a secret."""
     data = data[: context.limits.member_bytes]
-    if not _SECRET_NAME.search(data):
+    text = data.lower()
+    if not any(name in text for name in _SECRET_NAMES):  # an expression that ignores case takes eight times as long
         yield Member(None, data, "class", search_text=data)
         return
     pool, exceeded = _ConstantPool(data), None
