@@ -133,7 +133,10 @@ def audit_each(target: str, scanner: Scanner, request: Request, records: Records
     streamed: Streamed = {}
     images: tuple[Image, ...] = ()
     try:
-        source = open_source(target, scanner.limits, platform=request.platform, insecure=request.insecure, failed=note)
+        source = open_source(
+            target, scanner.limits, platform=request.platform, insecure=request.insecure, failed=note,
+            exports=records, progress=scanner.progress,
+        )  # fmt: skip
         streamed = _scan_streams(source, records)
         images = source.images()
     except Exception as exc:

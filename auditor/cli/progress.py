@@ -18,6 +18,9 @@ class _Steps(Silent):
     def say(self, message: str) -> None:
         click.echo(safe_line(message), err=True)
 
+    def exporting(self, count: int) -> None:
+        self.say(f"Docker is exporting the image, {count} bytes")
+
 
 @contextmanager
 def progress(*, quiet: bool, verbose: bool) -> Iterator[Progress]:

@@ -20,6 +20,10 @@ class Progress(Protocol):
         """Report the start of a step."""
         ...
 
+    def exporting(self, count: int) -> None:
+        """Announce that a Docker engine prepares an export of `count` bytes; it ends with the first `advance`."""
+        ...
+
 
 class Silent:
     """Receiver that discards everything."""
@@ -31,4 +35,7 @@ class Silent:
         """Do nothing."""
 
     def say(self, message: str) -> None:
+        """Do nothing."""
+
+    def exporting(self, count: int) -> None:
         """Do nothing."""

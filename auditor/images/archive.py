@@ -11,7 +11,7 @@ import io
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
@@ -25,7 +25,7 @@ from auditor.core.errors import Damaged, ImageError, NotAnImage
 from auditor.core.limits import Limits, limit_note
 from auditor.images.archive_images import digest_in_path, images_of
 from auditor.images.manifest import Origin
-from auditor.images.members import BufferedMember, Members
+from auditor.images.members import BufferedMember, Member, Members
 from auditor.images.source import Image, ImageSource, LayerRef, RereadableSource
 
 _CHUNK = 1 << 20
@@ -83,6 +83,10 @@ class ArchiveStream:
     def images(self) -> tuple[Image, ...]:
         """Return the images of the members read so far. Raises NotAnImage, Damaged, NotFound."""
         return images_of(self._members, self._origin, self._tag)
+
+    def used_members(self) -> Mapping[str, Member]:
+        """Return the members that `images` read or named, by their paths in manifest.json and index.json."""
+        return self._members.used
 
     def rereadable_images(self) -> tuple[Image, ...]:
         """Copy the archive to an unlinked temporary file and return its images."""

@@ -17,9 +17,9 @@ from docker import DockerClient
 
 from auditor.core.errors import NotFound
 from auditor.core.image_config import HistoryStep
-from auditor.images import archive
-from auditor.images.daemon import CHUNK, ChunkStream, saved_image
 from auditor.images.engine import engine
+from auditor.images.engine_source import EngineSource, StoredImage
+from auditor.images.engine_streams import CHUNK, ChunkStream
 from auditor.images.manifest import Origin
 from auditor.images.source import AmendedSource, Image, ImageSource, Layer
 
@@ -33,6 +33,8 @@ def open_container(name: str, origin: Origin) -> ImageSource:
             container = client.api.inspect_container(name)
         except docker.errors.NotFound:
             raise NotFound(f"container:{name}: the engine has no such container; `docker ps -a` lists them") from None
+        attributes = client.api.inspect_image(container["Image"])  # type: ignore[no-untyped-call]
+        source = EngineSource(StoredImage.of(client, attributes), origin)
     layer = Layer(WritableLayer(container["Id"]), None, None, None)
     command = " ".join([container.get("Path") or "", *(container.get("Args") or [])]).strip()
     step = HistoryStep(container.get("Created"), command, f"writable layer of container {name}", empty=False)
@@ -43,8 +45,7 @@ def open_container(name: str, origin: Origin) -> ImageSource:
         )
         return replace(image, digest=None, layers=(*image.layers, layer), config=config)
 
-    exported = archive.ArchiveStream(lambda: saved_image(container["Image"], origin.limits), origin, None)
-    return AmendedSource(exported, with_writable_layer)
+    return AmendedSource(source, with_writable_layer)
 
 
 def _committed_config(image: Image, container: dict[str, Any], step: HistoryStep) -> dict[str, Any]:

@@ -15,57 +15,21 @@ from typing import Any, BinaryIO, cast
 import docker
 from docker import DockerClient
 
-from auditor.codec.compression import decompressed
 from auditor.core.digests import DiffID
-from auditor.core.errors import Damaged, ImageError, NotFound, Unreachable
-from auditor.core.limits import Limits
-from auditor.images import archive
-from auditor.images.engine import engine, engine_errors
+from auditor.core.errors import NotFound, Unreachable
+from auditor.images.engine import engine
+from auditor.images.engine_source import EngineSource, StoredImage, stated_diff_ids
+from auditor.images.engine_streams import CHUNK, ChunkStream
 from auditor.images.manifest import Origin
 from auditor.images.source import AmendedSource, ImageSource
-
-CHUNK = 1 << 21
-"""Bytes that one read of an engine's stream asks for."""
 
 
 def open_image(name: str, origin: Origin) -> ImageSource:
     """Open an image of the engine. Raises NotFound, Unreachable."""
     with engine() as client:
         attributes = _inspect(client, name)
-    exported = archive.ArchiveStream(lambda: saved_image(attributes["Id"], origin.limits), origin, None)
-    return AmendedSource(exported, lambda image: replace(image, digest=None, names=_names(attributes)))
-
-
-@contextmanager
-def saved_image(image_id: str, limits: Limits) -> Iterator[BinaryIO]:
-    """Stream an image as `docker save` writes it."""
-    with engine() as client:
-        chunks = client.api.get_image(image_id, chunk_size=CHUNK)
-        with io.BufferedReader(ChunkStream(chunks), 1 << 16) as stream:
-            yield decompressed(stream, limits)
-
-
-class ChunkStream(io.RawIOBase):
-    """A stream over an iterator of bytes."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = iter(chunks)
-        self._rest = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while not self._rest:
-            with engine_errors():  # the reader may be outside of the connection's own context
-                chunk = next(self._chunks, None)
-            if chunk is None:
-                return 0
-            self._rest = memoryview(chunk)
-        count = min(len(buffer), len(self._rest))
-        memoryview(buffer)[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
+        source = EngineSource(StoredImage.of(client, attributes), origin)
+    return AmendedSource(source, lambda image: replace(image, digest=None, names=_names(attributes)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +120,5 @@ def _names(attributes: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _described(attributes: dict[str, Any]) -> EngineImage:
-    try:
-        diff_ids = tuple(DiffID(item) for item in (attributes.get("RootFS") or {}).get("Layers") or ())
-    except ImageError as exc:
-        raise Damaged(f"the engine's description of image {attributes.get('Id')}: {exc}") from None
-    return EngineImage(attributes["Id"], _names(attributes), tuple(attributes.get("RepoDigests") or ()), diff_ids)
+    digests = tuple(attributes.get("RepoDigests") or ())
+    return EngineImage(attributes["Id"], _names(attributes), digests, stated_diff_ids(attributes))

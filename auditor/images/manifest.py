@@ -14,9 +14,10 @@ from auditor.codec.json_documents import DocumentBudget, canonical_keys, parse_j
 from auditor.core.entries import Skipped
 from auditor.core.errors import Damaged, ImageError, NotFound, Unreachable
 from auditor.core.limits import Limits, limit_note
+from auditor.core.progress import Progress, Silent
 from auditor.images.image_builder import ImageBuilder, layers_and_config
 from auditor.images.index import MANIFEST_KEYS, BlobStore, RootAnnotations, listed_manifests
-from auditor.images.source import Image
+from auditor.images.source import ExportCache, Image
 
 FailureCallback = Callable[[str, Exception], None]
 """Called with the platform or name of one of several images that can't be opened, and the error."""
@@ -24,13 +25,18 @@ FailureCallback = Callable[[str, Exception], None]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Target, transport and options that all images of one target share."""
+    """Target, transport and options that all images of one target share.
+
+    `exports` makes the export of an image with known layers needless; None where there is no cache.
+    """
 
     target: str
     transport: str
     platform: str | None
     limits: Limits
     failed: FailureCallback | None = None
+    exports: ExportCache | None = None
+    progress: Progress = field(default_factory=Silent)
 
     def report(self, failures: Sequence[tuple[str, Exception]], *, alone: bool) -> None:
         """Pass failures to the callback. Raises the first one without a callback, or if no image is left (`alone`)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import posixpath
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -33,12 +34,26 @@ Member = BufferedMember | FileSlice | LayerRef
 
 
 class Members:
-    """Files by path. Links are followed: Docker unpacks an archive into a folder before reading it."""
+    """Files by path. Links are followed: Docker unpacks an archive into a folder before reading it.
+
+    `used` has the files that `get` returned, by the requested path.
+    """
 
     def __init__(self, what: str, limits: Limits) -> None:
         self._what, self._most = what, limits.image_members
         self._files: dict[str, Member] = {}
         self._links: dict[str, str] = {}
+        self.used: dict[str, Member] = {}
+
+    @classmethod
+    def restored(cls, what: str, limits: Limits, used: Mapping[str, Member]) -> Members:
+        """Return members that answer every path of an earlier `used`."""
+        members = cls(what, limits)
+        for path, member in used.items():
+            resolved = members._resolved(path, final=False)
+            if resolved is not None:
+                members._files[resolved] = member
+        return members
 
     def add(self, header: Header, member: Member | None) -> None:
         """Add an entry; `member` is the content of a file. Raises Damaged above the limit."""
@@ -65,7 +80,10 @@ class Members:
     def get(self, path: str) -> Member | None:
         """Return the file at a path, through links; None without one."""
         resolved = self._resolved(path, final=True)
-        return None if resolved is None else self._files.get(resolved)
+        member = None if resolved is None else self._files.get(resolved)
+        if member is not None:
+            self.used[path] = member
+        return member
 
     def _link(self, path: str, target: str) -> None:
         """Add a hard link. If its target comes later in the archive, treat it as a symbolic link."""

@@ -14,9 +14,10 @@ from typing import BinaryIO
 from auditor.codec.compression import decompressed
 from auditor.core.errors import EngineUnusable, ImageError, NotFound, Unreachable
 from auditor.core.limits import Limits
+from auditor.core.progress import Progress, Silent
 from auditor.images import archive
 from auditor.images.manifest import FailureCallback, Origin
-from auditor.images.source import Image, ImageSource, LayerRef
+from auditor.images.source import ExportCache, Image, ImageSource, LayerRef
 from auditor.images.targets import TargetForm, parse_target
 from auditor.images.transports import TRANSPORTS, OpenRequest
 
@@ -43,16 +44,19 @@ def open_source(
     platform: str | None = None,
     insecure: bool = False,
     failed: FailureCallback | None = None,
+    exports: ExportCache | None = None,
+    progress: Progress | None = None,
 ) -> ImageSource:
     """Open a target without reading a layer.
 
     `failed` is called with each of several images that can't be opened, and the others are returned; without it the
-    first error is raised. Raises UsageError, ImageError or Unreachable.
+    first error is raised. With `exports`, an engine's image is not exported if the cache has all its layers. Raises
+    UsageError, ImageError or Unreachable.
     """
-    target = parse_target(text)
+    target, progress = parse_target(text), progress or Silent()
 
     def open_as(transport: str) -> ImageSource:
-        origin = Origin(text, transport, platform, limits, failed)
+        origin = Origin(text, transport, platform, limits, failed, exports, progress)
         return TRANSPORTS[transport].open(OpenRequest(target.value, target.tag, origin, insecure))
 
     match target.form:

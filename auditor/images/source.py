@@ -87,6 +87,22 @@ class Image:
     index_entries: tuple[IndexEntry, ...] = field(default=(), repr=False)
 
 
+class ExportCache(Protocol):
+    """Cache of the documents of engines' exports, beside the records of layers. store/records.py implements it."""
+
+    def export(self, key: str) -> bytes | None:
+        """Return the stored documents of an export."""
+        ...
+
+    def keep_export(self, key: str, data: bytes, literals: str) -> None:
+        """Store the documents of an export, unless a rule finds a secret in `literals`, the texts in `data`."""
+        ...
+
+    def has_record(self, layer: Layer) -> bool:
+        """Whether a layer that the engine stores by its digest needs no scan."""
+        ...
+
+
 class ImageSource(Protocol):
     """An opened target. Use it once: either `streams`, then `images`; or `rereadable_images` alone.
 

@@ -109,6 +109,7 @@ class Records:
             layer.digest: (layer, f"{image.target}: layer {number}")
             for number, layer in enumerate(image.layers)
             if layer.digest is not None and not isinstance(layer.content, FileSlice | LayerRef)
+            if not self.has_record(layer)
         }
         if remote:
             self._scanner.prepare()
@@ -119,6 +120,25 @@ class Records:
                     future.result()
             finally:
                 pool.shutdown(cancel_futures=True)
+
+    def has_record(self, layer: Layer) -> bool:
+        """Whether this run has the record of a layer, or the cache has it for a digest that can be trusted."""
+        if layer.digest in self._known:
+            return True
+        record = None if isinstance(layer.content, LayerRef) else self._from_store(layer)
+        if record is None:
+            return False
+        self.remember(record)
+        return True
+
+    def export(self, key: str) -> bytes | None:
+        """Return the cached documents of an engine's export, without the texts that the engine states too."""
+        return self._store.record(self._export_key(key)) if self._store else None
+
+    def keep_export(self, key: str, data: bytes, literals: str) -> None:
+        """Cache the documents of an export, unless `literals`, the texts in them, contain a secret."""
+        if self._store is not None and not self._scanner.searcher.search_text(literals):
+            self._store.keep_record(self._export_key(key), data)
 
     def of_stream(self, ref: LayerRef, stream: BinaryIO) -> LayerRecord:
         """Read a layer that can be read only once, and return its record. Raises ImageError and Unreachable.
@@ -165,7 +185,8 @@ class Records:
         if isinstance(content, FileSlice):
             record = self._of_slice(layer, content, store)
         else:
-            record = self._of_digest(layer.digest) if getattr(content, "addressed_by_digest", False) else None
+            stored = getattr(content, "addressed_by_digest", False)
+            record = self._of_digest(layer.digest or layer.diff_id) if stored else None
         if record is not None:
             self._scanner.progress.advance(record.size)
         return record
@@ -214,6 +235,10 @@ class Records:
         limits = scanner.limits.differences(RECORDS)
         version = f"{format_version()} {scanner.search_content}{limits and f' {limits}'}"
         return f"{diff_id} {scanner.ruleset.digest} {version}"
+
+    def _export_key(self, key: str) -> str:
+        """Return the cache key of an export's documents: another ruleset may find a secret in them."""
+        return f"export {key} {self._scanner.ruleset.digest} {format_version()}"
 
     @staticmethod
     def blob_key(digest: Digest | DiffID) -> str:
