@@ -41,7 +41,7 @@ class _State(TextColumn):
         exporting = task.fields["exporting"]
         if exporting:
             percent = export_percent(exporting, task.elapsed or 0)
-            return Text(f"Docker is exporting the image… about {percent:.0f} %")
+            return Text(f"Docker is exporting the image… about {min(percent, 99):.0f} %")
         return Text(f"reading {task.percentage:3.0f} %" if task.total else "reading")
 
 
