@@ -26,6 +26,7 @@ from auditor.detect.rules import Ruleset
 from auditor.findings.baseline import BaselineUse, ImageFindings
 from auditor.findings.collect import collect
 from auditor.findings.image_context import ImageContext
+from auditor.findings.secret_groups import SecretGroup, secret_groups
 from auditor.findings.selection import IgnoredBy, IgnoredFinding, Selection, name_without_tag
 from auditor.images.base import Base, found_base, named_base
 from auditor.images.resolve import open_source
@@ -82,6 +83,11 @@ class Audit:
     baseline: BaselineUse | None = None
     transient: bool = False
     limits: Limits = DEFAULT
+
+    @property
+    def secrets(self) -> tuple[SecretGroup, ...]:
+        """Findings grouped by secret, most urgent secret first."""
+        return secret_groups(self.findings)
 
     def for_baseline(self) -> ImageFindings:
         """Return the findings as a baseline needs them."""
@@ -184,7 +190,7 @@ def audit_image(
     collected = collect(context, scanner, source.with_hmac)
     shown, ignored = request.selection.apply(collected.findings, image)
     image = _shown_image(image, collected.mask)
-    findings = with_advice(context, image.target, shown)
+    findings = with_advice(context, image, shown)
     hidden = hidden_files(file_history)
     return Audit(
         image=image,

@@ -53,7 +53,7 @@ class TestAction:
     def test_it_writes_sarif_and_a_summary_and_hands_the_verdict_on(self, cli: Cli, steps: dict[str, Any]) -> None:
         leaking(cli.folder / "one app.tar")
         output, summary = self.scan(cli, steps, TARGETS="\n./one app.tar\n  \n", ARGUMENTS="--state deleted")
-        assert output == "status=1\n" and "1 secret found" in summary
+        assert output == "status=1\n" and "1 secret at 1 place" in summary
         sarif = json.loads((cli.folder / "found.sarif").read_text())
         assert len(sarif["runs"][0]["results"]) == 1
         assert bash(steps["Verdict"]["run"], cli, STATUS="1").returncode == 1

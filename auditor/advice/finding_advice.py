@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from auditor.advice.flatten_advice import flatten_command
 from auditor.advice.remedy import advice, recover_command
 from auditor.core.entries import FileVersion
 from auditor.core.finding import Finding
 from auditor.core.globs import MASK, matches_masked
 from auditor.core.text import display_path
 from auditor.findings.image_context import ImageContext
+from auditor.images.source import Image
 
 
-def with_advice(context: ImageContext, target: str, findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Return the findings of an image with advice and recover command."""
+def with_advice(context: ImageContext, image: Image, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return the findings of an image with advice and recover command. `image` has masked names."""
+    flatten = flatten_command(image, "--excise")
     numbers = _entry_numbers(context, findings)
     result = []
     for finding in findings:
         is_masked = finding.path is not None and MASK in finding.path
         number = _number_of_masked(context, finding) if is_masked else numbers.get(finding.id)
-        command = recover_command(target, finding, number)
-        result.append(replace(finding, recover=command, advice=advice(target, finding)))
+        command = recover_command(image.target, finding, number)
+        result.append(replace(finding, recover=command, advice=advice(finding, flatten)))
     return tuple(result)
 
 

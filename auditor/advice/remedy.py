@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 from auditor.core.finding import Finding, State
+from auditor.core.text import instruction
 
 
 def recover_command(target: str, finding: Finding, nth: int | None) -> str | None:
@@ -21,51 +22,58 @@ def recover_command(target: str, finding: Finding, nth: int | None) -> str | Non
     return shlex.join(pieces)
 
 
-def advice(target: str, finding: Finding) -> tuple[str, ...]:
-    """Return the steps to take, most urgent first."""
+def advice(finding: Finding, flatten: str) -> tuple[str, ...]:
+    """Return the steps to take, most urgent first. `flatten` is the command that flattens the image."""
     where = f" at {finding.revoke}" if finding.revoke else ""
     steps = [f"Revoke or rotate the secret{where}. Anyone who can pull the image can read it."]
-    if finding.entry_path is not None:
-        steps += _in_header(target, finding)
-    elif finding.state in (State.DELETED, State.OVERWRITTEN):
-        steps += _hidden(target, finding)
-    elif finding.state is State.PRESENT:
+    if finding.is_hidden:
+        done = {State.DELETED: "deletes", State.OVERWRITTEN: "overwrites"}.get(finding.state, "hides")
+        recover = f"; it can be recovered from layer {finding.added_in}" if finding.path is not None else ""
         steps.append(
-            "The file is visible in the final image. Exclude it from the build (.dockerignore), or mount it with "
-            "RUN --mount=type=secret or at run time."
+            f"Layer {finding.hidden_in} only {done} it{recover}. Flatten the image: {flatten}. "
+            "Or rebuild it without the step."
         )
-    else:
-        steps.append(_metadata(finding))
-    if finding.inherited:
-        steps.append("It comes from the base image. Use a newer base image, or report it to the publisher.")
+    elif finding.state is State.PRESENT:
+        steps.append("The file is visible in the final image.")
+    elif finding.where:
+        steps.append(f"It is in {_metadata_name(finding.where)}.")
+    steps.append(build_fix(finding))
     return tuple(steps)
 
 
-def _hidden(target: str, finding: Finding) -> list[str]:
-    done = "deletes" if finding.state is State.DELETED else "overwrites"
-    return [
-        f"Layer {finding.hidden_in} only {done} it; it can be recovered from layer {finding.added_in}. "
-        f"Flatten the image: {shlex.join(['image-audit', 'flatten', target])} -t NAME. Or rebuild it without the step.",
-        "In the Dockerfile, use RUN --mount=type=secret, or a build stage from which the file is not copied.",
-    ]
+def build_fix(finding: Finding) -> str:
+    """Return the change of the build that keeps the secret out, one or two sentences."""
+    if finding.inherited:
+        return "It comes from the base image. Use a newer base image, or report it to the publisher."
+    if finding.entry_path is not None:
+        return f"It is part of {finding.where}. Change the name in the build step that creates it."
+    if finding.path is None:
+        return _metadata_fix(finding.where or "")
+    step = instruction(finding.added_by)
+    if step.startswith(("COPY", "ADD")):
+        return "Exclude the file in .dockerignore, or mount it: RUN --mount=type=secret, or at run time."
+    if step.startswith(CONTAINER_STEP):
+        return "Mount the secret into the container instead of writing it to a file."
+    return "Mount the secret with RUN --mount=type=secret, or use a build stage from which the file is not copied."
 
 
-def _in_header(target: str, finding: Finding) -> list[str]:
-    steps = [
-        f"It is part of {finding.where} in the tar of the layer. Change the name in the build step that creates it."
-    ]
-    if finding.is_hidden:
-        flatten = shlex.join(["image-audit", "flatten", target])
-        steps.append(f"Layer {finding.hidden_in} only hides the entry. Flatten the image: {flatten} -t NAME")
-    return steps
+CONTAINER_STEP = "a process in container "
+"""Start of the text of the step that stands for a container's writable layer."""
 
 
-def _metadata(finding: Finding) -> str:
-    where = finding.where or ""
+def _metadata_name(where: str) -> str:
     if where.startswith("history["):
-        return "It is in the image history. Pass it with RUN --mount=type=secret, not as ARG or in a command."
+        return "the image history"
     if ".Env[" in where:
-        return "It is in the image environment. Set it at run time (docker run --env-file, orchestrator secrets)."
+        return "the image environment"
+    return "the build attestation" if where.startswith("attestation[") else where
+
+
+def _metadata_fix(where: str) -> str:
+    if where.startswith("history["):
+        return "Pass it with RUN --mount=type=secret, not as ARG or in a command."
+    if ".Env[" in where:
+        return "Set it at run time (docker run --env-file, orchestrator secrets)."
     if where.startswith("attestation["):
-        return "It is in the build attestation. Do not pass it as a build argument; build with mode=min provenance."
-    return f"It is in {where}. Build the image without it."
+        return "Do not pass it as a build argument; build with mode=min provenance."
+    return f"Build the image without {where}."

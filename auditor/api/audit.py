@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -113,7 +113,7 @@ class Report:
         # Not needed for `image-audit --help` and `--format table`.
         from auditor.report.json_report import json_document
 
-        return json_document(self.images, self._render_options())
+        return json_document(self.images, self.render_options)
 
     def to_json(self) -> str:
         """Return the JSON report."""
@@ -125,10 +125,12 @@ class Report:
         `width`, in columns, and `color` apply to the table.
         """
         one_of("format", form, tuple(REPORT_FORMATS))
-        return REPORT_FORMATS[form].render(self.images, self._render_options(width, color))
+        return REPORT_FORMATS[form].render(self.images, replace(self.render_options, width=width, color=color))
 
-    def _render_options(self, width: int = 100, color: bool = False) -> RenderOptions:
-        return RenderOptions(self.created, self.failures, self.fail_on, self.show_secrets, width, color)
+    @property
+    def render_options(self) -> RenderOptions:
+        """Options of all formats of this report."""
+        return RenderOptions(self.created, self.failures, self.fail_on, self.show_secrets)
 
 
 def audit(*targets: PathText, **options: Unpack[Options]) -> Report:

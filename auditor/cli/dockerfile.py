@@ -82,7 +82,7 @@ def _problems(file: Path, context: Path | None, options: AuditOptions) -> Sequen
 
 
 def _print(form: str, file: Path, problems: Sequence[DockerfileProblem]) -> None:
-    click.echo(render(form, file, problems, width=options.terminal_width(), color=options.color()), nl=False)
+    options.print_text(render(form, file, problems, width=options.terminal_width(), color=options.color()))
 
 
 def _detection_rules(known: Ruleset, only: frozenset[str], without: frozenset[str]) -> Ruleset:

@@ -63,4 +63,4 @@ def _print(audits: list[Audit], form: str) -> None:
     if form == "json":
         click.echo(image_history.render_json(audits), nl=False)
     else:
-        click.echo(image_history.render(audits, width=options.terminal_width(), color=options.color()), nl=False)
+        options.print_text(image_history.render(audits, width=options.terminal_width(), color=options.color()))

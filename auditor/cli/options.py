@@ -153,6 +153,15 @@ def terminal_width() -> int:
     return shutil.get_terminal_size((80, 24)).columns
 
 
+def print_text(text: str) -> None:
+    """Print a text that ends with a newline; keep its colours where `color` allows them."""
+    click.echo(text, nl=False, color=color())
+
+
 def color() -> bool:
-    """Whether to colour standard output: on a terminal, unless NO_COLOR is set (no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    """Whether to colour standard output: on a terminal, or with FORCE_COLOR, unless NO_COLOR is set.
+
+    Sources: no-color.org, force-color.org.
+    """
+    wanted = sys.stdout.isatty() or bool(os.environ.get("FORCE_COLOR"))
+    return wanted and not os.environ.get("NO_COLOR")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -38,6 +40,7 @@ from auditor.report.formats import REPORT_FORMATS, ReportFormat, format_of_file
     "--dockerfile", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
     help="Dockerfile of the image: findings get the line of the instruction that added them.",
 )  # fmt: skip
+@click.option("--all", "full", is_flag=True, help="Print every place and remedy, not only the first screen.")
 @click.option("--write-baseline", type=click.Path(path_type=Path), help="Write the findings shown to a baseline.")
 @click.option("--show-secrets", is_flag=True, help="Show whole secrets, in the report only.")
 @click.option("--verify", is_flag=True, help="Ask providers whether secrets are valid: one request per secret.")
@@ -52,6 +55,8 @@ def command(
     outputs: tuple[Path, ...],
     write_baseline: Path | None,
     options: AuditOptions,
+    *,
+    full: bool,
 ) -> int:
     """Audit images: find secrets in every layer, who added them, who hid them, and how to remove them.
 
@@ -65,7 +70,7 @@ def command(
         warn(str(failure))
     for path, ending in files:
         write_output(path, report.render(ending.name), private=options.show_secrets)
-    _print(report, REPORT_FORMATS[form or "table"], quiet=options.quiet)
+    _print(report, REPORT_FORMATS[form or "table"], quiet=options.quiet, full=full)
     if report.failures:
         return EXIT_FAILED
     if options.strict and report.skipped:
@@ -76,9 +81,17 @@ def command(
     return EXIT_FOUND if report.failed else EXIT_CLEAN
 
 
-def _print(report: Report, form: ReportFormat, *, quiet: bool) -> None:
+def _print(report: Report, form: ReportFormat, *, quiet: bool, full: bool) -> None:
     if not (quiet and form.for_terminal):
-        click.echo(report.render(form.name, width=options.terminal_width(), color=options.color()), nl=False)
+        shown = replace(
+            report.render_options,
+            width=options.terminal_width(),
+            color=options.color(),
+            # The log of a build server can't be asked for the rest.
+            one_screen=sys.stdout.isatty() and not full,
+            unfold=full,
+        )
+        options.print_text(form.render(report.images, shown))
 
 
 def _write_baseline(path: Path, report: Report, *, quiet: bool) -> None:

@@ -94,7 +94,7 @@ def _print(store: SweepStore, sweep: SweepRow, form: str, *, has_pages: bool, qu
         document = sweep_json.sweep_document(store, sweep, image_page if has_pages else lambda _: None)
         click.echo(json.dumps(document, indent=2, ensure_ascii=True))
     elif not quiet:
-        click.echo(sweep_table.render(store, sweep, width=options.terminal_width(), color=options.color()), nl=False)
+        options.print_text(sweep_table.render(store, sweep, width=options.terminal_width(), color=options.color()))
 
 
 def _last_sweep(store: SweepStore, registry: str | None) -> SweepRow:

@@ -116,6 +116,11 @@ class Finding:
             raise ValueError("in the metadata, only findings in an entry's header can be hidden")
 
     @property
+    def urgency(self) -> int:
+        """Severity times confidence, 1 to 12: reports begin with the highest."""
+        return (self.severity.rank + 1) * (self.confidence.rank + 1)
+
+    @property
     def is_hidden(self) -> bool:
         """Whether the secret is absent from the final image and still in a layer."""
         return self.hidden_in is not None

@@ -41,9 +41,15 @@ def in_report_order(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _order(finding: Finding) -> tuple[object, ...]:
+    """Sort key: severity times confidence, then hidden before visible findings, then the place.
+
+    Equal ids keep the order of their layers: of two file versions of one path, a higher one hides the lower one.
+    """
     place = finding.path if finding.path is not None else f"\uffff{finding.where}"
     return (
+        -finding.urgency,
         -finding.severity.rank,
+        not finding.is_hidden,
         place,
         finding.member or "",
         -1 if finding.added_in is None else finding.added_in,

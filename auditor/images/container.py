@@ -36,8 +36,9 @@ def open_container(name: str, origin: Origin) -> ImageSource:
         attributes = client.api.inspect_image(container["Image"])  # type: ignore[no-untyped-call]
         source = EngineSource(StoredImage.of(client, attributes), origin)
     layer = Layer(WritableLayer(container["Id"]), None, None, None)
-    command = " ".join([container.get("Path") or "", *(container.get("Args") or [])]).strip()
-    step = HistoryStep(container.get("Created"), command, f"writable layer of container {name}", empty=False)
+    step = HistoryStep(
+        container.get("Created"), f"a process in container {name}", f"writable layer of container {name}", empty=False
+    )
 
     def with_writable_layer(image: Image) -> Image:
         config = replace(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from auditor.core.finding import Finding, Severity, State
 from auditor.core.limits import Limits
 from auditor.core.text import instruction, plural, printable, shortened
+from auditor.findings.secret_groups import verdict
 from auditor.findings.selection import IgnoredBy
 from auditor.pipeline import Audit, Failure
 
@@ -55,20 +56,29 @@ def _by(created_by: str | None, limits: Limits) -> str:
     return f" by {text}" if text else ""
 
 
-def summary(audit: Audit) -> str:
-    """Return one line of totals: findings by severity, recoverable ones, files and layers read, ignored findings."""
+def verdict_text(audit: Audit) -> str:
+    """Return the first line of a report: `LEAKS:` and the counts, or that nothing was found."""
+    counts = verdict(audit.secrets, None)
+    if counts.leaks:
+        return f"LEAKS: {counts.text}."
+    if audit.skipped:
+        unread = plural(len(audit.skipped), "item")
+        return f"Not read in full: {unread} skipped. No secrets found in the rest."
+    return "No secrets found."
+
+
+def coverage_text(audit: Audit, fail_on: Severity | None) -> str:
+    """Return the second line: secrets at or above `fail_on`, files and layers read, skipped items, ignored findings."""
     files = sum(1 for record in audit.records for _ in record.listing.files())
-    read = f"{plural(files, 'file')} in {plural(len(audit.records), 'layer')} read"
-    if not audit.findings:
-        if audit.skipped:
-            unread = plural(len(audit.skipped), "item")
-            return f"Not read in full: {unread} skipped. No secrets found in the rest; {read}.{_ignored(audit)}"
-        return f"No secrets found. {read}.{_ignored(audit)}"
-    found = [finding.severity for finding in audit.findings]
-    counts = ", ".join(f"{found.count(severity)} {severity}" for severity in Severity if severity in found)
-    hidden = sum(finding.hidden_in is not None for finding in audit.findings)
-    recoverable = f", {hidden} of them deleted or overwritten but recoverable" if hidden else ""
-    return f"{plural(len(found), 'secret')} found ({counts}){recoverable}; {read}.{_ignored(audit)}"
+    skipped = f", {plural(len(audit.skipped), 'item')} skipped" if audit.skipped else ""
+    read = f"{plural(files, 'file')} in {plural(len(audit.records), 'layer')} read{skipped}"
+    counts = verdict(audit.secrets, fail_on)
+    failing = (
+        f"{counts.failing} of {plural(counts.secrets, 'secret')} at or above {fail_on}. "
+        if fail_on and counts.leaks
+        else ""
+    )
+    return f"{failing}{read}.{_ignored(audit)}"
 
 
 def _ignored(audit: Audit) -> str:

@@ -11,7 +11,15 @@ from auditor.core.finding import Finding
 from auditor.core.text import printable, shortened
 from auditor.core.version import __version__
 from auditor.pipeline import Audit
-from auditor.report.finding_text import failure_text, history_lines, image_name, location_text, secret_text, step_text
+from auditor.report.finding_text import (
+    failure_text,
+    history_lines,
+    image_name,
+    location_text,
+    secret_text,
+    step_text,
+    verdict_text,
+)
 from auditor.report.markdown import escaped
 from auditor.report.render_options import RenderOptions
 
@@ -56,6 +64,8 @@ def render(audits: Sequence[Audit], options: RenderOptions) -> str:
 
 
 def _messages(audit: Audit) -> Iterable[dict[str, str]]:
+    text = f"{image_name(audit)}: {verdict_text(audit)}"
+    yield {"level": "info", "value": shortened(text, _MAX_TEXT)}
     for item in audit.skipped[:_MAX_MESSAGES]:
         layer = f" in layer {item.layer}" if item.layer is not None else ""
         text = f"{image_name(audit)}: not read: {printable(item.path or 'image')}{layer}: {printable(item.reason)}"

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from auditor.advice.action_plan import ActionPlan, action_plan
 from auditor.advice.flatten_advice import FlattenAdvice
 from auditor.core.entries import FileVersion
 from auditor.core.finding import Finding, Severity, State
 from auditor.core.version import __version__
+from auditor.findings.secret_groups import SecretGroup, Verdict, verdict
 from auditor.findings.selection import IgnoredBy
 from auditor.pipeline import Audit
 from auditor.report.render_options import RenderOptions
@@ -26,21 +28,25 @@ def render(audits: Sequence[Audit], options: RenderOptions) -> str:
 
 def json_document(audits: Sequence[Audit], options: RenderOptions) -> dict[str, Any]:
     """Return the report as plain values."""
-    reports = [image_report(audit, options.created, show_secrets=options.show_secrets) for audit in audits]
+    reports = [image_report(audit, options) for audit in audits]
     if len(reports) == 1 and not options.failures:
         return reports[0]
     failed = [{"target": failure.target, "reason": failure.reason} for failure in options.failures]
     return {"schema": SCHEMA, "reports": reports, "failed": failed}
 
 
-def image_report(audit: Audit, created: str, *, show_secrets: bool = False) -> dict[str, Any]:
+def image_report(audit: Audit, options: RenderOptions) -> dict[str, Any]:
     """Return the report of one image."""
+    groups = audit.secrets
     return {
         "schema": SCHEMA,
-        "created": created,
+        "created": options.created,
         "tool": {"name": "image-audit", "version": __version__, "ruleset": audit.ruleset.digest},
         "image": image_object(audit),
-        "findings": [_finding(finding, show_secrets) for finding in audit.findings],
+        "findings": [_finding(finding, options.show_secrets) for finding in audit.findings],
+        "secrets": [_secret(group, options.show_secrets) for group in groups],
+        "verdict": _verdict(verdict(groups, options.fail_on)),
+        "plan": _plan(action_plan(audit.image, groups, audit.flatten)),
         "hidden_files": _hidden_files(audit),
         "flatten": _flatten(audit.flatten),
         "coverage": {
@@ -116,7 +122,7 @@ def _finding(finding: Finding, show_secrets: bool) -> dict[str, Any]:
         "hidden_in": finding.hidden_in,
         "hidden_by": finding.hidden_by,
         "inherited": finding.inherited,
-        "secret": finding.secret.reveal() if show_secrets else finding.secret.masked,
+        "secret": _shown(finding, show_secrets),
         "secret_id": finding.secret_id,
         "check": finding.check,
         "verified": finding.verified,
@@ -124,6 +130,39 @@ def _finding(finding: Finding, show_secrets: bool) -> dict[str, Any]:
         "source": asdict(finding.source) if finding.source else None,
         "recover": finding.recover,
         "advice": list(finding.advice),
+    }
+
+
+def _shown(finding: Finding, show_secrets: bool) -> str:
+    return finding.secret.reveal() if show_secrets else finding.secret.masked
+
+
+def _secret(group: SecretGroup, show_secrets: bool) -> dict[str, Any]:
+    first = group.first
+    return {
+        "secret_id": first.secret_id,
+        "name": first.name,
+        "provider": first.provider,
+        "secret": _shown(first, show_secrets),
+        "severity": group.severity,
+        "confidence": group.confidence,
+        "findings": [finding.id for finding in group.findings],
+        "states": {state.value: count for state, count in group.states.items()},
+        "revoke": group.revoke,
+        "published_in": asdict(group.published_in) if group.published_in else None,
+    }
+
+
+def _verdict(counts: Verdict) -> dict[str, Any]:
+    return {"leaks": counts.leaks, **asdict(counts)}
+
+
+def _plan(plan: ActionPlan) -> dict[str, Any]:
+    return {
+        "revoke": [group.first.secret_id for group in plan.revoke],
+        "fixes": [{**asdict(fix), "secrets": list(fix.secrets), "remedies": list(fix.remedies)} for fix in plan.fixes],
+        "flatten": asdict(plan.flatten) if plan.flatten else None,
+        "copies": [asdict(copy) for copy in plan.copies],
     }
 
 

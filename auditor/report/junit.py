@@ -7,20 +7,23 @@ test. A target that was not audited is a test suite with one error.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from xml.etree import ElementTree as ET
 
 from auditor.core.finding import Finding
 from auditor.core.text import printable, shortened
+from auditor.findings.secret_groups import verdict
 from auditor.findings.selection import fails
 from auditor.pipeline import Audit, Failure
 from auditor.report.finding_text import (
     MAX_PATH,
+    coverage_text,
     failure_text,
     history_lines,
     image_name,
     location_text,
     secret_text,
-    summary,
+    verdict_text,
 )
 from auditor.report.render_options import RenderOptions
 
@@ -48,14 +51,15 @@ def _suite(root: ET.Element, audit: Audit, failed: int, options: RenderOptions) 
         skipped=str(tests - failed), timestamp=options.created.removesuffix("Z"),
     )  # fmt: skip
     properties = ET.SubElement(suite, "properties")
-    for key, value in _properties(audit).items():
+    counts = asdict(verdict(audit.secrets, options.fail_on))
+    for key, value in (_properties(audit) | {f"verdict.{key}": str(count) for key, count in counts.items()}).items():
         ET.SubElement(properties, "property", name=key, value=printable(value))
     for finding in audit.findings:
         _case(suite, audit, finding, fails([finding], options.fail_on), options.show_secrets)
     if not audit.findings:
         scope = " in what was read" if audit.skipped else ""
         ET.SubElement(suite, "testcase", classname=name, name=f"no secrets{scope}")
-    ET.SubElement(suite, "system-out").text = summary(audit)
+    ET.SubElement(suite, "system-out").text = f"{verdict_text(audit)} {coverage_text(audit, options.fail_on)}"
     if audit.skipped:
         lines = (f"not read: {item.path or 'image'}, layer {item.layer}: {item.reason}" for item in audit.skipped)
         ET.SubElement(suite, "system-err").text = "\n".join(printable(line) for line in lines)

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from auditor.core.finding import Finding
 from auditor.core.limits import Limits
 from auditor.core.text import plural, printable, shortened
+from auditor.findings.secret_groups import SecretGroup
 from auditor.pipeline import Audit, Failure
-from auditor.report.finding_text import image_name, location_text, secret_text, step_text, summary
+from auditor.report.finding_text import coverage_text, image_name, location_text, secret_text, step_text, verdict_text
+from auditor.report.plan_text import PlanItem, package_secrets, plan_steps
 from auditor.report.render_options import RenderOptions
 
 MAX_BYTES = 65_536
@@ -24,7 +26,11 @@ _KEPT_FREE = 400
 _MAX_TARGET, _MAX_REASON = 200, 1000
 
 _MARKS = {"critical": "🔴", "high": "🟠", "medium": "🟡", "low": "🔵"}
-_HEAD = ["| Severity | Secret | Location | State | Added by | Hidden by |", "|---|---|---|---|---|---|"]
+_HEAD = [
+    "| Severity | Confidence | Secret | Location | State | Added by | Hidden by |",
+    "|---|---|---|---|---|---|---|",
+]
+_MAX_ITEMS = 10
 _REFERENCE = re.compile(r"([@#!~%$&])(?=[\w\"{])")
 """First characters of mentions and references on GitHub and GitLab: @user, #1, !1, ~label, %milestone, $1, &1."""
 
@@ -41,7 +47,7 @@ def render(audits: Sequence[Audit], options: RenderOptions) -> str:
         if budget < _LEAST:
             parts.append(f"**{plural(left, 'more image')} omitted**: size limit of a comment.\n")
             break
-        part = _image(audit, max(budget // left, _LEAST), options.show_secrets)
+        part = _image(audit, max(budget // left, _LEAST), options)
         budget -= len(part.encode())
         parts.append(part)
     return "".join(parts)
@@ -83,28 +89,55 @@ def _cell(text: str) -> str:
     return code(text).replace("|", "\\|")
 
 
-def _image(audit: Audit, budget: int, show_secrets: bool) -> str:
+def _image(audit: Audit, budget: int, options: RenderOptions) -> str:
     """Return the section of one image in at most `budget` bytes, or slightly more if it has no row for a finding."""
+    groups = audit.secrets
     head = [
         f"### image-audit: {code(shortened(image_name(audit), _MAX_TARGET))}",
         "",
-        f"**{escaped(summary(audit))}**",
+        f"**{escaped(verdict_text(audit))}** {escaped(coverage_text(audit, options.fail_on))}",
         "",
     ]
     budget -= _size(head) + _KEPT_FREE
-    rows, cut = _fit([_row(audit, finding, show_secrets) for finding in audit.findings], budget)
-    lines = [*head, *([*_HEAD, *rows, ""] if rows else [])]
+    plan, _ = _fit(list(_plan(audit, groups, options.show_secrets)), budget // 2)
+    budget -= _size(plan)
+    own = [finding for group in groups if group.published_in is None for finding in group.findings]
+    rows, cut = _fit([_row(audit, finding, options.show_secrets) for finding in own], budget)
+    lines = [*head, *([*plan, ""] if plan else []), *([*_HEAD, *rows, ""] if rows else [])]
     if cut:
-        lines += [f"**{plural(cut, 'more finding')} omitted**: size limit of a comment. The JSON report lists all.", ""]
+        lines += [f"**{plural(cut, 'more place')} omitted**: size limit of a comment. The JSON report lists all.", ""]
     budget -= _size(rows)
-    details = [*_advice(audit.findings), *_not_read(audit)]
-    for title, items in details:
+    for title, items in [*_packages(groups), *_not_read(audit)]:
         kept, more = _fit(items, budget - len(title) - 60)
         budget -= _size(kept) + len(title) + 60
         if kept:
             rest = [f"- and {more} more"] if more else []
             lines += [f"<details><summary>{title}</summary>", "", *kept, *rest, "", "</details>", ""]
     return "\n".join(lines) + "\n"
+
+
+def _plan(audit: Audit, groups: Sequence[SecretGroup], show_secrets: bool) -> Iterator[str]:
+    """Yield the lines of a numbered list: what to do."""
+    for number, step in enumerate(plan_steps(audit, groups, show_secrets), 1):
+        yield f"{number}. **{escaped(step.title)}**"
+        yield from (f"   - {_item(item)}" for item in step.items[:_MAX_ITEMS])
+        if len(step.items) > _MAX_ITEMS:
+            yield f"   - and {len(step.items) - _MAX_ITEMS} more"
+
+
+def _item(item: PlanItem) -> str:
+    url = f": {_link(item.url)}" if item.url else ""
+    command = f": {code(item.command)}" if item.command else ""
+    return f"{escaped(item.text)}{url}{command}" + (f" ({escaped(item.remedy)})" if item.remedy else "")
+
+
+def _link(address: str) -> str:
+    return f"<{address}>" if re.fullmatch(r"https?://[^\s<>]+", address) else escaped(address)
+
+
+def _packages(groups: Sequence[SecretGroup]) -> Iterator[tuple[str, list[str]]]:
+    if folded := [f"- {escaped(item.text)}" for item in package_secrets(groups)]:
+        yield "In unmodified files of packages, which publish them", folded
 
 
 def _size(lines: Iterable[str]) -> int:
@@ -125,6 +158,7 @@ def _fit(lines: Sequence[str], budget: int) -> tuple[list[str], int]:
 def _row(audit: Audit, finding: Finding, show_secrets: bool) -> str:
     cells = (
         f"{_MARKS[finding.severity]} {finding.severity}",
+        str(finding.confidence),
         f"{escaped(printable(finding.name))} {_cell(secret_text(finding, show_secrets))}",
         _cell(location_text(finding)),
         str(finding.state),
@@ -138,28 +172,6 @@ def _by(layer: int | None, created_by: str | None, limits: Limits) -> str:
     text = step_text(created_by, limits)
     parts = [*([f"layer {layer}"] if layer is not None else []), *([_cell(text)] if text else [])]
     return ": ".join(parts)
-
-
-def _advice(findings: Iterable[Finding]) -> Iterator[tuple[str, list[str]]]:
-    """Yield each piece of advice once, with the locations to which it applies."""
-    places: dict[str, list[str]] = {}
-    for finding in findings:
-        for sentence in finding.advice:
-            places.setdefault(_linked(sentence, finding.revoke), []).append(code(location_text(finding)))
-    if places:
-        yield "What to do", [f"- {sentence} ({_listed(found)})" for sentence, found in places.items()]
-
-
-def _linked(sentence: str, revoke: str | None) -> str:
-    """Escape a sentence except for the rule's revocation URL."""
-    before, address, after = sentence.partition(revoke) if revoke else (sentence, "", "")
-    link = f"<{address}>" if re.fullmatch(r"https?://[^\s<>]+", address) else escaped(address)
-    return escaped(printable(before)) + (link if address else "") + escaped(printable(after))
-
-
-def _listed(found: Sequence[str]) -> str:
-    unique = list(dict.fromkeys(found))
-    return ", ".join(unique[:3]) + (f" and {len(unique) - 3} more" if len(unique) > 3 else "")
 
 
 def _not_read(audit: Audit) -> Iterator[tuple[str, list[str]]]:

@@ -13,8 +13,9 @@ from auditor.pipeline import Failure
 class RenderOptions:
     """Time of the audit (RFC 3339, UTC), targets that were not audited, and presentation.
 
-    `fail_on` is the severity from which a finding fails the run, None for no severity. `width` (columns) and `color`
-    apply to formats for a terminal.
+    `fail_on` is the severity from which a finding fails the run, None for no severity. `width` (columns), `color`,
+    `one_screen` and `unfold` apply to formats for a terminal: at most 24 lines if possible; every secret in unmodified
+    files of packages, not one line a package.
     """
 
     created: str
@@ -23,3 +24,5 @@ class RenderOptions:
     show_secrets: bool = False
     width: int = 100
     color: bool = False
+    one_screen: bool = False
+    unfold: bool = False

@@ -10,6 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
@@ -18,8 +19,16 @@ from auditor.core.finding import Finding, Severity
 from auditor.core.text import printable, shortened
 from auditor.core.version import __version__
 from auditor.detect.rules import Rule
+from auditor.findings.secret_groups import verdict
 from auditor.pipeline import Audit, Failure
-from auditor.report.finding_text import failure_text, history_lines, image_name, location_text, secret_text
+from auditor.report.finding_text import (
+    failure_text,
+    history_lines,
+    image_name,
+    location_text,
+    secret_text,
+    verdict_text,
+)
 from auditor.report.render_options import RenderOptions
 from auditor.rulebook.rule_page import rule_page
 
@@ -94,7 +103,10 @@ def _run(audit: Audit, category: str, options: RenderOptions) -> dict[str, Any]:
                 "properties": {"ruleset": audit.ruleset.digest},
             }
         },
-        "automationDetails": {"id": category, "description": message(f"Secrets in {image_name(audit)}")},
+        "automationDetails": {
+            "id": category,
+            "description": message(f"{image_name(audit)}: {verdict_text(audit)}"),
+        },
         "invocations": [
             {
                 "executionSuccessful": True,
@@ -103,6 +115,7 @@ def _run(audit: Audit, category: str, options: RenderOptions) -> dict[str, Any]:
             }
         ],
         "columnKind": "unicodeCodePoints",
+        "properties": {"verdict": asdict(verdict(audit.secrets, options.fail_on))},
         "results": [_result(audit, finding, numbers[finding.rule], options.show_secrets) for finding in shown],
     }
 

@@ -53,7 +53,7 @@ def test_each_is_valid_by_its_published_schema(planted_image: tuple[Audit, list[
 
 def test_each_holds_the_findings_of_the_json_report(planted_image: tuple[Audit, list[str]]) -> None:
     one_audit, secrets = planted_image
-    found = json_report.image_report(one_audit, CREATED)["findings"]
+    found = json_report.image_report(one_audit, OPTIONS)["findings"]
     assert bool(found) == bool(secrets)
     wanted = Counter((finding["rule"], finding["secret"], finding["state"]) for finding in found)
 
@@ -103,7 +103,8 @@ class TestGitlab:
         shown = replace(audited(one()[0], tmp_path, scanner), skipped=(Skipped("big", 1, "too large"),))
         report = json.loads(gitlab.render([shown], OPTIONS))
         GITLAB.validate(report)
-        (message,) = report["scan"]["messages"]
+        verdict, message = report["scan"]["messages"]
+        assert verdict["level"] == "info"
         assert message["level"] == "warn" and message["value"].endswith("not read: big in layer 1: too large")
 
 

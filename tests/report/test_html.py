@@ -12,6 +12,7 @@ from auditor.report import html
 from auditor.report.html.image_view import views
 from auditor.report.html.layer_chart import MOST_LANES, layer_chart
 from auditor.report.json_report import image_report
+from auditor.report.render_options import RenderOptions
 from auditor.scan import Scanner
 from tests.images import Built
 from tests.report.browser import planted
@@ -22,7 +23,9 @@ def page_of(reports: list[dict[str, Any]]) -> str:
 
 
 def documents(tmp_path: Path, scanner: Scanner, *images: Built) -> list[dict[str, Any]]:
-    return [image_report(found, planted.CREATED) for found in planted.audited(tmp_path, scanner, *images)]
+    return [
+        image_report(found, RenderOptions(planted.CREATED)) for found in planted.audited(tmp_path, scanner, *images)
+    ]
 
 
 def test_a_lane_runs_from_the_layer_that_adds_to_the_one_that_hides(tmp_path: Path, scanner: Scanner) -> None:

@@ -24,13 +24,13 @@ def html_of(text: str) -> str:
 
 def test_it_says_who_added_and_who_hid_each_secret(tmp_path: Path, scanner: Scanner) -> None:
     page = html_of(markdown.render([audited(planted()[0], tmp_path, scanner)], OPTIONS))
-    assert "8 secrets found (8 critical), 2 of them deleted" in page
+    assert "LEAKS: 6 secrets at 8 places; 2 hidden but recoverable, 4 visible." in page
     row = next(row for row in page.split("<tr>") if "/deleted:1" in row)
     cells = re.findall(r"<td>(.*?)</td>", row)
-    assert cells[2:4] == ["<code>/deleted:1</code>", "deleted"]
-    assert cells[4].startswith("layer 0: <code>RUN |1 TOKEN=ghp_****")
-    assert cells[5] == "layer 2: <code>RUN rm deleted</code>"
-    assert '<a href="https://github.com/settings/tokens">' in page and "<details>" in page
+    assert cells[3:5] == ["<code>/deleted:1</code>", "deleted"]
+    assert cells[5].startswith("layer 0: <code>RUN |1 TOKEN=ghp_****")
+    assert cells[6] == "layer 2: <code>RUN rm deleted</code>"
+    assert '<a href="https://github.com/settings/tokens">' in page
 
 
 def test_nothing_of_an_image_is_markup_a_link_or_a_mention(tmp_path: Path, scanner: Scanner) -> None:
@@ -56,7 +56,7 @@ def test_it_is_cut_to_what_a_comment_takes_and_says_so(tmp_path: Path, scanner: 
     text = markdown.render([many], OPTIONS)
     assert len(text.encode()) <= markdown.MAX_BYTES
     rows = text.count("\n| 🔴")
-    assert rows > 100 and f"**{1600 - rows} more findings omitted**" in text
+    assert rows > 100 and f"**{1600 - rows} more places omitted**" in text
     several = markdown.render([many] * 100, OPTIONS)
     assert len(several.encode()) <= markdown.MAX_BYTES and re.search(r"\*\*\d+ more images omitted\*\*", several)
 

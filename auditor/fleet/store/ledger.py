@@ -19,6 +19,7 @@ from auditor.fleet.store.manifests import Leaf, batches, created_time, upsert_ma
 from auditor.fleet.store.presence import Sweep, upsert_present
 from auditor.pipeline import Audit
 from auditor.report.json_report import image_report
+from auditor.report.render_options import RenderOptions
 
 
 def begin_sweep(
@@ -78,7 +79,7 @@ def save_image(store: SweepStore, sweep: Sweep, repository: int, key: str, leaf:
     """Store the findings and the report of an image with the manifest `leaf`, audited under `key`."""
     platform = audit.image.config.platform
     values = {"platform": None if platform is None else printable(str(platform))[:128], "audit_key": key}
-    masked = json.dumps(image_report(audit, sweep.started), separators=(",", ":"))
+    masked = json.dumps(image_report(audit, RenderOptions(sweep.started)), separators=(",", ":"))
     packed = zlib.compress(masked.encode(), 6)
     itself = Leaf(replace(leaf, platform=platform))
 

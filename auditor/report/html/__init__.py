@@ -15,7 +15,7 @@ from auditor.report.render_options import RenderOptions
 
 def render(audits: Sequence[Audit], options: RenderOptions) -> str:
     """Return the page. Texts of the image are escaped, and the page loads no other resource."""
-    reports = [image_report(audit, options.created, show_secrets=options.show_secrets) for audit in audits]
+    reports = [image_report(audit, options) for audit in audits]
     failures = [failure_text(failure) for failure in options.failures]
     return render_page(reports, "report.html", created=options.created, failures=failures)
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from auditor.core.finding import Severity
+from auditor.findings.secret_groups import Verdict
 from auditor.report.html.layer_chart import LayerChart, lane_key, layer_chart
 
 _PATHS_SHOWN = 200
@@ -35,8 +37,8 @@ class ImageView:
     anchors: tuple[str, ...]
     lanes: tuple[str, ...]
     copies: tuple[int, ...]
-    secrets: int
-    recoverable: int
+    verdict: Verdict
+    by_severity: dict[str, int]
     providers: tuple[tuple[str, int], ...]
     layers: tuple[int, ...]
     steps: tuple[tuple[dict[str, Any], dict[str, Any] | None], ...]
@@ -62,7 +64,6 @@ def _anchor(finding_id: str, number: int, taken: set[str]) -> str:
 def _view(number: int, report: dict[str, Any], anchors: tuple[str, ...]) -> ImageView:
     findings = report["findings"]
     copies = Counter(finding["secret_id"] for finding in findings)
-    states = report["summary"]["by_state"]
     return ImageView(
         number=number,
         report=report,
@@ -70,14 +71,20 @@ def _view(number: int, report: dict[str, Any], anchors: tuple[str, ...]) -> Imag
         anchors=anchors,
         lanes=tuple(lane_key(finding).text for finding in findings),
         copies=tuple(copies[finding["secret_id"]] for finding in findings),
-        secrets=len(copies),
-        recoverable=states.get("deleted", 0) + states.get("overwritten", 0),
+        by_severity=_severities(report["secrets"]),
+        verdict=Verdict(**{key: count for key, count in report["verdict"].items() if key != "leaks"}),
         providers=_by_count(finding["provider"] for finding in findings),
         layers=tuple(sorted({f[key] for f in findings for key in ("added_in", "hidden_in")} - {None})),
         steps=_steps(report["image"]),
         most_wasted=max((layer["hidden_bytes"] for layer in report["image"]["layers"]), default=0),
         skipped=_grouped(report["skipped"]),
     )
+
+
+def _severities(secrets: Iterable[dict[str, Any]]) -> dict[str, int]:
+    """Return the number of secrets by severity, without severities that have none."""
+    counts = Counter(secret["severity"] for secret in secrets)
+    return {severity.value: counts[severity] for severity in Severity if counts[severity]}
 
 
 def _by_count(names: Iterable[str]) -> tuple[tuple[str, int], ...]:
