@@ -20,6 +20,7 @@ DOCKERFILES = Path(__file__).parent / "images"
 NAMES = tuple(sorted(path.name.removesuffix(".Dockerfile") for path in DOCKERFILES.glob("*.Dockerfile")))
 _PREFIX = "image-audit-bench"
 _SUITE = "trixie"
+_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 _MIRROR = re.compile(r"https?://\S+/debian/?(?=\s|$)", re.MULTILINE)
 
 
@@ -37,6 +38,7 @@ def build(name: str) -> Path:
         with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
             context = Path(folder)
             shutil.copy(DOCKERFILES / f"{name}.Dockerfile", context / "Dockerfile")
+            shutil.copy(_AUTHORITIES, context)  # of this machine, whose network may need its own
             _write_secrets(context / "secrets")
             _run("docker", "build", "-q", "--network=host", "-t", f"{_PREFIX}/{name}", folder)
             _run("docker", "save", f"{_PREFIX}/{name}", "-o", f"{folder}/image.tar")

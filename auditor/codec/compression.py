@@ -5,7 +5,6 @@ from __future__ import annotations
 import bz2
 import io
 import lzma
-import zlib
 from collections.abc import Callable
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -16,10 +15,14 @@ from auditor.core.errors import Damaged
 from auditor.core.limits import Limits, limit_note
 
 try:
-    from isal import isal_zlib as deflate
+    from isal import isal_zlib as _deflate
 except ImportError:  # no wheel for this platform
-    import zlib as deflate  # type: ignore[no-redef]
+    import zlib as _deflate  # type: ignore[no-redef]
 
+InflateError = cast(type[Exception], _deflate.error)
+"""Error of the decoders of `inflater`."""
+
+_ERRORS = (OSError, EOFError, InflateError, lzma.LZMAError, zstandard.ZstdError)
 _COMPRESSIONS = ("gzip", "zstd", "xz", "bzip2")
 _MAGICS = tuple((magic, name) for name in _COMPRESSIONS for magic in magics_of(name))
 _INPUT_STEP = 64 << 10
@@ -43,6 +46,11 @@ def decompressed(stream: io.BufferedReader[Any], limits: Limits) -> BinaryIO:
     return io.BufferedReader(_RawOutput(Decompressor(kind, stream.read, limits)), 1 << 16)
 
 
+def inflater(wbits: int) -> Any:
+    """Return a decoder of deflated data with the interface of `zlib.decompressobj`, of the fastest library."""
+    return _deflate.decompressobj(wbits)
+
+
 class Decompressor:
     """Decompressed bytes of a stream that `read_input` reads, of a compression that `compression_of` names.
 
@@ -60,14 +68,7 @@ class Decompressor:
         """Return the next bytes."""
         try:
             data = self._read_some(count)
-        except Damaged:
-            raise
-        except (OSError, EOFError, zlib.error) as exc:
-            raise self._broken(exc) from exc
-        except Exception as exc:
-            # The error classes of zstandard, isal and lzma have no common base.
-            if type(exc).__module__.split(".")[0] not in ("zstandard", "isal", "igzip_lib", "_lzma", "lzma"):
-                raise
+        except _ERRORS as exc:
             raise self._broken(exc) from exc
         self._total += len(data)
         if self._total > self._free:
@@ -131,7 +132,7 @@ class _GzipMember:
     """Decoder of a gzip member, with the attributes that those of `lzma` and `bz2` have."""
 
     def __init__(self) -> None:
-        self._decoder = deflate.decompressobj(_GZIP_FORMAT)
+        self._decoder = inflater(_GZIP_FORMAT)
 
     @property
     def eof(self) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 
-from auditor.codec.compression import Decompressor, compression_of
+from auditor.codec.compression import Decompressor, InflateError, compression_of, inflater
 from auditor.codec.signatures import HEAD
 from auditor.core.errors import Damaged
 from auditor.extract.budget import ExtractContext, is_transient
@@ -61,13 +60,16 @@ def inflated(body: MemberStream, context: ExtractContext) -> MemberStream:
 
 
 def inflate_raw(data: memoryview, size: int, wbits: int) -> bytes:
-    """Return at most `size` bytes of deflated data. Raises zlib.error."""
-    decoder, pieces, left = zlib.decompressobj(wbits), list[bytes](), size
-    for at in range(0, len(data), _STEP):  # in steps: zlib copies the input that it has not used
-        pieces.append(decoder.decompress(data[at : at + _STEP], left))
-        left -= len(pieces[-1])
-        if decoder.eof or left <= 0:
-            break
+    """Return at most `size` bytes of deflated data. Raises ValueError where it is broken."""
+    decoder, pieces, left = inflater(wbits), list[bytes](), size
+    try:
+        for at in range(0, len(data), _STEP):  # in steps: the decoder copies the input that it has not used
+            pieces.append(decoder.decompress(data[at : at + _STEP], left))
+            left -= len(pieces[-1])
+            if decoder.eof or left <= 0:
+                break
+    except InflateError as exc:
+        raise ValueError(str(exc)) from exc
     return b"".join(pieces)
 
 

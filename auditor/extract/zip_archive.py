@@ -11,7 +11,6 @@ import io
 import lzma
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -68,7 +67,7 @@ def _member(data: memoryview, entry: zipfile.ZipInfo, context: ExtractContext) -
         return None
     try:
         content = expand(_stored(data, entry), entry.file_size)
-    except (ValueError, EOFError, OSError, struct.error, zlib.error, lzma.LZMAError, MemoryError) as exc:
+    except (ValueError, EOFError, OSError, struct.error, lzma.LZMAError, MemoryError) as exc:
         context.skip(entry.filename, f"is broken: {exc}", transient=is_transient(exc))
         return None
     context.budget.spend(len(content))

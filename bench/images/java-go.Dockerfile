@@ -3,6 +3,7 @@ FROM image-audit-bench/debian
 RUN apt-get update && apt-get install -y --no-install-recommends openjdk-21-jdk-headless tomcat10 activemq maven \
     libspring-web-java libbcprov-java prometheus etcd-server caddy golang-1.24-src golang-golang-x-crypto-dev \
     golang-google-grpc-dev openssl python3-pip && rm -rf /var/lib/apt/lists/*
+COPY ca-certificates.crt /etc/ssl/certs/
 RUN pip3 install --break-system-packages --no-cache-dir --target /opt/spark pyspark==3.5.3
 WORKDIR /srv/server
 COPY secrets/ .

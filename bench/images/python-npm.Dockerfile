@@ -2,6 +2,7 @@
 FROM image-audit-bench/debian
 RUN apt-get update && apt-get install -y --no-install-recommends python3-venv nodejs npm git openssl && \
     rm -rf /var/lib/apt/lists/*
+COPY ca-certificates.crt /etc/ssl/certs/
 WORKDIR /app
 RUN python3 -m venv .venv && .venv/bin/pip install django flask fastapi uvicorn boto3 azure-identity google-cloud-storage \
     cryptography cryptography-vectors sqlalchemy celery redis psycopg pytest requests numpy pandas pillow lxml
