@@ -146,14 +146,15 @@ class Confirmer:
         self, number: int, text: memoryview | bytes, path: str, ends_in: tuple[int, int], overrun: TruncationCallback
     ) -> Iterator[Match | Rejection]:
         rule, (pattern, _, _) = self._rules[number], self._compiled(number)
-        if rule.keywords and not _keyword_near(rule, text, 0, len(text)):
+        data = bytes(text)
+        if rule.keywords and not _keyword_near(rule, data, 0, len(data)):
             return
-        for count, match in enumerate(islice(pattern.finditer(bytes(text)), self._most + 1)):
+        for count, match in enumerate(islice(pattern.finditer(data), self._most + 1)):
             if count == self._most:
                 overrun(rule.id)
                 return
             if ends_in[0] <= match.end() < ends_in[1]:
-                yield _judge(rule, match, 0, text, path)
+                yield _judge(rule, match, 0, data, path)
 
     def _on_lines(
         self, number: int, text: memoryview | bytes, ends: Sequence[int], path: str
@@ -240,13 +241,17 @@ def line_at(text: memoryview | bytes, start: int, end: int) -> str:
 
 
 def _keyword_near(rule: Rule, text: memoryview | bytes, start: int, end: int) -> bool:
-    near = bytes(text[max(0, start - CONTEXT) : end + CONTEXT]).lower()
-    return any(map(near.__contains__, _lowered(rule.keywords)))
+    near, (words, have_letters) = bytes(text[max(0, start - CONTEXT) : end + CONTEXT]), _lowered(rule.keywords)
+    if have_letters:
+        near = near.lower()
+    return any(map(near.__contains__, words))
 
 
 @lru_cache(1024)
-def _lowered(words: tuple[str, ...]) -> tuple[bytes, ...]:
-    return tuple(word.lower().encode() for word in words)
+def _lowered(words: tuple[str, ...]) -> tuple[tuple[bytes, ...], bool]:
+    """Return words in lower case, and whether they have letters at all: a large text is lowered for nothing else."""
+    lowered = tuple(word.lower().encode() for word in words)
+    return lowered, any(word != word.swapcase() for word in words)
 
 
 def mask(secret: str, rule: Rule) -> str:

@@ -18,6 +18,7 @@ from auditor.detect.rules import Rule
 
 if TYPE_CHECKING:
     from detect_secrets.plugins.base import BasePlugin
+    from detect_secrets.util.filetype import FileType
 
 _PREFIX = "detect-secrets-"
 _MAX_LINE = 1000
@@ -128,16 +129,22 @@ def secrets_in_line(rule_id: str, line: str, path: str) -> list[str]:
 
 
 def _keyword_table(path: str) -> dict[re.Pattern[str], int]:
-    """Return the expressions of the keyword plugin for a file type, each with the group of the secret."""
+    """Return the expressions of the keyword plugin for a file, each with the group of the secret."""
     # As in load_plugins.
-    from detect_secrets.plugins import keyword
     from detect_secrets.util.filetype import determine_file_type
 
-    table = keyword.REGEX_BY_FILETYPE.get(determine_file_type(path), keyword.QUOTES_REQUIRED_DENYLIST_REGEX_TO_GROUP)
-    return {_bounded(expression): group for expression, group in table.items()}
+    return _keyword_table_of(determine_file_type(path))
 
 
 @functools.cache
+def _keyword_table_of(file_type: FileType) -> dict[re.Pattern[str], int]:
+    # As in load_plugins.
+    from detect_secrets.plugins import keyword
+
+    table = keyword.REGEX_BY_FILETYPE.get(file_type, keyword.QUOTES_REQUIRED_DENYLIST_REGEX_TO_GROUP)
+    return {_bounded(expression): group for expression, group in table.items()}
+
+
 def _bounded(expression: re.Pattern[str]) -> re.Pattern[str]:
     """Return an expression of the keyword plugin with bounded repeats, for linear time on long words.
 
