@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.codec import windows
-from auditor.codec.windows import AHEAD, WINDOW, WindowReader
+from auditor.codec.windows import AHEAD, WINDOW
 from auditor.core import limits
 from auditor.core.errors import Damaged
 from auditor.detect.rules import Ruleset
@@ -155,12 +155,11 @@ def test_windows_hold_every_byte_and_own_every_place_once(length: int, step: int
     old = windows.WINDOW, windows.AHEAD, windows.OVERLAP
     windows.WINDOW, windows.AHEAD, windows.OVERLAP = 512, 40, 64
     try:
-        reader, whole, owned = WindowReader(Trickle(), 3), b"", 0  # type: ignore[arg-type]
-        for window in reader:
+        whole, owned = b"", 0
+        for window in windows.windows(Trickle()):  # type: ignore[arg-type]
             assert bytes(window.view) == data[window.start : window.end]
             assert window.owned_from == owned
             owned, whole = window.owned_to, whole + bytes(window.fresh_view)
-            reader.release(window)
         assert whole == data and owned == length + 1
     finally:
         windows.WINDOW, windows.AHEAD, windows.OVERLAP = old

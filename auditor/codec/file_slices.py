@@ -27,7 +27,8 @@ class SharedFile:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        weakref.finalize(self, os.close, descriptor)
+        self.close = weakref.finalize(self, os.close, descriptor)
+        """Close the file before its last reference is gone."""
 
     @classmethod
     def open(cls, path: Path) -> SharedFile:

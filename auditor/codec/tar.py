@@ -46,8 +46,8 @@ class TarParser:
     `position` is the offset of the next header; `ended` is true behind the end-of-archive marker.
     """
 
-    def __init__(self, limits: Limits) -> None:
-        self.position = 0
+    def __init__(self, limits: Limits, position: int = 0) -> None:
+        self.position = position
         self.ended = False
         self._carry = b""
         self._limits = limits
@@ -59,6 +59,16 @@ class TarParser:
     def is_mid_entry(self) -> bool:
         """Whether the headers at `position` continue in the next block, which must then follow without a gap."""
         return bool(self._carry)
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the bytes so far end within headers; zeros at the end are no header."""
+        return bool(self._carry.strip(b"\0"))
+
+    @property
+    def used(self) -> tuple[int, int]:
+        """The number of entries, and the bytes of memory of their paths, that count towards the limits."""
+        return self._limits.entries - self._entries, self._limits.paths_bytes - self._paths_bytes
 
     def feed(self, block: memoryview, base: int) -> Iterator[Header]:
         """Yield the headers that end in `block`, the bytes of the tar from offset `base` on.
@@ -74,8 +84,8 @@ class TarParser:
                     start = base - len(self._carry)
                     view = memoryview(self._carry + bytes(block[: self._limits.headers_bytes]))
                 try:
-                    header = _read(view, self.position - start, start, self._limits)
-                except _Short:
+                    header = read_headers(view, self.position - start, start, self._limits)
+                except Short:
                     self._carry = bytes(view[self.position - start :])
                     if len(self._carry) > self._limits.headers_bytes:
                         raise _endless(self.position) from None
@@ -100,28 +110,38 @@ class TarParser:
 
     def _check_count(self) -> None:
         """Raise Damaged where the entries, or their paths, exceed the limits."""
-        if self._entries < 0:
-            raise Damaged(f"tar: more than {self._limits.entries} entries {limit_note('entries')}")
-        if self._paths_bytes < 0:
-            most = self._limits.paths_bytes
-            raise Damaged(f"tar: paths that take more than {most} bytes of memory {limit_note('paths-bytes')}")
+        check_entries(*self.used, self._limits)
 
     def finish(self, size: int) -> None:
         """Raise Damaged where a tar of `size` bytes ends within an entry, or exceeds the limits."""
         self._check_count()
-        if self.position > size or self._carry.strip(b"\0"):
-            raise Damaged(f"tar: ends at byte {size}, within an entry that begins at or before byte {self.position}")
+        check_end(size, self.position, is_cut_off=self.is_cut_off)
 
 
-class _Short(Exception):
-    pass
+def check_entries(count: int, paths_bytes: int, limits: Limits) -> None:
+    """Raise Damaged where the entries of a tar, or the bytes of memory of their paths, exceed the limits."""
+    if count > limits.entries:
+        raise Damaged(f"tar: more than {limits.entries} entries {limit_note('entries')}")
+    if paths_bytes > limits.paths_bytes:
+        most = limits.paths_bytes
+        raise Damaged(f"tar: paths that take more than {most} bytes of memory {limit_note('paths-bytes')}")
 
 
-def _read(view: memoryview, at: int, base: int, limits: Limits) -> Header | tuple[int, bool]:
+def check_end(size: int, position: int, *, is_cut_off: bool) -> None:
+    """Raise Damaged where a tar of `size` bytes ends within an entry: `position` and `is_cut_off` are the parser's."""
+    if position > size or is_cut_off:
+        raise Damaged(f"tar: ends at byte {size}, within an entry that begins at or before byte {position}")
+
+
+class Short(Exception):
+    """A block ends within the headers of an entry."""
+
+
+def read_headers(view: memoryview, at: int, base: int, limits: Limits) -> Header | tuple[int, bool]:
     """Parse the headers of one entry at `view[at:]`, where `base` is the tar offset of `view[0]`.
 
     Return a header. For a zero block, return the offset behind it, and whether a second one ends the archive.
-    Raises _Short where the view ends within the headers.
+    Raises Short where the view ends within the headers, and Damaged.
     """
     pax: dict[str, str] = {}
     comments: dict[str, str] = {}
@@ -129,7 +149,7 @@ def _read(view: memoryview, at: int, base: int, limits: Limits) -> Header | tupl
     while True:
         block = bytes(view[at : at + BLOCK])
         if len(block) < BLOCK:
-            raise _Short
+            raise Short
         if not block[0] and block == ZERO_BLOCK:
             ends = _take(view, at + BLOCK, BLOCK) == ZERO_BLOCK
             return base + at + (2 if ends else 1) * BLOCK, ends
@@ -206,5 +226,5 @@ def _check_paths(header: Header, at: int, limits: Limits) -> None:
 
 def _take(view: memoryview, start: int, size: int) -> bytes:
     if start + size > len(view):
-        raise _Short
+        raise Short
     return bytes(view[start : start + size])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import queue
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -15,7 +12,6 @@ AHEAD = 40 << 10
 """Bytes at the end of a window that the next window owns: a match that begins before them may end in them."""
 OVERLAP = AHEAD + (8 << 10)
 """Bytes repeated from the window before: those that it does not own, and context in front of them."""
-_READY = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,65 +53,22 @@ class Window:
         return self.end + 1 if self.last else max(self.end - AHEAD, 0)
 
 
-class WindowReader:
-    """Iterator over a stream's windows. A thread reads ahead; `release` returns a window's buffer to it."""
+def windows(stream: BinaryIO, start: int = 0, buffer: bytearray | None = None) -> Iterator[Window]:
+    """Yield the windows of a stream whose first byte is at offset `start`.
 
-    def __init__(self, stream: BinaryIO, in_flight: int) -> None:
-        self._stream = stream
-        self._filled: queue.Queue[Window | BaseException] = queue.Queue(_READY)
-        self._slots = threading.Semaphore(in_flight)
-        self._free: list[bytearray] = []
-        self._stopped = False
-        self._thread = threading.Thread(target=self._fill, name="read", daemon=True)
-
-    def __iter__(self) -> Iterator[Window]:
-        self._thread.start()
-        while True:
-            item = self._filled.get()
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-            if item.last:
-                return
-
-    def release(self, window: Window) -> None:
-        """Reuse the buffer of a window. Its views must not be read after that."""
-        if isinstance(window.buffer, bytearray):
-            self._free.append(window.buffer)
-        self._slots.release()
-
-    def close(self) -> None:
-        """Stop reading, so that the stream can be closed. Waits two seconds at most for a read that hangs."""
-        self._stopped = True
-        self._slots.release()
-        for _ in range(40):
-            if not self._thread.is_alive():
-                return
-            with contextlib.suppress(queue.Empty):
-                self._filled.get_nowait()
-            self._thread.join(0.05)
-
-    def _fill(self) -> None:
-        try:
-            tail, fresh = b"", 0
-            while not self._stopped:
-                self._slots.acquire()
-                window = self._read(tail, fresh)
-                self._filled.put(window)
-                if window.last:
-                    return
-                tail, fresh = bytes(window.view[-OVERLAP:]), window.end
-        except BaseException as exc:
-            self._filled.put(exc)
-
-    def _read(self, tail: bytes, fresh: int) -> Window:
-        buffer = self._free.pop() if self._free else bytearray(OVERLAP + WINDOW)
-        buffer[: len(tail)] = tail
-        size, view = len(tail), memoryview(buffer)
-        limit = len(tail) + WINDOW
-        while size < limit:
-            count: int = self._stream.readinto(view[size:limit])  # type: ignore[attr-defined]
-            if not count:
-                return Window(buffer, size, fresh - len(tail), fresh, last=True)
+    All windows share one buffer of OVERLAP + WINDOW bytes, `buffer` if it is given: a window is valid until the next.
+    """
+    buffer = bytearray(OVERLAP + WINDOW) if buffer is None else buffer
+    view, tail, fresh = memoryview(buffer), 0, start
+    while True:
+        size, limit = tail, tail + WINDOW
+        while size < limit and (count := stream.readinto(view[size:limit])):  # type: ignore[attr-defined]
             size += count
-        return Window(buffer, size, fresh - len(tail), fresh, last=False)
+        last = size < limit
+        yield Window(buffer, size, fresh - tail, fresh, last)
+        if last:
+            return
+        fresh += size - tail
+        kept = min(OVERLAP, size)
+        buffer[:kept] = bytes(view[size - kept : size])
+        tail = kept

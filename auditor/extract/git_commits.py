@@ -41,6 +41,16 @@ class CommitHistory:
             when = _COMMITTED.search(data)
             self._commits.append((-int(when[1]) if when else 0, name, tree[1].decode()))
 
+    def append(self, other: CommitHistory) -> None:
+        """Add the commits and trees of another history of the same repository, all or none."""
+        if self.size > _MAX_BYTES:
+            self.full = True
+            return
+        self._commits += other._commits
+        self._trees |= other._trees
+        self.size += other.size
+        self.full |= other.full
+
     def blob_paths(self) -> dict[str, str]:
         """Return the newest commit and the path of each blob by its name in hex: `commit 1a2b3c…:config/.env`."""
         found: dict[str, str] = {}

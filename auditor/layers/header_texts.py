@@ -64,6 +64,12 @@ class HeaderTexts:
         for key, text in header.comments.items():
             self._add(f"global[{key}]", f"{key}={text}", None)
 
+    def append(self, other: HeaderTexts, first: int) -> None:
+        """Add the texts of the entries behind; `first` is the number of their first one."""
+        for (part, text), entry in other.texts.items():
+            self._add(part, text, None if entry is None else first + entry)
+        self.full |= other.full
+
     def _add(self, part: str, text: str, entry: int | None) -> None:
         if text and (part, text) not in self.texts:
             self._memory -= _EACH + len(part) + len(text)

@@ -117,6 +117,40 @@ class Listing:
             self.whiteouts[f"{folder}/{removed}" if folder else removed] = None
         return True
 
+    def behind(self) -> Listing:
+        """Return an empty listing for the entries behind those of this one, by which links and whiteouts are known."""
+        listing = Listing(whiteouts=self.whiteouts, opaque=self.opaque)
+        listing._resolver = self._resolver
+        return listing
+
+    def affects(self, other: Listing) -> bool:
+        """Whether entries that were listed on their own would be others behind the entries of this listing.
+
+        The answer may be true where they would be the same, never the other way round.
+        """
+        if not self.whiteouts and not self._resolver.tracked:
+            return False
+        targets = [link for entry, link in other.links.items() if other.kinds[entry] == EntryKind.HARDLINK]
+        paths = [*other.paths, *targets]
+        names = [*paths, *other.whiteouts, *other.opaque]
+        if not self.whiteouts.keys().isdisjoint(names):
+            return True
+        return self._resolver.affects(paths, [*_folders(names), *other.opaque], other._resolver)
+
+    def append(self, other: Listing) -> None:
+        """Append the entries of a listing that `affects` is false of, or that `behind` returned. Raises Damaged."""
+        first = len(self.paths)
+        self.paths += other.paths
+        self.kinds += other.kinds
+        self.sizes += other.sizes
+        self.offsets += other.offsets
+        self.links.update((first + entry, link) for entry, link in other.links.items())
+        self.texts.append(other.texts, first)
+        if other._resolver is not self._resolver:
+            self.whiteouts |= other.whiteouts
+            self.opaque += other.opaque
+            self._resolver.append(other._resolver)
+
     def real(self, path: str) -> str:
         """Return a path with the symbolic links among its parents resolved, by all links of the layer."""
         return self._resolver.real(path)
@@ -134,6 +168,16 @@ class Listing:
     def files(self) -> Iterator[int]:
         """Yield the regular files, which have content."""
         return (entry for entry, kind in enumerate(self.kinds) if kind == EntryKind.FILE)
+
+
+def _folders(paths: Iterable[str]) -> set[str]:
+    """Return all folders above some paths."""
+    folders: set[str] = set()
+    above = {path.rpartition("/")[0] for path in paths}
+    while above := above - folders - {""}:
+        folders |= above
+        above = {folder.rpartition("/")[0] for folder in above}
+    return folders
 
 
 def listing_of(headers: Iterable[Header]) -> Listing:

@@ -8,6 +8,8 @@ Source: moby pkg/archive (Unpack), containers/storage pkg/archive.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from auditor.core.errors import Damaged
 from auditor.core.limits import Limits, limit_note
 
@@ -24,6 +26,8 @@ class PathResolver:
         self._above: set[str] = set()  # folders with a link in them, at any depth
         self.tracked: set[str] = set()
         """Real paths of links, and of folders with a link in them. Any entry at one of these must go through `add`."""
+        self.has_followed = False
+        """Whether a link among the parents of a path was followed."""
         self._limits = limits
         self._steps, self._memory = self._limits.link_steps, self._limits.paths_bytes  # remaining budget
         self._last = ""  # folder of the previous path
@@ -37,16 +41,30 @@ class PathResolver:
         folder, slash, name = path.rpartition("/")
         if folder != self._last:
             self._last = folder
-            self._memory -= (folder.count("/") + 1) * (len(folder) // 2 + 64)
-            if self._memory < 0:
-                most = self._limits.paths_bytes
-                raise Damaged(f"tar: folders that take more than {most} bytes of memory {limit_note('paths-bytes')}")
+            self._use_memory((folder.count("/") + 1) * (len(folder) // 2 + 64))
         if not slash or not self._links:
             return path
         found = self._folders.get(folder)
         if found is None:
             found = self._folders[folder] = self._real_folder(folder)
         return path if found == folder else f"{found}/{name}" if found else name
+
+    def affects(self, paths: Iterable[str], folders: Iterable[str], other: PathResolver) -> bool:
+        """Whether some entries would get other real paths behind the entries added so far than on their own.
+
+        `paths` are the real paths that `other` returned for the entries and for targets of hard links; `folders` are
+        all folders above them. The answer may be true where the paths would be the same, never the other way round.
+        """
+        if not self._links:
+            return False
+        return other.has_followed or not self._links.keys().isdisjoint(folders) or not self.tracked.isdisjoint(paths)
+
+    def append(self, other: PathResolver) -> None:
+        """Add the entries of a resolver whose paths are not affected by those added so far. Raises Damaged."""
+        for path, link in other._links.items():
+            self.add(path, link)
+        self._use_memory(self._limits.paths_bytes - other._memory)
+        self._spend(self._limits.link_steps - other._steps)
 
     def link_at(self, path: str) -> str | None:
         """Return the target of the symbolic link at a real path; None for any other path."""
@@ -99,6 +117,7 @@ class PathResolver:
                 self._walked.add(at)
                 continue
             followed += 1
+            self.has_followed = True
             if followed > _MAX_LINKS:
                 return path
             if target.startswith("/"):
@@ -107,6 +126,12 @@ class PathResolver:
             self._spend(len(parts))
             names += parts[::-1]
         return real
+
+    def _use_memory(self, count: int) -> None:
+        self._memory -= count
+        if self._memory < 0:
+            most = self._limits.paths_bytes
+            raise Damaged(f"tar: folders that take more than {most} bytes of memory {limit_note('paths-bytes')}")
 
     def _spend(self, steps: int) -> None:
         self._steps -= steps

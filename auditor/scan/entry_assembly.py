@@ -1,15 +1,16 @@
-"""Content of a layer's files from windows: buffered, streamed or skipped, and handed to the extraction."""
+"""Content of a piece's files from windows: buffered, streamed or skipped, and extracted."""
 
 from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
 
 from auditor.codec.windows import Window
 from auditor.detect.heuristics.file_class import FileClass, file_class, is_third_party_source
 from auditor.layers.listing import Listing
 from auditor.provenance.databases import is_package_database
-from auditor.scan.extractor import HEAD, MAX_DECODED_TEXT
+from auditor.scan.extractor import HEAD, MAX_DECODED_TEXT, ExtractionResult, Extractor
 from auditor.scan.file_content import BufferedContent, StreamedContent
-from auditor.scan.layer_results import LayerResults
-from auditor.scan.scan_threads import ScanThreads
+from auditor.scan.piece_results import PieceResults
 
 MAX_BUFFERED = 16 << 20
 """Bytes of a file of several windows that is buffered, if it is neither an archive nor a package database."""
@@ -18,23 +19,22 @@ MAX_UNSTREAMED = 4 << 20
 
 
 class EntryAssembler:
-    """Assembles the content of files, one at a time and in the order of the tar, and submits it to the extraction.
+    """Assembles the content of files, one at a time and in the order of the tar, and has it extracted.
 
     With `search_content` false only package databases are assembled.
     """
 
-    def __init__(self, listing: Listing, results: LayerResults, threads: ScanThreads, *, search_content: bool) -> None:
-        self._listing, self._results, self._threads = listing, results, threads
-        self._extractor = threads.extractor
+    def __init__(self, listing: Listing, results: PieceResults, extractor: Extractor, *, search_content: bool) -> None:
+        self._listing, self._results, self._extractor = listing, results, extractor
         self._search_content = search_content
         self._buffered: BufferedContent | None = None  # of the file that continues in the next window
-        self._streamed: StreamedContent | None = None  # of a large archive that continues, and is being extracted
+        self._streamed: _StreamedExtraction | None = None  # of a large archive that continues
         self._refused = -1  # the last archive that continues, and is too large for extraction
 
     def abort(self) -> None:
-        """End a stream in progress, so that no thread waits for the rest of a layer that is cut off."""
+        """End an extraction in progress, so that no thread waits for the rest of a piece that is cut off."""
         if self._streamed is not None:
-            self._streamed.add(b"")
+            self._streamed.result()
 
     def continue_file(self, window: Window, entry: int, read: int) -> None:
         """Take a window's bytes of the file that continues in the next one. `read` bytes of the layer were read."""
@@ -51,8 +51,10 @@ class EntryAssembler:
         is_archive = self._search_content and self._extractor.is_extractable(path, head)
         streams = is_archive and size > MAX_UNSTREAMED and self._extractor.is_streamed(path, head)
         if streams and budget.allows_extraction(read):
-            self._streamed = StreamedContent(head, size)
-            self._submit(entry, "/" + path, self._streamed, MAX_UNSTREAMED)
+            has_matches = entry in budget.match_counts
+            self._streamed = _StreamedExtraction(
+                self._extractor, entry, "/" + path, StreamedContent(head, size), has_matches
+            )
             return
         if is_archive and not budget.allows_archive("/" + path, size):
             self._refused, is_archive = entry, False
@@ -67,13 +69,12 @@ class EntryAssembler:
         if self._streamed is not None:
             end = self._listing.offsets[entry] + self._listing.sizes[entry]
             self._streamed.add(window.view[window.fresh - window.start : end - window.start])
-            self._streamed.add(b"")
-            self._streamed = None
+            result, self._streamed = self._streamed.result(), None
+            results.add_extraction(entry, "/" + path, result)
             return
         extracts = self._search_content and self._is_worth_extracting(window, entry, "/" + path, read)
-        is_database = is_package_database(path) and results.budget.allows_database(
-            "/" + path, self._listing.sizes[entry]
-        )
+        size = self._listing.sizes[entry]
+        is_database = is_package_database(path) and results.budget.allows_database("/" + path, size)
         has_matches = entry in results.budget.match_counts
         content = self._content(window, entry) if extracts or is_database or has_matches else None
         self._buffered = None
@@ -81,7 +82,8 @@ class EntryAssembler:
             return
         if extracts:
             results.git.add(path, content)
-            self._submit(entry, "/" + path, content, content.size)
+            extracted = self._extractor.extract(entry, "/" + path, content, has_matches=has_matches)
+            results.add_extraction(entry, "/" + path, extracted)
         elif has_matches:
             results.add_checksums(entry, content)
         if is_database:
@@ -90,10 +92,7 @@ class EntryAssembler:
     def _is_worth_extracting(self, window: Window, entry: int, path: str, read: int) -> bool:
         begin, size, budget = self._listing.offsets[entry], self._listing.sizes[entry], self._results.budget
         is_in_window = begin >= window.start
-        # The first comparison is the cheap one: this runs for every file.
-        if entry == self._refused or (
-            budget.extracted > budget.limits.unpacked_layer_free and not budget.allows_extraction(read)
-        ):
+        if entry == self._refused or not budget.allows_extraction(read):
             return False
         head = _head(window, begin) if is_in_window else self._buffered.head(HEAD) if self._buffered else b""
         if self._extractor.is_extractable(path, head):
@@ -114,9 +113,27 @@ class EntryAssembler:
             content.add(window.view[window.fresh - window.start : end - window.start])
         return content
 
-    def _submit(self, entry: int, path: str, content: BufferedContent | StreamedContent, waiting: int) -> None:
-        result = self._threads.extract(entry, path, content, has_matches=entry in self._results.budget.match_counts)
-        self._results.add_extraction(entry, path, waiting, result)
+
+class _StreamedExtraction:
+    """Extraction of a large archive in a thread, while this one reads the archive."""
+
+    def __init__(
+        self, extractor: Extractor, entry: int, path: str, content: StreamedContent, has_matches: bool
+    ) -> None:
+        self._content = content
+        self._pool = ThreadPoolExecutor(1, "extract")
+        self._result = self._pool.submit(extractor.extract, entry, path, content, has_matches)
+        self._result.add_done_callback(lambda _: content.stop())
+
+    def add(self, piece: memoryview) -> None:
+        """Append the next bytes; waits for the thread, and drops the bytes where it has ended."""
+        self._content.add(piece)
+
+    def result(self) -> ExtractionResult:
+        """Return the result, after the last byte."""
+        self._content.add(b"")
+        with self._pool:
+            return self._result.result()
 
 
 def _head(window: Window, begin: int) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from auditor.extract import git_objects
@@ -15,26 +15,35 @@ _MAX_BYTES = 256 << 20
 
 
 class GitRepositories:
-    """Histories of a layer's git repositories, by the folder of their objects."""
+    """Git repositories of a layer. `histories` are by the folder of their objects."""
 
     def __init__(self) -> None:
-        self._histories: dict[str, CommitHistory] = {}
+        self.histories: dict[str, CommitHistory] = {}
         self._size = 0
 
     def add(self, path: str, content: BufferedContent) -> None:
         """Add a loose object by its path; ignore any other file."""
         if git_objects.object_name(path) is not None:
-            history = self._histories.setdefault(path.rpartition("/objects/")[0], CommitHistory())
+            history = self.histories.setdefault(path.rpartition("/objects/")[0], CommitHistory())
             if self._size < _MAX_BYTES:
                 self._size -= history.size
                 git_objects.add_loose_object(history, path, content.joined())
                 self._size += history.size
 
+    def append(self, histories: Mapping[str, CommitHistory]) -> None:
+        """Add the objects of repositories, which may be in other parts of the layer too."""
+        for folder, other in histories.items():
+            history = self.histories.setdefault(folder, CommitHistory())
+            if self._size < _MAX_BYTES:
+                self._size -= history.size
+                history.append(other)
+                self._size += history.size
+
     def with_commits(self, matches: Sequence[LayerMatch], paths: Sequence[str]) -> list[LayerMatch]:
         """Return the matches; the member of one in a blob of a known commit has that commit and path."""
-        if not self._histories:
+        if not self.histories:
             return list(matches)
-        blob_paths = {folder: history.blob_paths() for folder, history in self._histories.items()}
+        blob_paths = {folder: history.blob_paths() for folder, history in self.histories.items()}
         return [self._with_commit(match, paths[match.entry], blob_paths) for match in matches]
 
     @staticmethod

@@ -1,8 +1,6 @@
-"""The scan of one layer.
+"""The scan of one layer: its bytes are read once, hashed, cut into pieces, and the results of the pieces merged.
 
-The layer is read once, in windows. For each window one thread computes the hash and another searches the raw tar with
-all rules, file boundaries ignored; meanwhile this thread reads the headers. Raw hits are then assigned to files and
-confirmed. Reading, decompressing, hashing and searching release the interpreter lock.
+The pieces do not depend on the number of processes that scan them, so the record does not either.
 """
 
 from __future__ import annotations
@@ -10,163 +8,222 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
-from functools import partial
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
+from auditor.codec.file_slices import SharedFile
 from auditor.codec.hashing import HashingReader
 from auditor.codec.tar import TarParser
 from auditor.codec.tar_headers import BLOCK, is_header
-from auditor.codec.windows import Window, WindowReader
 from auditor.core.digests import DiffID
 from auditor.core.errors import Damaged
 from auditor.core.limits import limit_note
-from auditor.detect.hits import Hits
-from auditor.layers.listing import Listing, overlay_attributes, plain_file
-from auditor.scan.entry_assembly import EntryAssembler
-from auditor.scan.layer_results import LayerResults
-from auditor.scan.line_counter import LineCounter
+from auditor.layers.listing import Listing, plain_file
+from auditor.scan.cutter import Cut, Cutter
+from auditor.scan.layer_budget import extractable
+from auditor.scan.layer_merge import LayerMerge
+from auditor.scan.layer_stream import PieceFiles, PiecePipe, blocks
+from auditor.scan.piece import Piece, PieceResult
+from auditor.scan.piece_scan import PieceScanner
 from auditor.scan.record import LayerRecord
+from auditor.scan.scan_pool import PieceLost
 from auditor.scan.scan_threads import ScanThreads
-from auditor.scan.searcher import Searcher
-from auditor.scan.window_hits import KeywordRanges, RawHits, hits_by_entry
 
-_IN_FLIGHT = 4
+_IN_HASH = 3
+"""Blocks whose hash may be in progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A piece that is being scanned. `end` is None for the last one; `listing` has its entries if they are known."""
+
+    piece: Piece
+    file: SharedFile
+    scan: Future[PieceResult]
+    end: int | None
+    listing: Listing | None = None
 
 
 class LayerScan:
-    """One pass over a layer's uncompressed bytes: call `run`, then `record`.
+    """One pass over a layer's uncompressed bytes: call `run`, then `record`."""
 
-    With `search_content` false the layer is listed and hashed, and no file is searched.
-    """
-
-    def __init__(
-        self, stream: BinaryIO, searcher: Searcher, threads: ScanThreads, *, search_content: bool = True
-    ) -> None:
-        self._stream, self._searcher, self._threads = stream, searcher, threads
-        self._limits, self._search_content = searcher.limits, search_content
-        self._listing = Listing(limits=self._limits)
-        self._parser: TarParser | None = None
+    def __init__(self, stream: BinaryIO, files: PieceFiles, scanner: PieceScanner, threads: ScanThreads) -> None:
+        self._stream, self._files, self._scanner, self._threads = stream, files, scanner, threads
+        self._limits = scanner.searcher.limits
         self._hash = hashlib.sha256()
         self._size = 0
-        self._results = LayerResults(self._limits)
-        self._assembler = EntryAssembler(self._listing, self._results, threads, search_content=search_content)
-        self._path_rules: dict[int, list[int]] = {}  # by entry: rules that apply because of its path
-        self._keyword_ranges = KeywordRanges()
-        self._lines = LineCounter(self._listing)
-        self._next = 0  # the first entry whose end no finished window contains
+        self._merge = LayerMerge(self._limits)
+        self._cutter = Cutter(self._limits, files.large)
+        self._is_tar = True
+        self._start = 0  # of the piece that is not yet cut
+        self._pending: deque[_Pending] = deque()
+        self._is_serial = False  # the limit of extraction is reached: each piece waits for those before it
+        self._pipe: PiecePipe | None = None
 
     def run(self) -> None:
-        """Read all windows; a few are in flight. Raises Damaged."""
-        reader = WindowReader(self._stream, _IN_FLIGHT)
-        in_flight: deque[tuple[Window, Future[None], Future[Hits] | None]] = deque()
+        """Read the layer to its end. Raises Damaged."""
+        hashes: deque[Future[None]] = deque()
+        rest = b""
         try:
-            for window in reader:
-                hashed = self._threads.hash(self._hash.update, window.fresh_view)
-                self._list(window)
-                ranges = self._keyword_ranges.within(window)
-                found = self._threads.search(window.view, ranges) if self._search_content else None
-                in_flight.append((window, hashed, found))
-                while in_flight and (window.last or len(in_flight) >= _IN_FLIGHT - 1):
-                    done, hashed, found = in_flight.popleft()
-                    self._finish(done, found.result() if found else [])
-                    hashed.result()
-                    reader.release(done)
+            for block in blocks(self._stream, _IN_HASH + 1):
+                hashes.append(self._threads.hash(self._hash.update, block))
+                self._count(len(block))
+                rest = self._take(memoryview(rest + block) if rest else block)
+                if len(hashes) == _IN_HASH:
+                    hashes.popleft().result()
+            self._finish()
+        except BaseException:
+            self._cancel()
+            raise
         finally:
-            for _, hashed, found in in_flight:
-                hashed.exception()
-                if found:
-                    found.exception()
-            self._assembler.abort()
-            reader.close()
-        self._results.finish()
-        if self._parser is not None:
-            self._parser.finish(self._size)
+            for update in hashes:
+                update.result()
+            self._close_pipe()
 
     def record(self, raw: HashingReader) -> LayerRecord:
-        """Return the layer's record; `raw` hashed the stored bytes to their end."""
+        """Wait for the results of all pieces, and return the layer's record; `raw` hashed the stored bytes."""
+        try:
+            self._collect(wait=True)
+        except BaseException:
+            self._cancel()
+            raise
         diff_id = DiffID(f"sha256:{self._hash.hexdigest()}")
-        return self._results.record(raw, diff_id, self._size, self._listing, is_tar=self._parser is not None)
+        return self._merge.record(raw, diff_id, self._size, is_tar=self._is_tar)
 
-    def _list(self, window: Window) -> None:
-        """Read the headers in a window's new bytes; the first window shows whether the layer is a tar."""
-        fresh = window.fresh_view
-        if window.fresh == 0 and (len(fresh) == 0 or is_header(bytes(fresh[:BLOCK]))):
-            self._parser = TarParser(self._limits)
-        self._size = window.end
+    def _count(self, fresh: int) -> None:
+        self._size += fresh
         if self._size > self._limits.layer_bytes:
             raise Damaged(f"has more than {self._limits.layer_bytes} bytes {limit_note('layer-bytes')}")
-        if self._parser is None:
-            self._listing.replace(plain_file("", window.end if window.last else sys.maxsize))
-            return
-        first = len(self._listing)
-        for header in self._parser.feed(fresh, window.fresh):
-            self._listing.add(header)
-            if header.pax and (attributes := overlay_attributes(header)):
-                self._results.budget.report_overlay_attributes("/" + header.path, attributes)
-            if header.size:
-                self._keyword_ranges.add(window, header)
-        if self._search_content:
-            for index, rules in self._searcher.path_rules(self._listing.paths[first:]).items():
-                if self._listing.sizes[first + index]:
-                    self._path_rules[first + index] = rules
 
-    def _finish(self, window: Window, hits: Hits) -> None:
-        """Process the files that end in a window, and the one that continues in the next."""
-        grouped = dict(hits_by_entry(self._listing, self._next, window, hits))
-        self._report_truncation(hits, grouped)
-        for entry in self._ending_files(window):
-            own = grouped.get(entry, ())
-            if own or entry in self._path_rules:
-                self._confirm(window, entry, own, sys.maxsize)
-                self._path_rules.pop(entry, None)
-            self._assembler.finish_file(window, entry, self._size)
-        continuing = self._continuing_file(window)
-        if continuing >= 0:
-            self._confirm(window, continuing, grouped.get(continuing, ()), window.owned_to)
-            self._assembler.continue_file(window, continuing, self._size)
-        self._lines.advance(window, continuing)
+    def _take(self, data: memoryview) -> bytes:
+        """Cut the next bytes into pieces; return those at the end, which the next bytes must follow."""
+        base = at = self._size - len(data)
+        if base == 0 and self._start == 0:
+            self._is_tar = is_header(bytes(data[:BLOCK]))
+            if not self._is_tar and self._files.is_stream:
+                self._start = sys.maxsize
+                self._open_pipe(Piece(0, 0, 0, 0, True, plain_file("", sys.maxsize)), sys.maxsize)
+        if not self._is_tar:
+            self._write(data, base, at, self._size)
+            return b""
+        for cut in self._cutter.feed(data, base):
+            if cut.headers:
+                at = self._write(data, base, at, self._start)
+                self._begin_large_file(cut)
+            else:
+                at = self._write(data, base, at, cut.end)
+                self._submit(cut.end, cut.cost)
+                self._start = cut.end
+        at = self._write(data, base, at, min(self._size, self._cutter.position))
+        return b"" if self._cutter.ended else bytes(data[at - base :])
 
-    def _report_truncation(self, hits: Hits, grouped: Mapping[int, RawHits]) -> None:
-        """Report rules with truncated hits in a window, for the file with most hits."""
-        if len(hits) >= self._limits.raw_hits:
-            most = max(grouped, key=lambda entry: len(grouped[entry]), default=None)
-            path = None if most is None else "/" + self._listing.paths[most]
-            self._searcher.report_truncated(hits, partial(self._results.budget.report_truncation, path))
+    def _write(self, data: memoryview, base: int, at: int, stop: int) -> int:
+        """Pass on the bytes from the offset `at` to `stop`, and return that; `data` begins at the offset `base`."""
+        if self._pipe is not None:
+            self._pipe.write(data, base)
+            if stop < self._start:
+                return stop
+            self._close_pipe()
+            at = self._start
+        self._files.write(data[at - base : stop - base])
+        return stop
 
-    def _ending_files(self, window: Window) -> Iterator[int]:
-        """Yield the files with content that end in a window."""
-        offsets, sizes, end = self._listing.offsets, self._listing.sizes, window.end
-        while self._next < len(self._listing) and offsets[self._next] + sizes[self._next] <= end:
-            entry = self._next
-            self._next += 1
-            if sizes[entry]:
-                yield entry
+    def _begin_large_file(self, cut: Cut) -> None:
+        """Open a pipe for a file that is too large to be spooled. Its path may depend on the links before it."""
+        self._collect(wait=True)
+        listing, first = self._merge.listing.behind(), self._start
+        self._start = cut.end
+        for header in TarParser(self._limits, first).feed(memoryview(cut.headers), first):
+            listing.add(header)
+            self._merge.add_header(header)
+            if len(listing):
+                entry = plain_file(listing.paths[0], header.size)
+                entry.offsets[0] = header.offset
+                size = cut.end - header.offset
+                piece = Piece(0, header.offset, size, cut.cost, True, entry, self._merge.extracted)
+                self._open_pipe(piece, header.offset + header.size, listing)
 
-    def _continuing_file(self, window: Window) -> int:
-        """Return the file that continues in the next window, -1 for none."""
-        continues = self._next < len(self._listing) and self._listing.offsets[self._next] < window.end
-        return self._next if continues else -1
+    def _open_pipe(self, piece: Piece, stop: int, listing: Listing | None = None) -> None:
+        """Submit a piece whose bytes, up to the offset `stop`, are yet to come."""
+        self._pipe = PiecePipe(piece.start, stop)
+        scan = self._threads.pool.submit(piece, self._pipe.file)
+        self._pending.append(_Pending(piece, self._pipe.file, scan, None, listing))
 
-    def _confirm(self, window: Window, entry: int, hits: RawHits, owned_to: int) -> None:
-        """Confirm the hits in a window's part of a file.
+    def _close_pipe(self) -> None:
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
 
-        In a file that began in an earlier window, hits count that end in the part that this window owns.
-        """
-        begin = self._listing.offsets[entry]
-        low = max(begin - window.start, 0)
-        high = min(begin + self._listing.sizes[entry] - window.start, window.size)
-        owned_from = window.owned_from if begin < window.fresh else 0
-        shift = window.start + low
-        own = [(rule, end - low) for rule, end in hits if owned_from <= window.start + end < owned_to]
-        rules = self._path_rules.get(entry, ())
-        if not own and not rules:
-            return
-        path, ends_in = "/" + self._listing.paths[entry], (owned_from - shift, owned_to - shift)
-        on_truncation = partial(self._results.budget.report_truncation, path)
-        for match in self._searcher.confirm(window.view[low:high], own, path, rules, ends_in, on_truncation):
-            offset = shift + match.start
-            line = self._lines.line(window, entry, offset)
-            if not self._results.add_match(entry, path, match, line, offset - begin):
-                return
+    def _finish(self) -> None:
+        """Submit the last piece. One whose pipe is open is a blob of one file, or is cut off."""
+        if self._pipe is not None:
+            self._close_pipe()
+        elif not self._is_tar:
+            self._submit(self._size, self._size, plain_file("", sys.maxsize), is_last=True)
+        else:
+            end = min(self._cutter.position, self._size) if self._cutter.ended else self._size
+            if end > self._start:
+                self._submit(end, self._cutter.cost, is_last=True)
+
+    def _submit(self, end: int, cost: int, listing: Listing | None = None, *, is_last: bool = False) -> None:
+        """Have the piece scanned that ends at an offset; waits while too many bytes are waiting."""
+        file, offset = self._files.cut(self._start)
+        piece = Piece(offset, self._start, end - self._start, cost, listing=listing)
+        scan: Future[PieceResult] = Future()
+        if self._is_serial:
+            scan.cancel()
+        else:
+            scan = self._threads.pool.submit(piece, file)
+        self._pending.append(_Pending(piece, file, scan, None if is_last else end))
+        self._threads.wait(piece.size, scan, is_stream=self._files.is_stream)
+        self._collect(wait=False)
+        self._check_extracted()
+
+    def _check_extracted(self) -> None:
+        """Scan the rest of the layer piece by piece once its limit of extraction is reached."""
+        ended = [pending.scan for pending in self._pending if pending.scan.done() and not pending.scan.cancelled()]
+        extracted = sum(scan.result().extracted for scan in ended if scan.exception() is None)
+        if self._merge.extracted + extracted > extractable(self._limits, self._size):
+            self._is_serial = True
+            self._cancel()
+
+    def _cancel(self) -> None:
+        for pending in self._pending:
+            if not pending.piece.is_pipe:
+                pending.scan.cancel()
+
+    def _collect(self, *, wait: bool) -> None:
+        """Merge the results that are there, in the order of the pieces; all of them with `wait`."""
+        while self._pending and (wait or self._pending[0].scan.done()):
+            pending = self._pending.popleft()
+            self._merge.add(self._result(pending), pending.end, pending.listing)
+
+    def _result(self, pending: _Pending) -> PieceResult:
+        """Return the result of a piece behind those that were merged. Raises Damaged."""
+        try:
+            result = pending.scan.result()
+        except CancelledError:
+            if not self._is_serial:
+                raise
+        except PieceLost:
+            return self._listed(pending)
+        else:
+            if self._merge.accepts(pending.piece, result):
+                return result
+        return self._again(pending, self._scanner)
+
+    def _listed(self, pending: _Pending) -> PieceResult:
+        """Return the entries of a piece that could not be scanned, and report it."""
+        piece = pending.piece
+        if piece.listing is not None:
+            result = PieceResult(piece.end, piece.listing)
+        else:
+            result = self._again(pending, self._scanner.without_search())
+        self._merge.add_lost(piece, result)
+        return result
+
+    def _again(self, pending: _Pending, scanner: PieceScanner) -> PieceResult:
+        """Scan a piece here, behind the pieces that were merged."""
+        piece = replace(pending.piece, extracted=self._merge.extracted)
+        return scanner.scan(piece, pending.file, self._merge.listing.behind())

@@ -1,44 +1,57 @@
-"""Threads of the layer scan: one for hashes, some for the search of windows, some for extractions."""
+"""Threads and processes of a scanner, which the scans of several layers share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from auditor.detect.hits import Hits
-from auditor.scan.extractor import ExtractionResult, Extractor
-from auditor.scan.file_content import BufferedContent, StreamedContent
-from auditor.scan.searcher import Searcher
+from auditor.scan.piece import PieceResult
+from auditor.scan.scan_pool import ScanPool
+
+_SPOOLED = 12 << 20
+"""Bytes of pieces in memory for each worker, and as many more."""
+_AHEAD = 256 << 20
+"""Bytes of files between those that are hashed and those that are searched: what the system still has in memory."""
 
 
 class ScanThreads:
-    """Thread pools that several layer scans may share."""
+    """The pool that scans pieces, a thread for hashes, and the bytes that wait for a scan."""
 
-    def __init__(self, searcher: Searcher, extractor: Extractor, jobs: int) -> None:
-        self.extractor = extractor
-        self._searcher = searcher
-        self._hash_pool = ThreadPoolExecutor(1, "hash")
-        self._match_pool = ThreadPoolExecutor(max(1, jobs), "match")
-        self._extract_pool = ThreadPoolExecutor(max(1, jobs), "extract")
-
-    def close(self) -> None:
-        """End the threads; work that has not started is cancelled."""
-        for pool in (self._match_pool, self._hash_pool, self._extract_pool):
-            pool.shutdown(cancel_futures=True)
+    def __init__(self, pool: ScanPool, jobs: int) -> None:
+        self.pool = pool
+        self._hasher = ThreadPoolExecutor(1, "hash")
+        self._spooled, self._ahead = _Backlog(_SPOOLED * (jobs + 1)), _Backlog(_AHEAD)
 
     def hash(self, update: Callable[[memoryview], None], view: memoryview) -> Future[None]:
         """Hash bytes, in the order of the calls."""
-        return self._hash_pool.submit(update, view)
+        return self._hasher.submit(update, view)
 
-    def search(self, view: memoryview, keyword_ranges: Sequence[tuple[int, int]]) -> Future[Hits]:
-        """Search a window for raw hits."""
-        return self._match_pool.submit(self._searcher.window_hits, view, keyword_ranges)
+    def wait(self, size: int, scan: Future[PieceResult], *, is_stream: bool) -> None:
+        """Count the bytes of a piece until its scan has ended, and wait while there are too many."""
+        (self._spooled if is_stream else self._ahead).add(size, scan)
 
-    def extract(
-        self, entry: int, path: str, content: BufferedContent | StreamedContent, *, has_matches: bool
-    ) -> Future[ExtractionResult]:
-        """Extract a file and search its members."""
-        result = self._extract_pool.submit(self.extractor.extract, entry, path, content, has_matches)
-        if isinstance(content, StreamedContent):
-            result.add_done_callback(lambda _: content.stop())
-        return result
+    def close(self) -> None:
+        """Cancel the scans that have not begun, stop the others, and release threads and processes."""
+        self.pool.close()
+        self._hasher.shutdown(cancel_futures=True)
+
+
+class _Backlog:
+    """Bytes of pieces whose scan has not ended."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._size = most, 0
+        self._changed = threading.Condition()
+
+    def add(self, size: int, scan: Future[PieceResult]) -> None:
+        with self._changed:
+            self._size += size
+        scan.add_done_callback(lambda _: self._remove(size))
+        with self._changed:
+            self._changed.wait_for(lambda: self._size <= self._most)
+
+    def _remove(self, size: int) -> None:
+        with self._changed:
+            self._size -= size
+            self._changed.notify_all()

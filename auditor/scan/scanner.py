@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import threading
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from auditor.codec.compression import compression_of, decompressed
+from auditor.codec.file_slices import FileSlice
 from auditor.codec.hashing import HashingReader
 from auditor.core.errors import Damaged
 from auditor.core.limits import DEFAULT, Limits
@@ -14,15 +16,21 @@ from auditor.core.process import return_large_blocks
 from auditor.core.progress import Progress, Silent
 from auditor.detect.detect_secrets_plugins import load_plugins
 from auditor.detect.rules import Ruleset
-from auditor.scan.extractor import Extractor
 from auditor.scan.layer_scan import LayerScan
+from auditor.scan.layer_stream import SliceFiles, SpooledFiles
+from auditor.scan.piece_scan import PieceScanner, Recipe
 from auditor.scan.record import LayerRecord
+from auditor.scan.scan_pool import ScanThread
 from auditor.scan.scan_threads import ScanThreads
 from auditor.scan.searcher import Searcher
+from auditor.scan.worker_pool import WorkerPool, may_start_processes
+
+_SMALL = 32 << 20
+"""Bytes of layers that are scanned faster by one thread than processes are started."""
 
 
 class Scanner:
-    """Scans layers in threads. Close it to end them. `searcher` searches texts outside of layers.
+    """Scans layers with `jobs` worker processes. Close it to end them. `searcher` searches texts outside of layers.
 
     With `search_content` false layers are listed and verified, and no file is searched.
     """
@@ -42,35 +50,59 @@ class Scanner:
         self.search_content = search_content
         self.progress = progress or Silent()
         self.searcher = Searcher(ruleset, cache, limits)
-        self._threads = ScanThreads(self.searcher, Extractor(self.searcher), jobs)
+        self._pieces = PieceScanner(self.searcher, Recipe(ruleset, cache, limits, search_content))
+        self._jobs = jobs if search_content else 1
+        self._threads: list[ScanThreads] = []  # the last are in use
+        self._lock = threading.Lock()
 
-    def prepare(self) -> None:
-        """Import the libraries that threads need. Call it before a thread calls `scan_layer`."""
+    def prepare(self, size: int | None = None) -> None:
+        """Start the worker processes where layers of `size` bytes, None for an unknown number, are worth it.
+
+        Call it before any thread is started that calls `scan_layer`: a process with threads is not forked. Imports the
+        libraries that threads and processes need.
+        """
         if self.search_content:
             load_plugins()
+        with self._lock:
+            self._start(size)
+
+    def _start(self, size: int | None) -> ScanThreads:
+        """Return the threads to use for layers of `size` bytes."""
+        is_parallel = any(isinstance(threads.pool, WorkerPool) for threads in self._threads)
+        is_large = self._jobs > 1 and (size is None or size > _SMALL) and may_start_processes()
+        if is_large and not is_parallel:
+            self._threads.append(ScanThreads(WorkerPool(self._pieces, self._jobs), self._jobs))
+        elif not self._threads:
+            self._threads.append(ScanThreads(ScanThread(self._pieces), 1))
+        return self._threads[-1]
 
     def close(self) -> None:
-        """End the threads; work that has not started is cancelled."""
-        self._threads.close()
+        """End threads and processes; work that has not started is cancelled."""
+        for threads in self._threads:
+            threads.close()
 
-    def scan_layer(self, stream: BinaryIO, name: str, algorithm: str = "sha256") -> LayerRecord:
+    def scan_layer(
+        self, stream: BinaryIO, name: str, algorithm: str = "sha256", content: FileSlice | None = None
+    ) -> LayerRecord:
         """Scan a layer's stored bytes to their end. Raises Damaged, with `name`, on broken data.
 
-        `algorithm` is that of the record's digest.
+        `algorithm` is that of the record's digest. `content` is the part of a file that `stream` reads, if it does.
         """
-        self.prepare()
+        if self.search_content:
+            load_plugins()
         sniffed = io.BufferedReader(cast(io.RawIOBase, stream), 1 << 16)
         is_compressed = compression_of(sniffed.peek(8)[:8]) is not None
         hashed = algorithm if is_compressed or algorithm != "sha256" else None  # else the diff_id is the digest
         raw = HashingReader(sniffed, hashed, self.progress.advance)
         stored = io.BufferedReader(raw, 1 << 18)
-        layer = LayerScan(
-            decompressed(stored, self.limits), self.searcher, self._threads, search_content=self.search_content
-        )
+        files = SpooledFiles() if is_compressed or content is None else SliceFiles(content)
+        with self._lock:
+            threads = self._start(content.size if content else 0)
+        layer = LayerScan(decompressed(stored, self.limits), files, self._pieces, threads)
         try:
             layer.run()
             while stored.read(1 << 20):  # bytes after the compressed data are part of the digest
                 pass
+            return layer.record(raw)
         except Damaged as exc:
             raise Damaged(f"{name}: {exc}") from exc
-        return layer.record(raw)

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from operator import itemgetter
 
 from auditor.codec.signatures import is_opaque
-from auditor.codec.tar_headers import Header
 from auditor.codec.windows import Window
 from auditor.detect.heuristics.file_class import is_third_party_source
 from auditor.layers.listing import Listing
@@ -24,12 +23,11 @@ class KeywordRanges:
         self._excluded: deque[tuple[int, int]] = deque()  # [start, end) in the tar
         self._is_adjacent = False  # no searched file follows the last excluded range
 
-    def add(self, window: Window, header: Header) -> None:
-        """Add a file with its header in a window. Consecutive excluded files form one range."""
-        begin, end = header.offset, header.offset + header.size
-        at = begin - window.start
-        excluded = is_third_party_source("/" + header.path) or (
-            header.size >= MIN_OPAQUE and is_opaque(bytes(window.view[at : at + SIGNATURE_BYTES]))
+    def add(self, window: Window, path: str, begin: int, size: int) -> None:
+        """Add a file that begins in a window, at the offset `begin`. Consecutive excluded files form one range."""
+        end, at = begin + size, begin - window.start
+        excluded = is_third_party_source("/" + path) or (
+            size >= MIN_OPAQUE and is_opaque(bytes(window.view[at : at + SIGNATURE_BYTES]))
         )
         if excluded:
             if self._excluded and self._is_adjacent:

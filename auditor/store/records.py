@@ -23,7 +23,7 @@ from typing import BinaryIO, Protocol
 from auditor.codec.file_slices import FileSlice
 from auditor.codec.hashing import HashingReader
 from auditor.core.digests import DiffID, Digest
-from auditor.core.errors import Damaged
+from auditor.core.errors import Damaged, ImageError
 from auditor.core.limits import RECORDS
 from auditor.core.secret import Secret
 from auditor.images.source import Image, Layer, LayerRef
@@ -32,7 +32,7 @@ from auditor.scan.record_format import decode_record, encode_record, format_vers
 from auditor.store.layer_store import Blob
 
 _CHUNK = 1 << 20
-_DOWNLOADS = 3
+_AT_ONCE = 3
 _SETTLED_S = 1.0
 """Minimum age of a file's last change: a second change within the resolution of its times would go unnoticed."""
 
@@ -104,17 +104,16 @@ class Records:
         return record
 
     def fetch(self, image: Image) -> None:
-        """Get the records of layers that come over a network: some are downloaded while others are scanned."""
-        remote = {
+        """Get the records of an image's layers: some are read while others are still being scanned."""
+        layers = {
             layer.digest: (layer, f"{image.target}: layer {number}")
             for number, layer in enumerate(image.layers)
-            if layer.digest is not None and not isinstance(layer.content, FileSlice | LayerRef)
+            if layer.digest is not None and not isinstance(layer.content, LayerRef)
             if not self.has_record(layer)
         }
-        if remote:
-            self._scanner.prepare()
-        with ThreadPoolExecutor(_DOWNLOADS, "fetch") as pool:
-            futures = [pool.submit(self.of, layer, name) for layer, name in remote.values()]
+        self._scanner.prepare(sum(layer.size or 0 for layer, _ in layers.values()))
+        with ThreadPoolExecutor(_AT_ONCE, "fetch") as pool:
+            futures = [pool.submit(self.of, layer, name) for layer, name in layers.values()]
             try:
                 for future in futures:
                     future.result()
@@ -159,9 +158,14 @@ class Records:
         """Use a record for all layers of its digest in this run. Its bytes were hashed."""
         self._known[record.digest] = record
 
-    def scan(self, stream: BinaryIO, name: str, algorithm: str = "sha256") -> LayerRecord:
-        """Scan a layer's stored bytes to their end, and cache the record. Raises Damaged with `name`."""
-        record = self._scanner.scan_layer(stream, name, algorithm)
+    def scan(
+        self, stream: BinaryIO, name: str, algorithm: str = "sha256", content: FileSlice | None = None
+    ) -> LayerRecord:
+        """Scan a layer's stored bytes to their end, and cache the record. Raises Damaged with `name`.
+
+        `content` is the part of a file that `stream` reads, if it does.
+        """
+        record = self._scanner.scan_layer(stream, name, algorithm, content)
         record = record.with_hmacs(self._key, keep_text=self._keep_secrets)
         self.keep(record)
         return record
@@ -206,13 +210,16 @@ class Records:
 
     def _scan_layer(self, layer: Layer, name: str) -> LayerRecord:
         """Scan a layer, and cache its record and the digest of its part of a file."""
-        content = layer.content
-        identity = _identity(content) if isinstance(content, FileSlice) else None
+        content, algorithm = layer.content, layer.digest.algorithm if layer.digest else "sha256"
         self._scanner.progress.say(name)
         with content.open() as stream:
-            record = self.scan(stream, name, layer.digest.algorithm if layer.digest else "sha256")
-        if identity is not None and isinstance(content, FileSlice):
-            self._keep_slice(content, identity, record.digest)
+            if not isinstance(content, FileSlice):
+                return self.scan(stream, name, algorithm)
+            identity = _identity(content)
+            record = self.scan(stream, name, algorithm, content)
+        if _identity(content) != identity:  # its bytes were hashed and searched at different times
+            raise ImageError(f"{name}: the file was changed while it was scanned. Scan it again.")
+        self._keep_slice(content, identity, record.digest)
         return record
 
     def _of_digest(self, digest: Digest | DiffID | None) -> LayerRecord | None:

@@ -128,9 +128,9 @@ def scans(scanner: Scanner, monkeypatch: Patch) -> list[str]:
     done: list[str] = []
     own = scanner.scan_layer
 
-    def counted(stream: Any, what: str, algorithm: str = "sha256") -> Any:
+    def counted(stream: Any, what: str, *options: Any) -> Any:
         done.append(what)
-        return own(stream, what, algorithm)
+        return own(stream, what, *options)
 
     monkeypatch.setattr(scanner, "scan_layer", counted)
     return done

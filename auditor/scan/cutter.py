@@ -1,0 +1,133 @@
+"""Places at which a tar can be cut into pieces: between entries, at the first header of an entry.
+
+Most headers are read for type and size alone, several times as fast as the parser reads them; the parser reads the
+others. At an invalid header the last piece ends behind it, so that the parser of that piece reports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from auditor.codec.signatures import magics_of
+from auditor.codec.tar import Short, read_headers
+from auditor.codec.tar_headers import BLOCK, ZERO_BLOCK, Header, number, padded
+from auditor.core.errors import Damaged
+from auditor.core.limits import Limits
+
+MOST_COST = 12 << 20
+"""Cost of a piece, in bytes of text: some 10 ms of work, so that the last pieces of a layer keep all cores busy."""
+_ENTRY_COST = 20_000
+_ARCHIVE_COST = 12
+"""Cost of a byte of an archive, which is extracted, in bytes of text."""
+_ARCHIVES = tuple(magic for magic in magics_of("gzip", "xz", "zstd", "bzip2", "zip", "7z", "deb", "rpm"))
+_MAGIC = 16
+_LONG, _PAX = b"LKg", ord("x")
+_WITHOUT_BODY, _FILE = b"123456", ord("0")
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The end of a piece at offset `end` of the tar; `cost` is that of the piece.
+
+    `headers` are those of a large file, which is a piece of its own; empty for any other piece.
+    """
+
+    end: int
+    cost: int
+    headers: bytes = b""
+
+
+class Cutter:
+    """Cutter of a tar that is fed block by block. A file of more than `large` bytes is a piece of its own."""
+
+    def __init__(self, limits: Limits, large: int) -> None:
+        self.start = 0
+        """Offset of the piece that is not yet cut."""
+        self.cost = 0
+        """Cost of that piece so far."""
+        self.position = 0
+        """Offset of the next header; after the end of the archive, that of the first byte that belongs to no piece."""
+        self.ended = False
+        """Whether the end of the archive, or an invalid header, was found."""
+        self._limits, self._large = limits, large
+
+    def feed(self, block: memoryview, base: int) -> Iterator[Cut]:
+        """Yield the cuts in `block`, the bytes of the tar from offset `base` on.
+
+        Blocks are in order, without gaps. Bytes from `position` on, if there are any, belong to headers that the block
+        cuts off: the next block begins with them.
+        """
+        end = base + len(block)
+        while not self.ended and self.position < end:
+            try:
+                yield from self._next(block, self.position - base, base)
+            except Short:
+                if end - self.position <= self._limits.headers_bytes:
+                    return
+                self._end(end)
+            except (Damaged, ValueError):
+                self._end(self.position + 2 * BLOCK)
+
+    def _end(self, position: int) -> None:
+        self.position, self.ended = position, True
+
+    def _next(self, view: memoryview, at: int, base: int) -> Iterator[Cut]:
+        """Go on to the next entry, or to the end of the archive; yield a cut before an entry, or behind a large one."""
+        first = start = at
+        size = body = 0
+        while not body:
+            block = _take(view, at, BLOCK)
+            kind = block[156]
+            if not block[0] and block == ZERO_BLOCK:
+                if _take(view, at + BLOCK, BLOCK) == ZERO_BLOCK:
+                    self._end(base + at + 2 * BLOCK)
+                    return
+                at += BLOCK  # the parser skips it, and forgets extension headers before it
+                start = at
+                continue
+            size = number(block[124:136])
+            if kind == _PAX or kind in _LONG:
+                if size < 0 or at + padded(size) - start > self._limits.headers_bytes:
+                    raise ValueError
+                if kind != _PAX or b"size=" not in _take(view, at + BLOCK, size):
+                    at += BLOCK + padded(size)
+                    continue
+            elif kind == _FILE and size >= 0:
+                body = at + BLOCK
+                continue
+            elif kind in _WITHOUT_BODY:
+                size, body = 0, at + BLOCK
+                continue
+            header = _header(view, start, base, self._limits)
+            size, body = header.size, header.offset - base
+        cost = _cost(view, body, size)
+        is_large = size > self._large
+        if base + first > self.start and (is_large or self.cost + cost > MOST_COST):
+            yield Cut(base + first, self.cost)
+            self.start, self.cost = base + first, 0
+        if is_large:
+            self.position = base + body + padded(size)
+            yield Cut(self.position, cost, bytes(view[first:body]))
+            self.start, self.cost = self.position, 0
+        else:
+            self.cost += cost
+            self.position = base + body + padded(size)
+
+
+def _header(view: memoryview, at: int, base: int, limits: Limits) -> Header:
+    header = read_headers(view, at, base, limits)
+    if not isinstance(header, Header):
+        raise ValueError  # a zero block, which the caller has excluded
+    return header
+
+
+def _take(view: memoryview, start: int, size: int) -> bytes:
+    if start + size > len(view):
+        raise Short
+    return bytes(view[start : start + size])
+
+
+def _cost(view: memoryview, at: int, size: int) -> int:
+    is_archive = size > BLOCK and bytes(view[at : at + _MAGIC]).startswith(_ARCHIVES)
+    return size * (_ARCHIVE_COST if is_archive else 1) + _ENTRY_COST

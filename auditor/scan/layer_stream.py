@@ -1,0 +1,123 @@
+"""The uncompressed bytes of a layer in blocks, and the files that scans of its pieces read."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import BinaryIO, Protocol
+
+from auditor.codec.file_slices import FileSlice, SharedFile
+
+_BLOCK = 1 << 20
+_PIPE = 1 << 20
+_F_SETPIPE_SZ = 1031  # fcntl(2); Python 3.11 has the name on Linux alone
+
+
+def blocks(stream: BinaryIO, buffers: int) -> Iterator[memoryview]:
+    """Yield a stream in blocks of a megabyte, the last one shorter. A block is valid until `buffers` later ones."""
+    ring = [bytearray(_BLOCK) for _ in range(buffers)]
+    number = 0
+    while True:
+        view, size = memoryview(ring[number % buffers]), 0
+        while size < _BLOCK and (count := stream.readinto(view[size:])):  # type: ignore[attr-defined]
+            size += count
+        if size:
+            yield view[:size]
+        if size < _BLOCK:
+            return
+        number += 1
+
+
+class PieceFiles(Protocol):
+    """The files that pieces are read from.
+
+    `is_stream` is set where they hold copies of the layer's bytes; a file larger than `large` bytes then goes through a
+    pipe.
+    """
+
+    is_stream: bool
+    large: int
+
+    def write(self, data: memoryview) -> None:
+        """Take the next bytes of the piece that is not yet cut."""
+        ...
+
+    def cut(self, start: int) -> tuple[SharedFile, int]:
+        """Return the file of the piece that begins at an offset of the layer, and the offset of the piece in it."""
+        ...
+
+
+class SliceFiles:
+    """Pieces of a layer that is stored uncompressed: all are in the file of the layer itself."""
+
+    is_stream, large = False, sys.maxsize
+
+    def __init__(self, content: FileSlice) -> None:
+        self._content = content
+
+    def write(self, data: memoryview) -> None:
+        """Do nothing: the file has the bytes."""
+
+    def cut(self, start: int) -> tuple[SharedFile, int]:
+        """Return the file of the layer."""
+        return self._content.file, self._content.offset + start
+
+
+class SpooledFiles:
+    """Pieces of a layer that is compressed, or can be read only once: each in a file in memory."""
+
+    is_stream, large = True, 32 << 20
+
+    def __init__(self) -> None:
+        self._file: SharedFile | None = None
+
+    def write(self, data: memoryview) -> None:
+        """Append bytes to the file of the piece."""
+        if self._file is None:
+            self._file = SharedFile(_memory_file())
+        written = 0
+        while written < len(data):
+            written += os.write(self._file.descriptor, data[written:])
+
+    def cut(self, start: int) -> tuple[SharedFile, int]:  # noqa: ARG002
+        """Return the file of the piece, and begin a new one."""
+        file = self._file or SharedFile(_memory_file())
+        self._file = None
+        return file, 0
+
+
+class PiecePipe:
+    """A pipe for the bytes [start, stop) of a layer: a piece that is too large to be spooled."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        self._start, self._stop = start, stop
+        read, self._descriptor = os.pipe()
+        self.file = SharedFile(read)
+        with suppress(OSError):
+            fcntl.fcntl(self._descriptor, _F_SETPIPE_SZ, _PIPE)
+
+    def write(self, data: memoryview, base: int) -> None:
+        """Write the part of the pipe's bytes that is in `data`, the bytes of the layer from offset `base` on.
+
+        Waits for the reader; bytes after its end are dropped.
+        """
+        data = data[max(self._start - base, 0) : max(self._stop - base, 0)]
+        with suppress(BrokenPipeError):
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+
+    def close(self) -> None:
+        """End the piece."""
+        os.close(self._descriptor)
+
+
+def _memory_file() -> int:
+    """Return the descriptor of a file without a name, in memory where the system has such files."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("piece", os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

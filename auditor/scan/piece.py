@@ -1,0 +1,74 @@
+"""Pieces of a layer, which are scanned independently of each other, and the result of one.
+
+A layer is cut between entries, so each piece is a tar of its own. The result of a piece depends on its bytes and the
+rules alone; what depends on the pieces before it is decided when the results are merged (layer_merge.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import BinaryIO, cast
+
+from auditor.codec.file_slices import SharedFile
+from auditor.extract.git_commits import CommitHistory
+from auditor.layers.listing import Listing
+from auditor.provenance.checksums import Checksums
+from auditor.scan.record import LayerMatch
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The bytes [start, start+size) of a layer's uncompressed tar: whole entries, each with its headers.
+
+    The bytes are in a file from `offset` on. A pipe has no offsets and is read once; the size of its piece may not be
+    known. `cost` is an estimate in bytes of text to search. `listing` has the entries of a piece that is not parsed: a
+    blob that is one file, or a large file of a stream. `extracted` is the number of bytes that were extracted from the
+    files of the pieces before it; None where they are still being scanned.
+    """
+
+    offset: int
+    start: int
+    size: int
+    cost: int
+    is_pipe: bool = False
+    listing: Listing | None = None
+    extracted: int | None = None
+
+    @property
+    def end(self) -> int:
+        """Offset of the layer behind the piece."""
+        return self.start + self.size
+
+    def open(self, file: SharedFile) -> BinaryIO:
+        """Return a stream with `readinto` over the bytes of the piece; the caller closes it."""
+        return cast(BinaryIO, file.stream(self.offset, None if self.is_pipe else self.size))
+
+
+@dataclass(frozen=True, slots=True)
+class PieceResult:
+    """Entries, matches and skipped items of a piece; entry numbers count from its first entry, offsets in the layer.
+
+    `end` is the offset behind its last entry, and `cut_off` is set where headers are cut off. `entries`, `paths_bytes`
+    and `extracted` bytes count towards the limits of the layer; `refused` is set where an extraction was refused for
+    them. `overlay` are entries with extended attributes of overlay file systems. `histories` are those of git
+    repositories, by the folder of their objects.
+    `seconds` is the time that the scan took.
+    """
+
+    end: int
+    listing: Listing
+    cut_off: bool = False
+    entries: int = 0
+    paths_bytes: int = 0
+    matches: tuple[LayerMatch, ...] = ()
+    skipped: tuple[tuple[str | None, str], ...] = ()
+    overlay: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    decoded: int = 0
+    extracted: int = 0
+    refused: bool = False
+    checksums: Mapping[int, Checksums] = field(default_factory=dict)
+    package_databases: Mapping[int, bytes] = field(default_factory=dict)
+    histories: Mapping[str, CommitHistory] = field(default_factory=dict)
+    transient: bool = False
+    seconds: float = 0.0
