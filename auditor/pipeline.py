@@ -167,9 +167,15 @@ def _name(image: Image) -> str:
 def _scan_streams(source: ImageSource, records: Records) -> Streamed:
     """Scan the layers that can be read only once. A damaged one fails the images that consist of it, and no other."""
     streamed: dict[LayerRef, LayerRecord | Damaged] = {}
+    scans: dict[LayerRef, Callable[[], LayerRecord]] = {}
     for layer, stream in source.streams():
         try:
-            streamed[layer] = records.of_stream(layer, stream)
+            scans[layer] = records.read_stream(layer, stream)
+        except Damaged as exc:
+            streamed[layer] = exc
+    for layer, record in scans.items():
+        try:
+            streamed[layer] = record()
         except Damaged as exc:
             streamed[layer] = exc
     return streamed

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -88,6 +90,12 @@ class Scanner:
 
         `algorithm` is that of the record's digest. `content` is the part of a file that `stream` reads, if it does.
         """
+        return self.read_layer(stream, name, algorithm, content)()
+
+    def read_layer(
+        self, stream: BinaryIO, name: str, algorithm: str = "sha256", content: FileSlice | None = None
+    ) -> Callable[[], LayerRecord]:
+        """Read a layer as `scan_layer` does; return a function that waits for the scan and returns the record."""
         if self.search_content:
             load_plugins()
         sniffed = io.BufferedReader(cast(io.RawIOBase, stream), 1 << 16)
@@ -99,10 +107,22 @@ class Scanner:
         with self._lock:
             threads = self._start(content.size if content else 0)
         layer = LayerScan(decompressed(stored, self.limits), files, self._pieces, threads)
-        try:
+        with _named(name):
             layer.run()
             while stored.read(1 << 20):  # bytes after the compressed data are part of the digest
                 pass
-            return layer.record(raw)
-        except Damaged as exc:
-            raise Damaged(f"{name}: {exc}") from exc
+
+        def record() -> LayerRecord:
+            with _named(name):
+                return layer.record(raw)
+
+        return record
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Begin the message of Damaged with a name."""
+    try:
+        yield
+    except Damaged as exc:
+        raise Damaged(f"{name}: {exc}") from exc

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import BinaryIO, Protocol
@@ -139,10 +139,11 @@ class Records:
         if self._store is not None and not self._scanner.searcher.search_text(literals):
             self._store.keep_record(self._export_key(key), data)
 
-    def of_stream(self, ref: LayerRef, stream: BinaryIO) -> LayerRecord:
-        """Read a layer that can be read only once, and return its record. Raises ImageError and Unreachable.
+    def read_stream(self, ref: LayerRef, stream: BinaryIO) -> Callable[[], LayerRecord]:
+        """Read a layer that can be read only once; return a function that waits for its scan and returns the record.
 
-        If the cache has a record for the digest in the layer's path, the stream is hashed and not scanned.
+        Both raise ImageError, reading also Unreachable. If the cache has a record for the digest in the layer's path,
+        the stream is hashed and not scanned.
         """
         claimed, name = ref.digest, ref.name
         if claimed is not None:
@@ -151,8 +152,10 @@ class Records:
                 digest = _hashed(HashingReader(stream, claimed.algorithm, self._scanner.progress.advance))
                 if digest != claimed:
                     raise Damaged(f"{name}: digest is {digest}, want {claimed}; the image was damaged or tampered with")
-                return record
-        return self.scan(stream, name, claimed.algorithm if claimed else "sha256")
+                return lambda: record
+        self._scanner.prepare()
+        scan = self._scanner.read_layer(stream, name, claimed.algorithm if claimed else "sha256")
+        return lambda: self._finished(scan())
 
     def remember(self, record: LayerRecord) -> None:
         """Use a record for all layers of its digest in this run. Its bytes were hashed."""
@@ -165,7 +168,9 @@ class Records:
 
         `content` is the part of a file that `stream` reads, if it does.
         """
-        record = self._scanner.scan_layer(stream, name, algorithm, content)
+        return self._finished(self._scanner.scan_layer(stream, name, algorithm, content))
+
+    def _finished(self, record: LayerRecord) -> LayerRecord:
         record = record.with_hmacs(self._key, keep_text=self._keep_secrets)
         self.keep(record)
         return record

@@ -126,13 +126,13 @@ def store(tmp_path: Path) -> Iterator[LayerStore]:
 @pytest.fixture
 def scans(scanner: Scanner, monkeypatch: Patch) -> list[str]:
     done: list[str] = []
-    own = scanner.scan_layer
+    own = scanner.read_layer
 
     def counted(stream: Any, what: str, *options: Any) -> Any:
         done.append(what)
         return own(stream, what, *options)
 
-    monkeypatch.setattr(scanner, "scan_layer", counted)
+    monkeypatch.setattr(scanner, "read_layer", counted)
     return done
 
 

@@ -143,9 +143,9 @@ def test_a_cache_that_is_locked_shows_no_secret(place: Place) -> None:
 def test_a_signal_in_the_middle_shows_no_secret(place: Place, line: str, number: signal.Signals) -> None:
     """The signal comes when the second layer is begun, from the process itself."""
     before = (
-        f"import os\nimport auditor.scan.scanner as scanner\nown, seen = scanner.Scanner.scan_layer, []\n"
-        f"def scan_layer(*given, **more):\n    if seen:\n        os.kill(os.getpid(), {int(number)})\n"
-        "    seen.append(1)\n    return own(*given, **more)\nscanner.Scanner.scan_layer = scan_layer"
+        f"import os\nimport auditor.scan.scanner as scanner\nown, seen = scanner.Scanner.read_layer, []\n"
+        f"def read_layer(*given, **more):\n    if seen:\n        os.kill(os.getpid(), {int(number)})\n"
+        "    seen.append(1)\n    return own(*given, **more)\nscanner.Scanner.read_layer = read_layer"
     )
     done = place.run(line, before)
     assert done.status == 128 + number, done

@@ -41,13 +41,13 @@ def store(tmp_path: Path) -> Iterator[LayerStore]:
 def scans(scanner: Scanner, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was scanned, layer by layer."""
     done: list[str] = []
-    scan: Callable[..., LayerRecord] = scanner.scan_layer
+    scan: Callable[..., Callable[[], LayerRecord]] = scanner.read_layer
 
-    def counted(stream: BinaryIO, what: str, *options: Any) -> LayerRecord:
+    def counted(stream: BinaryIO, what: str, *options: Any) -> Callable[[], LayerRecord]:
         done.append(what)
         return scan(stream, what, *options)
 
-    monkeypatch.setattr(scanner, "scan_layer", counted)
+    monkeypatch.setattr(scanner, "read_layer", counted)
     return done
 
 
