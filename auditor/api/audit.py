@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from auditor.api import components, results
 from auditor.api.components import Notify
@@ -17,7 +17,6 @@ from auditor.core.entries import Skipped
 from auditor.core.finding import Finding, Severity
 from auditor.core.options import AuditOptions, one_of
 from auditor.core.progress import Progress
-from auditor.dockerfile.parser import read_dockerfile
 from auditor.findings.baseline import Baseline
 from auditor.findings.selection import fails
 from auditor.pipeline import Audit, Failure, Request, audit_each
@@ -25,6 +24,9 @@ from auditor.report.formats import REPORT_FORMATS
 from auditor.report.render_options import RenderOptions
 from auditor.scan import Scanner
 from auditor.store.records import Records
+
+if TYPE_CHECKING:
+    from auditor.dockerfile.instructions import Dockerfile
 
 PathText = str | os.PathLike[str]
 
@@ -166,7 +168,7 @@ def run(
         if notify:
             notify(text)
 
-    dockerfile = read_dockerfile(options.dockerfile) if options.dockerfile else None
+    dockerfile = _dockerfile(options)
     rules = components.ruleset(options)
     baseline = components.baseline(options, written)
     request = Request(options.platform, options.base, options.insecure, components.selection(options, baseline))
@@ -183,6 +185,14 @@ def run(
         audits = results.with_verification(audits, options, note)
     created = timestamp(utc_now())
     return Report(tuple(audits), created, options.fail_on, tuple(notes), options.show_secrets, baseline, failures)
+
+
+def _dockerfile(options: AuditOptions) -> Dockerfile | None:
+    if options.dockerfile is None:
+        return None
+    from auditor.dockerfile.parser import read_dockerfile  # as in api/results.py
+
+    return read_dockerfile(options.dockerfile)
 
 
 def _audited(

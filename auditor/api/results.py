@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from auditor.api.components import Notify
 from auditor.core.clock import today
 from auditor.core.options import AuditOptions
-from auditor.dockerfile.finding_lines import with_dockerfile_lines
-from auditor.dockerfile.instructions import Dockerfile
 from auditor.findings.baseline import Baseline
 from auditor.pipeline import Audit
+
+if TYPE_CHECKING:
+    from auditor.dockerfile.instructions import Dockerfile
 
 _MAX_NAMED = 3
 
@@ -40,6 +42,9 @@ def _some(ids: Sequence[str]) -> str:
 
 def with_lines(audits: Sequence[Audit], dockerfile: Dockerfile, notify: Notify) -> list[Audit]:
     """Add the lines of the Dockerfile to findings; note each image with another history."""
+    # The parser of Dockerfiles takes 25 ms, which a run without --dockerfile need not pay.
+    from auditor.dockerfile.finding_lines import with_dockerfile_lines
+
     pairs = [(audit, with_dockerfile_lines(audit, dockerfile)) for audit in audits]
     for audit, matching in pairs:
         if matching is None:

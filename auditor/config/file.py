@@ -6,11 +6,14 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from auditor.config.keys import below
 from auditor.core.limits import BY_NAME
 from auditor.core.options import CONFIDENCES, FAIL_ON, Exclusions, IgnoreEntry, RegistryOptions, RuleReference
-from auditor.core.yaml_file import YamlValue, load_yaml
+
+if TYPE_CHECKING:
+    from auditor.core.yaml_file import YamlValue
 
 FILE_NAME = ".image-audit.yaml"
 _GLOB = frozenset("*?[")
@@ -59,6 +62,8 @@ def load_config(path: Path | None = None, start: Path | None = None) -> ConfigFi
     found = path or _find(start or Path.cwd())
     if found is None:
         return ConfigFile()
+    from auditor.core.yaml_file import load_yaml  # PyYAML takes 15 ms, which a run without a config file need not pay
+
     root = load_yaml(found)
     return _parse(root, found, path is not None) if root is not None else ConfigFile(found, path is not None)
 

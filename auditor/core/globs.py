@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import pathspec
-
 
 class Globs:
     """Compiled globs. The last match decides, `!` negates."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
+        import pathspec  # 15 ms, for options and rules that have globs
+
         # Only the simple backend accepts names that are not UTF-8.
         self._spec = pathspec.GitIgnoreSpec.from_lines(patterns, backend="simple")
 

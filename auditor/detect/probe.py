@@ -6,11 +6,13 @@ import json
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from auditor.core.yaml_file import YamlValue
 from auditor.registry.address_guard import AddressClass, class_of_host
+
+if TYPE_CHECKING:
+    from auditor.core.yaml_file import YamlValue
 
 Scalar = str | int | float | bool | None
 Pairs = tuple[tuple[str, str], ...]

@@ -8,14 +8,17 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from auditor.core.errors import ConfigError, RuleError
 from auditor.core.finding import Confidence, Severity
 from auditor.core.package_data import data_path
 from auditor.core.text import nearest
-from auditor.core.yaml_file import YamlValue, load_yaml
 from auditor.detect import checks, key_checks
 from auditor.detect.probe import Probe, parse_probe
+
+if TYPE_CHECKING:
+    from auditor.core.yaml_file import YamlValue
 
 CHECKS = {**checks.CHECKS, **key_checks.CHECKS}
 """Offline checks by their names in rules."""
@@ -131,6 +134,8 @@ def load_file(path: Path) -> list[Rule]:
 
 def read_file(path: Path) -> list[tuple[YamlValue, Rule | RuleError]]:
     """Return each rule of a file with its node, or the error in it. Raises RuleError where the file holds no list."""
+    from auditor.core.yaml_file import load_yaml  # PyYAML takes 15 ms, which a run with cached rules need not pay
+
     try:
         root = load_yaml(path)
         nodes = root.items() if root else []

@@ -10,14 +10,14 @@ import datetime
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from auditor.core.finding import Finding, State
 from auditor.core.output_file import write_output
 from auditor.core.text import printable
-from auditor.core.yaml_file import YamlValue, load_yaml
+
+if TYPE_CHECKING:
+    from auditor.core.yaml_file import YamlValue
 
 SCHEMA = "image-audit-baseline/1"
 _KEYS = ("id", "rule", "path", "where", "state", "images", "added", "reason", "expires")
@@ -25,11 +25,6 @@ _HEAD = """\
 # Accepted findings, which `image-audit scan TARGET --baseline FILE` does not show. Give the reason in `reason`, and
 # the last day in `expires`. `image-audit baseline audit FILE` asks for both.
 """
-
-
-class _Dumper(yaml.SafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - YAML aliases for equal dates are hard to read
-        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +125,8 @@ class Baseline:
 
     def save(self) -> None:
         """Write the file atomically, sorted by place. Raises UsageError."""
+        import yaml  # 15 ms, as in load_baseline
+
         listed = sorted(self.entries, key=lambda entry: (entry.place, entry.rule, entry.id))
         document = {"schema": SCHEMA, "findings": [_document(entry) for entry in listed]}
         dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -140,6 +137,8 @@ class Baseline:
 
 def load_baseline(path: Path) -> Baseline:
     """Read a baseline. Raises ConfigError with the line."""
+    from auditor.core.yaml_file import load_yaml  # PyYAML takes 15 ms, which a run without a baseline need not pay
+
     root = load_yaml(path)
     if root is None:
         return Baseline(path)
