@@ -3,11 +3,14 @@
 Signal handlers are installed before the slow imports: a signal during an import ends the run with one line.
 """
 
+import gc
 import os
 import signal
 from types import FrameType
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_GC_THRESHOLD = 50_000
+"""New objects before a collection. Imports and rules make 300,000 that live on; to look through them takes 0.03 s."""
 
 
 def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
@@ -20,6 +23,7 @@ def main() -> None:
     for number in ENDING:
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, _end)
+    gc.set_threshold(_GC_THRESHOLD)
     # After the signal handlers, because it takes a while.
     from auditor.cli import main as run
 

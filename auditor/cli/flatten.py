@@ -15,8 +15,9 @@ from auditor.cli.examples import examples
 from auditor.cli.messages import warn
 from auditor.cli.option_types import Word
 from auditor.cli.progress import progress
+from auditor.core.command_options import FlattenOptions
 from auditor.core.errors import FlattenError, UsageError
-from auditor.core.options import FAIL_ON, FlattenOptions
+from auditor.core.options import FAIL_ON
 from auditor.core.text import plural
 from auditor.images.transports import transport_of
 from auditor.rebuild import destinations

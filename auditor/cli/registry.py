@@ -10,7 +10,7 @@ import click
 
 from auditor.cli import options, sweep_options
 from auditor.cli.examples import examples
-from auditor.core.options import SweepOptions, WatchOptions
+from auditor.core.command_options import SweepOptions, WatchOptions
 
 _EXTRA = ("sqlalchemy", "alembic", "cachetools", "apprise", "cronsim", "distributed", "prometheus_client")
 

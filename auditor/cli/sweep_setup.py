@@ -13,7 +13,7 @@ import click
 
 from auditor.api import components
 from auditor.core.clock import timestamp, utc_now
-from auditor.core.options import SweepOptions
+from auditor.core.command_options import SweepOptions
 from auditor.core.progress import Progress
 from auditor.detect.rules import Ruleset
 from auditor.fleet.dashboard import site

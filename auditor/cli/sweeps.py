@@ -14,9 +14,9 @@ from auditor.cli.messages import warn
 from auditor.cli.progress import progress
 from auditor.cli.sweep_setup import check_report, open_setup, open_store, write_report
 from auditor.core.clock import utc_now
+from auditor.core.command_options import SweepOptions, WatchOptions
 from auditor.core.errors import UsageError
 from auditor.core.finding import Severity
-from auditor.core.options import SweepOptions, WatchOptions
 from auditor.fleet.dashboard import sweep_json, sweep_table
 from auditor.fleet.dashboard.site_paths import image_page
 from auditor.fleet.service import health, schedule

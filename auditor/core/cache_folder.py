@@ -70,15 +70,12 @@ def check_owner(path: Path, status: os.stat_result) -> None:
 def read_cache_file(path: Path) -> bytes | None:
     """Return the payload of a cache file; None if it is missing, damaged, renamed, or of another user."""
     try:
-        with path.open("rb") as file:
+        with path.open("rb", buffering=0) as file:  # compiled rules are 6 MB: one copy less
             check_owner(path, os.fstat(file.fileno()))
-            data = file.read()
+            head, payload = file.read(len(_MAGIC) + 32), file.readall()
     except OSError:
         return None
-    head = len(_MAGIC) + 32
-    payload = data[head:]
-    atomic_write = data.startswith(_MAGIC) and data[len(_MAGIC) : head] == _sum(path.name, payload)
-    return payload if atomic_write else None
+    return payload if head == _MAGIC + _sum(path.name, payload) else None
 
 
 def write_cache_file(path: Path, payload: bytes) -> None:
@@ -91,7 +88,9 @@ def write_cache_file(path: Path, payload: bytes) -> None:
 
 def _sum(name: str, payload: bytes) -> bytes:
     """Return a checksum of name and payload, because names are keys."""
-    return hashlib.sha256(name.encode() + b"\0" + payload).digest()
+    state = hashlib.sha256(name.encode() + b"\0")
+    state.update(payload)
+    return state.digest()
 
 
 def _private_key(file: IO[bytes]) -> bytes | None:

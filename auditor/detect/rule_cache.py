@@ -15,6 +15,9 @@ from auditor.core.package_data import data_path
 from auditor.detect.probe import Condition, Probe
 from auditor.detect.rules import Rule, builtin_rules, rule_files
 
+_TUPLES = ("keywords", "examples", "counterexamples", "paths")
+"""Fields of a rule that JSON turns into lists."""
+
 
 def cached_builtin_rules(cache: Path | None) -> tuple[Rule, ...]:
     """Return the built-in rules, from the folder `cache` where it has them."""
@@ -27,17 +30,18 @@ def cached_builtin_rules(cache: Path | None) -> tuple[Rule, ...]:
     kept = cache / f"rules-{key[:32]}.json"
     data = read_cache_file(kept)
     if data is not None:
-        return tuple(_rule(row) for row in json.loads(data))
+        return tuple(map(_rule, json.loads(data)))
     rules = builtin_rules()
     write_cache_file(kept, json.dumps([asdict(rule) for rule in rules]).encode())
     return rules
 
 
 def _rule(row: dict[str, Any]) -> Rule:
-    verify = row.pop("verify")
-    values: dict[str, Any] = {key: _tuples(value) for key, value in row.items()}
-    severity, confidence = Severity(values.pop("severity")), Confidence(values.pop("confidence"))
-    return Rule(**values, severity=severity, confidence=confidence, verify=_probe(verify) if verify else None)
+    for name in _TUPLES:
+        row[name] = tuple(row[name])
+    row["severity"], row["confidence"] = Severity(row["severity"]), Confidence(row["confidence"])
+    row["verify"] = _probe(row["verify"]) if row["verify"] else None
+    return Rule(**row)
 
 
 def _probe(row: dict[str, Any]) -> Probe:

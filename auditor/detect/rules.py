@@ -54,8 +54,8 @@ class Rule:
     confidence: Confidence
     pattern: str
     keywords: tuple[str, ...]
-    examples: tuple[str, ...]
-    counterexamples: tuple[str, ...]
+    examples: tuple[str, ...] = field(repr=False)  # nor do these
+    counterexamples: tuple[str, ...] = field(repr=False)
     entropy: float = 0.0
     check: str | None = None
     verify: Probe | None = field(default=None, repr=False)  # not part of the digest, because it changes no finding
