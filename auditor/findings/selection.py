@@ -70,7 +70,7 @@ class Selection:
         return tuple(shown), tuple(ignored)
 
     def _ignorer(self, names: Collection[str]) -> Callable[[Finding], IgnoredBy | None]:
-        excluded = Globs(self.exclude_paths)
+        excluded = Globs(self.exclude_paths) if self.exclude_paths else None
         whole = any(matches_name(names, pattern) for pattern in self.exclude_images)
         ignores = [
             (item.rule or "*", None if item.path is None else Globs([item.path]))
@@ -81,7 +81,7 @@ class Selection:
         def reason(finding: Finding) -> IgnoredBy | None:
             if whole:
                 return IgnoredBy.IMAGE
-            if self.exclude_paths and _inside(finding, excluded):
+            if excluded is not None and _inside(finding, excluded):
                 return IgnoredBy.PATH
             if finding.rule in self.exclude_rules:
                 return IgnoredBy.RULE
