@@ -1,7 +1,8 @@
 "use strict";
-// Filters, sorting, links to findings. The page is complete without this script: lists, details and links work in plain HTML.
+// Filters, sorting, links to secrets and places. The page is complete without this script: lists, details and links work in plain HTML.
 
-const FIELDS = ["severity", "state", "text", "layer", "provider", "sort", "lane"];
+const BOXES = ["severity", "confidence", "state"];
+const FIELDS = [...BOXES, "text", "layer", "provider", "package", "origin", "sort", "lane"];
 
 function setUp(image) {
   const form = image.querySelector("form.filters");
@@ -21,32 +22,42 @@ function setUp(image) {
 }
 
 function readRow(element, order) {
-  const { severity, provider, lane } = element.dataset;
-  const [added, hidden, state] = lane.split(" ");
-  return { element, order, severity, provider, lane, added, hidden, state };
+  const { severity, confidence, provider, package: owner, origin, lanes } = element.dataset;
+  const places = lanes.split(";").map((lane) => {
+    const [added, hidden, state] = lane.split(" ");
+    return { lane, added, hidden, state };
+  });
+  return { element, order, severity, confidence, provider, package: owner, origins: origin.split(" "), places };
 }
 
 function textOf(row) {
-  row.text ??= [row.element.querySelector("summary"), row.element.querySelector(".life"), row.element.querySelector(".facts")]
+  row.text ??= [...row.element.querySelectorAll("summary, .at h3, .at h4, .life, .facts")]
     .map((part) => part.textContent).join(" ").toLowerCase();
   return row.text;
 }
 
 function read(form) {
   const data = new FormData(form);
-  const query = { severity: data.getAll("severity"), state: data.getAll("state") };
-  for (const name of FIELDS.slice(2)) query[name] = data.get(name);
+  const query = {};
+  for (const name of FIELDS) query[name] = BOXES.includes(name) ? data.getAll(name) : data.get(name) ?? "";
   query.words = query.text.toLowerCase().split(/\s+/).filter(Boolean);
   return query;
 }
 
 function fits(row, query) {
   return (!query.severity.length || query.severity.includes(row.severity))
-    && (!query.state.length || query.state.includes(row.state))
-    && (!query.layer || query.layer === row.added || query.layer === row.hidden)
+    && (!query.confidence.length || query.confidence.includes(row.confidence))
     && (!query.provider || query.provider === row.provider)
-    && (!query.lane || query.lane === row.lane)
+    && (!query.package || query.package === row.package)
+    && (!query.origin || row.origins.includes(query.origin))
+    && row.places.some((place) => placeFits(place, query))
     && query.words.every((word) => textOf(row).includes(word));
+}
+
+function placeFits(place, query) {
+  return (!query.state.length || query.state.includes(place.state))
+    && (!query.layer || query.layer === place.added || query.layer === place.hidden)
+    && (!query.lane || query.lane === place.lane);
 }
 
 function apply(view) {
@@ -64,7 +75,7 @@ function apply(view) {
   const clear = view.form.querySelector(".lane-clear");
   clear.hidden = !query.lane;
   clear.textContent = query.lane ? `${laneName(query.lane)} ×` : "";
-  clear.setAttribute("aria-label", `Show all findings, not only: ${laneName(query.lane)}`);
+  clear.setAttribute("aria-label", `Show all secrets, not only: ${laneName(query.lane)}`);
   return query;
 }
 
@@ -77,8 +88,8 @@ function laneName(lane) {
 const KEYS = {
   path: (row) => row.element.querySelector(".place").textContent,
   name: (row) => row.element.querySelector(".what").textContent,
-  added: (row) => row.added,
-  hidden: (row) => row.hidden,
+  added: (row) => row.places[0].added,
+  hidden: (row) => row.places[0].hidden,
 };
 
 function sort(view, by) {
@@ -104,9 +115,9 @@ function changed(view) {
 function restore(view, pairs) {
   for (const name of FIELDS) {
     const value = pairs.get(name) ?? "";
-    if (name === "severity" || name === "state") {
+    if (BOXES.includes(name)) {
       for (const box of view.form.querySelectorAll(`[name=${name}]`)) box.checked = value.split(",").includes(box.value);
-    } else view.form[name].value = value;
+    } else if (view.form[name]) view.form[name].value = value;
   }
   apply(view);
 }
@@ -132,13 +143,13 @@ function goTo(hash) {
     views.get(id).form.scrollIntoView();
     return;
   }
-  const finding = document.getElementById(id)?.closest(".finding");
-  if (!finding) return;
-  const view = views.get(finding.closest(".image").id);
-  if (finding.hidden) restore(view, new URLSearchParams());
-  finding.open = true;
-  finding.querySelector("summary").focus({ preventScroll: true });
-  finding.scrollIntoView({ block: "center" });
+  const target = document.getElementById(id);
+  const details = target?.closest(".findings details");
+  if (!details) return;
+  if (details.hidden) restore(views.get(details.closest(".image").id), new URLSearchParams());
+  details.open = true;
+  details.querySelector("summary").focus({ preventScroll: true });
+  target.scrollIntoView({ block: target === details ? "start" : "center" });
 }
 
 function walk(view, event) {
@@ -167,7 +178,7 @@ function addCopy(command) {
 
 const views = new Map();
 document.querySelectorAll(".image").forEach(setUp);
-document.querySelectorAll(".plan .command, .more .command").forEach(addCopy);
+document.querySelectorAll(".plan .command, .more .command, .steps-to-take .command").forEach(addCopy);
 document.addEventListener("toggle", (event) => event.target.querySelectorAll(".command").forEach(addCopy), true);
 addEventListener("hashchange", () => goTo(location.hash));
 goTo(location.hash);

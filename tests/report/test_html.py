@@ -87,12 +87,17 @@ def test_what_is_ignored_is_said(tmp_path: Path, scanner: Scanner) -> None:
 
 def test_only_the_address_to_revoke_at_becomes_a_link(tmp_path: Path, scanner: Scanner) -> None:
     (document,) = documents(tmp_path, scanner, planted.story())
+    first, *others = document["secrets"]
     finding = {
         **document["findings"][0],
         "advice": ["Revoke it at https://example.com/a?b=1&c=2: now.", "https://evil.example"],
     }
-    page = page_of([{**document, "findings": [finding]}])
-    assert re.findall(r'<a href="(https?:[^"]*)"', page) == ["https://example.com/a?b=1&amp;c=2"]
+    secret = {**first, "findings": [finding["id"]], "revoke": "https://example.com/a?b=1&c=2"}
+    plan = {**document["plan"], "revoke": [secret["secret_id"]]}
+    page = page_of([{**document, "findings": [finding], "secrets": [secret], "plan": plan}])
+    assert set(re.findall(r'<a href="(https?:[^"]*)"', page)) == {"https://example.com/a?b=1&amp;c=2"}
+    unsafe = page_of([{**document, "secrets": [{**first, "revoke": "javascript:alert(1)"}, *others]}])
+    assert "javascript:" not in unsafe
 
 
 def test_the_policy_holds_the_digests_of_the_one_style_and_the_one_script(tmp_path: Path, scanner: Scanner) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from auditor.core.package_data import data_path
+from auditor.findings.secret_groups import Verdict
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
-from auditor.fleet.store.rows import ImageRow, SweepRow, WithdrawnRow
+from auditor.fleet.store.rows import ImageRow, SweepRow, WithdrawnRow, verdict_of
 
 SCHEMA = "image-audit-sweep/1"
 
@@ -30,6 +32,7 @@ def sweep_document(store: SweepStore, sweep: SweepRow, page: Callable[[ImageRow]
         "started": sweep.started,
         "finished": sweep.finished,
         "images": [_image(row, page(row)) for row in queries.images(store, sweep.id)],
+        "verdict": _verdict(verdict_of(queries.findings(store, sweep.id))),
         "layers": {
             "unique": unique,
             "read": read,
@@ -45,6 +48,11 @@ def sweep_document(store: SweepStore, sweep: SweepRow, page: Callable[[ImageRow]
             {"reference": reference, "reason": reason} for reference, reason in queries.failures(store, sweep.id)
         ],
     }
+
+
+def _verdict(counts: Verdict) -> dict[str, Any]:
+    """Return the counts of all images; no severity is known from which a secret fails a run."""
+    return {"leaks": counts.leaks, **{key: count for key, count in asdict(counts).items() if key != "failing"}}
 
 
 def _image(row: ImageRow, page: str | None) -> dict[str, Any]:

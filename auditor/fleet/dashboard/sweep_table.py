@@ -10,9 +10,10 @@ from rich.text import Text
 
 from auditor.core.finding import Severity
 from auditor.core.text import plural, printable, shortened, size
+from auditor.findings.secret_groups import Verdict
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
-from auditor.fleet.store.rows import ImageRow, SweepRow
+from auditor.fleet.store.rows import ImageRow, SweepRow, verdict_of
 
 _STYLES = {"critical": "bold white on red", "high": "bold red", "medium": "yellow", "low": "cyan"}
 _MAX_SHOWN = 20
@@ -48,7 +49,7 @@ def _parts(store: SweepStore, sweep: SweepRow) -> list[RenderableType]:
     parts += _shared(store, sweep.id)
     parts += _withdrawn(store, sweep.id)
     parts += _failed(store, sweep.id)
-    parts.append(_summary(sweep))
+    parts.append(_summary(sweep, verdict_of(queries.findings(store, sweep.id))))
     return parts
 
 
@@ -125,12 +126,11 @@ def _failed(store: SweepStore, sweep: int) -> list[RenderableType]:
     return [lines]
 
 
-def _summary(sweep: SweepRow) -> Text:
+def _summary(sweep: SweepRow, verdict: Verdict) -> Text:
     counts = sweep.counts
     if sweep.nothing_audited and not counts["withdrawn"]:
         return Text("\nnothing was audited", style="bold")
-    found = ", ".join(f"{counts[severity]} {severity}" for severity in Severity if counts[severity])
-    text = Text("\n" + (f"{plural(counts['secrets'], 'secret')}: {found}" if found else "no findings"), style="bold")
+    text = Text(f"\nLEAKS: {verdict.text}" if verdict.leaks else "\nno secrets found", style="bold")
     text.append(f"; {counts['new']} new, {counts['gone']} gone since the last sweep", style="not bold")
     if counts["withdrawn"]:
         text.append(f"; {plural(counts['withdrawn'], 'withdrawn image')} not deleted", style="not bold")

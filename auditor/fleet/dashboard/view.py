@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from auditor.core.finding import Severity, State
+from auditor.findings.secret_groups import Verdict
 from auditor.fleet.dashboard.site_paths import image_page, secret_page
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
-from auditor.fleet.store.rows import FindingRow, ImageRow, LeakingLayer, SweepRow, WithdrawnRow
+from auditor.fleet.store.rows import FindingRow, ImageRow, LeakingLayer, SweepRow, WithdrawnRow, verdict_of
 
 _AGES = ((1, "today"), (7, "this week"), (30, "30 days"), (90, "90 days"), (365, "a year"), (None, "longer"))
 T = TypeVar("T")
@@ -92,6 +93,16 @@ class SweepView:
     def pullable(self) -> tuple[ImageRow, ...]:
         """Images with a page: those of the sweep, then withdrawn ones that are not deleted."""
         return (*self.images, *(row.image for row in self.withdrawn if not row.is_deleted))
+
+    @property
+    def verdict(self) -> Verdict:
+        """Counts of all images."""
+        return verdict_of(location.finding for secret in self.secrets for location in secret.locations)
+
+    @property
+    def secrets_by_severity(self) -> dict[str, int]:
+        """Number of distinct secrets by severity."""
+        return _counted(Severity, (secret.severity for secret in self.secrets))
 
     @property
     def findings(self) -> int:

@@ -1,6 +1,7 @@
 """Notifications of --notify: the new secrets of a sweep, as one message to each receiver.
 
-A message names severity, rule, state, image and location of each new secret, and contains no part of the secret. A
+A message has the counts that reports show, and names severity, rule, state, image and location of each new secret. It
+contains no part of the secret. A
 message that a receiver did not accept is sent again after the next sweep of this process.
 """
 
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from auditor.core.errors import AuditError
 from auditor.core.finding import Severity
 from auditor.core.text import plural, printable, shortened
+from auditor.findings.secret_groups import Verdict
 from auditor.fleet.service.receivers import Receiver, parse_receiver
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
@@ -29,7 +31,7 @@ _MARKUP = re.compile(r"[<>\[\](){}@|`*~#&\\]|(?<=:)/(?=/)")
 
 @dataclass(frozen=True, slots=True)
 class NewSecret:
-    """One new secret: where it was found first, and the number of images with it among the sweep's new findings."""
+    """One new secret: where it was found first, and its number of images and places among the sweep's new findings."""
 
     severity: Severity
     rule: str
@@ -37,6 +39,9 @@ class NewSecret:
     location: str
     image: str
     images: int
+    places: int = 1
+    is_recoverable: bool = False
+    is_visible: bool = False
 
     def __str__(self) -> str:
         more = f" and {self.images - 1} more" if self.images > 1 else ""
@@ -58,10 +63,12 @@ class Notifier:
 
 
 def new_secrets(store: SweepStore, sweep: int) -> list[NewSecret]:
-    """Return the new secrets of a sweep, most severe first, each once for each rule."""
-    found: dict[tuple[str, str], list[FindingRow]] = {}
+    """Return the new secrets of a sweep, most severe first."""
+    found: dict[str, list[FindingRow]] = {}
     for row in queries.new_findings(store, sweep):
-        found.setdefault((row.secret, row.rule), []).append(row)
+        found.setdefault(row.secret, []).append(row)
+    for own in found.values():
+        own.sort(key=lambda row: -Severity(row.severity).rank)
     tags = {image.id: image.tags for image in queries.images(store, sweep)} if found else {}
     secrets = [_new_secret(rows, tags.get(rows[0].image, ())) for rows in found.values()]
     return sorted(secrets, key=lambda secret: (-secret.severity.rank, secret.image, secret.location))
@@ -69,7 +76,14 @@ def new_secrets(store: SweepStore, sweep: int) -> list[NewSecret]:
 
 def message(registry: str, secrets: Sequence[NewSecret]) -> tuple[str, str]:
     """Return title and text of a message."""
-    lines = [f"{secret}" for secret in secrets[:_MAX_LINES]]
+    verdict = Verdict(
+        secrets=len(secrets),
+        places=sum(secret.places for secret in secrets),
+        recoverable=sum(secret.is_recoverable for secret in secrets),
+        visible=sum(secret.is_visible for secret in secrets),
+        failing=0,
+    )
+    lines = [verdict.text, *(f"{secret}" for secret in secrets[:_MAX_LINES])]
     if len(secrets) > _MAX_LINES:
         lines.append(f"and {len(secrets) - _MAX_LINES} more")
     return f"image-audit: {plural(len(secrets), 'new secret')} in {_plain(registry)}", "\n".join(lines)
@@ -105,7 +119,17 @@ def _new_secret(rows: Sequence[FindingRow], tags: Sequence[str]) -> NewSecret:
     if row.line is not None:
         location += f":{row.line}"
     images = len({(other.repository, other.digest) for other in rows})
-    return NewSecret(Severity(row.severity), _plain(row.rule), row.state, _plain(location), _plain(image), images)
+    return NewSecret(
+        Severity(row.severity),
+        _plain(row.rule),
+        row.state,
+        _plain(location),
+        _plain(image),
+        images,
+        places=len(rows),
+        is_recoverable=any(other.hidden_in is not None for other in rows),
+        is_visible=any(other.hidden_in is None for other in rows),
+    )
 
 
 def _plain(text: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from auditor.findings.secret_groups import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,3 +146,18 @@ def finding_row(row: Any) -> FindingRow:
         row.confidence, row.state, row.path, row.metadata_location, row.line, row.masked, bytes(row.secret).hex(),
         row.layer, row.added_in, row.hidden_in, row.first_seen, row.seen or row.first_seen,
     )  # fmt: skip
+
+
+def verdict_of(rows: Iterable[FindingRow]) -> Verdict:
+    """Count the secrets of findings in any number of images, as a report does for one image. `failing` is 0."""
+    places: dict[str, list[bool]] = {}
+    for row in rows:
+        places.setdefault(row.secret, []).append(row.hidden_in is not None)
+    hidden = places.values()
+    return Verdict(
+        secrets=len(places),
+        places=sum(map(len, hidden)),
+        recoverable=sum(map(any, hidden)),
+        visible=sum(not all(own) for own in hidden),
+        failing=0,
+    )

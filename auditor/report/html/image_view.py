@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from auditor.core.finding import Severity
+from auditor.core.finding import Confidence, Severity, State
 from auditor.findings.secret_groups import Verdict
 from auditor.report.html.layer_chart import LayerChart, lane_key, layer_chart
 
@@ -24,22 +24,77 @@ class SkippedGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageView:
-    """One image on the page. `anchors`, `lanes` and `copies` have one item a finding.
+class PlaceView:
+    """A place of a secret. `steps` are the anchors of further build steps that repeat it in their text."""
 
-    `copies` is the number of findings with the same secret. `steps` are the steps of the history with their layers, or
-    the layers alone if history and layers do not match.
+    finding: dict[str, Any]
+    anchor: str
+    steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SecretView:
+    """A secret with its places. `lanes` are those of the chart, joined by `;` for the page's script.
+
+    `origins` has `base` for places in the base image and `own` for others; `package` is the one that owns a place.
+    """
+
+    secret: dict[str, Any]
+    anchor: str
+    places: tuple[PlaceView, ...]
+    lanes: str
+    origins: str
+    package: str
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """The most urgent finding."""
+        return self.places[0].finding
+
+    @property
+    def more(self) -> int:
+        """Number of places besides the first."""
+        return len(self.secret["findings"]) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeView:
+    """Secrets of one kind, and the page that revokes them."""
+
+    name: str
+    url: str | None
+    secrets: tuple[SecretView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PackageView:
+    """A package that publishes secrets in its files."""
+
+    name: str
+    secrets: tuple[SecretView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageView:
+    """One image on the page. `anchors` has one item a finding; `secrets` are those in no unmodified package file.
+
+    The numbers of `by_severity`, `by_state` and `by_confidence` are secrets. `steps` are the steps of the history with
+    their layers, or the layers alone if history and layers do not match.
     """
 
     number: int
     report: dict[str, Any]
     chart: LayerChart
     anchors: tuple[str, ...]
-    lanes: tuple[str, ...]
-    copies: tuple[int, ...]
     verdict: Verdict
+    secrets: tuple[SecretView, ...]
+    published: tuple[PackageView, ...]
+    revoke: tuple[RevokeView, ...]
     by_severity: dict[str, int]
+    by_state: dict[str, int]
+    by_confidence: dict[str, int]
     providers: tuple[tuple[str, int], ...]
+    packages: tuple[tuple[str, int], ...]
     layers: tuple[int, ...]
     steps: tuple[tuple[dict[str, Any], dict[str, Any] | None], ...]
     most_wasted: int
@@ -63,17 +118,23 @@ def _anchor(finding_id: str, number: int, taken: set[str]) -> str:
 
 def _view(number: int, report: dict[str, Any], anchors: tuple[str, ...]) -> ImageView:
     findings = report["findings"]
-    copies = Counter(finding["secret_id"] for finding in findings)
+    places = {finding["id"]: PlaceView(finding, anchor) for finding, anchor in zip(findings, anchors, strict=True)}
+    every = [_secret(number, secret, [places[name] for name in secret["findings"]]) for secret in report["secrets"]]
+    own = tuple(view for view in every if view.secret["published_in"] is None)
     return ImageView(
         number=number,
         report=report,
         chart=layer_chart(report),
         anchors=anchors,
-        lanes=tuple(lane_key(finding).text for finding in findings),
-        copies=tuple(copies[finding["secret_id"]] for finding in findings),
-        by_severity=_severities(report["secrets"]),
         verdict=Verdict(**{key: count for key, count in report["verdict"].items() if key != "leaks"}),
-        providers=_by_count(finding["provider"] for finding in findings),
+        secrets=own,
+        published=tuple(_published(every)),
+        revoke=tuple(_revoke(report, every)),
+        by_severity=_counts(Severity, (view.secret["severity"] for view in every)),
+        by_state=_counts(State, (state for view in own for state in view.secret["states"])),
+        by_confidence=_counts(Confidence, (view.secret["confidence"] for view in own)),
+        providers=_by_count(view.secret["provider"] for view in own),
+        packages=_by_count(view.package for view in own if view.package),
         layers=tuple(sorted({f[key] for f in findings for key in ("added_in", "hidden_in")} - {None})),
         steps=_steps(report["image"]),
         most_wasted=max((layer["hidden_bytes"] for layer in report["image"]["layers"]), default=0),
@@ -81,10 +142,49 @@ def _view(number: int, report: dict[str, Any], anchors: tuple[str, ...]) -> Imag
     )
 
 
-def _severities(secrets: Iterable[dict[str, Any]]) -> dict[str, int]:
-    """Return the number of secrets by severity, without severities that have none."""
-    counts = Counter(secret["severity"] for secret in secrets)
-    return {severity.value: counts[severity] for severity in Severity if counts[severity]}
+def _secret(number: int, secret: dict[str, Any], places: Sequence[PlaceView]) -> SecretView:
+    findings = [place.finding for place in places]
+    lanes = dict.fromkeys(lane_key(finding).text for finding in findings)
+    origins = sorted({"base" if finding["inherited"] else "own" for finding in findings})
+    package = next((finding["package"] for finding in findings if finding["package"]), None)
+    name = f"{package['manager']} {package['name']}" if package else ""
+    return SecretView(
+        secret, f"i{number}-{secret['secret_id']}", tuple(_merged(places)), ";".join(lanes), " ".join(origins), name
+    )
+
+
+def _merged(places: Sequence[PlaceView]) -> Iterator[PlaceView]:
+    """Yield the places; those in texts of build steps are one: a build argument is in each later step."""
+    steps = [place for place in places if (place.finding["where"] or "").startswith("history[")]
+    yield from (place for place in places if place not in steps)
+    if steps:
+        yield PlaceView(steps[0].finding, steps[0].anchor, tuple(place.anchor for place in steps[1:]))
+
+
+def _published(secrets: Iterable[SecretView]) -> Iterator[PackageView]:
+    found: dict[str, list[SecretView]] = {}
+    for view in secrets:
+        if package := view.secret["published_in"]:
+            found.setdefault(f"{package['manager']} {package['name']} {package['version']}", []).append(view)
+    for name, own in sorted(found.items(), key=lambda item: (-len(item[1]), item[0])):
+        yield PackageView(name, tuple(own))
+
+
+def _revoke(report: dict[str, Any], secrets: Iterable[SecretView]) -> Iterator[RevokeView]:
+    by_id = {view.secret["secret_id"]: view for view in secrets}
+    kinds: dict[tuple[str, str | None], list[SecretView]] = {}
+    for view in (by_id[secret_id] for secret_id in report["plan"]["revoke"]):
+        kinds.setdefault((view.secret["name"], view.secret["revoke"]), []).append(view)
+    for (name, url), own in kinds.items():
+        yield RevokeView(name, url if url and url.startswith("https://") else None, tuple(own))
+
+
+def _counts(
+    kinds: Iterable[Severity] | Iterable[State] | Iterable[Confidence], values: Iterable[str]
+) -> dict[str, int]:
+    """Count values in the order of their kinds, without kinds that have none."""
+    counts = Counter(values)
+    return {kind.value: counts[kind.value] for kind in kinds if counts[kind.value]}
 
 
 def _by_count(names: Iterable[str]) -> tuple[tuple[str, int], ...]:

@@ -19,7 +19,7 @@ ALONE = 25
 
 MOST_LANES = 30
 
-_MAX_WITH_TEXT, _MAX_WITH_NUMBERS = 8, 40
+_MAX_WITH_TEXT, _MAX_WITH_NUMBERS, _MAX_WITH_SMALL_NUMBERS = 8, 40, 64
 _NOWHERE = 1 << 30
 
 
@@ -153,4 +153,6 @@ def _heights(sizes: Sequence[int]) -> tuple[float, ...]:
 def _density(layers: int) -> str:
     if layers <= _MAX_WITH_TEXT:
         return "roomy"
-    return "tight" if layers <= _MAX_WITH_NUMBERS else "dense"
+    if layers <= _MAX_WITH_NUMBERS:
+        return "tight"
+    return "packed" if layers <= _MAX_WITH_SMALL_NUMBERS else "dense"

@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,12 +14,13 @@ import pytest
 
 from auditor.core.errors import UsageError
 from auditor.core.finding import Severity
-from auditor.fleet.dashboard import charts, site, site_paths
+from auditor.fleet.dashboard import charts, site, site_paths, sweep_table
 from auditor.fleet.dashboard.publish import write_site
 from auditor.fleet.dashboard.site import check_folder
+from auditor.fleet.dashboard.sweep_json import sweep_document
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
-from auditor.fleet.store.rows import ImageRow, SweepRow
+from auditor.fleet.store.rows import ImageRow, SweepRow, verdict_of
 from auditor.scan import Scanner
 from tests.conftest import Cli
 from tests.fleet.conftest import Sweeps
@@ -84,6 +86,17 @@ def test_a_secrets_page_lists_every_image_that_holds_it(story_site: Site) -> Non
         assert set(rows) == images
     for page in story_site.folder.glob("secrets/*.html"):
         assert page.stem in held
+
+
+def test_dashboard_table_and_json_show_the_same_counts(story_site: Site) -> None:
+    store, sweep = story_site.store, story_site.sweep
+    counts = verdict_of(queries.findings(store, sweep.id))
+    assert (counts.secrets, counts.places) == (8, 14)
+    document = sweep_document(store, sweep, lambda _: None)
+    assert document["verdict"] == {"leaks": True, **{k: v for k, v in asdict(counts).items() if k != "failing"}}
+    for name in ("index.html", "secrets.html"):
+        assert counts.text in (story_site.folder / name).read_text()
+    assert f"LEAKS: {counts.text};" in sweep_table.render(store, sweep, width=200)
 
 
 def test_no_file_of_the_site_holds_a_secret(story_site: Site) -> None:

@@ -84,7 +84,7 @@ def test_a_secrets_page_lists_every_image_that_holds_it_and_leads_there(
                  "/root/.netrc", "2.0-arm", "linux/arm64"):  # fmt: skip
         assert part in text
     page.locator("#locations tbody a").first.click()
-    body = page.locator(".finding[open] .body")
+    body = page.locator(".secret[open] .body")
     expect(body).to_be_in_viewport()
     assert "/root/.netrc, line 1" in body.inner_text()
     body.get_by_role("link", name="in 6 images of the registry").click()
@@ -149,12 +149,12 @@ def test_leaking_layers_say_what_added_them_and_which_tags_hold_them(go: Callabl
 
 def test_the_overview_says_what_is_new_gone_old_and_not_audited(go: Callable[..., Page]) -> None:
     text = " ".join(go().locator("main").inner_text().split())
-    for part in ("8 secrets in 7 of 8 images", "New: 2", "Gone: 1", "batch/job /srv/job/config-1.env:1",
+    for part in ("LEAKS: 8 secrets at 14 places;", "7 of 8", "New: 2", "Gone: 1", "batch/job /srv/job/config-1.env:1",
                  "under a year 4 critical", "vendor/blob:9 layer sha256:00ff… was cut short"):  # fmt: skip
         assert part in text
     page = go()
     page.locator("#changes a").nth(1).click()
-    expect(page.locator(".finding[open]")).to_be_in_viewport()
+    expect(page.locator(".secret[open]")).to_be_in_viewport()
 
 
 def test_pictures_have_words_and_a_table(go: Callable[..., Page]) -> None:

@@ -45,12 +45,15 @@ class TestSweeps:
         assert notifier.notify(sweeps.store, sweep(sweeps, address)) == []
         (first,) = receiver.messages
         assert first["title"] == f"image-audit: 1 new secret in {address}" and first["type"] == "warning"
-        assert first["message"] == "critical: github-pat in team/app:1, /app/.env:1 (deleted)"
+        assert first["message"].splitlines() == [
+            "1 secret at 1 place; 1 hidden but recoverable, 0 visible",
+            "critical: github-pat in team/app:1, /app/.env:1 (deleted)",
+        ]
         assert notifier.notify(sweeps.store, sweep(sweeps, address)) == [] and len(receiver.messages) == 1
         remote.push("team/app", "2", application(0, "app2", token(2), hidden=False))
         notifier.notify(sweeps.store, sweep(sweeps, address))
         _, second = receiver.messages
-        assert second["message"] == "critical: github-pat in team/app:2, /app/.env:1 (present)"
+        assert second["message"].splitlines()[1] == "critical: github-pat in team/app:2, /app/.env:1 (present)"
 
     def test_another_process_tells_no_finding_again(self, sweeps: Sweeps, address: str, receiver: Receiver) -> None:
         Remote(address).push("team/app", "1", application(0, "app", token(1)))
@@ -82,7 +85,10 @@ class TestSweeps:
         for name in ("a", "b", "c"):
             remote.push(f"team/{name}", "1", application(0, name, token(1)))
         Notifier([receiver.url]).notify(sweeps.store, sweep(sweeps, address))
-        assert receiver.messages[0]["message"] == ("critical: github-pat in team/a:1 and 2 more, /app/.env:1 (deleted)")
+        assert receiver.messages[0]["message"].splitlines() == [
+            "1 secret at 3 places; 1 hidden but recoverable, 0 visible",
+            "critical: github-pat in team/a:1 and 2 more, /app/.env:1 (deleted)",
+        ]
 
     def test_neither_a_secret_nor_markup_gets_into_a_chat(
         self, sweeps: Sweeps, address: str, receiver: Receiver
@@ -92,7 +98,8 @@ class TestSweeps:
         Remote(address).push("team/app", "1", image(layer({path: f"T={secret}\n"})))
         Notifier([receiver.url]).notify(sweeps.store, sweep(sweeps, address))
         (sent,) = receiver.messages
-        assert "?everyone" in sent["message"] and not set("<>@[]`\n\u202e") & set(sent["message"])
+        assert "?everyone" in sent["message"] and not set("<>@[]`\u202e") & set(sent["message"])
+        assert len(sent["message"].splitlines()) == 2
         assert secret[-4:] not in str(sent) and secret[4:12] not in str(sent)
 
     def test_the_command_warns_of_a_receiver_that_fails(
@@ -114,7 +121,7 @@ def test_a_long_message_is_cut_and_says_so() -> None:
     found = [NewSecret(Severity.HIGH, "own-rule", "present", f"/{number}", "app:1", 1) for number in range(50)]
     title, body = message("registry.example.com", found)
     assert title == "image-audit: 50 new secrets in registry.example.com"
-    assert len(body.splitlines()) == 21 and body.endswith("\nand 30 more")
+    assert len(body.splitlines()) == 22 and body.endswith("\nand 30 more")
 
 
 @pytest.mark.parametrize("url", ["gopher://token-of-a-chat", "https://", "http://host:99999/", "token-of-a-chat", ""])

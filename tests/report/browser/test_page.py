@@ -24,7 +24,7 @@ def ten(report: Report) -> Path:
 
 
 def shown(page: Page) -> int:
-    return page.locator(".finding:visible").count()
+    return page.locator(".secret:visible").count()
 
 
 def said(page: Page) -> str:
@@ -34,12 +34,12 @@ def said(page: Page) -> str:
 @pytest.mark.parametrize(
     ("choose", "want"),
     [
-        (lambda page: page.get_by_label("metadata", exact=False).check(), 4),
+        (lambda page: page.get_by_label("metadata", exact=False).check(), 1),
         (lambda page: page.get_by_label("Text").fill("ROTATE.sh overwritten"), 1),
         (lambda page: page.get_by_role("combobox", name="Layer").select_option("1"), 2),
         (lambda page: page.get_by_role("combobox", name="Layer").select_option("3"), 3),
-        (lambda page: page.get_by_role("combobox", name="Provider").select_option("github"), 10),
-        (lambda page: page.get_by_label("critical").check(), 10),
+        (lambda page: page.get_by_role("combobox", name="Provider").select_option("github"), 7),
+        (lambda page: page.get_by_label("critical").check(), 7),
         (lambda page: page.get_by_label("Text").fill("nowhere"), 0),
     ],
     ids=["state", "text", "layer", "layers that hide", "provider", "severity", "nothing"],
@@ -50,10 +50,10 @@ def test_each_filter_shows_matching_rows_and_their_number(
     page = open_page(ten)
     choose(page)
     assert shown(page) == want
-    assert said(page) == ("Showing all 10" if want == 10 else f"Showing {want} of 10")
-    expect(page.get_by_text("No finding matches")).to_be_visible(visible=want == 0)
+    assert said(page) == ("Showing all 7" if want == 7 else f"Showing {want} of 7")
+    expect(page.get_by_text("No secret matches")).to_be_visible(visible=want == 0)
     page.get_by_role("button", name="Clear").click()
-    expect(page.locator(".finding:visible")).to_have_count(10)
+    expect(page.locator(".secret:visible")).to_have_count(7)
 
 
 def test_filters_stand_in_the_address_and_come_back_with_it(ten: Path, open_page: Open) -> None:
@@ -69,10 +69,10 @@ def test_filters_stand_in_the_address_and_come_back_with_it(ten: Path, open_page
 
 def test_findings_are_sorted_as_asked_and_back(ten: Path, open_page: Open) -> None:
     page = open_page(ten)
-    places = page.locator(".finding .place")
+    places = page.locator(".secret .place")
     before = places.all_text_contents()
     page.get_by_role("combobox", name="Sort by").select_option("hidden")
-    assert set(page.locator(".finding .state").all_text_contents()[:2]) == {
+    assert set(page.locator(".secret .state").all_text_contents()[:2]) == {
         "overwritten in layer 3",
         "deleted in layer 3",
     }
@@ -85,58 +85,58 @@ def test_findings_are_sorted_as_asked_and_back(ten: Path, open_page: Open) -> No
 def test_a_lane_opens_its_finding_with_all_that_matters(ten: Path, open_page: Open) -> None:
     page = open_page(ten)
     page.locator(".lane").filter(has_text="/root/.netrc").click()
-    body = page.locator(".finding[open] .body")
-    expect(body).to_be_in_viewport()
+    body = page.locator(".secret[open] .body")
+    expect(page.locator(".secret[open] .at")).to_be_in_viewport()
     text = " ".join(body.inner_text().split())
     for part in (
         "Added in layer 1 by COPY .netrc /root/.netrc",
         "Deleted in layer 3 by RUN ./rotate.sh && rm /root/.netrc",
         "Still recoverable",
         "Revoke or rotate the secret at https://github.com/settings/tokens",
-        "Flatten the image",
+        "Exclude the file in .dockerignore",
         "--layer 1",
         "/root/.netrc, line 1",
     ):
         assert part in text
-    assert "ghp_****" in page.locator(".finding[open] summary").inner_text()
-    assert page.evaluate("document.activeElement.matches('.finding[open] summary')")
+    assert "ghp_****" in page.locator(".secret[open] summary").inner_text()
+    assert page.evaluate("document.activeElement.matches('.secret[open] summary')")
     assert "#f-" in page.url
 
 
 def test_a_finding_has_an_address_even_where_a_filter_hides_it(ten: Path, open_page: Open) -> None:
     page = open_page(ten)
     page.get_by_label("Text").fill("nowhere")
-    anchor = page.locator(".finding .body").nth(3).get_attribute("id")
+    anchor = page.locator(".secret .at").nth(3).get_attribute("id")
     page.evaluate("hash => { location.hash = hash }", anchor)
     expect(page.locator(f"#{anchor}")).to_be_in_viewport()
     linked = open_page(ten, f"#{anchor}")
     expect(linked.locator(f"#{anchor}")).to_be_in_viewport()
-    assert linked.locator(".finding[open]").count() == 1
+    assert linked.locator(".secret[open]").count() == 1
 
 
 def test_the_keyboard_alone_reaches_and_opens_findings(ten: Path, open_page: Open) -> None:
     page = open_page(ten)
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Skip to the findings"
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the secrets"
     page.keyboard.press("Enter")
     page.locator(".lane").first.focus()
     page.keyboard.press("Enter")
-    assert page.locator(".finding[open]").count() == 1
+    assert page.locator(".secret[open]").count() == 1
     page.keyboard.press("Home")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    assert page.locator(".finding").nth(1).get_attribute("open") is not None
+    assert page.locator(".secret").nth(1).get_attribute("open") is not None
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outline == "solid"
     page.keyboard.press("End")
-    assert page.evaluate("document.activeElement.closest('.finding') === document.querySelector('.finding:last-child')")
+    assert page.evaluate("document.activeElement.closest('.secret') === document.querySelector('.secret:last-child')")
 
 
 def test_a_command_is_copied(ten: Path, open_page: Open) -> None:
     page = open_page(ten)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page.locator(".finding summary").first.click()
-    page.locator(".finding[open]").get_by_role("button", name="Copy").click()
+    page.locator(".secret summary").first.click()
+    page.locator(".secret[open]").get_by_role("button", name="Copy").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()").startswith("image-audit recover ")
 
@@ -145,15 +145,15 @@ def test_without_its_script_the_page_is_complete(ten: Path, open_page: Open) -> 
     page = open_page(ten, script=False)
     assert not page.locator(".filters").is_visible()
     page.locator(".lane").first.click()
-    expect(page.locator(".finding[open]")).to_have_count(1)
-    page.locator(".finding summary").nth(4).click()
-    expect(page.locator(".finding .body:visible")).to_have_count(2)
+    expect(page.locator(".secret[open]")).to_have_count(1)
+    page.locator(".secret summary").nth(4).click()
+    expect(page.locator(".secret .body:visible")).to_have_count(2)
 
 
 def test_print_opens_every_finding_in_light_colours(ten: Path, open_page: Open) -> None:
     page = open_page(ten, color_scheme="dark")
     page.emulate_media(media="print")
-    assert page.evaluate("[...document.querySelectorAll('.finding .body')].every(e => e.checkVisibility())")
+    assert page.evaluate("[...document.querySelectorAll('.secret .body')].every(e => e.checkVisibility())")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert not page.locator(".filters").is_visible()
     assert page.pdf(format="A4").startswith(b"%PDF")
@@ -171,7 +171,7 @@ def test_axe_finds_nothing_and_nothing_sticks_out(
         "layers": (planted.many(60, 127),),
     }
     page = open_page(report(name, *images[name]), size=size, color_scheme=scheme)
-    for summary in page.locator(".finding:nth-child(-n+2) > summary, .more > summary").all():
+    for summary in page.locator(".secret:nth-child(-n+2) > summary, .more > summary").all():
         summary.click()
     found = Axe().run(page, options={"runOnly": list(STANDARDS), "resultTypes": ["violations"]}).response["violations"]
     assert [(item["id"], [node["html"][:120] for node in item["nodes"]][:3]) for item in found] == []
@@ -185,7 +185,7 @@ def test_several_images_have_an_overview_and_addresses_of_their_own(report: Repo
     ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
     assert len(ids) == len(set(ids))
     page.locator(".image").nth(1).get_by_label("Text").fill("build.log")
-    assert page.locator("output").all_inner_texts() == ["Showing all 10", "Showing 1 of 10"]
+    assert page.locator("output").all_inner_texts() == ["Showing all 7", "Showing 1 of 7"]
 
 
 def test_hostile_names_are_only_shown(report: Report, open_page: Open) -> None:
@@ -222,6 +222,6 @@ def test_five_thousand_findings_stay_within_reach(report: Report, open_page: Ope
     lane.click()
     assert said(page) == f"Showing {count} of 5,000"
     page.get_by_label("Text").fill("config-42")
-    page.get_by_role("button", name="Show all findings").click()
+    page.get_by_role("button", name="Show all secrets").click()
     page.get_by_label("Text").fill("config-4242.env")
     assert shown(page) in (1, 2)
