@@ -111,6 +111,8 @@ class Records:
             if layer.digest is not None and not isinstance(layer.content, LayerRef)
             if not self.has_record(layer)
         }
+        if not layers:
+            return
         self._scanner.prepare(sum(layer.size or 0 for layer, _ in layers.values()))
         with ThreadPoolExecutor(_AT_ONCE, "fetch") as pool:
             futures = [pool.submit(self.of, layer, name) for layer, name in layers.values()]
