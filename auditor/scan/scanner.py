@@ -57,6 +57,12 @@ class Scanner:
         self._threads: list[ScanThreads] = []  # the last are in use
         self._lock = threading.Lock()
 
+    @property
+    def piece_seconds(self) -> list[float]:
+        """Times of the scans by worker processes so far, one for each piece of a layer."""
+        pools = (threads.pool for threads in self._threads)
+        return [time for pool in pools if isinstance(pool, WorkerPool) for time in pool.seconds]
+
     def prepare(self, size: int | None = None) -> None:
         """Start the worker processes where layers of `size` bytes, None for an unknown number, are worth it.
 
