@@ -53,7 +53,7 @@ class PieceResult:
     and `extracted` bytes count towards the limits of the layer; `refused` is set where an extraction was refused for
     them. `overlay` are entries with extended attributes of overlay file systems. `histories` are those of git
     repositories, by the folder of their objects.
-    `seconds` is the time that the scan took.
+    `seconds` is the processor time that the scan took.
     """
 
     end: int

@@ -59,7 +59,7 @@ class Scanner:
 
     @property
     def piece_seconds(self) -> list[float]:
-        """Times of the scans by worker processes so far, one for each piece of a layer."""
+        """Processor times of the scans by worker processes so far, one for each piece of a layer."""
         pools = (threads.pool for threads in self._threads)
         return [time for pool in pools if isinstance(pool, WorkerPool) for time in pool.seconds]
 
