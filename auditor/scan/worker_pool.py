@@ -42,7 +42,10 @@ class _Job:
 
 
 class WorkerPool:
-    """`count` processes that scan pieces, the most expensive first. `seconds` are the processor times of all scans so far."""
+    """`count` processes that scan pieces, the most expensive first.
+
+    `seconds` are the processor times of all scans so far.
+    """
 
     def __init__(self, scanner: PieceScanner, count: int) -> None:
         self.seconds: list[float] = []
