@@ -17,7 +17,7 @@ from docker import DockerClient
 
 from auditor.core.digests import DiffID
 from auditor.core.errors import NotFound, Unreachable
-from auditor.images.engine import engine
+from auditor.images.engine import WHOLE_IMAGE_TIMEOUT_S, engine
 from auditor.images.engine_source import EngineSource, StoredImage, stated_diff_ids
 from auditor.images.engine_streams import CHUNK, ChunkStream
 from auditor.images.manifest import Origin
@@ -78,7 +78,7 @@ def containers_of(image_ids: Collection[str]) -> list[str]:
 
 def load(path: Path) -> None:
     """Load a docker-archive with its names into the engine. Raises Unreachable with the engine's error."""
-    with engine() as client, path.open("rb") as stream:
+    with engine(WHOLE_IMAGE_TIMEOUT_S) as client, path.open("rb") as stream:
         for line in client.api.load_image(stream) or ():  # type: ignore[no-untyped-call]
             if isinstance(line, dict) and line.get("error"):
                 raise Unreachable(f"the engine can't load {path.name}: {line['error']}")

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from auditor.codec.compression import decompressed
 from auditor.core.limits import Limits
-from auditor.images.engine import engine, engine_errors
+from auditor.images.engine import WHOLE_IMAGE_TIMEOUT_S, engine, engine_errors
 
 CHUNK = 1 << 21
 """Bytes that one read of an engine's stream asks for."""
@@ -18,7 +18,7 @@ CHUNK = 1 << 21
 @contextmanager
 def saved_image(image_id: str, limits: Limits) -> Iterator[BinaryIO]:
     """Stream an image as `docker save` writes it."""
-    with engine() as client:
+    with engine(WHOLE_IMAGE_TIMEOUT_S) as client:
         chunks = client.api.get_image(image_id, chunk_size=CHUNK)
         with io.BufferedReader(ChunkStream(chunks), 1 << 16) as stream:
             yield decompressed(stream, limits)
