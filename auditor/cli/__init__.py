@@ -120,7 +120,7 @@ def _run(arguments: list[str] | None, signals: Signals) -> int:
     except click.exceptions.Exit as exc:
         status = exc.exit_code
     except click.UsageError as exc:
-        status = _misused(exc)
+        status = _misused(exc, sys.argv[1:] if arguments is None else arguments)
     except click.ClickException as exc:
         status = _fail(exc.format_message())
     except AuditError as exc:
@@ -161,11 +161,17 @@ def _internal_error(error: BaseException) -> int:
     return _fail(reason(error))
 
 
-def _misused(error: click.UsageError) -> int:
+def _misused(error: click.UsageError, arguments: list[str]) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):  # its message is the help
         click.echo(error.format_message(), err=True)
         return EXIT_FAILED
-    message = error.format_message().rstrip(".")
+    message = error.format_message()
+    if isinstance(error, click.NoSuchOption):
+        # The types of options import the limits, which help does not need.
+        from auditor.cli.suggestions import unknown_option
+
+        message = unknown_option(error, arguments)
+    message = message.rstrip(".")
     hint = f"{'' if message.endswith(('?', '?)')) else '.'} See `{error.ctx.command_path} --help`" if error.ctx else ""
     return _fail(message + hint)
 

@@ -129,10 +129,13 @@ class Baseline:
 
         listed = sorted(self.entries, key=lambda entry: (entry.place, entry.rule, entry.id))
         document = {"schema": SCHEMA, "findings": [_document(entry) for entry in listed]}
-        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-        write_output(
-            self.path, _HEAD + yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=True, width=120)
-        )
+
+        class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+            def ignore_aliases(self, _: object) -> bool:
+                return True  # entries of the same day would share its date by an anchor
+
+        text = yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
+        write_output(self.path, _HEAD + text)
 
 
 def load_baseline(path: Path) -> Baseline:

@@ -98,6 +98,7 @@ def test_it_is_sorted_by_place_and_gives_nothing_away(work: Work) -> None:
     places = [entry.get("path") or entry["where"] for entry in work.entries]
     assert places == sorted(places) and "/secret.txt" in places and "config.Env[1]" in places
     text = work.file.read_text()
+    assert "&id" not in text and "*id" not in text
     for secret in (OLD, PASSWORD):
         assert secret not in text and secret[-4:] not in text
     shown = {key for entry in work.entries for key in entry}
