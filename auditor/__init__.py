@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from auditor.api.audit import Options, Report, audit
     from auditor.core.errors import AuditError
     from auditor.core.finding import Confidence, Finding, Severity, State
+    from auditor.findings.secret_groups import SecretGroup, Verdict
     from auditor.pipeline import Audit
 
 _MODULES = {
@@ -28,8 +29,10 @@ _MODULES = {
     "Finding": "core.finding",
     "Options": "api.audit",
     "Report": "api.audit",
+    "SecretGroup": "findings.secret_groups",
     "Severity": "core.finding",
     "State": "core.finding",
+    "Verdict": "findings.secret_groups",
     "audit": "api.audit",
 }
 __all__ = [
@@ -39,8 +42,10 @@ __all__ = [
     "Finding",
     "Options",
     "Report",
+    "SecretGroup",
     "Severity",
     "State",
+    "Verdict",
     "audit",
 ]
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from auditor.api import components, results
 from auditor.api.components import Notify
@@ -14,10 +14,12 @@ from auditor.config.file import load_config
 from auditor.config.resolve import resolve
 from auditor.core.clock import timestamp, utc_now
 from auditor.core.entries import Skipped
-from auditor.core.finding import Finding, Severity
+from auditor.core.errors import UsageError
+from auditor.core.finding import Confidence, Finding, Severity, State
 from auditor.core.options import AuditOptions, one_of
 from auditor.core.progress import Progress
 from auditor.findings.baseline import Baseline
+from auditor.findings.secret_groups import SecretGroup
 from auditor.findings.selection import fails
 from auditor.pipeline import Audit, Failure, Request, audit_each
 from auditor.report.formats import REPORT_FORMATS
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     from auditor.dockerfile.instructions import Dockerfile
 
 PathText = str | os.PathLike[str]
+FailOn = Literal["critical", "high", "medium", "low", "never"] | Severity
+ConfidenceName = Literal["high", "medium", "low"] | Confidence
+StateName = Literal["deleted", "overwritten", "present", "metadata"] | State
+FormatName = Literal["table", "json", "html", "sarif", "markdown", "gitlab", "junit"]
 
 
 class Options(TypedDict, total=False):
@@ -43,11 +49,11 @@ class Options(TypedDict, total=False):
     """Base image: findings in its layers are marked as inherited."""
     insecure: bool
     """Use plain HTTP for a registry that is not on loopback."""
-    states: Iterable[str]
+    states: StateName | Iterable[StateName]
     """Only findings that are `deleted`, `overwritten`, `present` or `metadata`. Default: all."""
-    min_confidence: str | None
+    min_confidence: ConfidenceName | None
     """Leave out findings below `high`, `medium` (the default) or `low`."""
-    fail_on: str | None
+    fail_on: FailOn | None
     """Severity for `Report.failed`: `critical`, `high` (the default), `medium`, `low` or `never`."""
     config: PathText | None
     """Config file. Default: the nearest `.image-audit.yaml` upward from the working directory."""
@@ -97,8 +103,13 @@ class Report:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Findings of all images, the most severe of each image first."""
+        """Findings of all images, the most urgent of each image first."""
         return tuple(finding for image in self.images for finding in image.findings)
+
+    @property
+    def secrets(self) -> tuple[SecretGroup, ...]:
+        """Secrets of all images with their findings, the most urgent of each image first."""
+        return tuple(group for image in self.images for group in image.secrets)
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
@@ -121,7 +132,7 @@ class Report:
         """Return the JSON report."""
         return self.render("json")
 
-    def render(self, form: str, *, width: int = 100, color: bool = False) -> str:
+    def render(self, form: FormatName, *, width: int = 100, color: bool = False) -> str:
         """Return the report in a format of `image-audit scan --format`.
 
         `width`, in columns, and `color` apply to the table.
@@ -135,19 +146,22 @@ class Report:
         return RenderOptions(self.created, self.failures, self.fail_on, self.show_secrets)
 
 
-def audit(*targets: PathText, **options: Unpack[Options]) -> Report:
+def audit(*targets: PathText | Iterable[PathText], **options: Unpack[Options]) -> Report:
     """Audit images: find secrets in every layer, who added them and who hid them.
 
-    A target is one of `image-audit scan`: an image's name, a path, `docker://HOST/REPO:TAG`, … `Options` lists the
-    keywords. Of several targets, or several platforms of one, those that can't be read are in `Report.failures`, and
-    the others are audited. Raises AuditError, whose message is one line for the user: UsageError for a wrong option,
-    ConfigError and RuleError for wrong files; and where a single target can't be read at all NotFound, Unreachable,
-    Unauthorized, NotAnImage, Damaged or UsageError.
+    A target is one of `image-audit scan`: an image's name, a path, `docker://HOST/REPO:TAG`, … or a list of such
+    targets. `Options` lists the keywords. Of several targets, or several platforms of one, those that can't be read are
+    in `Report.failures`, and the others are audited. Raises AuditError, whose message is one line for the user:
+    UsageError for a wrong option or no target, ConfigError and RuleError for wrong files; and where a single target
+    can't be read at all NotFound, Unreachable, Unauthorized, NotAnImage, Damaged or UsageError.
     """
     for name in options.keys() - Options.__annotations__.keys():
         raise TypeError(f"audit() has no option {name!r}; its options are {', '.join(Options.__annotations__)}")
+    every = [item for target in targets for item in ((target,) if isinstance(target, str | os.PathLike) else target)]
+    if not every:
+        raise UsageError("audit() needs a target: an image's name, a path, docker://HOST/REPO:TAG")
     config = options.pop("config", None)
-    return run(targets, resolve(AuditOptions, load_config(None if config is None else Path(config)), options))
+    return run(every, resolve(AuditOptions, load_config(None if config is None else Path(config)), options))
 
 
 def run(

@@ -69,7 +69,7 @@ def command(
     for failure in report.failures:
         warn(str(failure))
     for path, ending in files:
-        write_output(path, report.render(ending.name), private=options.show_secrets)
+        write_output(path, ending.render(report.images, report.render_options), private=options.show_secrets)
     _print(report, REPORT_FORMATS[form or "table"], quiet=options.quiet, full=full)
     if report.failures:
         return EXIT_FAILED

@@ -6,12 +6,16 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
 
 import auditor
-from auditor import AuditError, Report, State, audit
+from auditor import AuditError, Report, Severity, State, audit
+from auditor.api import audit as api
 from auditor.core.errors import NotFound, UsageError
+from auditor.core.options import CONFIDENCES, FAIL_ON
+from auditor.report.formats import REPORT_FORMATS
 from tests.conftest import Cli
 from tests.images import image, layer, story
 
@@ -105,7 +109,7 @@ def test_errors_are_those_of_the_tree(archive: Path) -> None:
     with pytest.raises(NotFound):
         audit(f"docker-archive:{archive}:no-such-tag")
     with pytest.raises(UsageError, match="format 'pdf': expected one of table, json"):
-        audit(archive).render("pdf")
+        audit(archive).render("pdf")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="no option 'confidence'; its options are platform, base"):
         audit(archive, confidence="low")  # type: ignore[call-arg]
 
@@ -127,3 +131,43 @@ def test_every_name_of_the_package_is_there_and_typed() -> None:
 def test_the_docs_name_every_option() -> None:
     page = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
     assert all(f"`{name}`" in page for name in auditor.Options.__annotations__)
+
+
+def test_a_list_of_targets_counts_as_its_items(archive: Path, tmp_path: Path) -> None:
+    clean = image(layer({"a": "nothing here\n"}), names=("clean:1",)).docker_archive(tmp_path / "clean.tar")
+    report = audit([clean, archive])
+    assert [one.image.target for one in report.images] == [str(clean), str(archive)]
+
+
+@pytest.mark.parametrize("targets", [(), ([],)])
+def test_no_target_is_an_error(targets: tuple[list[str], ...]) -> None:
+    with pytest.raises(UsageError, match="audit\\(\\) needs a target"):
+        audit(*targets)
+
+
+def test_secrets_are_findings_by_secret_with_the_counts_of_the_report(archive: Path) -> None:
+    report = audit(archive)
+    (secret,) = report.secrets
+    assert isinstance(secret, auditor.SecretGroup) and secret.findings == report.findings
+    assert (secret.severity, secret.is_recoverable, secret.is_visible) == ("critical", True, True)
+    assert report.to_dict()["verdict"]["secrets"] == 1
+
+
+def test_words_of_options_are_those_of_the_tables() -> None:
+    for alias, words in (
+        (api.FailOn, FAIL_ON), (api.ConfidenceName, CONFIDENCES), (api.StateName, tuple(State)),
+        (api.FormatName, tuple(REPORT_FORMATS)),
+    ):  # fmt: skip
+        literal = next((part for part in get_args(alias) if get_origin(part) is Literal), alias)
+        assert get_args(literal) == words
+
+
+def test_a_type_checker_refuses_other_words(archive: Path) -> None:
+    """The comments are errors of mypy where it does not refuse the line (warn_unused_ignores)."""
+    with pytest.raises(UsageError, match="fail_on 'hi'"):
+        audit(archive, fail_on="hi")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="states 'gone'"):
+        audit(archive, states="gone")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="format 'pdf'"):
+        audit(archive).render("pdf")  # type: ignore[arg-type]
+    assert not audit(archive, fail_on=Severity.CRITICAL, states=[State.PRESENT]).failed
