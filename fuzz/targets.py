@@ -15,7 +15,7 @@ from auditor.codec.tar import TarParser
 from auditor.codec.tar_headers import Header
 from auditor.core.errors import Damaged, ImageError
 from auditor.core.limits import DEFAULT, Limits
-from auditor.extract import MemberExtractor
+from auditor.extract.member_extractor import MemberExtractor
 from auditor.images import manifest
 from auditor.images.layout_index import read_layout_index
 from auditor.images.manifest import Origin

@@ -2,7 +2,3 @@
 
 This package knows nothing of rules, layers and images.
 """
-
-from auditor.extract.member_extractor import ExtractedContent, MemberExtractor
-
-__all__ = ["ExtractedContent", "MemberExtractor"]

@@ -13,7 +13,7 @@ from auditor.core.errors import RecoverError
 from auditor.core.globs import matches_masked
 from auditor.core.limits import Limits
 from auditor.core.text import display_path
-from auditor.extract import MemberExtractor
+from auditor.extract.member_extractor import MemberExtractor
 from auditor.images.source import Image, Layer
 from auditor.layers.file_history import FileHistory
 from auditor.layers.layer_index import LayerIndex, index_layer, read_content

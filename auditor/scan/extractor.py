@@ -9,8 +9,8 @@ from auditor.core.secret import Secret
 from auditor.detect.confirm import TruncationCallback
 from auditor.detect.heuristics.file_class import FileClass, file_class
 from auditor.detect.hits import truncation_reason
-from auditor.extract import ExtractedContent, MemberExtractor
 from auditor.extract.budget import SkipCallback
+from auditor.extract.member_extractor import ExtractedContent, MemberExtractor
 from auditor.extract.member_stream import MemberStream
 from auditor.provenance.checksums import Checksums
 from auditor.scan.file_content import BufferedContent, StreamedContent

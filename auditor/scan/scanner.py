@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
-from auditor.codec.compression import compression_of, decompressed
 from auditor.codec.file_slices import FileSlice
-from auditor.codec.hashing import HashingReader
-from auditor.core.errors import Damaged
 from auditor.core.limits import DEFAULT, Limits
 from auditor.core.process import return_large_blocks
 from auditor.core.progress import Progress, Silent
-from auditor.detect.detect_secrets_plugins import load_plugins
 from auditor.detect.rules import Ruleset
-from auditor.scan.layer_scan import LayerScan
-from auditor.scan.layer_stream import SliceFiles, SpooledFiles
-from auditor.scan.piece_scan import PieceScanner, Recipe
 from auditor.scan.record import LayerRecord
-from auditor.scan.scan_pool import ScanThread
-from auditor.scan.scan_threads import ScanThreads
 from auditor.scan.searcher import Searcher
-from auditor.scan.worker_pool import WorkerPool, may_start_processes
 
-_SMALL = 32 << 20
-"""Bytes of layers that are scanned faster by one thread than processes are started."""
+if TYPE_CHECKING:
+    from auditor.scan.parallel_scan import ParallelScan
 
 
 class Scanner:
@@ -52,16 +40,14 @@ class Scanner:
         self.search_content = search_content
         self.progress = progress or Silent()
         self.searcher = Searcher(ruleset, cache, limits)
-        self._pieces = PieceScanner(self.searcher, Recipe(ruleset, cache, limits, search_content))
-        self._jobs = jobs if search_content else 1
-        self._threads: list[ScanThreads] = []  # the last are in use
+        self._cache, self._jobs = cache, jobs
+        self._opened: ParallelScan | None = None
         self._lock = threading.Lock()
 
     @property
     def piece_seconds(self) -> list[float]:
         """Processor times of the scans by worker processes so far, one for each piece of a layer."""
-        pools = (threads.pool for threads in self._threads)
-        return [time for pool in pools if isinstance(pool, WorkerPool) for time in pool.seconds]
+        return self._opened.piece_seconds if self._opened else []
 
     def prepare(self, size: int | None = None) -> None:
         """Start the worker processes where layers of `size` bytes, None for an unknown number, are worth it.
@@ -69,25 +55,12 @@ class Scanner:
         Call it before any thread is started that calls `scan_layer`: a process with threads is not forked. Imports the
         libraries that threads and processes need.
         """
-        if self.search_content:
-            load_plugins()
-        with self._lock:
-            self._start(size)
-
-    def _start(self, size: int | None) -> ScanThreads:
-        """Return the threads to use for layers of `size` bytes."""
-        is_parallel = any(isinstance(threads.pool, WorkerPool) for threads in self._threads)
-        is_large = self._jobs > 1 and (size is None or size > _SMALL) and may_start_processes()
-        if is_large and not is_parallel:
-            self._threads.append(ScanThreads(WorkerPool(self._pieces, self._jobs), self._jobs))
-        elif not self._threads:
-            self._threads.append(ScanThreads(ScanThread(self._pieces), 1))
-        return self._threads[-1]
+        self._scan().prepare(size)
 
     def close(self) -> None:
         """End threads and processes; work that has not started is cancelled."""
-        for threads in self._threads:
-            threads.close()
+        if self._opened:
+            self._opened.close()
 
     def scan_layer(
         self, stream: BinaryIO, name: str, algorithm: str = "sha256", content: FileSlice | None = None
@@ -102,33 +75,16 @@ class Scanner:
         self, stream: BinaryIO, name: str, algorithm: str = "sha256", content: FileSlice | None = None
     ) -> Callable[[], LayerRecord]:
         """Read a layer as `scan_layer` does; return a function that waits for the scan and returns the record."""
-        if self.search_content:
-            load_plugins()
-        sniffed = io.BufferedReader(cast(io.RawIOBase, stream), 1 << 16)
-        is_compressed = compression_of(sniffed.peek(8)[:8]) is not None
-        hashed = algorithm if is_compressed or algorithm != "sha256" else None  # else the diff_id is the digest
-        raw = HashingReader(sniffed, hashed, self.progress.advance)
-        stored = io.BufferedReader(raw, 1 << 18)
-        files = SpooledFiles() if is_compressed or content is None else SliceFiles(content)
+        return self._scan().read_layer(stream, name, algorithm, content)
+
+    def _scan(self) -> ParallelScan:
+        """Return the scan, made for the first layer that is not in the cache."""
+        # Archive formats, workers and their like take 0.04 s, which an audit of cached layers need not pay.
+        from auditor.scan.parallel_scan import ParallelScan
+        from auditor.scan.piece_scan import Recipe
+
         with self._lock:
-            threads = self._start(content.size if content else 0)
-        layer = LayerScan(decompressed(stored, self.limits), files, self._pieces, threads)
-        with _named(name):
-            layer.run()
-            while stored.read(1 << 20):  # bytes after the compressed data are part of the digest
-                pass
-
-        def record() -> LayerRecord:
-            with _named(name):
-                return layer.record(raw)
-
-        return record
-
-
-@contextmanager
-def _named(name: str) -> Iterator[None]:
-    """Begin the message of Damaged with a name."""
-    try:
-        yield
-    except Damaged as exc:
-        raise Damaged(f"{name}: {exc}") from exc
+            if self._opened is None:
+                recipe = Recipe(self.ruleset, self._cache, self.limits, self.search_content)
+                self._opened = ParallelScan(self.searcher, recipe, self._jobs, self.progress)
+            return self._opened

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from auditor.core.limits import Limits
-from auditor.extract import ExtractedContent, MemberExtractor
+from auditor.extract.member_extractor import ExtractedContent, MemberExtractor
 
 
 @dataclass(frozen=True)

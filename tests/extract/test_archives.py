@@ -11,7 +11,7 @@ import py7zr
 import pytest
 
 from auditor.codec.windows import AHEAD, WINDOW
-from auditor.extract import MemberExtractor
+from auditor.extract.member_extractor import MemberExtractor
 from tests.extract.build import ar, cpio, deb, rpm
 from tests.extract.opened import opened
 from tests.images import file, folder, gzip_members, gzipped, image, layer, token, whiteout, zstd, zstd_chunked

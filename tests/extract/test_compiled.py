@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.extract import MemberExtractor
+from auditor.extract.member_extractor import MemberExtractor
 from tests.extract.opened import opened
 from tests.images import layer, token
 

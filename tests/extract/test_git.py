@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from auditor.extract import MemberExtractor
 from auditor.extract.git_commits import CommitHistory
 from auditor.extract.git_objects import add_loose_object, loose_object, object_name
+from auditor.extract.member_extractor import MemberExtractor
 from tests.extract.opened import opened
 from tests.images import token
 

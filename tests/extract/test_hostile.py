@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from auditor.codec.windows import OVERLAP, WINDOW
 from auditor.core.limits import Limits
-from auditor.extract import MemberExtractor
+from auditor.extract.member_extractor import MemberExtractor
 from tests.extract.build import ar, cpio, deb, rpm, rpm_header
 from tests.extract.opened import decoded, opened
 from tests.extract.test_archives import seven_zipped, zipped
@@ -311,7 +311,7 @@ def test_any_text_is_decoded_without_an_error(words: list[str]) -> None:
 
 MEASURE = """
 import resource, sys
-from auditor.extract import MemberExtractor
+from auditor.extract.member_extractor import MemberExtractor
 began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 notes = []
 for piece in MemberExtractor().extract(sys.argv[1], open(sys.argv[1], "rb").read(), lambda *note: notes.append(note)):

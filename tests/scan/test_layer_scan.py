@@ -233,18 +233,18 @@ class TestFaults:
     def test_an_error_of_a_worker_is_raised_here(self, scanners: Sequence[Scanner], tmp_path: Path) -> None:
         file = stored(tmp_path / "a.tar", b"").file
         with pytest.raises(TypeError):
-            scanners[1]._threads[-1].pool.submit(Piece("0", 0, 0, 0), file).result()  # type: ignore[arg-type]
+            scanners[1]._scan()._threads[-1].pool.submit(Piece("0", 0, 0, 0), file).result()  # type: ignore[arg-type]
 
     def test_a_daemon_starts_no_process(self, ruleset: Ruleset, cache: Path, monkeypatch: Patch) -> None:
         monkeypatch.setattr(multiprocessing.current_process(), "_config", {"daemon": True})
         with closing(Scanner(ruleset, 2, cache=cache)) as one:
             one.prepare()
-            assert isinstance(one._threads[-1].pool, ScanThread)
+            assert isinstance(one._scan()._threads[-1].pool, ScanThread)
 
 
 def pids(one: Scanner) -> set[int]:
     """The worker processes of a scanner."""
-    pool = one._threads[-1].pool
+    pool = one._scan()._threads[-1].pool
     assert isinstance(pool, WorkerPool)
     return {process.pid for process in pool._workers}
 
