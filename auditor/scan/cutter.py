@@ -21,7 +21,7 @@ _ENTRY_COST = 20_000
 _ARCHIVE_COST = 12
 """Cost of a byte of an archive, which is extracted, in bytes of text."""
 _ARCHIVES = tuple(magic for magic in magics_of("gzip", "xz", "zstd", "bzip2", "zip", "7z", "deb", "rpm"))
-_MAGIC = 16
+_MAGIC = max(map(len, _ARCHIVES))
 _LONG, _PAX = b"LKg", ord("x")
 _WITHOUT_BODY, _FILE = b"123456", ord("0")
 

@@ -93,9 +93,10 @@ DATE_OR_NUMBER = re.compile(
     ^[\d.,:]+%?$|^0x[0-9A-Fa-f]{1,8}$               # number"""
 )
 HASH_OR_KEY = re.compile(r"(?x)[0-9A-Fa-f]{32,128}|[\w+/=-]{40,}")
-# Names of values that are digests: lock files, HTTP headers, commits.
+# Names, in lower case, of values that are digests: lock files, HTTP headers, commits. An expression that ignores case
+# takes sixteen times as long, a millisecond on a line of minified JSON.
 DIGEST_NAME = re.compile(
-    r"""(?ix)"?(?:integrity|resolved|checksum|digest|sha(?:1|256|512)|md5|etag|commit|revision|gitHead|_?shasum|fingerprint)
+    r"""(?x)(?:integrity|resolved|checksum|digest|sha(?:1|256|512|sum)|md5|etag|commit|revision|githead|fingerprint)
     "?\s*[:=]"""
 )
 # Names with "token", "key" or "pass" in them whose values are no secrets.

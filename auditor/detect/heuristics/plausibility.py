@@ -146,7 +146,7 @@ def _structured(value: str, _: str) -> bool:
 
 
 def _digest(value: str, line: str) -> bool:
-    return bool(patterns.HASH_OR_KEY.fullmatch(value)) and bool(patterns.DIGEST_NAME.search(line))
+    return bool(patterns.HASH_OR_KEY.fullmatch(value)) and bool(patterns.DIGEST_NAME.search(line.lower()))
 
 
 def _binary(value: str, _: str) -> bool:
