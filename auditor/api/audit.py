@@ -72,7 +72,9 @@ class Options(TypedDict, total=False):
     limits: Mapping[str, int | str]
     """Limits by the names of `image-audit config limits`: `{"members": 50_000, "json-bytes": "64MiB"}`."""
     jobs: int | None
-    """Matching threads. Default: one per core."""
+    """Worker processes of the scan. Default: one per core. They are started for targets above 32 MiB alone."""
+    memory: int | None
+    """Memory in bytes that the scan may use: it starts fewer processes where this is short. Default: no limit."""
     cache: bool
     """Use and fill the cache of layers. Default: True."""
     cache_dir: PathText | None

@@ -19,6 +19,7 @@ from auditor.dockerfile.problems import DockerfileRule
 from auditor.findings.baseline import Baseline, load_baseline
 from auditor.findings.selection import Selection
 from auditor.scan import Scanner
+from auditor.scan.scanner import workers_within
 from auditor.store.layer_store import DEFAULT_BYTES, LayerStore
 
 Notify = Callable[[str], None]
@@ -75,7 +76,8 @@ def selection(options: AuditOptions, baseline: Baseline | None) -> Selection:
 @contextmanager
 def scanner(options: AuditOptions, rules: Ruleset, progress: Progress | None = None) -> Iterator[Scanner]:
     """Open a scanner. Raises MissingLibrary without a matching engine."""
-    with closing(Scanner(rules, options.jobs, progress, cache=options.cache_dir, limits=options.limits)) as opened:
+    jobs = workers_within(options.memory, options.jobs)
+    with closing(Scanner(rules, jobs, progress, cache=options.cache_dir, limits=options.limits)) as opened:
         yield opened
 
 

@@ -70,7 +70,11 @@ _MAX_GZIP_LEVEL = 9
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite FILE; move NAME or REF from another image.")
 @click.option("--proof", type=click.Path(path_type=Path, dir_okay=False), help="Write the proof as JSON.")
-@click.option("--jobs", type=click.IntRange(1, 256), help="Matching and compressing threads.  [default: one per core]")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    help="Worker processes of the scan, and compressing threads.  [default: one per core]",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 @options.strict_option
 @options.verbose_option

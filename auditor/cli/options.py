@@ -99,7 +99,12 @@ limit_option = click.option(
     help="Set a limit, such as members=50000. `image-audit config limits` lists all. Repeatable.",
     shell_complete=completion.limits,
 )  # fmt: skip
-jobs_option = click.option("--jobs", type=click.IntRange(1, 256), help="Matching threads.  [default: one per core]")
+jobs_option = click.option(
+    "--jobs", type=click.IntRange(1, 256), help="Worker processes of the scan.  [default: one per core]"
+)
+memory_option = click.option(
+    "--memory", type=Size(), help="Memory that the scan may use, such as 300M: fewer workers where it is short."
+)
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress and no table.")
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Print each step on standard error.")
 strict_option = click.option("--strict", is_flag=True, help="Exit with 2 if any part was not read.")
@@ -138,6 +143,7 @@ audit_options = combined(
     config_option,
     baseline_option,
     jobs_option,
+    memory_option,
     strict_option,
     limit_option,
     quiet_option,

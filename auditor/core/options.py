@@ -105,6 +105,7 @@ class AuditOptions:
     rule_references: tuple[RuleReference, ...] = ()
     limits: Limits = field(default_factory=Limits)
     jobs: int = field(default_factory=usable_cores)
+    memory: int | None = None
     cache: bool = True
     cache_dir: Path = field(default_factory=cache_folder)
     cache_size: int | None = None

@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from auditor.scan.parallel_scan import ParallelScan
 
 
+_OWN_MEMORY, _WORKER_MEMORY = 60 << 20, 60 << 20
+"""Bytes that the parent and each worker use, measured as PSS; a worker's part of the spool is in them."""
+
+
+def workers_within(memory: int | None, jobs: int) -> int:
+    """Return how many of `jobs` workers fit into some bytes of memory; at least one, which is no process of its own."""
+    return jobs if memory is None else max(1, min(jobs, (memory - _OWN_MEMORY) // _WORKER_MEMORY))
+
+
 class Scanner:
     """Scans layers with `jobs` worker processes. Close it to end them. `searcher` searches texts outside of layers.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import io
-import itertools
 import os
 import pickle
 import signal
@@ -20,13 +19,13 @@ from typing import Any, NoReturn
 
 from auditor.codec.file_slices import SharedFile
 from auditor.codec.windows import OVERLAP, WINDOW
-from auditor.core.process import disable_core_dumps, keep_heap
+from auditor.core.process import disable_core_dumps, keep_heap, trim_heap
 from auditor.core.secret import Secret
 from auditor.scan.piece import Piece, PieceResult
 from auditor.scan.piece_scan import PieceScanner, Recipe
 
-_COLLECTED_AFTER = 16
-"""Pieces between two runs of the garbage collector, which would else run several times a piece."""
+_LARGE = 32 << 20
+"""Bytes read or extracted for a piece after which memory is returned to the system."""
 
 
 def run(connection: Connection, scanner: PieceScanner) -> NoReturn:
@@ -51,18 +50,20 @@ def main(descriptor: int) -> None:
 
 def serve(connection: Connection, scanner: PieceScanner) -> None:
     """Scan the pieces that a connection brings, until it is closed."""
-    gc.disable()
     buffer = bytearray(OVERLAP + WINDOW)
-    for number in itertools.count(1):
+    while True:
         try:
-            descriptor = reduction.recv_handle(connection)
-            file = SharedFile(descriptor)
-            connection.send_bytes(_encoded(_scan(scanner, connection.recv(), file, buffer)))
+            file = SharedFile(reduction.recv_handle(connection))
+            piece: Piece = connection.recv()
+            answer = _scan(scanner, piece, file, buffer)
+            connection.send_bytes(_encoded(answer))
         except (EOFError, OSError):
             return
         file.close()
-        if number % _COLLECTED_AFTER == 0:
+        if isinstance(answer, PieceResult) and piece.size + answer.extracted > _LARGE:
+            del answer
             gc.collect()
+            trim_heap()
 
 
 def _scan(scanner: PieceScanner, piece: Piece, file: SharedFile, buffer: bytearray) -> PieceResult | Exception:
