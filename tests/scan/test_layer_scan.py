@@ -20,7 +20,7 @@ from auditor.codec.tar import TarParser
 from auditor.core.errors import Damaged
 from auditor.core.limits import DEFAULT, Limits
 from auditor.detect.rules import Ruleset
-from auditor.scan import LayerRecord, Scanner, cutter, layer_stream, scanner
+from auditor.scan import LayerRecord, Scanner, cutter, layer_stream, parallel_scan
 from auditor.scan.cutter import Cutter
 from auditor.scan.piece import Piece
 from auditor.scan.record_format import encode_record
@@ -40,7 +40,7 @@ def _small_pieces() -> Iterator[None]:
     """Cut small layers into many pieces, and start processes for them."""
     with Patch.context() as patch:
         patch.setattr(cutter, "MOST_COST", 100_000)
-        patch.setattr(scanner, "_SMALL", 0)
+        patch.setattr(parallel_scan, "_SMALL", 0)
         yield
 
 
