@@ -6,9 +6,11 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from auditor.advice.remedy import build_fix
 from auditor.core.finding import Finding
-from auditor.core.text import plural, printable
+from auditor.core.text import printable
 from auditor.dockerfile.problems import DockerfileProblem
+from auditor.findings.secret_groups import secret_groups, verdict
 from auditor.images.targets import is_image_id, parse_target
 from auditor.images.transports import TRANSPORTS
 from auditor.pipeline import Audit
@@ -23,7 +25,7 @@ def image_lines(name: str, audit: Audit, findings: Sequence[Finding], *, several
 
     `several` is set where the name stands for several platforms.
     """
-    lines = [f"{printable(name)}: {plural(len(findings), 'secret')}"]
+    lines = [f"{printable(name)}: {verdict(secret_groups(findings), None).text}"]
     for finding in findings[:_MAX_FINDINGS]:
         text = f"{location_text(finding)}: {finding.name} {finding.secret.masked} ({finding.severity}, {finding.state})"
         lines += ["  " + printable(text), *(_INDENT + line for line in history_lines(finding, audit.limits))]
@@ -34,7 +36,7 @@ def image_lines(name: str, audit: Audit, findings: Sequence[Finding], *, several
     lines += [f"  Revoke: {url} (anyone who can pull the image can read it)" for url in places]
     if any(_flattens(finding) for finding in findings):
         lines.append(f"  Fix: {printable(flatten_command(name, audit, several=several))}")
-    advice = dict.fromkeys(finding.advice[1] for finding in findings if not _flattens(finding))
+    advice = dict.fromkeys(build_fix(finding) for finding in findings if not _flattens(finding))
     lines += [f"  Fix: {printable(text)}" for text in advice]
     return lines
 

@@ -83,7 +83,7 @@ def test_globs_name_the_images_that_the_engine_has(repository: Repository, engin
     config.write_text(f'images: ["{NAME}/app:*", "{NAME}/none-*"]\nexclude: {{images: ["*/app:2"]}}\n')
     done = repository.cli("hook", "run", DOCKER_HOST=engine)
     assert done.status == 1
-    assert f"{NAME}/app:1: 2 secrets" in done.err and "app:2" not in done.err
+    assert f"{NAME}/app:1: 1 secret at 2 places" in done.err and "app:2" not in done.err
     assert f"not audited: {NAME}/none-*: no image in the engine matches" in done.err
 
 
