@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Two more than there are cores: tests wait for the processes that they start.
 WORKERS ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 2)))
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs docs-site bench bench-count bench-detect bench-fleet installs container release lock audit clean fuzz
+.PHONY: help demo test lint docs docs-site bench bench-cores bench-count bench-detect bench-fleet installs container release lock audit clean fuzz
 
 help:  ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -39,6 +39,9 @@ docs-site: $(VENV)/installed  ## The docs as a site, in build/site
 
 bench: $(VENV)/installed  ## Speed and memory, as a table
 	$(BIN)/python -m bench
+
+bench-cores: $(VENV)/installed  ## A model of scans on 2 to 32 cores
+	$(BIN)/python -m bench.cores $(IMAGE)
 
 bench-count: $(VENV)/installed  ## What a scan costs, counted; keeps the figures that the tests compare with
 	$(BIN)/python -m bench.count --write
