@@ -51,6 +51,10 @@ class FileHistory:
         """Return the layer that hides an entry; None if visible."""
         return self.hidden_by(layer, entry)[0]
 
+    def hidden_entries(self, layer: int) -> Iterator[int]:
+        """Yield the entries of a layer that are hidden, in their order."""
+        return (entry for entry, hidden in enumerate(self._hidden[layer]) if hidden != _NEVER)
+
     def visible(self) -> dict[str, FileVersion]:
         """Return all visible paths but the root, with the entry of each.
 
@@ -168,7 +172,11 @@ class _HigherLayers:
 
     def _hidden_by(self, path: str, folder: bool) -> int:
         as_file, as_folder = self._files.get(path, _NEVER), self._folders.get(path, _NEVER)
-        hidden = min(as_file, self._whiteouts.get(path, _NEVER), self._hidden_in_folder(path.rpartition("/")[0]))
+        parent = path.rpartition("/")[0]
+        above = self._folder_memo.get(parent)
+        if above is None:
+            above = self._hidden_in_folder(parent)
+        hidden = min(as_file, self._whiteouts.get(path, _NEVER), above)
         if not folder:  # a folder over a folder merges
             hidden = min(hidden, as_folder)
         return ~hidden if hidden != _NEVER and hidden in (as_file, as_folder) else hidden

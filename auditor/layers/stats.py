@@ -40,13 +40,12 @@ def layer_stats(history: FileHistory) -> tuple[LayerStats, ...]:
     entries, own = [0 for _ in layers], [0 for _ in layers]
     overwritten, deleted, hidden = [0 for _ in layers], [0 for _ in layers], [0 for _ in layers]
     for layer, listing in enumerate(history.layers):
-        for entry, kind in enumerate(listing.kinds):
-            if kind == EntryKind.DIR:
+        entries[layer] = len(listing) - listing.kinds.count(EntryKind.DIR)
+        for entry in history.hidden_entries(layer):
+            if listing.kinds[entry] == EntryKind.DIR:
                 continue
-            entries[layer] += 1
             by, is_overwritten = history.hidden_by(layer, entry)
-            if by is None:
-                continue
+            assert by is not None  # noqa: S101 - it is hidden
             hidden[layer] += listing.sizes[entry]
             if by == layer:
                 own[layer] += 1
@@ -64,8 +63,8 @@ def hidden_files(history: FileHistory, largest: int = 20) -> HiddenFiles:
     count = total = 0
     heap: list[tuple[int, int, int]] = []
     for layer, listing in enumerate(history.layers):
-        for entry in listing.files():
-            if history.hidden_in(layer, entry) is not None:
+        for entry in history.hidden_entries(layer):
+            if listing.kinds[entry] == EntryKind.FILE:
                 count += 1
                 total += listing.sizes[entry]
                 item = (listing.sizes[entry], -layer, -entry)
@@ -81,18 +80,22 @@ def visible_bytes(history: FileHistory, lowest: int = 0) -> int:
     """Estimate the size, in bytes, of a tar of the visible entries of the layers from `lowest` up."""
     total = 2 * BLOCK
     for layer in range(lowest, len(history.layers)):
-        for entry in range(len(history.layers[layer])):
-            if history.hidden_in(layer, entry) is None:
-                total += _size_in_tar(history.layers[layer], entry)
+        listing = history.layers[layer]
+        total += _end(listing) - sum(_size_in_tar(listing, entry) for entry in history.hidden_entries(layer))
     return total
 
 
 def bytes_without(history: FileHistory, layer: int, size: int, removed: Collection[int]) -> int:
     """Estimate the size of a layer's tar, now `size` bytes, without the `removed` entries and padding at its end."""
     listing = history.layers[layer]
-    end = listing.offsets[-1] + padded(listing.sizes[-1]) if len(listing) else 0
+    end = _end(listing)
     last = BLOCK * (2 + len(listing.whiteouts) + len(listing.opaque))  # whiteouts may stand after the last entry
     return end + min(size - end, last) - sum(_size_in_tar(listing, entry) for entry in removed)
+
+
+def _end(listing: Listing) -> int:
+    """Return the end of the last entry in the tar of a layer, in bytes."""
+    return listing.offsets[-1] + padded(listing.sizes[-1]) if len(listing) else 0
 
 
 def _size_in_tar(listing: Listing, entry: int) -> int:
