@@ -34,7 +34,7 @@ PathText = str | os.PathLike[str]
 FailOn = Literal["critical", "high", "medium", "low", "never"] | Severity
 ConfidenceName = Literal["high", "medium", "low"] | Confidence
 StateName = Literal["deleted", "overwritten", "present", "metadata"] | State
-FormatName = Literal["table", "json", "html", "sarif", "markdown", "gitlab", "junit"]
+FormatName = Literal["table", "json", "html", "sarif", "markdown", "gitlab", "template", "junit"]
 
 
 class Options(TypedDict, total=False):
@@ -134,13 +134,18 @@ class Report:
         """Return the JSON report."""
         return self.render("json")
 
-    def render(self, form: FormatName, *, width: int = 100, color: bool = False) -> str:
+    def render(
+        self, form: FormatName, *, width: int = 100, color: bool = False, template: PathText | None = None
+    ) -> str:
         """Return the report in a format of `image-audit scan --format`.
 
-        `width`, in columns, and `color` apply to the table.
+        `width`, in columns, and `color` apply to the table, `template` is the file for the format `template`.
         """
         one_of("format", form, tuple(REPORT_FORMATS))
-        return REPORT_FORMATS[form].render(self.images, replace(self.render_options, width=width, color=color))
+        path = None if template is None else Path(template)
+        return REPORT_FORMATS[form].render(
+            self.images, replace(self.render_options, width=width, color=color, template=path)
+        )
 
     @property
     def render_options(self) -> RenderOptions:

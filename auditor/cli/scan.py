@@ -19,6 +19,7 @@ from auditor.core.options import AuditOptions
 from auditor.core.output_file import write_output
 from auditor.findings.baseline import Baseline, load_baseline
 from auditor.report.formats import REPORT_FORMATS, ReportFormat, format_of_file
+from auditor.report.render_options import RenderOptions
 
 
 @examples(
@@ -40,6 +41,10 @@ from auditor.report.formats import REPORT_FORMATS, ReportFormat, format_of_file
     "--dockerfile", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
     help="Dockerfile of the image: findings get the line of the instruction that added them.",
 )  # fmt: skip
+@click.option(
+    "--template", type=click.Path(path_type=Path, dir_okay=False, exists=True), metavar="FILE",
+    help="Jinja2 template of --format template.",
+)  # fmt: skip
 @click.option("--all", "full", is_flag=True, help="Print every place and remedy, not only the first screen.")
 @click.option("--write-baseline", type=click.Path(path_type=Path), help="Write the findings shown to a baseline.")
 @click.option("--show-secrets", is_flag=True, help="Show whole secrets, in the report only.")
@@ -55,6 +60,7 @@ def command(
     outputs: tuple[Path, ...],
     write_baseline: Path | None,
     options: AuditOptions,
+    template: Path | None,
     *,
     full: bool,
 ) -> int:
@@ -63,6 +69,8 @@ def command(
     TARGET is an image name or ID, docker-daemon:NAME, docker-archive:FILE, oci:DIR, oci-archive:FILE,
     docker://HOST/REPO:TAG, container:NAME, a path, or - for an archive on standard input.
     """
+    if template and form not in (None, "template"):
+        raise click.UsageError(f"--template needs --format template, not --format {form}")
     files = [(path, format_of_file(path)) for path in outputs]
     with progress(quiet=options.quiet, verbose=options.verbose) as display:
         report = run(targets, options, display, warn, write_baseline)
@@ -70,7 +78,10 @@ def command(
         warn(str(failure))
     for path, ending in files:
         write_output(path, ending.render(report.images, report.render_options), private=options.show_secrets)
-    _print(report, REPORT_FORMATS[form or "table"], quiet=options.quiet, full=full)
+    # The log of a build server can't be asked for the rest of a screen.
+    one_screen = sys.stdout.isatty() and not full
+    shown = replace(report.render_options, template=template, one_screen=one_screen, unfold=full)
+    _print(report, REPORT_FORMATS["template" if template else form or "table"], shown, quiet=options.quiet)
     if report.failures:
         return EXIT_FAILED
     if options.strict and report.skipped:
@@ -81,16 +92,9 @@ def command(
     return EXIT_FOUND if report.failed else EXIT_CLEAN
 
 
-def _print(report: Report, form: ReportFormat, *, quiet: bool, full: bool) -> None:
+def _print(report: Report, form: ReportFormat, shown: RenderOptions, *, quiet: bool) -> None:
     if not (quiet and form.for_terminal):
-        shown = replace(
-            report.render_options,
-            width=options.terminal_width(),
-            color=options.color(),
-            # The log of a build server can't be asked for the rest.
-            one_screen=sys.stdout.isatty() and not full,
-            unfold=full,
-        )
+        shown = replace(shown, width=options.terminal_width(), color=options.color())
         options.print_text(form.render(report.images, shown))
 
 

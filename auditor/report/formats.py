@@ -26,7 +26,8 @@ class Renderer(Protocol):
 class ReportFormat:
     """One format of `--format` and `-o`.
 
-    `suffixes` are the file endings that choose the format, `file_name` is a whole file name that does. `for_terminal`:
+    `suffixes` are the file endings that choose the format, `file_name` is a whole file name that does; a format without
+    either goes to standard output only. `for_terminal`:
     the format is for a reader at a terminal, so `--quiet` suppresses it on standard output.
     """
 
@@ -52,6 +53,7 @@ REPORT_FORMATS: Mapping[str, ReportFormat] = {
         ReportFormat("markdown", "markdown", (".md",)),
         # GitLab's documentation prescribes the file name.
         ReportFormat("gitlab", "gitlab", file_name="gl-secret-detection-report.json"),
+        ReportFormat("template", "template"),
         ReportFormat("junit", "junit", (".xml",)),
     )
 }

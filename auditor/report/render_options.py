@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from auditor.core.finding import Severity
 from auditor.pipeline import Failure
@@ -15,7 +16,7 @@ class RenderOptions:
 
     `fail_on` is the severity from which a finding fails the run, None for no severity. `width` (columns), `color`,
     `one_screen` and `unfold` apply to formats for a terminal: at most 24 lines if possible; every secret in unmodified
-    files of packages, not one line a package.
+    files of packages, not one line a package. `template` is a file for the format `template`.
     """
 
     created: str
@@ -26,3 +27,4 @@ class RenderOptions:
     color: bool = False
     one_screen: bool = False
     unfold: bool = False
+    template: Path | None = None
