@@ -89,6 +89,7 @@ def _copies(image: Image) -> Iterable[ImageCopy]:
     """Yield what leads to the leaking layers: the target, its other names, its containers, other tags."""
     row = TRANSPORTS[image.transport]
     target = row.bare(image.target)
+    names = [name for name in image.names if "/" in name or ":" in name]  # the reference of a layout may be a bare tag
     if row.in_registry:
         repository = target.partition("@")[0].rpartition("/")
         name = f"{repository[0]}/{repository[2].partition(':')[0]}"
@@ -97,11 +98,11 @@ def _copies(image: Image) -> Iterable[ImageCopy]:
     elif row.is_container:
         yield ImageCopy("the container", shlex.join(["docker", "rm", target]))
     elif row.in_engine:
-        for name in dict.fromkeys((target, *image.names)):
+        for name in dict.fromkeys((target, *names)):
             if name != f"{target}:latest":
                 yield ImageCopy(name, shlex.join(["docker", "rmi", name]))
         yield ImageCopy("its containers", shlex.join(["docker", "ps", "-a", "--filter", f"ancestor={target}"]))
     elif target != "-":
         yield ImageCopy("the archive", shlex.join(["rm", "-r", target] if row.file_ending is None else ["rm", target]))
-        for name in image.names:
+        for name in names:
             yield ImageCopy(f"{name}, where it was loaded", shlex.join(["docker", "rmi", name]))

@@ -71,7 +71,8 @@ def _image(image: FlattenedImage) -> list[str]:
         f"{proof.layers_kept} kept byte for byte; {size(proof.size_before)} -> {size(proof.size_after)}, "
         f"{size(max(proof.size_before - proof.size_after, 0))} saved",
         f"{proven}: {plural(proof.paths, 'path')} compared, 0 differences; "
-        f"{plural(len(proof.removed), 'hidden secret')} removed, 0 left; "
+        f"{plural(len({finding.secret for finding in proof.removed}), 'secret')} removed at "
+        f"{plural(len(proof.removed), 'place')}, 0 left; "
         f"{plural(proof.hidden_files_before, 'hidden file')} before, {proof.hidden_files_after} now; "
         "config the same, digests, sizes and JSON checked",
     ]
