@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from auditor.core.finding import Finding, State
@@ -41,8 +42,24 @@ def advice(finding: Finding, flatten: str) -> tuple[str, ...]:
     return tuple(steps)
 
 
+_MADE_BY_INSTALLATION = re.compile(
+    r"""(?x)(?:^|/)(?:
+    etc/ssl/private/ssl-cert-snakeoil\.key|etc/pki/tls/private/localhost\.key|etc/ssh/ssh_host_\w+_key|
+    etc/(?:bind|named)/rndc\.key|etc/rndc\.key|etc/unbound/unbound_\w+\.key|etc/munge/munge\.key|etc/mysql/debian\.cnf|
+    var/lib/mysql/[\w-]*key\.pem|etc/exim4/exim\.key|etc/dovecot/private/[\w.-]+|etc/ssl/private/dovecot\.pem|
+    etc/cups/ssl/[\w.-]+\.key|etc/webmin/miniserv\.pem|etc/ldap/slapd\.d/cn=config/olcDatabase=\{1\}mdb\.ldif|\.erlang\.cookie
+    )\Z"""
+)
+"""Keys that the installation of a package makes."""
+
+
 def build_fix(finding: Finding) -> str:
     """Return the change of the build that keeps the secret out, one or two sentences."""
+    if finding.path is not None and finding.package is None and _MADE_BY_INSTALLATION.search(finding.path):
+        return (
+            "The installation of a package made this key, so all containers of the image share it. "
+            "Delete it in the step that installs the package, and make a new one when a container starts."
+        )
     if finding.inherited:
         return "It comes from the base image. Use a newer base image, or report it to the publisher."
     if finding.entry_path is not None:

@@ -15,7 +15,7 @@ from auditor.core.limits import DEFAULT, Limits
 from auditor.core.secret import Secret
 from auditor.detect.detect_secrets_plugins import secrets_in_line
 from auditor.detect.heuristics.file_class import FileClass, file_class
-from auditor.detect.heuristics.placeholder import is_placeholder
+from auditor.detect.heuristics.placeholder import is_placeholder, is_typed
 from auditor.detect.heuristics.plausibility import Heuristic, entropy, rejecting_heuristic
 from auditor.detect.prefilter import prefilter
 from auditor.detect.rules import CHECKS, Rule, Ruleset
@@ -47,7 +47,7 @@ class Match:
     secret: Secret
     check: str
     confidence: Confidence
-    """The rule's confidence, or low where the offline check failed."""
+    """The rule's confidence, or low where the offline check failed or a person typed the token."""
     width: int = 0
     """Bytes that the pattern matched, the words around the secret included."""
 
@@ -201,7 +201,8 @@ def _judge(rule: Rule, match: re.Match[bytes], low: int, text: memoryview | byte
         return Rejection(rule, start, end, value, "placeholder")
     passed = CHECKS[rule.check](value) if rule.check else None
     check = {True: "passed", False: "failed", None: "none"}[passed]
-    confidence = Confidence.LOW if passed is False else rule.confidence
+    is_refuted = passed is False or (rule.is_token and is_typed(value))
+    confidence = Confidence.LOW if is_refuted else rule.confidence
     secret = Secret(value, mask(value, rule))
     return Match(rule, start, end, secret, check, confidence, match.end() - match.start())
 
@@ -221,7 +222,8 @@ def _judge_line(rule: Rule, text: memoryview | bytes, end: int, path: str) -> It
             yield Rejection(rule, start, start + len(data), value, "heuristic", heuristic)
         else:
             secret = Secret(value, mask(value, rule))
-            yield Match(rule, start, start + len(data), secret, "none", rule.confidence)
+            confidence = Confidence.LOW if is_typed(value) else rule.confidence
+            yield Match(rule, start, start + len(data), secret, "none", confidence)
 
 
 def _line_start(text: memoryview | bytes, at: int) -> int:

@@ -2,8 +2,8 @@
 
 The expressions of its plugins are searched with the rules. Where one hits, the plugin's `analyze_string` and the
 library's heuristic filters judge that line. Each plugin is one rule of the ruleset, so it is listed, excluded and
-reported like a rule. Left out: entropy plugins (no expression to search), public IP addresses (no secret), and network
-verification.
+reported like a rule. Left out: entropy plugins (no expression to search), public IP addresses (no secret), GitHub (it
+returns the prefix of a token alone), JSON Web Tokens (it leaves off the signature), and network verification.
 """
 
 from __future__ import annotations
@@ -30,6 +30,16 @@ _MAX_LINE = 1000
 _BLANKS = re.compile(r"(\s{8})\s+")
 """Blanks beyond eight in a row, which are removed: a plugin tries each split of them among three repeats."""
 
+_INSIDE = re.compile(r"[0-9A-Za-z_+/]")
+"""Characters beside a value that make it a part of a longer text, such as base64, and no token."""
+_WORD_PLUGINS = frozenset(_PREFIX + suffix for suffix in ("basic-auth", "cloudant", "keyword", "private-key"))
+"""Plugins that go by the words around a value; the others know the shape of a token."""
+_SHAPES = {
+    # Every token has AA behind the number of its bot; the plugin also takes account numbers in names of AWS resources.
+    _PREFIX + "telegram": re.compile(r"[0-9]{8,10}:AA[\w-]{33}"),
+}
+"""Stricter shapes of tokens, by the rule of the plugin."""
+
 # rule suffix: module, class, provider, severity
 _PLUGINS = {
     "artifactory": ("artifactory", "ArtifactoryDetector", "jfrog", Severity.HIGH),
@@ -38,11 +48,9 @@ _PLUGINS = {
     "basic-auth": ("basic_auth", "BasicAuthDetector", "generic", Severity.HIGH),
     "cloudant": ("cloudant", "CloudantDetector", "ibm", Severity.HIGH),
     "discord": ("discord", "DiscordBotTokenDetector", "discord", Severity.HIGH),
-    "github": ("github_token", "GitHubTokenDetector", "github", Severity.CRITICAL),
     "gitlab": ("gitlab_token", "GitLabTokenDetector", "gitlab", Severity.CRITICAL),
     "ibm-cloud-iam": ("ibm_cloud_iam", "IbmCloudIamDetector", "ibm", Severity.HIGH),
     "ibm-cos-hmac": ("ibm_cos_hmac", "IbmCosHmacDetector", "ibm", Severity.HIGH),
-    "jwt": ("jwt", "JwtTokenDetector", "generic", Severity.MEDIUM),
     "keyword": ("keyword", "KeywordDetector", "generic", Severity.MEDIUM),
     "mailchimp": ("mailchimp", "MailchimpDetector", "mailchimp", Severity.HIGH),
     "npm": ("npm", "NpmDetector", "npm", Severity.HIGH),
@@ -156,7 +164,18 @@ def secrets_in_line(rule_id: str, line: str, path: str) -> list[str]:
     else:
         found = set(plugin.analyze_string(line))
     ordered = sorted(filter(None, found), key=lambda text: (line.find(text), text))
-    return [text for text in ordered if not _filtered(text, line, path, plugin)]
+    whole = [text for text in ordered if _is_whole(rule_id, text, line)]
+    return [text for text in whole if not _filtered(text, line, path, plugin)]
+
+
+def _is_whole(rule_id: str, secret: str, line: str) -> bool:
+    """Tell whether a value is a whole token: of its plugin's shape, and no part of a longer text."""
+    if rule_id in _WORD_PLUGINS:
+        return True
+    at = line.find(secret)
+    beside = line[max(0, at - 1) : at] + line[at + len(secret) : at + len(secret) + 1]
+    shape = _SHAPES.get(rule_id)
+    return not _INSIDE.search(beside) and (shape is None or shape.fullmatch(secret) is not None)
 
 
 def _keyword_table(path: str) -> dict[re.Pattern[str], int]:

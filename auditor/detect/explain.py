@@ -9,6 +9,7 @@ from pathlib import Path
 
 from auditor.detect.confirm import Confirmer, Match, Rejection, mask, most_specific
 from auditor.detect.heuristics.file_class import FileClass, file_class
+from auditor.detect.heuristics.placeholder import is_typed
 from auditor.detect.heuristics.plausibility import applied_heuristics, entropy, rejecting_heuristic
 from auditor.detect.matcher import Matcher
 from auditor.detect.rules import Rule, Ruleset
@@ -81,7 +82,7 @@ def _judged(outcomes: Sequence[Match | Rejection], kind: FileClass) -> Iterator[
     """Yield reported matches first, then superseded ones, then rejections."""
     matches = [outcome for outcome in outcomes if isinstance(outcome, Match)]
     reported = most_specific(matches)
-    yield from (_match(match, Outcome.REPORTED, _accepted(match.rule, kind)) for match in reported)
+    yield from (_match(match, Outcome.REPORTED, _accepted(match, kind)) for match in reported)
     for match in matches:
         if not any(match is one for one in reported):
             winner = next(one for one in reported if one.start < match.end and match.start < one.end)
@@ -102,7 +103,12 @@ def _match(match: Match, outcome: Outcome, reason: str) -> RuleExplanation:
     )
 
 
-def _accepted(rule: Rule, kind: FileClass) -> str:
+def _accepted(match: Match, kind: FileClass) -> str:
+    rule = match.rule
+    if rule.is_token and is_typed(match.secret.reveal()):
+        return (
+            "pattern, keywords and entropy fit, but the value was typed: it holds FAKE, TEST or a run of the alphabet"
+        )
     if not rule.generic:
         return "pattern, keywords and entropy fit, and the value is no placeholder"
     return f"accepted by all {len(applied_heuristics(kind))} heuristics for {kind.name} files"

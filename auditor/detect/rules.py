@@ -74,6 +74,15 @@ class Rule:
         """Whether matches are tokens of a provider, recognized by their shape; passwords and keys are not."""
         return not self.generic and not self.paths and self.provider not in ("key", "jwt", "generic")
 
+    @property
+    def has_own_shape(self) -> bool:
+        """Whether the shape of a match alone makes it a provider's token.
+
+        Private keys, and keys that only the words around them give away, have none.
+        """
+        by_words = "(?P<secret>" in self.pattern and self.confidence is not Confidence.HIGH
+        return self.is_token and self.check != "private-key" and not by_words
+
 
 @dataclass(frozen=True)
 class Ruleset:

@@ -103,7 +103,7 @@ def _finding(context: ImageContext, rules: dict[str, Rule], path: str, run: Sequ
         provider=rule.provider,
         detector=rule.detector,
         severity=rule.severity,
-        confidence=match.confidence if rule.is_token else provenance_confidence(match.confidence, path, package),
+        confidence=provenance_confidence(rule, match.confidence, path, package),
         state=state,
         path=display_path(path),
         where=None,

@@ -101,7 +101,7 @@ def _finding(context: ImageContext, run: Sequence[_HeaderMatch], mask: Callable[
         provider=rule.provider,
         detector=rule.detector,
         severity=rule.severity,
-        confidence=match.confidence if rule.is_token else provenance_confidence(match.confidence, name.path, None),
+        confidence=provenance_confidence(rule, match.confidence, name.path, None),
         state=State.METADATA,
         path=None,
         where=where,

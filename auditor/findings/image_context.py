@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from auditor.core.finding import Confidence, Package
 from auditor.core.image_config import HistoryStep
 from auditor.detect.heuristics.file_class import FileClass, file_class
+from auditor.detect.rules import Rule
 from auditor.images.source import Image
 from auditor.layers.build_steps import step_of_layer
 from auditor.layers.file_history import FileHistory
@@ -54,12 +55,23 @@ class ImageContext:
         return None if step is None else self.history[step].created_by
 
 
-def provenance_confidence(confidence: Confidence, path: str, package: Package | None) -> Confidence:
-    """Lower the confidence of a private key, password or generic match by the origin of its file.
+_INSTALLED_DATA = re.compile(r"(?:^|/)var/lib/mysql/mysql/help_\w+\.\w+\Z")
+"""Files that an installer fills from texts of a package: the help tables of MariaDB and MySQL."""
+
+_PUBLIC_KEYS = frozenset({"gcp-api-key", "google-oauth-legacy-client-secret", "mapbox-public-token", "sentry-dsn"})
+"""Rules for keys that client software carries in the open, such as the Google API keys of Chromium."""
+
+
+def provenance_confidence(rule: Rule, confidence: Confidence, path: str, package: Package | None) -> Confidence:
+    """Lower the confidence of a match of a rule by the origin of its file. A token of a provider keeps it.
 
     The result is low in an unmodified file of a package, and in test data of packages. It is one step lower in files of
     packages without checksums (npm), and in tests, examples and documentation.
     """
+    if rule.has_own_shape and rule.id not in _PUBLIC_KEYS:
+        return confidence
+    if _INSTALLED_DATA.search(path):
+        return Confidence.LOW
     if (package is not None and package.unmodified) or file_class(path) is FileClass.THIRD_PARTY_TESTS:
         return Confidence.LOW
     steps = (package is not None and not BY_MANAGER[package.manager].has_checksums) + bool(_SAMPLES.search(path))

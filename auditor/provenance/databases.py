@@ -81,6 +81,8 @@ PACKAGE_DATABASES = (
             DatabaseFile(_lines(rb"^[0-9a-f]{32}  .*\n"), ".md5sums"),
             DatabaseFile(_STATUS, "/dpkg/status"),
             DatabaseFile(_STATUS, folder="/dpkg/status.d/"),  # distroless images
+            DatabaseFile(_lines(rb"^[0-9a-f]{32} +/.*\n"), dpkg.UCF_HASHES),
+            DatabaseFile(_lines(rb"^[a-z0-9][a-z0-9+.-]*[ \t]+/.*\n"), dpkg.UCF_REGISTRY),
         ),
         lambda index, _: dpkg.DpkgOwners(index),
     ),

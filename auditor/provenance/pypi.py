@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 
 from auditor.core.finding import Package
 from auditor.provenance.checksums import Checksums
 from auditor.provenance.path_index import PathIndex, decode, encode
-
-_COMPILED = re.compile(r"((?:.*/)?)__pycache__/([^/]+?)\.[^/.]+(?:\.opt-\d)?\.pyc")
-
-
-def source_of(path: str) -> str | None:
-    """Return the path of the source of a compiled file in `__pycache__`; None for any other file."""
-    match = _COMPILED.fullmatch(path)
-    return f"{match[1]}{match[2]}.py" if match else None
 
 
 class PypiOwners:
@@ -40,13 +31,9 @@ class PypiOwners:
                 self._files[file] = len(site), package, version, decode(digest)
 
     def package_of(self, path: str, checksums: Checksums | None) -> Package | None:
-        """Return the package that lists the file, or the source of a compiled file."""
+        """Return the package that lists the file."""
         listed = self._files.get(encode(path))
-        if listed is not None:
-            return Package("pypi", listed[1], listed[2], _is_unmodified(listed[3], checksums))
-        source = source_of(path)
-        listed = self._files.get(encode(source)) if source else None
-        return Package("pypi", listed[1], listed[2], True) if listed else None
+        return Package("pypi", listed[1], listed[2], _is_unmodified(listed[3], checksums)) if listed else None
 
 
 def _row(line: bytes) -> tuple[bytes, bytes]:

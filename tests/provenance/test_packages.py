@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import py_compile
 import sqlite3
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from auditor.core.finding import Confidence, Finding
 from auditor.findings.selection import Selection
 from auditor.pipeline import Request, audit
 from auditor.provenance.databases import reduced
+from auditor.rulebook.examples import fill
 from auditor.scan import Scanner
 from tests.images import image, layer, token
 
@@ -152,6 +155,91 @@ def test_under_node_modules_and_in_tests_a_key_is_one_step_lower(tmp_path: Path,
     assert (plain.confidence, in_test.confidence) == ("medium", "low")
 
 
+def compiled(source: bytes, folder: Path) -> bytes:
+    (folder / "a.py").write_bytes(source)
+    py_compile.compile(str(folder / "a.py"), str(folder / "a.pyc"), doraise=True)
+    return (folder / "a.pyc").read_bytes()
+
+
+SOURCE = b'KEY = """' + KEY + b'"""\n'
+CHANGED_SOURCE = b'KEY = """' + CHANGED + b'"""\n'
+
+
+def debian_module(source: bytes) -> dict[str, bytes]:
+    return dpkg("usr/lib/python3/dist-packages/acme.py", source) | {
+        "var/lib/dpkg/info/acme.md5sums": f"{md5(SOURCE)}  usr/lib/python3/dist-packages/acme.py\n".encode()
+    }
+
+
+def wheel(source: bytes) -> dict[str, bytes]:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(SOURCE).digest()).decode().rstrip("=")
+    record = f"acme.py,sha256={digest},{len(SOURCE)}\n__pycache__/acme.cpython-313.pyc,,\n"
+    folder = "usr/lib/python3/dist-packages"
+    return {f"{folder}/acme.py": source, f"{folder}/acme-1.2-3.dist-info/RECORD": record.encode()}
+
+
+@pytest.mark.parametrize("installed", [debian_module, wheel])
+@pytest.mark.parametrize(("source", "unmodified"), [(SOURCE, True), (CHANGED_SOURCE, False)])
+def test_a_compiled_file_is_as_unmodified_as_its_source(
+    installed: Callable[[bytes], dict[str, bytes]], source: bytes, unmodified: bool, tmp_path: Path, scanner: Scanner
+) -> None:
+    path = "usr/lib/python3/dist-packages/__pycache__/acme.cpython-313.pyc"
+    found = audited({**installed(source), path: compiled(source, tmp_path)}, tmp_path, scanner)
+    (finding,) = (finding for finding in found if finding.path == f"/{path}")
+    assert finding.package is not None and finding.package.unmodified is unmodified
+    assert (finding.confidence == "low") is unmodified
+
+
+def test_a_file_that_ucf_installs_and_its_copy_belong_to_the_package(tmp_path: Path, scanner: Scanner) -> None:
+    files = {"etc/acme/server.pem": KEY, "var/lib/ucf/cache/:etc:acme:server.pem": KEY, "etc/acme/own.pem": CHANGED}
+    files["var/lib/ucf/hashfile"] = f"{md5(KEY)}  /etc/acme/server.pem\n{md5(KEY)}  /etc/acme/own.pem\n".encode()
+    files["var/lib/ucf/registry"] = b"acme     \t /etc/acme/server.pem\nacme /etc/acme/own.pem\n"
+    found = {finding.path: finding for finding in audited(files, tmp_path, scanner)}
+    assert found.pop("/etc/acme/own.pem").confidence == "high"
+    assert {(f.confidence, f.package and f.package.name) for f in found.values()} == {("low", "acme")}
+    assert len(found) == 2
+
+
+def test_a_service_account_file_of_a_package_is_a_private_key(tmp_path: Path, scanner: Scanner) -> None:
+    key = rsa.generate_private_key(65537, 2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    account = {"type": "service_account", "private_key": key.decode(), "client_email": "a@b.iam.gserviceaccount.com"}
+    data = json.dumps(account).encode()
+    files = dpkg("usr/lib/acme/account.json", data)
+    files["var/lib/dpkg/info/acme.md5sums"] = f"{md5(data)}  usr/lib/acme/account.json\n".encode()
+    files["usr/lib/python3/dist-packages/acme/tests/data/account.json"] = data
+    files["srv/account.json"] = data
+    found = {finding.path: finding.confidence for finding in audited(files, tmp_path, scanner)}
+    assert found.pop("/srv/account.json") == "high"
+    assert set(found.values()) == {"low"} and len(found) == 2
+
+
+def test_a_public_key_of_client_software_is_low_in_its_package(tmp_path: Path, scanner: Scanner) -> None:
+    data = ("export GOOGLE_API_KEY=" + fill("AIza{base64url:34}x", 3)).encode()
+    files = conffile("etc/chromium.d/apikeys", data)
+    files["var/lib/dpkg/status"] = f"Package: chromium\nConffiles:\n /etc/chromium.d/apikeys {md5(data)}\n".encode()
+    files["srv/config"] = data
+    found = {finding.path: finding.confidence for finding in audited(files, tmp_path, scanner)}
+    assert found == {"/etc/chromium.d/apikeys": "low", "/srv/config": "high"}
+
+
+def test_a_key_that_only_words_give_away_is_low_in_a_package(tmp_path: Path, scanner: Scanner) -> None:
+    data = fill("DATADOG_API_KEY={hex:32}", 3).encode()
+    files = dpkg("usr/lib/acme/config", data)
+    files["var/lib/dpkg/info/acme.md5sums"] = f"{md5(data)}  usr/lib/acme/config\n".encode()
+    files["srv/config"] = data
+    found = {finding.path: finding.confidence for finding in audited(files, tmp_path, scanner)}
+    assert found == {"/usr/lib/acme/config": "low", "/srv/config": "medium"}
+
+
+def test_texts_that_an_installer_copies_into_a_database_are_not_the_users(tmp_path: Path, scanner: Scanner) -> None:
+    line = fill("CHANGE MASTER TO MASTER_PASSWORD='{base62:16}';", 3).encode()
+    files = {"var/lib/mysql/mysql/help_topic.MAD": line, "var/lib/mysql/app/notes.MAD": line}
+    found = {finding.path: finding.confidence for finding in audited(files, tmp_path, scanner)}
+    assert found == {"/var/lib/mysql/mysql/help_topic.MAD": "low", "/var/lib/mysql/app/notes.MAD": "medium"}
+
+
 def test_a_large_file_is_compared_too(tmp_path: Path, scanner: Scanner) -> None:
     data = b"\0" * (7 << 20) + KEY + b"\0" * (1 << 20)
     files = dpkg("usr/lib/acme/big.so", data)
@@ -183,6 +271,8 @@ KEPT = {
         f"Package: a\nVersion: 1\nConffiles:\n /etc/a {md5(KEY)}\n\nPackage: b\nVersion: 2\n",
     ),
     "var/lib/dpkg/info/a.md5sums": (f"{md5(KEY)}  etc/a\nSECRET", f"{md5(KEY)}  etc/a\n"),
+    "var/lib/ucf/hashfile": (f"{md5(KEY)}  /etc/a\nSECRET", f"{md5(KEY)}  /etc/a\n"),
+    "var/lib/ucf/registry": ("a-b \t /etc/a\nS: SECRET", "a-b \t /etc/a\n"),
     "lib/apk/db/installed": ("P:a\nV:1\nU:SECRET\nF:etc\nR:a\nZ:Q1x=\n\n", "P:a\nV:1\nF:etc\nR:a\nZ:Q1x=\n\n"),
     "a-1.dist-info/RECORD": (
         "a.py,sha256=ab_-=,3\nSECRET\na.pyc,,\r\nRECORD,,",

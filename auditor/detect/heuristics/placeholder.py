@@ -1,4 +1,4 @@
-"""Placeholders of a token's shape, as providers print them in their documentation."""
+"""Placeholders of a token's shape, as providers print them in their documentation, and tokens typed by hand."""
 
 from __future__ import annotations
 
@@ -15,6 +15,18 @@ _PLACEHOLDER = re.compile(
     \$\{|\{\{|^<.*>$|                           # template
     0123456789abcdef|([^A])\1{8}                # one character nine times; "A" is common in base64"""
 )
+
+
+_TYPED = re.compile(
+    r"""(?x)
+    SAMPLE|FAKE|(?<![_-])TEST|[Ss]ample|[Ff]ake|                            # but not the prefix FLWSECK_TEST-
+    (?i:abcdefgh|ijklmnop|qrstuvwx|zyxwvuts|qwertyui|12345678|98765432)     # runs of the alphabet or keyboard"""
+)
+
+
+def is_typed(token: str) -> bool:
+    """Tell whether a person typed a token for a test: real ones are drawn at random."""
+    return len(token) < _MAX_LENGTH and _TYPED.search(token) is not None
 
 
 def is_placeholder(token: str) -> bool:
