@@ -59,10 +59,10 @@ class Decompressor:
     """
 
     def __init__(self, kind: str, read_input: Callable[[int], bytes], limits: Limits) -> None:
-        self._read_input, self._kind, self._limits = read_input, kind, limits
-        self._input_size = self._total = 0
-        self._free = min(limits.layer_growth_free, limits.layer_bytes)
-        self._read_some = self._reader()
+        self._kind, self._limits = kind, limits
+        self._input = _CountedInput(read_input)
+        self._total, self._free = 0, min(limits.layer_growth_free, limits.layer_bytes)
+        self._read_some = _reader(kind, self._input, limits)  # no cycle: a decoder may hold megabytes
 
     def read(self, count: int) -> bytes:
         """Return the next bytes."""
@@ -72,27 +72,7 @@ class Decompressor:
             raise self._broken(exc) from exc
         self._total += len(data)
         if self._total > self._free:
-            self._check_growth(self._total, max(self._input_size, 1))
-        return data
-
-    def _reader(self) -> Callable[[int], bytes]:
-        match self._kind:
-            case "gzip":
-                return _Members(_GzipMember, self._take).read
-            case "xz":
-                memory = self._limits.decoder_memory
-                return _Members(lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memory), self._take).read
-            case "bzip2":
-                return _Members(bz2.BZ2Decompressor, self._take, ignored=OSError).read
-            case _:
-                context = zstandard.ZstdDecompressor(max_window_size=self._limits.decoder_memory)
-                source = cast(BinaryIO, _Input(self._take))
-                frames = context.stream_reader(source, read_across_frames=True, closefd=False)
-                return cast(Callable[[int], bytes], frames.read)
-
-    def _take(self, count: int) -> bytes:
-        data = self._read_input(count)
-        self._input_size += len(data)
+            self._check_growth(self._total, max(self._input.size, 1))
         return data
 
     def _broken(self, exc: Exception) -> Damaged:
@@ -194,11 +174,35 @@ class _Members:
             return b""
 
 
-class _Input:
-    """Input of the zstd decoder, which reads from an object."""
+class _CountedInput:
+    """Input of a decoder, and the number of bytes read: a pipe has no position."""
 
-    def __init__(self, take: Callable[[int], bytes]) -> None:
-        self.read = take
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self._read = read
+        self.size = 0
+
+    def read(self, count: int) -> bytes:
+        """Return the next bytes."""
+        data = self._read(count)
+        self.size += len(data)
+        return data
+
+
+def _reader(kind: str, source: _CountedInput, limits: Limits) -> Callable[[int], bytes]:
+    """Return the function that reads at most so many decompressed bytes, none at the end."""
+    memory = limits.decoder_memory
+    match kind:
+        case "gzip":
+            return _Members(_GzipMember, source.read).read
+        case "xz":
+            return _Members(lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memory), source.read).read
+        case "bzip2":
+            return _Members(bz2.BZ2Decompressor, source.read, ignored=OSError).read
+        case _:
+            frames = zstandard.ZstdDecompressor(max_window_size=memory).stream_reader(
+                cast(BinaryIO, source), read_across_frames=True, closefd=False
+            )
+            return cast(Callable[[int], bytes], frames.read)
 
 
 class _RawOutput(io.RawIOBase):
