@@ -16,7 +16,7 @@ from auditor.core.secret import Secret
 from auditor.detect.detect_secrets_plugins import secrets_in_line
 from auditor.detect.heuristics.file_class import FileClass, file_class
 from auditor.detect.heuristics.placeholder import is_placeholder, is_typed
-from auditor.detect.heuristics.plausibility import Heuristic, entropy, rejecting_heuristic
+from auditor.detect.heuristics.plausibility import Heuristic, entropy, looks_random, rejecting_heuristic
 from auditor.detect.prefilter import prefilter
 from auditor.detect.rules import CHECKS, Rule, Ruleset
 
@@ -56,7 +56,7 @@ class Match:
 class Rejection:
     """A value at the bytes [start, end) that the pattern of a rule matches and a later step rejects.
 
-    `step` is `entropy`, `keywords`, `placeholder` or `heuristic`; `heuristic` is set in the last case.
+    `step` is `entropy`, `random`, `keywords`, `placeholder` or `heuristic`; `heuristic` is set in the last case.
     """
 
     rule: Rule
@@ -130,10 +130,14 @@ class Confirmer:
         rule, done = self._rules[number], -1
         for first, last in _groups(ends, back + ahead + 2 * EDGE):
             low, high = max(0, ends[first] - back - EDGE), min(len(text), ends[last] + ahead + EDGE)
-            for match in pattern.finditer(bytes(text[low:high])):
+            window, at = bytes(text[low:high]), max(0, ends[first] - back - low)
+            while at < ends[last] - low:  # a search would go on to the end of the window
+                match = pattern.match(window, at)
+                at += 1
+                if not match:
+                    continue
+                at = max(at, match.end())
                 start, end = match.start() + low, match.end() + low
-                if start >= ends[last]:
-                    break
                 hit = bisect_right(ends, start)
                 if end <= done or hit == len(ends) or ends[hit] > end:
                     continue
@@ -191,6 +195,8 @@ def _judge(rule: Rule, match: re.Match[bytes], low: int, text: memoryview | byte
     value = match[group].decode("utf-8", "replace")
     if rule.entropy and entropy(value) < rule.entropy:
         return Rejection(rule, start, end, value, "entropy")
+    if rule.random and not looks_random(value):
+        return Rejection(rule, start, end, value, "random")
     if rule.keywords and not _keyword_near(rule, text, start, end):
         return Rejection(rule, start, end, value, "keywords")
     if rule.generic:

@@ -16,6 +16,7 @@ from auditor.detect.rules import Rule, Ruleset
 
 _REASONS = {
     "entropy": "entropy {entropy:.1f} bits a character, below the rule's minimum of {rule.entropy:g}",
+    "random": "does not look drawn at random",
     "keywords": "none of the rule's keywords stands within 4 KiB",
     "placeholder": "a placeholder of a token's shape",
 }

@@ -23,12 +23,17 @@ MAX_BACK = 4 << 10
 
 _WIDE_GAP = 64
 _ENDLESS = 512
+_FEW = 3
+"""Repeats of a narrow class beyond this count are not counted by the engine: each count would be a state of its own."""
+_NARROW = 80
+"""Members of the largest class that counts as narrow."""
 _SELECTIVE = 6  # characters before a gap that are selective enough without the rest
 _CATEGORIES = {
     op.CATEGORY_DIGIT: rb"0-9",
     op.CATEGORY_SPACE: rb"\x09-\x0d\x20",
     op.CATEGORY_WORD: rb"A-Za-z0-9_",
 }
+_MEMBERS = {op.CATEGORY_DIGIT: 10, op.CATEGORY_SPACE: 6, op.CATEGORY_WORD: 63}
 _NOT_CATEGORIES = {
     op.CATEGORY_NOT_DIGIT: rb"\x00-/:-\xff",
     op.CATEGORY_NOT_SPACE: rb"\x00-\x08\x0e-\x1f\x21-\xff",
@@ -56,11 +61,11 @@ def prefilter(pattern: str, flags: int = 0) -> Prefilter:
     tree = parser.parse(pattern.encode(), flags)
     items = _trimmed_front(list(tree))
     caseless = bool(tree.state.flags & re.IGNORECASE)
-    expression = _Emitter(bool(tree.state.flags & re.DOTALL)).tail(items)
+    expression, seen = _Emitter(bool(tree.state.flags & re.DOTALL)).tail(items)
     if not expression:
         raise ValueError("the pattern has no beginning that the engine can search; begin it with literal text")
-    reach = width(list(tree))
-    return Prefilter(expression, caseless, min(reach, MAX_BACK), min(reach, MAX_REACH), _literal(items))
+    reach, front = width(list(tree)), width(list(tree)[: len(tree) - len(items)])
+    return Prefilter(expression, caseless, min(front + seen, MAX_BACK), min(reach, MAX_REACH), _literal(items))
 
 
 def least(items: Sequence[Any]) -> int:
@@ -84,6 +89,19 @@ def _reach(repeat: Any) -> int:
     """Return the longest gap that a repeat may leave, in bytes; an optional item or fixed count leaves none."""
     low, high, inner = int(repeat[0]), int(repeat[1]), repeat[2]
     return high if high <= 1 or low == high else min(high, _ENDLESS) * width(inner)
+
+
+def _is_narrow(items: Sequence[Any]) -> bool:
+    """Tell whether some items are one class of few bytes, such as blanks or word characters."""
+    if len(items) != 1 or items[0][0] is not op.IN or items[0][1][0][0] is op.NEGATE:
+        return False
+    return sum(_members(kind, value) for kind, value in items[0][1]) <= _NARROW
+
+
+def _members(kind: Any, value: Any) -> int:
+    if kind is op.LITERAL:
+        return 1
+    return value[1] - value[0] + 1 if kind is op.RANGE else _MEMBERS.get(value, 256)
 
 
 def _literal(items: Sequence[Any]) -> int:
@@ -139,10 +157,10 @@ class _Emitter:
     def __init__(self, dotall: bool) -> None:
         self._dot = rb"[\x00-\xff]" if dotall else rb"[^\n]"
 
-    def tail(self, items: Sequence[Any], before: int = 0) -> bytes:
+    def tail(self, items: Sequence[Any], before: int = 0) -> tuple[bytes, int]:
         """Emit the sequence at the end of the expression, cut to the common beginning of all matches.
 
-        `before` is the minimum number of bytes before it. A gap that is not cut would hit at each of its bytes.
+        Returns the expression and the maximum length, in bytes, of the part of a match that it stands for. `before` is the minimum number of bytes before it. A gap that is not cut would hit at each of its bytes.
         """
         for at, (kind, value) in enumerate(items):
             wide_gap = (
@@ -157,11 +175,11 @@ class _Emitter:
         body = list(items)
         while body:
             *front, last = body
-            emitted = self._last(last, before + least(front))
+            emitted, size = self._last(last, before + least(front))
             if emitted:
-                return self._sequence(front) + emitted
+                return self._sequence(front) + emitted, width(front) + size
             body = front
-        return b""
+        return b"", 0
 
     @staticmethod
     def _once(items: Sequence[Any]) -> list[Any]:
@@ -175,23 +193,28 @@ class _Emitter:
             return value[0][0] is op.NEGATE or any(v in _NOT_CATEGORIES for _, v in value if not isinstance(v, tuple))
         return kind in (op.ANY, op.NOT_LITERAL, op.BRANCH, op.SUBPATTERN)
 
-    def _last(self, item: Any, before: int) -> bytes:
+    def _last(self, item: Any, before: int) -> tuple[bytes, int]:
         kind, value = item
         if kind in (op.AT, op.ASSERT, op.ASSERT_NOT):
-            return b""
+            return b"", 0
         if kind in REPEATS:
             low, _, inner = value
             if low == 0:
-                return b""
-            return self.tail(inner, before) if low == 1 else b"(?:%b){%d}" % (self._sequence(inner), low)
+                return b"", 0
+            if low == 1:
+                return self.tail(inner, before)
+            return b"(?:%b){%d}" % (self._sequence(inner), low), low * width(inner)
         if kind is op.SUBPATTERN:
-            return self._scoped(value, self.tail(value[3], before))
+            expression, size = self.tail(value[3], before)
+            return self._scoped(value, expression), size
         if kind is op.ATOMIC_GROUP:
             return self.tail(value, before)
         if kind is op.BRANCH:
             branches = [self.tail(branch, before) for branch in value[1]]
-            return b"(?:" + b"|".join(branches) + b")" if all(branches) else b""
-        return self._item(item)
+            if not all(expression for expression, _ in branches):
+                return b"", 0
+            return b"(?:" + b"|".join(expression for expression, _ in branches) + b")", max(size for _, size in branches)
+        return self._item(item), 1
 
     def _sequence(self, items: Sequence[Any]) -> bytes:
         return b"".join(self._item(item) for item in items)
@@ -214,7 +237,8 @@ class _Emitter:
             return b"(?:" + self._sequence(value) + b")"
         if kind in REPEATS:
             low, high, inner = value
-            count = b"{%d,}" % low if high is op.MAXREPEAT else b"{%d,%d}" % (low, high)
+            endless = high is op.MAXREPEAT or (low <= 1 and high > _FEW and _is_narrow(inner))
+            count = b"{%d,}" % low if endless else b"{%d,%d}" % (low, high)
             return b"(?:" + self._sequence(inner) + b")" + count
         if kind is op.AT and value in (op.AT_BOUNDARY, op.AT_NON_BOUNDARY):
             return rb"\b" if value is op.AT_BOUNDARY else rb"\B"

@@ -15,6 +15,7 @@ from auditor.core.finding import Confidence, Severity
 from auditor.core.package_data import data_path
 from auditor.core.text import nearest
 from auditor.detect import checks, key_checks
+from auditor.detect.fragments import FRAGMENTS, expand
 from auditor.detect.probe import Probe, parse_probe
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _REQUIRED = (
     "examples",
     "counterexamples",
 )
-_OPTIONAL = ("entropy", "check", "verify", "paths", "revoke", "generic")
+_OPTIONAL = ("entropy", "check", "verify", "paths", "revoke", "generic", "random")
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -44,7 +45,7 @@ class Rule:
 
     `pattern` is an expression of Python's `re` over bytes; the secret is its group `secret`, else the whole match.
     `entropy` is a minimum in bits a character. `paths` are globs of the only files that the rule searches. Matches of
-    `generic` rules must pass the plausibility check.
+    `generic` rules must pass the plausibility check. The value of a `random` rule must look drawn at random.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Rule:
     paths: tuple[str, ...] = ()
     revoke: str | None = None
     generic: bool = False
+    random: bool = False
     detector: str = "rules"
 
     @property
@@ -194,6 +196,7 @@ def _parse(node: YamlValue) -> Rule:
         paths=keys["paths"].texts() if "paths" in keys else (),
         revoke=keys["revoke"].text() if "revoke" in keys else None,
         generic=keys["generic"].flag() if "generic" in keys else provider == "generic",
+        random=keys["random"].flag() if "random" in keys else False,
     )
 
 
@@ -205,7 +208,10 @@ def _proof(node: YamlValue) -> tuple[str, ...]:
 
 
 def _pattern(node: YamlValue) -> str:
-    text = node.text()
+    try:
+        text = expand(node.text())
+    except KeyError as exc:
+        node.fail(f"there is no fragment {exc}{nearest(str(exc.args[0]), FRAGMENTS)}")
     try:
         compiled = re.compile(text.encode())
     except (re.error, RecursionError, OverflowError) as exc:

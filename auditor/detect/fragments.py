@@ -1,0 +1,64 @@
+"""Fragments of patterns: the grammar of names and assignments, which keyword rules share.
+
+A rule's pattern refers to a fragment as `(?&name)`, the notation of PCRE for a subpattern. Fragments are written for
+patterns that ignore case. `quoted` and `unquoted` lead from the end of a name to the first character of its value, in
+the grammars of programming languages, shells, make, and configuration formats.
+"""
+
+from __future__ import annotations
+
+import re
+
+_REFERENCE = re.compile(r"\(\?&([a-z-]+)\)")
+
+FRAGMENTS = {
+    "password-name": r"""
+        (?:pass[_-]?w(?:or)?d|passwd|pass[_-]?phrase|passcode|passwort|kennwort|contrasen[y]?a|senha|mot_?de_?passe|
+        ps?swd|pwd|
+        (?:(?<![a-z])|[_.-]|(?-i:(?<=[a-z])(?=P))|
+        db|user|admin|root|smtp|ftp|mail|sql|auth|key|store|login|imap|ssh|bind|ldap|redis|mongo|postgres|proxy|vpn|my)
+        (?:pass|pw))
+        (?&suffix)""",
+    "token-name": r"""
+        (?:secret|token|credentials?|creds?|api[_. -]?key|apikey|bearer|
+        (?:access|private|priv|encrypt(?:ion)?|decrypt(?:ion)?|signing|sign|signature|master|secret|shared|session|cookie|
+        hmac|crypto|cipher|aes|license|licence|service|account|storage|app|application|admin|client|consumer|sdk|deploy|
+        webhook|server|write|root|secure|jwt|sas|connection|auth|subscription|fernet|webhooks?)[_.-]?key)
+        (?&suffix)""",
+    "secret-name": r"""(?:(?&password-name)|(?&token-name)|(?&key-name))""",
+    "key-name": r"""(?:(?:[a-z0-9][_.-]|(?-i:(?<=[a-z0-9])(?=K)))key|[_.-](?:auth|pat|hmac|salt|pepper|seed))(?&suffix)""",
+    "suffix": r"""
+        (?:[_.-]?(?:[0-9]{1,2}|id|key|base|prod(?:uction)?|dev|staging|stage|test|live|value|text|plain|string|str|default|
+        old|new|current|admin|root|user|db|s))?_{0,2}""",
+    "name-end": r"""(?:\\{0,3}["'`]|[\])}!?*]|\[[\w$*:]{0,12}\]|&quot;|\\u0022|\x1b\[[0-9;]{0,8}m){0,4}""",
+    "type": r"""
+        (?:(?::[ \t]?|[ \t])[&*'\[]{0,2}[a-z][\w.:<>\[\]?|&*']{0,40}(?:[ \t]\|?[ \t]?[\w*]{1,12})?[ \t]{0,4}(?==)|
+        \{[ \t]?get;[^}\n]{0,24}\}[ \t]?(?==))?""",
+    "operator": r"""
+        (?:[:?+.|/!<=-]{0,3}=>?|:-|[:,({]|->|<-|\|\||\?[?:]|//|
+        (?<=[\s)\]])(?:or|to)(?=\s)|
+        \.(?:equals|unwrap_or(?:_else)?|orelse|getorelse|or_else|default)\()""",
+    "constructor": r"""
+        (?:(?:new[ \t])?[\w:.\[\]]{0,20}(?:string|str|literal|secret|text|from|of|some|bytes?|value|field|decode|parse)[(\[{]
+        |[(\[{<|_]{1,3}|<[a-z]{1,12}>|new[ \t]|[a-z@$\#*&]{1,3})?""",
+    "quoted": r"""
+        (?&name-end)[ \t]{0,20}(?&type)(?&operator)[ \t]{0,20}(?:\r?\n[ \t]{0,20})?
+        (?&constructor)\s{0,16}\\{0,3}(?:["'`]{1,3}(?:\\{1,3}["'])?|&quot;|u0022)""",
+    "quote-end": r"""(?<!\\)\\{0,3}(?:["'`]|&quot;|u0022)""",
+    "unquoted": r"""
+        (?&name-end)[ \t]{0,20}
+        (?:[:?+.]{0,3}=|:-?(?=[^\s:/])|:[ \t](?=[ \t]{0,20}[^\s]{5,400}[ \t]{0,8}(?:[\r\n,;}\\\x1b]|\#|\Z)|[ \t]{0,20}[!&|>]))
+        [ \t]{0,20}
+        (?:!!?[a-z]{1,12}[ \t]{1,4}|&[\w-]{1,20}[ \t]{1,4}|[|>][+-]?[ \t]{0,4}\r?\n[ \t]{1,16}|
+        %?qq?[({\[|]|\[\[|<!\[CDATA\[|\x1b\[[0-9;]{0,8}m)?""",
+}
+
+
+def expand(pattern: str) -> str:
+    """Replace references to fragments. Raises KeyError on an unknown name."""
+    return _REFERENCE.sub(lambda match: expand(_compact(FRAGMENTS[match[1]])), pattern)
+
+
+def _compact(text: str) -> str:
+    """Remove line breaks and indentation, which make a fragment readable."""
+    return re.sub(r"\n[ ]*", "", text)
