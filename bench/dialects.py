@@ -13,7 +13,15 @@ from urllib.parse import quote
 
 from auditor.rulebook.examples import fill
 
-_PASSWORDS = ("db password", "smtp passwd", "admin pass", "keystore passphrase", "password", "mysql pwd", "ftp password")
+_PASSWORDS = (
+    "db password",
+    "smtp passwd",
+    "admin pass",
+    "keystore passphrase",
+    "password",
+    "mysql pwd",
+    "ftp password",
+)
 _TOKENS = (
     "api token", "client secret", "auth token", "api key", "access key", "jwt secret", "acme token", "secret",
     "session secret", "encryption key", "refresh token", "bot token", "webhook secret", "acme api key", "token",
@@ -66,8 +74,13 @@ def _filled(template: str, kind: str, source: random.Random) -> str:
     }  # fmt: skip
     text = _STYLES.sub(lambda match: styles[match[1]], template)
     text = re.sub(r"\{(\w+)\}", lambda match: _made(kind, source).get(match[1], match[0]), text)
-    text = re.sub(r"\{nopad:([^{}]*)\}", lambda match: fill("{base64of:%s}" % match[1], source.getrandbits(40)), text)
+    text = re.sub(r"\{nopad:([^{}]*)\}", lambda match: _unpadded(match[1], source), text)
     return fill(text, source.getrandbits(40))
+
+
+def _unpadded(template: str, source: random.Random) -> str:
+    """Return a login in base64 without the padding that some clients leave out."""
+    return fill("{base64of:" + template + "}", source.getrandbits(40)).rstrip("=")
 
 
 def _made(kind: str, source: random.Random) -> dict[str, str]:

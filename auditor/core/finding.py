@@ -23,6 +23,15 @@ class Severity(StrEnum):
         return _RANKS[self.value]
 
 
+GUESSABLE = "guessable"
+"""Check of a password that anybody would guess."""
+
+
+def severity_of(severity: Severity, check: str) -> Severity:
+    """Return the severity of a finding by that of its rule: at most medium for a guessable password."""
+    return Severity.MEDIUM if check == GUESSABLE and severity.rank > Severity.MEDIUM.rank else severity
+
+
 class Confidence(StrEnum):
     """Certainty that the value is a secret."""
 

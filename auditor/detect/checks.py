@@ -191,9 +191,10 @@ def jwt(token: str) -> bool | None:
 
 
 def docker_auth(text: str) -> bool | None:
-    """Test `auth` of a Docker config: `user:password` in base64. Docker CLI reference, config.json."""
+    """Test `auth` of a Docker config: `user:password` in base64, with or without padding. Docker CLI, config.json."""
     try:
-        user, colon, password = base64.b64decode(text, validate=True).decode().partition(":")
+        padded = text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4)
+        user, colon, password = base64.b64decode(padded, validate=True).decode().partition(":")
     except ValueError:
         return False
     return bool(user and colon and password)

@@ -10,13 +10,19 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 
-from auditor.core.finding import Confidence
+from auditor.core.finding import GUESSABLE, Confidence
 from auditor.core.limits import DEFAULT, Limits
 from auditor.core.secret import Secret
 from auditor.detect.detect_secrets_plugins import secrets_in_line
 from auditor.detect.heuristics.file_class import FileClass, file_class
 from auditor.detect.heuristics.placeholder import is_placeholder, is_typed
-from auditor.detect.heuristics.plausibility import Heuristic, entropy, looks_random, rejecting_heuristic
+from auditor.detect.heuristics.plausibility import (
+    Heuristic,
+    entropy,
+    guessable_confidence,
+    looks_random,
+    rejecting_heuristic,
+)
 from auditor.detect.prefilter import prefilter
 from auditor.detect.rules import CHECKS, Rule, Ruleset
 
@@ -47,7 +53,7 @@ class Match:
     secret: Secret
     check: str
     confidence: Confidence
-    """The rule's confidence, or low where the offline check failed or a person typed the token."""
+    """The rule's; low where the check failed or a person typed the token; medium or low for a guessable password."""
     width: int = 0
     """Bytes that the pattern matched, the words around the secret included."""
 
@@ -200,9 +206,13 @@ def _judge(rule: Rule, match: re.Match[bytes], low: int, text: memoryview | byte
     if rule.keywords and not _keyword_near(rule, text, start, end):
         return Rejection(rule, start, end, value, "keywords")
     if rule.generic:
-        heuristic = rejecting_heuristic(value, line_at(text, start, end), path)
-        if heuristic:
+        line = line_at(text, start, end)
+        heuristic = rejecting_heuristic(value, line, path)
+        if heuristic and not heuristic.guessable:
             return Rejection(rule, start, end, value, "heuristic", heuristic)
+        if heuristic:
+            confidence = guessable_confidence(value, line, path)
+            return Match(rule, start, end, Secret(value, "****"), GUESSABLE, confidence, match.end() - match.start())
     elif is_placeholder(value):
         return Rejection(rule, start, end, value, "placeholder")
     passed = CHECKS[rule.check](value) if rule.check else None
@@ -224,7 +234,7 @@ def _judge_line(rule: Rule, text: memoryview | bytes, end: int, path: str) -> It
             continue
         start = low + at
         heuristic = rejecting_heuristic(value, line, path)
-        if heuristic:
+        if heuristic:  # a guessable value is a rule's to report
             yield Rejection(rule, start, start + len(data), value, "heuristic", heuristic)
         else:
             secret = Secret(value, mask(value, rule))

@@ -16,7 +16,7 @@ FRAGMENTS = {
         (?:pass[_-]?w(?:or)?d|passwd|pass[_-]?phrase|passcode|passwort|kennwort|contrasen[y]?a|senha|mot_?de_?passe|
         ps?swd|pwd|
         (?:(?<![a-z])|[_.-]|(?-i:(?<=[a-z])(?=P))|
-        db|user|admin|root|smtp|ftp|mail|sql|auth|key|store|login|imap|ssh|bind|ldap|redis|mongo|postgres|proxy|vpn|my)
+        require|db|user|admin|root|smtp|ftp|mail|sql|auth|key|store|login|imap|ssh|bind|ldap|redis|mongo|postgres|proxy|vpn|my)
         (?:pass|pw))
         (?&suffix)""",
     "token-name": r"""
@@ -26,7 +26,8 @@ FRAGMENTS = {
         webhook|server|write|root|secure|jwt|sas|connection|auth|subscription|fernet|webhooks?)[_.-]?key)
         (?&suffix)""",
     "secret-name": r"""(?:(?&password-name)|(?&token-name)|(?&key-name))""",
-    "key-name": r"""(?:(?:[a-z0-9][_.-]|(?-i:(?<=[a-z0-9])(?=K)))key|[_.-](?:auth|pat|hmac|salt|pepper|seed))(?&suffix)""",
+    "key-name": r"""
+        (?:(?:[a-z0-9][_.-]|(?-i:(?<=[a-z0-9])(?=K)))key|[_.-](?:auth|pat|hmac|salt|pepper|seed))(?&suffix)""",
     "suffix": r"""
         (?:[_.-]?(?:[0-9]{1,2}|id|key|base|prod(?:uction)?|dev|staging|stage|test|live|value|text|plain|string|str|default|
         old|new|current|admin|root|user|db|s))?_{0,2}""",
@@ -39,15 +40,17 @@ FRAGMENTS = {
         (?<=[\s)\]])(?:or|to)(?=\s)|
         \.(?:equals|unwrap_or(?:_else)?|orelse|getorelse|or_else|default)\()""",
     "constructor": r"""
-        (?:(?:new[ \t])?[\w:.\[\]]{0,20}(?:string|str|literal|secret|text|from|of|some|bytes?|value|field|decode|parse)[(\[{]
-        |[(\[{<|_]{1,3}|<[a-z]{1,12}>|new[ \t]|[a-z@$\#*&]{1,3})?""",
+        (?:(?:new[ \t])?[\w:.\[\]]{0,20}
+        (?:string|str|literal|secret|text|from|of|some|bytes?|value|field|decode|parse)[(\[{]|
+        [(\[{<|_]{1,3}|<[a-z]{1,12}>|new[ \t]|[a-z@$\#*&]{1,3})?""",
     "quoted": r"""
         (?&name-end)[ \t]{0,20}(?&type)(?&operator)[ \t]{0,20}(?:\r?\n[ \t]{0,20})?
         (?&constructor)\s{0,16}\\{0,3}(?:["'`]{1,3}(?:\\{1,3}["'])?|&quot;|u0022)""",
     "quote-end": r"""(?<!\\)\\{0,3}(?:["'`]|&quot;|u0022)""",
     "unquoted": r"""
         (?&name-end)[ \t]{0,20}
-        (?:[:?+.]{0,3}=|:-?(?=[^\s:/])|:[ \t](?=[ \t]{0,20}[^\s]{5,400}[ \t]{0,8}(?:[\r\n,;}\\\x1b]|\#|\Z)|[ \t]{0,20}[!&|>]))
+        (?:[:?+.]{0,3}=|:-?(?=[^\s:/]{6})|
+        :[ \t](?=[ \t]{0,20}[^\s]{5,400}[ \t]{0,8}(?:[\r\n,;}\\\x1b]|\#|\Z)|[ \t]{0,20}[!&|>]))
         [ \t]{0,20}
         (?:!!?[a-z]{1,12}[ \t]{1,4}|&[\w-]{1,20}[ \t]{1,4}|[|>][+-]?[ \t]{0,4}\r?\n[ \t]{1,16}|
         %?qq?[({\[|]|\[\[|<!\[CDATA\[|\x1b\[[0-9;]{0,8}m)?""",

@@ -160,7 +160,8 @@ class _Emitter:
     def tail(self, items: Sequence[Any], before: int = 0) -> tuple[bytes, int]:
         """Emit the sequence at the end of the expression, cut to the common beginning of all matches.
 
-        Returns the expression and the maximum length, in bytes, of the part of a match that it stands for. `before` is the minimum number of bytes before it. A gap that is not cut would hit at each of its bytes.
+        Returns the expression and the maximum length, in bytes, of the part of a match that it stands for. `before` is
+        the minimum number of bytes before it. A gap that is not cut would hit at each of its bytes.
         """
         for at, (kind, value) in enumerate(items):
             wide_gap = (
@@ -213,7 +214,9 @@ class _Emitter:
             branches = [self.tail(branch, before) for branch in value[1]]
             if not all(expression for expression, _ in branches):
                 return b"", 0
-            return b"(?:" + b"|".join(expression for expression, _ in branches) + b")", max(size for _, size in branches)
+            return b"(?:" + b"|".join(expression for expression, _ in branches) + b")", max(
+                size for _, size in branches
+            )
         return self._item(item), 1
 
     def _sequence(self, items: Sequence[Any]) -> bytes:

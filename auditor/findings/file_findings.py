@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from auditor.core.entries import Deleted, EntryKind, FileVersion, Overwritten
-from auditor.core.finding import Finding, State
+from auditor.core.finding import Finding, State, severity_of
 from auditor.core.secret import Secret
 from auditor.core.text import display_path
 from auditor.detect.rules import Rule, Ruleset
@@ -102,7 +102,7 @@ def _finding(context: ImageContext, rules: dict[str, Rule], path: str, run: Sequ
         name=rule.name,
         provider=rule.provider,
         detector=rule.detector,
-        severity=rule.severity,
+        severity=severity_of(rule.severity, match.check),
         confidence=provenance_confidence(rule, match.confidence, path, package),
         state=state,
         path=display_path(path),

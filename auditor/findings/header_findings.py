@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TypeVar
 
 from auditor.core.entries import FileVersion, Skipped
-from auditor.core.finding import Finding, State
+from auditor.core.finding import Finding, State, severity_of
 from auditor.core.limits import Limits, limit_note
 from auditor.core.secret import Secret
 from auditor.core.text import display_path, escaped_bytes
@@ -100,7 +100,7 @@ def _finding(context: ImageContext, run: Sequence[_HeaderMatch], mask: Callable[
         name=rule.name,
         provider=rule.provider,
         detector=rule.detector,
-        severity=rule.severity,
+        severity=severity_of(rule.severity, match.check),
         confidence=provenance_confidence(rule, match.confidence, name.path, None),
         state=State.METADATA,
         path=None,

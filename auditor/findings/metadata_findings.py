@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from auditor.core.finding import Finding, State
+from auditor.core.finding import Finding, State, severity_of
 from auditor.core.image_config import HistoryStep
 from auditor.core.secret import Secret
 from auditor.detect.confirm import Match
@@ -48,7 +48,7 @@ def _finding(context: ImageContext, steps: Mapping[tuple[str, str], int], text: 
         name=rule.name,
         provider=rule.provider,
         detector=rule.detector,
-        severity=rule.severity,
+        severity=severity_of(rule.severity, match.check),
         confidence=match.confidence,
         state=State.METADATA,
         path=None,

@@ -6,18 +6,21 @@ from itertools import pairwise
 
 import pytest
 
+from auditor.core.finding import Confidence
 from auditor.detect.heuristics.file_class import FileClass, file_class
 from auditor.detect.heuristics.plausibility import (
     HEURISTICS,
     Heuristic,
     applied_heuristics,
     entropy,
+    guessable_confidence,
     looks_random,
     rejecting_heuristic,
 )
 from auditor.detect.heuristics.word_lists import identifier_words, placeholder_words, reads_like_words, words
 
 RANDOM = "kX9fLq2mZr8vTn4cWb7y"
+UUID = "bcd2f1b8-9a78-44d3-8a7a-4dd07d7cf635"
 HEX = "8f14e45fceea167a5a36dedd4bea2543"
 LONG = "x=1;" * 300
 
@@ -54,12 +57,10 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
         [(RANDOM, f'"nextToken": "{RANDOM}"'), (RANDOM, f"tokenType = '{RANDOM}'"), ("x1", "bypass = x1")],
         [(RANDOM, f'"apiToken": "{RANDOM}"'), ("x1", "password = x1")],
     ),
-    "sequence": ([("12345678", ""), ("qwertyuiop", ""), ("abcdef1", "")], [("1qaz2wsx", ""), ("hunter2", "")]),
-    "password-name": (
-        [("dbPassword", ""), ("my-secret", ""), ("admin_pass1", "")],
-        [("dbPa55word", ""), ("hunter2", "")],
+    "plain-key": (
+        [("created_at_2024", "sort_key: created_at_2024"), (UUID, f"row_key={UUID}"), ("x1y2", "<vendorKey>x1y2")],
+        [(RANDOM, f"vendor_key = {RANDOM}"), ("x1y2", "api_key = x1y2"), ("x1y2", "name: x1y2")],
     ),
-    "word": ([("dependency", ""), ("installed", "")], [("hunter2", ""), ("xkqzvw", "")]),
     "identifier": (
         [("resetPasswordForm", "password: x"), ("some_words", "token = some_words"), ("user.account", "")],
         [("correct-horse-battery-staple", "password=x"), ("reset2Form", "")],
@@ -84,8 +85,15 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
         [("self.password", "password = self.password"), ("n0depw", "password = n0depw")],
         [("n0depw", "password = 'n0depw'"), (RANDOM, f"TOKEN={RANDOM}")],
     ),
-    "words": ([("correct-horse", ""), ("getElement", "")], [("correct-h0rse", ""), (RANDOM, "")]),
     "code": ([("a_b_c", ""), ("f(x)y1", ""), ("a==b", "")], [("hunter2", ""), (f"{RANDOM};", "")]),
+    "weak-password": ([("admin123", ""), ("Password1", "")], [("r00tpw!", ""), ("hunter2", "")]),
+    "sequence": ([("12345678", ""), ("qwertyuiop", ""), ("abcdef1", "")], [("1qaz2wsx", ""), ("hunter2", "")]),
+    "password-name": (
+        [("dbPassword", ""), ("my-secret", ""), ("admin_pass1", "")],
+        [("dbPa55word", ""), ("hunter2", "")],
+    ),
+    "word": ([("dependency", ""), ("installed", "")], [("hunter2", ""), ("xkqzvw", "")]),
+    "words": ([("correct-horse", ""), ("getElement", "")], [("correct-h0rse", ""), (RANDOM, "")]),
 }
 
 
@@ -137,7 +145,25 @@ def test_no_word_list_has_a_comment_among_its_words() -> None:
     ],
 )
 def test_passwords_and_tokens_are_plausible(secret: str, line: str, path: str) -> None:
-    assert rejecting_heuristic(secret, line, path) is None
+    found = rejecting_heuristic(secret, line, path)
+    assert found is None or found.guessable
+
+
+@pytest.mark.parametrize(
+    ("secret", "line", "path", "confidence"),
+    [
+        ("sunshine", "machine a login b password sunshine", "/root/.netrc", Confidence.MEDIUM),
+        ("admin123", "DB_PASSWORD=admin123", "/app/.env", Confidence.MEDIUM),
+        ("admin123", "DB_PASSWORD=admin123", "/app/config.ini", Confidence.LOW),
+        ("secret", "JWT_SECRET=secret", "/app/.env", Confidence.LOW),
+    ],
+)
+def test_confidence_in_a_guessable_password_depends_on_file_and_name(
+    secret: str, line: str, path: str, confidence: Confidence
+) -> None:
+    found = rejecting_heuristic(secret, line, path)
+    assert found and found.guessable
+    assert guessable_confidence(secret, line, path) is confidence
 
 
 @pytest.mark.parametrize("path", ["/app/.env", "/app/config.yml", "/srv/app.py", "/usr/lib/x/y.py", ""])
@@ -204,7 +230,7 @@ def test_code_words_and_files_of_packages_are_rejected(secret: str, line: str, p
         ("/app/.env.production", FileClass.CREDENTIALS),
         ("/root/.bash_history", FileClass.CREDENTIALS),
         ("/app/config.yml", FileClass.CONFIG),
-        ("/var/www/wp-config.php", FileClass.CONFIG),
+        ("/var/www/wp-config.php", FileClass.CREDENTIALS),
         ("", FileClass.CONFIG),
         ("/usr/src/app/index.js", FileClass.CODE),
         ("/app/README.md", FileClass.THIRD_PARTY),

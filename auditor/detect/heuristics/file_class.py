@@ -34,8 +34,15 @@ _CREDENTIALS = re.compile(
     [\w.-]*credentials?[\w.-]*|[\w.-]*secrets?[\w.-]*|[\w.-]*passw(?:or)?ds?[\w.-]*|
     [\w.-]*htpasswd|shadow-?|[\w.-]*\.tfvars(?:\.json)?|\.?vault_pass[\w.-]*|tomcat-users\.xml|
     \.?[\w-]*_history|                                                          # shell history
-    sftp(?:-config)?\.json|\.ftpconfig                                          # editors
+    sftp(?:-config)?\.json|\.?ftpconfig|\.remote-sync\.json|deployment-config\.json|              # editors
+    \.(?:esmtp|msmtp|fetchmail|offlineimap|mbsync|mutt|neomutt|neomutt|curl)rc|                  # mail
+    sitemanager\.xml|recentservers\.xml|robomongo\.json|robo3t\.json|auth\.json|data-sources\.json|  # clients
+    \.?dockerconfigjson
     )$"""
+)
+# Files of web applications that hold the login of their database.
+_CREDENTIALS_IN_CODE = re.compile(
+    r"(?i)(?:^|/)(?:wp-config|LocalSettings|configuration|config\.inc|settings\.inc|env)\.php[\w.~-]*$"
 )
 # Configuration written in a programming language: code by its ending, configuration by its name.
 _CONFIG_IN_CODE = re.compile(
@@ -51,7 +58,7 @@ _CODE = re.compile(
     py[wix]?|[mc]?js|jsx|[mc]?ts|tsx|vue|svelte|go|java|kts?|scala|groovy|rb|erb|php\d?|phtml|cs|vb|fs|c|cc|
     cpp|cxx|hh?|hpp|hxx|mm?|rs|swift|dart|lua|p[lm]|t|r|jl|exs?|erl|hrl|clj|hs|ml|el|lisp|scm|tcl|awk|ipynb|x?html?|
     jsp|aspx?|cshtml|css|scss|less|map|wasm|so|a|o|pyc|class|dll|exe|bin|proto|graphql|asm|s|vim|gypi?|cmake|m4|in|
-    am|ac|xsd|dtd|rng|svg
+    am|ac|xsd|dtd|rng|svg|def|td|inc|zwc|y|ll|mli?|hrl|jinja2?|j2|tmpl
     )$|\.so\.[\d.]+$"""
 )
 # Documentation and translations.
@@ -99,6 +106,8 @@ def file_class(path: str) -> FileClass:
         return FileClass.THIRD_PARTY_TESTS if prose or _TESTS.search(path) else FileClass.THIRD_PARTY
     if prose:
         return FileClass.THIRD_PARTY
+    if _CREDENTIALS_IN_CODE.search(path):
+        return FileClass.CREDENTIALS
     if _CONFIG_IN_CODE.search(path):
         return FileClass.CONFIG
     if _CODE.search(path):

@@ -78,6 +78,13 @@ URL = re.compile(
     ^[a-z][a-z0-9+.-]*://[^@\s]*$|              # without a login
     ^[\w-]+(?:\.[\w-]+){1,4}:\d{2,5}(?:/|$)     # host:port"""
 )
+# Quotes in HTML, in escaped JSON, and of Perl, Ruby and Lua.
+OTHER_QUOTE = re.compile(r"(?:&quot;|u0022|\bqq?[({\[|]|\[\[)$")
+# A file by its name.
+FILE_NAME = re.compile(r"^[\w./-]+\.(?:pem|crt|cer|key|json|ya?ml|txt|conf|cfg|ini|pub|p12|jks|sock|service)$")
+# Rules for the input of a form (Laravel), and commands that return a value (PowerShell).
+FORM_RULES = re.compile(r"^(?:required|nullable|sometimes|confirmed|string|bail|present)\|[\w|:,.=-]+$")
+COMMANDLET = re.compile(r"^(?:Get|Read|New|ConvertTo|ConvertFrom|Import|Invoke)-[A-Z]\w+$")
 UUID = re.compile(r"(?ix)^\{?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\}?$")
 HASH = re.compile(r"(?ix)^(?:sha(?:1|224|256|384|512)|md5)[-:=][A-Za-z0-9+/=]+$")
 PUBLIC_KEY = re.compile(
@@ -106,13 +113,28 @@ OTHER_NAME = re.compile(
         next|prev|page|paging|pagination|continuation|csrf|xsrf|request|change|client|sync|     # paging, requests
         cancel|action|idempotency|start(?:ing)?|end|previous|resume|cursor|task|marker|lock|ownership|site|verification|
         stop|eos|bos|pad|unk|mask|sep|cls|special|image|audio|video|                        # tokens of language models
-        public|primary|foreign|unique|sort|partition|cache)                                     # keys of databases
-    [ _-]?(?i:token|key)\w{0,12}["'\]]*\s*[:=>,(]+\s*["'`]?$|
-    (?i:token|key|secret|pass\w*)[ _-]?(?i:type|name|id|url|uri|file|path|hash|len|size|length)\W*$|
+        public|primary|foreign|unique|sort|partition|cache|row|map|object|                   # keys of databases
+        routing|websocket|translation|i18n)
+    [ _-]?(?i:token|key)\w{0,12}["'\]]*[\s,]*(?:(?:value|content|default)["']?)?\s*[:=>,(]+\s*["'`]?$|
+    (?i:token|key|secret|pass\w*|auth|credentials?)[ _.-]?(?i:
+        type|name|id|url|uri|file|path|hash|len|size|length|arn|endpoint|version|fingerprint|digest|checksum|ref|alg|
+        algorithm|usage|count|index|expir\w*|ttl|prefix|suffix|format|store|class|commit|sha\d*|rev|domain|host|server|
+        header|field|column|param|parameter|label|data|maps?|provider|audience|issuer|scope|method|mode|policy)s?
+    ["'\]})]*\s*[:=>,(]*\s*["'`]?$|
     (?i:bypass|compass|encompass|surpass|trespass|by-pass)\w{0,8}\W*$                     # words with "pass" in them"""
 )
 CONSTANT = re.compile(r"^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$")
-IDENTIFIER = re.compile(r"(?x)^[a-z]{1,12}(?:_[a-z]{1,12})+$|^[A-Z]+(?:_[A-Z]+)+$")
+IDENTIFIER = re.compile(
+    r"""(?x)^[a-z]{1,12}(?:_[a-z]{1,12})+$|^[A-Z]+(?:_[A-Z]+)+$|
+    ^[a-z]{1,14}\d{0,4}(?:_[a-z]{1,14}\d{0,4}){2,}$"""
+)
+# The name of a key that need not be a secret one: row_key, but not api_key.
+PLAIN_KEY = re.compile(
+    r"""(?ix)(?<![\w.-])(?![\w.-]*(?:
+    api|secret|access|priv|auth|crypt|sign|jwt|token|pass|master|session|cookie|hmac|cipher|aes|license|
+    service|account|storage|app|admin|client|consumer|sdk|deploy|webhook|write|root|secure|sas|shared|encr))
+    [\w.-]{0,40}key["'\])>]*\s*(?:[:=>,(]|value|default|string)*\s*["'`(<]*$"""
+)
 CODE = re.compile(r"(?x)[(){};]|=>|&&|\|\||==|\+=|->|::|\\x|\\u|\.\w+\.|\[")
 CONTROL = re.compile(r"[^\x20-\x7e\xa0-\ufffc\t\r\n\f]")
 MARKUP = re.compile(r"(?x)</?[a-z]|&[a-z]+;|&\#[0-9x]")

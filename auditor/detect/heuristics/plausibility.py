@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from auditor.core.finding import Confidence
 from auditor.detect.heuristics import patterns
 from auditor.detect.heuristics.file_class import FileClass, file_class
 from auditor.detect.heuristics.word_lists import (
@@ -21,6 +22,7 @@ from auditor.detect.heuristics.word_lists import (
     parts,
     placeholder_words,
     reads_like_words,
+    weak_passwords,
 )
 
 
@@ -29,12 +31,14 @@ class Heuristic:
     """A test that rejects one kind of value.
 
     `rejects(value, line)` gets the value and the line that holds it. It applies in files of `min_class` and higher.
+    A `guessable` value may be a real password, and is reported with a low confidence.
     """
 
     name: str
     reason: str
     min_class: FileClass
     rejects: Callable[[str, str], bool]
+    guessable: bool = False
 
 
 def rejecting_heuristic(value: str, line: str, path: str) -> Heuristic | None:
@@ -47,6 +51,12 @@ def rejecting_heuristic(value: str, line: str, path: str) -> Heuristic | None:
         if heuristic.rejects(value, line):
             return heuristic
     return None
+
+
+def guessable_confidence(value: str, line: str, path: str) -> Confidence:
+    """Return the confidence in a guessable value: medium for a password in a file made for credentials, else low."""
+    made_for_it = file_class(path) is FileClass.CREDENTIALS and not _is_token_by_name(value, line)
+    return Confidence.MEDIUM if made_for_it else Confidence.LOW
 
 
 @functools.cache
@@ -98,7 +108,11 @@ def _is_token_by_name(value: str, line: str) -> bool:
 
 def _is_unquoted(value: str, line: str) -> bool:
     at = line.find(value)
-    if at < 1 or line[at - 1] in "\"'`:/@":
+    if (
+        at < 1
+        or line[at - 1] in "\"'`:/@"
+        or re.search(r"(?:&quot;|u0022|\bqq?[({\[|]|\[\[)$", line[max(0, at - 6) : at])
+    ):
         return False
     return not any(line.count(quote, 0, at) % 2 for quote in "\"'`")
 
@@ -120,9 +134,16 @@ def _placeholder(value: str, _: str) -> bool:
     )
 
 
+def _weak_password(value: str, _: str) -> bool:
+    return value.strip().lower() in weak_passwords()
+
+
 def _reference(value: str, _: str) -> bool:
     call = patterns.CALL.match(value)
-    return bool(patterns.REFERENCE.search(value)) or (call is not None and reads_like_words(call[1]))
+    others = (patterns.FILE_NAME, patterns.FORM_RULES, patterns.COMMANDLET)
+    if patterns.REFERENCE.search(value) or any(other.match(value) for other in others):
+        return True
+    return call is not None and reads_like_words(call[1])
 
 
 def _example_address(value: str, line: str) -> bool:
@@ -159,6 +180,13 @@ def _markup(value: str, _: str) -> bool:
 
 def _other_name(value: str, line: str) -> bool:
     return bool(patterns.OTHER_NAME.search(_text_before(value, line)))
+
+
+def _plain_key(value: str, line: str) -> bool:
+    """Reject a value under the name of some key, unless it is long and drawn at random."""
+    if not patterns.PLAIN_KEY.search(_text_before(value, line)):
+        return False
+    return len(value) < 20 or bool(patterns.UUID.match(value)) or not looks_random(value)
 
 
 def _sequence(value: str, _: str) -> bool:
@@ -255,16 +283,21 @@ HEURISTICS = (
     Heuristic("binary", "binary data", FileClass.CONFIG, _binary),
     Heuristic("markup", "HTML or XML", FileClass.CONFIG, _markup),
     Heuristic("other-name", "its name says that it is no secret", FileClass.CONFIG, _other_name),
-    Heuristic("sequence", "a run of the keyboard or alphabet", FileClass.CONFIG, _sequence),
-    Heuristic("password-name", "a name for a password", FileClass.CONFIG, _password_name),
-    Heuristic("word", "a word", FileClass.CONFIG, _word),
+    Heuristic("plain-key", "a key that is not random", FileClass.CONFIG, _plain_key),
     Heuristic("identifier", "an identifier made of words", FileClass.CONFIG, _identifier),
     Heuristic("sentence", "a word of a sentence", FileClass.CONFIG, _sentence),
     Heuristic("weak-token", "too short or regular for a generated token", FileClass.CONFIG, _weak_token),
     Heuristic("type-name", "the name of a type", FileClass.CONFIG, _type_name),
     Heuristic("minified-code", "minified code", FileClass.CONFIG, _minified_code),
     Heuristic("expression", "an expression: no quotes around it in code", FileClass.CODE, _expression),
-    Heuristic("words", "made of words", FileClass.CODE, _words),
     Heuristic("code", "code", FileClass.CODE, _code),
+    # Then those of passwords that are easy to guess, but may be real.
+    Heuristic(
+        "weak-password", "a password that anybody would guess", FileClass.CREDENTIALS, _weak_password, guessable=True
+    ),
+    Heuristic("sequence", "a run of the keyboard or alphabet", FileClass.CREDENTIALS, _sequence, guessable=True),
+    Heuristic("password-name", "a name for a password", FileClass.CREDENTIALS, _password_name, guessable=True),
+    Heuristic("word", "a word", FileClass.CREDENTIALS, _word, guessable=True),
+    Heuristic("words", "made of words", FileClass.CODE, _words),
 )
 """Heuristics in the order of their application; the first that rejects a value decides."""

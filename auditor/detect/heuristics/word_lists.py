@@ -30,6 +30,12 @@ def placeholder_words() -> frozenset[str]:
 
 
 @functools.cache
+def weak_passwords() -> frozenset[str]:
+    """Return the weak passwords that anybody would guess, in lower case."""
+    return _read("weak_passwords.txt")
+
+
+@functools.cache
 def identifier_words() -> frozenset[str]:
     """Return the words of identifiers that no pass phrase is made of, in lower case."""
     return _read("identifier_words.txt")
