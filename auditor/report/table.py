@@ -6,7 +6,7 @@ A report of one screen that does not fit has one line a secret. Secrets in unmod
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import zip_longest
+from itertools import chain, islice, zip_longest
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -54,11 +54,12 @@ def _failed(failure: Failure) -> str:
 
 
 def _report(audit: Audit, options: RenderOptions) -> RenderableType:
-    groups = audit.secrets
-    full = [*_head(audit, options), *_full(audit, groups, options)]
-    if not options.one_screen or len(full) < _SCREEN:
-        return Group(lines(full), Text())
-    return Group(lines([*_head(audit, options), *_short(audit, groups, options)]), Text())
+    groups, head = audit.secrets, list(_head(audit, options))
+    full: Iterator[Text] = chain(head, _full(audit, groups, options))
+    if options.one_screen:
+        start = list(islice(full, _SCREEN))
+        full = iter(start if len(start) < _SCREEN else [*head, *_short(audit, groups, len(head), options)])
+    return Group(lines(full), Text())
 
 
 def _head(audit: Audit, options: RenderOptions) -> Iterator[Text]:
@@ -181,9 +182,8 @@ def _skipped(audit: Audit, width: int) -> Iterator[Text]:
 # --- the report on one screen ----------------------------------------------------------------------------------------
 
 
-def _short(audit: Audit, groups: Sequence[SecretGroup], options: RenderOptions) -> Iterator[Text]:
-    """Yield the plan with few items a step, then one line a secret as far as the screen has room."""
-    head = sum(1 for _ in _head(audit, options))
+def _short(audit: Audit, groups: Sequence[SecretGroup], head: int, options: RenderOptions) -> Iterator[Text]:
+    """Yield the plan with few items a step, then one line a secret as far as the screen has room below `head` lines."""
     plan = list(_short_plan(plan_steps(audit, groups, options.show_secrets), options.width))
     yield from plan
     own = [group for group in groups if group.published_in is None]
