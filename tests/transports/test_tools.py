@@ -252,7 +252,7 @@ class TestContainer:
             report = done.json
             (finding,) = [f for f in report["findings"] if f["path"] == "/app/deep/key"]
             assert (finding["state"], finding["added_in"]) == ("present", 3)
-            assert finding["added_by"].startswith("sh -c mkdir") and secret not in done.out
+            assert finding["added_by"] == f"a process in container {name}" and secret not in done.out
             last = report["image"]["layers"][3]
             assert (last["digest"], last["diff_id"], last["deleted"]) == (None, None, 1)
             assert [f["hidden_in"] for f in report["findings"] if f["path"] == "/secret.txt"] == [2]
