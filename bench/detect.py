@@ -51,12 +51,31 @@ def report(planted: Lab, judge: Judge) -> bool:
     alarms += [f"decoy reported: {f.rule} in {f.path}:{f.line}" for f in judge.reported_decoys()]
     missed = [f"risky line missed: {one.path}:{one.line}" for one in judge.missed_risky()]
     others = [f"format missed: {one.provider}, {one.path}, found as {what}" for one, what in judge.missed_formats()]
+    written, dialect_problems = _dialects(planted, judge)
+    _print_table("dialect", written, ("planted", "found", "placed", "decoys", "alarms"))
     _print_table("family", families, _COLUMNS)
     _print_table("way or place", ways, _COLUMNS[:4])
     for name, lines, all_of in (("risky lines", missed, planted.risky), ("formats", others, planted.formats)):
         print(f"{name:24}{len(all_of) - len(lines)} of {len(all_of)}")
-    print("\n".join([*wrong, *alarms, *missed, *others]))
-    return bool(wrong or alarms)
+    print("\n".join([*wrong, *alarms, *missed, *others, *dialect_problems]))
+    return bool(wrong or alarms or dialect_problems)
+
+
+def _dialects(planted: Lab, judge: Judge) -> tuple[Counts, list[str]]:
+    """Return counts by family of dialects, and the rows whose secret was missed or whose near miss was reported."""
+    families: Counts = {}
+    problems: list[str] = []
+    for path, one in planted.dialects.items():
+        findings = judge.found_in_dialect(path)
+        counts = families.setdefault(one.family, Counter())
+        if one.secret is None:
+            counts.update(decoys=1, alarms=bool(findings))
+        else:
+            line = 1 + one.text[: one.text.find(one.secret)].count("\n")
+            counts.update(planted=1, found=bool(findings), placed=any(f.line == line for f in findings))
+        if bool(findings) is (one.secret is None):
+            problems.append(f"dialect {'reported' if findings else 'missed'}: {one.row}")
+    return families, problems
 
 
 def _judged(planted: Lab, judge: Judge) -> tuple[Counts, Counts, list[str]]:

@@ -29,10 +29,10 @@ _TOKENS = (
 _KEYS = ("vendor key", "integration key", "billing key", "acme key", "mailer key")
 _NAMES = {"password": _PASSWORDS, "token": _TOKENS, "key": _KEYS}
 _VALUES = (
-    "{hex:32}", "{hex:40}", "{base62:32}", "{base62:40}", "{base62:24}", "{alnum:32}", "{base64url:43}", "{uuid}",
-    "{base64:43}=", "{hex:64}", "{base62:20}", "{alnum:40}",
+    "{hex:32}", "{hex:40}", "{base62:31}{digits:1}", "{base62:39}{digits:1}", "{base62:23}{digits:1}", "{alnum:32}",
+    "{base64url:43}", "{uuid}", "{base64:43}=", "{hex:64}", "{base62:19}{digits:1}", "{alnum:40}",
 )  # fmt: skip
-_KEY_VALUES = tuple(value for value in _VALUES if value not in ("{uuid}", "{base62:20}"))
+_KEY_VALUES = tuple(value for value in _VALUES if value not in ("{uuid}", "{base62:19}{digits:1}"))
 _WORDS = ("Winter", "harbor", "Falcon", "mango", "Ostrich", "granite", "Velvet", "pixel", "Quasar", "timber")
 _LETTERS = string.ascii_letters + string.digits
 _SIGNS = _LETTERS + "!@#%^*-_=+~"
@@ -72,8 +72,8 @@ def _filled(template: str, kind: str, source: random.Random) -> str:
         "UPPER": "_".join(words).upper(), "snake": "_".join(words), "camel": camel,
         "Pascal": camel[0].upper() + camel[1:], "kebab": "-".join(words), "dotted": ".".join(words),
     }  # fmt: skip
-    text = _STYLES.sub(lambda match: styles[match[1]], template)
-    text = re.sub(r"\{(\w+)\}", lambda match: _made(kind, source).get(match[1], match[0]), text)
+    text = re.sub(r"\{(\w+)\}", lambda match: _made(kind, source).get(match[1], match[0]), template)
+    text = _STYLES.sub(lambda match: styles[match[1]], text)
     text = re.sub(r"\{nopad:([^{}]*)\}", lambda match: _unpadded(match[1], source), text)
     return fill(text, source.getrandbits(40))
 
@@ -107,4 +107,6 @@ def _made(kind: str, source: random.Random) -> dict[str, str]:
 
 
 def _drawn(source: random.Random, alphabet: str, length: int) -> str:
-    return source.choice(_LETTERS) + "".join(source.choice(alphabet) for _ in range(length - 1))
+    """Draw characters, of which the second is a digit: rules take a value without one for a word."""
+    rest = "".join(source.choice(alphabet) for _ in range(length - 2))
+    return source.choice(_LETTERS) + source.choice(string.digits) + rest

@@ -11,6 +11,7 @@ from auditor.core.package_data import data_path
 from auditor.detect.rules import rule_files
 from auditor.pipeline import Audit
 from bench.decoys import decoys
+from bench.dialects import Dialect, dialects
 from bench.formats import Format, format_files
 from bench.metadata import Metadata
 from bench.plants import Plant, near_misses, plants
@@ -31,6 +32,8 @@ class Lab:
     misses: Sequence[Plant]
     risky: Sequence[Risky]
     formats: Sequence[Format]
+    dialects: Mapping[str, Dialect]
+    """By path."""
     files: dict[str, bytes]
     """An OCI layout of the image, its attestations and the cache of its build."""
     metadata: dict[int, str]
@@ -49,19 +52,20 @@ def lab(seed: int) -> Lab:
     }
     risky_texts, risky = risky_files(source)
     format_texts, formats = format_files(source)
+    written = {f"dialects/{number}/{one.path}": one for number, one in enumerate(dialects(source))}
     built = image(
         layer(
             {"etc/os-release": "ID=lab\n", **decoys(source)},
             {f"{_MISSES}{number}.conf": miss.content for number, miss in enumerate(misses)},
         ),
-        layer(_held(planted), risky_texts, format_texts),
+        layer(_held(planted), risky_texts, format_texts, {path: one.text for path, one in written.items()}),
         layer(*_hiding(planted)),
         history=metadata.history,
         config=metadata.config,
         annotations=metadata.annotations,
     )
     built.config.update(metadata.once)
-    return Lab(planted, misses, risky, formats, metadata.layout(built), places)
+    return Lab(planted, misses, risky, formats, written, metadata.layout(built), places)
 
 
 def _held(planted: Sequence[Plant]) -> dict[str, bytes | str]:
@@ -121,6 +125,10 @@ class Judge:
             if one.provider not in named.values():
                 missed.append((one, ", ".join(named) or "nothing"))
         return missed
+
+    def found_in_dialect(self, path: str) -> list[Finding]:
+        """Return the findings in the file of a dialect at the default confidence: of a near miss, any."""
+        return self._on(path, None, self._lab.dialects[path].secret or "")
 
     def reported_decoys(self) -> list[Finding]:
         """Return the findings in decoys at the default confidence."""

@@ -142,14 +142,17 @@ class Confirmer:
                 at += 1
                 if not match:
                     continue
-                at = max(at, match.end())
                 start, end = match.start() + low, match.end() + low
                 hit = bisect_right(ends, start)
                 if end <= done or hit == len(ends) or ends[hit] > end:
+                    at = max(at, match.end())
                     continue
                 outcome = _judge(rule, match, low, text, path)
-                if isinstance(outcome, Match):
+                if isinstance(outcome, Match) and outcome.check != GUESSABLE:
                     done = outcome.end
+                    at = max(at, match.end())
+                else:  # the value may be a name, with its own value behind it
+                    at = max(at, outcome.start - low)
                 yield outcome
 
     def _in_whole_text(

@@ -15,9 +15,9 @@ FRAGMENTS = {
     "password-name": r"""
         (?:pass[_-]?w(?:or)?d|passwd|pass[_-]?phrase|passcode|passwort|kennwort|contrasen[y]?a|senha|mot_?de_?passe|
         ps?swd|pwd|
-        (?:(?<![a-z])|[_.-]|(?-i:(?<=[a-z])(?=P))|
-        require|db|user|admin|root|smtp|ftp|mail|sql|auth|key|store|login|imap|ssh|bind|ldap|redis|mongo|postgres|proxy|vpn|my)
-        (?:pass|pw))
+        (?:(?<![a-z])(?!pass["'`]{0,2}[ \t]{0,20}[,("'])|[_.-](?!pass\()|(?-i:(?<=[a-z])(?=P))|
+        require|db|user|admin|root|smtp|ftp|mail|sql|auth|key|store|login|imap|ssh|bind|ldap|redis|mongo|postgres|proxy|
+        vpn|my)(?:pass|pw))
         (?&suffix)""",
     "token-name": r"""
         (?:secret|token|credentials?|creds?|api[_. -]?key|apikey|bearer|

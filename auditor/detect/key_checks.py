@@ -74,7 +74,8 @@ def _placeholder(text: str) -> bool:
     # Compiling the heuristics takes 40 ms, and `rules list` imports this module without them.
     from auditor.detect.heuristics.plausibility import rejecting_heuristic
 
-    return rejecting_heuristic(text, "", ".env") is not None
+    found = rejecting_heuristic(text, "", ".env")
+    return found is not None and not found.guessable
 
 
 def _dearmour(text: str) -> tuple[str, bytes | None]:

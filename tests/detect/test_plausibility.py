@@ -86,6 +86,10 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
         [("n0depw", "password = 'n0depw'"), (RANDOM, f"TOKEN={RANDOM}")],
     ),
     "code": ([("a_b_c", ""), ("f(x)y1", ""), ("a==b", "")], [("hunter2", ""), (f"{RANDOM};", "")]),
+    "list-item": (
+        [("fullname", "['password', 'fullname']")],
+        [("fullname", "password: 'fullname'"), ("r00tpw", "('password', 'r00tpw')")],
+    ),
     "weak-password": ([("admin123", ""), ("Password1", "")], [("r00tpw!", ""), ("hunter2", "")]),
     "sequence": ([("12345678", ""), ("qwertyuiop", ""), ("abcdef1", "")], [("1qaz2wsx", ""), ("hunter2", "")]),
     "password-name": (

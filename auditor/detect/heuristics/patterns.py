@@ -80,6 +80,7 @@ URL = re.compile(
 )
 # Quotes in HTML, in escaped JSON, and of Perl, Ruby and Lua.
 OTHER_QUOTE = re.compile(r"(?:&quot;|u0022|\bqq?[({\[|]|\[\[)$")
+LIST = re.compile(r"""["']\s*,\s*["']$""")
 # A file by its name.
 FILE_NAME = re.compile(r"^[\w./-]+\.(?:pem|crt|cer|key|json|ya?ml|txt|conf|cfg|ini|pub|p12|jks|sock|service)$")
 # Rules for the input of a form (Laravel), and commands that return a value (PowerShell).

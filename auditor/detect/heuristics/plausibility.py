@@ -189,6 +189,11 @@ def _plain_key(value: str, line: str) -> bool:
     return len(value) < 20 or bool(patterns.UUID.match(value)) or not looks_random(value)
 
 
+def _list_item(value: str, line: str) -> bool:
+    """Reject a word that follows the name of a password in a list of names."""
+    return value.isalpha() and value.islower() and bool(patterns.LIST.search(_text_before(value, line)))
+
+
 def _sequence(value: str, _: str) -> bool:
     return len(patterns.SEQUENCE.sub("", value)) <= len(value) // 2
 
@@ -291,6 +296,7 @@ HEURISTICS = (
     Heuristic("minified-code", "minified code", FileClass.CONFIG, _minified_code),
     Heuristic("expression", "an expression: no quotes around it in code", FileClass.CODE, _expression),
     Heuristic("code", "code", FileClass.CODE, _code),
+    Heuristic("list-item", "a word in a list of names", FileClass.CODE, _list_item),
     # Then those of passwords that are easy to guess, but may be real.
     Heuristic(
         "weak-password", "a password that anybody would guess", FileClass.CREDENTIALS, _weak_password, guessable=True
