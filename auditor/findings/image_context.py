@@ -58,7 +58,18 @@ class ImageContext:
 _INSTALLED_DATA = re.compile(r"(?:^|/)var/lib/mysql/mysql/help_\w+\.\w+\Z")
 """Files that an installer fills from texts of a package: the help tables of MariaDB and MySQL."""
 
-_PUBLIC_KEYS = frozenset({"gcp-api-key", "google-oauth-legacy-client-secret", "mapbox-public-token", "sentry-dsn"})
+_PUBLIC_KEYS = frozenset(
+    {
+        "datadog-client-token",
+        "gcp-api-key",
+        "google-oauth-legacy-client-secret",
+        "mapbox-public-token",
+        "newrelic-browser-key",
+        "posthog-project-key",
+        "sentry-dsn",
+        "stripe-publishable-key",
+    }
+)
 """Rules for keys that client software carries in the open, such as the Google API keys of Chromium."""
 
 
