@@ -65,9 +65,9 @@ class Cutter:
             except Short:
                 if end - self.position <= self._limits.headers_bytes:
                     return
-                self._end(end)
-            except (Damaged, ValueError):
-                self._end(self.position + 2 * BLOCK)
+                self._end(end + 2 * BLOCK)
+            except (Damaged, ValueError):  # the parser of the last piece must come to the same headers
+                self._end(self.position + self._limits.headers_bytes + 2 * BLOCK)
 
     def _end(self, position: int) -> None:
         self.position, self.ended = position, True
