@@ -22,8 +22,11 @@ _EXPORT_RATE = 150e6
 def progress_bar(*, verbose: bool) -> Iterator[Progress]:
     """Show a bar on standard error, and with `verbose` the steps above it."""
     columns = (_State(), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with RichProgress(*columns, console=Console(stderr=True), transient=True) as display:
+    display = RichProgress(*columns, console=Console(stderr=True), transient=True)
+    try:
         yield _Bar(display, verbose)
+    finally:
+        display.stop()
 
 
 def export_percent(size: int, elapsed_s: float) -> float:
@@ -46,6 +49,8 @@ class _State(TextColumn):
 
 
 class _Bar:
+    """The display starts with the first byte: it has a thread, and a process with threads is not forked."""
+
     def __init__(self, display: RichProgress, verbose: bool) -> None:
         self._display = display
         self._task = display.add_task("", total=None, exporting=0)
@@ -57,6 +62,7 @@ class _Bar:
         self._display.update(self._task, total=self._total)
 
     def advance(self, count: int) -> None:
+        self._display.start()
         if self._exporting:
             self._exporting = 0
             self._display.update(self._task, exporting=0)
@@ -70,4 +76,5 @@ class _Bar:
         self._exporting = count
         self.expect(count)
         self._display.update(self._task, exporting=count)
+        self._display.start()
         self.say("Docker is exporting the image")

@@ -67,8 +67,8 @@ class LayerScan:
         rest = b""
         try:
             for block in blocks(self._stream, _IN_HASH + 1):
-                hashes.append(self._threads.hash(self._hash.update, block))
                 self._count(len(block))
+                hashes.append(self._threads.hash(self._hash.update, block))
                 rest = self._take(memoryview(rest + block) if rest else block)
                 if len(hashes) == _IN_HASH:
                     hashes.popleft().result()
@@ -92,6 +92,8 @@ class LayerScan:
         return self._merge.record(raw, diff_id, self._size, is_tar=self._is_tar)
 
     def _count(self, fresh: int) -> None:
+        if self._threads.closed:
+            raise CancelledError
         self._size += fresh
         if self._size > self._limits.layer_bytes:
             raise Damaged(f"has more than {self._limits.layer_bytes} bytes {limit_note('layer-bytes')}")
@@ -203,11 +205,11 @@ class LayerScan:
         """Return the result of a piece behind those that were merged. Raises Damaged."""
         try:
             result = pending.scan.result()
-        except CancelledError:
-            if not self._is_serial:
-                raise
-        except PieceLost:
-            return self._listed(pending)
+        except (CancelledError, PieceLost) as exc:
+            if self._threads.closed or (isinstance(exc, CancelledError) and not self._is_serial):
+                raise CancelledError from None
+            if isinstance(exc, PieceLost):
+                return self._listed(pending)
         else:
             if self._merge.accepts(pending.piece, result):
                 return result

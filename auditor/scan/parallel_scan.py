@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, cast
 
 from auditor.codec.compression import compression_of, decompressed
@@ -56,8 +56,9 @@ class ParallelScan:
         is_parallel = any(isinstance(threads.pool, WorkerPool) for threads in self._threads)
         is_large = self._jobs > 1 and (size is None or size > _SMALL) and may_start_processes()
         if is_large and not is_parallel:
-            self._threads.append(ScanThreads(WorkerPool(self._pieces, self._jobs), self._jobs))
-        elif not self._threads:
+            with suppress(OSError):  # of processes, files or memory there are too few: a thread scans
+                self._threads.append(ScanThreads(WorkerPool(self._pieces, self._jobs), self._jobs))
+        if not self._threads:
             self._threads.append(ScanThreads(ScanThread(self._pieces), 1))
         return self._threads[-1]
 

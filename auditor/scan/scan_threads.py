@@ -20,6 +20,8 @@ class ScanThreads:
 
     def __init__(self, pool: ScanPool, jobs: int) -> None:
         self.pool = pool
+        self.closed = False
+        """Whether the run ends: no layer is read on."""
         self._hasher = ThreadPoolExecutor(1, "hash")
         self._spooled, self._ahead = _Backlog(_SPOOLED * (jobs + 1)), _Backlog(_AHEAD)
 
@@ -33,6 +35,7 @@ class ScanThreads:
 
     def close(self) -> None:
         """Cancel the scans that have not begun, stop the others, and release threads and processes."""
+        self.closed = True
         self.pool.close()
         self._hasher.shutdown(cancel_futures=True)
 

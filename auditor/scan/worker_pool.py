@@ -83,6 +83,8 @@ class WorkerPool:
             self._jobs.put((0, next(self._numbers), None))
         for thread in self._threads:
             thread.join()
+        for one in self._workers:  # one may have been replaced meanwhile
+            one.stop()
 
     def _serve(self, number: int) -> None:
         while not self._closed:
@@ -93,15 +95,17 @@ class WorkerPool:
                 job.cancel()
                 continue
             try:
-                result = self._scan(number, job)
-            except BaseException as exc:
-                job.scan.set_exception(exc)
+                answer = self._answer(number, job)
+            except OSError as exc:  # no other process can be started
+                answer = exc
+            if isinstance(answer, Exception):
+                job.scan.set_exception(answer)
             else:
-                self.seconds.append(result.seconds)
-                job.scan.set_result(result)
+                self.seconds.append(answer.seconds)
+                job.scan.set_result(answer)
 
-    def _scan(self, number: int, job: _Job) -> PieceResult:
-        """Have a piece scanned by a worker; replace the worker where it dies."""
+    def _answer(self, number: int, job: _Job) -> PieceResult | Exception:
+        """Return what a worker answers for a piece; replace the worker where it dies. Raises OSError."""
         for _ in range(1 if job.piece.is_pipe else 2):
             try:
                 return self._workers[number].scan(job.piece, job.file)
@@ -110,7 +114,7 @@ class WorkerPool:
                     break
                 self._workers[number].stop()
                 self._workers[number] = _start(self._scanner)
-        raise PieceLost
+        return PieceLost()
 
 
 class _Worker:
@@ -121,8 +125,8 @@ class _Worker:
         self._recipe = recipe
         self._stopped = False
 
-    def scan(self, piece: Piece, file: SharedFile) -> PieceResult:
-        """Have a piece scanned. Raises what its scan raised; EOFError and OSError where the process has ended."""
+    def scan(self, piece: Piece, file: SharedFile) -> PieceResult | Exception:
+        """Return the result of a scan, or its exception. Raises EOFError and OSError where the process has ended."""
         try:
             if self._recipe is not None:
                 self.connection.send(self._recipe)
@@ -132,10 +136,8 @@ class _Worker:
             if piece.is_pipe:
                 file.close()  # its writer must notice the end of the worker
         self.connection.send(piece)
-        result: PieceResult | Exception = self.connection.recv()
-        if isinstance(result, Exception):
-            raise result
-        return result
+        answer: PieceResult | Exception = self.connection.recv()
+        return answer
 
     def stop(self) -> None:
         """End the process, even in the middle of a scan."""
@@ -166,6 +168,10 @@ def _fork(scanner: PieceScanner, count: int) -> list[_Worker]:
                 worker.run(theirs, scanner)
             theirs.close()
             workers.append(_Worker(own, pid, None))
+    except OSError:
+        for one in workers:
+            one.stop()
+        raise
     finally:
         gc.unfreeze()
     return workers

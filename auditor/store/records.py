@@ -119,6 +119,10 @@ class Records:
             try:
                 for future in futures:
                     future.result()
+            except BaseException as exc:
+                if not isinstance(exc, Exception):  # an interruption: no layer is read on
+                    self._scanner.close()
+                raise
             finally:
                 pool.shutdown(cancel_futures=True)
 

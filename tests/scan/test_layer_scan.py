@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import multiprocessing
@@ -10,8 +11,10 @@ import random
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -235,11 +238,39 @@ class TestFaults:
         with pytest.raises(TypeError):
             scanners[1]._scan()._threads[-1].pool.submit(Piece("0", 0, 0, 0), file).result()  # type: ignore[arg-type]
 
+    def test_a_thread_scans_where_no_process_can_be_started(
+        self, ruleset: Ruleset, cache: Path, tmp_path: Path, monkeypatch: Patch
+    ) -> None:
+        monkeypatch.setattr(sys, "executable", "/no/such/program")
+        monkeypatch.setattr(os, "fork", failing)
+        with closing(Scanner(ruleset, 2, cache=cache)) as one:
+            one.prepare()
+            assert len(scanned(one, stored(tmp_path / "a.tar", planted(9))).matches) == 60
+
+    def test_a_layer_is_not_read_on_once_the_scanner_is_closed(
+        self, ruleset: Ruleset, cache: Path, tmp_path: Path
+    ) -> None:
+        one, data = Scanner(ruleset, 2, cache=cache), planted(10)
+
+        class Closing(io.BytesIO):
+            def readinto(self, buffer: Any) -> int:
+                if self.tell() >= len(data) // 2:
+                    one.close()
+                return super().readinto(memoryview(buffer)[: 1 << 16])
+
+        one.prepare()
+        with pytest.raises(CancelledError):
+            one.scan_layer(Closing(data * 9), "layer")
+
     def test_a_daemon_starts_no_process(self, ruleset: Ruleset, cache: Path, monkeypatch: Patch) -> None:
         monkeypatch.setattr(multiprocessing.current_process(), "_config", {"daemon": True})
         with closing(Scanner(ruleset, 2, cache=cache)) as one:
             one.prepare()
             assert isinstance(one._scan()._threads[-1].pool, ScanThread)
+
+
+def failing() -> int:
+    raise BlockingIOError(errno.EAGAIN, "no process")
 
 
 def pids(one: Scanner) -> set[int]:
