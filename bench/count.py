@@ -11,6 +11,7 @@ import io
 import json
 import random
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 from types import FrameType
@@ -41,17 +42,20 @@ def counted(ruleset: Ruleset, cache: Path | None = None) -> dict[str, int]:
     def called(frame: FrameType, event: str, argument: object) -> None:  # noqa: ARG001
         counts["calls"] += event == "call"
 
+    threading.setprofile(called)  # for the thread that scans, which begins with the first layer
     scanner = Scanner(ruleset, 1, cache=cache)
     matcher = scanner.searcher._matcher
     names = {id(matcher._token_rules): "tokens", id(matcher._keyword_rules): "words"}
     data = layer(_content())
     scanner.scan_layer(io.BytesIO(data), "warm")  # compiles what hits first
     VectorscanDatabase.scan = scan  # type: ignore[method-assign]
+    counts.clear()
     sys.setprofile(called)
     try:
         scanner.scan_layer(io.BytesIO(data), "layer")
     finally:
         sys.setprofile(None)
+        threading.setprofile(None)
         VectorscanDatabase.scan = search  # type: ignore[method-assign]
         scanner.close()
     counts["calls a file"] = counts.pop("calls") // _FILES

@@ -26,7 +26,7 @@ LINEAR = frozenset((
     "threading", "posix", "select", "sys", "_signal", "gc", "array", "_imp", "_warnings", "_abc", "_stat",
     "_datetime", "datetime", "_contextvars", "gzip", "isal.igzip", "isal.isal_zlib", "isal.igzip_lib",
     "hyperscan", "hyperscan._hs_ext", "zstandard.backend_c", "fcntl", "_posixsubprocess", "subprocess",
-    "sqlite3", "unicodedata", "_hmac", "hashlib", "_ctypes",
+    "sqlite3", "unicodedata", "_hmac", "hashlib", "_ctypes", "isal_zlib",
 ))  # fmt: skip
 """Modules in C whose functions take at most linear time."""
 
