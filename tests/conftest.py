@@ -150,7 +150,7 @@ def ruleset() -> Ruleset:
 
 @pytest.fixture(scope="session")
 def scanner(ruleset: Ruleset, cache: Path) -> Iterator[Scanner]:
-    made = Scanner(ruleset, cache=cache)
+    made = Scanner(ruleset, 1, cache=cache)  # what tests patch concerns this process alone
     yield made
     made.close()
 

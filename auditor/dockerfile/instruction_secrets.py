@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from auditor.core.finding import Severity
+from auditor.core.finding import GUESSABLE, Severity, severity_of
 from auditor.detect.confirm import Match
 from auditor.dockerfile.instructions import BuildStep
 from auditor.dockerfile.problems import DockerfileProblem, DockerfileRule
@@ -181,8 +181,10 @@ def _problems(
     for item in items:
         if item.confidence.rank:
             revoke = f" Revoke it at {item.rule.revoke}." if item.rule.revoke else ""
-            message = f"{what} a secret: {item.rule.name}, {item.secret.masked}"
-            yield DockerfileProblem(rule, step.instruction.line, item.rule.severity, message, advice + revoke)
+            guessable = ", easy to guess" if item.check == GUESSABLE else ""
+            message = f"{what} a secret: {item.rule.name}, {item.secret.masked}{guessable}"
+            severity = severity_of(item.rule.severity, item.check)
+            yield DockerfileProblem(rule, step.instruction.line, severity, message, advice + revoke)
 
 
 def _in_url(text: str, item: Match) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from auditor.detect.heuristics.plausibility import rejecting_heuristic
+from auditor.detect.heuristics.word_lists import weak_passwords
 
 _SECRET_NAME = re.compile(
     r"(?i)(?:passw(?:or)?d|passphrase|pword|secret|token|"
@@ -51,9 +52,11 @@ def value_strength(name: str, value: str) -> ValueStrength:
     if _NO_VALUE.match(value) or value.startswith("/") or "$" in value or "`" in value or _PLACEHOLDER.search(value):
         return ValueStrength.NONE
     heuristic = rejecting_heuristic(value, f"{name}={value}", "")
-    if heuristic is None or (heuristic.name in _WORDS and _PASSWORD.search(name)):
+    is_weak = value.lower() in weak_passwords()
+    if heuristic is None or (heuristic.name in _WORDS and not is_weak and _PASSWORD.search(name)):
         return ValueStrength.SECRET
-    return ValueStrength.WEAK if heuristic.name in _WEAK and not _AUTH.search(name) else ValueStrength.NONE
+    is_weak = is_weak or heuristic.name in _WEAK
+    return ValueStrength.WEAK if is_weak and not _AUTH.search(name) else ValueStrength.NONE
 
 
 def is_literal(name: str, value: str) -> bool:

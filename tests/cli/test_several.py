@@ -186,7 +186,7 @@ def test_the_hook_audits_the_rest_and_stops_the_push(cli: Cli) -> None:
     (cli.folder / "bad.Dockerfile").write_text("COPY\n<<")
     (cli.folder / ".image-audit.yaml").write_text("images: [./bad.tar, ./good.tar]\ndockerfiles: [none/Dockerfile]\n")
     done = cli("hook", "run")
-    assert done.status == 2 and "./good.tar: 2 secrets" in done.err
+    assert done.status == 2 and "./good.tar: 1 secret at 2 places; 1 hidden but recoverable, 1 visible\n" in done.err
     lines = [line for line in done.err.splitlines() if "not audited" in line]
     assert len(lines) == 2 and "bad.tar" in lines[0] and "none/Dockerfile" in lines[1]
 

@@ -82,10 +82,10 @@ FAILURES = {
 # An exception that no code expects, where secrets are at hand: in the names and the values of a frame.
 BROKEN = """
 import auditor.api.audit as api
-def render(report, *rest, **more):
+def render_options(report):
     secret = report.findings[0].secret
     raise RuntimeError(f"{secret} {secret!r} {report.findings}")
-api.Report.render = render
+api.Report.render_options = property(render_options)
 """
 IMPATIENT = "import auditor.store.layer_store as layers\nlayers._BUSY_S = 0"
 FULL = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))"

@@ -117,12 +117,17 @@ OTHER_NAME = re.compile(
         public|primary|foreign|unique|sort|partition|cache|row|map|object|                   # keys of databases
         routing|websocket|translation|i18n)
     [ _-]?(?i:token|key)\w{0,12}["'\]]*[\s,]*(?:(?:value|content|default)["']?)?\s*[:=>,(]+\s*["'`]?$|
-    (?i:token|key|secret|pass\w*|auth|credentials?)[ _.-]?(?i:
+    (?i:token|key|secret|pass\w{0,12}|auth|credentials?)[ _.-]?(?i:
         type|name|id|url|uri|file|path|hash|len|size|length|arn|endpoint|version|fingerprint|digest|checksum|ref|alg|
         algorithm|usage|count|index|expir\w*|ttl|prefix|suffix|format|store|class|commit|sha\d*|rev|domain|host|server|
         header|field|column|param|parameter|label|data|maps?|provider|audience|issuer|scope|method|mode|policy)s?
-    ["'\]})]*\s*[:=>,(]*\s*["'`]?$|
+    ["'\]})]*\s*(?:[:=>,(]+\s*)?["'`]?$|
     (?i:bypass|compass|encompass|surpass|trespass|by-pass)\w{0,8}\W*$                     # words with "pass" in them"""
+)
+# A fingerprint of an OpenPGP key, and names of such keys: ENV GPG_KEY=A035….
+FINGERPRINT = re.compile(r"(?:0x)?[0-9A-F]{40}")
+FINGERPRINT_NAME = re.compile(
+    r"""(?i)(?:gpg|pgp|fingerprint|key_?id)[\w.-]{0,20}["'\]]?\s{0,4}[:=]{0,2}>?\s{0,4}["'`]?$"""
 )
 CONSTANT = re.compile(r"^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$")
 IDENTIFIER = re.compile(

@@ -183,8 +183,11 @@ def _other_name(value: str, line: str) -> bool:
 
 
 def _plain_key(value: str, line: str) -> bool:
-    """Reject a value under the name of some key, unless it is long and drawn at random."""
-    if not patterns.PLAIN_KEY.search(_text_before(value, line)):
+    """Reject a fingerprint, and a value under the name of some key unless it is long and drawn at random."""
+    before = _text_before(value, line)
+    if patterns.FINGERPRINT.fullmatch(value) and patterns.FINGERPRINT_NAME.search(before):
+        return True
+    if not patterns.PLAIN_KEY.search(before):
         return False
     return len(value) < 20 or bool(patterns.UUID.match(value)) or not looks_random(value)
 

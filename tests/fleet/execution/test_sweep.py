@@ -241,7 +241,9 @@ def test_the_table_is_as_wide_as_the_terminal(sweeps: Sweeps, filled: Filled) ->
     assert row is not None
     text = render(sweeps.store, row, width=80)
     assert max(map(len, text.splitlines())) <= 80
-    assert "40 images, 10 repositories" in text and "20 new, 0 gone" in text
+    unwrapped = " ".join(text.split())
+    assert "40 images, 10 repositories" in unwrapped
+    assert "; 20 new, 0 gone since the last sweep" in unwrapped
     assert not [secret for secret in filled[1].all_secrets if secret in text]
 
 

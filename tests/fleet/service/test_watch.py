@@ -116,7 +116,9 @@ def test_three_sweeps_on_a_one_minute_cron_report_each_new_finding_once(
         watch.run()
     assert clock.begun == ["12:01:00", "12:02:00", "12:03:00"]
     assert [item["message"] for item in receiver.messages] == [
-        f"critical: github-pat in team/app:{tag}, /app/.env:1 (deleted)" for tag in (1, 2)
+        "1 secret at 1 place; 1 hidden but recoverable, 0 visible\n"
+        f"critical: github-pat in team/app:{tag}, /app/.env:1 (deleted)"
+        for tag in (1, 2)
     ]
     shown = numbers(watch.pages()["/metrics"]()[2].decode())
     assert shown["sweeps_total good"] == 3 and shown["sweeps_total failed"] == 0
