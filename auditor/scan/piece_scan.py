@@ -17,6 +17,7 @@ from pathlib import Path
 from auditor.codec.file_slices import SharedFile
 from auditor.codec.tar import TarParser
 from auditor.codec.windows import Window, windows
+from auditor.core.errors import Damaged
 from auditor.core.limits import Limits
 from auditor.detect.hits import Hits
 from auditor.detect.rules import Ruleset
@@ -96,6 +97,8 @@ class _PieceScan:
         try:
             with closing(self._piece.open(file)) as stream:
                 for window in windows(stream, self._piece.start, buffer):
+                    if window.last and window.end < self._piece.end and not self._piece.is_pipe:
+                        raise Damaged("the file became shorter while it was scanned")
                     self._list(window)
                     self._finish(window, self._hits(window) if self._search_content else [])
         finally:

@@ -199,6 +199,16 @@ class TestLimits:
 
 
 class TestFaults:
+    @pytest.mark.parametrize("index", [0, 1])
+    def test_a_file_that_shrinks_while_it_is_scanned_is_damaged(
+        self, scanners: Sequence[Scanner], tmp_path: Path, index: int
+    ) -> None:
+        data = layer(file("a", token(1)), file("b", b"x" * 50_000 + token(2).encode()))
+        content = stored(tmp_path / "a.tar", data[:20_000])  # what the workers find of the bytes that were hashed
+        content = FileSlice(content.file, content.offset, len(data))
+        with pytest.raises(Damaged, match="became shorter while it was scanned"):
+            scanners[index].scan_layer(io.BytesIO(data), "layer", content=content)
+
     def test_a_worker_that_is_killed_is_replaced(self, ruleset: Ruleset, cache: Path, tmp_path: Path) -> None:
         content = stored(tmp_path / "a.tar", planted(6))
         with closing(Scanner(ruleset, 2, cache=cache)) as one:
