@@ -57,7 +57,7 @@ class LayerMerge:
         `listing` has its entries where they were listed before its scan.
         """
         if end is not None and (result.end != end or result.cut_off):
-            raise Damaged(f"tar: an entry begins or ends at offset {end} by some of its headers, and not by others")
+            raise Damaged(f"tar: headers contradict each other about the entry that ends at offset {end}")
         self._end, self._is_cut_off = result.end, result.cut_off
         self._entries += result.entries
         self._paths_bytes += result.paths_bytes

@@ -56,7 +56,7 @@ class ParallelScan:
         is_parallel = any(isinstance(threads.pool, WorkerPool) for threads in self._threads)
         is_large = self._jobs > 1 and (size is None or size > _SMALL) and may_start_processes()
         if is_large and not is_parallel:
-            with suppress(OSError):  # of processes, files or memory there are too few: a thread scans
+            with suppress(OSError):  # too few processes, files or memory: one thread scans instead
                 self._threads.append(ScanThreads(WorkerPool(self._pieces, self._jobs), self._jobs))
         if not self._threads:
             self._threads.append(ScanThreads(ScanThread(self._pieces), 1))

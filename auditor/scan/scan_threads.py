@@ -21,7 +21,7 @@ class ScanThreads:
     def __init__(self, pool: ScanPool, jobs: int) -> None:
         self.pool = pool
         self.closed = False
-        """Whether the run ends: no layer is read on."""
+        """Set when the run ends: layers in progress stop reading."""
         self._hasher = ThreadPoolExecutor(1, "hash")
         self._spooled, self._ahead = _Backlog(_SPOOLED * (jobs + 1)), _Backlog(_AHEAD)
 

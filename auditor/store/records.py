@@ -120,7 +120,7 @@ class Records:
                 for future in futures:
                     future.result()
             except BaseException as exc:
-                if not isinstance(exc, Exception):  # an interruption: no layer is read on
+                if not isinstance(exc, Exception):  # interrupted: stop the layers in progress
                     self._scanner.close()
                 raise
             finally:
