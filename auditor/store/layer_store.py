@@ -13,6 +13,7 @@ import fcntl
 import os
 import secrets
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -77,6 +78,8 @@ class LayerStore:
         self.key = secrets.token_bytes(32)
         self._warn = warn
         self._database: sqlite3.Connection | None = None
+        self.lock = threading.RLock()
+        """Held for each operation: threads that read layers share the connection."""
         with self._guarded():
             self.key = folder_key(folder)
             self._database = self._opened()
@@ -251,15 +254,21 @@ class LayerStore:
 
 
 class _Guard:
-    """Context manager that stops using the cache on an error."""
+    """Context manager for one operation, one thread at a time; stops using the cache on an error."""
 
     def __init__(self, store: LayerStore) -> None:
         self._store = store
 
     def __enter__(self) -> None:
-        pass
+        self._store.lock.acquire()
 
     def __exit__(self, kind: object, exc: BaseException | None, trace: object) -> bool:
+        try:
+            return self._is_handled(exc)
+        finally:
+            self._store.lock.release()
+
+    def _is_handled(self, exc: BaseException | None) -> bool:
         if isinstance(exc, sqlite3.ProgrammingError):  # no longer in use
             return True
         if isinstance(exc, sqlite3.Error | OSError | ValueError | TypeError):
