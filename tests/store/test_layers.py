@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -298,3 +299,12 @@ def test_a_second_store_in_a_process_keeps_the_locks_of_the_first(
     read = program.replace(".close()", ".record('key')").replace("LayerStore", "assert LayerStore")
     subprocess.run([sys.executable, "-c", read], check=True)
     assert said == []
+
+
+def test_threads_may_share_the_cache(tmp_path: Path) -> None:
+    problems = list[str]()
+    with closing(LayerStore(tmp_path / "shared", problems.append)) as store, ThreadPoolExecutor(8) as pool:
+        for number in range(200):
+            pool.submit(store.keep_record, f"key {number % 20}", b"data")
+            pool.submit(store.record, f"key {number % 20}")
+    assert problems == []
