@@ -2,7 +2,9 @@
 
 A rule's pattern refers to a fragment as `(?&name)`, the notation of PCRE for a subpattern. Fragments are written for
 patterns that ignore case. `quoted` and `unquoted` lead from the end of a name to the first character of its value, in
-the grammars of programming languages, shells, make, and configuration formats.
+the grammars of programming languages, shells, make, and configuration formats. `past-name` and `past-keyword` lead from
+the name of a provider to a value of known shape, also in patterns that do not ignore case; rules with them are searched
+together (auditor/detect/provider_rules.py).
 """
 
 from __future__ import annotations
@@ -54,6 +56,13 @@ FRAGMENTS = {
         [ \t]{0,20}
         (?:!!?[a-z]{1,12}[ \t]{1,4}|&[\w-]{1,20}[ \t]{1,4}|[|>][+-]?[ \t]{0,4}\r?\n[ \t]{1,16}|
         %?qq?[({\[|]|\[\[|<!\[CDATA\[|\x1b\[[0-9;]{0,8}m)?""",
+    "credential-word": r"(?i:key|token|secret|pass|pwd|auth(?!or(?!i))|bearer|cred)",
+    "assigned": r"""
+        [\s"'`\[\](){\\,:=>|?]{1,24}(?:(?:value|default|[Ss]tr(?:ing)?)[\s"'\\:=]{1,8})?-?["']?""",
+    "near": r"[^\x00]{0,48}?(?&credential-word)[\w.\-]{0,20}",
+    "direct": r"(?i:[_.-]?(?:auth|api|client|credentials?))?(?!\s{0,4}\n)",
+    "past-keyword": r"(?&near)(?&assigned)",
+    "past-name": r"(?:(?&near)|(?&direct))(?&assigned)",
 }
 
 

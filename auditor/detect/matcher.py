@@ -1,8 +1,9 @@
 """Search of a block for all rules: the number of each rule that hits, and the end of the hit.
 
-Rules are compiled into two databases. Token rules, whose secrets have a shape of their own, search every byte, at some
-3 GB/s a thread. Keyword rules, which go by the words around a secret, search text alone: those words are short and
-common, so that search is several times slower, and in a program or a picture they mean nothing.
+Token rules, whose secrets have a shape of their own, search every byte, at some 3 GB/s a thread. Keyword rules, which
+go by the words around a secret, search text alone: those words are short and common, so that search is several times
+slower, and in a program or a picture they mean nothing. Keyword rules that go by the name of a provider are searched
+together, see `ProviderRules`.
 """
 
 from __future__ import annotations
@@ -23,10 +24,17 @@ from auditor.detect.engines import MatchingEngine, PatternDatabase, matching_eng
 from auditor.detect.hits import CASELESS, Expression, Hits, joined_hits
 from auditor.detect.path_rules import PathRules, path_expressions
 from auditor.detect.prefilter import Prefilter, prefilter
+from auditor.detect.provider_rules import (
+    ProviderRules,
+    assignment_expressions,
+    name_expressions,
+    provider_patterns,
+)
 from auditor.detect.rules import Rule, Ruleset
 
 _MIN_LITERAL = 2
 """A token rule with a shorter literal searches text alone: a literal that short slows down the search of all rules."""
+_DATABASES = 5
 
 
 class Matcher:
@@ -48,8 +56,9 @@ class Matcher:
             if cached:
                 write_cache_file(cached, data)
             databases = engine.load(data)
-        self._token_rules, self._keyword_rules, globs = databases
+        self._token_rules, self._keyword_rules, assignments, names, globs = databases
         self._most = limits.raw_hits
+        self._provider_rules = ProviderRules(assignments, names, self._most)
         self.paths = PathRules(globs, limits)
 
     def token_hits(self, block: memoryview | bytes) -> Hits:
@@ -57,13 +66,13 @@ class Matcher:
         return self._token_rules.scan(block, self._most)
 
     def hits(self, block: memoryview | bytes, text: Sequence[tuple[int, int]] | None = None) -> Hits:
-        """Return the raw hits of token rules, then those of keyword rules, each in the order of their ends.
+        """Return the raw hits of token rules, then those of keyword rules.
 
         `text` are the half-open ranges that keyword rules search; None is the whole block.
         """
         found = self._token_rules.scan(block, self._most)
         if text is None:
-            return found + self._keyword_rules.scan(block, self._most)
+            return found + self._keyword_hits(block)
         view = memoryview(block)
         pieces = [view[start:end] for start, end in text]
         for (start, _), own in zip(text, joined_hits(self._keyword_hits, pieces), strict=True):
@@ -71,7 +80,7 @@ class Matcher:
         return found
 
     def _keyword_hits(self, block: memoryview | bytes) -> Hits:
-        return self._keyword_rules.scan(block, self._most)
+        return self._keyword_rules.scan(block, self._most) + self._provider_rules.hits(block)
 
 
 def prefilters(rule: Rule) -> list[Prefilter]:
@@ -102,7 +111,7 @@ def _load(engine: MatchingEngine, data: bytes | None) -> Sequence[PatternDatabas
         databases = engine.load(data) if data else ()
     except ValueError:  # another version or CPU, which the cache key did not tell apart
         return None
-    return databases if len(databases) == 3 else None
+    return databases if len(databases) == _DATABASES else None
 
 
 def _compile_and_dump(engine: MatchingEngine, ruleset: Ruleset) -> bytes:
@@ -114,15 +123,19 @@ def _compile_and_dump(engine: MatchingEngine, ruleset: Ruleset) -> bytes:
 
 
 def _compile(engine: MatchingEngine, ruleset: Ruleset) -> list[PatternDatabase]:
-    """Compile token rules, keyword rules, and the globs of rules with `paths`."""
+    """Compile token rules, keyword rules, both steps of provider rules, and the globs of rules with `paths`."""
     token_rules, keyword_rules = list[Expression](), list[Expression]()
+    by_provider = provider_patterns(ruleset)
     for number, rule in enumerate(ruleset.rules):
-        for item in prefilters(rule) if not rule.paths else ():
+        for item in prefilters(rule) if not rule.paths and number not in by_provider else ():
             everywhere = _is_token_rule(rule) and item.literal >= _MIN_LITERAL
             expression = Expression(number, item.expression, CASELESS if item.caseless else 0)
             (token_rules if everywhere else keyword_rules).append(expression)
     try:
-        return [engine.compile(part) for part in (token_rules, keyword_rules, path_expressions(ruleset))]
+        provider_rules = assignment_expressions(list(by_provider.values())), name_expressions(by_provider)
+        return [
+            engine.compile(part) for part in (token_rules, keyword_rules, *provider_rules, path_expressions(ruleset))
+        ]
     except ValueError as exc:
         raise RuleError(_refused_rule(engine, ruleset, exc)) from exc
 

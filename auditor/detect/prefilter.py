@@ -25,6 +25,8 @@ _WIDE_GAP = 64
 _ENDLESS = 512
 _FEW = 3
 """Repeats of a narrow class beyond this count are not counted by the engine: each count would be a state of its own."""
+_MANY = 128
+"""Repeats of a narrow class between limits further apart are not counted either: to compile them would take seconds."""
 _NARROW = 80
 """Members of the largest class that counts as narrow."""
 _SELECTIVE = 6  # characters before a gap that are selective enough without the rest
@@ -240,7 +242,8 @@ class _Emitter:
             return b"(?:" + self._sequence(value) + b")"
         if kind in REPEATS:
             low, high, inner = value
-            endless = high is op.MAXREPEAT or (low <= 1 and high > _FEW and _is_narrow(inner))
+            narrow = _is_narrow(inner)
+            endless = high is op.MAXREPEAT or (narrow and (high - low > _MANY or (low <= 1 and high > _FEW)))
             count = b"{%d,}" % low if endless else b"{%d,%d}" % (low, high)
             return b"(?:" + self._sequence(inner) + b")" + count
         if kind is op.AT and value in (op.AT_BOUNDARY, op.AT_NON_BOUNDARY):

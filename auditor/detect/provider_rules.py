@@ -1,0 +1,187 @@
+"""Rules that find a value by the name of its provider: all of them are searched together, in two steps.
+
+Hundreds of rules have one form: names of a provider, the way from a name to its value (the fragment `past-name` or
+`past-keyword`), and a value. As many expressions would take most of the time of a search and of the compiler. So the
+first step finds the assignments of values as long as theirs, which are few, and the second searches the text before
+each assignment for the names of all providers.
+"""
+
+from __future__ import annotations
+
+import re
+import re._constants as op  # type: ignore[import-not-found]
+import re._parser as parser  # type: ignore[import-not-found]
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from auditor.detect.engines import PatternDatabase
+from auditor.detect.fragments import expand
+from auditor.detect.hits import CASELESS, Expression, Hits, kept_in, truncated_rules
+from auditor.detect.prefilter import REPEATS, prefilter, width
+from auditor.detect.rules import Rule, Ruleset
+
+_PAST_NAME, _PAST_KEYWORD = expand("(?&past-name)"), expand("(?&past-keyword)")
+_ASSIGNMENT = expand(r"(?&credential-word)[\w.\-]{0,20}(?&assigned)")
+_DIRECT = expand("(?&direct)(?&assigned)")
+
+_LENGTH = 16
+"""Bytes at the beginning of a value that the first step searches. Values of fewer keep an expression of their own."""
+_VALUE = rf"[\w+/-]{{{_LENGTH}}}"
+_IN_VALUE = frozenset(byte for byte in range(256) if re.match(rb"[\w+/-]", bytes([byte])))
+_TOGETHER = 20
+"""Rules with their names in one expression. The engine refuses long ones; short ones make a larger database."""
+_NAME = 160
+"""Bytes of the longest name."""
+_BEFORE = _NAME + width(list(parser.parse(_PAST_NAME.encode()))) + _LENGTH
+"""Bytes before the end of an assignment that are searched for names."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderPattern:
+    """A pattern of that form: the expression of the names; `direct` where the value may follow a name directly."""
+
+    names: str
+    direct: bool
+
+
+def provider_pattern(rule: Rule) -> ProviderPattern | None:
+    """Return the parts of a rule's pattern; None where it has another form, or a value that is too short."""
+    for way in (_PAST_NAME, _PAST_KEYWORD):
+        names, found, value = rule.pattern.partition(way)
+        if found and rule.detector == "rules" and _stands_alone(names, rule.pattern) and _is_long(value):
+            return ProviderPattern(names, way == _PAST_NAME)
+    return None
+
+
+def assignment_expressions(patterns: Sequence[ProviderPattern]) -> list[Expression]:
+    """Return the expressions of the first step. Their rule number means nothing."""
+    if not patterns:
+        return []
+    direct = [f"(?:{pattern.names})" for pattern in patterns if pattern.direct]
+    names = ["|".join(direct[at : at + _TOGETHER]) for at in range(0, len(direct), _TOGETHER)]
+    return [_expression(0, text + _VALUE) for text in (_ASSIGNMENT, *(f"(?:{one}){_DIRECT}" for one in names))]
+
+
+def name_expressions(patterns: dict[int, ProviderPattern]) -> list[Expression]:
+    """Return the expressions of the second step, from the parts of patterns by the number of their rule."""
+    return [_expression(number, pattern.names) for number, pattern in patterns.items()]
+
+
+def provider_patterns(ruleset: Ruleset) -> dict[int, ProviderPattern]:
+    """Return the parts of all patterns of that form, by the number of their rule."""
+    parts = ((number, provider_pattern(rule)) for number, rule in enumerate(ruleset.rules) if not rule.paths)
+    return {number: pattern for number, pattern in parts if pattern}
+
+
+class ProviderRules:
+    """The rules of that form, compiled from `assignment_expressions` and `name_expressions`."""
+
+    def __init__(self, assignments: PatternDatabase, names: PatternDatabase, most: int) -> None:
+        """`most` is the limit `raw-hits`."""
+        self._assignments, self._names, self._most = assignments, names, most
+
+    def hits(self, block: memoryview | bytes) -> Hits:
+        """Return a raw hit for each assignment with the name of a rule before it, in the order of their ends.
+
+        Its end is the last byte of the value that the first step searched.
+        """
+        ends = sorted({end for _, end in self._assignments.scan(block, len(block))})
+        if not ends:
+            return []
+        found: Hits = []
+        add = kept_in(found, self._most)
+        for end, rule in sorted(self._pairs(memoryview(block), ends)):
+            add(rule, end)
+        return found
+
+    def _pairs(self, block: memoryview, ends: Sequence[int]) -> set[tuple[int, int]]:
+        """Return (end of an assignment, rule number) for each name before an assignment."""
+        ranges = list(_joined((max(0, end - _BEFORE), end) for end in ends))
+        starts = list(accumulate((end - start + 1 for start, end in ranges), initial=0))
+        names = self._names.scan(b"\n".join([block[start:end] for start, end in ranges]), self._most)
+        pairs = set[tuple[int, int]]()
+        for rule, end in names:
+            at = bisect_left(starts, end) - 1
+            place = ranges[at][0] + end - starts[at]
+            near = ends[bisect_right(ends, place) : bisect_right(ends, place + _BEFORE)]
+            pairs.update((end, rule) for end in near)
+        for rule in truncated_rules(names, self._most):  # some of its names are not known
+            pairs.update((end, rule) for end in ends)
+        return pairs
+
+
+def _joined(ranges: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Join sorted ranges that overlap."""
+    low, high = next(ranges)
+    for start, end in ranges:
+        if start > high:
+            yield low, high
+            low = start
+        high = end
+    yield low, high
+
+
+def _expression(number: int, pattern: str) -> Expression:
+    item = prefilter(pattern)
+    return Expression(number, item.expression, CASELESS if item.caseless else 0)
+
+
+def _stands_alone(names: str, pattern: str) -> bool:
+    """Tell whether the beginning of a pattern is an expression by itself that the engine can search."""
+    try:
+        searched = prefilter(names)
+    except (re.error, ValueError):
+        return False
+    whole = list(parser.parse(pattern.encode()))
+    return not (len(whole) == 1 and whole[0][0] is op.BRANCH) and searched.back <= _NAME
+
+
+def _is_long(value: str) -> bool:
+    """Tell whether all values of a pattern begin with _LENGTH bytes that the first step searches."""
+    try:
+        return _leading(list(parser.parse(value.encode())))[0] >= _LENGTH
+    except re.error:
+        return False
+
+
+def _leading(items: Sequence[Any]) -> tuple[int, bool]:
+    """Return the minimum number of leading bytes in _IN_VALUE, and whether every byte of every match is."""
+    total = 0
+    for kind, value in items:
+        count, whole = _leading_of(kind, value)
+        total += count
+        if not whole:
+            return total, False
+    return total, True
+
+
+def _leading_of(kind: Any, value: Any) -> tuple[int, bool]:
+    if kind in (op.AT, op.ASSERT, op.ASSERT_NOT):
+        return 0, True
+    if kind is op.LITERAL:
+        return (1, True) if value in _IN_VALUE else (0, False)
+    if kind is op.IN:
+        return (1, True) if all(map(_is_in_value, value)) else (0, False)
+    if kind is op.SUBPATTERN:
+        return _leading(value[3])
+    if kind is op.ATOMIC_GROUP:
+        return _leading(value)
+    if kind is op.BRANCH:
+        branches = [_leading(branch) for branch in value[1]]
+        return min(count for count, _ in branches), all(whole for _, whole in branches)
+    if kind in REPEATS:
+        count, whole = _leading(value[2])
+        return (value[0] * count, True) if whole else (min(value[0], 1) * count, False)
+    return 0, False
+
+
+def _is_in_value(member: tuple[Any, Any]) -> bool:
+    kind, value = member
+    if kind is op.LITERAL:
+        return value in _IN_VALUE
+    if kind is op.RANGE:
+        return all(byte in _IN_VALUE for byte in range(value[0], value[1] + 1))
+    return kind is op.CATEGORY and value in (op.CATEGORY_WORD, op.CATEGORY_DIGIT)
