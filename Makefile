@@ -20,6 +20,7 @@ demo: $(VENV)/installed  ## The story of layer1 and layer2, without an engine
 	$(BIN)/python -m tests.demo
 
 test: $(VENV)/installed  ## All tests
+	$(BIN)/python -m compileall -q -j 0 auditor tests  # once, not in each process that the tests start
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 lint: $(VENV)/installed  ## ruff and mypy
