@@ -32,6 +32,8 @@ CONTEXT = 4096
 EDGE = 256
 """Bytes beyond a window that the pattern may look at."""
 
+_SHORT = 2 * EDGE
+"""Bytes behind the last hit of a window up to which one search is quicker than an attempt at each byte before it."""
 _MAX_GROUP = 16 << 10
 """Bytes over which neighbouring hits of one rule are confirmed in one window."""
 
@@ -137,11 +139,8 @@ class Confirmer:
         for first, last in _groups(ends, back + ahead + 2 * EDGE):
             low, high = max(0, ends[first] - back - EDGE), min(len(text), ends[last] + ahead + EDGE)
             window, at = bytes(text[low:high]), max(0, ends[first] - back - low)
-            while at < ends[last] - low:  # a search would go on to the end of the window
-                match = pattern.match(window, at)
-                at += 1
-                if not match:
-                    continue
+            while match := _next_match(pattern, window, at, ends[last] - low):
+                at = match.start() + 1
                 start, end = match.start() + low, match.end() + low
                 hit = bisect_right(ends, start)
                 if end <= done or hit == len(ends) or ends[hit] > end:
@@ -186,6 +185,15 @@ class Confirmer:
             reach = prefilter(pattern)
             self._patterns[number] = re.compile(pattern.encode()), reach.back, reach.ahead
         return self._patterns[number]
+
+
+def _next_match(pattern: re.Pattern[bytes], window: bytes, at: int, stop: int) -> re.Match[bytes] | None:
+    """Return the first match that begins in the half-open range [at, stop)."""
+    if len(window) - stop <= _SHORT:
+        match = pattern.search(window, at)
+        return match if match and match.start() < stop else None
+    # A search would go on to the end of the window.
+    return next((match for start in range(at, stop) if (match := pattern.match(window, start))), None)
 
 
 def _groups(ends: Sequence[int], gap: int) -> Iterator[tuple[int, int]]:

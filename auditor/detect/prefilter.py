@@ -58,12 +58,15 @@ class Prefilter:
     literal: int
 
 
-def prefilter(pattern: str, flags: int = 0) -> Prefilter:
-    """Derive the prefilter of a pattern. Raises ValueError where nothing selective is left."""
+def prefilter(pattern: str, flags: int = 0, *, led: bool = False) -> Prefilter:
+    """Derive the prefilter of a pattern. Raises ValueError where nothing selective is left.
+
+    `led` is for text with a line break before it: the engine then searches the byte before a negative lookbehind too.
+    """
     tree = parser.parse(pattern.encode(), flags)
     items = _trimmed_front(list(tree))
     caseless = bool(tree.state.flags & re.IGNORECASE)
-    expression, seen = _Emitter(bool(tree.state.flags & re.DOTALL)).tail(items)
+    expression, seen = _Emitter(bool(tree.state.flags & re.DOTALL), led).tail(items)
     if not expression:
         raise ValueError("the pattern has no beginning that the engine can search; begin it with literal text")
     reach, front = width(list(tree)), width(list(tree)[: len(tree) - len(items)])
@@ -156,8 +159,8 @@ def _trimmed_front(items: list[Any]) -> list[Any]:
 
 
 class _Emitter:
-    def __init__(self, dotall: bool) -> None:
-        self._dot = rb"[\x00-\xff]" if dotall else rb"[^\n]"
+    def __init__(self, dotall: bool, led: bool) -> None:
+        self._dot, self._led = rb"[\x00-\xff]" if dotall else rb"[^\n]", led
 
     def tail(self, items: Sequence[Any], before: int = 0) -> tuple[bytes, int]:
         """Emit the sequence at the end of the expression, cut to the common beginning of all matches.
@@ -248,6 +251,9 @@ class _Emitter:
             return b"(?:" + self._sequence(inner) + b")" + count
         if kind is op.AT and value in (op.AT_BOUNDARY, op.AT_NON_BOUNDARY):
             return rb"\b" if value is op.AT_BOUNDARY else rb"\B"
+        if self._led and kind is op.ASSERT_NOT and value[0] < 0 and [one for one, _ in value[1]] == [op.IN]:
+            members = value[1][0][1]
+            return b"" if members[0][0] is op.NEGATE else self._set([(op.NEGATE, None), *members])
         return b""  # anchors and lookarounds: dropping them widens the expression
 
     @staticmethod

@@ -35,8 +35,10 @@ _TOGETHER = 20
 """Rules with their names in one expression. The engine refuses long ones; short ones make a larger database."""
 _NAME = 160
 """Bytes of the longest name."""
-_BEFORE = _NAME + width(list(parser.parse(_PAST_NAME.encode()))) + _LENGTH
-"""Bytes before the end of an assignment that are searched for names."""
+_OPTIONAL = 32
+"""Bytes of the longest optional end of a name, which the second step leaves out."""
+_PAST = _OPTIONAL + width(list(parser.parse(_PAST_NAME.encode()))) + _LENGTH
+"""Bytes from the end of a name to the end of an assignment that is its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def assignment_expressions(patterns: Sequence[ProviderPattern]) -> list[Expressi
 
 def name_expressions(patterns: dict[int, ProviderPattern]) -> list[Expression]:
     """Return the expressions of the second step, from the parts of patterns by the number of their rule."""
-    return [_expression(number, pattern.names) for number, pattern in patterns.items()]
+    return [_expression(number, pattern.names, led=True) for number, pattern in patterns.items()]
 
 
 def provider_patterns(ruleset: Ruleset) -> dict[int, ProviderPattern]:
@@ -99,14 +101,14 @@ class ProviderRules:
 
     def _pairs(self, block: memoryview, ends: Sequence[int]) -> set[tuple[int, int]]:
         """Return (end of an assignment, rule number) for each name before an assignment."""
-        ranges = list(_joined((max(0, end - _BEFORE), end) for end in ends))
-        starts = list(accumulate((end - start + 1 for start, end in ranges), initial=0))
-        names = self._names.scan(b"\n".join([block[start:end] for start, end in ranges]), self._most)
+        ranges = list(_joined((max(0, end - _NAME - _PAST), end) for end in ends))
+        starts = list(accumulate((end - start + 1 for start, end in ranges), initial=1))
+        names = self._names.scan(b"\n" + b"\n".join([block[start:end] for start, end in ranges]), self._most)
         pairs = set[tuple[int, int]]()
         for rule, end in names:
             at = bisect_left(starts, end) - 1
             place = ranges[at][0] + end - starts[at]
-            near = ends[bisect_right(ends, place) : bisect_right(ends, place + _BEFORE)]
+            near = ends[bisect_right(ends, place) : bisect_right(ends, place + _PAST)]
             pairs.update((end, rule) for end in near)
         for rule in truncated_rules(names, self._most):  # some of its names are not known
             pairs.update((end, rule) for end in ends)
@@ -124,8 +126,8 @@ def _joined(ranges: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     yield low, high
 
 
-def _expression(number: int, pattern: str) -> Expression:
-    item = prefilter(pattern)
+def _expression(number: int, pattern: str, *, led: bool = False) -> Expression:
+    item = prefilter(pattern, led=led)
     return Expression(number, item.expression, CASELESS if item.caseless else 0)
 
 
@@ -135,8 +137,9 @@ def _stands_alone(names: str, pattern: str) -> bool:
         searched = prefilter(names)
     except (re.error, ValueError):
         return False
-    whole = list(parser.parse(pattern.encode()))
-    return not (len(whole) == 1 and whole[0][0] is op.BRANCH) and searched.back <= _NAME
+    whole, own = list(parser.parse(pattern.encode())), width(list(parser.parse(names.encode())))
+    is_branch = len(whole) == 1 and whole[0][0] is op.BRANCH
+    return not is_branch and own <= _NAME and own - searched.back <= _OPTIONAL
 
 
 def _is_long(value: str) -> bool:
