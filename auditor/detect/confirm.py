@@ -15,7 +15,7 @@ from auditor.core.limits import DEFAULT, Limits
 from auditor.core.secret import Secret
 from auditor.detect.detect_secrets_plugins import secrets_in_line
 from auditor.detect.heuristics.file_class import FileClass, file_class
-from auditor.detect.heuristics.placeholder import is_placeholder, is_typed
+from auditor.detect.heuristics.placeholder import is_placeholder, is_sample, is_typed
 from auditor.detect.heuristics.plausibility import (
     Heuristic,
     entropy,
@@ -228,7 +228,7 @@ def _judge(rule: Rule, match: re.Match[bytes], low: int, text: memoryview | byte
         return Rejection(rule, start, end, value, "placeholder")
     passed = CHECKS[rule.check](value) if rule.check else None
     check = {True: "passed", False: "failed", None: "none"}[passed]
-    is_refuted = passed is False or (rule.is_token and is_typed(value))
+    is_refuted = passed is False or is_sample(value) or (rule.is_token and is_typed(value))
     confidence = Confidence.LOW if is_refuted else rule.confidence
     secret = Secret(value, mask(value, rule))
     return Match(rule, start, end, secret, check, confidence, match.end() - match.start())
@@ -249,7 +249,7 @@ def _judge_line(rule: Rule, text: memoryview | bytes, end: int, path: str) -> It
             yield Rejection(rule, start, start + len(data), value, "heuristic", heuristic)
         else:
             secret = Secret(value, mask(value, rule))
-            confidence = Confidence.LOW if is_typed(value) else rule.confidence
+            confidence = Confidence.LOW if is_typed(value) or is_sample(value) else rule.confidence
             yield Match(rule, start, start + len(data), secret, "none", confidence)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from auditor.detect.confirm import Confirmer, Match, Rejection, mask, most_specific
 from auditor.detect.heuristics.file_class import FileClass, file_class
-from auditor.detect.heuristics.placeholder import is_typed
+from auditor.detect.heuristics.placeholder import is_sample, is_typed
 from auditor.detect.heuristics.plausibility import applied_heuristics, entropy, rejecting_heuristic
 from auditor.detect.matcher import Matcher
 from auditor.detect.rules import Rule, Ruleset
@@ -106,6 +106,8 @@ def _match(match: Match, outcome: Outcome, reason: str) -> RuleExplanation:
 
 def _accepted(match: Match, kind: FileClass) -> str:
     rule = match.rule
+    if not rule.generic and is_sample(match.secret.reveal()):
+        return "pattern, keywords and entropy fit, but the value is a sample: it holds EXAMPLE, or repeats a character"
     if rule.is_token and is_typed(match.secret.reveal()):
         return (
             "pattern, keywords and entropy fit, but the value was typed: it holds FAKE, TEST or a run of the alphabet"

@@ -40,9 +40,14 @@ def check_path(root: Path, cache: Path | None = None) -> Checked:
 
 def _problems(rules: Sequence[Rule], cache: Path | None) -> dict[str, list[RuleProblem]]:
     """Return the problems of rules by their ids. The rules run together with the built-in ones, as in a scan."""
-    problems = {key: [RuleProblem("pattern", None, reason)] for key, reason in refused(rules).items()}
-    accepted = [rule for rule in rules if rule.id not in problems]
-    prover = Prover(accepted, builtin_rules(), cache)
+    problems: dict[str, list[RuleProblem]] = {}
+    accepted = rules
+    try:
+        prover = Prover(rules, builtin_rules(), cache)
+    except RuleError:
+        problems = {key: [RuleProblem("pattern", None, reason)] for key, reason in refused(rules).items()}
+        accepted = [rule for rule in rules if rule.id not in problems]
+        prover = Prover(accepted, builtin_rules(), cache)
     for rule in accepted:
         problems.setdefault(rule.id, []).extend(prover.problems(prover.ruleset.by_id[rule.id]))
     for rule_id, count in Counter(rule.id for rule in rules).items():

@@ -94,14 +94,12 @@ class _RulesetSearch:
 
 def refused(rules: Sequence[Rule]) -> dict[str, str]:
     """Return the rules that the matching engine refuses, by id, each with the reason."""
-    if len(rules) > 1 and _refusal(rules) is None:
-        return {}
-    return {rule.id: reason for rule in rules if (reason := _refusal([rule]))}
+    return {rule.id: reason for rule in rules if (reason := _refusal(rule))}
 
 
-def _refusal(rules: Iterable[Rule]) -> str | None:
+def _refusal(rule: Rule) -> str | None:
     try:
-        items = [item for rule in rules for item in prefilters(rule)]
+        items = prefilters(rule)
     except RuleError as exc:
         return str(exc).partition(": ")[2]
     try:

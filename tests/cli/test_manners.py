@@ -254,7 +254,10 @@ class TestSignals:
         """Wait until the archive is open, and where a folder is given, until a temporary one is in it."""
         for _ in range(6000):
             assert process.poll() is None, "it was done before the signal"
-            opened = [os.path.realpath(f"/proc/{process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{process.pid}/fd")]
+            try:
+                opened = [os.path.realpath(path) for path in Path(f"/proc/{process.pid}/fd").iterdir()]
+            except FileNotFoundError:  # it is done
+                continue
             hidden = folder is None or any(path.name.startswith(".image-audit-") for path in folder.iterdir())
             if hidden and any(path.endswith("large.tar") for path in opened):
                 return

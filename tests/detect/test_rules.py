@@ -9,7 +9,7 @@ import yaml
 
 from auditor.core.errors import RuleError
 from auditor.detect.rules import Rule, Ruleset, builtin_rules, load_file, select
-from auditor.rulebook.example_check import Prover, refused
+from auditor.rulebook.example_check import Prover
 
 RULES = builtin_rules()
 
@@ -23,10 +23,6 @@ def test_there_are_rules_and_their_ids_are_unique() -> None:
 def test_examples_are_found_as_the_rule_and_near_misses_are_not(rule: Rule, prover: Prover) -> None:
     assert len(rule.examples) >= 2 and len(rule.counterexamples) >= 2
     assert list(prover.problems(rule)) == []
-
-
-def test_vectorscan_accepts_every_pattern() -> None:
-    assert refused(RULES) == {}
 
 
 VALID = {

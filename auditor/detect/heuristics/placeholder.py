@@ -1,4 +1,4 @@
-"""Placeholders of a token's shape, as providers print them in their documentation, and tokens typed by hand."""
+"""Values of a secret's shape that are none: placeholders, samples of documentation, and tokens typed by hand."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ _MAX_LENGTH = 200
 
 _PLACEHOLDER = re.compile(
     r"""(?ix)
-    (?<![./@])example(?!\.(?:com|org|net))|     # AKIA...EXAMPLE, but not the host example.com
     x{6}|\*{4}|\.{3}|…|                         # filled up or left out
-    your[-_ ]|changeme|replace[-_ ]?me|placeholder|redacted|dummy|
-    \$\{|\{\{|^<.*>$|                           # template
-    0123456789abcdef|([^A])\1{8}                # one character nine times; "A" is common in base64"""
+    your[-_ ]|changeme|replace[-_ ]?me|placeholder|redacted|
+    \$\{|\{\{|^<.*>$                            # template"""
+)
+_SAMPLE = re.compile(
+    r"""(?ix)
+    (?<![./@])example(?!\.(?:com|org|net))|     # AKIA...EXAMPLE, but not the host example.com
+    dummy|0123456789abcdef|
+    ([^A])\1{8}                                 # one character nine times; "A" is common in base64"""
 )
 
 
@@ -29,6 +33,11 @@ def is_typed(token: str) -> bool:
     return len(token) < _MAX_LENGTH and _TYPED.search(token) is not None
 
 
+def is_sample(value: str) -> bool:
+    """Tell whether a value is one that documentation shows: a secret by its shape, and made up."""
+    return len(value) < _MAX_LENGTH and _SAMPLE.search(value) is not None
+
+
 def is_placeholder(token: str) -> bool:
-    """Tell whether a text of a token's shape is a placeholder."""
+    """Tell whether a text of a token's shape stands for another."""
     return len(token) < _MAX_LENGTH and _PLACEHOLDER.search(token) is not None

@@ -67,7 +67,12 @@ def test_a_killed_sweep_continues_to_the_same_result(
     proxy.delay_s = 0
     done = cli(*arguments)
     assert done.status == 1, done.err
-    assert counted(done.json) == counted(want)
+    got, same = counted(done.json), counted(want)
+    # A layer may have been kept by a run that was killed before it counted it.
+    assert got["layers"]["read"] + got["layers"]["cached"] == same["layers"]["read"]
+    for one in (got, same):
+        del one["layers"]
+    assert got == same
 
 
 def test_a_layer_that_is_damaged_in_the_registry_fails_its_images_alone(
