@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import io
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -71,7 +72,8 @@ class ConnectionRules:
     """Address check, rate and limits of connections.
 
     `wait_s` bounds the waiting for the head of a response and for each MiB of its body, `header_bytes` the head.
-    `wait_limit` and `header_limit` name the limits in errors. `rate` is entered for each request.
+    `wait_limit` and `header_limit` name the limits in errors. `rate` is entered for each request. `tls` has
+    certificates besides the default ones.
     """
 
     check: AddressCheck | None
@@ -81,6 +83,7 @@ class ConnectionRules:
     header_limit: str = ""
     rate: AbstractContextManager[object] = field(default_factory=nullcontext)
     deadline: Deadline | None = None
+    tls: ssl.SSLContext | None = None
 
 
 class _BoundedReader(io.RawIOBase):

@@ -6,18 +6,15 @@ import io
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, BinaryIO, ClassVar
-
-from requests.utils import parse_header_links
+from typing import BinaryIO, ClassVar
 
 from auditor.codec.descriptors import ACCEPT, Descriptor, parse_descriptor
 from auditor.codec.hashing import sha256, verified_document
 from auditor.codec.json_documents import canonical_keys, key_names, parse_object
 from auditor.core.digests import Digest
-from auditor.core.errors import Damaged, ImageError, NotFound
-from auditor.core.limits import limit_note
+from auditor.core.errors import ImageError, NotFound
 from auditor.registry.client import Client
+from auditor.registry.paging import Page, linked_page, names_of_pages
 from auditor.registry.reference import Reference
 from auditor.registry.retry import RetryBudget
 
@@ -139,33 +136,21 @@ class RemoteBlob:
 
 
 def _listed(client: Client, path: str, scope: str, key: str) -> Iterator[str]:
-    """Yield the names of all pages of a list; a repeated page ends it. Raises Damaged beyond the limits."""
-    limits, what = client.limits, f"{client.host}: {key}"
-    count, seen = 0, set[str]()
-    while path and path not in seen:
-        seen.add(path)
-        if len(seen) > limits.registry_pages:
-            raise Damaged(f"{what}: more than {limits.registry_pages} pages {limit_note('registry-pages')}")
+    """Yield the names of all pages of a list. Raises Damaged beyond the limits."""
+    label = f"{client.host}: {key}"
+
+    def fetch(path: str) -> Page:
         budget = client.budget()
-        names, path = budget.run(partial(_page, client, path, scope, what, key, budget))
-        for name in names:
-            if isinstance(name, str):
-                count += 1
-                if count > limits.registry_names:
-                    raise Damaged(f"{what}: more than {limits.registry_names} names {limit_note('registry-names')}")
-                yield name
+        return budget.run(lambda: _page(client, path, scope, key, budget))
+
+    return names_of_pages(path, fetch, label, client.limits)
 
 
-def _page(client: Client, path: str, scope: str, what: str, key: str, budget: RetryBudget) -> tuple[list[Any], str]:
+def _page(client: Client, path: str, scope: str, key: str, budget: RetryBudget) -> Page:
     """Return one page of a list, and the URL of the next one or an empty text."""
     data, headers = client.document(path, scope, budget=budget)
-    names = parse_object(data, what, client.limits).get(key)
-    return names if isinstance(names, list) else [], _next_page(headers.get("Link", ""))
-
-
-def _next_page(links: str) -> str:
-    """Return the URL of the next page in a Link header; an empty text without one."""
-    return next((link["url"] for link in parse_header_links(links) if link.get("rel") == "next"), "") if links else ""
+    names = parse_object(data, f"{client.host}: {key}", client.limits).get(key)
+    return names if isinstance(names, list) else [], linked_page(headers.get("Link", ""))
 
 
 def _digest(text: str) -> Digest | None:

@@ -23,8 +23,8 @@ from typing import Protocol
 from auditor.core.digests import Digest
 from auditor.core.errors import Damaged
 from auditor.core.limits import DEFAULT, Limits
-from auditor.registry.authentication import Login
 from auditor.registry.client import Client
+from auditor.registry.logins import Login
 from auditor.registry.repository import Repository
 from auditor.registry.retry import RetryBudget
 from auditor.scan import Scanner

@@ -22,7 +22,7 @@ from auditor.fleet.execution.engine import RegistryEndpoint
 from auditor.fleet.execution.sweep import Sweeper
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
-from auditor.registry.authentication import Login
+from auditor.registry.logins import Login
 from tests.conftest import Cli
 from tests.fleet.cluster import Cluster
 from tests.fleet.conftest import Sweeps, without_times
