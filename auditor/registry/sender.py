@@ -1,6 +1,6 @@
-"""Requests of one registry: to itself, its token server, its API and its storage, under one rate and one address guard.
+"""Requests of one registry: to itself, its token server, its API and its storage.
 
-Every request obeys the rate limit, the address checks, the proxies of the environment, and the certificates of the host.
+Each request obeys one rate limit, the address checks, the proxies of the environment, and the host's certificates.
 Credentials are a matter of the callers, `client` and `api_client`.
 """
 
