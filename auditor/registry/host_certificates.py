@@ -92,9 +92,7 @@ def _from_names(host: str, folder: Path) -> HostCertificates:
         raise UsageError(f"{folder}: can't read the certificates of the registry {host}: {exc.strerror}") from exc
     client = next((path for path in files if path.suffix == ".cert"), None)
     if client is not None and client.with_suffix(".key") not in files:
-        raise UsageError(
-            f"{client}: the key of this client certificate is missing; expected {client.stem}.key beside it"
-        )
+        raise UsageError(f"{client}: the key of this client certificate is missing. Store it as {client.stem}.key.")
     return HostCertificates(
         host,
         tuple(path for path in files if path.suffix == ".crt"),

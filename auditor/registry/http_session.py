@@ -38,17 +38,17 @@ class _Adapter(HTTPAdapter):
 
     def __init__(self, rules: ConnectionRules) -> None:
         self._rules = rules
-        self._tls = {"ssl_context": rules.tls} if rules.tls else {}
+        self._tls: dict[str, Any] = {"ssl_context": rules.tls} if rules.tls else {}
         super().__init__(pool_maxsize=_CONNECTIONS)
 
-    def init_poolmanager(self, *arguments: Any, **more: Any) -> None:
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **more: Any) -> None:
         """Create the pools of requests without a proxy."""
-        super().init_poolmanager(*arguments, **more, **self._tls)
+        super().init_poolmanager(connections, maxsize, block, **{**more, **self._tls})
         self.poolmanager.pool_classes_by_scheme = connection_pools(self._rules)
 
     def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
         """Create the pools of requests through a proxy."""
-        manager = super().proxy_manager_for(proxy, **more, **self._tls)
+        manager = super().proxy_manager_for(proxy, **{**more, **self._tls})
         if type(manager) is ProxyManager:
             manager.pool_classes_by_scheme = connection_pools(replace(self._rules, check=None, deadline=None))
         return manager
