@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2s
@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from auditor.api import components
-from auditor.core.clock import timestamp, utc_now
+from auditor.core.clock import timestamp, today, utc_now
 from auditor.core.command_options import SweepOptions
 from auditor.core.progress import Progress
 from auditor.detect.rules import Ruleset
@@ -23,6 +23,8 @@ from auditor.fleet.execution.engine import Engine, RegistryEndpoint
 from auditor.fleet.execution.local_engine import LocalEngine
 from auditor.fleet.execution.plan import SweepPlan
 from auditor.fleet.execution.sweep import Sweeper
+from auditor.fleet.remediation.owners import Owners
+from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.service.metrics import Metrics
 from auditor.fleet.service.schedule import Schedule
 from auditor.fleet.service.watch import Watch
@@ -44,10 +46,21 @@ def check_report(folder: Path | None) -> None:
         site.check_folder(folder)
 
 
-def write_report(store: SweepStore, sweep: SweepRow, folder: Path | None) -> None:
-    """Write the dashboard of a sweep to the folder, if one is given."""
-    if folder is not None:
-        write_site(store, sweep, folder, timestamp(utc_now()))
+def write_report(store: SweepStore, sweep: SweepRow, options: SweepOptions) -> None:
+    """Write the dashboard of a sweep to the folder of --report, if one is given."""
+    if options.report_dir is not None:
+        write_site(store, sweep, options.report_dir, timestamp(utc_now()), policy(options))
+
+
+def policy(options: SweepOptions) -> Policy:
+    """Return owners and due dates of the options, as of today."""
+    return Policy(today(), Owners(options.owners), options.due)
+
+
+def failing_counts(store: SweepStore, sweep: SweepRow, options: SweepOptions) -> Mapping[str, int]:
+    """Return the findings of a sweep by severity, without acknowledged secrets."""
+    acknowledged = [secret for secret, one in policy(options).statuses(store).items() if one.holds]
+    return queries.severities(store, sweep.id, without=acknowledged) if acknowledged else sweep.counts
 
 
 @dataclass(frozen=True, slots=True)

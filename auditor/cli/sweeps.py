@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 import click
 
-from auditor.cli import EXIT_CLEAN, EXIT_FAILED, EXIT_FOUND, options
+from auditor.cli import EXIT_CLEAN, EXIT_FAILED, EXIT_FOUND
+from auditor.cli import options as output
 from auditor.cli.messages import warn
 from auditor.cli.progress import progress
-from auditor.cli.sweep_setup import check_report, open_setup, open_store, write_report
+from auditor.cli.sweep_setup import check_report, failing_counts, open_setup, open_store, policy, write_report
 from auditor.core.clock import utc_now
 from auditor.core.command_options import SweepOptions, WatchOptions
 from auditor.core.errors import UsageError
@@ -37,9 +37,10 @@ def scan(registry: str | None, form: str, options: SweepOptions) -> int:
             sweep = setup.run(display)
         for line in notifier.notify(setup.store, sweep):
             warn(line)
-        write_report(setup.store, sweep, options.report_dir)
-        _print(setup.store, sweep, form, has_pages=options.report_dir is not None, quiet=options.quiet)
-        return _exit_code(sweep, options.fail_on, strict=options.strict)
+        write_report(setup.store, sweep, options)
+        _print(setup.store, sweep, form, options)
+        counts = failing_counts(setup.store, sweep, options)
+        return _exit_code(sweep, counts, options.fail_on, strict=options.strict)
 
 
 def watch(registry: str | None, form: str, load: Callable[[], WatchOptions]) -> int:
@@ -74,30 +75,32 @@ def _watched_sweep(registry: str | None, form: str, options: SweepOptions, notif
         row = setup.run(LoggedProgress())
         for line in notifier.notify(setup.store, row):
             log_event("not notified", logging.WARNING, reason=line)
-        write_report(setup.store, row, options.report_dir)
-        _print(setup.store, row, form, has_pages=options.report_dir is not None, quiet=options.quiet)
+        write_report(setup.store, row, options)
+        _print(setup.store, row, form, options)
         return row
 
 
-def report(registry: str | None, form: str, report_dir: Path | None, store_url: str | None, *, quiet: bool) -> int:
+def report(registry: str | None, form: str, options: SweepOptions) -> int:
     """Print the last sweep in the store, and write its dashboard; return the exit code."""
-    with open_store(store_url) as store:
-        sweep = _last_sweep(store, registry)
-        write_report(store, sweep, report_dir)
-        _print(store, sweep, form, has_pages=report_dir is not None, quiet=quiet)
-        return _check_audited(sweep)
+    with open_store(options.store) as store:
+        sweep = last_sweep(store, registry)
+        write_report(store, sweep, options)
+        _print(store, sweep, form, options)
+        return check_audited(sweep)
 
 
-def _print(store: SweepStore, sweep: SweepRow, form: str, *, has_pages: bool, quiet: bool) -> None:
-    """Print a sweep; `has_pages` is set where images have pages in a dashboard."""
+def _print(store: SweepStore, sweep: SweepRow, form: str, options: SweepOptions) -> None:
+    """Print a sweep; images have pages where a dashboard was written."""
+    own = policy(options)
     if form == "json":
-        document = sweep_json.sweep_document(store, sweep, image_page if has_pages else lambda _: None)
-        click.echo(json.dumps(document, indent=2, ensure_ascii=True))
-    elif not quiet:
-        options.print_text(sweep_table.render(store, sweep, width=options.terminal_width(), color=options.color()))
+        page = image_page if options.report_dir is not None else lambda _: None
+        click.echo(json.dumps(sweep_json.sweep_document(store, sweep, page, own), indent=2, ensure_ascii=True))
+    elif not options.quiet:
+        width, color = output.terminal_width(), output.color()
+        output.print_text(sweep_table.render(store, sweep, own, width=width, color=color))
 
 
-def _last_sweep(store: SweepStore, registry: str | None) -> SweepRow:
+def last_sweep(store: SweepStore, registry: str | None) -> SweepRow:
     """Return the last sweep of a registry, preferably of the whole. Raises UsageError without a single match."""
     known = {row.registry for row in queries.sweeps(store)}
     name = None if registry is None else registry.removeprefix("docker://").rstrip("/")
@@ -113,12 +116,12 @@ def _last_sweep(store: SweepStore, registry: str | None) -> SweepRow:
     raise UsageError(f"store {store}: no finished sweep of {name}; it has sweeps of {names}")
 
 
-def _exit_code(sweep: SweepRow, fail_on: Severity | None, *, strict: bool) -> int:
-    counts = sweep.counts
-    bad = fail_on is not None and any(counts[one] for one in Severity if one.rank >= fail_on.rank)
-    if sweep.nothing_audited and (counts["failed"] or not bad):  # else only withdrawn images have findings
-        return _check_audited(sweep)
-    if failed := counts["failed"]:
+def _exit_code(sweep: SweepRow, counts: Mapping[str, int], fail_on: Severity | None, *, strict: bool) -> int:
+    """Return the exit code; `counts` are findings by severity, without acknowledged secrets."""
+    bad = fail_on is not None and any(counts.get(one, 0) for one in Severity if one.rank >= fail_on.rank)
+    if sweep.nothing_audited and (sweep.counts["failed"] or not bad):  # else only withdrawn images have findings
+        return check_audited(sweep)
+    if failed := sweep.counts["failed"]:
         what = "reference of the registry was" if failed == 1 else "references of the registry were"
         warn(f"{failed} {what} not audited; `failed` in the output lists them")
         if strict:
@@ -126,7 +129,7 @@ def _exit_code(sweep: SweepRow, fail_on: Severity | None, *, strict: bool) -> in
     return EXIT_FOUND if bad else EXIT_CLEAN
 
 
-def _check_audited(sweep: SweepRow) -> int:
+def check_audited(sweep: SweepRow) -> int:
     """Return EXIT_CLEAN if the sweep audited any image; else print the reason and return EXIT_FAILED."""
     if sweep.nothing_audited is None:
         return EXIT_CLEAN

@@ -27,7 +27,7 @@ from auditor.fleet.store.database import SweepStore
 from auditor.scan import Scanner
 from tests.conftest import free_port, require
 from tests.fleet.planted import Content, Remote, fill
-from tests.fleet.stored import CREATED, Site, Stored, story
+from tests.fleet.stored import CREATED, POLICY, Site, Stored, story
 
 
 @pytest.fixture(scope="session")
@@ -127,7 +127,7 @@ class Sweeps:
         with closing(LocalEngine(client, self.scanner, self.store.key, plan.parallel)) as engine:
             number = Sweeper(self.store, self.scanner, engine, plan, client).run()
         row = next(row for row in queries.sweeps(self.store) if row.id == number)
-        return sweep_json.sweep_document(self.store, row, lambda _: None)
+        return sweep_json.sweep_document(self.store, row, lambda _: None, POLICY)
 
 
 @pytest.fixture
@@ -155,5 +155,5 @@ def story_site(tmp_path_factory: pytest.TempPathFactory, scanner: Scanner) -> It
     folder = tmp_path_factory.mktemp("story")
     with closing(SweepStore(f"sqlite:///{folder}/store.sqlite")) as store:
         sweep = story(Stored(store, scanner, folder / "images"))
-        write_site(store, sweep, folder / "site", CREATED)
+        write_site(store, sweep, folder / "site", CREATED, POLICY)
         yield Site(folder / "site", store, sweep)

@@ -11,6 +11,8 @@ from typing import TypeVar
 from auditor.core.finding import Severity, State
 from auditor.findings.secret_groups import Verdict
 from auditor.fleet.dashboard.site_paths import image_page, secret_page
+from auditor.fleet.remediation.open_secrets import OpenSecret, open_secrets
+from auditor.fleet.remediation.policy import AcknowledgementStatus, Policy
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import FindingRow, ImageRow, LeakingLayer, SweepRow, WithdrawnRow, verdict_of
@@ -36,7 +38,10 @@ class SecretLocation:
 
 @dataclass(frozen=True, slots=True)
 class SecretSummary:
-    """A secret with all its locations. `tags` are `repository:tag`; `first_seen` is that of the oldest location."""
+    """A secret with all its locations. `tags` are `repository:tag`; `first_seen` is that of the oldest location.
+
+    `owners` are the teams that own a repository with the secret.
+    """
 
     secret_id: str
     page: str
@@ -48,10 +53,24 @@ class SecretSummary:
     first_seen: str
     last_seen: str
     age_days: int
+    due: datetime.date
+    is_overdue: bool
+    owners: tuple[str, ...]
+    status: AcknowledgementStatus | None
     repositories: tuple[str, ...]
     tags: tuple[str, ...]
     images: tuple[ImageRow, ...]
     locations: tuple[SecretLocation, ...]
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """Whether an acknowledgement holds."""
+        return self.status is not None and self.status.holds
+
+    @property
+    def work(self) -> str:
+        """State of the work: acknowledged, overdue or open."""
+        return "acknowledged" if self.is_acknowledged else "overdue" if self.is_overdue else "open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +129,7 @@ class SweepView:
         return sum(self.by_severity.values())
 
 
-def sweep_view(store: SweepStore, sweep: SweepRow) -> SweepView:
+def sweep_view(store: SweepStore, sweep: SweepRow, policy: Policy) -> SweepView:
     """Query all data of the site."""
     images = queries.images(store, sweep.id)
     withdrawn = queries.withdrawn(store, sweep.id)
@@ -125,7 +144,7 @@ def sweep_view(store: SweepStore, sweep: SweepRow) -> SweepView:
         pages={image.id: image_page(image) for image in pullable},
         by_severity=_counted(Severity, (row.severity for row in findings)),
         by_state=_counted(State, (row.state for row in findings)),
-        secrets=_secrets(sweep, pullable, findings, known),
+        secrets=_secrets(sweep, pullable, open_secrets(store, sweep, policy)),
         layers=tuple(queries.leaking_layers(store, sweep.id)),
         new=_worst_first(queries.new_findings(store, sweep.id)),
         gone=_worst_first(queries.gone_findings(store, sweep.id)),
@@ -141,39 +160,33 @@ def age_days(sweep: SweepRow, first_seen: str) -> int:
     return max(age.days, 0)
 
 
-def _secrets(
-    sweep: SweepRow,
-    images: Sequence[ImageRow],
-    findings: Iterable[FindingRow],
-    known: dict[tuple[str, str], str],
-) -> tuple[SecretSummary, ...]:
+def _secrets(sweep: SweepRow, images: Sequence[ImageRow], secrets: Iterable[OpenSecret]) -> tuple[SecretSummary, ...]:
     by_number = {image.id: image for image in images}
-    found = _grouped(findings, lambda row: row.secret)
-
-    def locations(rows: Iterable[FindingRow]) -> list[SecretLocation]:
-        return [SecretLocation(row, by_number[row.image], image_page(by_number[row.image])) for row in rows]
-
-    views = [_secret(sweep, locations(rows), known) for rows in found.values()]
+    views = [_secret(sweep, by_number, secret) for secret in secrets]
     return tuple(sorted(views, key=lambda v: (-Severity(v.severity).rank, -len(v.images), v.rule, v.secret_id)))
 
 
-def _secret(sweep: SweepRow, locations: Sequence[SecretLocation], known: dict[tuple[str, str], str]) -> SecretSummary:
-    rows = [location.finding for location in locations]
-    worst = max(rows, key=lambda row: Severity(row.severity).rank)
+def _secret(sweep: SweepRow, by_number: dict[int, ImageRow], secret: OpenSecret) -> SecretSummary:
+    rows, worst = secret.findings, secret.worst
+    in_order = sorted(rows, key=lambda row: (row.repository, row.digest))
+    locations = [SecretLocation(row, by_number[row.image], image_page(by_number[row.image])) for row in in_order]
     images = {location.image.id: location.image for location in locations}
-    first_seen = min(known.get((row.repository, row.id), row.first_seen) for row in rows)
     return SecretSummary(
-        worst.secret,
-        secret_page(worst.secret),
+        secret.secret_id,
+        secret_page(secret.secret_id),
         worst.rule,
         worst.name,
         worst.masked,
         worst.severity,
         tuple(_counted(State, (row.state for row in rows))),
-        first_seen,
+        secret.first_seen,
         max(row.last_seen for row in rows),
-        age_days(sweep, first_seen),
-        tuple(sorted({row.repository for row in rows})),
+        age_days(sweep, secret.first_seen),
+        secret.due,
+        secret.is_overdue,
+        secret.owners,
+        secret.status,
+        secret.repositories,
         tuple(sorted({f"{image.repository}:{tag}" for image in images.values() for tag in image.tags})),
         tuple(images.values()),
         tuple(locations),

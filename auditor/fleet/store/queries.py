@@ -23,7 +23,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Select, and_, func, select
@@ -109,6 +109,18 @@ def findings(store: SweepStore, sweep: int) -> list[FindingRow]:
     The most severe ones of an image come first.
     """
     return _findings(store, pullable_findings(sweep))
+
+
+def severities(store: SweepStore, sweep: int, without: Collection[str] = ()) -> dict[str, int]:
+    """Return the number of findings that can be pulled, by severity, except those of the secrets `without`."""
+    severity = t.finding.c.severity
+    secrets = [bytes.fromhex(secret) for secret in without]
+    query = (
+        select(severity, func.count().label("count"))
+        .where(pullable_findings(sweep), t.finding.c.secret.not_in(secrets))
+        .group_by(severity)
+    )
+    return {row[0]: int(row[1]) for row in _all(store, query)}
 
 
 def new_findings(store: SweepStore, sweep: int) -> list[FindingRow]:

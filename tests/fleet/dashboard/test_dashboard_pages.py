@@ -19,7 +19,7 @@ from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
 from auditor.scan import Scanner
 from tests.browser import DESKTOP, PHONE, STANDARDS, Open
-from tests.fleet.stored import CREATED, Site, Stored, service
+from tests.fleet.stored import CREATED, POLICY, Site, Stored, service
 from tests.images import token
 from tests.report.browser.planted import HOSTILE
 
@@ -237,7 +237,7 @@ def test_hostile_names_are_only_shown(tmp_path: Path, scanner: Scanner, open_pag
             name: {HOSTILE: service("a", token(1)), "2": service("b", token(2))} for name in (HOSTILE, "x" * 255)
         }
         sweep = stored.sweep("2026-11-24", content, failed=[(HOSTILE, HOSTILE)])
-        write_site(store, sweep, folder, CREATED)
+        write_site(store, sweep, folder, CREATED, POLICY)
     shown = (*PAGES, *(str(path.relative_to(folder)) for path in (*folder.glob("images/*"), *folder.glob("secrets/*"))))
     for name in shown:
         page = open_page(folder / name, site=folder, size=PHONE)
@@ -256,7 +256,7 @@ def test_hundreds_of_images_and_thousands_of_findings_stay_within_reach(
         images = [service(f"s{n}", *(token(n * 100 + k) for k in range(8)), hidden=n % 8) for n in range(60)]
         content = {f"team{n % 3}/app{n}": dict(zip(map(str, range(60)), images, strict=True)) for n in range(10)}
         sweep = stored.sweep("2026-11-24", content)
-        write_site(store, sweep, folder, CREATED)
+        write_site(store, sweep, folder, CREATED, POLICY)
     assert len(list(folder.glob("images/*"))) == 600 and len(list(folder.glob("secrets/*"))) == 480
     assert sum(path.stat().st_size for path in folder.rglob("*")) < 60_000_000
     page = open_page(folder / "index.html", site=folder)

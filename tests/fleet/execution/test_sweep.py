@@ -18,6 +18,7 @@ from auditor.fleet.store import queries
 from tests.fleet.conftest import Sweeps
 from tests.fleet.planted import Content, Remote, application, base
 from tests.fleet.proxy import Proxy
+from tests.fleet.stored import POLICY
 from tests.images import OCI, descriptor, digest, gzipped, image, layer, step, token, whiteout
 
 pytestmark = pytest.mark.registry
@@ -239,7 +240,7 @@ def test_the_table_is_as_wide_as_the_terminal(sweeps: Sweeps, filled: Filled) ->
     sweeps(filled[0])
     row = queries.last_sweep(sweeps.store)
     assert row is not None
-    text = render(sweeps.store, row, width=80)
+    text = render(sweeps.store, row, POLICY, width=80)
     assert max(map(len, text.splitlines())) <= 80
     unwrapped = " ".join(text.split())
     assert "40 images, 10 repositories" in unwrapped
