@@ -95,8 +95,10 @@ def test_a_store_of_the_former_version_keeps_its_rows(url: str, monkeypatch: pyt
     for _ in range(2):
         with closing(SweepStore(url)) as opened:
             assert opened.key == bytes(32)
-            rows = opened.read(lambda c: c.execute(select(schema.repository.c.name, schema.sweep.c.started)).all())
-            assert [tuple(row) for row in rows] == [("team/app", "2026-11-24T05:00:00Z")]
+            for column, value in (
+                (schema.repository.c.name, "team/app"), (schema.sweep.c.started, "2026-11-24T05:00:00Z"),
+            ):  # fmt: skip
+                assert opened.read(lambda c, own=column: c.execute(select(own)).scalars().all()) == [value]  # type: ignore[misc]
             assert opened.read(lambda c: c.execute(select(schema.acknowledgement)).all()) == []
 
 
