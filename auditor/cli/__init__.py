@@ -34,7 +34,7 @@ _COMMANDS = {
     "config": "Show the merged values of config file and options, with their sources.",
     "cache": "Show or clear the cache of layers.",
     "rules": "List the detection rules, show the page of a rule, check custom rules.",
-    "completion": "Print the script that makes bash, zsh or fish complete image-audit.",
+    "completion": "Print the script that completes image-audit in a shell, or install the docker plugin.",
 }
 EXIT_CLEAN, EXIT_FOUND, EXIT_FAILED = 0, 1, 2
 

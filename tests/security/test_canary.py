@@ -41,7 +41,7 @@ COMMANDS = {
     "rules": ["rules list", "rules list --format json", "rules show github-pat", "rules check own.yaml"],
     "rules explain": ["rules explain --value-stdin", "rules explain --value-stdin --format json --path /app/.env"],
     "cache": ["scan a.tar -q", "cache info", "cache clear"],
-    "completion": ["completion bash", "completion zsh", "completion fish"],
+    "completion": ["completion bash", "completion zsh", "completion fish", "completion --docker-plugin --dir plugins"],
     "registry, without one": ["registry scan 127.0.0.1:1 -v", "registry watch 127.0.0.1:1 --cron never"],
     "a report of no sweep": ["registry report"],
 }
