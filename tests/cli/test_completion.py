@@ -54,8 +54,8 @@ def test_a_tab_completes_images_and_tags(cli: Cli, shell: dict[str, str], start:
     with Terminal(start, shell, cli.folder) as terminal:
         terminal.type(setup)
         terminal.wait_for("ready")
-        terminal.type(f"image-audit scan docker-daemon:{IMAGE}:1.2\t|")
-        terminal.wait_for(f"image-audit scan docker-daemon:{IMAGE}:1.2 |")
+        terminal.type(f"image-audit scan docker-daemon:{IMAGE}:1.2\t")
+        terminal.wait_for(f"image-audit scan docker-daemon:{IMAGE}:1.2 ")
 
 
 def test_fish_completes_images_and_tags(cli: Cli, shell: dict[str, str]) -> None:
