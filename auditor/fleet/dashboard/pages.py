@@ -81,7 +81,7 @@ def _images(store: SweepStore, view: SweepView, details: _ReportDetails) -> Page
         details.add(report, secrets)
         values = {"root": "../", "sweep_view": view, "row": image, "secrets": secrets}
         values["withdrawn"] = withdrawn.get(image.id)
-        yield view.pages[image.id], render_page([report], "fleet-image.html", styles=("fleet.css",), **values)
+        yield view.pages[image.id], render_page([report], "fleet-image.html", (), styles=("fleet.css",), **values)
 
 
 # --- values of single pages; `severities` and `states` are numbers of rows for the filters ----------------------------
