@@ -143,7 +143,7 @@ def _plan(registry: str | None, options: SweepOptions) -> SweepPlan:
     return SweepPlan(
         scope=scope,
         tag_filter=TagFilter(options.registries, options.repos, options.tags, options.newest),
-        endpoint=RegistryEndpoint(scope.host, options.insecure, options.ca, options.rate, options.limits),
+        endpoint=RegistryEndpoint(scope.host, options.insecure, options.ca, options.rate, options.limits, scope.prefix),
         clock=lambda: timestamp(utc_now()),
         selection=components.selection(options, components.baseline(options)),
         platform=options.platform,

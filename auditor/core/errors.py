@@ -12,6 +12,7 @@ AuditError                 base class
 │   └── NotFound           no such image, tag, platform or container
 ├── Unreachable            no answer from an engine or registry
 │   ├── Unauthorized       credentials missing or refused
+│   ├── Unsupported        request or parameter that a registry does not support
 │   ├── BlockedAddress     reference to a blocked address or origin
 │   ├── EngineUnusable     answer of an engine that can't be used: no permission, other TLS, unknown format
 │   └── Temporary          temporary failure: broken connection, 429, 503
@@ -106,6 +107,10 @@ class Unreachable(AuditError):
 
 class Unauthorized(Unreachable):
     """The registry or engine refused the credentials, or requires some."""
+
+
+class Unsupported(Unreachable):
+    """The registry does not support the request, or a parameter of it: HTTP 400, 405, 501."""
 
 
 class EngineUnusable(Unreachable):

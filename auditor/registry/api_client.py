@@ -10,12 +10,13 @@ from typing import Any
 import requests
 
 from auditor.codec.json_documents import parse_json
-from auditor.core.errors import BlockedAddress, NotFound, Unauthorized, Unreachable
+from auditor.core.errors import BlockedAddress, NotFound, Unauthorized, Unreachable, Unsupported
 from auditor.core.limits import limit_note
 from auditor.registry.address_guard import display_origin
+from auditor.registry.login_commands import login_command
 from auditor.registry.paging import Page, linked_page, names_of_pages
 from auditor.registry.response_body import RegistryResponse
-from auditor.registry.retry import RETRIED
+from auditor.registry.retry import RETRIED, UNSUPPORTED
 from auditor.registry.sender import RequestSender
 
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -56,8 +57,8 @@ class ApiClient:
     def get(self, path: str) -> ApiDocument:
         """Fetch a path below the base, or a URL of the same origin.
 
-        Raises NotFound on 404, Unauthorized on 401 and 403, Damaged, BlockedAddress on another origin, and Unreachable
-        on other failures.
+        Raises NotFound on 404, Unauthorized on 401 and 403, Unsupported on 400, Damaged, BlockedAddress on another
+        origin, and Unreachable on other failures.
         """
         return self._sender.budget().run(lambda: self._document("GET", path, None))
 
@@ -96,5 +97,7 @@ class ApiClient:
         if answer.status in RETRIED or (answer.status == 403 and is_limited):
             return self._sender.temporary(answer, message)
         if answer.status in (401, 403):
-            return Unauthorized(message)
-        return NotFound(message) if answer.status == 404 else Unreachable(message)
+            return Unauthorized(f"{message}; run `{login_command(self._sender.host)}`")
+        if answer.status == 404:
+            return NotFound(message)
+        return Unsupported(message) if answer.status in UNSUPPORTED else Unreachable(message)

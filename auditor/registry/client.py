@@ -15,7 +15,7 @@ from typing import Any
 
 import requests
 
-from auditor.core.errors import BlockedAddress, Damaged, NotFound, Temporary, Unauthorized, Unreachable
+from auditor.core.errors import BlockedAddress, Damaged, NotFound, Temporary, Unauthorized, Unreachable, Unsupported
 from auditor.core.limits import DEFAULT, Limits, limit_note
 from auditor.registry.address_guard import display_origin, is_loopback, origin_of
 from auditor.registry.api_client import ApiClient
@@ -24,7 +24,7 @@ from auditor.registry.login_commands import login_command
 from auditor.registry.logins import Login, stored_login
 from auditor.registry.reference import DOCKER_HUB
 from auditor.registry.response_body import RegistryResponse, ResponseBody, Resume
-from auditor.registry.retry import RETRIED, Clock, RetryBudget
+from auditor.registry.retry import RETRIED, UNSUPPORTED, Clock, RetryBudget
 from auditor.registry.sender import RequestSender
 
 _AUTHENTICATIONS = 2  # another thread's token, used after a refusal, may have expired meanwhile
@@ -34,8 +34,9 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 class Client:
     """HTTP client of one registry; authenticates when the registry asks for it. Thread-safe.
 
-    `ca` is a file of certificates that replace the default ones; `rate` limits all requests, by a number a second or by
-    a shared rate limit; `login` replaces the credentials that `docker login` stored.
+    `path` is a repository or namespace, for which credentials may be stored. `ca` is a file of certificates that
+    replace the default ones; `rate` limits all requests, by a number a second or by a shared rate limit; `login`
+    replaces the stored credentials.
 
     `open`, `head` and `document` are logical requests, with a new retry budget unless one is given. `call` and `ping`
     send one request without retries.
@@ -84,8 +85,8 @@ class Client:
     ) -> ResponseBody:
         """Open the body of `/v2/PATH`. Reads check its `size` if it is known.
 
-        A broken connection resumes at its offset. Raises NotFound on 404, Unauthorized on 401 and 403, Damaged on a
-        wrong size, BlockedAddress, and Unreachable on other failures.
+        A broken connection resumes at its offset. Raises NotFound on 404, Unauthorized on 401 and 403, Unsupported on
+        400, Damaged on a wrong size, BlockedAddress, and Unreachable on other failures.
         """
         budget = budget or self.budget()
         response = budget.run(lambda: self._fetched("GET", path, scope, {"Accept": "*/*"}))
@@ -178,7 +179,9 @@ class Client:
         if answer.status == 404:
             raise NotFound(f"{self.host}/v2/{path}: {answer.message}")
         message = f"{self.host}: {answer.message} for {path}"
-        raise self._sender.temporary(answer, message) if answer.status in RETRIED else Unreachable(message)
+        if answer.status in RETRIED:
+            raise self._sender.temporary(answer, message)
+        raise Unsupported(message) if answer.status in UNSUPPORTED else Unreachable(message)
 
     def _send(self, method: str, url: str, scope: str, body: Any, headers: dict[str, str]) -> requests.Response:
         """Send a request and follow redirects. Only the registry's own origin receives its token."""

@@ -31,7 +31,7 @@ class Pusher:
     """Pushes blobs and manifests to one repository. `origin` is a repository of the same host to mount blobs from."""
 
     def __init__(self, reference: Reference, *, insecure: bool = False, origin: str | None = None) -> None:
-        self._client = Client(reference.host, insecure=insecure)
+        self._client = Client(reference.host, path=reference.repository, insecure=insecure)
         self._name, self._origin = reference.repository, origin
         self._scope = f"repository:{self._name}:pull,push"
         self.counts = PushCounts()

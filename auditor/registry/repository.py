@@ -12,7 +12,7 @@ from auditor.codec.descriptors import ACCEPT, Descriptor, parse_descriptor
 from auditor.codec.hashing import sha256, verified_document
 from auditor.codec.json_documents import canonical_keys, key_names, parse_object
 from auditor.core.digests import Digest
-from auditor.core.errors import ImageError, NotFound
+from auditor.core.errors import ImageError, NotFound, Unsupported
 from auditor.registry.client import Client
 from auditor.registry.paging import Page, linked_page, names_of_pages
 from auditor.registry.reference import Reference
@@ -27,6 +27,18 @@ def repositories(client: Client) -> Iterator[str]:
     """List the catalog, page by page. Raises NotFound or Unauthorized for registries without one, Unreachable."""
     # No n=: Docker's registry refuses a number above its own `catalog.maxentries`.
     yield from _listed(client, "_catalog", _CATALOG, "repositories")
+
+
+def children(client: Client, name: str) -> tuple[list[str], bool]:
+    """Return the names directly below a name, and whether it has manifests of its own; Google's registries only.
+
+    Raises NotFound, Unauthorized, Unreachable.
+    """
+    data, _ = client.document(f"{name}/tags/list", f"repository:{name}:pull")
+    document = parse_object(data, f"{client.host}: {name}", client.limits)
+    listed = document.get("child")
+    found = [child for child in listed if isinstance(child, str)] if isinstance(listed, list) else []
+    return found, bool(document.get("manifest") or document.get("tags"))
 
 
 class Repository:
@@ -70,7 +82,11 @@ class Repository:
 
     def tags(self) -> list[str]:
         """List the tags of all pages. Raises NotFound, Unauthorized, Unreachable."""
-        names = _listed(self.client, f"{self.name}/tags/list?n=1000", self._scope, "tags")
+        path = f"{self.name}/tags/list"
+        try:
+            names = list(_listed(self.client, f"{path}?n=1000", self._scope, "tags"))
+        except Unsupported:  # some registries refuse an n above their own
+            names = list(_listed(self.client, path, self._scope, "tags"))
         return [name for name in names if _TAG.fullmatch(name)]
 
     def referrers(self, digest: Digest) -> list[Referrer]:

@@ -35,6 +35,9 @@ DAMAGED_TRIES = 2
 RETRIED = frozenset((429, 500, 502, 503, 504))
 """HTTP statuses of temporary failures."""
 
+UNSUPPORTED = frozenset((400, 405, 501))
+"""HTTP statuses of requests that a server does not support."""
+
 _LONGEST_PAUSE_S = 15.0
 _SLACK = 1.05  # of the gap between two requests: network delays can bring them closer together
 _SECONDS = re.compile(r"\d{1,10}(?:\.\d{1,9})?", re.ASCII)

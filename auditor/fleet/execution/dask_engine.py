@@ -53,7 +53,7 @@ class DaskEngine:
         progress: Progress,
     ) -> None:
         self._address, self._plugin_name, self._progress = address, f"image-audit-{name}", progress
-        self._credentials = Credentials(stored_login(endpoint.host), key)
+        self._credentials = Credentials(stored_login(endpoint.host, endpoint.path), key)
         self._running: set[Future[bytes]] = set()
         self._lock = threading.Lock()
         self._client = _connected(address)
