@@ -30,12 +30,12 @@ from auditor.fleet.store.rows import SweepRow
 
 def scan(registry: str | None, form: str, options: SweepOptions) -> int:
     """Sweep once, notify, write the dashboard, print the result; return the exit code."""
-    notifier = Notifier(options.notify)
+    notifier = _notifier(options, warn)
     with open_setup(registry, options) as setup:
         check_report(options.report_dir)
         with progress(quiet=options.quiet, verbose=options.verbose) as display:
             sweep = setup.run(display)
-        for line in notifier.notify(setup.store, sweep):
+        for line in notifier.notify(setup.store, sweep, policy(options)):
             warn(line)
         write_report(setup.store, sweep, options)
         _print(setup.store, sweep, form, options)
@@ -49,7 +49,7 @@ def watch(registry: str | None, form: str, load: Callable[[], WatchOptions]) -> 
     planned = schedule.parse_schedule(first.cron, first.timezone, first.jitter, utc_now())
     address = health.parse_address(first.listen)
     check_report(first.report_dir)
-    notifier = Notifier(first.notify)
+    _notifier(first, lambda _: None)  # a mistake in a URL shows at once
     with (
         json_lines(verbose=first.verbose),
         until_sigterm(),
@@ -59,7 +59,7 @@ def watch(registry: str | None, form: str, load: Callable[[], WatchOptions]) -> 
 
         def sweep() -> SweepRow:
             lease.check()
-            return _watched_sweep(registry, form, load(), notifier)
+            return _watched_sweep(registry, form, load())
 
         watched = setup.watch(planned, sweep)
         with health.serve(address, watched.pages()) as own:
@@ -70,10 +70,11 @@ def watch(registry: str | None, form: str, load: Callable[[], WatchOptions]) -> 
     return EXIT_CLEAN
 
 
-def _watched_sweep(registry: str | None, form: str, options: SweepOptions, notifier: Notifier) -> SweepRow:
+def _watched_sweep(registry: str | None, form: str, options: SweepOptions) -> SweepRow:
+    notifier = _notifier(options, lambda line: log_event("not notified", logging.WARNING, reason=line))
     with open_setup(registry, options, wait_for_store=True) as setup:
         row = setup.run(LoggedProgress())
-        for line in notifier.notify(setup.store, row):
+        for line in notifier.notify(setup.store, row, policy(options)):
             log_event("not notified", logging.WARNING, reason=line)
         write_report(setup.store, row, options)
         _print(setup.store, row, form, options)
@@ -87,6 +88,14 @@ def report(registry: str | None, form: str, options: SweepOptions) -> int:
         write_report(store, sweep, options)
         _print(store, sweep, form, options)
         return check_audited(sweep)
+
+
+def _notifier(options: SweepOptions, say: Callable[[str], None]) -> Notifier:
+    """Return the receivers of --notify and of the owners, which are ignored in a config file that was found."""
+    if options.untrusted_receivers is None:
+        return Notifier(options.notify, options.owners)
+    say(f"{options.untrusted_receivers}: sends no alerts. Name the file with --config to use its notify and ticket")
+    return Notifier(options.notify)
 
 
 def _print(store: SweepStore, sweep: SweepRow, form: str, options: SweepOptions) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
@@ -22,10 +23,13 @@ from auditor.fleet.execution.engine import RegistryEndpoint
 from auditor.fleet.execution.local_engine import LocalEngine
 from auditor.fleet.execution.plan import SweepPlan
 from auditor.fleet.execution.sweep import Sweeper
+from auditor.fleet.remediation.owners import Owners
+from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
 from auditor.scan import Scanner
 from tests.conftest import free_port, require
+from tests.fleet.owned import OWNERS, Story
 from tests.fleet.planted import Content, Remote, fill
 from tests.fleet.stored import CREATED, POLICY, Site, Stored, story
 
@@ -157,3 +161,13 @@ def story_site(tmp_path_factory: pytest.TempPathFactory, scanner: Scanner) -> It
         sweep = story(Stored(store, scanner, folder / "images"))
         write_site(store, sweep, folder / "site", CREATED, POLICY)
         yield Site(folder / "site", store, sweep)
+
+
+@pytest.fixture
+def changed(story_site: Site, tmp_path: Path) -> Iterator[Story]:
+    """The story of `stored.story` in a store of the test's own."""
+    with closing(sqlite3.connect(str(story_site.store.url.database))) as own:
+        own.execute("PRAGMA wal_checkpoint")
+    shutil.copy(str(story_site.store.url.database), tmp_path / "store.sqlite")
+    with closing(SweepStore(f"sqlite:///{tmp_path}/store.sqlite")) as store:
+        yield Story(store, story_site.sweep, Policy(POLICY.today, Owners(OWNERS)))

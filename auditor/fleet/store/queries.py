@@ -10,6 +10,7 @@
     shared_secrets(store, sweep)        secrets in more than one image
     leaking_layers(store, sweep)        layers that added secrets, with the tags and images that contain them
     first_seen(store, sweep)            when each finding of a repository was first seen, in any image
+    tags_of(store, sweep)               tags of each image
     failures(store, sweep)              references that were not audited
     report(store, image)                masked JSON report of an image
 
@@ -76,7 +77,7 @@ def alike(store: SweepStore, sweep: SweepRow) -> list[SweepRow]:
 
 def images(store: SweepStore, sweep: int) -> list[ImageRow]:
     """Return the images of a sweep."""
-    tags = _tags(store, sweep)
+    tags = tags_of(store, sweep)
     by_image = _by_image(findings(store, sweep))
     new, gone = new_findings(store, sweep), gone_findings(store, sweep)
     fresh = {(row.repository, row.id) for row in new}
@@ -160,7 +161,7 @@ def shared_secrets(store: SweepStore, sweep: int) -> list[SharedSecret]:
 
 def leaking_layers(store: SweepStore, sweep: int) -> list[LeakingLayer]:
     """Return the layers that added secrets, those with most tags first."""
-    tags = _tags(store, sweep)
+    tags = tags_of(store, sweep)
     found: dict[str, list[FindingRow]] = {}
     for row in findings(store, sweep):
         if row.layer is not None:
@@ -191,6 +192,14 @@ def first_seen(store: SweepStore, sweep: int) -> dict[tuple[str, str], str]:
         .group_by(t.repository.c.name, t.finding.c.finding)
     )
     return {(row.name, row.finding): row.first_seen for row in _all(store, query)}
+
+
+def tags_of(store: SweepStore, sweep: int) -> dict[int, tuple[str, ...]]:
+    """Return the tags of the images of a sweep, by row."""
+    found: dict[int, set[str]] = {}
+    for row in _all(store, seen_tags(sweep)):
+        found.setdefault(row.id, set()).add(row.name)
+    return {key: tuple(sorted(names)) for key, names in found.items()}
 
 
 def failures(store: SweepStore, sweep: int) -> list[tuple[str, str]]:
@@ -243,13 +252,6 @@ def _all(store: SweepStore, query: Select[Any]) -> Sequence[Any]:
 def _findings(store: SweepStore, condition: Any) -> list[FindingRow]:
     rows = [finding_row(row) for row in _all(store, findings_where(condition))]
     return sorted(rows, key=lambda r: (r.repository, r.digest, -Severity(r.severity).rank, r.path or "\uffff", r.id))
-
-
-def _tags(store: SweepStore, sweep: int) -> dict[int, tuple[str, ...]]:
-    found: dict[int, set[str]] = {}
-    for row in _all(store, seen_tags(sweep)):
-        found.setdefault(row.id, set()).add(row.name)
-    return {key: tuple(sorted(names)) for key, names in found.items()}
 
 
 def _gone_by_tag(

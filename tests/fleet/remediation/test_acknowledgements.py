@@ -19,7 +19,7 @@ from auditor.fleet.store.acknowledgements import (
 )
 from auditor.fleet.store.lookup import images_with
 from tests.conftest import Cli
-from tests.fleet.remediation.conftest import Story
+from tests.fleet.owned import Story
 from tests.fleet.stored import REGISTRY
 
 NOW = "2026-11-24T07:00:00Z"

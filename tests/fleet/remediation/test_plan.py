@@ -12,7 +12,7 @@ from auditor.fleet.remediation.plan_text import plan_json, plan_text
 from auditor.fleet.store import queries
 from auditor.fleet.store.acknowledgements import save_acknowledgement
 from tests.conftest import Cli
-from tests.fleet.remediation.conftest import Story
+from tests.fleet.owned import Story
 
 
 def test_the_plan_covers_every_secret_and_every_image(changed: Story) -> None:

@@ -16,7 +16,7 @@ from auditor.fleet.remediation import locations
 from auditor.fleet.store import queries
 from auditor.fleet.store.lookup import find_secrets, images_with
 from tests.conftest import Cli
-from tests.fleet.remediation.conftest import Story
+from tests.fleet.owned import Story
 from tests.fleet.stored import Site
 from tests.images import token
 

@@ -14,7 +14,6 @@ from auditor.fleet.dashboard.publish import write_site
 from auditor.fleet.dashboard.sweep_json import sweep_schema
 from auditor.fleet.dashboard.sweep_table import render
 from auditor.fleet.service.metrics import Metrics
-from auditor.fleet.service.notify import new_secrets
 from auditor.fleet.store import queries, retention
 from auditor.fleet.store.rows import SweepRow
 from auditor.registry.retry import Clock
@@ -263,7 +262,7 @@ class TestOutputs:
     def test_they_agree(self, sweeps: Sweeps, told: SweepRow, tmp_path: Path) -> None:
         assert (told.counts["withdrawn"], told.counts["critical"], told.counts["secrets"]) == (1, 1, 1)
         assert [one.digest for one in queries.findings(sweeps.store, told.id)] == [DIGEST]
-        assert new_secrets(sweeps.store, told.id) == []
+        assert queries.new_findings(sweeps.store, told.id) == []
         text = render(sweeps.store, told, POLICY, width=200)
         assert f"team/app@{DIGEST} (was 1): 1 critical; can still be pulled" in text
         assert "LEAKS: 1 secret at 1 place; 1 hidden but recoverable, 0 visible; 0 new, 0 gone" in text
