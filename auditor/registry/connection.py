@@ -12,7 +12,6 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -129,6 +128,7 @@ class BoundedResponse(http.client.HTTPResponse):
         super().__init__(sock, *rest, **more)
         self._rules = rules
         self._bounded = _BoundedReader(self.fp.detach(), host, rules)
+        self._bounded.allow(rules.header_bytes)  # urllib3 reads a proxy's answer to CONNECT without `begin`
         self.fp = io.BufferedReader(self._bounded)
 
     def begin(self) -> None:
@@ -149,7 +149,11 @@ def connection_classes(rules: ConnectionRules) -> tuple[type[HTTPConnection], ty
         port: int
         timeout: float | None
         sock: socket.socket | None
-        connect: Callable[[], None]
+        is_verified: bool
+
+        def connect(self) -> None:
+            super().connect()  # type: ignore[misc]
+            self.is_verified = True  # else urllib3 warns of loopback, the only unverified host, on standard error
 
         def request(self, *arguments: Any, **more: Any) -> None:
             if self.sock is None:

@@ -27,6 +27,7 @@ from auditor.registry.connection import ConnectionRules, connection_pools
 USER_AGENT = f"image-audit/{__version__}"
 CONNECT_S = 10
 _CONNECTIONS = 64
+_REFUSED_TUNNEL = "Tunnel connection failed: 4"  # begin of urllib3's message, before the rest of the status
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")  # the second is OpenSSL's own
 
 
@@ -116,7 +117,7 @@ def is_temporary(exc: Exception, *, has_answered: bool) -> bool:
     if isinstance(exc, ValueError):
         return False  # a malformed URL or header
     causes = list(_causes(exc))
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+    if any(isinstance(cause, ssl.SSLCertVerificationError) or _REFUSED_TUNNEL in str(cause) for cause in causes):
         return False
     refused = any(isinstance(cause, NewConnectionError | ConnectTimeoutError | ssl.SSLError) for cause in causes)
     return has_answered or not refused
@@ -130,7 +131,9 @@ def innermost_cause(exc: BaseException) -> str:
     return text + next((hint for kind, words, hint in _HINTS if isinstance(cause, kind) and words in text), "")
 
 
-_CLIENT_CERTIFICATE = "; put the client certificate into /etc/docker/certs.d/HOST/client.cert and client.key"
+_CLIENT_CERTIFICATE = (
+    "; if the server requires a client certificate, store it as client.cert and client.key in /etc/docker/certs.d/HOST"
+)
 _HINTS: tuple[tuple[type[BaseException], str, str], ...] = (
     (ConnectionRefusedError, "", "; is the server running, and is its port right?"),
     (socket.gaierror, "", "; is the host name right?"),
@@ -139,6 +142,8 @@ _HINTS: tuple[tuple[type[BaseException], str, str], ...] = (
     (ssl.SSLCertVerificationError, "", "; for a private CA set SSL_CERT_FILE"),
     (ssl.SSLError, "CERTIFICATE_REQUIRED", _CLIENT_CERTIFICATE),
     (ssl.SSLError, "certificate required", _CLIENT_CERTIFICATE),
+    (ssl.SSLError, "HANDSHAKE_FAILURE", _CLIENT_CERTIFICATE),
+    (OSError, f"{_REFUSED_TUNNEL}07", "; put the login of the proxy into HTTPS_PROXY, http://USER:PASSWORD@HOST:PORT"),
 )
 """Errors by type and words of their text, with what to do next."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,12 +32,12 @@ def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[[type[D]], D]]:
-    """Start doubles; they end with the test."""
+def start() -> Iterator[Callable[..., D]]:
+    """Start doubles, with TLS where a context is given; they end with the test."""
     running: list[Double] = []
 
-    def started(kind: type[D]) -> D:
-        double = kind()
+    def started(kind: type[D], context: ssl.SSLContext | None = None) -> D:
+        double = kind(context)
         running.append(double)
         return double
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,7 +47,10 @@ class Answer:
 
 
 class Double:
-    """Serves `images`, tags by repository, and grants tokens to `USER`. Keeps the requests in `asked`."""
+    """Serves `images`, tags by repository, and grants tokens to `USER`; with a context by TLS.
+
+    Keeps the requests in `asked`, and the names in the clients' certificates in `peers`.
+    """
 
     images: Mapping[str, Sequence[str]] = {"team/app": ("1", "2", "3"), "team/web": ("1",), "other/tool": ("1",)}
     token_path = "/token"
@@ -59,17 +63,20 @@ class Double:
     scopes: frozenset[str] | None = None
     """The scopes that the login gets, None for all."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
         owner = self
         self.asked: list[Asked] = []
+        self.peers: list[str] = []
 
         class Handler(_Handler):
             double = owner
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if context is not None:
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.address = f"127.0.0.1:{self._server.server_port}"
-        self.origin = f"http://{self.address}"
+        self.origin = f"{'https' if context else 'http'}://{self.address}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
 
@@ -171,6 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         asked = Asked(self.command, path, fields, dict(self.headers.items()), body)
         self.double.asked.append(asked)
+        self.double.peers.append(self._peer())
         answer = self.double.answer(asked)
         content = answer.content
         data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
@@ -181,6 +189,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(data)
+
+    def _peer(self) -> str:
+        """The name in the client's certificate; an empty text without one."""
+        certificate = self.connection.getpeercert() if isinstance(self.connection, ssl.SSLSocket) else None
+        return str(certificate["subject"][0][0][1]) if certificate else ""
 
     def do_HEAD(self) -> None:
         self.do_GET()
