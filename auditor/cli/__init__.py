@@ -27,6 +27,7 @@ _COMMANDS = {
     "history": "Show the steps of an image, and what each layer adds, overwrites, deletes and wastes.",
     "recover": "Recover a deleted or overwritten file from the layers of an image.",
     "flatten": "Rebuild an image without its hidden files, and prove that it shows the same files.",
+    "attest": "Sign a statement of an image's audit and attach it in the registry; or verify one.",
     "dockerfile": "Check a Dockerfile before the build: secrets, needless size, wasted build cache.",
     "registry": "Audit every image of a registry, and report the changes since the last sweep.",
     "hook": "Install the git pre-push hook, which stops a push while an image of the repository leaks.",

@@ -12,13 +12,16 @@ from pathlib import Path
 import click
 
 from auditor.api import components
+from auditor.cli.attest import require_extra
 from auditor.core.clock import timestamp, today, utc_now
 from auditor.core.command_options import SweepOptions
+from auditor.core.finding import State
 from auditor.core.progress import Progress
 from auditor.detect.rules import Ruleset
 from auditor.fleet.dashboard import site
 from auditor.fleet.dashboard.publish import write_site
 from auditor.fleet.discovery.catalog import TagFilter, parse_scope
+from auditor.fleet.execution.attestor import Attestor
 from auditor.fleet.execution.engine import Engine, RegistryEndpoint
 from auditor.fleet.execution.local_engine import LocalEngine
 from auditor.fleet.execution.plan import SweepPlan
@@ -151,4 +154,24 @@ def _plan(registry: str | None, options: SweepOptions) -> SweepPlan:
         parallel=options.parallel,
         fresh=not options.cache,
         record_bytes=DEFAULT_BYTES if options.cache_size is None else options.cache_size,
+        attestor=_attestor(options),
     )
+
+
+def _attestor(options: SweepOptions) -> Attestor | None:
+    """Return the attestor of --attest. Raises UsageError where its statements would not be of whole audits."""
+    if options.attest != (options.key is not None):
+        raise click.UsageError("use --attest and --key FILE together")
+    if options.key is None:
+        return None
+    require_extra("--attest")
+    if options.fail_on is None:
+        raise click.UsageError("--attest with --fail-on never: every image would be clean. Name a severity")
+    if options.only_rules or options.states != frozenset(State):
+        raise click.UsageError("--attest states the result of whole audits: remove --rule and --state")
+    # The extra is optional.
+    from auditor.attest.keys import load_signer
+    from auditor.attest.sweep_attestor import SweepAttestor
+
+    signer = load_signer(options.key)
+    return SweepAttestor(signer, options.fail_on, options.min_confidence, lambda: timestamp(utc_now()))

@@ -17,8 +17,10 @@ from auditor.core.clock import utc_now
 from auditor.core.command_options import SweepOptions, WatchOptions
 from auditor.core.errors import UsageError
 from auditor.core.finding import Severity
+from auditor.core.text import plural
 from auditor.fleet.dashboard import sweep_json, sweep_table
 from auditor.fleet.dashboard.site_paths import image_page
+from auditor.fleet.execution.attestor import Attestor
 from auditor.fleet.service import health, schedule
 from auditor.fleet.service.logs import LoggedProgress, json_lines, log_event
 from auditor.fleet.service.notify import Notifier
@@ -40,7 +42,8 @@ def scan(registry: str | None, form: str, options: SweepOptions) -> int:
         write_report(setup.store, sweep, options)
         _print(setup.store, sweep, form, options)
         counts = failing_counts(setup.store, sweep, options)
-        return _exit_code(sweep, counts, options.fail_on, strict=options.strict)
+        status = _exit_code(sweep, counts, options.fail_on, strict=options.strict)
+        return status if not _attested(setup.plan.attestor, warn, quiet=options.quiet) else status or EXIT_FAILED
 
 
 def watch(registry: str | None, form: str, load: Callable[[], WatchOptions]) -> int:
@@ -76,9 +79,21 @@ def _watched_sweep(registry: str | None, form: str, options: SweepOptions) -> Sw
         row = setup.run(LoggedProgress())
         for line in notifier.notify(setup.store, row, policy(options)):
             log_event("not notified", logging.WARNING, reason=line)
+        _attested(setup.plan.attestor, lambda line: log_event("attestation", reason=line), quiet=False)
         write_report(setup.store, row, options)
         _print(setup.store, row, form, options)
         return row
+
+
+def _attested(attestor: Attestor | None, say: Callable[[str], None], *, quiet: bool) -> int:
+    """Report the attestations of a sweep; return the number of those that failed."""
+    if attestor is None:
+        return 0
+    for line in attestor.problems:
+        say(line)
+    if not quiet:
+        say(f"attested: {plural(attestor.attested, 'clean manifest')}")
+    return len(attestor.problems)
 
 
 def report(registry: str | None, form: str, options: SweepOptions) -> int:

@@ -57,6 +57,8 @@ class SweepOptions(AuditOptions):
     parallel: int = 8
     engine: str = "local"
     scheduler: str | None = None
+    attest: bool = False
+    key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ AuditError                 base class
 │   └── Temporary          temporary failure: broken connection, 429, 503
 ├── EngineError            Dask cluster without answer, or with unsuitable workers
 ├── StoreError             store of sweeps that can't be opened, read or written
+├── AttestationError       attestation that is missing, damaged or not signed with the given key
 ├── RecoverError           no such file in any layer, or several and none chosen
 └── FlattenError           flattened image that failed its proof, and was removed
 
@@ -135,6 +136,10 @@ class EngineError(AuditError):
 
 class StoreError(AuditError):
     """The store of sweeps can't be opened, read or written."""
+
+
+class AttestationError(AuditError):
+    """No attestation of an image is valid: it is missing, damaged, of another image, or not signed with the key."""
 
 
 class RecoverError(AuditError):

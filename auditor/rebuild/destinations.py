@@ -36,7 +36,7 @@ def require_reachable(reference: Reference | None, *, insecure: bool) -> None:
     if reference is None:
         with engine():
             return
-    Pusher(reference, insecure=insecure).check()
+    Pusher(Client(reference.host, path=reference.repository, insecure=insecure), reference.repository).check()
 
 
 def require_unused(tag: str | None, push_to: Reference | None, *, insecure: bool) -> None:

@@ -16,9 +16,9 @@ from auditor.images.source import Image
 from auditor.images.transports import TRANSPORTS
 from auditor.rebuild.flatten import FlattenedImage, leaking_versions
 from auditor.rebuild.prove import is_removable
-from auditor.rebuild.source_images import SIGNATURE_TAG, pushed_to
+from auditor.rebuild.source_images import pushed_to
 from auditor.registry.client import Client
-from auditor.registry.reference import Reference, parse_reference
+from auditor.registry.reference import SIGNATURE_TAG, Reference, parse_reference
 from auditor.registry.repository import Repository
 
 _MAX_TAGS = 500

@@ -13,6 +13,7 @@ from auditor.codec.hashing import sha256, verified_document
 from auditor.codec.json_documents import canonical_keys, key_names, parse_object
 from auditor.core.digests import Digest
 from auditor.core.errors import ImageError, NotFound, Unsupported
+from auditor.core.limits import Limits
 from auditor.registry.client import Client
 from auditor.registry.paging import Page, linked_page, names_of_pages
 from auditor.registry.reference import Reference
@@ -90,16 +91,24 @@ class Repository:
         return [name for name in names if _TAG.fullmatch(name)]
 
     def referrers(self, digest: Digest) -> list[Referrer]:
-        """List the referrers of a manifest; none if the registry does not support them. Raises Unreachable, Damaged."""
+        """List the referrers of a manifest, from the fallback tag if the registry has no API for them.
+
+        Raises Unreachable, Damaged.
+        """
         what = f"{self.client.host}/{self.name}: referrers of {digest}"
         try:
             data, _ = self._document(f"referrers/{digest}", ACCEPT, self.client.budget())
         except NotFound:
+            return self.tagged_referrers(digest)
+        return _referrers(data, what, self.client.limits)
+
+    def tagged_referrers(self, digest: Digest) -> list[Referrer]:
+        """List the referrers in the index with the fallback tag. Raises Unreachable, Damaged."""
+        try:
+            data, _ = self._document(f"manifests/{referrers_tag(digest)}", ACCEPT, self.client.budget())
+        except NotFound:
             return []
-        index = parse_object(data, what, self.client.limits)
-        entries = canonical_keys(index, key_names("manifests"), what).get("manifests")
-        found = [parse_descriptor(entry, what) for entry in (entries if isinstance(entries, list) else ())]
-        return [Referrer(item.digest, str(item.raw.get("artifactType") or item.media_type)) for item in found]
+        return _referrers(data, f"{self.client.host}/{self.name}:{referrers_tag(digest)}", self.client.limits)
 
     def open_blob(self, digest: Digest, size: int | None, budget: RetryBudget | None = None) -> BinaryIO:
         """Stream one blob as stored; reads raise Damaged if its size is not the stated one.
@@ -134,6 +143,13 @@ class Referrer:
 
     digest: Digest
     kind: str
+    descriptor: Descriptor
+
+
+def referrers_tag(digest: Digest) -> str:
+    """Return the tag of the index of referrers where the registry has no API. OCI distribution-spec v1.1, "Backwards
+    Compatibility"."""
+    return f"{digest.algorithm}-{digest.hex[:64]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +165,13 @@ class RemoteBlob:
     def open(self) -> BinaryIO:
         """Start the download. Raises NotFound, Unauthorized, Unreachable, Damaged."""
         return self.repository.open_blob(self.digest, self.size)
+
+
+def _referrers(data: bytes, what: str, limits: Limits) -> list[Referrer]:
+    index = parse_object(data, what, limits)
+    entries = canonical_keys(index, key_names("manifests"), what).get("manifests")
+    found = [parse_descriptor(entry, what) for entry in (entries if isinstance(entries, list) else ())]
+    return [Referrer(item.digest, str(item.raw.get("artifactType") or item.media_type), item) for item in found]
 
 
 def _listed(client: Client, path: str, scope: str, key: str) -> Iterator[str]:

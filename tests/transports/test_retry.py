@@ -329,7 +329,7 @@ class TestPush:
 
     def pushed(self, registry: Registry, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> push.Pusher:
         monkeypatch.setattr(push, "Client", lambda host, **more: Client(host, clock=clock, **more))
-        return push.Pusher(Reference(registry.address, "app", "1", None))
+        return push.Pusher(Client(registry.address), "app")
 
     def test_an_upload_is_begun_again_with_all_of_its_bytes(
         self, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

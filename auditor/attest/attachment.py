@@ -1,0 +1,164 @@
+"""Attestations in a registry, attached to the manifest that they are about.
+
+An envelope is attached twice, as clients look in one of two places:
+
+    referrers   an artifact manifest with `subject`; where the registry has no referrers API, it is also listed in the
+                index with the tag `sha256-HEX`. Source: OCI distribution-spec v1.1, "Referrers Tag Schema"
+    cosign      a layer of the image with the tag `sha256-HEX.att`, which cosign and Kyverno read.
+                Source: github.com/sigstore/cosign, specs/SIGNATURE_SPEC.md and specs/ATTESTATION_SPEC.md
+
+A new attestation replaces the one of the same predicate type and key where a list is rewritten; others are kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from auditor.attest.envelope import MEDIA_TYPE
+from auditor.attest.statement import PREDICATE_TYPE
+from auditor.codec.descriptors import INDEXES, MANIFESTS, Descriptor, parse_descriptor, strings
+from auditor.codec.hashing import sha256
+from auditor.codec.json_documents import parse_object
+from auditor.core.digests import Digest
+from auditor.core.errors import AttestationError, Damaged, NotFound
+from auditor.registry.push import Pusher
+from auditor.registry.reference import Reference
+from auditor.registry.repository import Repository, referrers_tag
+
+_EMPTY = b"{}"
+_EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+_CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
+_KEY_ID = "example.image-audit.key-id"
+_MAX_ENVELOPES = 100
+"""Most envelopes that a verification reads of one manifest."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttestationStore:
+    """Attestations of one repository."""
+
+    repository: Repository
+
+    def attach(self, pusher: Pusher, subject: Digest, envelope: bytes, key_id: str) -> None:
+        """Attach an envelope to a manifest; `pusher` pushes to the same repository.
+
+        Raises NotFound, Unauthorized, Unreachable, Damaged.
+        """
+        target = self.repository.resolve(self._reference(None, subject))
+        pusher.blob(sha256(envelope), envelope)
+        self._attach_referrer(pusher, target, envelope, key_id)
+        if subject.algorithm == "sha256":  # cosign has no tags for others
+            self._attach_for_cosign(pusher, subject, envelope, key_id)
+
+    def envelopes(self, subject: Digest) -> Iterator[tuple[str, bytes]]:
+        """Yield the envelopes attached to a manifest, each once and with a label; damaged ones are left out.
+
+        Raises AttestationError beyond a limit, Unauthorized, Unreachable.
+        """
+        seen = set[Digest]()
+        for manifest in self._manifests(subject):
+            for layer in self._layers(manifest):
+                if layer.digest in seen:
+                    continue
+                seen.add(layer.digest)
+                if len(seen) > _MAX_ENVELOPES:
+                    raise AttestationError(f"{self._name(subject)}: more than {_MAX_ENVELOPES} attestations")
+                try:
+                    yield f"attestation {layer.digest}", self.repository.document(layer)
+                except (NotFound, Damaged):
+                    continue
+
+    def _attach_referrer(self, pusher: Pusher, target: Descriptor, envelope: bytes, key_id: str) -> None:
+        annotations = {"in-toto.io/predicate-type": PREDICATE_TYPE, _KEY_ID: key_id}
+        pusher.blob(sha256(_EMPTY), _EMPTY)
+        manifest = _encoded({
+            "schemaVersion": 2,
+            "mediaType": MANIFESTS[0],
+            "artifactType": MEDIA_TYPE,
+            "config": _descriptor(_EMPTY, _EMPTY_TYPE),
+            "layers": [_descriptor(envelope, MEDIA_TYPE)],
+            "subject": {"mediaType": target.media_type, "digest": target.digest, "size": target.size},
+            "annotations": annotations,
+        })  # fmt: skip
+        headers = pusher.manifest(manifest, sha256(manifest))
+        if "OCI-Subject" in headers:
+            return
+        listed = {**_descriptor(manifest, MANIFESTS[0], annotations), "artifactType": MEDIA_TYPE}
+        tag = referrers_tag(target.digest)
+        kept = [item for item in self._items(tag, "manifests") if strings(item.get("annotations")) != annotations]
+        index = {"schemaVersion": 2, "mediaType": INDEXES[0], "manifests": [*kept, listed]}
+        pusher.manifest(_encoded(index), tag)
+
+    def _attach_for_cosign(self, pusher: Pusher, subject: Digest, envelope: bytes, key_id: str) -> None:
+        annotations = {"dev.cosignproject.cosign/signature": "", "predicateType": PREDICATE_TYPE, _KEY_ID: key_id}
+        tag = _cosign_tag(subject)
+        kept = [item for item in self._items(tag, "layers") if strings(item.get("annotations")) != annotations]
+        layers = [*kept, _descriptor(envelope, MEDIA_TYPE, annotations)]
+        rootfs = {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]}
+        config = _encoded({"architecture": "", "os": "", "rootfs": rootfs, "config": {}})
+        pusher.blob(sha256(config), config)
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFESTS[0],
+            "config": _descriptor(config, _CONFIG_TYPE),
+            "layers": layers,
+        }
+        pusher.manifest(_encoded(manifest), tag)
+
+    def _items(self, tag: str, key: str) -> list[dict[str, Any]]:
+        """Return the descriptors under a key of a tag's manifest, none without the tag."""
+        try:
+            found = self.repository.resolve(self._reference(tag, None))
+        except NotFound:
+            return []
+        return self._listed(found, key)
+
+    def _listed(self, manifest: Descriptor, key: str) -> list[dict[str, Any]]:
+        document = parse_object(self.repository.document(manifest), manifest.digest, self.repository.client.limits)
+        items = document.get(key)
+        return [item for item in (items if isinstance(items, list) else ()) if isinstance(item, dict)]
+
+    def _manifests(self, subject: Digest) -> Iterator[Descriptor]:
+        """Yield the manifests that may hold attestations of a subject."""
+        for referrer in self.repository.referrers(subject):
+            if referrer.kind == MEDIA_TYPE:
+                yield referrer.descriptor
+        try:
+            yield self.repository.resolve(self._reference(_cosign_tag(subject), None))
+        except NotFound:
+            return
+
+    def _layers(self, manifest: Descriptor) -> list[Descriptor]:
+        """Return the envelopes of a manifest, without those of another predicate type; none of a damaged manifest."""
+        try:
+            layers = [parse_descriptor(item, manifest.digest) for item in self._listed(manifest, "layers")]
+        except (NotFound, Damaged):
+            return []
+        return [
+            layer
+            for layer in layers
+            if layer.media_type == MEDIA_TYPE
+            and layer.annotations.get("predicateType", PREDICATE_TYPE) == PREDICATE_TYPE
+        ]
+
+    def _reference(self, tag: str | None, digest: Digest | None) -> Reference:
+        return Reference(self.repository.client.host, self.repository.name, tag, digest)
+
+    def _name(self, subject: Digest) -> str:
+        return f"{self.repository.client.host}/{self.repository.name}@{subject}"
+
+
+def _cosign_tag(subject: Digest) -> str:
+    return f"{referrers_tag(subject)}.att"
+
+
+def _descriptor(data: bytes, media_type: str, annotations: Mapping[str, str] | None = None) -> dict[str, Any]:
+    more = {"annotations": dict(annotations)} if annotations else {}
+    return {"mediaType": media_type, "digest": sha256(data), "size": len(data), **more}
+
+
+def _encoded(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
