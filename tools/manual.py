@@ -21,6 +21,7 @@ ENVIRONMENT = (
     ("DOCKER_HOST, DOCKER_CONTEXT", "Address or context of the engine, as for docker."),
     ("DOCKER_CONFIG", "Folder of config.json, which has the registry logins."),
     ("IMAGE_AUDIT_DEBUG", "Set: print a traceback after an internal error. It may contain secrets of the image."),
+    ("IMAGE_AUDIT_KEY_PASSPHRASE", "Passphrase of an encrypted private key of `attest` and `registry scan --attest`."),
     ("NO_COLOR", "Set: no colours."),
     ("XDG_CACHE_HOME", "Parent of the cache folder image-audit. Default: ~/.cache."),
 )

@@ -32,8 +32,8 @@ class SweepAttestor:
 
     @property
     def key(self) -> str:
-        """Text that is equal for sweeps that make the same statements."""
-        return f"{self._signer.key_id} {self._fail_on} {self._confidence}"
+        """Text that is equal for sweeps that make the same statements. It has the month, so that they are renewed."""
+        return f"{self._signer.key_id} {self._fail_on} {self._confidence} {self._started[:7]}"
 
     def add(self, repository: str, audit: Audit) -> None:
         """Take the audit of an image of a repository."""

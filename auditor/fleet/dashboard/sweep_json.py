@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from auditor.core.package_data import data_path
 from auditor.findings.secret_groups import Verdict
 from auditor.fleet.remediation.open_secrets import open_secrets
 from auditor.fleet.remediation.plan_text import secret_json
@@ -17,12 +15,6 @@ from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import ImageRow, SweepRow, WithdrawnRow, verdict_of
 
 SCHEMA = "image-audit-sweep/1"
-
-
-def sweep_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of `image-audit-sweep/1`."""
-    value: dict[str, Any] = json.loads(data_path("reports/schemas/image-audit-sweep-1.json").read_text())
-    return value
 
 
 def sweep_document(

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from auditor.fleet.dashboard.sweep_json import sweep_schema
 from auditor.fleet.dashboard.sweep_table import render
 from auditor.fleet.store import queries
+from auditor.report.schema import json_schema
 from tests.fleet.conftest import Sweeps
 from tests.fleet.planted import Content, Remote, application, base
 from tests.fleet.proxy import Proxy
@@ -31,7 +31,7 @@ def test_a_sweep_finds_all_planted_secrets_and_reads_each_layer_once(
     address, content = filled
     proxy = proxy_to(address)
     found = sweeps_in(proxy.address)
-    Draft202012Validator(sweep_schema()).validate(found)
+    Draft202012Validator(json_schema("image-audit-sweep-1")).validate(found)
     assert {(item["repository"], item["digest"]) for item in found["images"]} == content.images
     secrets = {row.masked[-4:] for row in queries.findings(sweeps_in.store, 1)}
     assert secrets == {secret[-4:] for secret in content.all_secrets}

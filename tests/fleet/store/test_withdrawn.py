@@ -11,12 +11,12 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from auditor.fleet.dashboard.publish import write_site
-from auditor.fleet.dashboard.sweep_json import sweep_schema
 from auditor.fleet.dashboard.sweep_table import render
 from auditor.fleet.service.metrics import Metrics
 from auditor.fleet.store import queries, retention
 from auditor.fleet.store.rows import SweepRow
 from auditor.registry.retry import Clock
+from auditor.report.schema import json_schema
 from tests.conftest import Cli
 from tests.fleet.conftest import Sweeps
 from tests.fleet.planted import Remote, application
@@ -78,7 +78,7 @@ class TestMovedTag:
         remote.push("team/app", "1", CLEAN)
         for _ in range(2):
             found = sweeps_in(address)
-            Draft202012Validator(sweep_schema()).validate(found)
+            Draft202012Validator(json_schema("image-audit-sweep-1")).validate(found)
             assert found["withdrawn"] == [entry(True, "1")] and gone(sweeps_in) == 0
             assert not any(item["gone"] or item["by_severity"] for item in found["images"])
         remote.delete("team/app", DIGEST)
