@@ -27,12 +27,12 @@ def require_extra(what: str) -> None:
 
 
 @examples(
-    "image-audit attest docker://registry.example.com/team/app:1 --push --key key.pem",
+    "image-audit attest docker://registry.example.com/app:1 --push --key key.pem",
     "image-audit attest app.oci.tar -o app.att --key key.pem",
-    "image-audit attest docker://registry.example.com/team/app:1 --verify --key key.pub",
+    "image-audit attest docker://registry.example.com/app --verify --key key.pub",
 )
 @click.command()
-@click.argument("target", shell_complete=completion.files)
+@click.argument("target", shell_complete=completion.targets)
 @click.option(
     "--key", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
     help="Private key in PEM, ECDSA P-256 or Ed25519, or a key of cosign; with --verify the public key. "

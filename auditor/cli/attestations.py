@@ -92,12 +92,15 @@ def _push(report: Report, statement: Statement, envelope: bytes, signer: Signer,
 
 
 def _repository(reference: Reference, options: AuditOptions) -> Repository:
-    client = Client(reference.host, insecure=options.insecure, limits=options.limits)
-    return Repository(client, reference.repository)
+    return Repository(_client(reference, options), reference.repository)
 
 
 def _pusher(reference: Reference, options: AuditOptions) -> Pusher:
-    return Pusher(Client(reference.host, insecure=options.insecure), reference.repository)
+    return Pusher(_client(reference, options), reference.repository)
+
+
+def _client(reference: Reference, options: AuditOptions) -> Client:
+    return Client(reference.host, path=reference.repository, insecure=options.insecure, limits=options.limits)
 
 
 def _print(statement: Statement, form: str, options: AuditOptions) -> None:

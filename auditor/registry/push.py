@@ -124,7 +124,9 @@ def push(
     The tag names `index` if there are several platforms. It is written last, so that an incomplete push has no name.
     Raises Unauthorized, Unreachable.
     """
-    pusher = Pusher(Client(reference.host, path=reference.repository, insecure=insecure), reference.repository, origin=origin)
+    pusher = Pusher(
+        Client(reference.host, path=reference.repository, insecure=insecure), reference.repository, origin=origin
+    )
     for manifest, config, layers in images:
         for digest, content, mount in layers:
             pusher.blob(digest, content, mount=mount)

@@ -11,17 +11,17 @@ from cryptography.hazmat.primitives.serialization import PrivateFormat
 from auditor.attest.keys import PASSPHRASE as VARIABLE
 from auditor.attest.keys import load_signer, load_verifier
 from auditor.core.errors import UsageError
-from tests.attest.key_files import PASSPHRASE, cosign_form, ed, p256, pem, public_pem
+from tests.attest.key_files import PASSPHRASE, Key, cosign_form, ed, p256, pem, public_pem
 
 SEC1 = PrivateFormat.TraditionalOpenSSL
-FORMS = {
-    "ECDSA": lambda: (key := p256(), pem(key)),
-    "ECDSA, SEC 1": lambda: (key := p256(), pem(key, form=SEC1)),
-    "Ed25519": lambda: (key := ed(), pem(key)),
-    "encrypted ECDSA": lambda: (key := p256(), pem(key, PASSPHRASE)),
-    "encrypted ECDSA, SEC 1": lambda: (key := p256(), pem(key, PASSPHRASE, SEC1)),
-    "encrypted Ed25519": lambda: (key := ed(), pem(key, PASSPHRASE)),
-    "cosign": lambda: (key := p256(), cosign_form(key)),
+FORMS: dict[str, tuple[Key, bytes]] = {
+    "ECDSA": (key := p256(), pem(key)),
+    "ECDSA, SEC 1": (key := p256(), pem(key, form=SEC1)),
+    "Ed25519": (edwards := ed(), pem(edwards)),
+    "encrypted ECDSA": (key := p256(), pem(key, PASSPHRASE)),
+    "encrypted ECDSA, SEC 1": (key := p256(), pem(key, PASSPHRASE, SEC1)),
+    "encrypted Ed25519": (edwards := ed(), pem(edwards, PASSPHRASE)),
+    "cosign": (key := p256(), cosign_form(key)),
 }
 
 
@@ -30,7 +30,7 @@ def test_a_signature_of_the_private_key_is_accepted_by_the_public_one_alone(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, PASSPHRASE)
-    key, data = FORMS[form]()
+    key, data = FORMS[form]
     private, public, other = (tmp_path / name for name in ("private", "public", "other"))
     private.write_bytes(data)
     public.write_bytes(public_pem(key))
@@ -45,7 +45,7 @@ def test_a_signature_of_the_private_key_is_accepted_by_the_public_one_alone(
 @pytest.mark.parametrize("form", [form for form in FORMS if form.startswith(("encrypted", "cosign"))])
 def test_an_encrypted_key_needs_its_passphrase(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "key"
-    path.write_bytes(FORMS[form]()[1])
+    path.write_bytes(FORMS[form][1])
     monkeypatch.delenv(VARIABLE, raising=False)
     with pytest.raises(UsageError, match=f"is encrypted. Set {VARIABLE}"):
         load_signer(path)

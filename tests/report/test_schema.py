@@ -110,8 +110,8 @@ OUTPUTS: dict[str, Callable[[Cli, Path], Result]] = {
     "image-audit-rules-1": rules,
     "image-audit-explanation-1": explanation,
 }
-ELSEWHERE = {"image-audit-sweep-1", "image-audit-attestation-1"}
-"""Schemas that tests of sweeps and attestations hold against their output."""
+ELSEWHERE = {"image-audit-sweep-1", "image-audit-where-1", "image-audit-plan-1", "image-audit-attestation-1"}
+"""Schemas that tests of tests/fleet and tests/attest hold against their output."""
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
