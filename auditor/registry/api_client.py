@@ -19,6 +19,7 @@ from auditor.registry.response_body import RegistryResponse
 from auditor.registry.retry import RETRIED, UNSUPPORTED
 from auditor.registry.sender import RequestSender
 
+_CREDENTIALS = ("Authorization", "JOB-TOKEN", "PRIVATE-TOKEN")
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -64,26 +65,27 @@ class ApiClient:
 
     def post(self, path: str, body: Mapping[str, str]) -> ApiDocument:
         """Send a JSON document; return that of the response. Raises the errors of `get`."""
-        return self._sender.budget().run(lambda: self._document("POST", path, json.dumps(body)))
+        return self._sender.budget().run(lambda: self._document("POST", path, body))
 
     def names(self, first: str, page_of: Callable[[ApiDocument], Page]) -> Iterator[str]:
         """Yield the names of a list, page by page. `page_of` returns the names of a document and the next page."""
         return names_of_pages(first, lambda path: page_of(self.get(path)), self._name, self._sender.limits)
 
-    def _document(self, method: str, path: str, body: str | None) -> ApiDocument:
+    def _document(self, method: str, path: str, body: Mapping[str, str] | None) -> ApiDocument:
         response = self._send(method, path, body)
         if response.status_code == 200:
             data = self._sender.document(response, self._name)
             return ApiDocument(parse_json(data, self._name, self._sender.limits), response.headers)
-        secrets = [part for value in (*self._headers.values(), body or "") for part in (value, *value.split(" ")[1:])]
-        raise self._error(self._sender.read(response, secrets), response.url)
+        secrets = [value.rpartition(" ")[2] for name, value in self._headers.items() if name in _CREDENTIALS]
+        raise self._error(self._sender.read(response, [*secrets, *(body or {}).values()]), response.url)
 
-    def _send(self, method: str, path: str, body: str | None) -> requests.Response:
+    def _send(self, method: str, path: str, body: Mapping[str, str] | None) -> requests.Response:
         url = self._sender.guard.own_url(self._base, path)
         headers = {"Accept": "application/json", **({"Content-Type": "application/json"} if body else {})}
+        data = json.dumps(body) if body else None
         for _ in range(self._sender.limits.registry_redirects + 1):
             self._sender.check()
-            response = self._sender.send(method, url, {**headers, **self._headers}, data=body)
+            response = self._sender.send(method, url, {**headers, **self._headers}, data=data)
             location = response.headers.get("Location")
             if location is None or response.status_code not in _REDIRECTS or method != "GET":
                 return response

@@ -137,6 +137,17 @@ class Client:
         with self._sender.send("GET", self._base_url(), {}) as response:
             return response.headers
 
+    def authenticate(self, scope: str) -> None:
+        """Get a token for a scope before a request requires it, if there is a login and the registry asks for one.
+
+        Some registries answer a request without a token, with less. Raises Unauthorized, Unreachable.
+        """
+        if self.login.user or self.login.identity:
+            response = self._sender.send("GET", self._base_url(), {})
+            if response.status_code == 401:
+                self._authenticate(response, scope)
+            response.close()
+
     def api(self, base: str, headers: Mapping[str, str]) -> ApiClient:
         """Return a client of an API at the URL `base`, whose `headers` may contain credentials for its origin.
 

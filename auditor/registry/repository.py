@@ -26,6 +26,7 @@ _KINDS = frozenset(ACCEPT.split(", "))
 
 def repositories(client: Client) -> Iterator[str]:
     """List the catalog, page by page. Raises NotFound or Unauthorized for registries without one, Unreachable."""
+    client.authenticate(_CATALOG)  # Quay answers anonymous users with an empty list
     # No n=: Docker's registry refuses a number above its own `catalog.maxentries`.
     yield from _listed(client, "_catalog", _CATALOG, "repositories")
 

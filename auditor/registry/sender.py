@@ -139,7 +139,7 @@ class RequestSender:
 
     def temporary(self, answer: RegistryResponse, message: str) -> Temporary:
         """Return the error of a temporary failure, with the wait that the server asks for."""
-        hint = "; with --rate N send at most N requests per second" if answer.status == 429 else ""
+        hint = "; `registry scan --rate N` sends fewer requests" if answer.status == 429 else ""
         return Temporary(f"{message}{hint}", requested_wait_s(answer.headers, self._clock.date()))
 
     def stop(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import ssl
 import threading
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, quote
 
-from tests.images import digest
+from tests.images import OCI
 
 USER = "reader"
 PASSWORD = "a password of the doubles"
@@ -39,7 +40,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """A response with a JSON document, or with a text as it is."""
+    """A response with a JSON document, or with a text or bytes as they are."""
 
     content: object = None
     status: int = 200
@@ -60,6 +61,9 @@ class Double:
     most_tags = 10_000
     """Largest `n`; a larger one is refused."""
     greeting: Mapping[str, str] = {}
+    blobs: Mapping[str, bytes] = {}
+    """Content of all images, by digest; `root` is the digest of their manifest."""
+    root = ""
     scopes: frozenset[str] | None = None
     """The scopes that the login gets, None for all."""
 
@@ -115,7 +119,8 @@ class Double:
             scope = "registry:catalog:*"
             return self.catalog(asked) if self.allows(asked, scope) else self.unauthorized(scope)
         if asked.path.startswith("/v2/"):
-            name = asked.path.removeprefix("/v2/").partition("/tags/")[0].partition("/manifests/")[0]
+            name = asked.path.removeprefix("/v2/")
+            name = re.split("/(?:tags|manifests|blobs)/", name)[0]
             scope = f"repository:{name}:pull"
             return self.repository(asked, name) if self.allows(asked, scope) else self.unauthorized(scope)
         return self.api(asked)
@@ -138,7 +143,12 @@ class Double:
             if int(asked.query.get("n", 0)) > self.most_tags:
                 return self.error(400, "PAGINATION_NUMBER_INVALID", "invalid number of results requested")
             return self.listed(asked, "tags", self.images[name])
-        return Answer(None, 200, {"Docker-Content-Digest": digest(name.encode())})
+        kind, _, version = asked.path.removeprefix(f"/v2/{name}/").partition("/")
+        wanted = self.root if kind == "manifests" and version in self.images[name] else version
+        if wanted not in self.blobs:
+            return self.error(404, "MANIFEST_UNKNOWN", "manifest unknown")
+        media_type = OCI + "manifest.v1+json" if kind == "manifests" else "application/octet-stream"
+        return Answer(self.blobs[wanted], 200, {"Content-Type": media_type, "Docker-Content-Digest": wanted})
 
     def listed(self, asked: Asked, key: str, names: Sequence[str]) -> Answer:
         """A page of a list behind `last`, with the next one in a Link header."""
@@ -181,7 +191,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.double.peers.append(self._peer())
         answer = self.double.answer(asked)
         content = answer.content
-        data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
+        text = content if isinstance(content, str | bytes) else json.dumps(content)
+        data = text if isinstance(text, bytes) else text.encode()
         self.send_response_only(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)

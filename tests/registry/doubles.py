@@ -25,7 +25,7 @@ class HarborDouble(Double):
 
     token_path = "/service/token"
     service = "harbor-registry"
-    scopes = frozenset({"repository:team/app:pull", "repository:team/web:pull"})
+    scopes: frozenset[str] | None = frozenset({"repository:team/app:pull", "repository:team/web:pull"})
 
     def api(self, asked: Asked) -> Answer:
         if asked.login not in ("", BASIC):
@@ -46,7 +46,7 @@ class GitlabDouble(Double):
 
     token_path = "/jwt/auth"
     service = "container_registry"
-    scopes = frozenset[str]()
+    scopes: frozenset[str] | None = frozenset()
     projects: Mapping[str, str] = {"7": "team/app", "8": "team/sub/web", "9": "team/off"}
 
     def api(self, asked: Asked) -> Answer:
@@ -88,7 +88,7 @@ class DockerHubDouble(Double):
         if asked.path == "/v2/auth/token":
             given = json.loads(asked.body)
             if given != {"identifier": USER, "secret": PASSWORD}:
-                return Answer({"detail": "Incorrect authentication credentials"}, 401)
+                return Answer({"detail": f"Incorrect authentication credentials {given['secret']}"}, 401)
             return Answer({"access_token": ACCESS_TOKEN})
         if self.limited:
             return Answer({"detail": "Rate limit exceeded"}, 429, {"Retry-After": "7", "X-RateLimit-Remaining": "0"})
@@ -135,6 +135,11 @@ class QuayDouble(Double):
     token_path = "/v2/auth"
     service = "quay"
     images: Mapping[str, Sequence[str]] = {"team/app": ("1",), "other/tool": ("1",)}
+
+    def answer(self, asked: Asked) -> Answer:
+        if asked.path == "/v2/_catalog" and not asked.login:
+            return Answer({"repositories": []})  # no challenge: anonymous users see an empty list
+        return super().answer(asked)
 
     def api(self, asked: Asked) -> Answer:
         if asked.path != "/api/v1/repository" or asked.login:
