@@ -21,6 +21,7 @@ NOT_RUN = {
     "docs/formats.md": ["talks to GitHub"],
     "docs/index.md": ["installs from the network"],
     "docs/performance.md": ["takes minutes"],
+    "docs/registries.md": ["needs accounts at these registries", "needs a registry with these certificates"],
     "docs/registry.md": ["installs from the network"],
     "docs/schedule.md": ["installs from the network, and starts services", "needs a cluster"],
     "docs/targets.md": ["needs Podman's own storage", "needs the storage of these tools"],
