@@ -33,8 +33,8 @@ def command() -> None:
 def scan(registry: str | None, form: str, options: SweepOptions) -> int:
     """Audit every image of a registry, each layer once, and report the changes since the last run.
 
-    HOST[/PREFIX] is a registry, or its repositories below a prefix. Without a catalog, use --from FILE; HOST is then
-    optional. One run over the registry is a sweep. Later sweeps read only tags, manifests and new layers.
+    HOST[/PREFIX] is a registry, or its repositories below a prefix. If it does not list them, use --from FILE; HOST is
+    then optional. One run over the registry is a sweep. Later sweeps read only tags, manifests and new layers.
     """
     _require_extra()
     # The extra is optional.

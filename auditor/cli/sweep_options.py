@@ -30,7 +30,7 @@ sweep_options = options.combined(
     ),
     click.option(
         "--from", "references", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-        help="Sweep the references or repositories in FILE, one per line, instead of the catalog.",
+        help="Sweep the references or repositories in FILE, one per line, not those that the registry lists.",
     ),
     click.option("--repos", multiple=True, metavar="GLOB", help="Only matching repositories. Repeatable."),
     click.option("--tags", multiple=True, metavar="GLOB", help="Only matching tags. Repeatable."),

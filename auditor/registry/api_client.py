@@ -13,7 +13,6 @@ from auditor.codec.json_documents import parse_json
 from auditor.core.errors import BlockedAddress, NotFound, Unauthorized, Unreachable, Unsupported
 from auditor.core.limits import limit_note
 from auditor.registry.address_guard import display_origin
-from auditor.registry.login_commands import login_command
 from auditor.registry.paging import Page, linked_page, names_of_pages
 from auditor.registry.response_body import RegistryResponse
 from auditor.registry.retry import RETRIED, UNSUPPORTED
@@ -47,13 +46,14 @@ class ApiDocument:
 
 class ApiClient:
     """Client of an API at the URL `base`. Its `headers` may contain credentials; they go to the origin of `base` only.
+    `hint` ends the message of a refusal: how to log in.
 
     `get` and `post` are logical requests with a retry budget.
     """
 
-    def __init__(self, sender: RequestSender, base: str, headers: Mapping[str, str]) -> None:
-        self._sender, self._base, self._headers = sender, f"{base.rstrip('/')}/", headers
-        self._name = display_origin(base)
+    def __init__(self, sender: RequestSender, base: str, headers: Mapping[str, str], hint: str) -> None:
+        self._sender, self._base, self._headers, self._hint = sender, f"{base.rstrip('/')}/", headers, hint
+        self._name = display_origin(base).partition("://")[2].removesuffix(":443")
 
     def get(self, path: str) -> ApiDocument:
         """Fetch a path below the base, or a URL of the same origin.
@@ -99,7 +99,7 @@ class ApiClient:
         if answer.status in RETRIED or (answer.status == 403 and is_limited):
             return self._sender.temporary(answer, message)
         if answer.status in (401, 403):
-            return Unauthorized(f"{message}; run `{login_command(self._sender.host)}`")
+            return Unauthorized(f"{message}; {self._hint}")
         if answer.status == 404:
             return NotFound(message)
         return Unsupported(message) if answer.status in UNSUPPORTED else Unreachable(message)

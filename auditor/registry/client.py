@@ -148,13 +148,14 @@ class Client:
                 self._authenticate(response, scope)
             response.close()
 
-    def api(self, base: str, headers: Mapping[str, str]) -> ApiClient:
+    def api(self, base: str, headers: Mapping[str, str], hint: str = "") -> ApiClient:
         """Return a client of an API at the URL `base`, whose `headers` may contain credentials for its origin.
 
-        The caller vouches that the credentials belong there. Rate, retries and guard are those of this client.
+        The caller vouches that the credentials belong there. Rate, retries and guard are those of this client. `hint`
+        says how to log in, by default with the command of the registry.
         """
         self._guard.check_url(base, self._base_url(), "has its API at")
-        return ApiClient(self._sender, base, headers)
+        return ApiClient(self._sender, base, headers, hint or f"run `{login_command(self.host)}`")
 
     def stop(self) -> None:
         """End the requests and downloads of other threads with an AuditError."""

@@ -9,16 +9,16 @@ Sources: docs.docker.com/engine/security/certificates, containers-certs.d(5), co
 
 from __future__ import annotations
 
-import os
 import ssl
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from urllib3.util.ssl_ import create_urllib3_context
 
+from auditor.core.cache_folder import config_home
 from auditor.core.errors import UsageError
 
 SYSTEM_FOLDER = Path("/etc")
@@ -57,22 +57,25 @@ class HostCertificates:
         except (OSError, ssl.SSLError) as exc:
             raise UsageError(
                 f"{path}: can't read this certificate or its key: {exc.strerror or exc}. "
-                f"Correct or remove the file; it applies to the registry {self.host}."
+                f"Correct the file or its permissions; it applies to the registry {self.host}."
             ) from exc
 
 
 def find_certificates(host: str) -> HostCertificates:
-    """Return the certificates of a host, with its port, from the first folder that exists. Raises UsageError."""
+    """Return the certificates of a host, with its port, from the first folder that is readable. Raises UsageError."""
     for folder in _folders(host):
-        if folder.is_dir():
-            hosts = folder / "hosts.toml"
-            return _from_toml(host, hosts) if hosts.is_file() else _from_names(host, folder)
+        try:
+            files = sorted(folder.iterdir())
+        except OSError:  # absent, or for root alone, as of a Docker daemon
+            continue
+        hosts = folder / "hosts.toml"
+        return _from_toml(host, hosts) if hosts in files else _from_names(host, files)
     return HostCertificates(host)
 
 
 def _folders(host: str) -> Iterator[Path]:
     """Yield the folders of a host: those of the user, then those of the system."""
-    user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    user = config_home()
     for parent, tool in (
         (user, "containers"),
         (user, "docker"),
@@ -85,11 +88,7 @@ def _folders(host: str) -> Iterator[Path]:
         yield SYSTEM_FOLDER / "containerd" / "certs.d" / f"{host.replace(':', '_')}_"
 
 
-def _from_names(host: str, folder: Path) -> HostCertificates:
-    try:
-        files = sorted(folder.iterdir())
-    except OSError as exc:
-        raise UsageError(f"{folder}: can't read the certificates of the registry {host}: {exc.strerror}") from exc
+def _from_names(host: str, files: Sequence[Path]) -> HostCertificates:
     client = next((path for path in files if path.suffix == ".cert"), None)
     if client is not None and client.with_suffix(".key") not in files:
         raise UsageError(f"{client}: the key of this client certificate is missing. Store it as {client.stem}.key.")

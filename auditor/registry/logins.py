@@ -25,6 +25,7 @@ from docker.credentials import Store
 from docker.credentials.errors import CredentialsNotFound, StoreError
 from docker.errors import DockerException
 
+from auditor.core.cache_folder import config_home
 from auditor.core.errors import Unauthorized
 from auditor.registry.reference import DOCKER_HUB
 
@@ -99,7 +100,7 @@ def _configs() -> Iterator[_Config]:
     yield _Config.load_config(None, None)
     if folder := os.environ.get("XDG_RUNTIME_DIR"):
         yield from _existing(Path(folder) / "containers/auth.json")
-    yield from _existing(Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "containers/auth.json")
+    yield from _existing(config_home() / "containers/auth.json")
 
 
 def _existing(file: Path) -> Iterator[_Config]:

@@ -23,6 +23,9 @@ class DistributionDouble(Double):
 class HarborDouble(Double):
     """Harbor: the catalog for administrators, projects and repositories by API, with the login as it is."""
 
+    has_links = True
+    """Whether Link headers arrive; a proxy may remove them."""
+
     token_path = "/service/token"
     service = "harbor-registry"
     scopes: frozenset[str] | None = frozenset({"repository:team/app:pull", "repository:team/web:pull"})
@@ -38,7 +41,8 @@ class HarborDouble(Double):
             return self.error(403, "FORBIDDEN", f"project {project} forbidden")
         names = [name for name in self.images if name.startswith(f"{project}/")]
         names += [f"team/many/app{number}" for number in range(250)] if project == "team" else []
-        return numbered(asked, [{"name": name} for name in names], "page_size", total=True)
+        answer = numbered(asked, [{"name": name} for name in names], "page_size", total=True)
+        return answer if self.has_links else Answer(answer.content, 200, {"X-Total-Count": str(len(names))})
 
 
 class GitlabDouble(Double):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from auditor.core.errors import Unauthorized, UsageError
+from auditor.core.errors import AuditError, Damaged, Unauthorized, UsageError
+from auditor.core.limits import DEFAULT
 from auditor.fleet.discovery.catalog import Scope, TagFilter, select_repositories
 from auditor.registry.client import Client
 from auditor.registry.listing import docker_hub, github, google
@@ -86,8 +88,10 @@ class TestHarbor:
         assert "/v2/_catalog" not in double.paths()
         assert double.paths("/projects").count("/api/v2.0/projects") == 2
 
-    def test_a_prefix_asks_for_its_project_alone(self, start: Start, log_in: LogIn) -> None:
+    @pytest.mark.parametrize("has_links", [True, False])
+    def test_a_prefix_asks_for_its_project_alone(self, start: Start, log_in: LogIn, *, has_links: bool) -> None:
         double = start(HarborDouble)
+        double.has_links = has_links  # type: ignore[attr-defined]
         log_in(double.address)
         assert len(listed(double, "team/many")) == 250
         assert set(double.paths("/api/")) == {"/api/v2.0/projects/team/repositories"}
@@ -161,7 +165,7 @@ class TestDockerHub:
         log_in(hub.address, "not this one")
         with pytest.raises(Unauthorized, match="Incorrect authentication credentials") as caught:
             list(docker_hub.repositories(Client(hub.address), "acme"))
-        assert "not this one" not in str(caught.value) and "docker login" in str(caught.value)
+        assert "not this one" not in str(caught.value) and "docker login -u NAME" in str(caught.value)
 
     def test_a_rate_limit_is_waited_for(self, hub: Double) -> None:
         assert isinstance(hub, DockerHubDouble)
@@ -328,6 +332,26 @@ def test_a_wrong_login_is_one_line_with_the_reason_of_the_token_server(start: St
     with pytest.raises(UsageError, match="HTTP 401: incorrect username or password; run `docker login") as caught:
         listed(double)
     assert "not this one" not in str(caught.value)
+
+
+@pytest.mark.parametrize("realm", ["http://169.254.169.254", "http://[broken", "file:///etc", ""])
+def test_a_realm_leads_to_no_blocked_address(start: Start, log_in: LogIn, realm: str) -> None:
+    class Leading(GitlabDouble):
+        def challenge(self, scope: str = "") -> str:
+            return f'Bearer realm="{realm}/jwt/auth",service="container_registry"'
+
+    double = start(Leading)
+    log_in(double.address)
+    with pytest.raises(AuditError):
+        listed(double, "team")
+
+
+def test_a_list_is_bounded_over_all_projects(start: Start, log_in: LogIn) -> None:
+    double = start(HarborDouble)
+    log_in(double.address)
+    client = Client(double.address, limits=replace(DEFAULT, registry_names=251))
+    with pytest.raises(Damaged, match="registry-names"):
+        list(list_repositories(client, ""))
 
 
 def test_the_api_of_a_registry_leads_to_no_other_host(start: Start, log_in: LogIn) -> None:

@@ -16,6 +16,8 @@ from auditor.registry.paging import Page
 API = "https://hub.docker.com"
 """Belongs to Docker like the registry: the credentials of `docker login` are for both."""
 
+_HINT = "run `docker login -u NAME` with a personal or organisation access token"
+
 
 def repositories(client: Client, prefix: str) -> Iterator[str]:
     """Yield the repositories of a namespace. Raises UsageError without one, NotFound, Unauthorized, Unreachable."""
@@ -27,7 +29,7 @@ def repositories(client: Client, prefix: str) -> Iterator[str]:
     if "/" in prefix:  # repositories of Docker Hub have two parts
         yield prefix
         return
-    api = client.api(API, _authorization(client))
+    api = client.api(API, _authorization(client), _HINT)
     yield from api.names(f"v2/namespaces/{prefix}/repositories?page_size=100", _page)
 
 
@@ -36,12 +38,11 @@ def _authorization(client: Client) -> dict[str, str]:
     login = client.login
     if login.identity and not login.password:
         raise Unauthorized(
-            f"{client.host}: the stored login is an identity token, which the Hub API does not accept. "
-            "Run `docker login -u NAME` with a personal access token."
+            f"{client.host}: the stored login is an identity token, which the Hub API does not accept; {_HINT}"
         )
     if not login.user:
         return {}
-    answer = client.api(API, {}).post("v2/auth/token", {"identifier": login.user, "secret": login.password})
+    answer = client.api(API, {}, _HINT).post("v2/auth/token", {"identifier": login.user, "secret": login.password})
     token = answer.field("access_token")
     if not isinstance(token, str):
         raise Unauthorized(f"{client.host}: the Hub API answers the login without a token")

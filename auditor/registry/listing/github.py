@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from auditor.core.errors import NotFound, Unauthorized, UsageError
+from auditor.core.errors import NotFound, UsageError
 from auditor.registry.api_client import ApiDocument
 from auditor.registry.client import Client
 from auditor.registry.paging import Page
@@ -30,19 +30,17 @@ def repositories(client: Client, prefix: str) -> Iterator[str]:
         )
     token = next(filter(None, map(os.environ.get, _TOKENS)), client.login.password)
     headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
-    api = client.api(API, {**headers, "Authorization": f"Bearer {token}"} if token else headers)
+    hint = (
+        f"use a personal access token (classic) with the scope read:packages, by `docker login {client.host}` or in "
+        "GH_TOKEN"
+    )
+    api = client.api(API, {**headers, "Authorization": f"Bearer {token}"} if token else headers, hint)
 
     def page(document: ApiDocument) -> Page:
         return [f"{owner}/{item.get('name')}".lower() for item in document.items()], document.next_page
 
     query = "packages?package_type=container&per_page=100"
     try:
-        try:
-            yield from api.names(f"orgs/{owner}/{query}", page)
-        except NotFound:
-            yield from api.names(f"users/{owner}/{query}", page)
-    except Unauthorized as exc:
-        raise Unauthorized(
-            f"{exc}. Use a personal access token (classic) with the scope read:packages, in GH_TOKEN or by "
-            f"`docker login {client.host}`"
-        ) from exc
+        yield from api.names(f"orgs/{owner}/{query}", page)
+    except NotFound:
+        yield from api.names(f"users/{owner}/{query}", page)

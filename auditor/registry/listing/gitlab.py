@@ -35,14 +35,12 @@ def repositories(client: Client, prefix: str) -> Iterator[str]:
     Raises NotFound, Unauthorized, Unreachable.
     """
     base = Greeting.of(client).realm.partition("?")[0].removesuffix(_TOKEN_PATH)
-    api = client.api(f"{base}/api/v4/", _token(client, base, os.environ))
-    try:
-        yield from _of_prefix(api, prefix) if prefix else _of_all(api)
-    except Unauthorized as exc:
-        raise Unauthorized(
-            f"{exc}. Use a personal, group or project access token with the scope read_api, in GITLAB_TOKEN "
-            f"(with GITLAB_HOST) or by `docker login {client.host}`"
-        ) from exc
+    hint = (
+        f"use a personal, group or project access token with the scope read_api, by `docker login {client.host}` or in "
+        "GITLAB_TOKEN with GITLAB_HOST"
+    )
+    api = client.api(f"{base}/api/v4/", _token(client, base, os.environ), hint)
+    return _of_prefix(api, prefix) if prefix else _of_all(api)
 
 
 def _token(client: Client, base: str, environment: Mapping[str, str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from auditor.registry.listing.greeting import Greeting
 from auditor.registry.paging import Page
 from auditor.registry.repository import repositories as catalog
 
-_PAGE = "page=1&page_size=100"
+_SIZE = 100
 
 
 def recognizes(greeting: Greeting) -> bool:
@@ -36,18 +36,27 @@ def repositories(client: Client, prefix: str) -> Iterator[str]:
     api = client.api(f"{client.origin}/api/v2.0/", {**headers, "X-Is-Resource-Name": "true"})
     project = prefix.partition("/")[0]
     try:
-        projects = [project] if project else list(api.names(f"projects?{_PAGE}", _names))
+        projects = [project] if project else list(_listed(api, "projects"))
     except NotFound:
         yield from catalog(client)
         return
     for name in projects:
-        yield from _of_project(api, name)
+        yield from _listed(api, f"projects/{quote(name, safe='')}/repositories")
 
 
-def _of_project(api: ApiClient, project: str) -> Iterator[str]:
-    return api.names(f"projects/{quote(project, safe='')}/repositories?{_PAGE}", _names)
+def _listed(api: ApiClient, path: str) -> Iterator[str]:
+    """Yield the names of projects, or the full names (`PROJECT/REPOSITORY`) of repositories.
 
+    Without a Link header, which proxies may remove, the total number tells whether there is another page.
+    """
+    number = 0
 
-def _names(document: ApiDocument) -> Page:
-    """Return the full names, `PROJECT/REPOSITORY`, or names of projects."""
-    return [item.get("name") for item in document.items()], document.next_page
+    def page(document: ApiDocument) -> Page:
+        nonlocal number
+        number += 1
+        total = document.headers.get("X-Total-Count", "")
+        following = f"{path}?page={number + 1}&page_size={_SIZE}"
+        has_more = total.isdecimal() and int(total) > number * _SIZE
+        return [item.get("name") for item in document.items()], document.next_page or (following if has_more else "")
+
+    return api.names(f"{path}?page=1&page_size={_SIZE}", page)

@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from auditor.core.errors import Damaged
+from auditor.core.limits import limit_note
 from auditor.registry.client import Client
 from auditor.registry.listing import artifactory, docker_hub, github, gitlab, google, harbor, nexus, quay
 from auditor.registry.listing.greeting import Greeting
@@ -59,6 +61,11 @@ def registry_kind(client: Client) -> RegistryKind:
 def list_repositories(client: Client, prefix: str) -> Iterator[str]:
     """Yield the repositories of a registry, at least those below a prefix; a name may occur twice.
 
-    Raises NotFound or Unauthorized if the registry refuses the list, UsageError if it needs a prefix, and Unreachable.
+    Raises NotFound or Unauthorized if the registry refuses the list, UsageError if it needs a prefix, Damaged
+    beyond the limits, and Unreachable.
     """
-    return registry_kind(client).repositories(client, prefix)
+    most = client.limits.registry_names
+    for count, name in enumerate(registry_kind(client).repositories(client, prefix)):
+        if count >= most:
+            raise Damaged(f"{client.host}: more than {most} repositories {limit_note('registry-names')}")
+        yield name
