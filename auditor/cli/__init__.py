@@ -25,6 +25,7 @@ from auditor.core.version import __version__
 _COMMANDS = {
     "scan": "Audit images: find secrets in every layer, and how to remove them.",
     "history": "Show the steps of an image, and what each layer adds, overwrites, deletes and wastes.",
+    "explore": "Walk through layers, files and secrets of an image in the terminal.",
     "recover": "Recover a deleted or overwritten file from the layers of an image.",
     "flatten": "Rebuild an image without its hidden files, and prove that it shows the same files.",
     "attest": "Sign a statement of an image's audit and attach it in the registry; or verify one.",

@@ -71,9 +71,10 @@ class StackChanges:
         self._hidden: tuple[FileChanges, ...] = tuple(FileChanges() for _ in history.layers)
         """By layer: files of lower layers that the layer hides."""
         for layer in range(len(history.layers)):
-            for entry, path in self._files(layer):
-                by, is_overwritten = history.hidden_by(layer, entry)
-                if by is not None and by != layer:
+            for entry, by in history.hidden_layers(layer):
+                if by != layer and history.layers[layer].kinds[entry] != EntryKind.DIR:
+                    _, is_overwritten = history.hidden_by(layer, entry)
+                    path = history.layers[layer].paths[entry]
                     self._hidden[by]._add(path, layer, entry, _OVERWRITTEN if is_overwritten else _DELETED)
 
     def of_layer(self, layer: int) -> FileChanges:
