@@ -47,7 +47,7 @@ def require_extra(what: str) -> None:
 )  # fmt: skip
 @options.table_or_json_option
 @click.option(
-    "--fail-on", type=Word([*Severity]),
+    "--fail-on", type=Word([severity.value for severity in Severity]),
     help="Exit with 1 on a secret of this severity or above.  [default: high]",
 )  # fmt: skip
 @options.min_confidence_option
