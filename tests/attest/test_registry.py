@@ -14,13 +14,15 @@ import pytest
 import requests
 
 from auditor.attest.statement import PREDICATE_TYPE
-from tests.attest.key_files import PASSPHRASE, cosign_form, ed, p256, pem, public_pem, written
+from tests.attest.command import Command, attest
+from tests.attest.key_files import PASSPHRASE, cosign_form, ed, p256, public_pem, written
 from tests.attest.referrers_registry import referrers_registry
 from tests.attest.test_statement import CLEAN, LEAKING, SECRET, unreadable
 from tests.conftest import Cli, Result, require
 from tests.fleet.planted import Remote
 from tests.images import Built, descriptor, image, layer
 
+__all__ = ["attest"]  # a fixture
 pytestmark = pytest.mark.registry
 
 
@@ -28,7 +30,7 @@ pytestmark = pytest.mark.registry
 class Attested:
     """A repository with tags, and two pairs of keys. `attest` and `verify` run the command on a tag."""
 
-    cli: Cli
+    run: Command
     address: str
     repository: str
     keys: tuple[Path, Path]
@@ -38,12 +40,10 @@ class Attested:
         self.name = f"{self.address}/{self.repository}"
 
     def attest(self, tag: str, *options: object, **environment: str) -> Result:
-        return self.cli(
-            "attest", f"docker://{self.name}:{tag}", "--push", "--key", self.keys[0], *options, **environment
-        )
+        return self.run(f"docker://{self.name}:{tag}", "--push", "--key", self.keys[0], *options, **environment)
 
     def verify(self, tag: str, *options: object, key: Path | None = None) -> Result:
-        return self.cli("attest", f"docker://{self.name}:{tag}", "--verify", "--key", key or self.keys[1], *options)
+        return self.run(f"docker://{self.name}:{tag}", "--verify", "--key", key or self.keys[1], *options)
 
     def tags(self) -> set[str]:
         return set(requests.get(f"{self.remote.base}/{self.repository}/tags/list", timeout=9).json()["tags"])
@@ -56,10 +56,10 @@ class Attested:
 
 
 @pytest.fixture
-def app(cli: Cli, registry: str, request: pytest.FixtureRequest) -> Attested:
+def app(attest: Command, registry: str, request: pytest.FixtureRequest) -> Attested:
     """An empty repository of the test's own."""
     name = "".join(char if char.isalnum() else "-" for char in request.node.name.lower()).strip("-")
-    return Attested(cli, registry, f"attest/{name}", written(cli.folder / "keys"))
+    return Attested(attest, registry, f"attest/{name}", written(Path("keys")))
 
 
 def tag_of(root: dict[str, Any], ending: str = "") -> str:
@@ -191,9 +191,9 @@ def test_a_statement_on_one_platform_is_none_on_the_index(app: Attested) -> None
     assert app.verify("1", "--platform", "linux/amd64").status == 1
 
 
-def test_a_registry_with_the_referrers_api_gets_no_fallback_tag(cli: Cli) -> None:
+def test_a_registry_with_the_referrers_api_gets_no_fallback_tag(attest: Command) -> None:
     with referrers_registry() as double:
-        app = Attested(cli, double.address, "app", written(cli.folder / "keys"))
+        app = Attested(attest, double.address, "app", written(Path("keys")))
         root = app.remote.push("app", "1", CLEAN)
         assert app.attest("1").status == 0
         assert tag_of(root) not in double.manifests and app.verify("1").status == 0
@@ -202,13 +202,16 @@ def test_a_registry_with_the_referrers_api_gets_no_fallback_tag(cli: Cli) -> Non
 
 
 def test_a_file_is_verified_without_a_registry(cli: Cli) -> None:
+    """As users call it; the other tests call the command in this process."""
     private, public = written(cli.folder / "keys")
-    target = CLEAN.oci_archive(cli.folder / "app.tar")
-    assert cli("attest", target, "-o", "app.att", "--key", private).status == 0
-    options = ("--verify", "--attestation", "app.att", "--key", public)
-    assert cli("attest", target, *options).out.startswith("CLEAN")
-    other = LEAKING.oci_archive(cli.folder / "other.tar")
-    assert cli("attest", other, *options).status == 2
+    target = LEAKING.oci_archive(cli.folder / "app.tar")
+    done = cli("attest", target, "-o", "app.att", "--key", private)
+    assert done.status == 1 and done.out.startswith("LEAKS") and done.err == ""
+    assert cli("attest", target, "--verify", "--attestation", "app.att", "--key", public).out == done.out
+    other = cli(
+        "attest", CLEAN.oci_archive(cli.folder / "b.tar"), "--verify", "--attestation", "app.att", "--key", public
+    )
+    assert other.status == 2 and "is about other images" in other.err
     assert "Name the file" in cli("attest", target, "--verify", "--key", public).err
 
 
@@ -222,14 +225,12 @@ def test_a_file_is_verified_without_a_registry(cli: Cli) -> None:
         (("--push",), "--push needs an image in a registry"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(cli: Cli, options: tuple[str, ...], message: str) -> None:
-    key = cli.folder / "key.pem"
-    key.write_bytes(pem(p256()))
-    done = cli("attest", "oci-archive:app.tar", "--key", key, *options)
+def test_options_that_do_not_fit_are_refused(attest: Command, options: tuple[str, ...], message: str) -> None:
+    done = attest("oci-archive:app.tar", "--key", written(Path())[0], *options)
     assert done.status == 2 and message in done.err
 
 
-def test_a_config_file_that_fails_on_nothing_is_refused(cli: Cli) -> None:
-    (cli.folder / ".image-audit.yaml").write_text("fail_on: never\n")
-    done = cli("attest", "app.tar", "-o", "a.att", "--key", written(cli.folder)[0])
+def test_a_config_file_that_fails_on_nothing_is_refused(attest: Command) -> None:
+    Path(".image-audit.yaml").write_text("fail_on: never\n")
+    done = attest("app.tar", "-o", "a.att", "--key", written(Path())[0])
     assert done.status == 2 and "every image would be clean" in done.err
