@@ -14,16 +14,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from auditor.attest.envelope import MEDIA_TYPE
 from auditor.attest.statement import PREDICATE_TYPE
-from auditor.codec.descriptors import INDEXES, MANIFESTS, Descriptor, parse_descriptor, strings
+from auditor.codec.descriptors import INDEXES, MANIFESTS, Descriptor, parse_descriptors
 from auditor.codec.hashing import sha256
 from auditor.codec.json_documents import parse_object
 from auditor.core.digests import Digest
-from auditor.core.errors import AttestationError, Damaged, NotFound
+from auditor.core.errors import AttestationError, Damaged, NotFound, Unauthorized
 from auditor.registry.push import Pusher
 from auditor.registry.reference import Reference
 from auditor.registry.repository import Repository, referrers_tag
@@ -88,14 +89,14 @@ class AttestationStore:
             return
         listed = {**_descriptor(manifest, MANIFESTS[0], annotations), "artifactType": MEDIA_TYPE}
         tag = referrers_tag(target.digest)
-        kept = [item for item in self._items(tag, "manifests") if strings(item.get("annotations")) != annotations]
+        kept = [item.raw for item in self._items(tag, "manifests") if item.annotations != annotations]
         index = {"schemaVersion": 2, "mediaType": INDEXES[0], "manifests": [*kept, listed]}
         pusher.manifest(_encoded(index), tag)
 
     def _attach_for_cosign(self, pusher: Pusher, subject: Digest, envelope: bytes, key_id: str) -> None:
         annotations = {"dev.cosignproject.cosign/signature": "", "predicateType": PREDICATE_TYPE, _KEY_ID: key_id}
         tag = _cosign_tag(subject)
-        kept = [item for item in self._items(tag, "layers") if strings(item.get("annotations")) != annotations]
+        kept = [item.raw for item in self._items(tag, "layers") if item.annotations != annotations]
         layers = [*kept, _descriptor(envelope, MEDIA_TYPE, annotations)]
         rootfs = {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]}
         config = _encoded({"architecture": "", "os": "", "rootfs": rootfs, "config": {}})
@@ -108,33 +109,34 @@ class AttestationStore:
         }
         pusher.manifest(_encoded(manifest), tag)
 
-    def _items(self, tag: str, key: str) -> list[dict[str, Any]]:
+    def _items(self, tag: str, key: str) -> list[Descriptor]:
         """Return the descriptors under a key of a tag's manifest, none without the tag."""
-        try:
-            found = self.repository.resolve(self._reference(tag, None))
-        except NotFound:
-            return []
-        return self._listed(found, key)
+        found = self._tagged(tag)
+        return [] if found is None else self._listed(found, key)
 
-    def _listed(self, manifest: Descriptor, key: str) -> list[dict[str, Any]]:
+    def _tagged(self, tag: str) -> Descriptor | None:
+        with suppress(NotFound, Unauthorized):  # some registries answer 401 for a missing tag
+            return self.repository.resolve(self._reference(tag, None))
+        return None
+
+    def _listed(self, manifest: Descriptor, key: str) -> list[Descriptor]:
+        """Return the well-formed descriptors under a key of a manifest."""
         document = parse_object(self.repository.document(manifest), manifest.digest, self.repository.client.limits)
         items = document.get(key)
-        return [item for item in (items if isinstance(items, list) else ()) if isinstance(item, dict)]
+        return parse_descriptors(items, manifest.digest, []) if isinstance(items, list) and items else []
 
     def _manifests(self, subject: Digest) -> Iterator[Descriptor]:
         """Yield the manifests that may hold attestations of a subject."""
         for referrer in self.repository.referrers(subject):
             if referrer.kind == MEDIA_TYPE:
                 yield referrer.descriptor
-        try:
-            yield self.repository.resolve(self._reference(_cosign_tag(subject), None))
-        except NotFound:
-            return
+        if found := self._tagged(_cosign_tag(subject)):
+            yield found
 
     def _layers(self, manifest: Descriptor) -> list[Descriptor]:
         """Return the envelopes of a manifest, without those of another predicate type; none of a damaged manifest."""
         try:
-            layers = [parse_descriptor(item, manifest.digest) for item in self._listed(manifest, "layers")]
+            layers = self._listed(manifest, "layers")
         except (NotFound, Damaged):
             return []
         return [

@@ -67,6 +67,14 @@ class Statement:
         """Whether all was read, and nothing is at or above `fail_on`."""
         return self.is_complete and self.failing(self.run.fail_on) == 0
 
+    def doubt(self, min_confidence: Confidence) -> str | None:
+        """Return the reason why the images may hold secrets that the counts lack; None if there is none."""
+        if not self.is_complete:
+            return "parts were not read and may hold secrets"
+        if self.run.min_confidence.rank > min_confidence.rank:
+            return f"findings below {self.run.min_confidence} confidence were left out"
+        return None
+
     def failing(self, fail_on: Severity | None) -> int:
         """Return the number of secrets at or above a severity; None for no severity."""
         if fail_on is None:

@@ -19,7 +19,6 @@ from auditor.cli.messages import warn
 from auditor.cli.progress import progress
 from auditor.core.clock import timestamp, utc_now
 from auditor.core.errors import AttestationError, UsageError
-from auditor.core.finding import Severity
 from auditor.core.options import AuditOptions
 from auditor.core.output_file import write_output
 from auditor.images.layout import read_document
@@ -52,7 +51,7 @@ def attest(target: str, key: Path, output: Path | None, form: str, options: Audi
     else:
         _push(report, statement, envelope, signer, options)
     _print(statement, form, options)
-    return _exit_code(statement, options.fail_on)
+    return _exit_code(statement, options)
 
 
 def verify(target: str, key: Path, attestation: Path | None, form: str, options: AuditOptions) -> int:
@@ -69,7 +68,7 @@ def verify(target: str, key: Path, attestation: Path | None, form: str, options:
         envelopes = AttestationStore(_repository(reference, options)).envelopes(digests[0])
     statement = newest_valid(envelopes, digests, verifier, target, options.limits)
     _print(statement, form, options)
-    return _exit_code(statement, options.fail_on)
+    return _exit_code(statement, options)
 
 
 def _statement(report: Report, started: str, options: AuditOptions) -> Statement:
@@ -107,13 +106,13 @@ def _print(statement: Statement, form: str, options: AuditOptions) -> None:
     if form == "json":
         click.echo(statement_json(statement))
     elif not options.quiet:
-        click.echo(render(statement, options.fail_on), nl=False)
+        click.echo(render(statement, options.fail_on, options.min_confidence), nl=False)
 
 
-def _exit_code(statement: Statement, fail_on: Severity | None) -> int:
-    if statement.failing(fail_on):
+def _exit_code(statement: Statement, options: AuditOptions) -> int:
+    if statement.failing(options.fail_on):
         return EXIT_FOUND
-    if not statement.is_complete:
-        warn("not everything was read; the statement does not say clean")
+    if doubt := statement.doubt(options.min_confidence):
+        warn(f"not clean: {doubt}")
         return EXIT_FAILED
     return EXIT_CLEAN

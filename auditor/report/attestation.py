@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from auditor.attest.statement import Statement
-from auditor.core.finding import Severity
+from auditor.core.finding import Confidence, Severity
 from auditor.core.text import plural, printable
 
 
-def judgement(statement: Statement, fail_on: Severity | None) -> str:
-    """Return the first line: LEAKS, NOT AUDITED IN FULL or CLEAN, by the severity that fails."""
+def _first_line(statement: Statement, fail_on: Severity | None, min_confidence: Confidence) -> str:
     if failing := statement.failing(fail_on):
         return f"LEAKS: {plural(failing, 'secret')} at or above --fail-on {fail_on}"
-    if not statement.is_complete:
-        return "NOT AUDITED IN FULL: parts were not read and may hold secrets"
+    if doubt := statement.doubt(min_confidence):
+        return f"NOT AUDITED IN FULL: {doubt}"
     return f"CLEAN: no secret at or above --fail-on {fail_on}, and every part was read"
 
 
-def render(statement: Statement, fail_on: Severity | None) -> str:
-    """Return the verdict, the images, and the circumstances of the audit."""
+def render(statement: Statement, fail_on: Severity | None, min_confidence: Confidence) -> str:
+    """Return the verdict by the reader's severity and confidence, the images, and the circumstances of the audit."""
     run = statement.run
-    lines = [judgement(statement, fail_on)]
+    lines = [_first_line(statement, fail_on, min_confidence)]
     lines += [f"  {subject.name}@{subject.digest}" for subject in statement.subjects]
     counts = ", ".join(f"{count} {severity}" for severity, count in statement.by_severity.items())
     lines.append(f"secrets: {counts}")

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from auditor.attest.statement import PREDICATE_TYPE, Statement, predicate
-from auditor.core.finding import Severity
+from auditor.core.finding import Confidence, Severity
 from auditor.scan import Scanner
 from tests.attest.test_statement import CLEAN, LEAKING, RUN, stated, unreadable
 from tests.docs.page import ROOT
@@ -60,6 +60,14 @@ def test_it_admits_clean_statements_alone(tmp_path: Path, scanner: Scanner) -> N
     assert admits(stated(CLEAN, tmp_path, scanner))
     assert not admits(stated(LEAKING, tmp_path, scanner))
     assert not admits(stated(unreadable(), tmp_path, scanner))
+
+
+@pytest.mark.parametrize("confidence", Confidence)
+def test_it_demands_that_secrets_of_medium_confidence_count(
+    confidence: Confidence, tmp_path: Path, scanner: Scanner
+) -> None:
+    statement = stated(CLEAN, tmp_path, scanner, replace(RUN, min_confidence=confidence))
+    assert admits(statement) == (confidence is not Confidence.HIGH)
 
 
 @pytest.mark.parametrize("severity", Severity)

@@ -98,6 +98,14 @@ def test_the_verifier_chooses_the_severity(app: Attested) -> None:
     assert done.status == 1 and done.json["predicate"]["verdict"]["by_severity"]["medium"] == 1
 
 
+def test_an_audit_that_left_findings_out_is_not_verified_as_clean(app: Attested) -> None:
+    app.remote.push(app.repository, "1", CLEAN)
+    assert app.attest("1", "--min-confidence", "high").status == 0
+    done = app.verify("1")
+    assert done.status == 2 and "findings below high confidence were left out" in done.err
+    assert app.verify("1", "--min-confidence", "high").status == 0
+
+
 def test_what_is_not_valid_is_not_verified(app: Attested, tmp_path: Path) -> None:
     app.remote.push(app.repository, "1", CLEAN)
     missing = app.verify("1")

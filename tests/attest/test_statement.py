@@ -54,6 +54,10 @@ def stated(built: Built, folder: Path, scanner: Scanner, run: AuditRun = RUN) ->
     return Statement(subjects_of([found.image], whole=True), run, (image_result(found),))
 
 
+def shown(statement: Statement, min_confidence: Confidence = Confidence.MEDIUM) -> str:
+    return render(statement, Severity.HIGH, min_confidence)
+
+
 def parsed(statement: Statement) -> Statement:
     return parse_statement(statement_json(statement), "it", DEFAULT)
 
@@ -72,17 +76,25 @@ def test_a_leak_is_counted_and_named_nowhere(tmp_path: Path, scanner: Scanner) -
     verdict = predicate(statement)["verdict"]
     assert (verdict["clean"], verdict["complete"], verdict["failing"]) == (False, True, 1)
     assert verdict["by_severity"] == {"critical": 1, "high": 0, "medium": 0, "low": 0}
-    text = statement_json(statement).decode() + render(statement, Severity.HIGH)
+    text = statement_json(statement).decode() + shown(statement)
     assert SECRET not in text and SECRET[-4:] not in text and "very-secret-name" not in text
-    assert render(statement, Severity.HIGH).startswith("LEAKS: 1 secret at or above --fail-on high\n")
+    assert shown(statement).startswith("LEAKS: 1 secret at or above --fail-on high\n")
 
 
 def test_an_image_that_was_not_read_in_full_is_never_clean(tmp_path: Path, scanner: Scanner) -> None:
     statement = stated(unreadable(), tmp_path, scanner)
     assert not statement.is_clean and not statement.is_complete and statement.failing(Severity.LOW) == 0
-    text = statement_json(statement).decode() + render(statement, Severity.HIGH)
+    text = statement_json(statement).decode() + shown(statement)
     assert "NOT AUDITED IN FULL" in text and "not read: 1 item of layer 0" in text
     assert "very-secret-name" not in text
+
+
+def test_an_audit_that_left_findings_out_is_not_clean_for_a_reader_who_counts_them(
+    tmp_path: Path, scanner: Scanner
+) -> None:
+    lax = stated(CLEAN, tmp_path, scanner, replace(RUN, min_confidence=Confidence.HIGH))
+    assert shown(lax).startswith("NOT AUDITED IN FULL: findings below high confidence were left out\n")
+    assert shown(lax, Confidence.HIGH).startswith("CLEAN") and lax.doubt(Confidence.HIGH) is None
 
 
 def test_several_images_are_clean_only_together(tmp_path: Path, scanner: Scanner) -> None:
