@@ -18,6 +18,7 @@ NOT_RUN = {
     "README.md": ["continuous integration runs both", "asks a package index"],
     "CONTRIBUTING.md": ["installs from the network; continuous integration runs them"],
     "docs/comparison.md": ["takes minutes", "takes minutes"],
+    "docs/explore.md": ["needs a terminal"],
     "docs/formats.md": ["talks to GitHub"],
     "docs/index.md": ["installs from the network"],
     "docs/performance.md": ["takes minutes"],

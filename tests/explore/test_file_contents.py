@@ -91,6 +91,13 @@ def test_recovery_overwrites_nothing(explored: Explored, tmp_path: Path) -> None
     assert not (tmp_path / "link").exists()
 
 
+def test_rules_that_the_audit_left_out_mask_too(explored: Explored) -> None:
+    options = replace(explored.contents._options, only_rules=("aws-access-key-id",))
+    narrow = replace(explored.audit, records=[replace(record, matches=()) for record in explored.audit.records])
+    found = FileContents(explored.target, narrow, options).preview(version(explored, "root/.netrc"))
+    assert "ghp_****" in found.lines[1]
+
+
 def test_an_image_that_changed_since_the_audit_is_refused(explored: Explored) -> None:
     other = replace(explored.audit, image=replace(explored.audit.image, id=None))
     contents = FileContents(explored.target, other, explored.contents._options)
