@@ -87,7 +87,9 @@ class Repository:
         path = f"{self.name}/tags/list"
         try:
             names = list(_listed(self.client, f"{path}?n=1000", self._scope, "tags"))
-        except Unsupported:  # some registries refuse an n above their own
+        except Unsupported as exc:
+            if "PAGINATION_NUMBER_INVALID" not in str(exc):  # code of Docker's registry for an n above its own
+                raise
             names = list(_listed(self.client, path, self._scope, "tags"))
         return [name for name in names if _TAG.fullmatch(name)]
 
