@@ -41,6 +41,7 @@ COMMANDS = {
         "attest flat.oci --verify --attestation a.att --key key.pub --format json",
     ],
     "dockerfile": ["dockerfile Dockerfile -o d.json -o d.sarif -o d.txt", "dockerfile Dockerfile --format json"],
+    "dockerfile --fix": ["dockerfile Dockerfile --fix -o d.json", "dockerfile Dockerfile --fix --write"],
     "hook": ["hook install", "hook run", "hook run --strict origin https://git.example.com", "hook uninstall"],
     "config": ["config show", "config show --format json", "config limits"],
     "rules": ["rules list", "rules list --format json", "rules show github-pat", "rules check own.yaml"],
