@@ -111,12 +111,18 @@ def _mounted(state: FixState, stage: Stage, step: BuildStep, file: _MountedFile)
         raise NotFixable(f"a later COPY --from copies {file.path}")
     editor = state.editor()
     readers = _edit_readers(editor, state, stage, step, file)
-    if not readers:
+    if not readers and not _is_removed(state, stage, step, file):
         raise NotFixable(f"no step of the build reads {file.path}; if containers need it, mount it when they start")
     _remove_source(editor, state, stage, step, file)
     options = {"ssh": "--ssh default", "bind": ""}.get(file.kind, f"--secret id={file_id(file.name)},src={file.source}")
     notes = (f"load {file.source} into your SSH agent, or name it: --ssh default=PATH",) if file.kind == "ssh" else ()
-    return proposal(editor, (options,) if options else (), notes)
+    return proposal(editor, (options,) if options and readers else (), notes if readers else ())
+
+
+def _is_removed(state: FixState, stage: Stage, step: BuildStep, file: _MountedFile) -> bool:
+    """Return whether a later step removes the file, so that containers can't read it."""
+    later = (one for one in later_steps(state.graph, stage, step) if one.instruction.keyword == "RUN")
+    return any(covers(path, file.path) for one in later for path in command_effects(one, state.escape)[1])
 
 
 def _require_mounts(state: FixState) -> None:

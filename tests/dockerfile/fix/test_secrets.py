@@ -33,8 +33,7 @@ def fixed(*lines: str, head: str = SYNTAX) -> str:
         ('ARG API_TOKEN\nRUN ["./x"]', 'RUN --mount=type=secret,id=api-token,env=API_TOKEN ["./x"]'),
         ("ARG API_TOKEN\nRUN <<EOF\n./x\nEOF", "RUN --mount=type=secret,id=api-token,env=API_TOKEN <<EOF\n./x\nEOF"),
         ("ARG TOKEN\nRUN pip install -i https://ci:$TOKEN@a.example.com/simple app",
-         "RUN --mount=type=secret,id=token,env=TOKEN "
-         "\\\n    pip install -i https://ci:$TOKEN@a.example.com/simple app"),
+         "RUN --mount=type=secret,id=token,env=TOKEN pip install -i https://ci:$TOKEN@a.example.com/simple app"),
         ("ARG API_TOKEN\nRUN echo $API_TOKEN > /t && ./x && rm /t",
          "RUN --mount=type=secret,id=api-token,env=API_TOKEN echo $API_TOKEN > /t && ./x && rm /t"),
         (f"RUN curl -H 'Authorization: Bearer {TOKEN}' https://a.example.com",
