@@ -2,9 +2,10 @@
 
 An envelope is attached twice, as clients look in one of two places:
 
-    referrers   an artifact manifest with `subject`; where the registry has no referrers API, it is also listed in the
-                index with the tag `sha256-HEX`. Source: OCI distribution-spec v1.1, "Referrers Tag Schema"
-    cosign      a layer of the image with the tag `sha256-HEX.att`, which cosign and Kyverno read.
+    referrers   a Sigstore bundle in an artifact manifest with `subject`; where the registry has no referrers API, it is
+                also listed in the index with the tag `sha256-HEX`. Source: OCI distribution-spec v1.1, "Referrers
+                Tag Schema"
+    cosign tag  a layer of the image with the tag `sha256-HEX.att`, which cosign and Kyverno read.
                 Source: github.com/sigstore/cosign, specs/SIGNATURE_SPEC.md and specs/ATTESTATION_SPEC.md
 
 A new attestation replaces the one of the same predicate type and key where a list is rewritten; others are kept.
@@ -18,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from auditor.attest.bundle import BUNDLE_ANNOTATIONS, BUNDLE_TYPE, bundle_of, envelope_of
 from auditor.attest.envelope import MEDIA_TYPE
 from auditor.attest.statement import PREDICATE_TYPE
 from auditor.codec.descriptors import INDEXES, MANIFESTS, Descriptor, parse_descriptors
@@ -33,6 +35,8 @@ _EMPTY = b"{}"
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 _CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 _KEY_ID = "example.image-audit.key-id"
+_KINDS = (BUNDLE_TYPE, _EMPTY_TYPE)
+"""Artifact types of bundles; the second one is of those that cosign 2 lists in an index."""
 _MAX_ENVELOPES = 100
 """Most envelopes that a verification reads of one manifest."""
 
@@ -49,8 +53,7 @@ class AttestationStore:
         Raises NotFound, Unauthorized, Unreachable, Damaged.
         """
         target = self.repository.resolve(self._reference(None, subject))
-        pusher.blob(sha256(envelope), envelope)
-        self._attach_referrer(pusher, target, envelope, key_id)
+        self._attach_referrer(pusher, target, bundle_of(envelope, key_id), key_id)
         if subject.algorithm == "sha256":  # cosign has no tags for others
             self._attach_for_cosign(pusher, subject, envelope, key_id)
 
@@ -67,27 +70,32 @@ class AttestationStore:
                 seen.add(layer.digest)
                 if len(seen) > _MAX_ENVELOPES:
                     raise AttestationError(f"{self._name(subject)}: more than {_MAX_ENVELOPES} attestations")
-                try:
-                    yield f"attestation {layer.digest}", self.repository.document(layer)
-                except (NotFound, Damaged):
-                    continue
+                with suppress(NotFound, Damaged):
+                    yield f"attestation {layer.digest}", self._envelope(layer)
 
-    def _attach_referrer(self, pusher: Pusher, target: Descriptor, envelope: bytes, key_id: str) -> None:
-        annotations = {"in-toto.io/predicate-type": PREDICATE_TYPE, _KEY_ID: key_id}
-        pusher.blob(sha256(_EMPTY), _EMPTY)
+    def _envelope(self, layer: Descriptor) -> bytes:
+        data = self.repository.document(layer)
+        if layer.media_type == MEDIA_TYPE:
+            return data
+        return envelope_of(data, layer.digest, self.repository.client.limits)
+
+    def _attach_referrer(self, pusher: Pusher, target: Descriptor, bundle: bytes, key_id: str) -> None:
+        annotations = {**BUNDLE_ANNOTATIONS, _KEY_ID: key_id}
+        for data in (bundle, _EMPTY):
+            pusher.blob(sha256(data), data)
         manifest = _encoded({
             "schemaVersion": 2,
             "mediaType": MANIFESTS[0],
-            "artifactType": MEDIA_TYPE,
+            "artifactType": BUNDLE_TYPE,
             "config": _descriptor(_EMPTY, _EMPTY_TYPE),
-            "layers": [_descriptor(envelope, MEDIA_TYPE)],
+            "layers": [_descriptor(bundle, BUNDLE_TYPE)],
             "subject": {"mediaType": target.media_type, "digest": target.digest, "size": target.size},
             "annotations": annotations,
         })  # fmt: skip
         headers = pusher.manifest(manifest, sha256(manifest))
         if "OCI-Subject" in headers:
             return
-        listed = {**_descriptor(manifest, MANIFESTS[0], annotations), "artifactType": MEDIA_TYPE}
+        listed = {**_descriptor(manifest, MANIFESTS[0], annotations), "artifactType": BUNDLE_TYPE}
         tag = referrers_tag(target.digest)
         kept = [item.raw for item in self._items(tag, "manifests") if item.annotations != annotations]
         index = {"schemaVersion": 2, "mediaType": INDEXES[0], "manifests": [*kept, listed]}
@@ -100,7 +108,8 @@ class AttestationStore:
         layers = [*kept, _descriptor(envelope, MEDIA_TYPE, annotations)]
         rootfs = {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]}
         config = _encoded({"architecture": "", "os": "", "rootfs": rootfs, "config": {}})
-        pusher.blob(sha256(config), config)
+        for data in (envelope, config):
+            pusher.blob(sha256(data), data)
         manifest = {
             "schemaVersion": 2,
             "mediaType": MANIFESTS[0],
@@ -128,7 +137,7 @@ class AttestationStore:
     def _manifests(self, subject: Digest) -> Iterator[Descriptor]:
         """Yield the manifests that may hold attestations of a subject."""
         for referrer in self.repository.referrers(subject):
-            if referrer.kind == MEDIA_TYPE:
+            if referrer.kind in _KINDS:
                 yield referrer.descriptor
         if found := self._tagged(_cosign_tag(subject)):
             yield found
@@ -142,7 +151,7 @@ class AttestationStore:
         return [
             layer
             for layer in layers
-            if layer.media_type == MEDIA_TYPE
+            if layer.media_type in (MEDIA_TYPE, BUNDLE_TYPE)
             and layer.annotations.get("predicateType", PREDICATE_TYPE) == PREDICATE_TYPE
         ]
 

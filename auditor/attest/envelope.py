@@ -23,12 +23,15 @@ _MAX_SIGNATURES = 100
 
 
 def signed_envelope(payload: bytes, signer: Signer) -> bytes:
-    """Return the envelope of an in-toto Statement, as JSON."""
+    """Return the envelope of an in-toto Statement, as JSON.
+
+    The key id is empty, as in cosign's envelopes: Go's verifier skips a signature with a key id of another form.
+    """
     signature = signer.sign(_signed_bytes(IN_TOTO, payload))
     document = {
         "payloadType": IN_TOTO,
         "payload": base64.b64encode(payload).decode(),
-        "signatures": [{"keyid": signer.key_id, "sig": base64.b64encode(signature).decode()}],
+        "signatures": [{"keyid": "", "sig": base64.b64encode(signature).decode()}],
     }
     return json.dumps(document, separators=(",", ":")).encode()
 

@@ -139,7 +139,7 @@ def parse_statement(payload: bytes, label: str, limits: Limits) -> Statement:
         stated = value["verdict"]["clean"], value["verdict"]["complete"]
     except AttestationError:
         raise
-    except (AuditError, KeyError, TypeError, ValueError, AttributeError) as exc:
+    except (AuditError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as exc:
         raise AttestationError(f"{label}: not a statement of image-audit: {type(exc).__name__}") from None
     if not statement.images or stated != (statement.is_clean, statement.is_complete):
         raise AttestationError(f"{label}: the verdict contradicts the counts of the images")

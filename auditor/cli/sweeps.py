@@ -43,7 +43,7 @@ def scan(registry: str | None, form: str, options: SweepOptions) -> int:
         _print(setup.store, sweep, form, options)
         counts = failing_counts(setup.store, sweep, options)
         status = _exit_code(sweep, counts, options.fail_on, strict=options.strict)
-        return status if not _attested(setup.plan.attestor, warn, quiet=options.quiet) else status or EXIT_FAILED
+        return status if _attested(setup.plan.attestor, quiet=options.quiet) else status or EXIT_FAILED
 
 
 def watch(registry: str | None, form: str, load: Callable[[], WatchOptions]) -> int:
@@ -79,21 +79,24 @@ def _watched_sweep(registry: str | None, form: str, options: SweepOptions) -> Sw
         row = setup.run(LoggedProgress())
         for line in notifier.notify(setup.store, row, policy(options)):
             log_event("not notified", logging.WARNING, reason=line)
-        _attested(setup.plan.attestor, lambda line: log_event("attestation", reason=line), quiet=False)
+        if setup.plan.attestor is not None:
+            for line in setup.plan.attestor.problems:
+                log_event("not attested", logging.WARNING, reason=line)
+            log_event("attested", manifests=setup.plan.attestor.attested)
         write_report(setup.store, row, options)
         _print(setup.store, row, form, options)
         return row
 
 
-def _attested(attestor: Attestor | None, say: Callable[[str], None], *, quiet: bool) -> int:
-    """Report the attestations of a sweep; return the number of those that failed."""
+def _attested(attestor: Attestor | None, *, quiet: bool) -> bool:
+    """Print the number of attestations of a sweep and those that failed; return whether none failed."""
     if attestor is None:
-        return 0
+        return True
     for line in attestor.problems:
-        say(line)
+        warn(line)
     if not quiet:
-        say(f"attested: {plural(attestor.attested, 'clean manifest')}")
-    return len(attestor.problems)
+        warn(f"attested: {plural(attestor.attested, 'clean manifest')}")
+    return not attestor.problems
 
 
 def report(registry: str | None, form: str, options: SweepOptions) -> int:

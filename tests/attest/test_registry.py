@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 import requests
 
+from auditor.attest.bundle import BUNDLE_TYPE
 from auditor.attest.statement import PREDICATE_TYPE
+from auditor.cli import attest as command
 from tests.attest.command import Command, attest
 from tests.attest.key_files import PASSPHRASE, cosign_form, ed, p256, public_pem, written
 from tests.attest.referrers_registry import referrers_registry
@@ -71,8 +73,8 @@ def cosign(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["cosign", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60)
 
 
-def cosign_verify(app: Attested, key: Path, tag: str = "1") -> subprocess.CompletedProcess[str]:
-    options = ("--insecure-ignore-tlog", "--allow-insecure-registry", "--type", PREDICATE_TYPE)
+def cosign_verify(app: Attested, key: Path, tag: str = "1", *more: object) -> subprocess.CompletedProcess[str]:
+    options = ("--insecure-ignore-tlog", "--allow-insecure-registry", "--type", PREDICATE_TYPE, *more)
     return cosign("verify-attestation", *options, "--key", key, f"{app.name}:{tag}")
 
 
@@ -133,6 +135,10 @@ def test_cosign_verifies_it_and_tells_a_stranger(app: Attested, tmp_path: Path) 
         done = cosign_verify(app, app.keys[1])
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout.splitlines()[-1])["payloadType"] == "application/vnd.in-toto+json"
+    # The form of cosign 3, by referrers. A root of trust is read, although a key needs none.
+    (tmp_path / "root").write_text('{"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1"}')
+    done = cosign_verify(app, app.keys[1], "1", "--new-bundle-format", "--trusted-root", tmp_path / "root")
+    assert done.returncode == 0, done.stderr
     assert cosign_verify(app, written(tmp_path / "stranger")[1]).returncode != 0
 
 
@@ -163,7 +169,7 @@ def test_a_new_statement_replaces_the_own_one_and_keeps_those_of_others(app: Att
     types = [item["annotations"]["predicateType"] for item in app.manifest(tag_of(root, ".att"))["layers"]]
     assert types == ["https://other", PREDICATE_TYPE, PREDICATE_TYPE]
     index = app.manifest(tag_of(root))
-    assert [item["artifactType"] for item in index["manifests"]] == ["application/vnd.dsse.envelope.v1+json"] * 2
+    assert [item["artifactType"] for item in index["manifests"]] == [BUNDLE_TYPE] * 2
     (listed, _) = index["manifests"]
     assert app.manifest(listed["digest"])["subject"] == subject | {"size": root["size"]}
 
@@ -221,6 +227,12 @@ def test_a_file_is_verified_without_a_registry(cli: Cli) -> None:
     )
     assert other.status == 2 and "is about other images" in other.err
     assert "Name the file" in cli("attest", target, "--verify", "--key", public).err
+
+
+def test_without_the_extra_the_command_names_it(attest: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "find_spec", lambda name: None if name == "nacl" else name)
+    done = attest("app.tar", "-o", "a.att", "--key", "key.pem")
+    assert done.status == 2 and "needs pynacl of the extra `attest`" in done.err
 
 
 @pytest.mark.parametrize(
