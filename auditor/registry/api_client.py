@@ -95,7 +95,8 @@ class ApiClient:
 
     def _error(self, answer: RegistryResponse, url: str) -> Exception:
         message = f"{self._name}: {answer.message} for {url.partition('?')[0].removeprefix(self._base)}"
-        is_limited = answer.headers.get("X-RateLimit-Remaining") == "0"  # GitHub answers 403
+        # GitHub answers 403 to a used-up rate limit.
+        is_limited = answer.headers.get("X-RateLimit-Remaining") == "0" or "Retry-After" in answer.headers
         if answer.status in RETRIED or (answer.status == 403 and is_limited):
             return self._sender.temporary(answer, message)
         if answer.status in (401, 403):

@@ -138,15 +138,13 @@ class Client:
             return response.headers
 
     def authenticate(self, scope: str) -> None:
-        """Get a token for a scope before a request requires it, if there is a login and the registry asks for one.
+        """Get a token for a scope before a request requires it, if the registry asks for one and there is a login.
 
         Some registries answer a request without a token, with less. Raises Unauthorized, Unreachable.
         """
-        if self.login.user or self.login.identity:
-            response = self._sender.send("GET", self._base_url(), {})
-            if response.status_code == 401:
+        with self._sender.send("GET", self._base_url(), {}) as response:
+            if response.status_code == 401 and (self.login.user or self.login.identity):
                 self._authenticate(response, scope)
-            response.close()
 
     def api(self, base: str, headers: Mapping[str, str], hint: str = "") -> ApiClient:
         """Return a client of an API at the URL `base`, whose `headers` may contain credentials for its origin.
