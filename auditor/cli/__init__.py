@@ -30,6 +30,7 @@ _COMMANDS = {
     "flatten": "Rebuild an image without its hidden files, and prove that it shows the same files.",
     "attest": "Sign a statement of an image's audit and attach it in the registry; or verify one.",
     "dockerfile": "Check a Dockerfile before the build: secrets, needless size, wasted build cache.",
+    "init": "Write a first .image-audit.yaml, and offer the git hook and a CI file.",
     "registry": "Audit every image of a registry, and report the changes since the last sweep.",
     "hook": "Install the git pre-push hook, which stops a push while an image of the repository leaks.",
     "baseline": "Review the accepted findings, one by one.",
