@@ -1,8 +1,8 @@
 """HTTP with one registry: URLs, authentication, retries, redirects. Source: OCI distribution-spec v1.1.
 
 A registry names further URLs: redirects, its token server, the next page of a list, the location of an upload.
-Credentials go only to the registry's own origin and to its token server, as with Docker. `address_guard` blocks URLs in
-the user's own network.
+Credentials go only to the registry's own origin and to its token server, as with Docker, and to the APIs that `listing`
+names. `address_guard` blocks URLs in the user's own network.
 """
 
 from __future__ import annotations

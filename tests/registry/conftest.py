@@ -11,9 +11,14 @@ from typing import Any, TypeVar
 
 import pytest
 
+from auditor.fleet.discovery.catalog import Scope, TagFilter, select_repositories
+from auditor.registry.client import Client
 from tests.registry.double import PASSWORD, USER, Double
+from tests.transports.clock import VirtualClock
 
 D = TypeVar("D", bound=Double)
+Start = Callable[[type[Double]], Double]
+LogIn = Callable[..., None]
 _VARIABLES = (
     "CI_API_V4_URL", "CI_JOB_TOKEN", "DOCKER_AUTH_CONFIG", "GH_TOKEN", "GITHUB_TOKEN", "GITLAB_HOST", "GITLAB_TOKEN",
     "HTTPS_PROXY", "HTTP_PROXY", "JF_ACCESS_TOKEN", "JF_URL", "NO_PROXY", "REGISTRY_AUTH_FILE", "REQUESTS_CA_BUNDLE",
@@ -55,6 +60,13 @@ def log_in(tmp_path: Path) -> Callable[..., None]:
         write(tmp_path / "docker/config.json", {"auths": {address: entry or {"auth": auth}}})
 
     return stored
+
+
+def listed(double: Double, prefix: str = "") -> list[str]:
+    """The repositories that a sweep of a double selects; its pauses take no time."""
+    client = Client(double.address, clock=VirtualClock())
+    scope = Scope(double.address, prefix)
+    return [selection.name for selection in select_repositories(client, scope, TagFilter({}))]
 
 
 def write(path: Path, document: object) -> Path:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from auditor.core.errors import AuditError, Damaged, Unauthorized
 from auditor.core.limits import DEFAULT
-from auditor.fleet.discovery.catalog import Scope, TagFilter, select_repositories
 from auditor.registry.client import Client
 from auditor.registry.listing import docker_hub, github
 from auditor.registry.listing.kinds import CATALOG, REGISTRY_KINDS, RegistryKind, list_repositories, registry_kind
 from auditor.registry.reference import is_repository
+from tests.registry.conftest import LogIn, Start, listed
 from tests.registry.double import PASSWORD, Double
 from tests.registry.doubles import (
     ACCESS_TOKEN,
@@ -29,17 +28,6 @@ from tests.registry.doubles import (
     NexusDouble,
     QuayDouble,
 )
-from tests.transports.clock import VirtualClock
-
-Start = Callable[[type[Double]], Double]
-LogIn = Callable[..., None]
-
-
-def listed(double: Double, prefix: str = "") -> list[str]:
-    """The repositories that a sweep of the double selects."""
-    client = Client(double.address, clock=VirtualClock())
-    scope = Scope(double.address, prefix)
-    return [selection.name for selection in select_repositories(client, scope, TagFilter({}))]
 
 
 @pytest.mark.parametrize(

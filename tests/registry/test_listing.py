@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from auditor.core.errors import Unauthorized, UsageError
-from auditor.fleet.discovery.catalog import Scope, TagFilter, select_repositories
 from auditor.registry.client import Client
 from auditor.registry.listing import docker_hub, github, google
 from auditor.registry.listing.kinds import list_repositories
 from auditor.registry.repository import Repository
-from tests.registry.conftest import write
+from tests.registry.conftest import LogIn, Start, listed, write
 from tests.registry.double import Answer, Asked, Double
 from tests.registry.doubles import (
     ACCESS_TOKEN,
@@ -30,16 +28,6 @@ from tests.registry.doubles import (
     QuayDouble,
 )
 from tests.transports.clock import VirtualClock
-
-Start = Callable[[type[Double]], Double]
-LogIn = Callable[..., None]
-
-
-def listed(double: Double, prefix: str = "") -> list[str]:
-    """The repositories that a sweep of the double selects."""
-    client = Client(double.address, clock=VirtualClock())
-    scope = Scope(double.address, prefix)
-    return [selection.name for selection in select_repositories(client, scope, TagFilter({}))]
 
 
 @pytest.mark.parametrize("kind", [DistributionDouble, EcrDouble, AcrDouble])
