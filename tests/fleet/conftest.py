@@ -23,15 +23,13 @@ from auditor.fleet.execution.engine import RegistryEndpoint
 from auditor.fleet.execution.local_engine import LocalEngine
 from auditor.fleet.execution.plan import SweepPlan
 from auditor.fleet.execution.sweep import Sweeper
-from auditor.fleet.remediation.owners import Owners
-from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
 from auditor.scan import Scanner
 from tests.conftest import free_port, require
-from tests.fleet.owned import OWNERS, Story
+from tests.fleet.owned import Story
 from tests.fleet.planted import Content, Remote, fill
-from tests.fleet.stored import CREATED, POLICY, Site, Stored, story
+from tests.fleet.stored import CREATED, OWNED, POLICY, Site, Stored, story
 
 
 @pytest.fixture(scope="session")
@@ -159,7 +157,7 @@ def story_site(tmp_path_factory: pytest.TempPathFactory, scanner: Scanner) -> It
     folder = tmp_path_factory.mktemp("story")
     with closing(SweepStore(f"sqlite:///{folder}/store.sqlite")) as store:
         sweep = story(Stored(store, scanner, folder / "images"))
-        write_site(store, sweep, folder / "site", CREATED, POLICY)
+        write_site(store, sweep, folder / "site", CREATED, OWNED)
         yield Site(folder / "site", store, sweep)
 
 
@@ -170,4 +168,4 @@ def changed(story_site: Site, tmp_path: Path) -> Iterator[Story]:
         own.execute("PRAGMA wal_checkpoint")
     shutil.copy(str(story_site.store.url.database), tmp_path / "store.sqlite")
     with closing(SweepStore(f"sqlite:///{tmp_path}/store.sqlite")) as store:
-        yield Story(store, story_site.sweep, Policy(POLICY.today, Owners(OWNERS)))
+        yield Story(store, story_site.sweep, OWNED)

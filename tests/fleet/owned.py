@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from auditor.core.owner_options import OwnerOptions
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import SweepRow
-from tests.fleet.stored import REGISTRY
-
-OWNERS = {
-    f"{REGISTRY}/shop/**": OwnerOptions("shop"),
-    f"{REGISTRY}/team/**": OwnerOptions("web"),
-    f"{REGISTRY}/**": OwnerOptions("platform"),
-}
 
 
 @dataclass(frozen=True)

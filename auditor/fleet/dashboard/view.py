@@ -10,14 +10,15 @@ from typing import TypeVar
 
 from auditor.core.finding import Severity, State
 from auditor.findings.secret_groups import Verdict
+from auditor.fleet.dashboard import charts
 from auditor.fleet.dashboard.site_paths import image_page, secret_page
-from auditor.fleet.remediation.open_secrets import OpenSecret, open_secrets
+from auditor.fleet.remediation.open_secrets import OpenSecret, host_of, open_secrets
 from auditor.fleet.remediation.policy import AcknowledgementStatus, Policy
+from auditor.fleet.remediation.trends import AGES, TrendPoint, age_name, open_secret_trend
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import FindingRow, ImageRow, LeakingLayer, SweepRow, WithdrawnRow, verdict_of
 
-_AGES = ((1, "today"), (7, "this week"), (30, "30 days"), (90, "90 days"), (365, "a year"), (None, "longer"))
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
@@ -90,7 +91,8 @@ class AgeGroup:
 class SweepView:
     """A registry as a sweep saw it; `sweeps` are comparable ones, oldest first.
 
-    `pages` are the pages of the images by row id; deleted images have none.
+    `pages` are the pages of the images by row id; deleted images have none. `teams` are the owners of repositories,
+    `owner_numbers` and `repositories` numbers for filters.
     """
 
     sweep: SweepRow
@@ -107,6 +109,14 @@ class SweepView:
     failed: tuple[tuple[str, str], ...]
     ages: tuple[AgeGroup, ...]
     repositories: dict[str, int]
+    teams: dict[str, str | None]
+    owner_numbers: dict[str, int]
+    trend: tuple[TrendPoint, ...]
+
+    @property
+    def has_owners(self) -> bool:
+        """Whether a repository has an owner."""
+        return bool(self.owner_numbers)
 
     @property
     def pullable(self) -> tuple[ImageRow, ...]:
@@ -136,9 +146,12 @@ def sweep_view(store: SweepStore, sweep: SweepRow, policy: Policy) -> SweepView:
     pullable = [*images, *(row.image for row in withdrawn if not row.is_deleted)]
     findings = queries.findings(store, sweep.id)
     known = queries.first_seen(store, sweep.id)
+    alike = tuple(queries.alike(store, sweep))
+    repositories = sorted({image.repository for image in pullable})
+    teams = {name: policy.owners.of(host_of(sweep), name) for name in repositories}
     return SweepView(
         sweep=sweep,
-        sweeps=tuple(queries.alike(store, sweep)),
+        sweeps=alike,
         images=tuple(images),
         withdrawn=tuple(withdrawn),
         pages={image.id: image_page(image) for image in pullable},
@@ -150,7 +163,10 @@ def sweep_view(store: SweepStore, sweep: SweepRow, policy: Policy) -> SweepView:
         gone=_worst_first(queries.gone_findings(store, sweep.id)),
         failed=tuple(queries.failures(store, sweep.id)),
         ages=_ages(sweep, findings, known),
-        repositories={name: number for number, name in enumerate(sorted({image.repository for image in pullable}))},
+        repositories={name: number for number, name in enumerate(repositories)},
+        teams=teams,
+        owner_numbers={team: number for number, team in enumerate(sorted({team for team in teams.values() if team}))},
+        trend=open_secret_trend(store, alike[-charts.MOST_COLUMNS :], policy),
     )
 
 
@@ -196,11 +212,10 @@ def _secret(sweep: SweepRow, by_number: dict[int, ImageRow], secret: OpenSecret)
 def _ages(sweep: SweepRow, findings: Iterable[FindingRow], known: dict[tuple[str, str], str]) -> tuple[AgeGroup, ...]:
     """Group findings by age: each counts once per repository, with its highest severity."""
     by_id = _grouped(findings, lambda row: (row.repository, row.id))
-    ages: dict[str, list[str]] = {name: [] for _, name in _AGES}
+    ages: dict[str, list[str]] = {name: [] for _, name in AGES}
     for key, rows in by_id.items():
         age = age_days(sweep, known.get(key, rows[0].first_seen))
-        name = next(name for days, name in _AGES if days is None or age < days)
-        ages[name].append(max((row.severity for row in rows), key=lambda severity: Severity(severity).rank))
+        ages[age_name(age)].append(max((row.severity for row in rows), key=lambda severity: Severity(severity).rank))
     return tuple(AgeGroup(name, _counted(Severity, severities)) for name, severities in ages.items())
 
 

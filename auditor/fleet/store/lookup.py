@@ -84,7 +84,7 @@ def images_with(store: SweepStore, secret: str) -> list[HoldingImage]:
         by_image: dict[int, list[Any]] = {}
         for row in rows:
             by_image.setdefault(row.image, []).append(row)
-        tags = _tags(connection, [own[0] for own in by_image.values()])
+        tags = _tags(connection, list(by_image))
         withdrawn = _withdrawn(connection, list(by_image))
         return [_image(own, tags.get(key, ()), withdrawn.get(key)) for key, own in by_image.items()]
 
@@ -108,24 +108,20 @@ def _findings(secret: bytes) -> Any:
     )  # fmt: skip
 
 
-def _tags(connection: Connection, rows: Sequence[Any]) -> dict[int, tuple[str, ...]]:
+def _tags(connection: Connection, images: Sequence[int]) -> dict[int, tuple[str, ...]]:
     """Return the present tags of images, by image: tags of the image itself, and of indexes that list it."""
-    images = {(row.repository, row.digest): row.image for row in rows}
     found: dict[int, set[str]] = {}
-    for batch in batches(sorted({row.digest for row in rows})):
+    # The sum keeps SQLite from the index by repository, which would read all tags of each repository.
+    same_repository = t.tag.c.repository + 0 == t.image.c.repository
+    for batch in batches(images):
         query = (
-            select(t.tag.c.repository, t.leaf.c.digest, t.tag.c.name)
-            .join(t.leaf, t.leaf.c.manifest == t.tag.c.manifest)
-            .where(
-                t.leaf.c.digest.in_(batch),
-                t.tag.c.repository.in_({row.repository for row in rows}),
-                t.tag.c.absent_since.is_(None),
-                t.tag.c.name.not_like("%:%"),
-            )
+            select(t.image.c.id, t.tag.c.name)
+            .join(t.leaf, t.leaf.c.digest == t.image.c.digest)
+            .join(t.tag, and_(t.tag.c.manifest == t.leaf.c.manifest, same_repository))
+            .where(t.image.c.id.in_(batch), t.tag.c.absent_since.is_(None), t.tag.c.name.not_like("%:%"))
         )
-        for repository, digest, name in connection.execute(query):
-            if (image := images.get((repository, digest))) is not None:
-                found.setdefault(image, set()).add(name)
+        for image, name in connection.execute(query):
+            found.setdefault(image, set()).add(name)
     return {image: tuple(sorted(names)) for image, names in found.items()}
 
 

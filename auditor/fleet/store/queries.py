@@ -11,6 +11,7 @@
     leaking_layers(store, sweep)        layers that added secrets, with the tags and images that contain them
     first_seen(store, sweep)            when each finding of a repository was first seen, in any image
     tags_of(store, sweep)               tags of each image
+    secret_intervals(store, …)          when each secret was in each repository
     failures(store, sweep)              references that were not audited
     report(store, image)                masked JSON report of an image
 
@@ -27,7 +28,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Select, and_, func, select
+from sqlalchemy import Select, and_, case, func, select
 
 from auditor.core.finding import Severity, State
 from auditor.fleet.store import schema as t
@@ -36,6 +37,7 @@ from auditor.fleet.store.rows import (
     FindingRow,
     ImageRow,
     LeakingLayer,
+    SecretInterval,
     SharedSecret,
     SweepRow,
     WithdrawnRow,
@@ -200,6 +202,25 @@ def tags_of(store: SweepStore, sweep: int) -> dict[int, tuple[str, ...]]:
     for row in _all(store, seen_tags(sweep)):
         found.setdefault(row.id, set()).add(row.name)
     return {key: tuple(sorted(names)) for key, names in found.items()}
+
+
+def secret_intervals(store: SweepStore, host: str, prefix: str) -> list[SecretInterval]:
+    """Return when each secret was in each repository of a registry, below a prefix if there is one."""
+    own, name = t.finding.c, t.repository.c.name
+    present = func.max(case((own.absent_since.is_(None), 1), else_=0))
+    query = (
+        select(own.secret, name, func.min(own.first_seen), present, func.max(own.absent_since))
+        .join(t.image, t.image.c.id == own.image)
+        .join(t.repository, t.repository.c.id == t.image.c.repository)
+        .where(t.repository.c.host == host, own.reported.is_(True))
+        .group_by(own.secret, name)
+        .order_by(own.secret, name)
+    )
+    return [
+        SecretInterval(bytes(secret).hex(), repository, first_seen, None if is_present else absent_since)
+        for secret, repository, first_seen, is_present, absent_since in _all(store, query)
+        if not prefix or repository == prefix or repository.startswith(f"{prefix}/")
+    ]
 
 
 def failures(store: SweepStore, sweep: int) -> list[tuple[str, str]]:

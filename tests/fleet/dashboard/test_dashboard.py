@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import datetime
+import json
 import re
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,17 +17,20 @@ import pytest
 from auditor.core.errors import UsageError
 from auditor.core.finding import Severity
 from auditor.fleet.dashboard import charts, site, site_paths, sweep_table
+from auditor.fleet.dashboard.listings import parts
 from auditor.fleet.dashboard.publish import write_site
 from auditor.fleet.dashboard.site import check_folder
 from auditor.fleet.dashboard.sweep_json import sweep_document
 from auditor.fleet.store import queries
+from auditor.fleet.store.acknowledgements import save_acknowledgement
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import ImageRow, SweepRow, verdict_of
 from auditor.scan import Scanner
 from tests.conftest import Cli
 from tests.fleet.conftest import Sweeps
+from tests.fleet.owned import Story
 from tests.fleet.planted import Remote, application
-from tests.fleet.stored import CREATED, POLICY, REGISTRY, Site, Stored, service
+from tests.fleet.stored import CREATED, OWNED, POLICY, REGISTRY, Site, Stored, service
 from tests.images import file, image, layer, step, token
 from tests.report.browser.planted import HOSTILE
 
@@ -60,7 +65,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_every_link_leads_to_a_file_and_a_place_in_it(story_site: Site) -> None:
     pages = {path: Links(path.read_text()) for path in story_site.folder.rglob("*.html")}
-    assert len(pages) == 4 + 8 + 8
+    assert len(pages) == 6 + 8 + 8 + 4 + 3, "lists, images, secrets, repositories, owners"
     linked = set()
     for path, page in pages.items():
         for link in page.links:
@@ -99,6 +104,52 @@ def test_dashboard_table_and_json_show_the_same_counts(story_site: Site) -> None
     assert f"LEAKS: {counts.text};" in sweep_table.render(store, sweep, POLICY, width=200)
 
 
+def test_json_tables_have_the_rows_of_the_csv_tables(story_site: Site) -> None:
+    for path in story_site.folder.glob("csv/*.csv"):
+        with path.open(newline="") as file:
+            lines = list(csv.DictReader(file))
+        rows_ = json.loads((story_site.folder / f"json/{path.stem}.json").read_text())
+        assert [list(item) for item in rows_] == [list(item) for item in lines]
+    trend = json.loads((story_site.folder / "json/trend.json").read_text())
+    last = {item["name"]: item["secrets"] for item in trend if item["started"].startswith("2026-11-24")}
+    assert last == {"platform": 1, "shop": 4, "web": 4, "under a day": 2, "under 30 days": 1, "under 90 days": 1,
+                    "under a year": 4}  # fmt: skip
+
+
+def test_owners_and_repositories_have_pages_with_their_secrets(story_site: Site) -> None:
+    index = (story_site.folder / "index.html").read_text()
+    for team, repository in (("shop", "shop/checkout"), ("web", "team/web"), ("platform", "batch/job")):
+        assert site_paths.owner_page(team) in index
+        page = (story_site.folder / site_paths.owner_page(team)).read_text()
+        own = (story_site.folder / site_paths.repository_page(repository)).read_text()
+        for row in queries.findings(story_site.store, story_site.sweep.id):
+            assert (f"{row.secret}.html" in own) >= (row.repository == repository)
+            assert (f"{row.secret}.html" in page) >= (row.repository == repository)
+
+
+def test_an_acknowledged_secret_is_shown_with_who_and_until_when(changed: Story, tmp_path: Path) -> None:
+    until = changed.policy.today + datetime.timedelta(days=30)
+    save_acknowledgement(changed.store, changed.shared, "vendor's <key>", "ada", CREATED, until)
+    write_site(changed.store, changed.sweep, tmp_path / "site", CREATED, changed.policy)
+    page = (tmp_path / "site" / site_paths.secret_page(changed.shared)).read_text()
+    assert f"<b>Acknowledged</b> by ada on 2026-11-24 until {until}: vendor&#39;s &lt;key&gt;" in page
+    assert f"acknowledged until {until}" in (tmp_path / "site/secrets.html").read_text()
+    (row,) = (item for item in json.loads((tmp_path / "site/json/secrets.json").read_text()) if item["reason"])
+    assert (row["work"], row["acknowledged_by"], row["acknowledged_until"]) == ("acknowledged", "ada", str(until))
+    later = replace(changed.policy, today=until + datetime.timedelta(days=1))
+    write_site(changed.store, changed.sweep, tmp_path / "site", CREATED, later)
+    page = (tmp_path / "site" / site_paths.secret_page(changed.shared)).read_text()
+    assert "<b>Acknowledgement lapsed</b> by ada" in page and f"(expired after {until})" in page
+
+
+def test_a_long_list_is_cut_into_pages_that_lead_to_each_other() -> None:
+    first, second, third = parts("a.html", range(25), 10)
+    assert first.paths == second.paths == ("a.html", "a-2.html", "a-3.html")
+    assert (first.path, third.path, third.rows, third.total) == ("a.html", "a-3.html", tuple(range(20, 25)), 25)
+    (empty,) = parts("a.html", tuple[int](), 10)
+    assert (empty.path, empty.rows) == ("a.html", ())
+
+
 def test_no_file_of_the_site_holds_a_secret(story_site: Site) -> None:
     planted = [token(seed) for seed in (900, 901, 903, 910, 920)]
     site_files = files(story_site.folder)
@@ -108,7 +159,7 @@ def test_no_file_of_the_site_holds_a_secret(story_site: Site) -> None:
 
 
 def test_the_same_store_makes_the_same_site(story_site: Site, tmp_path: Path) -> None:
-    write_site(story_site.store, story_site.sweep, tmp_path / "again", CREATED, POLICY)
+    write_site(story_site.store, story_site.sweep, tmp_path / "again", CREATED, OWNED)
     assert files(tmp_path / "again") == files(story_site.folder)
 
 
@@ -260,7 +311,7 @@ def test_a_trend_stacks_severities_to_scale_and_shows_the_last_sweeps() -> None:
     ]  # fmt: skip
     assert chart.columns[0].text == "2026-11-24 01:00: 1 critical, 3 low"
     many = charts.open_findings([row(number, low=number) for number in range(500)])
-    assert (len(many.columns), many.left_out) == (charts.MOST_COLUMNS, 380)
+    assert (len(many.columns), many.left_out) == (charts.MOST_COLUMNS, 440)
     assert many.columns[-1].x + many.width <= 100
 
 

@@ -1,4 +1,4 @@
-"""Tables of remediation: acknowledged secrets, and the alerts that receivers have accepted."""
+"""Tables of remediation: acknowledged secrets, and the alerts that receivers have accepted; tags by manifest."""
 
 from typing import Any
 
@@ -18,7 +18,8 @@ def _secret(comment: str) -> sa.Column[Any]:
 
 
 def upgrade() -> None:
-    """Create the tables, each after those that it refers to."""
+    """Create the tables, each after those that it refers to, and the index."""
+    op.create_index("ix_tag_manifest", "tag", ["manifest"], unique=False)
     op.create_table(
         "acknowledgement",
         _secret("HMAC of the secret under secret_key"),
@@ -64,6 +65,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the tables, in reverse order."""
+    """Drop the tables, in reverse order, and the index."""
+    op.drop_index("ix_tag_manifest", table_name="tag")
     for table in ("alert", "acknowledged_repository", "acknowledgement"):
         op.drop_table(table)
