@@ -133,7 +133,7 @@ def test_an_acknowledged_secret_is_shown_with_who_and_until_when(changed: Story,
     write_site(changed.store, changed.sweep, tmp_path / "site", CREATED, changed.policy)
     page = (tmp_path / "site" / site_paths.secret_page(changed.shared)).read_text()
     assert f"<b>Acknowledged</b> by ada on 2026-11-24 until {until}: vendor&#39;s &lt;key&gt;" in page
-    assert f"acknowledged until {until}" in (tmp_path / "site/secrets.html").read_text()
+    assert f'acknowledged until <span class="nowrap">{until}</span>' in (tmp_path / "site/secrets.html").read_text()
     (row,) = (item for item in json.loads((tmp_path / "site/json/secrets.json").read_text()) if item["reason"])
     assert (row["work"], row["acknowledged_by"], row["acknowledged_until"]) == ("acknowledged", "ada", str(until))
     later = replace(changed.policy, today=until + datetime.timedelta(days=1))
