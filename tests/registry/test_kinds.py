@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from auditor.core.errors import AuditError, Damaged, Unauthorized
+from auditor.core.errors import AuditError, BlockedAddress, Damaged, Unauthorized
 from auditor.core.limits import DEFAULT
 from auditor.registry.client import Client
 from auditor.registry.listing import docker_hub, github
 from auditor.registry.listing.kinds import CATALOG, REGISTRY_KINDS, RegistryKind, list_repositories, registry_kind
 from auditor.registry.reference import is_repository
+from tests.hostile.wire import Registry, own_address
 from tests.registry.conftest import LogIn, Start, listed
 from tests.registry.double import PASSWORD, Double
 from tests.registry.doubles import (
@@ -28,6 +29,7 @@ from tests.registry.doubles import (
     NexusDouble,
     QuayDouble,
 )
+from tests.transports.clock import VirtualClock
 
 
 @pytest.mark.parametrize(
@@ -100,6 +102,23 @@ def test_a_realm_leads_to_no_blocked_address(start: Start, log_in: LogIn, realm:
     log_in(double.address)
     with pytest.raises(AuditError):
         listed(double, "team")
+
+
+def test_an_api_is_no_way_into_the_own_network(start: Start) -> None:
+    inside = start(GitlabDouble)
+    challenge = f'Bearer realm="{inside.origin}/jwt/auth",service="container_registry"'
+    outside = Registry({}, host=own_address(), login=challenge)
+    with pytest.raises(BlockedAddress, match="a loopback address"):
+        list(list_repositories(Client(outside.address, insecure=True), "team"))
+    outside.close()
+    assert inside.asked == []
+
+
+def test_requests_of_an_api_keep_the_rate(start: Start, log_in: LogIn) -> None:
+    double, clock = start(HarborDouble), VirtualClock()
+    log_in(double.address)
+    list(list_repositories(Client(double.address, rate=10, clock=clock), ""))
+    assert len(double.asked) > 100 and clock.now() >= (len(double.asked) - 1) / 10
 
 
 def test_a_list_is_bounded_over_all_projects(start: Start, log_in: LogIn) -> None:
