@@ -38,7 +38,7 @@ _KEY_ID = "example.image-audit.key-id"
 _KINDS = (BUNDLE_TYPE, _EMPTY_TYPE)
 """Artifact types of bundles; the second one is of those that cosign 2 lists in an index."""
 _MAX_ENVELOPES = 100
-"""Most envelopes that a verification reads of one manifest."""
+"""Most envelopes, and manifests with envelopes, that a verification reads for one image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +62,14 @@ class AttestationStore:
 
         Raises AttestationError beyond a limit, Unauthorized, Unreachable.
         """
-        seen = set[Digest]()
-        for manifest in self._manifests(subject):
-            for layer in self._layers(manifest):
-                if layer.digest in seen:
-                    continue
-                seen.add(layer.digest)
-                if len(seen) > _MAX_ENVELOPES:
-                    raise AttestationError(f"{self._name(subject)}: more than {_MAX_ENVELOPES} attestations")
-                with suppress(NotFound, Damaged):
-                    yield f"attestation {layer.digest}", self._envelope(layer)
+        layers = dict[Digest, Descriptor]()
+        for number, manifest in enumerate(self._manifests(subject)):
+            layers |= {layer.digest: layer for layer in self._layers(manifest)}
+            if max(number, len(layers)) > _MAX_ENVELOPES:
+                raise AttestationError(f"{self._name(subject)}: more than {_MAX_ENVELOPES} attestations")
+        for digest, layer in layers.items():
+            with suppress(NotFound, Damaged):
+                yield f"attestation {digest}", self._envelope(layer)
 
     def _envelope(self, layer: Descriptor) -> bytes:
         data = self.repository.document(layer)
@@ -137,7 +135,7 @@ class AttestationStore:
     def _manifests(self, subject: Digest) -> Iterator[Descriptor]:
         """Yield the manifests that may hold attestations of a subject."""
         for referrer in self.repository.referrers(subject):
-            if referrer.kind in _KINDS:
+            if referrer.kind in _KINDS and _may_be_own(referrer.descriptor):
                 yield referrer.descriptor
         if found := self._tagged(_cosign_tag(subject)):
             yield found
@@ -148,18 +146,19 @@ class AttestationStore:
             layers = self._listed(manifest, "layers")
         except (NotFound, Damaged):
             return []
-        return [
-            layer
-            for layer in layers
-            if layer.media_type in (MEDIA_TYPE, BUNDLE_TYPE)
-            and layer.annotations.get("predicateType", PREDICATE_TYPE) == PREDICATE_TYPE
-        ]
+        return [layer for layer in layers if layer.media_type in (MEDIA_TYPE, BUNDLE_TYPE) and _may_be_own(layer)]
 
     def _reference(self, tag: str | None, digest: Digest | None) -> Reference:
         return Reference(self.repository.client.host, self.repository.name, tag, digest)
 
     def _name(self, subject: Digest) -> str:
         return f"{self.repository.client.host}/{self.repository.name}@{subject}"
+
+
+def _may_be_own(descriptor: Descriptor) -> bool:
+    """Whether the annotations of an attestation name the predicate type of image-audit, or none."""
+    names = ("predicateType", "dev.sigstore.bundle.predicateType")
+    return all(descriptor.annotations.get(name, PREDICATE_TYPE) == PREDICATE_TYPE for name in names)
 
 
 def _cosign_tag(subject: Digest) -> str:

@@ -8,8 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from auditor.attest.envelope import signed_envelope, verified_payload
+from auditor.attest.statement import PREDICATE_TYPE, STATEMENT_TYPE, parse_statement
 from auditor.core.errors import AttestationError
 from auditor.core.limits import DEFAULT
 from tests.attest.key_files import pair
@@ -80,3 +83,25 @@ def test_the_type_is_signed_with_the_payload() -> None:
     for make in forged:
         with pytest.raises(AttestationError, match="not signed with this key"):
             verified(signature(sig=base64.b64encode(make()).decode()))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["predicate", "subject", "images", "digest", "sha256"]) | st.text(), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@given(document=JSON, key=st.sampled_from([*ENVELOPE]), payload=JSON)
+@settings(max_examples=40, deadline=None)
+def test_any_document_is_refused_with_a_reason(document: Any, key: str, payload: Any) -> None:
+    with pytest.raises(AttestationError):
+        verified(document)
+    with pytest.raises(AttestationError):
+        verified(ENVELOPE | {key: document})
+    statement = {"_type": STATEMENT_TYPE, "predicateType": PREDICATE_TYPE, "predicate": payload, "subject": document}
+    with pytest.raises(AttestationError):
+        parse_statement(json.dumps(statement).encode(), "attestation", DEFAULT)

@@ -215,6 +215,17 @@ def test_a_registry_with_the_referrers_api_gets_no_fallback_tag(attest: Command)
         assert app.verify("1").status == 0, "by referrers alone"
 
 
+def test_attestations_without_end_are_not_read(attest: Command) -> None:
+    with referrers_registry() as double:
+        app = Attested(attest, double.address, "app", written(Path("keys")))
+        root = app.remote.push("app", "1", CLEAN)
+        manifest = {"schemaVersion": 2, "mediaType": root["mediaType"], "artifactType": BUNDLE_TYPE, "subject": root}
+        for number in range(110):
+            app.remote.manifest("app", f"x{number}", manifest | {"annotations": {"number": str(number)}, "layers": []})
+        done = app.verify("1")
+        assert done.status == 2 and "more than 100 attestations" in done.err
+
+
 def test_a_file_is_verified_without_a_registry(cli: Cli) -> None:
     """As users call it; the other tests call the command in this process."""
     private, public = written(cli.folder / "keys")
