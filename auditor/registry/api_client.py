@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,6 @@ from auditor.registry.response_body import RegistryResponse
 from auditor.registry.retry import RETRIED, UNSUPPORTED
 from auditor.registry.sender import RequestSender
 
-_CREDENTIALS = ("Authorization", "JOB-TOKEN", "PRIVATE-TOKEN")
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -46,13 +45,16 @@ class ApiDocument:
 
 class ApiClient:
     """Client of an API at the URL `base`. Its `headers` may contain credentials; they go to the origin of `base` only.
-    `hint` ends the message of a refusal: how to log in.
 
-    `get` and `post` are logical requests with a retry budget.
+    `hint` ends the message of a refusal: how to log in. `secrets` are masked in messages. `get` and `post` are logical
+    requests with a retry budget.
     """
 
-    def __init__(self, sender: RequestSender, base: str, headers: Mapping[str, str], hint: str) -> None:
-        self._sender, self._base, self._headers, self._hint = sender, f"{base.rstrip('/')}/", headers, hint
+    def __init__(
+        self, sender: RequestSender, base: str, headers: Mapping[str, str], hint: str, secrets: Sequence[str]
+    ) -> None:
+        self._sender, self._base, self._headers = sender, f"{base.rstrip('/')}/", headers
+        self._hint, self._secrets = hint, secrets
         self._name = display_origin(base).partition("://")[2].removesuffix(":443")
 
     def get(self, path: str) -> ApiDocument:
@@ -76,8 +78,7 @@ class ApiClient:
         if response.status_code == 200:
             data = self._sender.document(response, self._name)
             return ApiDocument(parse_json(data, self._name, self._sender.limits), response.headers)
-        secrets = [value.rpartition(" ")[2] for name, value in self._headers.items() if name in _CREDENTIALS]
-        raise self._error(self._sender.read(response, [*secrets, *(body or {}).values()]), response.url)
+        raise self._error(self._sender.read(response, [*self._secrets, *(body or {}).values()]), response.url)
 
     def _send(self, method: str, path: str, body: Mapping[str, str] | None) -> requests.Response:
         url = self._sender.guard.own_url(self._base, path)

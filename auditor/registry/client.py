@@ -28,6 +28,7 @@ from auditor.registry.retry import RETRIED, UNSUPPORTED, Clock, RetryBudget
 from auditor.registry.sender import RequestSender
 
 _AUTHENTICATIONS = 2  # another thread's token, used after a refusal, may have expired meanwhile
+_CREDENTIALS = ("Authorization", "JOB-TOKEN", "PRIVATE-TOKEN")
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -153,7 +154,9 @@ class Client:
         says how to log in, by default with the command of the registry.
         """
         self._guard.check_url(base, self._base_url(), "has its API at")
-        return ApiClient(self._sender, base, headers, hint or f"run `{login_command(self.host)}`")
+        tokens = [value.rpartition(" ")[2] for name, value in headers.items() if name in _CREDENTIALS]
+        secrets = (*secrets_of(self._login, []), *tokens)
+        return ApiClient(self._sender, base, headers, hint or f"run `{login_command(self.host)}`", secrets)
 
     def stop(self) -> None:
         """End the requests and downloads of other threads with an AuditError."""

@@ -54,7 +54,7 @@ class HostCertificates:
     def _named(self, path: Path) -> Iterator[None]:
         try:
             yield
-        except (OSError, ssl.SSLError) as exc:
+        except OSError as exc:  # also ssl.SSLError
             raise UsageError(
                 f"{path}: can't read this certificate or its key: {exc.strerror or exc}. "
                 f"Correct the file or its permissions; it applies to the registry {self.host}."

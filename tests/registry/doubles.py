@@ -5,6 +5,7 @@ Sources: the pages that docs/registries.md names.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl, unquote
@@ -32,7 +33,8 @@ class HarborDouble(Double):
 
     def api(self, asked: Asked) -> Answer:
         if asked.login not in ("", BASIC):
-            return self.error(401, "UNAUTHORIZED", "unauthorized")
+            given = base64.b64decode(asked.login.partition(" ")[2]).decode()
+            return self.error(401, "UNAUTHORIZED", f"unauthorized {asked.login} {given}")  # some repeat credentials
         projects = ["team", *(f"empty{number}" for number in range(105))] if asked.login else ["public"]
         if asked.path == "/api/v2.0/projects":
             return numbered(asked, [{"name": name, "project_id": 1} for name in projects], "page_size", total=True)

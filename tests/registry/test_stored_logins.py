@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from auditor.core.errors import Unauthorized
+from auditor.registry.client import Client
 from auditor.registry.login_commands import login_command
 from auditor.registry.logins import stored_login
-from tests.registry.conftest import write
+from auditor.registry.repository import Repository
+from tests.registry.conftest import Start, write
+from tests.registry.double import PASSWORD, USER, Double
 
 HOST = "registry.example.com"
 
@@ -65,6 +68,16 @@ def test_the_longest_namespace_of_podman_applies(tmp_path: Path, path: str, user
 def test_a_namespace_is_no_login_for_its_host(tmp_path: Path) -> None:
     write(tmp_path / "config/containers/auth.json", {"auths": {f"{HOST}/team": entry("team")}})
     assert stored_login(HOST).user == stored_login(HOST, "other/app").user == ""
+
+
+def test_a_pull_uses_the_login_of_its_namespace(start: Start, tmp_path: Path) -> None:
+    double = start(Double)
+    own = {"auth": base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}
+    auths = {f"{double.address}/team": own, double.address: entry("other")}
+    write(tmp_path / "config/containers/auth.json", {"auths": auths})
+    assert Repository(Client(double.address, path="team/app"), "team/app").tags() == ["1", "2", "3"]
+    with pytest.raises(Unauthorized):
+        Repository(Client(double.address, path="other/tool"), "other/tool").tags()
 
 
 @pytest.mark.parametrize("key", ["https://index.docker.io/v1/", "docker.io", "index.docker.io"])
