@@ -110,7 +110,13 @@ OUTPUTS: dict[str, Callable[[Cli, Path], Result]] = {
     "image-audit-rules-1": rules,
     "image-audit-explanation-1": explanation,
 }
-ELSEWHERE = {"image-audit-sweep-1", "image-audit-where-1", "image-audit-plan-1", "image-audit-attestation-1"}
+ELSEWHERE = {
+    "image-audit-sweep-1",
+    "image-audit-where-1",
+    "image-audit-plan-1",
+    "image-audit-dashboard-1",
+    "image-audit-attestation-1",
+}
 """Schemas that tests of tests/fleet and tests/attest hold against their output."""
 
 

@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from auditor.core.errors import UsageError
 from auditor.core.finding import Severity
@@ -25,6 +26,7 @@ from auditor.fleet.store import queries
 from auditor.fleet.store.acknowledgements import save_acknowledgement
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import ImageRow, SweepRow, verdict_of
+from auditor.report.schema import json_schema
 from auditor.scan import Scanner
 from tests.conftest import Cli
 from tests.fleet.conftest import Sweeps
@@ -114,6 +116,14 @@ def test_json_tables_have_the_rows_of_the_csv_tables(story_site: Site) -> None:
     last = {item["name"]: item["secrets"] for item in trend if item["started"].startswith("2026-11-24")}
     assert last == {"platform": 1, "shop": 4, "web": 4, "under a day": 2, "under 30 days": 1, "under 90 days": 1,
                     "under a year": 4}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", site_paths.TABLES)
+def test_json_tables_keep_their_schema(name: str, story_site: Site) -> None:
+    schema = json_schema("image-audit-dashboard-1")
+    rows_ = json.loads((story_site.folder / site_paths.table(name, "json")).read_text())
+    Draft202012Validator({**schema, "items": {"$ref": f"#/$defs/{name}"}}).validate(rows_)
+    assert set(schema["$defs"]) == set(site_paths.TABLES)
 
 
 def test_owners_and_repositories_have_pages_with_their_secrets(story_site: Site) -> None:
