@@ -35,8 +35,8 @@ _ENDINGS = {ending: form for form, ending in FORMATS.items()}
 @examples(
     "image-audit dockerfile Dockerfile",
     "image-audit dockerfile docker/Dockerfile --context . -o problems.sarif",
-    "image-audit dockerfile Dockerfile --fix             # print the fixes as a diff",
-    "image-audit dockerfile Dockerfile --fix --write     # apply them",
+    "image-audit dockerfile Dockerfile --fix          # print the fixes",
+    "image-audit dockerfile Dockerfile --fix --write  # apply them",
 )
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE")

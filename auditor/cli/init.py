@@ -28,8 +28,8 @@ _NONE = "none"
 
 
 @examples(
-    "image-audit init                     # asks on a terminal",
-    "image-audit init --yes               # the hook, and a CI file where the repository has CI",
+    "image-audit init            # asks on a terminal",
+    "image-audit init --yes      # with the hook and a CI file",
     "image-audit init --no-input --ci gitlab",
 )
 @click.command()

@@ -233,6 +233,7 @@ class TestFix:
             "image-audit: Dockerfile:2: fixed secret-in-arg",
             "image-audit: Dockerfile:3: fixed copy-context",
             "image-audit: Dockerfile:5: not fixed secret-in-run: CMD can't read secrets during the build",
+            "image-audit: the build no longer sees .env",
             "image-audit: build it with: docker build --secret id=api-token,env=API_TOKEN …",
         ]
 

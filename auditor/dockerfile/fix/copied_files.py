@@ -54,12 +54,12 @@ class _MountedFile:
             case "bind":
                 return f"type=bind,source={self.source},target={self.path}"
             case _:
-                return f"type=secret,id={file_id(self.name)},target={self.path}{access(user, '0444')}"
+                return f"type=secret,id={file_id(self.source)},target={self.path}{access(user, '0444')}"
 
 
-def file_id(name: str) -> str:
-    """Return the id of the secret for a file: `npmrc` for `.npmrc`."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()
+def file_id(path: str) -> str:
+    """Return the id of the secret for a file of the context: `npmrc` for `.npmrc`, `web-npmrc` for `web/.npmrc`."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", path).strip("-").lower()
 
 
 def is_configuration(path: str) -> bool:
@@ -109,12 +109,18 @@ def _mounted(state: FixState, stage: Stage, step: BuildStep, file: _MountedFile)
     _require_mounts(state)
     if any(use.copied and use.stage == stage.index and use.path.rstrip("/") == file.path for use in state.graph.uses):
         raise NotFixable(f"a later COPY --from copies {file.path}")
+    if file.kind == "ssh":
+        for own in stage.steps:
+            if own.instruction.keyword == "ENV" and mentions(own, file.name):
+                raise NotFixable(f"ENV in line {own.instruction.line} names {file.name}")
     editor = state.editor()
     readers = _edit_readers(editor, state, stage, step, file)
     if not readers and not _is_removed(state, stage, step, file):
         raise NotFixable(f"no step of the build reads {file.path}; if containers need it, mount it when they start")
     _remove_source(editor, state, stage, step, file)
-    options = {"ssh": "--ssh default", "bind": ""}.get(file.kind, f"--secret id={file_id(file.name)},src={file.source}")
+    options = {"ssh": "--ssh default", "bind": ""}.get(
+        file.kind, f"--secret id={file_id(file.source)},src={file.source}"
+    )
     notes = (f"load {file.source} into your SSH agent, or name it: --ssh default=PATH",) if file.kind == "ssh" else ()
     return proposal(editor, (options,) if options and readers else (), notes if readers else ())
 
@@ -157,8 +163,8 @@ def _edit_readers(
     for later in later_steps(state.graph, stage, step):
         one = later.instruction
         named = mentions(later, file.name)
-        if one.keyword in ("CMD", "ENTRYPOINT", "HEALTHCHECK") and named:
-            raise NotFixable(f"{one.keyword} in line {one.line} reads {file.name}: mount it when the container starts")
+        if one.keyword not in ("RUN", "COPY", "ADD") and named:
+            raise NotFixable(f"{one.keyword} in line {one.line} names {file.name}: mount it when the container starts")
         if one.keyword != "RUN" or one.onbuild:
             continue
         _, removed, _ = command_effects(later, state.escape)
@@ -184,6 +190,8 @@ def _remove_commands(editor: Editor, state: FixState, step: BuildStep, file: _Mo
     if len(obsolete) == len(parts):
         editor.set_lines(one, ())
         return True
+    if file.kind == "ssh" and any(file.name in part.text for part in parts if part not in obsolete):
+        raise NotFixable(f"line {one.line} needs the file {file.name} itself")
     if obsolete:
         editor.set_lines(one, without_parts(raw, parts, obsolete).split("\n"))
     return False
@@ -210,7 +218,7 @@ def _is_obsolete(part: ChainPart, step: BuildStep, escape: str, file: _MountedFi
             if len(named) == len(paths[1:]):
                 return True
             raise NotFixable(f"line {line} changes more than {file.name} with one command: split the command")
-        if named and (name in _KEEPERS or (file.kind == "ssh" and name not in ("ssh-add",))):
+        if named and name in _KEEPERS:
             raise NotFixable(f"line {line} needs the file {file.name} itself ({name})")
     return False
 

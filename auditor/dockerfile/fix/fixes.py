@@ -48,7 +48,7 @@ _OF_THE_CONTEXT = (
 """Rules with problems that another ignore file removes."""
 _LINE = re.compile(r"\bline \d+")
 _MAX_TRIALS = 100
-_MAX_INSTRUCTIONS = 20_000
+_MAX_INSTRUCTIONS = 10_000
 _MAX_BYTES = 8 << 20
 """Limits of all checks of one file together; what is left is reported as not tried."""
 
@@ -126,7 +126,7 @@ class _Fixing:
         self._tried.add(self._place(problem))
         try:
             proposed = _FIXERS[problem.rule](self._state, problem)
-            state = self._proposed(proposed)
+            state = replace(self._proposed(proposed), named={**self._state.named, **dict(proposed.named)})
             problems = self._check(state)
             gone = self._proven(problem, problems, proposed)
         except NotFixable as exc:

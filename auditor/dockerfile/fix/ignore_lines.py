@@ -39,11 +39,13 @@ def fix_context(state: FixState, problem: DockerfileProblem) -> Proposal:
         elif is_configuration(path):
             target = posixpath.join(copy_target(step, state.escape), path)
             if add_file_mounts(editor, state, stage, step, path, target):
-                options.append(f"--secret id={file_id(posixpath.basename(path))},src={path}")
+                options.append(f"--secret id={file_id(path)},src={path}")
         else:
             _require_unread(state, path)
+    unseen = [path for path in excluded if not is_configuration(path)]
+    notes = (f"the build no longer sees {', '.join(unseen)}",) if unseen else ()
     lines = (*state.ignore_lines, *(_pattern(path) for path in excluded))
-    return proposal(editor, tuple(options), ignore_lines=lines)
+    return proposal(editor, tuple(options), notes, lines)
 
 
 def _steps(state: FixState) -> list[BuildStep]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from dataclasses import replace
 from functools import partial
 
 from auditor.dockerfile.fix.proposal import FixState, NotFixable, Proposal, proposal
@@ -13,9 +15,10 @@ from auditor.dockerfile.instruction_secrets import LiteralSecret, literal_secret
 from auditor.dockerfile.instructions import BuildStep, Stage
 from auditor.dockerfile.problems import DockerfileProblem
 from auditor.dockerfile.shell_words import parse_arguments
-from auditor.dockerfile.stages import StageGraph
+from auditor.dockerfile.stages import StageGraph, mounts
 
 _PLAIN = re.compile(r"[\w.+/=@:%!,~^-]{4,4096}")
+_MAX_NAMES = 1000
 _FROM_ARGUMENT = re.compile(r"The build argument (\w+) is part of the URL")
 
 
@@ -41,7 +44,8 @@ def fix_literal(state: FixState, problem: DockerfileProblem) -> Proposal:
     for name in secrets:
         mount_variable(editor, state, stage, step, name)
     options = tuple(f"--secret id={secret_id(name)},env={name}" for name in secrets)
-    return proposal(editor, options)
+    named = tuple((name, _digest(secret)) for name, secret in secrets.items())
+    return replace(proposal(editor, options), named=named)
 
 
 def _fix_argument(state: FixState, stage: Stage, step: BuildStep, name: str) -> Proposal:
@@ -65,18 +69,35 @@ def _lineage(graph: StageGraph, stage: Stage) -> list[Stage]:
 
 def _unique(state: FixState, step: BuildStep) -> dict[str, LiteralSecret]:
     """Return the secrets of a RUN by the name of their new variable, the longest first."""
-    taken = set(step.variables)
     named: dict[str, LiteralSecret] = {}
+    mounted = {
+        mount.get("id", "")
+        for stage in state.graph.stages
+        for one in stage.steps
+        if one.instruction.keyword == "RUN"
+        for mount in mounts(one.instruction)
+    }
+
+    def is_free(name: str, secret: LiteralSecret) -> bool:
+        known = state.named.get(name) == _digest(secret)
+        return name not in named and name not in step.variables and (known or secret_id(name) not in mounted)
+
     found = {secret.value: secret for secret in literal_secrets(state.scanner, step, state.escape)}
     # The name of a variable is better than that of a token, and comes later.
     for value in sorted(found, key=len, reverse=True):
         if any(value in other.value for other in named.values()):
             continue
         base = re.sub(r"\W+", "_", found[value].name).strip("_").upper() or "SECRET"
-        name = next(n for n in (base, *(f"{base}_{count}" for count in range(2, len(found) + len(taken) + 3)))
-                    if n not in named and n not in taken)  # fmt: skip
+        numbered = (f"{base}_{count}" for count in range(2, _MAX_NAMES))
+        name = next((name for name in (base, *numbered) if is_free(name, found[value])), None)
+        if name is None:
+            raise NotFixable("too many secrets of one kind")
         named[name] = found[value]
     return named
+
+
+def _digest(secret: LiteralSecret) -> str:
+    return hashlib.sha256(secret.value.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _require_transient(state: FixState, step: BuildStep, secret: LiteralSecret) -> None:

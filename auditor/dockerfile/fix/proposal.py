@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from auditor.dockerfile.build_context import BuildContext
@@ -26,13 +27,17 @@ class NotFixable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FixState:
-    """A Dockerfile with its context and its ignore file, as fixed so far."""
+    """A Dockerfile with its context and its ignore file, as fixed so far.
+
+    `named` has the SHA-256 of each literal secret that a fix replaced, by the name of its variable.
+    """
 
     source: SourceText
     graph: StageGraph
     context: BuildContext
     ignore_lines: tuple[str, ...]
     scanner: Scanner
+    named: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def escape(self) -> str:
@@ -60,14 +65,15 @@ class Proposal:
     """A fix that is not proven yet.
 
     `ignore_lines` is None where the ignore file stays as it is. `build_options` are options that `docker build` needs
-    afterwards. `notes` tell the user about consequences.
+    afterwards. `notes` tell the user about consequences. `named` extends that of the state.
     """
 
     source: SourceText
     edited: frozenset[int]
     ignore_lines: tuple[str, ...] | None = None
     build_options: tuple[str, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    named: tuple[tuple[str, str], ...] = ()
 
 
 def proposal(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from auditor.dockerfile.fix.proposal import MOUNT_VERSION, FixState, NotFixable, Proposal, proposal, syntax_version
-from auditor.dockerfile.fix.run_steps import access, later_steps, may_read, mentions, stores, user_of
+from auditor.dockerfile.fix.run_steps import access, later_steps, may_read, mentions, stores, texts, user_of
 from auditor.dockerfile.fix.shell_chain import body_start
 from auditor.dockerfile.fix.source_text import Editor
 from auditor.dockerfile.instructions import BuildStep, Instruction, Stage
@@ -94,7 +94,7 @@ def _readers(state: FixState, stage: Stage, step: BuildStep, name: str) -> Itera
         elif one.keyword in _AT_RUN_TIME:
             if named and step.instruction.keyword == "ENV":
                 raise NotFixable(f"{one.keyword} in line {one.line} reads {name}: set it when the container starts")
-        elif name in references(" ".join((*one.flags, one.text))) or (one.onbuild and named):
+        elif name in references(texts(later)) or (one.onbuild and named):
             raise NotFixable(f"{one.keyword} in line {one.line} uses {name}, and can't read secrets")
 
 

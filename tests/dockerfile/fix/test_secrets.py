@@ -117,6 +117,7 @@ def test_line_ends_and_a_byte_order_mark_are_kept(fix: Fixer) -> None:
         ("ARG API_TOKEN\nRUN git clone https://$API_TOKEN@git.example.com/a", "line 3 may write API_TOKEN to a file"),
         ("ARG API_TOKEN\nRUN echo $API_TOKEN | docker login --password-stdin", "line 3 may write API_TOKEN to a file"),
         ("ARG API_TOKEN\nWORKDIR /$API_TOKEN", "WORKDIR in line 3 uses API_TOKEN, and can't read secrets"),
+        ("ARG API_TOKEN\nCOPY <<EOF /t\n$API_TOKEN\nEOF", "COPY in line 3 uses API_TOKEN, and can't read secrets"),
         ("ARG API_TOKEN\nONBUILD RUN ./x $API_TOKEN", "RUN in line 3 uses API_TOKEN"),
         ("ONBUILD ARG API_TOKEN", "ONBUILD instructions are not changed"),
         (f"ADD https://x:{PASSWORD}@a.example.com/x /x", "ADD can't read secrets during the build"),
@@ -150,3 +151,12 @@ def test_the_checks_of_a_large_file_are_bounded(fix: Fixer, monkeypatch: pytest.
     lines = (f"ARG A{number}_TOKEN\nRUN ./x{number}\n" for number in range(20))
     result = fix("FROM a\n" + "".join(lines))
     assert len(result.fixed) == 2 and {reason for _, reason in result.unfixed} == {"not tried: the file is too large"}
+
+
+def test_different_secrets_have_different_names(fix: Fixer) -> None:
+    other = token(8)
+    text = fix.text(f"FROM debian\nRUN ./x {TOKEN}\nRUN ./y {other}\nRUN ./z {TOKEN}\n")
+    one, two = (f"RUN --mount=type=secret,id=github-token{number},env=GITHUB_TOKEN" for number in ("", "-2"))
+    assert text == fixed(
+        f'{one} ./x "${{GITHUB_TOKEN}}"', f'{two}_2 ./y "${{GITHUB_TOKEN_2}}"', f'{one} ./z "${{GITHUB_TOKEN}}"'
+    )
