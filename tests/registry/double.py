@@ -130,7 +130,7 @@ class Double:
         if asked.login != BASIC:
             return Answer({"details": "incorrect username or password"}, 401)
         if self.scopes is not None and scope not in self.scopes:
-            scope = ""  # a token without access, as token servers grant it
+            scope = "none"  # a token without access, as token servers grant it
         return Answer({"token": base64.b64encode(scope.encode()).decode()})
 
     def catalog(self, asked: Asked) -> Answer:

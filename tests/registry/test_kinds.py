@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from auditor.core.errors import AuditError, BlockedAddress, Damaged, Unauthorized
+from auditor.core.errors import AuditError, BlockedAddress, Damaged, Unauthorized, UsageError
 from auditor.core.limits import DEFAULT
 from auditor.registry.client import Client
 from auditor.registry.listing import docker_hub, github
@@ -14,7 +14,7 @@ from auditor.registry.listing.kinds import CATALOG, REGISTRY_KINDS, RegistryKind
 from auditor.registry.reference import is_repository
 from tests.hostile.wire import Registry, own_address
 from tests.registry.conftest import LogIn, Start, listed
-from tests.registry.double import PASSWORD, Double
+from tests.registry.double import PASSWORD, Answer, Asked, Double
 from tests.registry.doubles import (
     ACCESS_TOKEN,
     AcrDouble,
@@ -101,6 +101,31 @@ def test_a_realm_leads_to_no_blocked_address(start: Start, log_in: LogIn, realm:
     double = start(Leading)
     log_in(double.address)
     with pytest.raises(AuditError):
+        listed(double, "team")
+
+
+def test_a_hidden_harbor_is_found_when_it_refuses_its_catalog(start: Start, log_in: LogIn) -> None:
+    class Hidden(HarborDouble):
+        token_path = "/auth"
+        service = "sso"
+        scopes: frozenset[str] | None = frozenset()
+
+    double = start(Hidden)
+    log_in(double.address)
+    assert registry_kind(Client(double.address)) is CATALOG
+    assert {"team/app", "team/web"} < set(listed(double, "team"))
+
+
+def test_another_registry_that_refuses_its_catalog_is_no_harbor(start: Start, log_in: LogIn) -> None:
+    class Refusing(Double):
+        scopes: frozenset[str] | None = frozenset()
+
+        def api(self, asked: Asked) -> Answer:
+            return Answer("<html>", 200)
+
+    double = start(Refusing)
+    log_in(double.address)
+    with pytest.raises(UsageError, match="UNAUTHORIZED authentication required"):
         listed(double, "team")
 
 

@@ -26,7 +26,7 @@ _IMAGE_DEPTH = 2
 
 def recognizes(greeting: Greeting) -> bool:
     """Whether the token server is GitLab's."""
-    return greeting.service == "container_registry" and greeting.realm_path.endswith(_TOKEN_PATH)
+    return greeting.realm_path.endswith(_TOKEN_PATH)
 
 
 def repositories(client: Client, prefix: str) -> Iterator[str]:

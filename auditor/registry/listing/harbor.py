@@ -22,7 +22,7 @@ _SIZE = 100
 
 def recognizes(greeting: Greeting) -> bool:
     """Whether the token service is Harbor's."""
-    return greeting.service == "harbor-registry"
+    return greeting.service == "harbor-registry" or greeting.realm_path.endswith("/service/token")
 
 
 def repositories(client: Client, prefix: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from auditor.core.errors import Damaged
+from auditor.core.errors import Damaged, ImageError, NotFound, Unauthorized, Unreachable, Unsupported
 from auditor.core.limits import limit_note
 from auditor.registry.client import Client
 from auditor.registry.listing import artifactory, docker_hub, github, gitlab, google, harbor, nexus, quay
@@ -31,8 +31,18 @@ class RegistryKind:
     repositories: Callable[[Client, str], Iterator[str]]
 
 
-def _catalog(client: Client, _prefix: str) -> Iterator[str]:
-    return repositories(client)
+def _catalog(client: Client, prefix: str) -> Iterator[str]:
+    """Yield the catalog; if it is refused, the list of a Harbor, whose marks a proxy may hide."""
+    try:
+        yield from repositories(client)
+    except (NotFound, Unauthorized, Unsupported) as refusal:
+        try:
+            found = list(harbor.repositories(client, prefix))
+        except (ImageError, Unreachable):
+            found = []
+        if not found:
+            raise refusal from None
+        yield from found
 
 
 REGISTRY_KINDS = (
