@@ -104,7 +104,8 @@ def _values(file: ConfigFile) -> Iterable[tuple[str, Any]]:
     yield "rules", _plain(file.rules)
     yield "registries", {name: _set_values(asdict(registry)) for name, registry in file.registries.items()}
     yield "owners", {glob: _owner(owner) for glob, owner in file.owners.items()}
-    yield "due", {str(severity): days for severity, days in (file.due or DUE_DAYS).items()}
+    for severity, days in (file.due or DUE_DAYS).items():
+        yield f"due.{severity}", days
     yield "limits", dict(file.limits)
     yield "hook.strict", file.strict_hook
 

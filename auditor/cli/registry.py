@@ -123,7 +123,7 @@ def where(secret_id: str | None, form: str, options: SweepOptions, *, from_stdin
     return remediation.where(secret_id, form, options, from_stdin=from_stdin)
 
 
-@examples('image-audit registry ack 4f0c2d19a6b3 --reason "test key of the vendor" --until 2027-03-31')
+@examples('image-audit registry ack 4f0c2d19a6b3 --reason "test key" --until 2027-03-31')
 @command.command()
 @click.argument("secret_id", metavar="SECRET_ID")
 @click.option("--reason", metavar="TEXT", help="Reason, shown wherever the secret is shown.")

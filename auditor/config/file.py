@@ -87,6 +87,7 @@ def _find(start: Path) -> Path | None:
 def _parse(root: YamlValue, path: Path, is_trusted: bool) -> ConfigFile:
     keys = root.mapping(below())
     exclude = keys["exclude"].mapping(below("exclude")) if "exclude" in keys else {}
+    due_keys = keys["due"].mapping(below("due")) if "due" in keys else {}
     hook = keys["hook"].mapping(below("hook")) if "hook" in keys else {}
     registries = keys["registries"].mapping() if "registries" in keys else {}
     owners, due = _owners(keys, path.parent) if {"owners", "due"} & keys.keys() else ({}, {})
@@ -107,7 +108,7 @@ def _parse(root: YamlValue, path: Path, is_trusted: bool) -> ConfigFile:
         tuple(folder / text for text in _texts(keys, "rules")),
         hook["strict"].flag() if "strict" in hook else False,
         _limits(keys["limits"]) if "limits" in keys else {},
-        {node.name: node.line for part in (keys, exclude, hook) for node in part.values()},
+        {node.name: node.line for part in (keys, exclude, hook, due_keys) for node in part.values()},
     )
 
 

@@ -36,7 +36,10 @@ KEYS = (
     Key("owners.*.notify", "URLs, or `$NAME`", "", "receivers of alerts of these repositories, as for `--notify`"),
     Key("owners.*.ticket.url", "a URL, or `$NAME`", "", "receives one POST per new secret of these repositories"),
     Key(
-        "owners.*.ticket.template", "`jira`, `github`, a path", "github", "form of the POST, or a Jinja2 template of it"
+        "owners.*.ticket.template",
+        "`jira`, `github`, a path",
+        "",
+        "form of the POST, `github` by default, or a Jinja2 template of it",
     ),
     Key("owners.*.ticket.project", "a text", "", "key of the Jira project"),
     Key(

@@ -34,20 +34,21 @@ def parse_due(node: YamlValue) -> Mapping[Severity, int]:
 
 def _owner(node: YamlValue, folder: Path) -> OwnerOptions:
     keys = node.mapping(below("owners.*"))
+    notify = keys["notify"].texts() if "notify" in keys else ()
+    ticket = _ticket(keys["ticket"], folder) if "ticket" in keys else None
     if "team" not in keys:
         node.fail("expected the key team")
     team = keys["team"].text().strip()
     if not _TEAM.fullmatch(team):
         keys["team"].fail("expected a name of at most 100 characters in one line")
-    notify = keys["notify"].texts() if "notify" in keys else ()
-    return OwnerOptions(team, notify, _ticket(keys["ticket"], folder) if "ticket" in keys else None)
+    return OwnerOptions(team, notify, ticket)
 
 
 def _ticket(node: YamlValue, folder: Path) -> TicketOptions:
     keys = node.mapping(below("owners.*.ticket"))
+    values = {key: value.text() for key, value in keys.items()}
     if "url" not in keys:
         node.fail("expected the key url")
-    values = {key: value.text() for key, value in keys.items()}
     if (template := values.get("template", "github")) not in TEMPLATES:
         values["template"] = str(folder / template)
     if template == "jira" and "project" not in values:

@@ -49,9 +49,9 @@ def secret_by_id(store: SweepStore, text: str) -> str:
     if len(found) == 1:
         return found[0]
     if found:
-        raise UsageError(f"{printable(text)[:40]}: several secrets have this id. Name one of {', '.join(found)}")
+        raise UsageError(f"{printable(text)[:40]!r}: several secrets have this id. Name one of {', '.join(found)}")
     raise UsageError(
-        f"{printable(text)[:40]}: the store {store} has no such secret. Give a secret id of a sweep "
+        f"{printable(text)[:40]!r}: the store {store} has no such secret. Give a secret id of a sweep "
         f"(at least {lookup.LEAST_DIGITS} digits) or the id of a finding."
     )
 
