@@ -51,5 +51,8 @@ def command(target: str, options: AuditOptions) -> int:
     from auditor.explore.file_contents import FileContents
 
     (audit,) = report.images
-    ExploreApp(audit, FileContents(target, audit, options)).run()
-    return EXIT_CLEAN
+    app = ExploreApp(audit, FileContents(target, audit, options))
+    app.run()
+    if app.failure:
+        raise app.failure
+    return app.return_code or EXIT_CLEAN

@@ -11,10 +11,11 @@ from textual import work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.markup import escape
 from textual.widgets import ContentSwitcher, Footer, Input, OptionList, Static, Tree
 
 from auditor.core.entries import FileVersion
-from auditor.core.errors import AuditError, reason
+from auditor.core.errors import reason
 from auditor.core.text import plural, printable, shortened, size
 from auditor.explore.file_contents import FileContents, Preview
 from auditor.explore.file_view import FileView
@@ -64,6 +65,18 @@ class ExploreApp(App[None]):
         self._layer: int | None = None
         self._groups: tuple[SecretGroup, ...] = ()
         self._filter = ""
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Close the view. The base class would print the local variables of the traceback, which may hold secrets."""
+        if self._exception is None:
+            self._exception = error
+            self._exception_event.set()
+        self._close_messages_no_wait()
+
+    @property
+    def failure(self) -> Exception | None:
+        """The internal error that closed the view."""
+        return self._exception
 
     def compose(self) -> ComposeResult:
         """Build the screen."""
@@ -137,7 +150,7 @@ class ExploreApp(App[None]):
             switch.border_title = f"{plural(len(self._groups), 'secret')} of {where}"
         else:
             only = f", only {printable(self._filter)!r}" if self._filter else ""
-            switch.border_title = f"Files of {where}{only}"
+            switch.border_title = escape(f"Files of {where}{only}")
 
     # Details
 
@@ -161,7 +174,7 @@ class ExploreApp(App[None]):
         self.call_from_thread(self._preview, node, Preview((), "reading …"))
         try:
             preview = self.contents.preview(node.version)
-        except (AuditError, OSError) as exc:
+        except Exception as exc:
             preview = Preview((), self.audit.mask(reason(exc)))
         self.call_from_thread(self._preview, node, preview)
 
@@ -248,7 +261,7 @@ class ExploreApp(App[None]):
         self.call_from_thread(self.notify, f"Recovering to {printable(str(output))} …", markup=False)
         try:
             written = self.contents.recover(version, output)
-        except (AuditError, OSError) as exc:
+        except Exception as exc:
             message = printable(self.audit.mask(reason(exc)))
             self.call_from_thread(self.notify, message, severity="error", markup=False, timeout=15)
         else:

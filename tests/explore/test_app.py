@@ -10,11 +10,16 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import ContentSwitcher, Input, OptionList, Static
 
+from auditor.core.options import AuditOptions
 from auditor.explore.app import ExploreApp
+from auditor.explore.file_contents import FileContents
 from auditor.explore.file_view import FileView
 from auditor.explore.screens import PathScreen, TextScreen
 from auditor.findings.file_tree import FileNode
+from auditor.scan import Scanner
 from tests.explore.conftest import TOKENS, Explored
+from tests.images import image, layer
+from tests.report.browser import planted
 
 Script = Callable[["View"], Awaitable[None]]
 
@@ -132,6 +137,63 @@ def test_a_filter_shows_matching_files_of_the_image(explored: Explored) -> None:
         assert view.title == "Files of image" and len(view.files) > 3
 
     run(explored, script)
+
+
+def test_an_error_of_the_reader_is_shown_and_the_view_stays_open(explored: Explored) -> None:
+    async def script(view: View) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(view.app.contents, "preview", failing)
+            await view.select("/root/.netrc")
+            await view.press("enter")
+        assert "internal error: RuntimeError" in view.detail
+
+    run(explored, script)
+
+
+def test_an_internal_error_closes_the_view_without_local_variables(
+    explored: Explored, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def script(view: View) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(view.app, "action_plans", failing)
+            await view.press("f")
+
+    with pytest.raises(RuntimeError):
+        run(explored, script)
+    assert capfd.readouterr() == ("", "")
+
+
+def failing(*_: object) -> None:
+    raise RuntimeError(f"broken at {TOKENS[0]}")
+
+
+def test_no_text_is_markup(explored: Explored) -> None:
+    async def script(view: View) -> None:
+        await view.press("slash")
+        view.app.query_one("#filter", Input).value = "[/red]\\[b"
+        await view.press("enter")
+        assert "[/red]" in view.title
+        await view.press("slash")
+        view.app.query_one("#filter", Input).value = "[red]"
+        await view.press("enter")
+        await view.select("/usr/share/[red]markup")
+        assert "/usr/share/[red]markup" in view.detail
+        await view.press("enter")
+        assert "plain\\x1b[31m text" in view.detail
+
+    run(explored, script)
+
+
+def test_an_image_of_any_names_and_sizes_is_shown(tmp_path: Path, scanner: Scanner, cache: Path) -> None:
+    for built in (planted.hostile(), image(), image(layer())):
+        (audit,) = planted.audited(tmp_path, scanner, built)
+        contents = FileContents(str(tmp_path / "image0.tar"), audit, AuditOptions(cache_dir=cache))
+
+        async def script(view: View) -> None:
+            await view.press("home", "s", "s", "f", "escape")
+            assert "\u202e" not in view.app.export_screenshot()
+
+        run(Explored("", audit, contents), script, (80, 24))
 
 
 def test_secrets_are_listed_with_their_places_and_recovered(explored: Explored, tmp_path: Path) -> None:
