@@ -2,7 +2,7 @@
 # docker save app | docker run --rm -i image-audit scan -
 # docker run --rm -v /var/run/docker.sock:/var/run/docker.sock --group-add "$(stat -c %g /var/run/docker.sock)" image-audit scan app
 #
-# For `registry`, build with --build-arg EXTRAS=[fleet]. BASE is any Debian with Python 3.11 or newer.
+# For `registry` and `attest`, build with --build-arg EXTRAS=[fleet,attest]. BASE is any Debian with Python 3.11 or newer.
 ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build

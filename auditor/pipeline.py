@@ -25,6 +25,7 @@ from auditor.core.text import display_path
 from auditor.detect.rules import Ruleset
 from auditor.findings.baseline import BaselineUse, ImageFindings
 from auditor.findings.collect import collect
+from auditor.findings.file_tree import FileTrees
 from auditor.findings.image_context import ImageContext
 from auditor.findings.secret_groups import SecretGroup, secret_groups
 from auditor.findings.selection import IgnoredBy, IgnoredFinding, Selection, name_without_tag
@@ -62,7 +63,7 @@ class Audit:
     Items of `records`, `stats` and `file_history` belong to the layers of the image, index 0 the base; `step_layers`
     has the layer of each step of `history`. `hidden_paths` are the masked paths of `hidden.largest`. `ids` are those of
     all findings, ignored ones included; `baseline` covers the whole run. `transient` is set if something was skipped
-    that another run may read: the audit is used, but not cached.
+    that another run may read: the audit is used, but not cached. `mask` masks the secrets in other texts of the image.
     """
 
     image: Image
@@ -83,11 +84,16 @@ class Audit:
     baseline: BaselineUse | None = None
     transient: bool = False
     limits: Limits = DEFAULT
+    mask: Callable[[str], str] = field(default=str, repr=False)
 
     @property
     def secrets(self) -> tuple[SecretGroup, ...]:
         """Findings grouped by secret, most urgent secret first."""
         return secret_groups(self.findings)
+
+    def file_trees(self) -> FileTrees:
+        """Return the file trees of the layers and of the image, which are built as they are read."""
+        return FileTrees(self.file_history, self.findings, self.mask)
 
     def for_baseline(self) -> ImageFindings:
         """Return the findings as a baseline needs them."""
@@ -221,6 +227,7 @@ def audit_image(
         ignored=ignored,
         ids=frozenset(finding.id for finding in collected.findings),
         limits=limits,
+        mask=collected.mask,
         transient=packages.transient or any(record.transient for record in records),
     )
 

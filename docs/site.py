@@ -1,6 +1,7 @@
 """A hook of MkDocs: what pages link to outside docs/ comes along, so that the site is whole without a code host.
 
-A file of the repository lies under `repository/` in the site; a folder becomes a page that lists its files.
+A file of the repository lies under `repository/` in the site; a folder becomes a page that lists its files. JSON
+Schemas lie under `schemas/`, as their `$id` says.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 
 _ROOT = Path(__file__).parents[1]
 _OUTSIDE = "repository"
+_SCHEMAS = "reports/schemas"
 _LINK = re.compile(r"(?<=\]\()[^)\s#:]+(?=[)#])")
 _CELLS = re.compile(r"^\|.*\|$", re.MULTILINE)
 
@@ -68,6 +70,8 @@ def _uri(path: str) -> str:
     """Return where a path of the repository lies in the site."""
     if path.startswith("docs/"):
         return path.removeprefix("docs/")
+    if path.startswith("reports/schemas/"):
+        return path.removeprefix("reports/")
     return f"{_OUTSIDE}/{path}" + ("/index.md" if (_ROOT / path).is_dir() else "")
 
 

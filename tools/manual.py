@@ -19,9 +19,22 @@ EXIT = (
 )
 ENVIRONMENT = (
     ("DOCKER_HOST, DOCKER_CONTEXT", "Address or context of the engine, as for docker."),
+    (
+        "DOCKER_AUTH_CONFIG, REGISTRY_AUTH_FILE",
+        "Registry logins: JSON of a Docker config, or the file of podman login.",
+    ),
     ("DOCKER_CONFIG", "Folder of config.json, which has the registry logins."),
+    ("GH_TOKEN, GITHUB_TOKEN", "Token for the list of repositories of ghcr.io."),
+    (
+        "GITLAB_TOKEN, GITLAB_HOST",
+        "Token for the lists of a GitLab, by default of gitlab.com; in jobs also CI_JOB_TOKEN.",
+    ),
+    ("HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY", "Proxies for registries, and hosts to reach without."),
     ("IMAGE_AUDIT_DEBUG", "Set: print a traceback after an internal error. It may contain secrets of the image."),
+    ("IMAGE_AUDIT_KEY_PASSPHRASE", "Passphrase of an encrypted private key of `attest` and `registry scan --attest`."),
+    ("JF_ACCESS_TOKEN, JF_URL", "Token for the lists of the Artifactory at this URL."),
     ("NO_COLOR", "Set: no colours."),
+    ("SSL_CERT_FILE", "File of certificate authorities, instead of the default ones."),
     ("XDG_CACHE_HOME", "Parent of the cache folder image-audit. Default: ~/.cache."),
 )
 FILES = ((".image-audit.yaml", "The config file, searched for from the working directory upward."),)

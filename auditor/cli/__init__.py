@@ -25,16 +25,19 @@ from auditor.core.version import __version__
 _COMMANDS = {
     "scan": "Audit images: find secrets in every layer, and how to remove them.",
     "history": "Show the steps of an image, and what each layer adds, overwrites, deletes and wastes.",
+    "explore": "Walk through layers, files and secrets of an image in the terminal.",
     "recover": "Recover a deleted or overwritten file from the layers of an image.",
     "flatten": "Rebuild an image without its hidden files, and prove that it shows the same files.",
+    "attest": "Sign a statement of an image's audit and attach it in the registry; or verify one.",
     "dockerfile": "Check a Dockerfile before the build: secrets, needless size, wasted build cache.",
+    "init": "Write a first .image-audit.yaml, and offer the git hook and a CI file.",
     "registry": "Audit every image of a registry, and report the changes since the last sweep.",
     "hook": "Install the git pre-push hook, which stops a push while an image of the repository leaks.",
     "baseline": "Review the accepted findings, one by one.",
     "config": "Show the merged values of config file and options, with their sources.",
     "cache": "Show or clear the cache of layers.",
     "rules": "List the detection rules, show the page of a rule, check custom rules.",
-    "completion": "Print the script that makes bash, zsh or fish complete image-audit.",
+    "completion": "Print the script that completes image-audit in a shell, or install the docker plugin.",
 }
 EXIT_CLEAN, EXIT_FOUND, EXIT_FAILED = 0, 1, 2
 

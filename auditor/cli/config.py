@@ -17,7 +17,8 @@ from auditor.config.file import ConfigFile, load_config
 from auditor.config.resolve import resolve
 from auditor.core.limits import TABLE
 from auditor.core.options import AuditOptions
-from auditor.core.text import printable
+from auditor.core.owner_options import DUE_DAYS, OwnerOptions
+from auditor.core.text import plural, printable
 
 SCHEMA = "image-audit-config/1"
 _DEFAULT, _OPTION = "default", "command line"
@@ -102,8 +103,17 @@ def _values(file: ConfigFile) -> Iterable[tuple[str, Any]]:
     yield "ignore", [_set_values(asdict(item)) for item in file.ignore]
     yield "rules", _plain(file.rules)
     yield "registries", {name: _set_values(asdict(registry)) for name, registry in file.registries.items()}
+    yield "owners", {glob: _owner(owner) for glob, owner in file.owners.items()}
+    for severity, days in (file.due or DUE_DAYS).items():
+        yield f"due.{severity}", days
     yield "limits", dict(file.limits)
     yield "hook.strict", file.strict_hook
+
+
+def _owner(owner: OwnerOptions) -> dict[str, Any]:
+    """Return the team, and the number of receivers, because their URLs contain tokens."""
+    receivers = {"notify": len(owner.notify), "ticket": int(owner.ticket is not None)}
+    return {"team": owner.team, **{key: plural(count, "URL") for key, count in receivers.items() if count}}
 
 
 def _set_values(item: dict[str, Any]) -> dict[str, Any]:

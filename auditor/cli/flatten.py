@@ -42,7 +42,7 @@ _MAX_GZIP_LEVEL = 9
     "image-audit flatten app.tar -o clean.tar --proof proof.json",
 )
 @click.command()
-@click.argument("target", shell_complete=completion.files)
+@click.argument("target", shell_complete=completion.targets)
 @click.option("-o", "output", type=click.Path(path_type=Path), metavar="FILE", help="Write an archive.")
 @click.option("-t", "tag", metavar="NAME", help="Load the result into the engine under this name.")
 @click.option("--push", metavar="REF", help="Push the result to a registry.")

@@ -20,7 +20,7 @@ from auditor.store.records import Records
 
 @examples("image-audit history app", "image-audit history app.tar --base debian:13")
 @click.command()
-@click.argument("target", shell_complete=completion.files)
+@click.argument("target", shell_complete=completion.targets)
 @options.table_or_json_option
 @click.option("--base", metavar="IMAGE", help="Base image: its layers are marked as inherited.")
 @options.cache_options

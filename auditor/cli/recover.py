@@ -26,7 +26,7 @@ from auditor.rebuild.recover import PathVersions, choose, member_of, split_membe
     'image-audit recover app.tar "/srv/site.zip!config/.env"',
 )
 @click.command()
-@click.argument("target", shell_complete=completion.files)
+@click.argument("target", shell_complete=completion.targets)
 @click.argument("path")
 @click.option("--layer", type=click.IntRange(0), help="Layer of the file version, from 0.")
 @click.option("--nth", type=click.IntRange(1), help="Which of several entries of the path in that layer, from 1.")

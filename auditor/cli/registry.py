@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 
 import click
 
@@ -33,8 +33,8 @@ def command() -> None:
 def scan(registry: str | None, form: str, options: SweepOptions) -> int:
     """Audit every image of a registry, each layer once, and report the changes since the last run.
 
-    HOST[/PREFIX] is a registry, or its repositories below a prefix. Without a catalog, use --from FILE; HOST is then
-    optional. One run over the registry is a sweep. Later sweeps read only tags, manifests and new layers.
+    HOST[/PREFIX] is a registry, or its repositories below a prefix. If it does not list them, use --from FILE; HOST is
+    then optional. One run over the registry is a sweep. Later sweeps read only tags, manifests and new layers.
     """
     _require_extra()
     # The extra is optional.
@@ -82,9 +82,11 @@ def watch(registry: str | None, form: str, load: Callable[[], WatchOptions]) -> 
 @click.argument("registry", required=False, metavar="HOST[/PREFIX]")
 @options.table_or_json_option
 @click.option("-q", "--quiet", is_flag=True, help="No table.")
+@options.config_option
 @sweep_options.report_option
 @sweep_options.store_option
-def report(registry: str | None, form: str, report_dir: Path | None, store: str | None, *, quiet: bool) -> int:
+@options.merged(SweepOptions)
+def report(registry: str | None, form: str, options: SweepOptions) -> int:
     """Show the last sweep from the store, and write its dashboard, without a request to the registry.
 
     A filtered sweep (--repos, --tags, --newest, --platform, --from) is shown only if the store has no complete one.
@@ -94,7 +96,85 @@ def report(registry: str | None, form: str, report_dir: Path | None, store: str 
     # The extra is optional.
     from auditor.cli import sweeps
 
-    return sweeps.report(registry, form, report_dir, store, quiet=quiet)
+    return sweeps.report(registry, form, options)
+
+
+@examples(
+    "image-audit registry where 4f0c2d19a6b3",
+    "pass show deploy-token | image-audit registry where --stdin",
+)
+@command.command()
+@click.argument("secret_id", required=False, metavar="SECRET_ID")
+@click.option("--stdin", "from_stdin", is_flag=True, help="Read the secret itself from standard input.")
+@options.table_or_json_option
+@options.config_option
+@sweep_options.store_option
+@options.merged(SweepOptions)
+def where(secret_id: str | None, form: str, options: SweepOptions, *, from_stdin: bool) -> int:
+    """List every repository, tag and digest that holds a secret, those that can be pulled first.
+
+    SECRET_ID is the id of a secret or finding of a sweep; the first digits suffice. A secret on standard input is
+    neither stored nor shown. Exit code 2 if the store does not have it.
+    """
+    _require_extra()
+    # The extra is optional.
+    from auditor.cli import remediation
+
+    return remediation.where(secret_id, form, options, from_stdin=from_stdin)
+
+
+@examples('image-audit registry ack 4f0c2d19a6b3 --reason "test key" --until 2027-03-31')
+@command.command()
+@click.argument("secret_id", metavar="SECRET_ID")
+@click.option("--reason", metavar="TEXT", help="Reason, shown wherever the secret is shown.")
+@click.option(
+    "--until",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DATE",
+    help="Last day, such as 2027-03-31.  [default: no end]",
+)
+@click.option("--by", "author", metavar="NAME", help="Name of the person.  [default: the user of this machine]")
+@click.option("--remove", is_flag=True, help="Remove the acknowledgement instead.")
+@sweep_options.store_option
+def ack(
+    secret_id: str,
+    reason: str | None,
+    until: datetime.datetime | None,
+    author: str | None,
+    store: str | None,
+    *,
+    remove: bool,
+) -> int:
+    """Acknowledge a secret: it is shown as such, and counts neither for --fail-on nor for alerts.
+
+    This ends after DATE, and as soon as a repository of another owner holds the secret.
+    """
+    _require_extra()
+    # The extra is optional.
+    from auditor.cli import remediation
+
+    last_day = None if until is None else until.date()
+    return remediation.acknowledge(secret_id, reason, last_day, author, store, remove=remove)
+
+
+@examples("image-audit registry plan registry.example.com", "image-audit registry plan --owner payments --format json")
+@command.command()
+@click.argument("registry", required=False, metavar="HOST[/PREFIX]")
+@click.option("--owner", metavar="TEAM", help="Only the repositories of this team.")
+@options.table_or_json_option
+@options.config_option
+@sweep_options.store_option
+@options.merged(SweepOptions)
+def plan(registry: str | None, owner: str | None, form: str, options: SweepOptions) -> int:
+    """Print the work: secrets to revoke, tags to rebuild, digests to delete.
+
+    It is based on the last sweep in the store; no request is sent. Acknowledged secrets need no work.
+    """
+    _require_extra()
+    # The extra is optional.
+    from auditor.cli import remediation
+
+    return remediation.plan(registry, owner, form, options)
 
 
 def _require_extra() -> None:

@@ -29,7 +29,7 @@ from auditor.report.render_options import RenderOptions
     "docker save app | image-audit scan -",
 )
 @click.command()
-@click.argument("targets", nargs=-1, required=True, metavar="TARGET...", shell_complete=completion.files)
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...", shell_complete=completion.targets)
 @click.option("--format", "form", type=Word(list(REPORT_FORMATS)), help="Format of standard output.  [default: table]")
 @click.option(
     "-o", "outputs", multiple=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",

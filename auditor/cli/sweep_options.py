@@ -30,7 +30,7 @@ sweep_options = options.combined(
     ),
     click.option(
         "--from", "references", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-        help="Sweep the references or repositories in FILE, one per line, instead of the catalog.",
+        help="Sweep the references or repositories in FILE, one per line, not those that the registry lists.",
     ),
     click.option("--repos", multiple=True, metavar="GLOB", help="Only matching repositories. Repeatable."),
     click.option("--tags", multiple=True, metavar="GLOB", help="Only matching tags. Repeatable."),
@@ -60,4 +60,9 @@ sweep_options = options.combined(
         help="Read layers on this machine, or on the workers of a Dask cluster.",
     ),
     click.option("--scheduler", metavar="ADDRESS", help="Scheduler of the Dask cluster, such as tcp://HOST:8786."),
+    click.option("--attest", is_flag=True, help="Attach a signed statement to each clean image. Needs --key."),
+    click.option(
+        "--key", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+        help="Private key of --attest, as for `image-audit attest`.",
+    ),
 )  # fmt: skip

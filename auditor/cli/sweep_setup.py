@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2s
@@ -12,17 +12,22 @@ from pathlib import Path
 import click
 
 from auditor.api import components
-from auditor.core.clock import timestamp, utc_now
+from auditor.cli.attest import require_extra
+from auditor.core.clock import timestamp, today, utc_now
 from auditor.core.command_options import SweepOptions
+from auditor.core.finding import State
 from auditor.core.progress import Progress
 from auditor.detect.rules import Ruleset
 from auditor.fleet.dashboard import site
 from auditor.fleet.dashboard.publish import write_site
 from auditor.fleet.discovery.catalog import TagFilter, parse_scope
+from auditor.fleet.execution.attestor import Attestor
 from auditor.fleet.execution.engine import Engine, RegistryEndpoint
 from auditor.fleet.execution.local_engine import LocalEngine
 from auditor.fleet.execution.plan import SweepPlan
 from auditor.fleet.execution.sweep import Sweeper
+from auditor.fleet.remediation.owners import Owners
+from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.service.metrics import Metrics
 from auditor.fleet.service.schedule import Schedule
 from auditor.fleet.service.watch import Watch
@@ -44,10 +49,21 @@ def check_report(folder: Path | None) -> None:
         site.check_folder(folder)
 
 
-def write_report(store: SweepStore, sweep: SweepRow, folder: Path | None) -> None:
-    """Write the dashboard of a sweep to the folder, if one is given."""
-    if folder is not None:
-        write_site(store, sweep, folder, timestamp(utc_now()))
+def write_report(store: SweepStore, sweep: SweepRow, options: SweepOptions) -> None:
+    """Write the dashboard of a sweep to the folder of --report, if one is given."""
+    if options.report_dir is not None:
+        write_site(store, sweep, options.report_dir, timestamp(utc_now()), policy(options))
+
+
+def policy(options: SweepOptions) -> Policy:
+    """Return owners and due dates of the options, as of today."""
+    return Policy(today(), Owners(options.owners), options.due)
+
+
+def failing_counts(store: SweepStore, sweep: SweepRow, options: SweepOptions) -> Mapping[str, int]:
+    """Return the findings of a sweep by severity, without acknowledged secrets."""
+    acknowledged = [secret for secret, one in policy(options).statuses(store).items() if one.holds]
+    return queries.severities(store, sweep.id, without=acknowledged) if acknowledged else sweep.counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +146,7 @@ def _plan(registry: str | None, options: SweepOptions) -> SweepPlan:
     return SweepPlan(
         scope=scope,
         tag_filter=TagFilter(options.registries, options.repos, options.tags, options.newest),
-        endpoint=RegistryEndpoint(scope.host, options.insecure, options.ca, options.rate, options.limits),
+        endpoint=RegistryEndpoint(scope.host, options.insecure, options.ca, options.rate, options.limits, scope.prefix),
         clock=lambda: timestamp(utc_now()),
         selection=components.selection(options, components.baseline(options)),
         platform=options.platform,
@@ -138,4 +154,24 @@ def _plan(registry: str | None, options: SweepOptions) -> SweepPlan:
         parallel=options.parallel,
         fresh=not options.cache,
         record_bytes=DEFAULT_BYTES if options.cache_size is None else options.cache_size,
+        attestor=_attestor(options),
     )
+
+
+def _attestor(options: SweepOptions) -> Attestor | None:
+    """Return the attestor of --attest. Raises UsageError where its statements would not be of whole audits."""
+    if options.attest != (options.key is not None):
+        raise click.UsageError("use --attest and --key FILE together")
+    if options.key is None:
+        return None
+    require_extra("--attest")
+    if options.fail_on is None:
+        raise click.UsageError("--attest with --fail-on never: every image would be clean. Name a severity")
+    if options.only_rules or options.states != frozenset(State):
+        raise click.UsageError("--attest states the result of whole audits: remove --rule and --state")
+    # The extra is optional.
+    from auditor.attest.keys import load_signer
+    from auditor.attest.sweep_attestor import SweepAttestor
+
+    signer = load_signer(options.key)
+    return SweepAttestor(signer, options.fail_on, options.min_confidence, lambda: timestamp(utc_now()))

@@ -13,6 +13,8 @@ from auditor.core.limits import BY_NAME
 from auditor.core.options import CONFIDENCES, FAIL_ON, Exclusions, IgnoreEntry, RegistryOptions, RuleReference
 
 if TYPE_CHECKING:
+    from auditor.core.finding import Severity
+    from auditor.core.owner_options import OwnerOptions
     from auditor.core.yaml_file import YamlValue
 
 FILE_NAME = ".image-audit.yaml"
@@ -35,12 +37,20 @@ class ConfigFile:
     min_confidence: str | None = None
     baseline: Path | None = None
     registries: Mapping[str, RegistryOptions] = field(default_factory=dict)
+    owners: Mapping[str, OwnerOptions] = field(default_factory=dict)
+    due: Mapping[Severity, int] = field(default_factory=dict)
     exclude: Exclusions = field(default_factory=Exclusions)
     ignore: tuple[IgnoreEntry, ...] = ()
     rules: tuple[Path, ...] = ()
     strict_hook: bool = False
     limits: Mapping[str, int] = field(default_factory=dict)
     lines: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def untrusted_receivers(self) -> Path | None:
+        """The path of a file that names receivers of alerts, where the user did not name the file."""
+        named = any(owner.notify or owner.ticket for owner in self.owners.values())
+        return self.path if named and not self.is_trusted else None
 
     def rule_references(self) -> Iterator[RuleReference]:
         """Yield the rules that the file names, but for globs."""
@@ -77,8 +87,10 @@ def _find(start: Path) -> Path | None:
 def _parse(root: YamlValue, path: Path, is_trusted: bool) -> ConfigFile:
     keys = root.mapping(below())
     exclude = keys["exclude"].mapping(below("exclude")) if "exclude" in keys else {}
+    due_keys = keys["due"].mapping(below("due")) if "due" in keys else {}
     hook = keys["hook"].mapping(below("hook")) if "hook" in keys else {}
     registries = keys["registries"].mapping() if "registries" in keys else {}
+    owners, due = _owners(keys, path.parent) if {"owners", "due"} & keys.keys() else ({}, {})
     folder = path.parent
     return ConfigFile(
         path,
@@ -89,12 +101,14 @@ def _parse(root: YamlValue, path: Path, is_trusted: bool) -> ConfigFile:
         keys["min_confidence"].one_of(CONFIDENCES) if "min_confidence" in keys else None,
         folder / keys["baseline"].text() if "baseline" in keys else None,
         {name: _registry(node) for name, node in registries.items()},
+        owners,
+        due,
         _exclude(exclude),
         tuple(_ignore(item) for item in keys["ignore"].items()) if "ignore" in keys else (),
         tuple(folder / text for text in _texts(keys, "rules")),
         hook["strict"].flag() if "strict" in hook else False,
         _limits(keys["limits"]) if "limits" in keys else {},
-        {node.name: node.line for part in (keys, exclude, hook) for node in part.values()},
+        {node.name: node.line for part in (keys, exclude, hook, due_keys) for node in part.values()},
     )
 
 
@@ -111,6 +125,14 @@ def _registry(node: YamlValue) -> RegistryOptions:
     exclude = keys["exclude"].mapping(below("registries.*.exclude")) if "exclude" in keys else {}
     newest = keys["newest"].count() if "newest" in keys else None
     return RegistryOptions(newest, _texts(keys, "repos"), _texts(keys, "tags"), _exclude(exclude))
+
+
+def _owners(keys: Mapping[str, YamlValue], folder: Path) -> tuple[dict[str, OwnerOptions], Mapping[Severity, int]]:
+    # Few files have owners, and every scan would pay for the import.
+    from auditor.config.owners import parse_due, parse_owners
+
+    owners = parse_owners(keys["owners"], folder) if "owners" in keys else {}
+    return owners, parse_due(keys["due"]) if "due" in keys else {}
 
 
 def _limits(node: YamlValue) -> dict[str, int]:

@@ -30,6 +30,12 @@ def cache_folder() -> Path:
     return root / "image-audit"
 
 
+def config_home() -> Path:
+    """Return the folder of the user's settings: XDG base directory specification."""
+    base = os.environ.get("XDG_CONFIG_HOME")
+    return Path(base) if base and Path(base).is_absolute() else home() / ".config"
+
+
 def home() -> Path:
     """Return the user's home folder; without one `/`, as container engines do."""
     try:

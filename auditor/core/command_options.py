@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from auditor.core.finding import Severity
 from auditor.core.options import AuditOptions, RegistryOptions
+from auditor.core.owner_options import DUE_DAYS, OwnerOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +34,16 @@ class FlattenOptions(AuditOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepOptions(AuditOptions):
-    """Options of a sweep. `cache` False reads every layer again; `registries` are those of the config file."""
+    """Options of a sweep. `cache` False reads every layer again; `registries` are those of the config file.
+
+    `owners` are those of the config file, by globs over `HOST/REPOSITORY`; `due` are days by severity.
+    `untrusted_receivers` is the config file whose receivers are ignored, because the user did not name the file.
+    """
 
     registries: Mapping[str, RegistryOptions] = field(default_factory=dict)
+    owners: Mapping[str, OwnerOptions] = field(default_factory=dict)
+    due: Mapping[Severity, int] = field(default_factory=lambda: DUE_DAYS)
+    untrusted_receivers: Path | None = None
     references: Path | None = None
     repos: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
@@ -48,6 +57,8 @@ class SweepOptions(AuditOptions):
     parallel: int = 8
     engine: str = "local"
     scheduler: str | None = None
+    attest: bool = False
+    key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

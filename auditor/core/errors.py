@@ -12,11 +12,13 @@ AuditError                 base class
 │   └── NotFound           no such image, tag, platform or container
 ├── Unreachable            no answer from an engine or registry
 │   ├── Unauthorized       credentials missing or refused
+│   ├── Unsupported        request or parameter that a registry does not support
 │   ├── BlockedAddress     reference to a blocked address or origin
 │   ├── EngineUnusable     answer of an engine that can't be used: no permission, other TLS, unknown format
 │   └── Temporary          temporary failure: broken connection, 429, 503
 ├── EngineError            Dask cluster without answer, or with unsuitable workers
 ├── StoreError             store of sweeps that can't be opened, read or written
+├── AttestationError       attestation that is missing, damaged or not signed with the given key
 ├── RecoverError           no such file in any layer, or several and none chosen
 └── FlattenError           flattened image that failed its proof, and was removed
 
@@ -108,6 +110,10 @@ class Unauthorized(Unreachable):
     """The registry or engine refused the credentials, or requires some."""
 
 
+class Unsupported(Unreachable):
+    """The registry does not support the request, or a parameter of it: HTTP 400, 405, 501."""
+
+
 class EngineUnusable(Unreachable):
     """The engine answers, and can't be used: no permission, other TLS, or an unknown format."""
 
@@ -130,6 +136,10 @@ class EngineError(AuditError):
 
 class StoreError(AuditError):
     """The store of sweeps can't be opened, read or written."""
+
+
+class AttestationError(AuditError):
+    """No attestation of an image is valid: it is missing, damaged, of another image, or not signed with the key."""
 
 
 class RecoverError(AuditError):

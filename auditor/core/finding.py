@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from auditor.core.entries import FileVersion
@@ -97,7 +97,7 @@ class Finding:
     secret: Secret
     secret_id: str
     held_by: tuple[FileVersion, ...] = ()
-    entry_path: str | None = None
+    entry_path: str | None = field(default=None, repr=False)  # not masked
     member: str | None = None
     decoded: tuple[str, ...] = ()
     line: int | None = None

@@ -35,6 +35,15 @@ class BuildContext:
         self._root, self._ignored = root, ignored
         self.truncated = False
 
+    @property
+    def root(self) -> Path:
+        """The folder."""
+        return self._root
+
+    def with_patterns(self, ignored: IgnorePatterns) -> BuildContext:
+        """Return the same folder with other patterns of .dockerignore."""
+        return BuildContext(self._root, ignored)
+
     @cached_property
     def entries(self) -> tuple[ContextFile, ...]:
         """Files of the context, sorted. Above MAX_FILES the rest is missing and `truncated` is set."""

@@ -15,7 +15,7 @@ from auditor.dockerfile.stages import StageGraph, copy_sources
 
 
 @dataclass(frozen=True, slots=True)
-class _Install:
+class Install:
     """Command that fetches packages, and the files that it needs (empty: none)."""
 
     manager: str
@@ -25,7 +25,7 @@ class _Install:
 
 _PIP = r"(?:pip[\d.]*|python[\d.]* -m pip|uv pip)"
 _INSTALLS = tuple(
-    _Install(manager, re.compile(command), needs)
+    Install(manager, re.compile(command), needs)
     for manager, command, needs in (
         ("npm", r"^npm (?:ci|clean-install)\b|^npm (?:install|i)(?: --?\S+)*$", "package.json package-lock.json"),
         ("yarn", r"^yarn(?: install)?(?: --?\S+)*$", "package.json yarn.lock"),
@@ -52,8 +52,8 @@ _INSTALLS = tuple(
         ("npm", r"^npm (?:install|i) .*(?:-g|--global)\b", ""),
     )
 )  # fmt: skip
-# These commands also build, so part of their work needs all sources.
-_BUILDS = ("maven", "gradle", "cargo")
+BUILDERS = ("maven", "gradle", "cargo")
+"""Managers with commands that also build, so part of their work needs all sources."""
 
 
 def check_order(graph: StageGraph) -> Iterator[DockerfileProblem]:
@@ -67,7 +67,7 @@ def check_order(graph: StageGraph) -> Iterator[DockerfileProblem]:
 def _check_stage(graph: StageGraph, stage: Stage, ran: set[str]) -> Iterator[DockerfileProblem]:
     escape = graph.dockerfile.escape
     copied: BuildStep | None = None
-    late: list[tuple[int, _Install, str]] = []
+    late: list[tuple[int, Install, str]] = []
     for step in stage.steps:
         one = step.instruction
         if one.onbuild:
@@ -79,7 +79,7 @@ def _check_stage(graph: StageGraph, stage: Stage, ran: set[str]) -> Iterator[Doc
         ):
             copied = copied or step
         elif one.keyword == "RUN":
-            for install, command in _installs(step, escape):
+            for install, command in installs(step, escape):
                 if copied and install.manager not in ran and "type=cache" not in "".join(one.flags):
                     late.append((one.line, install, command))
                 if not copied:
@@ -88,7 +88,8 @@ def _check_stage(graph: StageGraph, stage: Stage, ran: set[str]) -> Iterator[Doc
         yield _problem(copied.instruction.line, late)
 
 
-def _installs(step: BuildStep, escape: str) -> Iterator[tuple[_Install, str]]:
+def installs(step: BuildStep, escape: str) -> Iterator[tuple[Install, str]]:
+    """Yield the commands of a RUN that fetch packages, each with its first words."""
     for command in commands(step, escape):
         text = " ".join((command.name, *command.words[1:]))
         install = next((one for one in _INSTALLS if one.command.search(text)), None)
@@ -96,7 +97,7 @@ def _installs(step: BuildStep, escape: str) -> Iterator[tuple[_Install, str]]:
             yield install, " ".join(command.words[:3])
 
 
-def _problem(line: int, late: Sequence[tuple[int, _Install, str]]) -> DockerfileProblem:
+def _problem(line: int, late: Sequence[tuple[int, Install, str]]) -> DockerfileProblem:
     steps = ", ".join(dict.fromkeys(f"line {at} ({command})" for at, _, command in late))
     needs = list(dict.fromkeys(install.needs for _, install, _ in late if install.needs))
     first = [f"copy {' '.join(needs)} and install, then copy the rest"] if needs else []
@@ -106,6 +107,6 @@ def _problem(line: int, late: Sequence[tuple[int, _Install, str]]) -> Dockerfile
             f"move line {', '.join(str(at) for at in dict.fromkeys(alone))} above the COPY: it needs no file of it"
         )
     advice = "; ".join(first)
-    severity = Severity.LOW if all(install.manager in _BUILDS for _, install, _ in late) else Severity.MEDIUM
+    severity = Severity.LOW if all(install.manager in BUILDERS for _, install, _ in late) else Severity.MEDIUM
     message = f"The whole context is copied first, so any change in it makes {steps} run again without the cache"
     return DockerfileProblem(DockerfileRule.CACHE_ORDER, line, severity, message, advice[:1].upper() + advice[1:] + ".")

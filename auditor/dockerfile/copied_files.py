@@ -28,6 +28,7 @@ _ADVICE = (
     "Mount it in the step that needs it (RUN --mount=type=secret,id=NAME,target=PATH) or at run time, "
     "and list it in .dockerignore."
 )
+_GIT_ADVICE = "Mount it in the step that needs it: RUN --mount=type=bind,source=.git,target=PATH."
 _URL = re.compile(r"(?i)^(?:https?|git|ssh|ftp)://|^git@")
 
 
@@ -67,7 +68,7 @@ class CopyRules:
                 yield from self._named(stage, step, source, entries)
 
     def _context(self, stage: Stage, step: BuildStep, entries: Sequence[ContextFile]) -> Iterator[DockerfileProblem]:
-        secret_files = self._secret_files(entries)
+        secret_files = self.secret_files(entries)
         git = next((entry for entry in entries if entry.path == ".git"), None)
         if not secret_files and git is None:
             return
@@ -75,9 +76,10 @@ class CopyRules:
         contents += [".git with the whole history"] if git else []
         worst = max((one.severity for one in secret_files), key=lambda severity: severity.rank, default=Severity.MEDIUM)
         names = [one.path for one in secret_files] + ([".git"] if git else [])
+        target = copy_target(step, self.graph.dockerfile.escape)
         excluded = ", ".join(names[:_MAX_NAMED]) + (", …" if len(names) > _MAX_NAMED else "")
         yield self._problem(
-            stage, step, DockerfileRule.COPY_CONTEXT, "", worst,
+            stage, step, DockerfileRule.COPY_CONTEXT, [posixpath.join(target, name) for name in names], worst,
             f"The whole context is copied, with {' and '.join(contents)}",
             f"Exclude it in .dockerignore ({excluded}), or copy only what the image needs.",
         )  # fmt: skip
@@ -95,16 +97,36 @@ class CopyRules:
             and (known.certain or re.search(r"(?i)key|\.npmrc|\.pypirc|credential|secret|config|account", path))
         ):
             message = f"{keyword} copies {source} into the image: its name is that of a {known.kind}"
-            yield self._problem(stage, step, DockerfileRule.SECRET_FILE_COPIED, source, Severity.HIGH, message, _ADVICE)
+            yield self._problem(
+                stage,
+                step,
+                DockerfileRule.SECRET_FILE_COPIED,
+                [self._image_path(step, path, path)],
+                Severity.HIGH,
+                message,
+                _ADVICE,
+            )
             return
-        secret_files = self._secret_files(entries)
+        secret_files = self.secret_files(entries)
         if secret_files:
             where = "" if alone else f" with {source}"
             message = f"{keyword} copies {_listed(secret_files)} into the image{where}"
             worst = max((one.severity for one in secret_files), key=lambda severity: severity.rank)
-            yield self._problem(stage, step, DockerfileRule.SECRET_FILE_COPIED, source, worst, message, _ADVICE)
+            copied = [self._image_path(step, path, one.path) for one in secret_files]
+            yield self._problem(stage, step, DockerfileRule.SECRET_FILE_COPIED, copied, worst, message, _ADVICE)
+        if path == ".git" and entries:
+            message = f"{keyword} copies .git with the whole history into the image"
+            yield self._problem(
+                stage,
+                step,
+                DockerfileRule.SECRET_FILE_COPIED,
+                [copy_target(step)],
+                Severity.MEDIUM,
+                message,
+                _GIT_ADVICE,
+            )
 
-    def _secret_files(self, entries: Sequence[ContextFile]) -> list[SecretBearingFile]:
+    def secret_files(self, entries: Sequence[ContextFile]) -> list[SecretBearingFile]:
         """Return the files with a secret, most severe first."""
         named = [
             (entry, classify_file_name(entry.path))
@@ -141,19 +163,26 @@ class CopyRules:
         stage: Stage,
         step: BuildStep,
         rule: DockerfileRule,
-        source: str,
+        copied: Sequence[str],
         severity: Severity,
         message: str,
         advice: str,
     ) -> DockerfileProblem:
-        target = copy_target(step, self.graph.dockerfile.escape)
-        path = posixpath.join(target, posixpath.basename(source)) if target.endswith("/") else target
-        use = None if self.graph.in_image(stage) else self.graph.copy_into_image(stage, path)
+        """Return a problem. `copied` are the absolute paths of its files in the stage."""
+        checked = () if self.graph.in_image(stage) else copied[:_MAX_CHECKED]
+        use = next(filter(None, (self.graph.copy_into_image(stage, path) for path in checked)), None)
         if use:
             message += f", through stage {use.by}: line {use.step.instruction.line} copies {use.path} from this stage"
         return DockerfileProblem(
             rule, step.instruction.line, severity, message, advice, copied_to_image=use is not None
         )
+
+    def _image_path(self, step: BuildStep, source: str, path: str) -> str:
+        """Return the absolute path of a copied file: below a copied folder, files keep their paths."""
+        target = copy_target(step, self.graph.dockerfile.escape)
+        if path.startswith(f"{source}/"):
+            return posixpath.join(target, path.removeprefix(f"{source}/"))
+        return posixpath.join(target, posixpath.basename(path)) if target.endswith("/") else target
 
 
 def is_whole_context(source: str) -> bool:

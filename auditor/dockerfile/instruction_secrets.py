@@ -41,6 +41,17 @@ _PIPED = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
+class LiteralSecret:
+    """A secret as it stands in an instruction. `name` is that of its variable, option or token; `value` is in clear."""
+
+    name: str
+    value: str
+
+    def __repr__(self) -> str:
+        return f"LiteralSecret({self.name})"
+
+
+@dataclass(frozen=True, slots=True)
 class TextRules:
     """Finds secrets in instructions with the detection rules of a scanner and by names of variables."""
 
@@ -159,6 +170,40 @@ class TextRules:
                     return
 
 
+def literal_secrets(scanner: Scanner, step: BuildStep, escape: str) -> Iterator[LiteralSecret]:
+    """Yield the secrets in the text and the here-documents of an instruction, in clear, to replace or mask them."""
+    one = step.instruction
+    text = " ".join(one.words) if one.words is not None else one.text
+    for searched in (text, *(heredoc.content for heredoc in one.heredocs)):
+        data = searched.encode("utf-8", "surrogateescape")
+        for item in scanner.searcher.search_text(searched):
+            if item.confidence.rank:
+                value = data[item.start : item.end].decode("utf-8", "surrogateescape")
+                yield LiteralSecret(f"{item.rule.provider}_token", value)
+        yield from _by_syntax(searched)
+    passwords = map(_password, commands(step, escape)) if one.keyword == "RUN" else ()
+    yield from (LiteralSecret("password", password) for password in passwords if password)
+    if one.keyword in ("ENV", "LABEL", "ARG"):
+        for name, setting in parse_assignments(one.text, escape):
+            if is_secret_name(name) and value_strength(name, setting):
+                yield LiteralSecret(name, setting)
+
+
+def _by_syntax(text: str) -> Iterator[LiteralSecret]:
+    """Yield the values of options, variables, URLs and pipes that are named like secrets."""
+    for pattern in (_SET, _LONG):
+        for match in pattern.finditer(text):
+            name = match["name"].replace("-", "_")
+            if is_secret_name(name) and value_strength(name, match["value"]):
+                yield LiteralSecret(name, match["value"])
+    for match in _URL.finditer(text):
+        secret = match["password"] or match["user"]
+        if "$" not in secret and (match["password"] or _token_user(secret, match["scheme"])):
+            yield LiteralSecret("password", secret)
+    for piped in _PIPED.finditer(text):
+        yield LiteralSecret("password", piped["value"].rpartition(":")[2])
+
+
 def _literal_setting(keyword: str, name: str, value: str) -> tuple[Severity, str] | None:
     match value_strength(name, value):
         case ValueStrength.SECRET:
@@ -243,6 +288,12 @@ def _in_commands(step: BuildStep, graph: StageGraph) -> str | None:
 
 def _login(command: Command) -> str | None:
     """Return a description of a literal password in an option of a known program."""
+    value = _password(command)
+    return f"a password given to {command.name}" if value and is_literal("password", value) else None
+
+
+def _password(command: Command) -> str | None:
+    """Return the password in an option of a known program."""
     value = None
     match command.name:
         case "curl" | "wget" | "http":
@@ -256,4 +307,4 @@ def _login(command: Command) -> str | None:
             value = next((word[2:] for word in command.words if re.fullmatch(r"-p\S{3,}", word)), None)
         case "docker" | "podman" | "helm" | "skopeo" | "buildah" | "az":
             value = command.option("-p", "--password") if "login" in command.words else None
-    return f"a password given to {command.name}" if value and is_literal("password", value) else None
+    return value

@@ -105,14 +105,18 @@ def cleared_later(
         if tool and _clears(tool, texts, removed) and not any(tool.fills.search(text) for text in texts):
             fact = f"This clears the {tool.cache} that line {item.line} filled: it stays in that layer"
             advice = _ADVICE.format(path=tool.paths[0])
-            yield DockerfileProblem(DockerfileRule.LARGE_THEN_DELETED, line, Severity.MEDIUM, fact, advice)
+            yield DockerfileProblem(
+                DockerfileRule.LARGE_THEN_DELETED, line, Severity.MEDIUM, fact, advice, adding_line=item.line
+            )
     deleted = {pair for command in found for pair in _packages(command, _REMOVES)}
     again = {pair for command in found for pair in _packages(command, _INSTALLS)}
     hits = [item for item in leftovers if not item.tool and (item.manager, item.package) in deleted - again]
     if hits:
         names = ", ".join(dict.fromkeys(item.package for item in hits))
         fact = f"This removes {names}, which line {hits[0].line} installed: it stays in that layer"
-        yield DockerfileProblem(DockerfileRule.LARGE_THEN_DELETED, line, Severity.MEDIUM, fact, _TOOLCHAIN)
+        yield DockerfileProblem(
+            DockerfileRule.LARGE_THEN_DELETED, line, Severity.MEDIUM, fact, _TOOLCHAIN, adding_line=hits[0].line
+        )
 
 
 def _text(command: Command) -> str:

@@ -32,14 +32,19 @@ _HEREDOC = re.compile(r"\d*<<(-?)([^<]+)$")
 
 def read_dockerfile(path: Path) -> Dockerfile:
     """Parse a file. Raises DockerfileError with file name and line."""
+    return parse(read_text(path).removeprefix("\ufeff"), str(path))
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file, with its byte order mark if it has one. Raises DockerfileError with the line."""
     data = read_small(path)
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as exc:
         raise DockerfileError(f"{path}:{data.count(10, 0, exc.start) + 1}: not text in UTF-8") from None
     if "\0" in text:
         raise DockerfileError(f"{path}:{text.count(chr(10), 0, text.index(chr(0))) + 1}: not text: holds a zero byte")
-    return parse(text, str(path))
+    return text
 
 
 def parse(text: str, name: str = "Dockerfile") -> Dockerfile:

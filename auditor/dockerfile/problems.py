@@ -44,6 +44,7 @@ class DockerfileProblem:
     """Problem at one instruction. `message` and `advice` contain secrets only masked.
 
     `copied_to_image`: the instruction belongs to a discarded stage, but a later stage copies its secret into the image.
+    `adding_line`: line of the instruction that added the files which this one removes.
     """
 
     rule: DockerfileRule
@@ -52,3 +53,4 @@ class DockerfileProblem:
     message: str
     advice: str
     copied_to_image: bool = False
+    adding_line: int | None = None

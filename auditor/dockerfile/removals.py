@@ -146,17 +146,24 @@ def _problem(line: int, how: str, items: Sequence[_Added]) -> DockerfileProblem:
             "Anyone who can pull the image can recover it. Keep it out of all layers: mount it with RUN "
             "--mount=type=secret in the step that needs it."
         )
-        return DockerfileProblem(DockerfileRule.DELETED_LATER, line, Severity.HIGH, fact, advice)
+        return DockerfileProblem(DockerfileRule.DELETED_LATER, line, Severity.HIGH, fact, advice, adding_line=item.line)
     if _is_large(item):
         fact += f" with its {bytes_of(weight)}" if weight else ""
         advice = (
             "Fetch, use and remove it in one RUN, or fetch it in another stage and COPY --from only what is needed."
         )
-        return DockerfileProblem(DockerfileRule.LARGE_THEN_DELETED, line, Severity.MEDIUM, fact, advice)
+        return DockerfileProblem(
+            DockerfileRule.LARGE_THEN_DELETED, line, Severity.MEDIUM, fact, advice, adding_line=item.line
+        )
     if item.how == "copied":
         advice = "Don't copy it: list it in .dockerignore, copy fewer files, or use RUN --mount=type=bind."
     else:
         advice = "Create, use and remove it in one RUN, or in another stage."
     return DockerfileProblem(
-        DockerfileRule.DELETED_LATER, line, Severity.LOW if how == "moves" else Severity.MEDIUM, fact, advice
+        DockerfileRule.DELETED_LATER,
+        line,
+        Severity.LOW if how == "moves" else Severity.MEDIUM,
+        fact,
+        advice,
+        adding_line=item.line,
     )

@@ -17,7 +17,7 @@ from docker import DockerClient
 
 from auditor.core.digests import DiffID
 from auditor.core.errors import NotFound, Unreachable
-from auditor.images.engine import WHOLE_IMAGE_TIMEOUT_S, engine
+from auditor.images.engine import TIMEOUT_S, WHOLE_IMAGE_TIMEOUT_S, engine
 from auditor.images.engine_source import EngineSource, StoredImage, stated_diff_ids
 from auditor.images.engine_streams import CHUNK, ChunkStream
 from auditor.images.manifest import Origin
@@ -61,9 +61,9 @@ def tagged_images() -> list[EngineImage]:
     return found
 
 
-def tags() -> tuple[str, ...]:
-    """Return every NAME:TAG of the engine. Raises Unreachable."""
-    with engine() as client:
+def tags(timeout_s: int = TIMEOUT_S) -> tuple[str, ...]:
+    """Return every NAME:TAG of the engine. Raises Unreachable, also if an answer takes more than `timeout_s`."""
+    with engine(timeout_s) as client:
         return tuple(
             sorted(tag for item in client.api.images() for tag in item.get("RepoTags") or () if "<" not in tag)
         )

@@ -26,7 +26,8 @@ from docker.utils import kwargs_from_env
 
 from auditor.core.errors import AuditError, EngineUnusable, NotFound, Unreachable
 
-_TIMEOUT_S = 120
+TIMEOUT_S = 120
+"""Maximum silence of an engine."""
 WHOLE_IMAGE_TIMEOUT_S = 3600
 """Maximum silence while an engine prepares the export of an image, or unpacks one: 2.4 GB took 130 s on a busy disk."""
 _DEFAULT = "unix:///var/run/docker.sock"
@@ -35,7 +36,7 @@ _MAX_MESSAGE = 200
 
 
 @contextmanager
-def engine(timeout_s: int = _TIMEOUT_S) -> Iterator[DockerClient]:
+def engine(timeout_s: int = TIMEOUT_S) -> Iterator[DockerClient]:
     """Connect to the engine of DOCKER_HOST or of the current Docker context. Raises Unreachable, NotFound.
 
     An engine that is silent for `timeout_s` counts as unusable.
@@ -44,7 +45,7 @@ def engine(timeout_s: int = _TIMEOUT_S) -> Iterator[DockerClient]:
     try:
         parameters = _connection_parameters()
         address = parameters.get("base_url") or _DEFAULT
-        client = docker.DockerClient(timeout=_TIMEOUT_S, version="auto", **parameters)
+        client = docker.DockerClient(timeout=min(timeout_s, TIMEOUT_S), version="auto", **parameters)
         client.ping()
         client.api.timeout = timeout_s
     except AuditError:

@@ -19,6 +19,8 @@ def open_reference(text: str, origin: Origin, *, insecure: bool) -> tuple[Image,
 
 def read_images(reference: Reference, origin: Origin, *, insecure: bool = False) -> tuple[Image, ...]:
     """Return the images of a reference, one for each platform. Raises NotFound, Unauthorized, Unreachable, Damaged."""
-    repository = Repository(Client(reference.host, insecure=insecure, limits=origin.limits), reference.repository)
+    repository = Repository(
+        Client(reference.host, path=reference.repository, insecure=insecure, limits=origin.limits), reference.repository
+    )
     images = manifest.images(repository, [repository.resolve(reference)], origin)
     return tuple(image if image.names else replace(image, names=(str(reference),)) for image in images)

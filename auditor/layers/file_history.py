@@ -55,6 +55,14 @@ class FileHistory:
         """Yield the entries of a layer that are hidden, in their order."""
         return (entry for entry, hidden in enumerate(self._hidden[layer]) if hidden != _NEVER)
 
+    def hidden_layers(self, layer: int) -> Iterator[tuple[int, int]]:
+        """Yield the hidden entries of a layer, in their order, with the layer that hides each."""
+        return (
+            (entry, ~hidden if hidden < 0 else hidden)
+            for entry, hidden in enumerate(self._hidden[layer])
+            if hidden != _NEVER
+        )
+
     def visible(self) -> dict[str, FileVersion]:
         """Return all visible paths but the root, with the entry of each.
 

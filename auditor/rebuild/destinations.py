@@ -36,7 +36,7 @@ def require_reachable(reference: Reference | None, *, insecure: bool) -> None:
     if reference is None:
         with engine():
             return
-    Pusher(reference, insecure=insecure).check()
+    Pusher(Client(reference.host, path=reference.repository, insecure=insecure), reference.repository).check()
 
 
 def require_unused(tag: str | None, push_to: Reference | None, *, insecure: bool) -> None:
@@ -48,7 +48,7 @@ def require_unused(tag: str | None, push_to: Reference | None, *, insecure: bool
                 f"-t {tag}: the engine has an image of that name. Choose another, or use --force to move it"
             )
     if push_to is not None:
-        repository = Repository(Client(push_to.host, insecure=insecure), push_to.repository)
+        repository = Repository(Client(push_to.host, path=push_to.repository, insecure=insecure), push_to.repository)
         with suppress(NotFound, Unauthorized):  # some registries answer 401 for a missing tag
             repository.look_up(push_to.version)
             raise UsageError(f"--push {push_to}: exists in the registry. Choose another tag, or move it with --force")

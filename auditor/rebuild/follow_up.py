@@ -16,9 +16,9 @@ from auditor.images.source import Image
 from auditor.images.transports import TRANSPORTS
 from auditor.rebuild.flatten import FlattenedImage, leaking_versions
 from auditor.rebuild.prove import is_removable
-from auditor.rebuild.source_images import SIGNATURE_TAG, pushed_to
+from auditor.rebuild.source_images import pushed_to
 from auditor.registry.client import Client
-from auditor.registry.reference import Reference, parse_reference
+from auditor.registry.reference import SIGNATURE_TAG, Reference, parse_reference
 from auditor.registry.repository import Repository
 
 _MAX_TAGS = 500
@@ -82,7 +82,7 @@ def _referring_artifacts(images: Sequence[FlattenedImage], limits: Limits, insec
                 (d, None) for d in old if d
             )
     for (host, name), digests in digests_by_repository.items():
-        repository = Repository(Client(host, insecure=insecure, limits=limits), name)
+        repository = Repository(Client(host, path=name, insecure=insecure, limits=limits), name)
         try:
             tags = [tag for tag in repository.tags() if SIGNATURE_TAG.fullmatch(tag)]
             for digest in digests:
@@ -134,7 +134,7 @@ def _repositories(images: Sequence[FlattenedImage], pushed: Reference | None) ->
 def _copies_in_registry(
     host: str, repository: str, leaks: _Leaks, limits: Limits, insecure: bool
 ) -> Iterator[RemainingCopy]:
-    tags = Repository(Client(host, insecure=insecure, limits=limits), repository).tags()
+    tags = Repository(Client(host, path=repository, insecure=insecure, limits=limits), repository).tags()
     for tag in tags[:_MAX_TAGS]:
         reference = Reference(host, repository, tag, None)
         try:

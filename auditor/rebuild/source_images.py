@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,13 +20,11 @@ from auditor.images.resolve import open_target
 from auditor.images.source import Image, Layer
 from auditor.images.transports import TRANSPORTS
 from auditor.pipeline import Audit, Request, audit_image
-from auditor.registry.reference import Reference, parse_reference
+from auditor.registry.reference import SIGNATURE_TAG, Reference, parse_reference
 from auditor.scan import Scanner
 from auditor.store.records import Records
 
 ALL_FINDINGS = Selection(min_confidence=Confidence.LOW)
-SIGNATURE_TAG = re.compile(r"sha256-[0-9a-f]{64}(\.[a-z]+)?")
-"""Tags of artifacts that refer to a digest: cosign's `.sig`, `.att`, `.sbom`; without ending the OCI referrers tag."""
 _CHUNK = 1 << 20
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import http.client
 import io
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -71,7 +71,8 @@ class ConnectionRules:
     """Address check, rate and limits of connections.
 
     `wait_s` bounds the waiting for the head of a response and for each MiB of its body, `header_bytes` the head.
-    `wait_limit` and `header_limit` name the limits in errors. `rate` is entered for each request.
+    `wait_limit` and `header_limit` name the limits in errors. `rate` is entered for each request. `tls` has
+    certificates besides the default ones.
     """
 
     check: AddressCheck | None
@@ -81,6 +82,7 @@ class ConnectionRules:
     header_limit: str = ""
     rate: AbstractContextManager[object] = field(default_factory=nullcontext)
     deadline: Deadline | None = None
+    tls: ssl.SSLContext | None = None
 
 
 class _BoundedReader(io.RawIOBase):
@@ -126,6 +128,7 @@ class BoundedResponse(http.client.HTTPResponse):
         super().__init__(sock, *rest, **more)
         self._rules = rules
         self._bounded = _BoundedReader(self.fp.detach(), host, rules)
+        self._bounded.allow(rules.header_bytes)  # urllib3 reads a proxy's answer to CONNECT without `begin`
         self.fp = io.BufferedReader(self._bounded)
 
     def begin(self) -> None:
@@ -146,7 +149,11 @@ def connection_classes(rules: ConnectionRules) -> tuple[type[HTTPConnection], ty
         port: int
         timeout: float | None
         sock: socket.socket | None
-        connect: Callable[[], None]
+        is_verified: bool
+
+        def connect(self) -> None:
+            super().connect()  # type: ignore[misc]
+            self.is_verified = True  # else urllib3 warns of loopback, the only unverified host, on standard error
 
         def request(self, *arguments: Any, **more: Any) -> None:
             if self.sock is None:

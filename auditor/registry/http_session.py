@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from auditor.registry.connection import ConnectionRules, connection_pools
 USER_AGENT = f"image-audit/{__version__}"
 CONNECT_S = 10
 _CONNECTIONS = 64
+_REFUSED_TUNNEL = "Tunnel connection failed: 4"  # begin of urllib3's message, before the rest of the status
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")  # the second is OpenSSL's own
 
 
@@ -37,23 +39,19 @@ class _Adapter(HTTPAdapter):
 
     def __init__(self, rules: ConnectionRules) -> None:
         self._rules = rules
+        self._tls: dict[str, Any] = {"ssl_context": rules.tls} if rules.tls else {}
         super().__init__(pool_maxsize=_CONNECTIONS)
 
-    def init_poolmanager(self, *arguments: Any, **more: Any) -> None:
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **more: Any) -> None:
         """Create the pools of requests without a proxy."""
-        super().init_poolmanager(*arguments, **more)
+        super().init_poolmanager(connections, maxsize, block, **{**more, **self._tls})
         self.poolmanager.pool_classes_by_scheme = connection_pools(self._rules)
 
     def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
         """Create the pools of requests through a proxy."""
-        manager = super().proxy_manager_for(proxy, **more)
+        manager = super().proxy_manager_for(proxy, **{**more, **self._tls})
         if type(manager) is ProxyManager:
-            rules = self._rules
-            manager.pool_classes_by_scheme = connection_pools(
-                ConnectionRules(
-                    None, rules.wait_s, rules.header_bytes, rules.wait_limit, rules.header_limit, rules.rate
-                )
-            )
+            manager.pool_classes_by_scheme = connection_pools(replace(self._rules, check=None, deadline=None))
         return manager
 
 
@@ -88,14 +86,15 @@ class ProxyTable:
         return self._known[origin]
 
 
-def trusted_certificates(url: str, ca: Path | None = None) -> bool | str:
+def trusted_certificates(url: str, ca: Path | None = None, *, has_own: bool = False) -> bool | str:
     """Return the value of `verify` for requests: a CA file, True for the default.
 
-    Certificates of loopback are not verified, as in Docker, unless `ca` is given.
+    Certificates of loopback are not verified, as in Docker, unless `ca` is given or the connection has authorities of
+    its own (`has_own`).
     """
     if ca is not None:
         return str(ca)
-    if is_loopback(urlsplit(url).netloc.rpartition("@")[2]):
+    if not has_own and is_loopback(urlsplit(url).netloc.rpartition("@")[2]):
         return False
     return ca_bundle()
 
@@ -118,7 +117,7 @@ def is_temporary(exc: Exception, *, has_answered: bool) -> bool:
     if isinstance(exc, ValueError):
         return False  # a malformed URL or header
     causes = list(_causes(exc))
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+    if any(isinstance(cause, ssl.SSLCertVerificationError) or _REFUSED_TUNNEL in str(cause) for cause in causes):
         return False
     refused = any(isinstance(cause, NewConnectionError | ConnectTimeoutError | ssl.SSLError) for cause in causes)
     return has_answered or not refused
@@ -132,12 +131,19 @@ def innermost_cause(exc: BaseException) -> str:
     return text + next((hint for kind, words, hint in _HINTS if isinstance(cause, kind) and words in text), "")
 
 
+_CLIENT_CERTIFICATE = (
+    "; if the server requires a client certificate, store it as client.cert and client.key in /etc/docker/certs.d/HOST"
+)
 _HINTS: tuple[tuple[type[BaseException], str, str], ...] = (
     (ConnectionRefusedError, "", "; is the server running, and is its port right?"),
     (socket.gaierror, "", "; is the host name right?"),
     (ssl.SSLError, "WRONG_VERSION_NUMBER", "; for a registry with plain HTTP use --insecure"),
     (ssl.SSLError, "wrong version number", "; for a registry with plain HTTP use --insecure"),
     (ssl.SSLCertVerificationError, "", "; for a private CA set SSL_CERT_FILE"),
+    (ssl.SSLError, "CERTIFICATE_REQUIRED", _CLIENT_CERTIFICATE),
+    (ssl.SSLError, "certificate required", _CLIENT_CERTIFICATE),
+    (ssl.SSLError, "HANDSHAKE_FAILURE", _CLIENT_CERTIFICATE),
+    (OSError, f"{_REFUSED_TUNNEL}07", "; put the login of the proxy into HTTPS_PROXY, http://USER:PASSWORD@HOST:PORT"),
 )
 """Errors by type and words of their text, with what to do next."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 from urllib.parse import urlencode
@@ -30,9 +30,8 @@ class PushCounts:
 class Pusher:
     """Pushes blobs and manifests to one repository. `origin` is a repository of the same host to mount blobs from."""
 
-    def __init__(self, reference: Reference, *, insecure: bool = False, origin: str | None = None) -> None:
-        self._client = Client(reference.host, insecure=insecure)
-        self._name, self._origin = reference.repository, origin
+    def __init__(self, client: Client, name: str, *, origin: str | None = None) -> None:
+        self._client, self._name, self._origin = client, name, origin
         self._scope = f"repository:{self._name}:pull,push"
         self.counts = PushCounts()
 
@@ -44,8 +43,8 @@ class Pusher:
         """Upload a blob unless the registry has it; with `mount`, mount it from `origin`. Raises Unreachable."""
         self._client.budget().run(lambda: self._blob(digest, content, mount=mount))
 
-    def manifest(self, document: bytes, version: str) -> None:
-        """Store a manifest or an index under its tag or digest. Raises Unreachable."""
+    def manifest(self, document: bytes, version: str) -> Mapping[str, str]:
+        """Store a manifest or an index under its tag or digest; return the headers. Raises Unreachable."""
         kind = json.loads(document)["mediaType"]
         path = f"manifests/{version}"
         # A stream can be sent only once: the requests before this one have authenticated.
@@ -53,6 +52,7 @@ class Pusher:
             lambda: self._client.call("PUT", f"{self._name}/{path}", self._scope, document, Content_Type=kind)
         )
         self._expect(response, 201, path)
+        return response.headers
 
     def _check(self) -> None:
         started = self._call("POST", "blobs/uploads/")
@@ -124,7 +124,9 @@ def push(
     The tag names `index` if there are several platforms. It is written last, so that an incomplete push has no name.
     Raises Unauthorized, Unreachable.
     """
-    pusher = Pusher(reference, insecure=insecure, origin=origin)
+    pusher = Pusher(
+        Client(reference.host, path=reference.repository, insecure=insecure), reference.repository, origin=origin
+    )
     for manifest, config, layers in images:
         for digest, content, mount in layers:
             pusher.blob(digest, content, mount=mount)

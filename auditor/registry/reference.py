@@ -18,6 +18,8 @@ _USERINFO = re.compile(r"^[^/]*:[^/]*@(?=[^/]*/)")
 """`user:password@` before the host, as in a URL; a reference has none."""
 
 DOCKER_HUB = "docker.io"
+SIGNATURE_TAG = re.compile(r"sha256-[0-9a-f]{64}(\.[a-z]+)?")
+"""Tags of artifacts that refer to a digest: cosign's `.sig`, `.att`, `.sbom`; without ending the OCI referrers tag."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,18 +6,16 @@ import io
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, BinaryIO, ClassVar
-
-from requests.utils import parse_header_links
+from typing import BinaryIO, ClassVar
 
 from auditor.codec.descriptors import ACCEPT, Descriptor, parse_descriptor
 from auditor.codec.hashing import sha256, verified_document
 from auditor.codec.json_documents import canonical_keys, key_names, parse_object
 from auditor.core.digests import Digest
-from auditor.core.errors import Damaged, ImageError, NotFound
-from auditor.core.limits import limit_note
+from auditor.core.errors import ImageError, NotFound, Unsupported
+from auditor.core.limits import Limits
 from auditor.registry.client import Client
+from auditor.registry.paging import Page, linked_page, names_of_pages
 from auditor.registry.reference import Reference
 from auditor.registry.retry import RetryBudget
 
@@ -28,8 +26,21 @@ _KINDS = frozenset(ACCEPT.split(", "))
 
 def repositories(client: Client) -> Iterator[str]:
     """List the catalog, page by page. Raises NotFound or Unauthorized for registries without one, Unreachable."""
+    client.authenticate(_CATALOG)  # Quay answers anonymous users with an empty list
     # No n=: Docker's registry refuses a number above its own `catalog.maxentries`.
     yield from _listed(client, "_catalog", _CATALOG, "repositories")
+
+
+def children(client: Client, name: str) -> tuple[list[str], bool]:
+    """Return the names directly below a name, and whether it has manifests of its own; Google's registries only.
+
+    Raises NotFound, Unauthorized, Unreachable.
+    """
+    data, _ = client.document(f"{name}/tags/list", f"repository:{name}:pull")
+    document = parse_object(data, f"{client.host}: {name}", client.limits)
+    listed = document.get("child")
+    found = [child for child in listed if isinstance(child, str)] if isinstance(listed, list) else []
+    return found, bool(document.get("manifest") or document.get("tags"))
 
 
 class Repository:
@@ -73,20 +84,34 @@ class Repository:
 
     def tags(self) -> list[str]:
         """List the tags of all pages. Raises NotFound, Unauthorized, Unreachable."""
-        names = _listed(self.client, f"{self.name}/tags/list?n=1000", self._scope, "tags")
+        path = f"{self.name}/tags/list"
+        try:
+            names = list(_listed(self.client, f"{path}?n=1000", self._scope, "tags"))
+        except Unsupported as exc:
+            if "PAGINATION_NUMBER_INVALID" not in str(exc):  # code of Docker's registry for an n above its own
+                raise
+            names = list(_listed(self.client, path, self._scope, "tags"))
         return [name for name in names if _TAG.fullmatch(name)]
 
     def referrers(self, digest: Digest) -> list[Referrer]:
-        """List the referrers of a manifest; none if the registry does not support them. Raises Unreachable, Damaged."""
+        """List the referrers of a manifest, from the fallback tag if the registry has no API for them.
+
+        Raises Unreachable, Damaged.
+        """
         what = f"{self.client.host}/{self.name}: referrers of {digest}"
         try:
             data, _ = self._document(f"referrers/{digest}", ACCEPT, self.client.budget())
         except NotFound:
+            return self.tagged_referrers(digest)
+        return _referrers(data, what, self.client.limits)
+
+    def tagged_referrers(self, digest: Digest) -> list[Referrer]:
+        """List the referrers in the index with the fallback tag. Raises Unreachable, Damaged."""
+        try:
+            data, _ = self._document(f"manifests/{referrers_tag(digest)}", ACCEPT, self.client.budget())
+        except NotFound:
             return []
-        index = parse_object(data, what, self.client.limits)
-        entries = canonical_keys(index, key_names("manifests"), what).get("manifests")
-        found = [parse_descriptor(entry, what) for entry in (entries if isinstance(entries, list) else ())]
-        return [Referrer(item.digest, str(item.raw.get("artifactType") or item.media_type)) for item in found]
+        return _referrers(data, f"{self.client.host}/{self.name}:{referrers_tag(digest)}", self.client.limits)
 
     def open_blob(self, digest: Digest, size: int | None, budget: RetryBudget | None = None) -> BinaryIO:
         """Stream one blob as stored; reads raise Damaged if its size is not the stated one.
@@ -121,6 +146,13 @@ class Referrer:
 
     digest: Digest
     kind: str
+    descriptor: Descriptor
+
+
+def referrers_tag(digest: Digest) -> str:
+    """Return the tag of the index of referrers where the registry has no API. OCI distribution-spec v1.1, "Backwards
+    Compatibility"."""
+    return f"{digest.algorithm}-{digest.hex[:64]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,34 +170,29 @@ class RemoteBlob:
         return self.repository.open_blob(self.digest, self.size)
 
 
+def _referrers(data: bytes, what: str, limits: Limits) -> list[Referrer]:
+    index = parse_object(data, what, limits)
+    entries = canonical_keys(index, key_names("manifests"), what).get("manifests")
+    found = [parse_descriptor(entry, what) for entry in (entries if isinstance(entries, list) else ())]
+    return [Referrer(item.digest, str(item.raw.get("artifactType") or item.media_type), item) for item in found]
+
+
 def _listed(client: Client, path: str, scope: str, key: str) -> Iterator[str]:
-    """Yield the names of all pages of a list; a repeated page ends it. Raises Damaged beyond the limits."""
-    limits, what = client.limits, f"{client.host}: {key}"
-    count, seen = 0, set[str]()
-    while path and path not in seen:
-        seen.add(path)
-        if len(seen) > limits.registry_pages:
-            raise Damaged(f"{what}: more than {limits.registry_pages} pages {limit_note('registry-pages')}")
+    """Yield the names of all pages of a list. Raises Damaged beyond the limits."""
+    label = f"{client.host}: {key}"
+
+    def fetch(path: str) -> Page:
         budget = client.budget()
-        names, path = budget.run(partial(_page, client, path, scope, what, key, budget))
-        for name in names:
-            if isinstance(name, str):
-                count += 1
-                if count > limits.registry_names:
-                    raise Damaged(f"{what}: more than {limits.registry_names} names {limit_note('registry-names')}")
-                yield name
+        return budget.run(lambda: _page(client, path, scope, key, budget))
+
+    return names_of_pages(path, fetch, label, client.limits)
 
 
-def _page(client: Client, path: str, scope: str, what: str, key: str, budget: RetryBudget) -> tuple[list[Any], str]:
+def _page(client: Client, path: str, scope: str, key: str, budget: RetryBudget) -> Page:
     """Return one page of a list, and the URL of the next one or an empty text."""
     data, headers = client.document(path, scope, budget=budget)
-    names = parse_object(data, what, client.limits).get(key)
-    return names if isinstance(names, list) else [], _next_page(headers.get("Link", ""))
-
-
-def _next_page(links: str) -> str:
-    """Return the URL of the next page in a Link header; an empty text without one."""
-    return next((link["url"] for link in parse_header_links(links) if link.get("rel") == "next"), "") if links else ""
+    names = parse_object(data, f"{client.host}: {key}", client.limits).get(key)
+    return names if isinstance(names, list) else [], linked_page(headers.get("Link", ""))
 
 
 def _digest(text: str) -> Digest | None:

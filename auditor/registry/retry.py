@@ -17,7 +17,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
@@ -34,6 +34,9 @@ DAMAGED_TRIES = 2
 
 RETRIED = frozenset((429, 500, 502, 503, 504))
 """HTTP statuses of temporary failures."""
+
+UNSUPPORTED = frozenset((400, 405, 501))
+"""HTTP statuses of requests that a server does not support."""
 
 _LONGEST_PAUSE_S = 15.0
 _SLACK = 1.05  # of the gap between two requests: network delays can bring them closer together
@@ -166,6 +169,21 @@ class RetryBudget:
         """Return a growing random pause, so that several readers do not retry at the same time."""
         longest = min(self._policy.first_pause_s * 2.0 ** (self._failures - 1), _LONGEST_PAUSE_S)
         return longest * random.uniform(0.5, 1)  # noqa: S311 - no secret
+
+
+def requested_wait_s(headers: Mapping[str, str], now: float) -> float:
+    """Return the seconds that a response asks to wait: its Retry-After, or the end of a used-up rate limit.
+
+    The end is `X-RateLimit-Reset` or `RateLimit-Reset`, in seconds since 1970 (GitHub, GitLab, Docker Hub's API). 0
+    without either. `now` is seconds since 1970.
+    """
+    if wait_s := retry_after_s(headers.get("Retry-After"), now):
+        return wait_s
+    for prefix in ("X-RateLimit", "RateLimit"):
+        end = headers.get(f"{prefix}-Reset", "")
+        if headers.get(f"{prefix}-Remaining") == "0" and _SECONDS.fullmatch(end):
+            return max(0.0, float(end) - now)
+    return 0.0
 
 
 def retry_after_s(header: str | None, now: float) -> float:

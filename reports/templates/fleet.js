@@ -35,7 +35,7 @@ function fits(row, query) {
       row.text ??= row.element.textContent.toLowerCase();
       return values[0].toLowerCase().split(/\s+/).every((word) => row.text.includes(word));
     }
-    const own = row.data[name].split(" ");
+    const own = (row.data[name] ?? "").split(" ");
     return values.some((value) => own.includes(value));
   });
 }

@@ -179,6 +179,10 @@ function addCopy(command) {
 const views = new Map();
 document.querySelectorAll(".image").forEach(setUp);
 document.querySelectorAll(".plan .command, .more .command, .steps-to-take .command").forEach(addCopy);
+document.addEventListener("click", (event) => {  // a link to the place that the address already names
+  const link = event.target.closest("a.has");
+  if (link && link.hash === location.hash) goTo(link.hash);
+});
 document.addEventListener("toggle", (event) => event.target.querySelectorAll(".command").forEach(addCopy), true);
 addEventListener("hashchange", () => goTo(location.hash));
 goTo(location.hash);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import jsonschema
@@ -208,3 +209,105 @@ def test_a_hostile_file_can_t_drive_the_terminal(cli: Cli) -> None:
 
 def test_help_names_the_command(cli: Cli) -> None:
     assert "dockerfile" in cli("--help").out and "--context DIR" in cli("dockerfile", "--help").out
+
+
+class TestFix:
+    TEXT = "FROM debian\nARG API_TOKEN\nCOPY . /app\nRUN ./x\nCMD ./y {token}\n"
+
+    @pytest.fixture
+    def folder(self, cli: Cli) -> Path:
+        write(cli.folder, {"Dockerfile": self.TEXT.replace("{token}", token(1)), ".env": env_file()})
+        (cli.folder / "Dockerfile").chmod(0o640)
+        return cli.folder
+
+    def test_a_diff_is_printed_and_nothing_is_changed(self, cli: Cli, folder: Path) -> None:
+        done = cli("dockerfile", "Dockerfile", "--fix")
+        assert done.status == 1 and (folder / "Dockerfile").read_text().startswith("FROM debian\nARG")
+        assert done.out == (
+            "--- a/Dockerfile\n+++ b/Dockerfile\n@@ -1,5 +1,5 @@\n+# syntax=docker/dockerfile:1\n FROM debian\n"
+            "-ARG API_TOKEN\n COPY . /app\n-RUN ./x\n+RUN --mount=type=secret,id=api-token,env=API_TOKEN ./x\n"
+            " CMD ./y ****\n--- /dev/null\n+++ b/.dockerignore\n@@ -0,0 +1 @@\n+.env\n"
+        )
+        assert done.err.splitlines() == [
+            "image-audit: secrets in the diff are masked, so `patch` can't apply it: use --fix --write",
+            "image-audit: Dockerfile:2: fixed secret-in-arg",
+            "image-audit: Dockerfile:3: fixed copy-context",
+            "image-audit: Dockerfile:5: not fixed secret-in-run: CMD can't read secrets during the build",
+            "image-audit: the build no longer sees .env",
+            "image-audit: build it with: docker build --secret id=api-token,env=API_TOKEN …",
+        ]
+
+    def test_write_applies_what_the_diff_shows(self, cli: Cli, folder: Path) -> None:
+        (folder / ".dockerignore").write_text("a")
+        done = cli("dockerfile", "Dockerfile", "--fix", "--write", "-q", "-o", "left.json")
+        assert (done.status, done.out) == (1, "") and len(done.err.splitlines()) == 1
+        assert (folder / ".dockerignore").read_text() == "a\n.env\n"
+        assert "env=API_TOKEN ./x" in (folder / "Dockerfile").read_text()
+        assert (folder / "Dockerfile").stat().st_mode & 0o777 == 0o640
+        left = json.loads((folder / "left.json").read_text())["findings"]
+        assert [(f["rule"], f["line"]) for f in left] == [("secret-in-run", 5)]
+        assert left == cli("dockerfile", "Dockerfile", "--format", "json").json["findings"]
+        assert cli("dockerfile", "Dockerfile", "--fix").out == ""
+
+    def test_the_exit_code_is_about_the_rest(self, cli: Cli) -> None:
+        write(cli.folder, {"Dockerfile": "FROM debian\nARG API_TOKEN\nRUN ./x\n"})
+        assert cli("dockerfile", "Dockerfile").status == 1
+        assert cli("dockerfile", "Dockerfile", "--fix").status == 0
+        assert cli("dockerfile", "Dockerfile", "--fix", "--exclude-rule", "secret-in-arg").out == ""
+
+    @pytest.mark.parametrize("newline", ["\n", "\r\n"])
+    @pytest.mark.parametrize("end", ["", "\n"])
+    def test_git_applies_a_diff_without_secrets(self, cli: Cli, newline: str, end: str) -> None:
+        text = f"FROM debian\nARG API_TOKEN\nRUN ./x\nRUN touch /a\nRUN rm /a{end}".replace("\n", newline)
+        (cli.folder / "Dockerfile").write_bytes(text.encode())
+        (cli.folder / "p").write_bytes(cli("dockerfile", "Dockerfile", "--fix").raw)
+        subprocess.run(["git", "apply", "p"], cwd=cli.folder, check=True)
+        applied = (cli.folder / "Dockerfile").read_bytes()
+        (cli.folder / "Dockerfile").write_bytes(text.encode())
+        cli("dockerfile", "Dockerfile", "--fix", "--write")
+        assert (cli.folder / "Dockerfile").read_bytes() == applied != text.encode()
+
+    @pytest.mark.parametrize("name", ["Dockerfile", ".dockerignore"])
+    def test_a_link_out_of_the_context_is_not_followed(self, cli: Cli, folder: Path, name: str) -> None:
+        outside = folder.parent / "outside"
+        (folder / name).touch()
+        (folder / name).replace(outside)
+        (folder / name).symlink_to(outside)
+        before = outside.read_text()
+        done = cli("dockerfile", "Dockerfile", "--fix", "--write")
+        assert done.status == 2 and f"{name}: is a symbolic link to a file outside of" in done.err
+        assert outside.read_text() == before and (folder / name).is_symlink()
+
+    def test_a_link_within_the_context_stays_one(self, cli: Cli, folder: Path) -> None:
+        (folder / "Dockerfile").replace(folder / "real")
+        (folder / "Dockerfile").symlink_to("real")
+        assert cli("dockerfile", "Dockerfile", "--fix", "--write").status == 1
+        assert (folder / "Dockerfile").is_symlink() and "--mount" in (folder / "real").read_text()
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--write"], "--write needs --fix"),
+            (["--fix", "--format", "json"], "--fix prints a diff"),
+        ],
+    )
+    def test_misuse_is_told(self, cli: Cli, folder: Path, options: list[str], message: str) -> None:
+        done = cli("dockerfile", "Dockerfile", *options)
+        assert done.status == 2 and message in done.err
+
+    def test_mixed_line_ends_are_told(self, cli: Cli) -> None:
+        (cli.folder / "Dockerfile").write_bytes(b"FROM a\r\nARG API_TOKEN\nRUN ./x\n")
+        done = cli("dockerfile", "Dockerfile", "--fix")
+        assert done.status == 2 and "some lines end with CRLF" in done.err
+
+    def test_a_file_without_problems_has_no_diff(self, cli: Cli) -> None:
+        write(cli.folder, {"Dockerfile": "FROM a\n"})
+        done = cli("dockerfile", "Dockerfile", "--fix")
+        assert (done.status, done.out, done.err) == (0, "", "image-audit: Dockerfile: no problems found\n")
+
+    def test_the_diff_masks_every_secret_and_escapes_controls(self, cli: Cli, bad: Path) -> None:
+        bad.write_text(f"# \x1b[2J {token(2)}\n" + bad.read_text())
+        done = cli("dockerfile", "Dockerfile", "--fix")
+        for secret in (token(1), token(2), "hunter2secret", "\x1b"):
+            assert secret not in done.out + done.err
+        assert "ENV DB_PASSWORD=****" in done.out

@@ -168,3 +168,54 @@ def test_rules_of_a_config_that_nobody_named_ask_no_provider(cli: Cli) -> None:
         named = cli(*scan, "--config", ".image-audit.yaml")
         assert named.err == "" and [f["verified"] for f in named.json["findings"]] == ["active"]
         assert len(here.requests) == 1
+
+
+class TestOwners:
+    TEXT = """
+owners:
+  registry.example.com/pay/**:
+    team: payments
+    notify: ["slack://opaque-token", $HOOK]
+    ticket: {url: https://jira.example.com/rest/api/2/issue, template: jira, project: PAY, token: $JIRA}
+  registry.example.com/**: {team: platform, ticket: {url: https://example.com/, template: own.j2}}
+due: {critical: 3}
+"""
+
+    def test_they_have_receivers_and_tickets_and_due_dates_have_defaults(self, tmp_path: Path) -> None:
+        (tmp_path / "c.yaml").write_text(self.TEXT)
+        config = load_config(tmp_path / "c.yaml")
+        pay, rest = config.owners.values()
+        assert (pay.team, pay.notify) == ("payments", ("slack://opaque-token", "$HOOK"))
+        assert pay.ticket is not None and (pay.ticket.project, pay.ticket.token) == ("PAY", "$JIRA")
+        assert rest.ticket is not None and rest.ticket.template == str(tmp_path / "own.j2")
+        assert {str(severity): days for severity, days in config.due.items()} == {
+            "critical": 3, "high": 7, "medium": 30, "low": 90,
+        }  # fmt: skip
+        assert config.untrusted_receivers is None
+
+    @pytest.mark.parametrize(
+        ("owner", "message"),
+        [
+            ("{notify: []}", ":1: owners.g: expected the key team"),
+            ("{team: ''}", ":1: owners.g.team: expected a text"),
+            ("{team: t, ticket: {}}", ":1: owners.g.ticket: expected the key url"),
+            ("{team: t, ticket: {url: u, template: jira}}", ":1: owners.g.ticket: expected the key project"),
+            ("{teem: t}", ":1: owners.g: unknown key 'teem'; did you mean 'team'?"),
+        ],
+    )
+    def test_mistakes_are_reported_at_their_line(self, tmp_path: Path, owner: str, message: str) -> None:
+        (tmp_path / "c.yaml").write_text(f"owners: {{g: {owner}}}\n")
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            load_config(tmp_path / "c.yaml")
+
+    def test_a_file_that_was_found_names_no_receivers(self, tmp_path: Path) -> None:
+        (tmp_path / ".image-audit.yaml").write_text(self.TEXT)
+        assert load_config(start=tmp_path).untrusted_receivers is not None
+        (tmp_path / ".image-audit.yaml").write_text("owners: {g: {team: t}}\n")
+        assert load_config(start=tmp_path).untrusted_receivers is None
+
+    def test_config_show_prints_no_url_of_a_receiver(self, cli: Cli) -> None:
+        (cli.folder / "c.yaml").write_text(self.TEXT)
+        shown = cli("config", "show", "--config", "c.yaml").out
+        assert "team: payments, notify: 2 URLs, ticket: 1 URL" in shown and "due.critical    3  (c.yaml:8)" in shown
+        assert "opaque-token" not in shown and "jira.example.com" not in shown

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
 from auditor.dockerfile.build_context import open_context
@@ -187,3 +189,37 @@ class TestDiscardedStages:
         assert found.severity == "high"
         other = check(text.replace("/mid/.env", "/mid/other"))
         assert [p.severity for p in other] == ["medium"]
+
+
+class TestOneFileByNameOrWithItsContext:
+    """The way a file is copied does not change its severity."""
+
+    FILES: ClassVar = {
+        ".env": env_file(),
+        "weak.env": "DB_PASSWORD=postgres\n",
+        ".netrc": "",
+        "keys/id_rsa": PRIVATE_KEY,
+        "secrets.yaml": "a: b\n",
+        ".git/HEAD": "ref: x\n",
+    }
+
+    @pytest.mark.parametrize("path", FILES)
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ("FROM debian\n", ""),
+            ("FROM debian AS build\n", "FROM scratch\nCOPY --from=build /out /\n"),
+            ("FROM debian AS build\n", "FROM scratch\nCOPY --from=build /app /srv\n"),
+            ("FROM debian AS build\n", "FROM scratch\nCOPY --from=build /app/{path} /srv/\n"),
+        ],
+        ids=["in the image", "discarded", "copied with its folder", "copied by name"],
+    )
+    def test_it_has_the_same_severity(self, check: Check, path: str, before: str, after: str) -> None:
+        source = path.removesuffix("/HEAD")
+        after = after.format(path=source)
+        files = {path: self.FILES[path]}
+        named, whole = (
+            [(p.severity, p.copied_to_image) for p in check(f"{before}{copy}\n{after}", files)]
+            for copy in (f"COPY {source} /app/{source}", "COPY . /app/")
+        )
+        assert named == whole

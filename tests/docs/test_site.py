@@ -98,5 +98,7 @@ def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tm
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.rglob("*.html"))) > len(list(DOCS.rglob("*.md")))
+    schemas = (ROOT / "reports" / "schemas").iterdir()
+    assert {path.name for path in schemas} == {path.name for path in (tmp_path / "schemas").iterdir()}
     loaded = re.compile(r'<(?:script|img|link|iframe|source)\b[^>]*?\b(?:src|href)="((?:https?:)?//[^"]*)"')
     assert {url for page in tmp_path.rglob("*.html") for url in loaded.findall(page.read_text())} == set()

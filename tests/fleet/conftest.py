@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
@@ -26,8 +27,9 @@ from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
 from auditor.scan import Scanner
 from tests.conftest import free_port, require
+from tests.fleet.owned import Story
 from tests.fleet.planted import Content, Remote, fill
-from tests.fleet.stored import CREATED, Site, Stored, story
+from tests.fleet.stored import CREATED, OWNED, POLICY, Site, Stored, story
 
 
 @pytest.fixture(scope="session")
@@ -127,7 +129,7 @@ class Sweeps:
         with closing(LocalEngine(client, self.scanner, self.store.key, plan.parallel)) as engine:
             number = Sweeper(self.store, self.scanner, engine, plan, client).run()
         row = next(row for row in queries.sweeps(self.store) if row.id == number)
-        return sweep_json.sweep_document(self.store, row, lambda _: None)
+        return sweep_json.sweep_document(self.store, row, lambda _: None, POLICY)
 
 
 @pytest.fixture
@@ -155,5 +157,15 @@ def story_site(tmp_path_factory: pytest.TempPathFactory, scanner: Scanner) -> It
     folder = tmp_path_factory.mktemp("story")
     with closing(SweepStore(f"sqlite:///{folder}/store.sqlite")) as store:
         sweep = story(Stored(store, scanner, folder / "images"))
-        write_site(store, sweep, folder / "site", CREATED)
+        write_site(store, sweep, folder / "site", CREATED, OWNED)
         yield Site(folder / "site", store, sweep)
+
+
+@pytest.fixture
+def changed(story_site: Site, tmp_path: Path) -> Iterator[Story]:
+    """The story of `stored.story` in a store of the test's own."""
+    with closing(sqlite3.connect(str(story_site.store.url.database))) as own:
+        own.execute("PRAGMA wal_checkpoint")
+    shutil.copy(str(story_site.store.url.database), tmp_path / "store.sqlite")
+    with closing(SweepStore(f"sqlite:///{tmp_path}/store.sqlite")) as store:
+        yield Story(store, story_site.sweep, OWNED)

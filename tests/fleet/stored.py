@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 from auditor.codec.descriptors import Descriptor
 from auditor.core.digests import Digest
 from auditor.core.limits import DEFAULT
+from auditor.core.owner_options import OwnerOptions
+from auditor.fleet.remediation.owners import Owners
+from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import ledger, queries, withdrawn
 from auditor.fleet.store import presence as spans
 from auditor.fleet.store.database import SweepStore
@@ -23,6 +27,15 @@ from tests.images import OCI, Built, image, layer, step, token, whiteout
 
 REGISTRY = "registry.example.com"
 CREATED = "2026-11-24T06:00:00Z"
+POLICY = Policy(datetime.date(2026, 11, 24))
+"""No owners, and the default due dates."""
+OWNERS = {
+    f"{REGISTRY}/shop/**": OwnerOptions("shop"),
+    f"{REGISTRY}/team/**": OwnerOptions("web"),
+    f"{REGISTRY}/**": OwnerOptions("platform"),
+}
+OWNED = Policy(POLICY.today, Owners(OWNERS))
+"""Three owners of the repositories of `story`."""
 Content = Mapping[str, Mapping[str, Built]]
 """Images by repository and tag; an empty tag stands for an image that no tag leads to."""
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from auditor.report import html
+from auditor.report.html.file_rows import FolderRow, Row, layer_files
 from auditor.report.html.image_view import views
 from auditor.report.html.layer_chart import MOST_LANES, layer_chart
 from auditor.report.json_report import image_report
 from auditor.report.render_options import RenderOptions
 from auditor.scan import Scanner
-from tests.images import Built
+from tests.images import Built, image, layer
 from tests.report.browser import planted
 
 
@@ -107,3 +108,28 @@ def test_the_policy_holds_the_digests_of_the_one_style_and_the_one_script(tmp_pa
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert f"{tag}-src 'sha256-{digest}'" in page
     assert ".grid-7-0{--columns:7;--base:0}" in page and ".grid-10-0{--columns:10;--base:0}" in page
+
+
+def test_each_layer_has_a_file_tree_with_links_to_its_secrets(tmp_path: Path, scanner: Scanner) -> None:
+    (audit,) = planted.audited(tmp_path, scanner, planted.story())
+    text = html.render([audit], RenderOptions(planted.CREATED))
+    assert text.count('<details class="more files">') == 6
+    ids = set(re.findall(r' id="([^"]+)"', text))
+    linked = re.findall(r'<a class="has" href="#([^"]+)"', text)
+    assert len(linked) == 7 and ids.issuperset(linked)  # of the deleted file in both layers
+
+
+def test_a_file_tree_is_limited_and_says_how_many_files_are_left_out(tmp_path: Path, scanner: Scanner) -> None:
+    many = image(layer({f"srv/{n % 40}/{n}": "x" * n for n in range(3000)}), layer({"/".join("ab" * 40): ""}))
+    (audit,) = planted.audited(tmp_path, scanner, many)
+    first, second = layer_files(audit, {})
+    assert len(text_rows(first.rows)) <= 60
+    (srv,) = first.rows
+    assert isinstance(srv, FolderRow) and srv.rows is not None
+    assert srv.omitted + len(srv.rows) == 40
+    assert [row.node.name for row in text_rows(second.rows)] == ["/".join("ab" * 40)[:-2], "b"]
+
+
+def text_rows(rows: tuple[Row, ...]) -> list[Row]:
+    """All rows, those of folders too."""
+    return [one for row in rows for one in (row, *(text_rows(row.rows or ()) if isinstance(row, FolderRow) else ()))]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from tests.attest import key_files
 from tests.conftest import Cli
 from tests.extract.test_archives import seven_zipped
 from tests.images import Built, file, image, layer, step, token, whiteout
@@ -127,6 +128,7 @@ def made(cli: Cli, tmp_path: Path, nursery: Nursery) -> Place:
     saved = archive.read_bytes()
     (cli.folder / "cut.tar").write_bytes(saved[: len(saved) // 2])
     (cli.folder / "changed.tar").write_bytes(saved.replace(IN["file"].encode(), IN["file"][::-1].encode()))
+    key_files.written(cli.folder)
     subprocess.run(["git", "init", "-q", "."], cwd=cli.folder, env=cli.environment, check=True)
     outputs = {cli.folder / name for name in ("a.tar", "cut.tar", "changed.tar", "flat.tar", "flat.oci")}
     return Place(cli, temporary, frozenset({*inputs, *outputs}), nursery)

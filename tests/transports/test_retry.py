@@ -17,8 +17,8 @@ from auditor.core.errors import AuditError, Damaged, NotFound, Temporary, Unauth
 from auditor.core.limits import Limits, limits_of
 from auditor.fleet.execution.engine import LayerTask, read_layer
 from auditor.registry import push
-from auditor.registry.authentication import Login
 from auditor.registry.client import Client
+from auditor.registry.logins import Login
 from auditor.registry.reference import Reference
 from auditor.registry.repository import Repository
 from auditor.registry.retry import DAMAGED_TRIES, TRIES, RateLimit, retry_after_s
@@ -298,7 +298,7 @@ class TestRate:
         assert len(times) > 12 and crowded(times, rate) == []
 
     def test_threads_share_it(self, clock: VirtualClock) -> None:
-        limit, times = RateLimit(5, clock, Client("127.0.0.1:1")._stopped), list[float]()
+        limit, times = RateLimit(5, clock, Client("127.0.0.1:1")._sender.stopped), list[float]()
 
         def send(_: int) -> None:
             with limit:
@@ -309,10 +309,10 @@ class TestRate:
         assert len(times) == 40 and crowded(times, 5) == []
 
     def test_a_slow_connection_does_not_bring_two_requests_together(self, clock: VirtualClock) -> None:
-        limit, sent = RateLimit(1, clock, Client("127.0.0.1:1")._stopped), list[float]()
+        limit, sent = RateLimit(1, clock, Client("127.0.0.1:1")._sender.stopped), list[float]()
         for _ in range(3):
             with limit:
-                clock.sleep(0.9, Client("127.0.0.1:1")._stopped)  # the write takes so long
+                clock.sleep(0.9, Client("127.0.0.1:1")._sender.stopped)  # the write takes so long
                 sent.append(clock.now())
         assert crowded(sent, 1) == []
 
@@ -329,7 +329,7 @@ class TestPush:
 
     def pushed(self, registry: Registry, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> push.Pusher:
         monkeypatch.setattr(push, "Client", lambda host, **more: Client(host, clock=clock, **more))
-        return push.Pusher(Reference(registry.address, "app", "1", None))
+        return push.Pusher(Client(registry.address), "app")
 
     def test_an_upload_is_begun_again_with_all_of_its_bytes(
         self, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from auditor.core.finding import Severity
 from auditor.fleet.store.rows import SweepRow
 
-MOST_COLUMNS = 120
+MOST_COLUMNS = 60
 HEIGHT = 150
 """Height of the plot in pixels."""
 
+OTHER = "other"
+_MOST_SERIES = 6
 _LEAST_SEEN = 2  # pixels, so that one finding among thousands is visible
 
 
@@ -35,7 +37,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart. `width` of a column is a percentage; `ticks` are pixels from the top with their numbers."""
+    """A chart. `width` of a column is a percentage; `ticks` are pixels from the top with their numbers.
+
+    `kinds` maps names in the legend to CSS classes, where these differ.
+    """
 
     width: float
     columns: tuple[Column, ...]
@@ -44,16 +49,39 @@ class Chart:
     first: str
     last: str
     left_out: int
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_findings(sweeps: Sequence[SweepRow]) -> Chart:
     """Draw the number of findings in each sweep, the most severe at the bottom."""
-    recent = sweeps[-MOST_COLUMNS:]
-    top = _round_up(max((sum(_severities(sweep).values()) for sweep in recent), default=0))
+    return _stacked_chart(sweeps, [_severities(sweep) for sweep in sweeps])
+
+
+def series(points: Sequence[tuple[SweepRow, Mapping[str, int]]], names: Sequence[str]) -> Chart:
+    """Draw numbers by name in each sweep, the first name at the bottom; names beyond the sixth count as `other`."""
+    shown = names[:_MOST_SERIES]
+    counts = []
+    for _, own in points:
+        rest = sum(count for name, count in own.items() if name not in shown)
+        counts.append({**{name: own.get(name, 0) for name in shown}, **({OTHER: rest} if rest else {})})
+    kinds = {name: f"series-{number}" for number, name in enumerate(shown)}
+    if any(OTHER in own for own in counts):
+        kinds[OTHER] = f"series-{_MOST_SERIES}"
+    return _stacked_chart([sweep for sweep, _ in points], counts, kinds)
+
+
+def _stacked_chart(
+    sweeps: Sequence[SweepRow], counts: Sequence[dict[str, int]], kinds: Mapping[str, str] | None = None
+) -> Chart:
+    recent, own = sweeps[-MOST_COLUMNS:], counts[-MOST_COLUMNS:]
+    top = _round_up(max((sum(one.values()) for one in own), default=0))
     scale = HEIGHT / top
-    columns = [(_text(sweep, _severities(sweep)), _stacked(_severities(sweep), scale)) for sweep in recent]
+    columns = [
+        (_text(sweep, one), _stacked({(kinds or {}).get(name, name): count for name, count in one.items()}, scale))
+        for sweep, one in zip(recent, own, strict=True)
+    ]
     ticks = ((0.0, top), (HEIGHT / 2, top // 2), (float(HEIGHT), 0)) if top > 1 else ((0.0, top), (float(HEIGHT), 0))
-    return _chart(sweeps, recent, columns, ticks, HEIGHT)
+    return replace(_chart(sweeps, recent, columns, ticks, HEIGHT), kinds=kinds or {})
 
 
 def new_and_gone(sweeps: Sequence[SweepRow]) -> Chart:

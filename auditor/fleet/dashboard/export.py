@@ -1,36 +1,68 @@
-"""Tables of the site as CSV (RFC 4180). No cell becomes a formula in a spreadsheet."""
+"""Tables of the site as CSV (RFC 4180) and JSON. No cell of a CSV file becomes a formula in a spreadsheet."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from auditor.core.finding import Severity, State
 from auditor.core.text import printable
-from auditor.fleet.dashboard.site_paths import table
-from auditor.fleet.dashboard.view import SweepView
+from auditor.fleet.dashboard.groups import SecretCounts, owner_summaries, repository_summaries
+from auditor.fleet.dashboard.site_paths import TABLES, table
+from auditor.fleet.dashboard.view import SecretSummary, SweepView
 from auditor.fleet.store.rows import FindingRow
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # including full-width forms
 Cell = str | int | None
 
 
-def csv_tables(view: SweepView, steps: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield path and text of each table. `steps` are the build steps of the layers, by digest."""
-    yield table("images"), _images(view)
-    yield table("withdrawn"), _withdrawn(view)
-    yield table("findings"), _findings(view)
-    yield table("secrets"), _secrets(view)
-    yield table("layers"), _layers(view, steps)
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table: names of its columns, and rows."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+    def csv(self) -> str:
+        """Return the table as CSV; no cell becomes a formula."""
+        out = io.StringIO()
+        writer = csv.writer(out)
+        writer.writerow(self.columns)
+        writer.writerows([_cell(value) for value in row] for row in self.rows)
+        return out.getvalue()
+
+    def json(self) -> str:
+        """Return the table as a JSON list of objects, with the columns as keys."""
+        rows = [dict(zip(map(str, self.columns), row, strict=True)) for row in self.rows]
+        return json.dumps(rows, indent=0) + "\n"
+
+
+def tables(view: SweepView, steps: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield path and text of each table, as CSV and JSON. `steps` are the build steps of the layers, by digest."""
     changes = [("new", row) for row in view.new] + [("gone", row) for row in view.gone]
-    yield table("changes"), _csv(("change", *_FINDING), ((change, *_finding(row)) for change, row in changes))
-    yield table("sweeps"), _sweeps(view)
-    yield table("failed"), _csv(("reference", "reason"), view.failed)
+    made = {
+        "images": _images(view),
+        "withdrawn": _withdrawn(view),
+        "findings": _findings(view),
+        "secrets": _secrets(view),
+        "repositories": _repositories(view),
+        "owners": _owners(view),
+        "layers": _layers(view, steps),
+        "changes": _table(("change", *_FINDING), ((change, *_finding(row)) for change, row in changes)),
+        "sweeps": _sweeps(view),
+        "trend": _trend(view),
+        "failed": _table(("reference", "reason"), view.failed),
+    }
+    for name in TABLES:
+        yield table(name), made[name].csv()
+        yield table(name, "json"), made[name].json()
 
 
-def _images(view: SweepView) -> str:
-    return _csv(
+def _images(view: SweepView) -> Table:
+    return _table(
         ("repository", "tags", "digest", "platform", *Severity, *State, "new", "gone", "first_seen", "report"),
         (
             (
@@ -44,8 +76,8 @@ def _images(view: SweepView) -> str:
     )  # fmt: skip
 
 
-def _withdrawn(view: SweepView) -> str:
-    return _csv(
+def _withdrawn(view: SweepView) -> Table:
+    return _table(
         ("repository", "tags", "digest", "platform", "pullable", *Severity, *State, "first_seen", "report"),
         (
             (
@@ -60,8 +92,8 @@ def _withdrawn(view: SweepView) -> str:
     )  # fmt: skip
 
 
-def _findings(view: SweepView) -> str:
-    return _csv(
+def _findings(view: SweepView) -> Table:
+    return _table(
         ("tags", *_FINDING),
         (
             (" ".join(location.image.tags), *_finding(location.finding))
@@ -71,23 +103,65 @@ def _findings(view: SweepView) -> str:
     )
 
 
-def _secrets(view: SweepView) -> str:
-    return _csv(
+def _secrets(view: SweepView) -> Table:
+    return _table(
         ("secret_id", "rule", "name", "secret", "severity", "states", "images", "repositories", "tags", "first_seen",
-         "last_seen", "age_days"),
+         "last_seen", "age_days", "owners", "work", "due", "acknowledged_by", "acknowledged_until", "reason"),
         (
             (
                 secret.secret_id, secret.rule, secret.name, secret.masked, secret.severity, " ".join(secret.states),
                 len(secret.images), " ".join(secret.repositories), " ".join(secret.tags), secret.first_seen,
-                secret.last_seen, secret.age_days,
+                secret.last_seen, secret.age_days, " ".join(secret.owners), secret.work, secret.due.isoformat(),
+                *_acknowledgement(secret),
             )
             for secret in view.secrets
         ),
     )  # fmt: skip
 
 
-def _layers(view: SweepView, steps: Mapping[str, str]) -> str:
-    return _csv(
+def _acknowledgement(secret: SecretSummary) -> tuple[Cell, ...]:
+    if secret.status is None:
+        return None, None, None
+    own = secret.status.acknowledgement
+    return own.author, None if own.until is None else own.until.isoformat(), own.reason
+
+
+def _repositories(view: SweepView) -> Table:
+    return _table(
+        ("repository", "owner", "images", *Severity, "overdue", "acknowledged", "oldest_days", "new", "gone", "page"),
+        (
+            (one.name, one.owner, len(one.images), *_counts(one.counts), one.new, one.gone, one.page)
+            for one in repository_summaries(view)
+        ),
+    )
+
+
+def _owners(view: SweepView) -> Table:
+    return _table(
+        ("owner", "repositories", *Severity, "overdue", "acknowledged", "oldest_days", "page"),
+        ((one.name, one.repositories, *_counts(one.counts), one.page) for one in owner_summaries(view)),
+    )
+
+
+def _counts(counts: SecretCounts) -> tuple[Cell, ...]:
+    by_severity = (counts.by_severity.get(severity, 0) for severity in Severity)
+    return (*by_severity, counts.overdue, counts.acknowledged, counts.oldest_days)
+
+
+def _trend(view: SweepView) -> Table:
+    return _table(
+        ("sweep", "started", "by", "name", "secrets"),
+        (
+            (point.sweep.id, point.sweep.started, kind, name, count)
+            for point in view.trend
+            for kind, counts in (("owner", point.by_owner), ("age", point.by_age))
+            for name, count in counts.items()
+        ),
+    )
+
+
+def _layers(view: SweepView, steps: Mapping[str, str]) -> Table:
+    return _table(
         ("layer", "tag_count", "image_count", "secrets", "rules", "severity", "first_seen", "step", "tags", "images"),
         (
             (
@@ -99,9 +173,9 @@ def _layers(view: SweepView, steps: Mapping[str, str]) -> str:
     )  # fmt: skip
 
 
-def _sweeps(view: SweepView) -> str:
+def _sweeps(view: SweepView) -> Table:
     counts = tuple(view.sweep.counts)
-    return _csv(
+    return _table(
         ("sweep", "registry", "started", "finished", *counts),
         ((row.id, row.registry, row.started, row.finished, *(row.counts[key] for key in counts))
          for row in view.sweeps),
@@ -122,12 +196,8 @@ def _finding(row: FindingRow) -> tuple[Cell, ...]:
     )  # fmt: skip
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(header)
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    return out.getvalue()
+def _table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
+    return Table(columns, tuple(rows))
 
 
 def _cell(value: Cell) -> Cell:

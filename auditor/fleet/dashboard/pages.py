@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from auditor.core.finding import Severity, State
 from auditor.core.version import __version__
-from auditor.fleet.dashboard import charts, export
-from auditor.fleet.dashboard.site_paths import LAYERS, OVERVIEW, SECRETS, SWEEPS, TABLES, table
+from auditor.fleet.dashboard import charts, export, listings
+from auditor.fleet.dashboard.groups import (
+    OwnerSummary,
+    RepositorySummary,
+    owner_summaries,
+    repository_summaries,
+    secret_counts,
+)
+from auditor.fleet.dashboard.listings import Part, parts
+from auditor.fleet.dashboard.site_paths import (
+    LAYERS,
+    OVERVIEW,
+    OWNERS,
+    REPOSITORIES,
+    SECRETS,
+    SWEEPS,
+    TABLES,
+    owner_page,
+    table,
+)
 from auditor.fleet.dashboard.sweep_table import PULLABLE
 from auditor.fleet.dashboard.view import SecretSummary, SweepView, age_days
+from auditor.fleet.remediation.trends import AGES
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
+from auditor.fleet.store.rows import ImageRow, LeakingLayer
 from auditor.report.html import render_page
 from auditor.report.html.page import page
 
 Pages = Iterator[tuple[str, str]]
+_MOST_NAMES = 20  # repositories of one secret in the filter
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +63,83 @@ class _ReportDetails:
                 self.steps.setdefault(layer["digest"], layer["created_by"])
 
 
+@dataclass(frozen=True, slots=True)
+class _Lists:
+    """Lists of the site, cut into pages."""
+
+    images: Sequence[Part[ImageRow]]
+    secrets: Sequence[Part[SecretSummary]]
+    layers: Sequence[Part[LeakingLayer]]
+    repositories: Sequence[Part[RepositorySummary]]
+    by_repository: Sequence[tuple[RepositorySummary, Part[ImageRow]]]
+    owners: Sequence[OwnerSummary]
+    by_owner: Sequence[tuple[OwnerSummary, Part[SecretSummary]]]
+
+    @property
+    def paths(self) -> list[str]:
+        """Paths of all pages; the owners have one only if there are owners."""
+        cut: tuple[Sequence[Part[Any]], ...] = (self.images, self.secrets, self.layers, self.repositories)
+        return [
+            *(part.path for own in cut for part in own),
+            *(part.path for _, part in self.by_repository),
+            *(part.path for _, part in self.by_owner),
+        ]
+
+
 def site_files(view: SweepView) -> list[str]:
     """Return the paths of all files of the site."""
-    tables = [table(name) for name in TABLES]
-    return [*view.pages.values(), *(secret.page for secret in view.secrets), LAYERS, SECRETS, SWEEPS, OVERVIEW, *tables]
+    tables = [table(name, form) for name in TABLES for form in ("csv", "json")]
+    pages = [*view.pages.values(), *(secret.page for secret in view.secrets), *_lists(view).paths]
+    return [*pages, SWEEPS, *([OWNERS] if view.has_owners else []), *tables]
 
 
 def render_pages(store: SweepStore, view: SweepView, created: str) -> Pages:
     """Yield path and text of each file; the overview, which links to all others, comes last."""
-    details = _ReportDetails(frozenset(layer.digest for layer in view.layers))
+    details, lists = _ReportDetails(frozenset(layer.digest for layer in view.layers)), _lists(view)
     yield from _images(store, view, details)
-    shared = {"sweep_view": view, "details": details, "created": created, "version": __version__}
+    yield from export.tables(view, details.steps)
+    yield from render_lists(view, lists, details, created)
+
+
+def render_lists(view: SweepView, lists: _Lists, details: _ReportDetails, created: str) -> Pages:
+    """Yield the pages of secrets, repositories, owners, layers and sweeps, and the overview."""
+    shared: dict[str, Any] = {"sweep_view": view, "details": details, "created": created, "version": __version__}
+    shared["owner_page"] = owner_page
+    below = {**shared, "root": "../"}
     for secret in view.secrets:
-        yield secret.page, _page("fleet-secret.html", root="../", secret=secret, **shared)
-    yield from export.csv_tables(view, details.steps)
-    yield SECRETS, _page("fleet-secrets.html", **shared, **_secrets(view))
-    yield LAYERS, _page("fleet-layers.html", **shared, **_layers(view))
-    trends = {"open": charts.open_findings(view.sweeps), "change": charts.new_and_gone(view.sweeps)}
+        yield secret.page, _page("fleet-secret.html", secret=secret, **below)
+    for part in lists.secrets:
+        yield part.path, _page("fleet-secrets.html", part=part, **shared, **_of_secrets(view, part.rows))
+    for repository, own in lists.by_repository:
+        yield own.path, _page("fleet-repository.html", one=repository, part=own, **below, **_of_images(view, own.rows))
+    for repositories in lists.repositories:
+        yield repositories.path, _page("fleet-repositories.html", part=repositories, **shared,
+                                       **_of_repositories(view, repositories.rows))  # fmt: skip
+    for owner, held in lists.by_owner:
+        yield held.path, _page("fleet-owner.html", one=owner, part=held, **below, **_of_secrets(view, held.rows))
+    for layers in lists.layers:
+        yield layers.path, _page("fleet-layers.html", part=layers, **shared, **_of_layers(view, layers.rows))
+    trends = _trends(view)
     yield SWEEPS, _page("fleet-sweeps.html", **shared, **trends)
-    yield OVERVIEW, _page("fleet-index.html", **shared, **trends, **_overview(view))
+    if view.has_owners:
+        yield OWNERS, _page("fleet-owners.html", owners=lists.owners, **shared, **trends)
+    for images in reversed(lists.images):
+        template = "fleet-index.html" if images.number == 1 else "fleet-images.html"
+        values = {**trends, "owners": lists.owners, "pullable": PULLABLE, "work": secret_counts(view.secrets)}
+        yield images.path, _page(template, part=images, **shared, **values, **_of_images(view, images.rows))
+
+
+def _lists(view: SweepView) -> _Lists:
+    repositories, owners = repository_summaries(view), owner_summaries(view)
+    return _Lists(
+        parts(OVERVIEW, view.images, listings.IMAGES),
+        parts(SECRETS, view.secrets, listings.SECRETS),
+        parts(LAYERS, view.layers, listings.LAYERS),
+        parts(REPOSITORIES, repositories, listings.REPOSITORIES),
+        [(one, part) for one in repositories for part in parts(one.page, one.images, listings.IMAGES)],
+        owners,
+        [(one, part) for one in owners for part in parts(one.page, one.secrets, listings.SECRETS)],
+    )
 
 
 def _page(template: str, **values: Any) -> str:
@@ -81,39 +160,65 @@ def _images(store: SweepStore, view: SweepView, details: _ReportDetails) -> Page
         details.add(report, secrets)
         values = {"root": "../", "sweep_view": view, "row": image, "secrets": secrets}
         values["withdrawn"] = withdrawn.get(image.id)
-        yield view.pages[image.id], render_page([report], "fleet-image.html", styles=("fleet.css",), **values)
+        yield view.pages[image.id], render_page([report], "fleet-image.html", (), styles=("fleet.css",), **values)
 
 
 # --- values of single pages; `severities` and `states` are numbers of rows for the filters ----------------------------
 
 
-def _overview(view: SweepView) -> dict[str, Any]:
+def _of_images(view: SweepView, rows: Sequence[ImageRow]) -> dict[str, Any]:
     return {
-        "severities": _boxes(Severity, (image.by_severity for image in view.images)),
-        "states": _boxes(State, (image.by_state for image in view.images)),
-        "pullable": PULLABLE,
+        "severities": _boxes(Severity, (image.by_severity for image in rows)),
+        "states": _boxes(State, (image.by_state for image in rows)),
+        "names": _numbered(view.repositories, {image.repository for image in rows}),
     }
 
 
-def _secrets(view: SweepView) -> dict[str, Any]:
+def _of_secrets(view: SweepView, rows: Sequence[SecretSummary]) -> dict[str, Any]:
     return {
-        "severities": _boxes(Severity, ([secret.severity] for secret in view.secrets)),
-        "states": _boxes(State, (secret.states for secret in view.secrets)),
+        "severities": _boxes(Severity, ([secret.severity] for secret in rows)),
+        "states": _boxes(State, (secret.states for secret in rows)),
+        "names": _numbered(view.repositories, {name for secret in rows for name in secret.repositories[:_MOST_NAMES]}),
+        "teams": _numbered(view.owner_numbers, {team for secret in rows for team in secret.owners}),
     }
 
 
-def _layers(view: SweepView) -> dict[str, Any]:
-    secrets: dict[str, dict[str, SecretSummary]] = {}
+def _of_repositories(view: SweepView, rows: Sequence[RepositorySummary]) -> dict[str, Any]:
+    return {
+        "severities": _boxes(Severity, (one.counts.by_severity for one in rows)),
+        "teams": _numbered(view.owner_numbers, {one.owner for one in rows if one.owner}),
+    }
+
+
+def _of_layers(view: SweepView, rows: Sequence[LeakingLayer]) -> dict[str, Any]:
+    secrets: dict[str, dict[str, SecretSummary]] = {layer.digest: {} for layer in rows}
     for secret in view.secrets:
         for location in secret.locations:
-            if location.finding.layer is not None:
-                secrets.setdefault(location.finding.layer, {})[secret.secret_id] = secret
+            if location.finding.layer in secrets:
+                secrets[location.finding.layer][secret.secret_id] = secret
     return {
-        "severities": _boxes(Severity, ([layer.severity] for layer in view.layers)),
+        "severities": _boxes(Severity, ([layer.severity] for layer in rows)),
         "secrets": {layer: list(views.values()) for layer, views in secrets.items()},
         "pages": {image.name: view.pages[image.id] for image in view.pullable},
         "age_days": age_days,
     }
+
+
+def _trends(view: SweepView) -> dict[str, Any]:
+    owners = Counter(name for point in view.trend[-1:] for name, count in point.by_owner.items() for _ in range(count))
+    by_age = [(point.sweep, point.by_age) for point in view.trend]
+    by_owner = [(point.sweep, point.by_owner) for point in view.trend]
+    return {
+        "open": charts.open_findings(view.sweeps),
+        "change": charts.new_and_gone(view.sweeps),
+        "by_age": charts.series(by_age, [name for _, name in AGES]),
+        "by_owner": charts.series(by_owner, [name for name, _ in owners.most_common()]),
+    }
+
+
+def _numbered(numbers: Mapping[str, int], names: Collection[str]) -> list[tuple[int, str]]:
+    """Return numbers and names for a filter, sorted by name."""
+    return [(numbers[name], name) for name in sorted(names)]
 
 
 def _boxes(kinds: Iterable[Severity] | Iterable[State], rows: Iterable[Collection[str]]) -> dict[str, int]:

@@ -6,16 +6,17 @@ from pathlib import Path
 
 from auditor.fleet.dashboard import pages, site
 from auditor.fleet.dashboard.view import sweep_view
+from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import SweepRow
 
 
-def write_site(store: SweepStore, sweep: SweepRow, folder: Path, created: str) -> None:
+def write_site(store: SweepStore, sweep: SweepRow, folder: Path, created: str, policy: Policy) -> None:
     """Write the site of a sweep to a new or empty folder, or over an older site; `created` is RFC 3339 in UTC.
 
     Raises UsageError if the folder can't be written, or holds files of other programs.
     """
-    seen = sweep_view(store, sweep)
+    seen = sweep_view(store, sweep, policy)
     with site.open_site(folder, pages.site_files(seen)) as out:
         for name, text in pages.render_pages(store, seen, created):
             out.write(name, text)

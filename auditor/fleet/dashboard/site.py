@@ -15,11 +15,11 @@ from pathlib import Path
 
 from auditor.core.errors import UsageError
 from auditor.core.output_file import write_output
-from auditor.fleet.dashboard.site_paths import is_site_file
+from auditor.fleet.dashboard.site_paths import FOLDERS, is_site_file
 
 MANIFEST = ".image-audit-site.json"
 SCHEMA = "image-audit-site/1"
-_FOLDERS = ("", "images", "secrets", "csv")
+_FOLDERS = ("", *FOLDERS)
 
 
 class Site:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from auditor.core.package_data import data_path
 from auditor.findings.secret_groups import Verdict
+from auditor.fleet.remediation.open_secrets import open_secrets
+from auditor.fleet.remediation.plan_text import secret_json
+from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import ImageRow, SweepRow, WithdrawnRow, verdict_of
@@ -16,13 +17,9 @@ from auditor.fleet.store.rows import ImageRow, SweepRow, WithdrawnRow, verdict_o
 SCHEMA = "image-audit-sweep/1"
 
 
-def sweep_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of `image-audit-sweep/1`."""
-    value: dict[str, Any] = json.loads(data_path("reports/schemas/image-audit-sweep-1.json").read_text())
-    return value
-
-
-def sweep_document(store: SweepStore, sweep: SweepRow, page: Callable[[ImageRow], str | None]) -> dict[str, Any]:
+def sweep_document(
+    store: SweepStore, sweep: SweepRow, page: Callable[[ImageRow], str | None], policy: Policy
+) -> dict[str, Any]:
     """Return a sweep as JSON values; `page` returns the dashboard page of an image, None without a dashboard."""
     counts = sweep.counts
     unique, read = counts["layers_unique"], counts["layers_read"]
@@ -43,6 +40,7 @@ def sweep_document(store: SweepStore, sweep: SweepRow, page: Callable[[ImageRow]
             {"secret_id": item.secret, "rule": item.rule, "images": list(item.images)}
             for item in queries.shared_secrets(store, sweep.id)
         ],
+        "acknowledged": [secret_json(item) for item in open_secrets(store, sweep, policy) if item.is_acknowledged],
         "withdrawn": [_withdrawn_image(row) for row in queries.withdrawn(store, sweep.id)],
         "failed": [
             {"reference": reference, "reason": reason} for reference, reason in queries.failures(store, sweep.id)

@@ -11,6 +11,9 @@ from rich.text import Text
 from auditor.core.finding import Severity
 from auditor.core.text import plural, printable, shortened, size
 from auditor.findings.secret_groups import Verdict
+from auditor.fleet.remediation.locations import acknowledgement_text
+from auditor.fleet.remediation.open_secrets import OpenSecret, open_secrets
+from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import ImageRow, SweepRow, verdict_of
@@ -21,18 +24,18 @@ PULLABLE = {True: "can still be pulled", False: "deleted", None: "may still be p
 """Texts for the states of a withdrawn image."""
 
 
-def render(store: SweepStore, sweep: SweepRow, *, width: int = 80, color: bool = False) -> str:
+def render(store: SweepStore, sweep: SweepRow, policy: Policy, *, width: int = 80, color: bool = False) -> str:
     """Return a sweep as text of at most `width` columns: images with findings, withdrawn images, failures."""
     out = io.StringIO()
     console = Console(
         file=out, width=width, force_terminal=color, no_color=not color, highlight=False, legacy_windows=False
     )
-    for part in _parts(store, sweep):
+    for part in _parts(store, sweep, policy):
         console.print(part)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def _parts(store: SweepStore, sweep: SweepRow) -> list[RenderableType]:
+def _parts(store: SweepStore, sweep: SweepRow, policy: Policy) -> list[RenderableType]:
     counts = sweep.counts
     rows = [row for row in queries.images(store, sweep.id) if row.by_severity or row.gone]
     heading = Text(printable(sweep.registry), style="bold")
@@ -47,9 +50,12 @@ def _parts(store: SweepStore, sweep: SweepRow) -> list[RenderableType]:
     if rows:
         parts.append(_images(rows))
     parts += _shared(store, sweep.id)
+    acknowledged = [one for one in open_secrets(store, sweep, policy) if one.status]
+    parts += _acknowledged(acknowledged)
     parts += _withdrawn(store, sweep.id)
     parts += _failed(store, sweep.id)
-    parts.append(_summary(sweep, verdict_of(queries.findings(store, sweep.id))))
+    held = sum(one.is_acknowledged for one in acknowledged)
+    parts.append(_summary(sweep, verdict_of(queries.findings(store, sweep.id)), held))
     return parts
 
 
@@ -99,6 +105,19 @@ def _shared(store: SweepStore, sweep: int) -> list[RenderableType]:
     return [lines]
 
 
+def _acknowledged(secrets: list[OpenSecret]) -> list[RenderableType]:
+    if not secrets:
+        return []
+    lines = Text("\nAcknowledged", style="bold")
+    for one in secrets[:_MAX_SHOWN]:
+        lines.append(f"\n  {one.worst.rule}  {printable(one.worst.masked)}", style="not bold")
+        if one.status is not None:
+            lines.append(f"  {printable(acknowledgement_text(one.status))}", style="not bold dim")
+    if len(secrets) > _MAX_SHOWN:
+        lines.append(f"\n  and {len(secrets) - _MAX_SHOWN} more", style="not bold dim")
+    return [lines]
+
+
 def _withdrawn(store: SweepStore, sweep: int) -> list[RenderableType]:
     found = [row for row in queries.withdrawn(store, sweep) if row.image.by_severity]
     if not found:
@@ -126,12 +145,14 @@ def _failed(store: SweepStore, sweep: int) -> list[RenderableType]:
     return [lines]
 
 
-def _summary(sweep: SweepRow, verdict: Verdict) -> Text:
+def _summary(sweep: SweepRow, verdict: Verdict, acknowledged: int) -> Text:
     counts = sweep.counts
     if sweep.nothing_audited and not counts["withdrawn"]:
         return Text("\nnothing was audited", style="bold")
     text = Text(f"\nLEAKS: {verdict.text}" if verdict.leaks else "\nno secrets found", style="bold")
     text.append(f"; {counts['new']} new, {counts['gone']} gone since the last sweep", style="not bold")
+    if acknowledged:
+        text.append(f"; {plural(acknowledged, 'acknowledged secret')}", style="not bold")
     if counts["withdrawn"]:
         text.append(f"; {plural(counts['withdrawn'], 'withdrawn image')} not deleted", style="not bold")
     return text

@@ -10,12 +10,15 @@ from typing import TypeVar
 
 from auditor.core.finding import Severity, State
 from auditor.findings.secret_groups import Verdict
+from auditor.fleet.dashboard import charts
 from auditor.fleet.dashboard.site_paths import image_page, secret_page
+from auditor.fleet.remediation.open_secrets import OpenSecret, host_of, open_secrets
+from auditor.fleet.remediation.policy import AcknowledgementStatus, Policy
+from auditor.fleet.remediation.trends import AGES, TrendPoint, age_name, open_secret_trend
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import FindingRow, ImageRow, LeakingLayer, SweepRow, WithdrawnRow, verdict_of
 
-_AGES = ((1, "today"), (7, "this week"), (30, "30 days"), (90, "90 days"), (365, "a year"), (None, "longer"))
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
@@ -36,7 +39,10 @@ class SecretLocation:
 
 @dataclass(frozen=True, slots=True)
 class SecretSummary:
-    """A secret with all its locations. `tags` are `repository:tag`; `first_seen` is that of the oldest location."""
+    """A secret with all its locations. `tags` are `repository:tag`; `first_seen` is that of the oldest location.
+
+    `owners` are the teams that own a repository with the secret.
+    """
 
     secret_id: str
     page: str
@@ -48,10 +54,24 @@ class SecretSummary:
     first_seen: str
     last_seen: str
     age_days: int
+    due: datetime.date
+    is_overdue: bool
+    owners: tuple[str, ...]
+    status: AcknowledgementStatus | None
     repositories: tuple[str, ...]
     tags: tuple[str, ...]
     images: tuple[ImageRow, ...]
     locations: tuple[SecretLocation, ...]
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """Whether an acknowledgement holds."""
+        return self.status is not None and self.status.holds
+
+    @property
+    def work(self) -> str:
+        """State of the work: acknowledged, overdue or open."""
+        return "acknowledged" if self.is_acknowledged else "overdue" if self.is_overdue else "open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +91,8 @@ class AgeGroup:
 class SweepView:
     """A registry as a sweep saw it; `sweeps` are comparable ones, oldest first.
 
-    `pages` are the pages of the images by row id; deleted images have none.
+    `pages` are the pages of the images by row id; deleted images have none. `teams` are the owners of repositories,
+    `owner_numbers` and `repositories` numbers for filters.
     """
 
     sweep: SweepRow
@@ -88,6 +109,14 @@ class SweepView:
     failed: tuple[tuple[str, str], ...]
     ages: tuple[AgeGroup, ...]
     repositories: dict[str, int]
+    teams: dict[str, str | None]
+    owner_numbers: dict[str, int]
+    trend: tuple[TrendPoint, ...]
+
+    @property
+    def has_owners(self) -> bool:
+        """Whether a repository has an owner."""
+        return bool(self.owner_numbers)
 
     @property
     def pullable(self) -> tuple[ImageRow, ...]:
@@ -110,28 +139,34 @@ class SweepView:
         return sum(self.by_severity.values())
 
 
-def sweep_view(store: SweepStore, sweep: SweepRow) -> SweepView:
+def sweep_view(store: SweepStore, sweep: SweepRow, policy: Policy) -> SweepView:
     """Query all data of the site."""
     images = queries.images(store, sweep.id)
     withdrawn = queries.withdrawn(store, sweep.id)
     pullable = [*images, *(row.image for row in withdrawn if not row.is_deleted)]
     findings = queries.findings(store, sweep.id)
     known = queries.first_seen(store, sweep.id)
+    alike = tuple(queries.alike(store, sweep))
+    repositories = sorted({image.repository for image in pullable})
+    teams = {name: policy.owners.of(host_of(sweep), name) for name in repositories}
     return SweepView(
         sweep=sweep,
-        sweeps=tuple(queries.alike(store, sweep)),
+        sweeps=alike,
         images=tuple(images),
         withdrawn=tuple(withdrawn),
         pages={image.id: image_page(image) for image in pullable},
         by_severity=_counted(Severity, (row.severity for row in findings)),
         by_state=_counted(State, (row.state for row in findings)),
-        secrets=_secrets(sweep, pullable, findings, known),
+        secrets=_secrets(sweep, pullable, open_secrets(store, sweep, policy)),
         layers=tuple(queries.leaking_layers(store, sweep.id)),
         new=_worst_first(queries.new_findings(store, sweep.id)),
         gone=_worst_first(queries.gone_findings(store, sweep.id)),
         failed=tuple(queries.failures(store, sweep.id)),
         ages=_ages(sweep, findings, known),
-        repositories={name: number for number, name in enumerate(sorted({image.repository for image in pullable}))},
+        repositories={name: number for number, name in enumerate(repositories)},
+        teams=teams,
+        owner_numbers={team: number for number, team in enumerate(sorted({team for team in teams.values() if team}))},
+        trend=open_secret_trend(store, alike[-charts.MOST_COLUMNS :], policy),
     )
 
 
@@ -141,39 +176,33 @@ def age_days(sweep: SweepRow, first_seen: str) -> int:
     return max(age.days, 0)
 
 
-def _secrets(
-    sweep: SweepRow,
-    images: Sequence[ImageRow],
-    findings: Iterable[FindingRow],
-    known: dict[tuple[str, str], str],
-) -> tuple[SecretSummary, ...]:
+def _secrets(sweep: SweepRow, images: Sequence[ImageRow], secrets: Iterable[OpenSecret]) -> tuple[SecretSummary, ...]:
     by_number = {image.id: image for image in images}
-    found = _grouped(findings, lambda row: row.secret)
-
-    def locations(rows: Iterable[FindingRow]) -> list[SecretLocation]:
-        return [SecretLocation(row, by_number[row.image], image_page(by_number[row.image])) for row in rows]
-
-    views = [_secret(sweep, locations(rows), known) for rows in found.values()]
+    views = [_secret(sweep, by_number, secret) for secret in secrets]
     return tuple(sorted(views, key=lambda v: (-Severity(v.severity).rank, -len(v.images), v.rule, v.secret_id)))
 
 
-def _secret(sweep: SweepRow, locations: Sequence[SecretLocation], known: dict[tuple[str, str], str]) -> SecretSummary:
-    rows = [location.finding for location in locations]
-    worst = max(rows, key=lambda row: Severity(row.severity).rank)
+def _secret(sweep: SweepRow, by_number: dict[int, ImageRow], secret: OpenSecret) -> SecretSummary:
+    rows, worst = secret.findings, secret.worst
+    in_order = sorted(rows, key=lambda row: (row.repository, row.digest))
+    locations = [SecretLocation(row, by_number[row.image], image_page(by_number[row.image])) for row in in_order]
     images = {location.image.id: location.image for location in locations}
-    first_seen = min(known.get((row.repository, row.id), row.first_seen) for row in rows)
     return SecretSummary(
-        worst.secret,
-        secret_page(worst.secret),
+        secret.secret_id,
+        secret_page(secret.secret_id),
         worst.rule,
         worst.name,
         worst.masked,
         worst.severity,
         tuple(_counted(State, (row.state for row in rows))),
-        first_seen,
+        secret.first_seen,
         max(row.last_seen for row in rows),
-        age_days(sweep, first_seen),
-        tuple(sorted({row.repository for row in rows})),
+        age_days(sweep, secret.first_seen),
+        secret.due,
+        secret.is_overdue,
+        secret.owners,
+        secret.status,
+        secret.repositories,
         tuple(sorted({f"{image.repository}:{tag}" for image in images.values() for tag in image.tags})),
         tuple(images.values()),
         tuple(locations),
@@ -183,11 +212,10 @@ def _secret(sweep: SweepRow, locations: Sequence[SecretLocation], known: dict[tu
 def _ages(sweep: SweepRow, findings: Iterable[FindingRow], known: dict[tuple[str, str], str]) -> tuple[AgeGroup, ...]:
     """Group findings by age: each counts once per repository, with its highest severity."""
     by_id = _grouped(findings, lambda row: (row.repository, row.id))
-    ages: dict[str, list[str]] = {name: [] for _, name in _AGES}
+    ages: dict[str, list[str]] = {name: [] for _, name in AGES}
     for key, rows in by_id.items():
         age = age_days(sweep, known.get(key, rows[0].first_seen))
-        name = next(name for days, name in _AGES if days is None or age < days)
-        ages[name].append(max((row.severity for row in rows), key=lambda severity: Severity(severity).rank))
+        ages[age_name(age)].append(max((row.severity for row in rows), key=lambda severity: Severity(severity).rank))
     return tuple(AgeGroup(name, _counted(Severity, severities)) for name, severities in ages.items())
 
 

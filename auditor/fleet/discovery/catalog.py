@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from auditor.core.errors import NotFound, Unauthorized, UsageError, without_logins
+from auditor.core.errors import NotFound, Unauthorized, Unsupported, UsageError, without_logins
 from auditor.core.options import RegistryOptions
 from auditor.registry.client import Client
+from auditor.registry.listing.kinds import list_repositories
 from auditor.registry.reference import DOCKER_HUB, Reference, is_repository, parse_reference
-from auditor.registry.repository import repositories
+from auditor.registry.repository import Repository
 
 _HOST = re.compile(r"(?:[^/]*[.:][^/]*|localhost)(?=/)")
 
@@ -100,7 +101,7 @@ def _check_scope(name: str, host: str, prefix: str) -> None:
 def select_repositories(
     client: Client, scope: Scope, tag_filter: TagFilter, known: Iterable[str] = ()
 ) -> Iterator[RepositorySelection]:
-    """Yield the selected repositories by name. Raises UsageError if the registry has no catalog.
+    """Yield the selected repositories by name. Raises UsageError if the registry lists none.
 
     Repositories in `known`, where earlier sweeps found images, are included even if the catalog no longer lists them.
     """
@@ -141,14 +142,23 @@ def _add(versions: dict[str, list[str] | None], reference: Reference) -> None:
 
 
 def _catalog(client: Client, scope: Scope) -> list[str]:
+    """Return the repositories that the registry lists; without a list the prefix, if it is a repository."""
     try:
-        return [name for name in repositories(client) if is_repository(name)]
-    except (NotFound, Unauthorized) as exc:
-        if scope.prefix:
-            return [scope.prefix]  # the prefix may name a repository, as on Docker Hub
+        return [name for name in list_repositories(client, scope.prefix) if is_repository(name)]
+    except (NotFound, Unauthorized, Unsupported) as exc:
+        if scope.prefix and _exists(client, scope.prefix):
+            return [scope.prefix]
         raise UsageError(
-            f"{scope.host}: no catalog ({exc}). List its repositories in a file and use --from FILE."
+            f"{scope.host}: does not list its repositories ({exc}). List them in a file and use --from FILE."
         ) from exc
+
+
+def _exists(client: Client, name: str) -> bool:
+    """Whether a name is a repository with tags that the login may list."""
+    try:
+        return bool(Repository(client, name).tags())
+    except (NotFound, Unauthorized, Unsupported):
+        return False
 
 
 def _listed(path: Path, host: str) -> tuple[Reference, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from auditor.core.digests import Digest
-from auditor.core.errors import AuditError, ImageError, NotFound, StoreError, Unauthorized, Unreachable
+from auditor.core.errors import AuditError, ImageError, NotFound, StoreError, Unauthorized, Unreachable, Unsupported
 from auditor.fleet.discovery.candidates import Candidate, group_by_image, read_leaves
 from auditor.fleet.discovery.catalog import RepositorySelection, match_tags, newest_tags
 from auditor.fleet.discovery.concurrency import ConcurrencyLimit
@@ -168,7 +168,7 @@ class Surveyor:
 
     def _count_unanswered(self, error: AuditError) -> None:
         """Count consecutive requests without an answer. Raises Unreachable if there are too many."""
-        unanswered = isinstance(error, Unreachable) and not isinstance(error, Unauthorized)
+        unanswered = isinstance(error, Unreachable) and not isinstance(error, Unauthorized | Unsupported)
         self._unanswered = self._unanswered + 1 if unanswered else 0
         if self._unanswered >= _MAX_UNANSWERED:  # waiting for each of thousands would take hours
             raise Unreachable(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 
 from auditor.core import cache_keys
+from auditor.core.digests import Digest
 from auditor.core.limits import AUDITS
 from auditor.core.options import RegistryOptions
 from auditor.fleet.discovery.candidates import Candidate
+from auditor.fleet.execution.attestor import is_attestable
 from auditor.fleet.execution.plan import SweepPlan
 
 
@@ -20,11 +23,13 @@ class AuditKeys:
         self._shared = [ruleset, cache_keys.AUDITS.key, plan.base, plan.endpoint.limits.differences(AUDITS)]
         self._selections: dict[str, tuple[dict[str, object], bool]] = {}
 
-    def of(self, settings: RegistryOptions, candidate: Candidate) -> str:
-        """Return the key of an image in a repository with these settings."""
+    def of(self, settings: RegistryOptions, candidate: Candidate, indexes: Sequence[Digest]) -> str:
+        """Return the key of an image in a repository with these settings. `indexes` list it, and are attested too."""
         selection, depends_on_names = self._selection(settings)
         attested = [item.digest for item in candidate.attestations]
-        parts = [*self._shared, selection, attested, candidate.tags if depends_on_names else ()]
+        parts: list[object] = [*self._shared, selection, attested, candidate.tags if depends_on_names else ()]
+        if self._plan.attestor is not None and is_attestable(candidate):
+            parts += [self._plan.attestor.key, indexes]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _selection(self, settings: RegistryOptions) -> tuple[dict[str, object], bool]:

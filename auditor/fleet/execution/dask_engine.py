@@ -27,7 +27,7 @@ from auditor.detect.rules import Ruleset
 from auditor.fleet.execution.dask_rate import ClusterRate
 from auditor.fleet.execution.dask_worker import Credentials, SoftwareVersions, SweepPlugin, read
 from auditor.fleet.execution.engine import LayerTask, RegistryEndpoint
-from auditor.registry.authentication import stored_login
+from auditor.registry.logins import stored_login
 
 _CONNECT_S, _WORKER_S = 10, 60  # timeouts for the scheduler, and for the first worker
 _MAX_NAMED = 3
@@ -53,7 +53,7 @@ class DaskEngine:
         progress: Progress,
     ) -> None:
         self._address, self._plugin_name, self._progress = address, f"image-audit-{name}", progress
-        self._credentials = Credentials(stored_login(endpoint.host), key)
+        self._credentials = Credentials(stored_login(endpoint.host, endpoint.path), key)
         self._running: set[Future[bytes]] = set()
         self._lock = threading.Lock()
         self._client = _connected(address)

@@ -24,8 +24,8 @@ from auditor.core.version import __version__
 from auditor.detect.rules import Ruleset
 from auditor.fleet.execution.dask_rate import ClusterRate
 from auditor.fleet.execution.engine import LayerTask, RegistryEndpoint, read_layer
-from auditor.registry.authentication import Login
 from auditor.registry.client import Client
+from auditor.registry.logins import Login
 from auditor.scan import Scanner
 from auditor.scan.record_format import format_version
 

@@ -23,8 +23,8 @@ from typing import Protocol
 from auditor.core.digests import Digest
 from auditor.core.errors import Damaged
 from auditor.core.limits import DEFAULT, Limits
-from auditor.registry.authentication import Login
 from auditor.registry.client import Client
+from auditor.registry.logins import Login
 from auditor.registry.repository import Repository
 from auditor.registry.retry import RetryBudget
 from auditor.scan import Scanner
@@ -42,13 +42,17 @@ class LayerTask:
 
 @dataclass(frozen=True, slots=True)
 class RegistryEndpoint:
-    """Address and connection settings of a registry; `rate` is in requests per second, None for no limit."""
+    """Address and connection settings of a registry; `rate` is in requests per second, None for no limit.
+
+    `path` is the namespace of the sweep, for which credentials may be stored.
+    """
 
     host: str
     insecure: bool = False
     ca: Path | None = None
     rate: float | None = None
     limits: Limits = DEFAULT
+    path: str = ""
 
     def client(self, login: Login | None = None, rate: AbstractContextManager[object] | None = None) -> Client:
         """Return a client that threads may share, with the given login or the one stored on this machine.
@@ -56,7 +60,13 @@ class RegistryEndpoint:
         `rate` is a rate limit shared with other processes.
         """
         return Client(
-            self.host, insecure=self.insecure, ca=self.ca, rate=rate or self.rate, login=login, limits=self.limits
+            self.host,
+            path=self.path,
+            insecure=self.insecure,
+            ca=self.ca,
+            rate=rate or self.rate,
+            login=login,
+            limits=self.limits,
         )
 
 

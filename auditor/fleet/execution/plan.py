@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from auditor.core.options import RegistryOptions
 from auditor.findings.selection import Selection
 from auditor.fleet.discovery.catalog import Scope, TagFilter
+from auditor.fleet.execution.attestor import Attestor
 from auditor.fleet.execution.engine import RegistryEndpoint
 from auditor.fleet.store.layer_records import DEFAULT_BYTES
 
@@ -19,7 +20,8 @@ from auditor.fleet.store.layer_records import DEFAULT_BYTES
 class SweepPlan:
     """Registry, filter and audit settings of a sweep. `clock` returns the time as RFC 3339 in UTC.
 
-    With `fresh`, the sweep reads every layer and audits every image again.
+    With `fresh`, the sweep reads every layer and audits every image again. An `attestor` attests
+    the clean images.
     """
 
     scope: Scope
@@ -32,6 +34,7 @@ class SweepPlan:
     parallel: int = 8
     fresh: bool = False
     record_bytes: int = DEFAULT_BYTES
+    attestor: Attestor | None = None
 
     @property
     def scope_digest(self) -> str:

@@ -23,6 +23,7 @@ from auditor.fleet.discovery.catalog import select_repositories
 from auditor.fleet.discovery.concurrency import ConcurrencyLimit
 from auditor.fleet.discovery.memory_cache import CachingRepository, DocumentCache, layer_record_cache
 from auditor.fleet.discovery.survey import Survey, Surveyor
+from auditor.fleet.execution.attestor import index_images, indexes_of, is_attestable
 from auditor.fleet.execution.audit_keys import AuditKeys
 from auditor.fleet.execution.engine import Engine
 from auditor.fleet.execution.layer_reads import LayerReads
@@ -82,6 +83,7 @@ class Sweeper:
         self._records = Records(scanner, self._kept, known=layer_record_cache())
         self._keys = AuditKeys(plan, scanner.ruleset.digest)
         self._seen: dict[int, list[str]] = {}
+        self._unattested: dict[int, dict[str, str]] = {}
 
     def run(self) -> int:
         """Run the sweep; return its number in the store.
@@ -134,7 +136,7 @@ class Sweeper:
             self._scanner.progress.say(f"{self._client.host}/{survey.name}")
             seen = self._seen.setdefault(survey.repository_id, [])
             for candidate in survey.candidates:
-                key = self._keys.of(survey.selection.settings, candidate)
+                key = self._keys.of(survey.selection.settings, candidate, indexes_of(survey, candidate))
                 if survey.audit_keys.get(candidate.leaf.digest) == key and not self._plan.fresh:
                     seen.append(candidate.leaf.digest)
                 else:
@@ -191,6 +193,7 @@ class Sweeper:
             complete=not survey.failures,
         )
         spans.save_contents(self._store, self._sweep, survey.repository_id, seen)
+        self._attest(survey)
         self._withdraw(survey, seen)
         if survey.failures:
             ledger.save_failures(self._store, self._sweep, survey.failures)
@@ -213,8 +216,24 @@ class Sweeper:
         request = Request(base=self._plan.base, selection=selection)
         audit = audit_image(image, self._scanner, request, self._records)
         key = _TRANSIENT if audit.transient else job.key
+        if self._plan.attestor is not None and image.stacked and is_attestable(job.candidate):
+            self._plan.attestor.add(job.survey.name, audit)
+            self._unattested.setdefault(job.survey.repository_id, {})[str(image.digest)] = key
+            key = _TRANSIENT  # until it is attested
         ledger.save_image(self._store, self._sweep, job.survey.repository_id, key, job.candidate.leaf, audit)
         self._seen[job.survey.repository_id].append(str(image.digest))
+
+    def _attest(self, survey: Survey) -> None:
+        """Attest the images of a repository that were audited; those that fail are audited again by the next sweep."""
+        keys = self._unattested.pop(survey.repository_id, {})
+        if self._plan.attestor is None or not keys:
+            return
+        # With a filter by platform, the audited images need not be all of an index.
+        indexes = index_images(survey) if self._plan.platform is None else {}
+        missed = self._plan.attestor.finish(survey.repository, indexes)
+        ledger.save_audit_keys(
+            self._store, survey.repository_id, {digest: key for digest, key in keys.items() if digest not in missed}
+        )
 
     def _vanished(self, survey: Survey, candidate: Candidate) -> bool:
         """Whether all tags of an image were moved or deleted during the sweep."""

@@ -1,136 +1,154 @@
-"""Notifications of --notify: the new secrets of a sweep, as one message to each receiver.
+"""Notifications: the alerts of a sweep, to the receivers of --notify and of the owners in the config file.
 
-A message has the counts that reports show, and names severity, rule, state, image and location of each new secret. It
-contains no part of the secret. A
-message that a receiver did not accept is sent again after the next sweep of this process.
+A message contains no part of a secret. A receiver is told of a secret in a repository once: the store records the
+alerts that it accepted. Alerts that it did not accept are sent again after the next sweep of any process.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from auditor.core.errors import AuditError
-from auditor.core.finding import Severity
-from auditor.core.text import plural, printable, shortened
-from auditor.findings.secret_groups import Verdict
+from auditor.core.errors import AuditError, UsageError
+from auditor.core.owner_options import OwnerOptions
+from auditor.core.text import plural, printable
+from auditor.fleet.remediation.open_secrets import host_of, open_secrets
+from auditor.fleet.remediation.policy import Policy
+from auditor.fleet.service.alerts import Event, Pending, pending_alerts
+from auditor.fleet.service.messages import message
 from auditor.fleet.service.receivers import Receiver, parse_receiver
+from auditor.fleet.service.tickets import TicketSystem, ticket_system
 from auditor.fleet.store import queries
+from auditor.fleet.store.alerts import receiver_id, save_alerts
 from auditor.fleet.store.database import SweepStore
-from auditor.fleet.store.rows import FindingRow, SweepRow
+from auditor.fleet.store.rows import SweepRow
 from auditor.registry.retry import Clock, RetryBudget, RetryPolicy
 
-_MAX_LINES = 20
-_MAX_LOCATION = 200
+_MAX_TICKETS = 20
+"""Tickets of one owner in one sweep; further ones follow after the next sweep."""
+
 _POLICY = RetryPolicy(tries=3, wait_s=60, total_s=120)
-# Paths come from images: they must not mention users, contain links, or format text in the chat that shows them.
-_MARKUP = re.compile(r"[<>\[\](){}@|`*~#&\\]|(?<=:)/(?=/)")
+_VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 
 
 @dataclass(frozen=True, slots=True)
-class NewSecret:
-    """One new secret: where it was found first, and its number of images and places among the sweep's new findings."""
+class _Subscription:
+    """A receiver of messages, by its URL. `teams` are the owners that name it, None for those of --notify."""
 
-    severity: Severity
-    rule: str
-    state: str
-    location: str
-    image: str
-    images: int
-    places: int = 1
-    is_recoverable: bool = False
-    is_visible: bool = False
-
-    def __str__(self) -> str:
-        more = f" and {self.images - 1} more" if self.images > 1 else ""
-        return f"{self.severity}: {self.rule} in {self.image}{more}, {self.location} ({self.state})"
+    url: str
+    receiver: Receiver
+    teams: frozenset[str] | None
 
 
 class Notifier:
-    """Sends notifications to all receivers. Raises UsageError on an unknown form of URL."""
+    """Sends alerts to the receivers of --notify, which get all of them, and of the owners.
 
-    def __init__(self, urls: Sequence[str]) -> None:
-        self._queues = [_Queue(parse_receiver(url, number)) for number, url in enumerate(urls, 1)]
+    Raises UsageError on an unknown form of URL, and on a `$NAME` that is not in `environment`.
+    """
 
-    def notify(self, store: SweepStore, sweep: SweepRow) -> list[str]:
-        """Send the new secrets of a sweep, if any. Return a line for each receiver that failed."""
-        if not self._queues:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        owners: Mapping[str, OwnerOptions] | None = None,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._messages = list(_subscriptions(urls, (owners or {}).values(), environment))
+        self._tickets = dict(_ticket_systems((owners or {}).values(), environment))
+
+    def notify(self, store: SweepStore, sweep: SweepRow, policy: Policy) -> list[str]:
+        """Send the alerts of a sweep, if any. Return a line for each receiver that failed."""
+        if not self._messages and not self._tickets:
             return []
-        secrets = new_secrets(store, sweep.id)
-        return [line for queue in self._queues if (line := queue.send(sweep.registry, secrets))]
+        secrets, tags = open_secrets(store, sweep, policy), queries.tags_of(store, sweep.id)
+
+        def pending(url: str, teams: frozenset[str] | None) -> tuple[bytes, Pending]:
+            receiver = receiver_id(store, url)
+            return receiver, pending_alerts(store, sweep, secrets, policy, tags, receiver, teams)
+
+        lines = list[str | None]()
+        for one in self._messages:
+            lines.append(_send(store, sweep, one, *pending(one.url, one.teams)))
+        for url, system in self._tickets.items():
+            lines.append(_create(store, sweep, system, *pending(url, frozenset({system.team}))))
+        return [line for line in lines if line]
 
 
-def new_secrets(store: SweepStore, sweep: int) -> list[NewSecret]:
-    """Return the new secrets of a sweep, most severe first."""
-    found: dict[str, list[FindingRow]] = {}
-    for row in queries.new_findings(store, sweep):
-        found.setdefault(row.secret, []).append(row)
-    for own in found.values():
-        own.sort(key=lambda row: -Severity(row.severity).rank)
-    tags = {image.id: image.tags for image in queries.images(store, sweep)} if found else {}
-    secrets = [_new_secret(rows, tags.get(rows[0].image, ())) for rows in found.values()]
-    return sorted(secrets, key=lambda secret: (-secret.severity.rank, secret.image, secret.location))
+def _send(
+    store: SweepStore, sweep: SweepRow, subscription: _Subscription, receiver: bytes, pending: Pending
+) -> str | None:
+    """Send the pending alerts as one message, with retries. Return a line on a failure."""
+    if pending.alerts:
+        text = message(sweep.registry, pending.alerts, subscription.teams or ())
+        if not _delivered(lambda: subscription.receiver.send(text)):
+            name, count = subscription.receiver.name, plural(len(pending.alerts), "alert")
+            return f"{name}: did not accept the message with {count}; check the URL"
+    accepted = {key: event for own in pending.accepted.values() for key, event in own.items()}
+    save_alerts(store, receiver, host_of(sweep), accepted, pending.ended)
+    return None
 
 
-def message(registry: str, secrets: Sequence[NewSecret]) -> tuple[str, str]:
-    """Return title and text of a message."""
-    verdict = Verdict(
-        secrets=len(secrets),
-        places=sum(secret.places for secret in secrets),
-        recoverable=sum(secret.is_recoverable for secret in secrets),
-        visible=sum(secret.is_visible for secret in secrets),
-        failing=0,
-    )
-    lines = [verdict.text, *(f"{secret}" for secret in secrets[:_MAX_LINES])]
-    if len(secrets) > _MAX_LINES:
-        lines.append(f"and {len(secrets) - _MAX_LINES} more")
-    return f"image-audit: {plural(len(secrets), 'new secret')} in {_plain(registry)}", "\n".join(lines)
+def _create(store: SweepStore, sweep: SweepRow, system: TicketSystem, receiver: bytes, pending: Pending) -> str | None:
+    """Create a ticket for each new secret, and record it at once. Return a line on a failure or a limit."""
+    host = host_of(sweep)
+    save_alerts(store, receiver, host, {}, pending.ended)
+    new = [alert for alert in pending.alerts if alert.event is Event.NEW]
+    for alert in new[:_MAX_TICKETS]:
+        document = system.document(sweep.registry, alert)
+        if not _delivered(lambda document=document: system.webhook.post(document)):  # type: ignore[misc]
+            return f"{system.webhook.name}: did not accept the ticket about secret {alert.secret_id}; check the URL"
+        save_alerts(store, receiver, host, pending.accepted[alert.secret_id], ())
+    left = len(new) - _MAX_TICKETS
+    return f"{system.webhook.name}: {plural(left, 'more ticket')} after the next sweep" if left > 0 else None
 
 
-@dataclass(slots=True)
-class _Queue:
-    """A receiver, and the secrets that it has not accepted yet."""
-
-    receiver: Receiver
-    pending: list[NewSecret] = field(default_factory=list)
-
-    def send(self, registry: str, secrets: Sequence[NewSecret]) -> str | None:
-        """Send the pending and the new secrets, with retries. Return a line on a failure."""
-        self.pending = [*self.pending, *(secret for secret in secrets if secret not in self.pending)]
-        if not self.pending:
-            return None
-        title, text = message(registry, self.pending)
-        budget = RetryBudget(_POLICY, Clock(), threading.Event())
-        try:
-            budget.run(lambda: self.receiver.send(title, text))
-        except AuditError:  # its text may contain the URL
-            count = plural(len(self.pending), "new secret")
-            return f"{self.receiver.name}: did not accept the message about {count}; check the URL"
-        self.pending = []
-        return None
+def _delivered(deliver: Callable[[], None]) -> bool:
+    """Deliver with retries; return whether the receiver accepted it."""
+    budget = RetryBudget(_POLICY, Clock(), threading.Event())
+    try:
+        budget.run(deliver)
+    except AuditError:  # its text may contain the URL
+        return False
+    return True
 
 
-def _new_secret(rows: Sequence[FindingRow], tags: Sequence[str]) -> NewSecret:
-    row = rows[0]
-    image = f"{row.repository}:{tags[0]}" if tags else f"{row.repository} {row.digest[:19]}"
-    location = row.path if row.path is not None else row.where or ""
-    if row.line is not None:
-        location += f":{row.line}"
-    images = len({(other.repository, other.digest) for other in rows})
-    return NewSecret(
-        Severity(row.severity),
-        _plain(row.rule),
-        row.state,
-        _plain(location),
-        _plain(image),
-        images,
-        places=len(rows),
-        is_recoverable=any(other.hidden_in is not None for other in rows),
-        is_visible=any(other.hidden_in is None for other in rows),
-    )
+def _subscriptions(
+    urls: Sequence[str], owners: Iterable[OwnerOptions], environment: Mapping[str, str]
+) -> Iterator[_Subscription]:
+    """Yield the receivers; one that several owners name gets one message about all of them."""
+    for number, url in enumerate(urls, 1):
+        yield _Subscription(url, parse_receiver(url, f"--notify, URL {number}"), None)
+    teams: dict[str, set[str]] = {}
+    names: dict[str, str] = {}
+    for owner in owners:
+        for number, text in enumerate(owner.notify, 1):
+            name = f"owners: {printable(owner.team)}, URL {number}"
+            url = _expanded(text, name, environment)
+            teams.setdefault(url, set()).add(owner.team)
+            names.setdefault(url, name)
+    for url, own in teams.items():
+        if url not in urls:
+            yield _Subscription(url, parse_receiver(url, names[url]), frozenset(own))
 
 
-def _plain(text: str) -> str:
-    return _MARKUP.sub("?", shortened(printable(text), _MAX_LOCATION))
+def _ticket_systems(
+    owners: Iterable[OwnerOptions], environment: Mapping[str, str]
+) -> Iterator[tuple[str, TicketSystem]]:
+    """Yield the ticket systems, each with a key that differs for teams with the same URL."""
+    for owner in owners:
+        if (own := owner.ticket) is not None:
+            name = f"owners: {printable(owner.team)}, ticket"
+            url = _expanded(own.url, name, environment)
+            token = None if own.token is None else _expanded(own.token, name, environment)
+            yield f"{owner.team}\0{url}", ticket_system(own, url, token, owner.team)
+
+
+def _expanded(text: str, name: str, environment: Mapping[str, str]) -> str:
+    """Return a text of the config file; `$NAME` stands for a variable of the environment."""
+    if not (found := _VARIABLE.fullmatch(text)):
+        return text
+    if not (value := environment.get(found[1])):
+        raise UsageError(f"{name}: the environment has no variable {found[1]}")
+    return value

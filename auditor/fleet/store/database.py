@@ -36,7 +36,7 @@ from auditor.core.cache_folder import home
 from auditor.core.errors import StoreError, UsageError
 from auditor.fleet.store import schema
 
-HEAD = "0001_sweeps"
+HEAD = "0002_remediation"
 """Revision of the newest migration."""
 
 _FILE = "registry.sqlite"

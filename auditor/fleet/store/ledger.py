@@ -106,6 +106,17 @@ def save_image(store: SweepStore, sweep: Sweep, repository: int, key: str, leaf:
     store.write(work)
 
 
+def save_audit_keys(store: SweepStore, repository: int, keys: Mapping[str, str]) -> None:
+    """Set the audit keys of images of a repository, by digest."""
+
+    def work(connection: Connection) -> None:
+        for digest, key in keys.items():
+            own = (t.image.c.repository == repository) & (t.image.c.digest == digest)
+            connection.execute(update(t.image).where(own).values(audit_key=key))
+
+    store.write(work)
+
+
 def save_download(store: SweepStore, sweep: Sweep, digest: str, diff_id: str, size: int) -> None:
     """Record the download of a layer."""
     values = {"diff_id": diff_id, "size": size, "read_in": sweep.id}

@@ -10,6 +10,8 @@
     shared_secrets(store, sweep)        secrets in more than one image
     leaking_layers(store, sweep)        layers that added secrets, with the tags and images that contain them
     first_seen(store, sweep)            when each finding of a repository was first seen, in any image
+    tags_of(store, sweep)               tags of each image
+    secret_intervals(store, …)          when each secret was in each repository
     failures(store, sweep)              references that were not audited
     report(store, image)                masked JSON report of an image
 
@@ -23,10 +25,10 @@ from __future__ import annotations
 import json
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Select, and_, func, select
+from sqlalchemy import Select, and_, case, func, select
 
 from auditor.core.finding import Severity, State
 from auditor.fleet.store import schema as t
@@ -35,6 +37,7 @@ from auditor.fleet.store.rows import (
     FindingRow,
     ImageRow,
     LeakingLayer,
+    SecretInterval,
     SharedSecret,
     SweepRow,
     WithdrawnRow,
@@ -76,7 +79,7 @@ def alike(store: SweepStore, sweep: SweepRow) -> list[SweepRow]:
 
 def images(store: SweepStore, sweep: int) -> list[ImageRow]:
     """Return the images of a sweep."""
-    tags = _tags(store, sweep)
+    tags = tags_of(store, sweep)
     by_image = _by_image(findings(store, sweep))
     new, gone = new_findings(store, sweep), gone_findings(store, sweep)
     fresh = {(row.repository, row.id) for row in new}
@@ -109,6 +112,18 @@ def findings(store: SweepStore, sweep: int) -> list[FindingRow]:
     The most severe ones of an image come first.
     """
     return _findings(store, pullable_findings(sweep))
+
+
+def severities(store: SweepStore, sweep: int, without: Collection[str] = ()) -> dict[str, int]:
+    """Return the number of findings that can be pulled, by severity, except those of the secrets `without`."""
+    severity = t.finding.c.severity
+    secrets = [bytes.fromhex(secret) for secret in without]
+    query = (
+        select(severity, func.count().label("count"))
+        .where(pullable_findings(sweep), t.finding.c.secret.not_in(secrets))
+        .group_by(severity)
+    )
+    return {row[0]: int(row[1]) for row in _all(store, query)}
 
 
 def new_findings(store: SweepStore, sweep: int) -> list[FindingRow]:
@@ -148,7 +163,7 @@ def shared_secrets(store: SweepStore, sweep: int) -> list[SharedSecret]:
 
 def leaking_layers(store: SweepStore, sweep: int) -> list[LeakingLayer]:
     """Return the layers that added secrets, those with most tags first."""
-    tags = _tags(store, sweep)
+    tags = tags_of(store, sweep)
     found: dict[str, list[FindingRow]] = {}
     for row in findings(store, sweep):
         if row.layer is not None:
@@ -179,6 +194,33 @@ def first_seen(store: SweepStore, sweep: int) -> dict[tuple[str, str], str]:
         .group_by(t.repository.c.name, t.finding.c.finding)
     )
     return {(row.name, row.finding): row.first_seen for row in _all(store, query)}
+
+
+def tags_of(store: SweepStore, sweep: int) -> dict[int, tuple[str, ...]]:
+    """Return the tags of the images of a sweep, by row."""
+    found: dict[int, set[str]] = {}
+    for row in _all(store, seen_tags(sweep)):
+        found.setdefault(row.id, set()).add(row.name)
+    return {key: tuple(sorted(names)) for key, names in found.items()}
+
+
+def secret_intervals(store: SweepStore, host: str, prefix: str) -> list[SecretInterval]:
+    """Return when each secret was in each repository of a registry, below a prefix if there is one."""
+    own, name = t.finding.c, t.repository.c.name
+    present = func.max(case((own.absent_since.is_(None), 1), else_=0))
+    query = (
+        select(own.secret, name, func.min(own.first_seen), present, func.max(own.absent_since))
+        .join(t.image, t.image.c.id == own.image)
+        .join(t.repository, t.repository.c.id == t.image.c.repository)
+        .where(t.repository.c.host == host, own.reported.is_(True))
+        .group_by(own.secret, name)
+        .order_by(own.secret, name)
+    )
+    return [
+        SecretInterval(bytes(secret).hex(), repository, first_seen, None if is_present else absent_since)
+        for secret, repository, first_seen, is_present, absent_since in _all(store, query)
+        if not prefix or repository == prefix or repository.startswith(f"{prefix}/")
+    ]
 
 
 def failures(store: SweepStore, sweep: int) -> list[tuple[str, str]]:
@@ -231,13 +273,6 @@ def _all(store: SweepStore, query: Select[Any]) -> Sequence[Any]:
 def _findings(store: SweepStore, condition: Any) -> list[FindingRow]:
     rows = [finding_row(row) for row in _all(store, findings_where(condition))]
     return sorted(rows, key=lambda r: (r.repository, r.digest, -Severity(r.severity).rank, r.path or "\uffff", r.id))
-
-
-def _tags(store: SweepStore, sweep: int) -> dict[int, tuple[str, ...]]:
-    found: dict[int, set[str]] = {}
-    for row in _all(store, seen_tags(sweep)):
-        found.setdefault(row.id, set()).add(row.name)
-    return {key: tuple(sorted(names)) for key, names in found.items()}
 
 
 def _gone_by_tag(

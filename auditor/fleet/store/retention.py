@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Select, delete, func, or_, select
 
 from auditor.fleet.store import lease
 from auditor.fleet.store import schema as t
+from auditor.fleet.store.acknowledgements import delete_unused
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.manifests import batches
 
@@ -56,8 +57,12 @@ def _manifests_of_images() -> Select[Any]:
 
 
 def _delete_orphans(connection: Connection, last: int) -> None:
-    """Delete layers without an image that no sweep after `last` read, and manifests without a tag or an image."""
+    """Delete layers without an image that no sweep after `last` read, and manifests without a tag or an image.
+
+    Acknowledgements and alerts without a finding are deleted too.
+    """
     read = or_(t.layer.c.read_in.is_(None), t.layer.c.read_in <= last)
     connection.execute(delete(t.layer).where(t.layer.c.digest.not_in(select(t.image_layer.c.layer)), read))
     named = select(t.tag.c.manifest).union(select(t.image.c.digest))
     connection.execute(delete(t.manifest).where(t.manifest.c.digest.not_in(named)))
+    delete_unused(connection)

@@ -108,6 +108,16 @@ class WithdrawnRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretInterval:
+    """A secret in a repository, from its first sight until the sweep `absent_since`, None while it can be pulled."""
+
+    secret: str
+    repository: str
+    first_seen: str
+    absent_since: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class SharedSecret:
     """A secret in several images; `images` are `repository@digest`."""
 

@@ -83,8 +83,16 @@ def ids_after(sweep: int) -> Select[Any]:
 
 def seen_tags(sweep: int) -> Select[Any]:
     """Select the tags that a sweep saw, with the images that they name."""
-    own = select(t.seen_tag.c.tag).where(t.seen_tag.c.sweep == sweep)
-    return _tagged(t.tag.c.id.in_(own), t.image.c.id.in_(images_of(sweep)))
+    own = and_(t.image.c.repository == t.tag.c.repository, t.image.c.digest == t.leaf.c.digest)
+    return (
+        select(t.tag.c.name, t.image.c.id)
+        .select_from(t.seen_tag)
+        .join(t.tag, t.tag.c.id == t.seen_tag.c.tag)
+        .join(t.leaf, t.leaf.c.manifest == t.tag.c.manifest)
+        .join(t.image, own)
+        .join(t.seen_image, and_(t.seen_image.c.sweep == sweep, t.seen_image.c.image == t.image.c.id))
+        .where(t.seen_tag.c.sweep == sweep, t.tag.c.name.not_like("%:%"))
+    )
 
 
 def _present_before(sweep: int) -> Any:
@@ -105,14 +113,4 @@ def _ids() -> Select[Any]:
         .join(t.image, t.image.c.repository == t.repository.c.id)
         .join(t.finding, t.finding.c.image == t.image.c.id)
         .distinct()
-    )
-
-
-def _tagged(*conditions: Any) -> Select[Any]:
-    return (
-        select(t.repository.c.name.label("repository"), t.tag.c.name, t.image.c.id, t.image.c.platform)
-        .join(t.repository, t.repository.c.id == t.tag.c.repository)
-        .join(t.leaf, t.leaf.c.manifest == t.tag.c.manifest)
-        .join(t.image, and_(t.image.c.repository == t.tag.c.repository, t.image.c.digest == t.leaf.c.digest))
-        .where(t.tag.c.name.not_like("%:%"), *conditions)
     )

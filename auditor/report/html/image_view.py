@@ -100,6 +100,11 @@ class ImageView:
     most_wasted: int
     skipped: tuple[SkippedGroup, ...]
 
+    @property
+    def anchor_of(self) -> dict[str, str]:
+        """Anchors of the findings by their id."""
+        return {finding["id"]: anchor for finding, anchor in zip(self.report["findings"], self.anchors, strict=True)}
+
 
 def views(reports: Sequence[dict[str, Any]]) -> list[ImageView]:
     """Return the images of the page. The anchor `f-ID` belongs to the first image that has the finding."""

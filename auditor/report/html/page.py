@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 
 from auditor.core.package_data import data_path
 from auditor.core.text import instruction, plural, printable, shortened, size
+from auditor.report.file_text import secrets_text, totals_text
 
 _LINK = re.compile(r"https://[^\s<>\"']+[^\s<>\"'.:,;)]")
 
@@ -62,6 +63,8 @@ def _environment() -> jinja2.Environment:
         step=_step,
         tail=_tail,
         linked=_linked,
+        totals=totals_text,
+        secrets=secrets_text,
     )
     environment.globals["plural"] = _plural
     return environment

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import csv
+import datetime
+import json
 import re
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from auditor.core.errors import UsageError
 from auditor.core.finding import Severity
 from auditor.fleet.dashboard import charts, site, site_paths, sweep_table
+from auditor.fleet.dashboard.listings import parts
 from auditor.fleet.dashboard.publish import write_site
 from auditor.fleet.dashboard.site import check_folder
 from auditor.fleet.dashboard.sweep_json import sweep_document
 from auditor.fleet.store import queries
+from auditor.fleet.store.acknowledgements import save_acknowledgement
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import ImageRow, SweepRow, verdict_of
+from auditor.report.schema import json_schema
 from auditor.scan import Scanner
 from tests.conftest import Cli
 from tests.fleet.conftest import Sweeps
+from tests.fleet.owned import Story
 from tests.fleet.planted import Remote, application
-from tests.fleet.stored import CREATED, REGISTRY, Site, Stored, service
+from tests.fleet.stored import CREATED, OWNED, POLICY, REGISTRY, Site, Stored, service
 from tests.images import file, image, layer, step, token
 from tests.report.browser.planted import HOSTILE
 
@@ -60,7 +67,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_every_link_leads_to_a_file_and_a_place_in_it(story_site: Site) -> None:
     pages = {path: Links(path.read_text()) for path in story_site.folder.rglob("*.html")}
-    assert len(pages) == 4 + 8 + 8
+    assert len(pages) == 6 + 8 + 8 + 4 + 3, "lists, images, secrets, repositories, owners"
     linked = set()
     for path, page in pages.items():
         for link in page.links:
@@ -92,11 +99,65 @@ def test_dashboard_table_and_json_show_the_same_counts(story_site: Site) -> None
     store, sweep = story_site.store, story_site.sweep
     counts = verdict_of(queries.findings(store, sweep.id))
     assert (counts.secrets, counts.places) == (8, 14)
-    document = sweep_document(store, sweep, lambda _: None)
+    document = sweep_document(store, sweep, lambda _: None, POLICY)
     assert document["verdict"] == {"leaks": True, **{k: v for k, v in asdict(counts).items() if k != "failing"}}
     for name in ("index.html", "secrets.html"):
         assert counts.text in (story_site.folder / name).read_text()
-    assert f"LEAKS: {counts.text};" in sweep_table.render(store, sweep, width=200)
+    assert f"LEAKS: {counts.text};" in sweep_table.render(store, sweep, POLICY, width=200)
+
+
+def test_json_tables_have_the_rows_of_the_csv_tables(story_site: Site) -> None:
+    for path in story_site.folder.glob("csv/*.csv"):
+        with path.open(newline="") as file:
+            lines = list(csv.DictReader(file))
+        rows_ = json.loads((story_site.folder / f"json/{path.stem}.json").read_text())
+        assert [list(item) for item in rows_] == [list(item) for item in lines]
+    trend = json.loads((story_site.folder / "json/trend.json").read_text())
+    last = {item["name"]: item["secrets"] for item in trend if item["started"].startswith("2026-11-24")}
+    assert last == {"platform": 1, "shop": 4, "web": 4, "under a day": 2, "under 30 days": 1, "under 90 days": 1,
+                    "under a year": 4}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", site_paths.TABLES)
+def test_json_tables_keep_their_schema(name: str, story_site: Site) -> None:
+    schema = json_schema("image-audit-dashboard-1")
+    rows_ = json.loads((story_site.folder / site_paths.table(name, "json")).read_text())
+    Draft202012Validator({**schema, "items": {"$ref": f"#/$defs/{name}"}}).validate(rows_)
+    assert set(schema["$defs"]) == set(site_paths.TABLES)
+
+
+def test_owners_and_repositories_have_pages_with_their_secrets(story_site: Site) -> None:
+    index = (story_site.folder / "index.html").read_text()
+    for team, repository in (("shop", "shop/checkout"), ("web", "team/web"), ("platform", "batch/job")):
+        assert site_paths.owner_page(team) in index
+        page = (story_site.folder / site_paths.owner_page(team)).read_text()
+        own = (story_site.folder / site_paths.repository_page(repository)).read_text()
+        for row in queries.findings(story_site.store, story_site.sweep.id):
+            assert (f"{row.secret}.html" in own) >= (row.repository == repository)
+            assert (f"{row.secret}.html" in page) >= (row.repository == repository)
+
+
+def test_an_acknowledged_secret_is_shown_with_who_and_until_when(changed: Story, tmp_path: Path) -> None:
+    until = changed.policy.today + datetime.timedelta(days=30)
+    save_acknowledgement(changed.store, changed.shared, "vendor's <key>", "ada", CREATED, until)
+    write_site(changed.store, changed.sweep, tmp_path / "site", CREATED, changed.policy)
+    page = (tmp_path / "site" / site_paths.secret_page(changed.shared)).read_text()
+    assert f"<b>Acknowledged</b> by ada on 2026-11-24 until {until}: vendor&#39;s &lt;key&gt;" in page
+    assert f'acknowledged until <span class="nowrap">{until}</span>' in (tmp_path / "site/secrets.html").read_text()
+    (row,) = (item for item in json.loads((tmp_path / "site/json/secrets.json").read_text()) if item["reason"])
+    assert (row["work"], row["acknowledged_by"], row["acknowledged_until"]) == ("acknowledged", "ada", str(until))
+    later = replace(changed.policy, today=until + datetime.timedelta(days=1))
+    write_site(changed.store, changed.sweep, tmp_path / "site", CREATED, later)
+    page = (tmp_path / "site" / site_paths.secret_page(changed.shared)).read_text()
+    assert "<b>Acknowledgement lapsed</b> by ada" in page and f"(expired after {until})" in page
+
+
+def test_a_long_list_is_cut_into_pages_that_lead_to_each_other() -> None:
+    first, second, third = parts("a.html", range(25), 10)
+    assert first.paths == second.paths == ("a.html", "a-2.html", "a-3.html")
+    assert (first.path, third.path, third.rows, third.total) == ("a.html", "a-3.html", tuple(range(20, 25)), 25)
+    (empty,) = parts("a.html", tuple[int](), 10)
+    assert (empty.path, empty.rows) == ("a.html", ())
 
 
 def test_no_file_of_the_site_holds_a_secret(story_site: Site) -> None:
@@ -108,7 +169,7 @@ def test_no_file_of_the_site_holds_a_secret(story_site: Site) -> None:
 
 
 def test_the_same_store_makes_the_same_site(story_site: Site, tmp_path: Path) -> None:
-    write_site(story_site.store, story_site.sweep, tmp_path / "again", CREATED)
+    write_site(story_site.store, story_site.sweep, tmp_path / "again", CREATED, OWNED)
     assert files(tmp_path / "again") == files(story_site.folder)
 
 
@@ -118,7 +179,7 @@ def test_no_cell_of_a_table_is_a_formula(stored: Stored, tmp_path: Path) -> None
         history=[step("=HYPERLINK(1)")],
     )
     sweep = stored.sweep("2026-11-24", {name: {"=1+1": hostile} for name in FORMULAS}, failed=[("@x", "=1")])
-    write_site(stored.store, sweep, tmp_path / "site", CREATED)
+    write_site(stored.store, sweep, tmp_path / "site", CREATED, POLICY)
     cells = []
     for path in (tmp_path / "site" / "csv").glob("*.csv"):
         with path.open(newline="", encoding="utf-8") as text:
@@ -133,7 +194,7 @@ def test_hostile_names_stay_text(stored: Stored, tmp_path: Path) -> None:
     sweep = stored.sweep(
         "2026-11-24", {name: {HOSTILE: built} for name in names_}, failed=[(HOSTILE, HOSTILE)], registry="r.example"
     )
-    write_site(stored.store, sweep, tmp_path / "site", CREATED)
+    write_site(stored.store, sweep, tmp_path / "site", CREATED, POLICY)
     assert {path.name for path in tmp_path.iterdir()} == {"site", "images", *(p.name for p in tmp_path.glob("store*"))}
     for path in (tmp_path / "site").rglob("*.html"):
         text = path.read_text()
@@ -158,12 +219,12 @@ def test_pages_have_names_that_no_file_system_confuses() -> None:
 def test_only_pages_of_deleted_images_are_removed(stored: Stored, tmp_path: Path) -> None:
     folder = tmp_path / "site"
     old, new = service("old", token(1)), service("new", token(2))
-    write_site(stored.store, stored.sweep("2026-11-23", {"team/a": {"1": old}}), folder, CREATED)
+    write_site(stored.store, stored.sweep("2026-11-23", {"team/a": {"1": old}}), folder, CREATED, POLICY)
     (folder / "CNAME").write_text("audit.example.com")
     (folder / "images" / "logo.html").write_text("theirs")
     (folder / ".index.html.abcd1234").write_text("half of a page")
     before = set(files(folder))
-    write_site(stored.store, stored.sweep("2026-11-24", {"team/a": {"1": new}}), folder, CREATED)
+    write_site(stored.store, stored.sweep("2026-11-24", {"team/a": {"1": new}}), folder, CREATED, POLICY)
     after = set(files(folder))
     assert {name.split("/")[0] for name in before - after} == {"images", "secrets", ".index.html.abcd1234"}
     assert len(before - after) == 3 and len(after - before) == 2
@@ -178,26 +239,26 @@ def test_a_folder_with_other_files_is_refused_and_unchanged(stored: Stored, tmp_
     with pytest.raises(UsageError, match="did not write"):
         check_folder(theirs)
     with pytest.raises(UsageError, match="did not write"):
-        write_site(stored.store, sweep, theirs, CREATED)
+        write_site(stored.store, sweep, theirs, CREATED, POLICY)
     assert files(theirs) == {"index.html": b"theirs"}
     ours = tmp_path / "ours"
-    write_site(stored.store, sweep, ours, CREATED)
+    write_site(stored.store, sweep, ours, CREATED, POLICY)
     later = stored.sweep("2026-11-25", {"b": {"1": service("b", token(2))}})
     page = site_paths.image_page(queries.images(stored.store, later.id)[0])
     (ours / page).write_text("theirs")
     with pytest.raises(UsageError, match=page):
-        write_site(stored.store, later, ours, CREATED)
+        write_site(stored.store, later, ours, CREATED, POLICY)
 
 
 def test_a_changed_manifest_of_the_site_removes_nothing(stored: Stored, tmp_path: Path) -> None:
     sweep = stored.sweep("2026-11-24", {"a": {"1": service("a")}})
-    write_site(stored.store, sweep, tmp_path / "site", CREATED)
+    write_site(stored.store, sweep, tmp_path / "site", CREATED, POLICY)
     outside = tmp_path / "outside.html"
     outside.write_text("theirs")
     for text in ('{"schema": "image-audit-site/1", "files": ["../outside.html"]}', "[]", "{", '{"schema": 1}'):
         (tmp_path / "site" / site.MANIFEST).write_text(text)
         with pytest.raises(UsageError, match="damaged"):
-            write_site(stored.store, sweep, tmp_path / "site", CREATED)
+            write_site(stored.store, sweep, tmp_path / "site", CREATED, POLICY)
     assert outside.exists()
 
 
@@ -216,7 +277,7 @@ def test_a_run_that_is_killed_leaves_whole_pages_that_the_next_one_knows(tmp_pat
 
 def test_a_registry_without_findings_or_images_has_its_pages(stored: Stored, tmp_path: Path) -> None:
     for day, content in (("2026-11-23", {"a": {"1": service("a")}}), ("2026-11-24", {})):
-        write_site(stored.store, stored.sweep(day, content), tmp_path / "site", CREATED)
+        write_site(stored.store, stored.sweep(day, content), tmp_path / "site", CREATED, POLICY)
         text = (tmp_path / "site" / "index.html").read_text()
         assert ("No secrets found" if content else "No images: nothing was audited") in text
         assert "No layer adds a secret" in (tmp_path / "site" / "layers.html").read_text()
@@ -232,16 +293,16 @@ def test_a_later_sweep_of_a_part_takes_nothing_from_the_pages_of_all(
     sweeps(address)
     whole = queries.last_sweep(sweeps.store, address)
     assert whole is not None
-    write_site(sweeps.store, whole, tmp_path / "before", CREATED)
+    write_site(sweeps.store, whole, tmp_path / "before", CREATED, POLICY)
     sweeps(address, repos=("team/a",))
     last = queries.last_sweep(sweeps.store, address)
     assert last == whole
-    write_site(sweeps.store, last, tmp_path / "after", CREATED)
+    write_site(sweeps.store, last, tmp_path / "after", CREATED, POLICY)
     before, after = files(tmp_path / "before"), files(tmp_path / "after")
     stamp = re.compile(rb"\d{4}-\d{2}-\d{2}(T| )\d{2}:\d{2}(:\d{2}Z)?")
     assert {k: stamp.sub(b"", v) for k, v in before.items()} == {k: stamp.sub(b"", v) for k, v in after.items()}
     part = queries.sweeps(sweeps.store)[-1]
-    write_site(sweeps.store, part, tmp_path / "part", CREATED)
+    write_site(sweeps.store, part, tmp_path / "part", CREATED, POLICY)
     assert "<code>--repos team/a</code>" in (tmp_path / "part" / "index.html").read_text()
     assert queries.alike(sweeps.store, part) == [part]
 
@@ -260,7 +321,7 @@ def test_a_trend_stacks_severities_to_scale_and_shows_the_last_sweeps() -> None:
     ]  # fmt: skip
     assert chart.columns[0].text == "2026-11-24 01:00: 1 critical, 3 low"
     many = charts.open_findings([row(number, low=number) for number in range(500)])
-    assert (len(many.columns), many.left_out) == (charts.MOST_COLUMNS, 380)
+    assert (len(many.columns), many.left_out) == (charts.MOST_COLUMNS, 440)
     assert many.columns[-1].x + many.width <= 100
 
 

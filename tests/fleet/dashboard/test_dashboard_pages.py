@@ -14,17 +14,17 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from auditor.fleet.dashboard.publish import write_site
-from auditor.fleet.dashboard.site_paths import image_page, secret_page
+from auditor.fleet.dashboard.site_paths import image_page, owner_page, repository_page, secret_page
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
 from auditor.scan import Scanner
 from tests.browser import DESKTOP, PHONE, STANDARDS, Open
-from tests.fleet.stored import CREATED, Site, Stored, service
+from tests.fleet.stored import CREATED, POLICY, Site, Stored, service
 from tests.images import token
 from tests.report.browser.planted import HOSTILE
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
-PAGES = ("index.html", "secrets.html", "layers.html", "sweeps.html")
+PAGES = ("index.html", "repositories.html", "owners.html", "secrets.html", "layers.html", "sweeps.html")
 
 
 @pytest.fixture
@@ -102,8 +102,12 @@ def test_a_secrets_page_lists_every_image_that_holds_it_and_leads_there(
         ("index.html", lambda page: page.get_by_role("combobox", name="With").select_option("new findings"), 3),
         ("index.html", lambda page: page.get_by_label("Text").fill("nowhere"), 0),
         ("secrets.html", lambda page: page.get_by_role("combobox", name="Found in").select_option("several images"), 2),
-        ("secrets.html", lambda page: page.get_by_role("combobox", name="Repository").select_option("docs"), 0),
+        ("secrets.html", lambda page: page.get_by_label("Text").fill("nowhere"), 0),
         ("secrets.html", lambda page: page.get_by_role("checkbox", name="high").check(), 1),
+        ("secrets.html", lambda page: page.get_by_role("combobox", name="Owner").select_option("web"), 4),
+        ("secrets.html", lambda page: page.get_by_role("combobox", name="Work").select_option("overdue"), 6),
+        ("repositories.html", lambda page: page.get_by_role("combobox", name="Owner").select_option("shop"), 1),
+        ("repositories.html", lambda page: page.get_by_role("combobox", name="With").select_option("no secrets"), 1),
         ("layers.html", lambda page: page.get_by_label("Text").fill(".netrc"), 1),
     ],
 )
@@ -153,7 +157,7 @@ def test_the_overview_says_what_is_new_gone_old_and_not_audited(go: Callable[...
                  "under a year 4 critical", "vendor/blob:9 layer sha256:00ff… was cut short"):  # fmt: skip
         assert part in text
     page = go()
-    page.locator("#changes a").nth(1).click()
+    page.locator("#changes li a").first.click()
     expect(page.locator(".secret[open]")).to_be_in_viewport()
 
 
@@ -166,12 +170,14 @@ def test_pictures_have_words_and_a_table(go: Callable[..., Page]) -> None:
 
 
 @pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
-@pytest.mark.parametrize("name", [*PAGES, "secret", "image"])
+@pytest.mark.parametrize("name", [*PAGES, "secret", "owner", "repository", "image"])
 def test_axe_finds_nothing_and_nothing_sticks_out(
     story_site: Site, go: Callable[..., Page], name: str, scheme: str, size: tuple[int, int]
 ) -> None:
     odd = {
         "secret": widely_held(story_site)[0],
+        "owner": owner_page("web"),
+        "repository": repository_page("shop/checkout"),
         "image": image_page(queries.images(story_site.store, story_site.sweep.id)[2]),
     }
     page = go(odd.get(name, name), size=size, color_scheme=scheme)
@@ -222,7 +228,7 @@ def test_it_works_behind_a_web_server(served: str, browser: Browser) -> None:
     page.locator("#images tbody a").first.click()
     page.get_by_role("link", name="Trends").click()
     with page.expect_download() as download:
-        page.get_by_role("link", name="CSV").click()
+        page.get_by_role("link", name="CSV").last.click()
     assert download.value.path().read_text().startswith("sweep,registry,started")
     page.close()
     assert said == []
@@ -237,9 +243,11 @@ def test_hostile_names_are_only_shown(tmp_path: Path, scanner: Scanner, open_pag
             name: {HOSTILE: service("a", token(1)), "2": service("b", token(2))} for name in (HOSTILE, "x" * 255)
         }
         sweep = stored.sweep("2026-11-24", content, failed=[(HOSTILE, HOSTILE)])
-        write_site(store, sweep, folder, CREATED)
-    shown = (*PAGES, *(str(path.relative_to(folder)) for path in (*folder.glob("images/*"), *folder.glob("secrets/*"))))
+        write_site(store, sweep, folder, CREATED, POLICY)
+    shown = (*PAGES, *(str(path.relative_to(folder)) for path in folder.glob("*/*.html")))
     for name in shown:
+        if not (folder / name).exists():
+            continue  # without owners
         page = open_page(folder / name, site=folder, size=PHONE)
         assert page.locator("script").count() == 1 and page.locator("main script").count() == 0
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
@@ -247,24 +255,26 @@ def test_hostile_names_are_only_shown(tmp_path: Path, scanner: Scanner, open_pag
     assert "<script>alert(1)" in text and "{{7*7}}" in text and "\\u202e" in text
 
 
-def test_hundreds_of_images_and_thousands_of_findings_stay_within_reach(
-    tmp_path: Path, scanner: Scanner, open_page: Open
-) -> None:
+def test_hundreds_of_images_and_findings_stay_within_reach(tmp_path: Path, scanner: Scanner, open_page: Open) -> None:
     folder = tmp_path / "site"
     with closing(SweepStore(f"sqlite:///{tmp_path}/store.sqlite")) as store:
         stored = Stored(store, scanner, tmp_path / "images")
-        images = [service(f"s{n}", *(token(n * 100 + k) for k in range(8)), hidden=n % 8) for n in range(60)]
-        content = {f"team{n % 3}/app{n}": dict(zip(map(str, range(60)), images, strict=True)) for n in range(10)}
+        images = [service(f"s{n}", *(token(n * 100 + k) for k in range(8)), hidden=n % 8) for n in range(20)]
+        content = {f"team{n % 3}/app{n}": dict(zip(map(str, range(20)), images, strict=True)) for n in range(6)}
         sweep = stored.sweep("2026-11-24", content)
-        write_site(store, sweep, folder, CREATED)
-    assert len(list(folder.glob("images/*"))) == 600 and len(list(folder.glob("secrets/*"))) == 480
-    assert sum(path.stat().st_size for path in folder.rglob("*")) < 60_000_000
+        write_site(store, sweep, folder, CREATED, POLICY)
+    assert len(list(folder.glob("images/*"))) == 120 and len(list(folder.glob("secrets/*"))) == 160
+    assert all(path.stat().st_size < 200_000 for path in folder.rglob("*.html"))
     page = open_page(folder / "index.html", site=folder)
-    expect(page.locator("output")).to_have_text("Showing all 600")
-    page.get_by_role("combobox", name="Repository").select_option("team0/app9")
+    expect(page.locator("#images output")).to_have_text("Showing all 50")
+    page.get_by_role("combobox", name="Repository").select_option("team0/app3")
     page.get_by_role("checkbox", name="deleted").check()
-    expect(page.locator("output")).to_have_text("Showing 52 of 600")
-    page.get_by_role("combobox", name="Sort by").select_option("findings")
+    expect(page.locator("#images output")).to_have_text("Showing 17 of 50")
+    page.get_by_role("link", name="Next").click()
+    expect(page.locator("#images output")).to_have_text("Showing all 50")
+    page.get_by_role("link", name="3", exact=True).click()
+    expect(page.locator("#images output")).to_have_text("Showing all 20")
     secrets = open_page(folder / "secrets.html", site=folder)
+    expect(secrets.locator("output")).to_have_text("Showing all 100")
     secrets.locator("tbody a").first.click()
-    expect(secrets.locator("output")).to_have_text("Showing all 10")
+    expect(secrets.locator("output")).to_have_text("Showing all 6")

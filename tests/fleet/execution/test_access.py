@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import datetime
-import ipaddress
 import json
 import shutil
 import subprocess
@@ -14,14 +12,11 @@ from typing import Any
 
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from tests.conftest import Cli, require
 from tests.fleet.planted import Content, Remote, fill
 from tests.fleet.proxy import Proxy
+from tests.registry.certificates import make_certificates
 from tests.transports.tokens import PASSWORD, USER, TokenServer
 
 pytestmark = pytest.mark.registry
@@ -76,7 +71,7 @@ def with_tokens(tokens: TokenServer, start_registry: Any) -> tuple[str, Content]
 @pytest.fixture(scope="module")
 def private(start_registry: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Content, Path]:
     folder = tmp_path_factory.mktemp("tls")
-    authority = make_certificates(folder)
+    authority = make_certificates(folder).authority
     tls = f", tls: {{certificate: {folder}/server.pem, key: {folder}/server.key}}"
     address = start_registry(http=tls)
     session = requests.Session()
@@ -130,7 +125,7 @@ class TestCertificates:
         assert cli(*SCAN, private[0], "--ca", private[2], *JSON).json["layers"]["read"] == 0
 
     def test_another_authority_is_not(self, cli: Cli, private: tuple[str, Content, Path], tmp_path: Path) -> None:
-        other = make_certificates(tmp_path)
+        other = make_certificates(tmp_path).authority
         done = cli(*SCAN, private[0], "--ca", other)
         assert done.status == 2 and "certificate verify failed" in done.err and len(done.err.splitlines()) == 1
 
@@ -138,47 +133,13 @@ class TestCertificates:
     def test_the_variables_of_other_tools_count(
         self, variable: str, private: tuple[str, Content, Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from auditor.registry import client, http_session
+        from auditor.registry import client, http_session, sender
 
         # Loopback is trusted without a certificate: have it look like another host.
-        for module in (client, http_session):
+        for module in (client, sender, http_session):
             monkeypatch.setattr(module, "is_loopback", lambda _: False)
         monkeypatch.delenv("SSL_CERT_FILE", raising=False)
         monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
         monkeypatch.setenv(variable, str(private[2]))
         data, _ = client.Client(private[0]).document("_catalog", "registry:catalog:*")
         assert len(json.loads(data)["repositories"]) == 10
-
-
-def make_certificates(folder: Path) -> Path:
-    """Make an authority and a server certificate of it; return the authority's file."""
-    now = datetime.datetime.now(datetime.UTC)
-    own, server = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"authority {folder.name}")])
-    start, end = now - datetime.timedelta(days=1), now + datetime.timedelta(days=1)
-
-    def made(name: x509.Name, key: ec.EllipticCurvePrivateKey, *, is_authority: bool) -> x509.Certificate:
-        builder = x509.CertificateBuilder(authority, name, key.public_key(), x509.random_serial_number(), start, end)
-        builder = builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        builder = builder if is_authority else builder.add_extension(names, critical=False)
-        identifier = x509.SubjectKeyIdentifier.from_public_key(own.public_key())
-        if is_authority:
-            builder = builder.add_extension(identifier, critical=False).add_extension(
-                x509.KeyUsage(True, False, False, False, False, True, True, False, False), critical=True
-            )
-        else:
-            builder = builder.add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False
-            )
-        return builder.sign(own, hashes.SHA256())
-
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    (folder / "ca.pem").write_bytes(made(authority, own, is_authority=True).public_bytes(serialization.Encoding.PEM))
-    (folder / "server.pem").write_bytes(made(name, server, is_authority=False).public_bytes(serialization.Encoding.PEM))
-    (folder / "server.key").write_bytes(
-        server.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return folder / "ca.pem"

@@ -22,12 +22,13 @@ from auditor.fleet.execution.engine import RegistryEndpoint
 from auditor.fleet.execution.sweep import Sweeper
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
-from auditor.registry.authentication import Login
+from auditor.registry.logins import Login
 from tests.conftest import Cli
 from tests.fleet.cluster import Cluster
 from tests.fleet.conftest import Sweeps, without_times
 from tests.fleet.planted import Content, Remote, application
 from tests.fleet.proxy import Proxy
+from tests.fleet.stored import POLICY
 from tests.images import token
 
 pytestmark = pytest.mark.registry
@@ -52,7 +53,7 @@ def swept(sweeps: Sweeps, cluster: Cluster, registry: str) -> dict[str, Any]:
     with closing(engine_of(sweeps, cluster, order.endpoint)) as engine:
         number = Sweeper(sweeps.store, sweeps.scanner, engine, order, order.endpoint.client()).run()
     row = next(row for row in queries.sweeps(sweeps.store) if row.id == number)
-    return sweep_json.sweep_document(sweeps.store, row, lambda _: None)
+    return sweep_json.sweep_document(sweeps.store, row, lambda _: None, POLICY)
 
 
 def test_the_result_is_that_of_this_machine_though_a_worker_is_killed(

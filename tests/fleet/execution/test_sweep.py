@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from auditor.fleet.dashboard.sweep_json import sweep_schema
 from auditor.fleet.dashboard.sweep_table import render
 from auditor.fleet.store import queries
+from auditor.report.schema import json_schema
 from tests.fleet.conftest import Sweeps
 from tests.fleet.planted import Content, Remote, application, base
 from tests.fleet.proxy import Proxy
+from tests.fleet.stored import POLICY
 from tests.images import OCI, descriptor, digest, gzipped, image, layer, step, token, whiteout
 
 pytestmark = pytest.mark.registry
@@ -30,7 +31,7 @@ def test_a_sweep_finds_all_planted_secrets_and_reads_each_layer_once(
     address, content = filled
     proxy = proxy_to(address)
     found = sweeps_in(proxy.address)
-    Draft202012Validator(sweep_schema()).validate(found)
+    Draft202012Validator(json_schema("image-audit-sweep-1")).validate(found)
     assert {(item["repository"], item["digest"]) for item in found["images"]} == content.images
     secrets = {row.masked[-4:] for row in queries.findings(sweeps_in.store, 1)}
     assert secrets == {secret[-4:] for secret in content.all_secrets}
@@ -239,7 +240,7 @@ def test_the_table_is_as_wide_as_the_terminal(sweeps: Sweeps, filled: Filled) ->
     sweeps(filled[0])
     row = queries.last_sweep(sweeps.store)
     assert row is not None
-    text = render(sweeps.store, row, width=80)
+    text = render(sweeps.store, row, POLICY, width=80)
     assert max(map(len, text.splitlines())) <= 80
     unwrapped = " ".join(text.split())
     assert "40 images, 10 repositories" in unwrapped

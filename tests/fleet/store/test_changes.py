@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from auditor.fleet.service.notify import new_secrets
 from auditor.fleet.store import ledger, queries
 from auditor.scan import Scanner
+from tests.fleet.alerted import told_alerts
 from tests.fleet.conftest import Sweeps
 from tests.fleet.planted import Remote, application, base
 from tests.fleet.proxy import Proxy
@@ -91,7 +91,7 @@ class TestParts:
         told = []
         for part in ({"tags": ("1",)}, {}, {"repos": ("team/web",)}, {"tags": ("2",)}, {}):
             sweeps(address, **part)  # type: ignore[arg-type]
-            told += [one.image for one in new_secrets(sweeps.store, queries.sweeps(sweeps.store)[-1].id)]
+            told += [one.image for one in told_alerts(sweeps.store)]
         assert sorted(told) == ["team/app:1", "team/app:2", "team/web:1"]
 
     def test_an_image_listed_by_digest_stays_without_a_tag(

@@ -69,11 +69,37 @@ def test_a_store_from_before_the_first_release_is_refused_and_kept(url: str, rev
 def test_the_migrations_can_be_reverted(url: str) -> None:
     def revert(connection: Connection) -> list[str]:
         with Operations.context(MigrationContext.configure(connection)):
-            ScriptDirectory(str(Path(database.__file__).parent / "migrations")).get_revision("head").module.downgrade()
+            scripts = ScriptDirectory(str(Path(database.__file__).parent / "migrations"))
+            for revision in scripts.walk_revisions():
+                revision.module.downgrade()
         return inspect(connection).get_table_names()
 
     with closing(SweepStore(url)) as opened:
         assert opened.write(revert) == ["alembic_version"]
+
+
+def test_a_store_of_the_former_version_keeps_its_rows(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables of the revision 0001_sweeps, with a row in some of them."""
+    engine = database._engine(database._parsed(url))
+    with monkeypatch.context() as patched, engine.begin() as connection:
+        patched.setattr(database, "HEAD", "0001_sweeps")
+        database.migrate(connection)
+        assert not inspect(connection).has_table("acknowledgement")
+        for statement in (
+            "INSERT INTO repository (host, name) VALUES ('registry.example.com', 'team/app')",
+            "INSERT INTO sweep (registry, scope, started, ruleset) VALUES ('r', 's', '2026-11-24T05:00:00Z', 'x')",
+        ):
+            connection.execute(text(statement))
+        connection.execute(insert(schema.secret_key).values(one=1, bytes=bytes(32)))
+    engine.dispose()
+    for _ in range(2):
+        with closing(SweepStore(url)) as opened:
+            assert opened.key == bytes(32)
+            for column, value in (
+                (schema.repository.c.name, "team/app"), (schema.sweep.c.started, "2026-11-24T05:00:00Z"),
+            ):  # fmt: skip
+                assert opened.read(lambda c, own=column: c.execute(select(own)).scalars().all()) == [value]  # type: ignore[misc]
+            assert opened.read(lambda c: c.execute(select(schema.acknowledgement)).all()) == []
 
 
 def test_every_column_has_a_comment() -> None:
@@ -125,6 +151,8 @@ def test_several_may_write_one_row_at_once(url: str) -> None:
         ("secret_key", {"one": 2, "bytes": bytes(32)}),
         ("layer", {"digest": "a", "diff_id": "b", "size": -1}),
         ("record", {"key": "a", "data": b"abc", "size": 2, "used": 1}),
+        ("acknowledgement", {"secret": b"short", "reason": "r", "author": "a", "created": "2026"}),
+        ("alert", {"receiver": bytes(16), "secret": bytes(16), "repository": 1, "event": "other"}),
         ("sweep", {"registry": "r", "scope": "s", "ruleset": "x", "started": "2026-02", "finished": "2026-01"}),
     ],
 )

@@ -11,18 +11,17 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from auditor.fleet.dashboard.publish import write_site
-from auditor.fleet.dashboard.sweep_json import sweep_schema
 from auditor.fleet.dashboard.sweep_table import render
 from auditor.fleet.service.metrics import Metrics
-from auditor.fleet.service.notify import new_secrets
 from auditor.fleet.store import queries, retention
 from auditor.fleet.store.rows import SweepRow
 from auditor.registry.retry import Clock
+from auditor.report.schema import json_schema
 from tests.conftest import Cli
 from tests.fleet.conftest import Sweeps
 from tests.fleet.planted import Remote, application
 from tests.fleet.proxy import Proxy
-from tests.fleet.stored import CREATED
+from tests.fleet.stored import CREATED, POLICY
 from tests.images import image, layer, token
 from tests.transports.clock import VirtualClock
 
@@ -79,7 +78,7 @@ class TestMovedTag:
         remote.push("team/app", "1", CLEAN)
         for _ in range(2):
             found = sweeps_in(address)
-            Draft202012Validator(sweep_schema()).validate(found)
+            Draft202012Validator(json_schema("image-audit-sweep-1")).validate(found)
             assert found["withdrawn"] == [entry(True, "1")] and gone(sweeps_in) == 0
             assert not any(item["gone"] or item["by_severity"] for item in found["images"])
         remote.delete("team/app", DIGEST)
@@ -263,8 +262,8 @@ class TestOutputs:
     def test_they_agree(self, sweeps: Sweeps, told: SweepRow, tmp_path: Path) -> None:
         assert (told.counts["withdrawn"], told.counts["critical"], told.counts["secrets"]) == (1, 1, 1)
         assert [one.digest for one in queries.findings(sweeps.store, told.id)] == [DIGEST]
-        assert new_secrets(sweeps.store, told.id) == []
-        text = render(sweeps.store, told, width=200)
+        assert queries.new_findings(sweeps.store, told.id) == []
+        text = render(sweeps.store, told, POLICY, width=200)
         assert f"team/app@{DIGEST} (was 1): 1 critical; can still be pulled" in text
         assert "LEAKS: 1 secret at 1 place; 1 hidden but recoverable, 0 visible; 0 new, 0 gone" in text
         assert "0 gone since the last sweep; 1 withdrawn image not deleted" in text
@@ -275,7 +274,7 @@ class TestOutputs:
         assert f'image_audit_withdrawn_images{{registry="{told.registry}"}} 1.0' in lines
 
     def test_the_dashboard_shows_it(self, sweeps: Sweeps, told: SweepRow, tmp_path: Path) -> None:
-        write_site(sweeps.store, told, tmp_path / "site", CREATED)
+        write_site(sweeps.store, told, tmp_path / "site", CREATED, POLICY)
         index = (tmp_path / "site/index.html").read_text()
         assert "No secrets found" not in index and 'id="withdrawn"' in index and "can still be pulled" in index
         with (tmp_path / "site/csv/withdrawn.csv").open(newline="") as file:
@@ -290,9 +289,9 @@ class TestOutputs:
         sweeps(address)
         last = row(sweeps)
         assert (last.counts["withdrawn"], last.counts["critical"], last.counts["gone"]) == (0, 0, 1)
-        write_site(sweeps.store, last, tmp_path / "site", CREATED)
+        write_site(sweeps.store, last, tmp_path / "site", CREATED, POLICY)
         assert "No secrets found" in (tmp_path / "site/index.html").read_text()
-        assert "1 critical; deleted" in render(sweeps.store, last, width=200)
+        assert "1 critical; deleted" in render(sweeps.store, last, POLICY, width=200)
 
 
 class TestExitCode:

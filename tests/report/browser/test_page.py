@@ -103,6 +103,17 @@ def test_a_lane_opens_its_finding_with_all_that_matters(ten: Path, open_page: Op
     assert "#f-" in page.url
 
 
+def test_the_file_tree_of_a_layer_leads_to_the_secret_and_again(ten: Path, open_page: Open) -> None:
+    page = open_page(ten)
+    page.get_by_text("Files of layer 1").press("Enter")
+    link = page.locator(".tree .added").filter(has_text="added: .netrc").get_by_role("link")
+    for _ in range(2):
+        link.press("Enter")
+        secret = page.locator(".secret[open]")
+        expect(secret.locator(".place")).to_contain_text("/root/.netrc")
+        secret.locator("summary").press("Enter")
+
+
 def test_a_finding_has_an_address_even_where_a_filter_hides_it(ten: Path, open_page: Open) -> None:
     page = open_page(ten)
     page.get_by_label("Text").fill("nowhere")
@@ -171,7 +182,10 @@ def test_axe_finds_nothing_and_nothing_sticks_out(
         "layers": (planted.many(60, 127),),
     }
     page = open_page(report(name, *images[name]), size=size, color_scheme=scheme)
-    for summary in page.locator(".secret:nth-child(-n+2) > summary, .more > summary").all():
+    first = (
+        ".secret:nth-child(-n+2) > summary, .more:not(.files) > summary, .steps > :nth-child(-n+4) > .files > summary"
+    )
+    for summary in page.locator(first).all():
         summary.click()
     found = Axe().run(page, options={"runOnly": list(STANDARDS), "resultTypes": ["violations"]}).response["violations"]
     assert [(item["id"], [node["html"][:120] for node in item["nodes"]][:3]) for item in found] == []

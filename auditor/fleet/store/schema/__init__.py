@@ -5,6 +5,8 @@
                           └─ image_layer ── layer ── record
     sweep ─┬─ failure                                    references that a sweep could not audit
            └─ seen_image, seen_tag, withdrawn            images and tags of the newest sweep of each kind
+    acknowledgement ── acknowledged_repository           secrets that the user acknowledged
+    alert                                                secrets that receivers know of
     lease                                                running sweeps and watches
 
 Tags, images and findings have a *presence interval*: they are present from the sweep `present_since` up to the sweep
@@ -29,9 +31,13 @@ from auditor.fleet.store.schema.contents import (
     repository,
     tag,
 )
+from auditor.fleet.store.schema.remediation import acknowledged_repository, acknowledgement, alert
 from auditor.fleet.store.schema.sweeps import failure, lease, secret_key, seen_image, seen_tag, sweep, withdrawn
 
 __all__ = [
+    "acknowledged_repository",
+    "acknowledgement",
+    "alert",
     "failure",
     "finding",
     "image",

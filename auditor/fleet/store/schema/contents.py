@@ -78,6 +78,7 @@ tag = Table(
     UniqueConstraint("repository", "name", "manifest"),
 )
 Index("ix_tag_absent_since", tag.c.repository, tag.c.absent_since)
+Index("ix_tag_manifest", tag.c.manifest)
 
 image = Table(
     "image",

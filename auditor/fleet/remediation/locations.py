@@ -1,0 +1,185 @@
+"""Every location of one secret, as text and JSON: `registry where`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from auditor.core.errors import UsageError
+from auditor.core.finding import Severity
+from auditor.core.secret import Secret
+from auditor.core.text import plural, printable
+from auditor.fleet.remediation.policy import AcknowledgementStatus, Policy
+from auditor.fleet.store import lookup
+from auditor.fleet.store.acknowledgements import acknowledgements
+from auditor.fleet.store.database import SweepStore
+from auditor.fleet.store.lookup import HoldingImage, Place
+
+SCHEMA = "image-audit-where/1"
+_PULLABLE = {True: "can be pulled", None: "may be pulled: the registry did not answer", False: "deleted"}
+_SHORT = 12  # digits of a secret id in texts
+
+
+@dataclass(frozen=True, slots=True)
+class SecretLocations:
+    """A secret with all its images, those that can be pulled first. `owners` has an owner or None for each image."""
+
+    secret_id: str
+    images: tuple[HoldingImage, ...]
+    owners: tuple[str | None, ...]
+    status: AcknowledgementStatus | None
+
+    @property
+    def worst(self) -> Place:
+        """The most severe place."""
+        return max(
+            (place for image in self.images for place in image.places), key=lambda place: Severity(place.severity).rank
+        )
+
+
+def short_id(secret_id: str) -> str:
+    """Return the start of a secret id, which commands accept."""
+    return secret_id[:_SHORT]
+
+
+def secret_by_id(store: SweepStore, text: str) -> str:
+    """Return the id of a secret. Raises UsageError if no secret or several secrets have an id that begins so."""
+    found = lookup.find_secrets(store, text)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(f"{printable(text)[:40]!r}: several secrets have this id. Name one of {', '.join(found)}")
+    raise UsageError(
+        f"{printable(text)[:40]!r}: the store {store} has no such secret. Give a secret id of a sweep "
+        f"(at least {lookup.LEAST_DIGITS} digits) or the id of a finding."
+    )
+
+
+def secret_by_value(store: SweepStore, text: str) -> str:
+    """Return the id of a secret by its value. The value is neither stored nor shown. Raises UsageError.
+
+    White space around the value is optional.
+    """
+    for value in dict.fromkeys((text.removesuffix("\n").removesuffix("\r"), text.strip(), text)):
+        secret_id = Secret(value, "", fingerprint=0).with_hmac(store.key, keep_text=False).hmac.hex()
+        if value and lookup.find_secrets(store, secret_id):
+            return secret_id
+    raise UsageError(
+        f"the store {store} has no finding with this value. Images that were not swept, and values that no rule "
+        "matches, are not in the store."
+    )
+
+
+def locate(store: SweepStore, secret_id: str, policy: Policy) -> SecretLocations:
+    """Return all locations of a secret of the store."""
+    images = tuple(lookup.images_with(store, secret_id))
+    acknowledged = acknowledgements(store).get(secret_id)
+    return SecretLocations(
+        secret_id,
+        images,
+        tuple(policy.owners.of(image.host, image.repository) for image in images),
+        None if acknowledged is None else policy.status(acknowledged),
+    )
+
+
+def locations_text(found: SecretLocations) -> str:
+    """Return the locations as text, one image per line, each with its first place."""
+    worst = found.worst
+    pullable = [image for image in found.images if image.pullable is not False]
+    repositories = len({(image.host, image.repository) for image in pullable})
+    lines = [
+        f"{worst.severity}: {printable(worst.name)} {printable(worst.masked)}, secret {found.secret_id}",
+        f"{plural(len(pullable), 'image')} that can be pulled, in {_repositories(repositories)}; "
+        f"{len(found.images) - len(pullable)} deleted",
+    ]
+    if found.status is not None:
+        lines.append(acknowledgement_text(found.status))
+    for image, owner in zip(found.images, found.owners, strict=True):
+        place = image.places[0]
+        more = f" and {len(image.places) - 1} more" if len(image.places) > 1 else ""
+        lines.append(f"{_PULLABLE[image.pullable]}: {_name(image)}{f' ({printable(owner)})' if owner else ''}")
+        lines.append(
+            f"    {_location(place)}{more} ({place.state}), seen {image.first_seen[:10]} to {image.last_seen[:10]}"
+        )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def acknowledgement_text(status: AcknowledgementStatus) -> str:
+    """Return one line about an acknowledgement."""
+    own = status.acknowledgement
+    until = f" until {own.until}" if own.until else ""
+    lapsed = f" It no longer holds: {status.lapsed}." if status.lapsed else ""
+    return f"acknowledged by {own.author} on {own.created[:10]}{until}: {own.reason}.{lapsed}"
+
+
+def locations_json(found: SecretLocations) -> dict[str, Any]:
+    """Return the locations as JSON values: the schema `image-audit-where/1`, described in docs/registry.md."""
+    worst = found.worst
+    return {
+        "schema": SCHEMA,
+        "secret_id": found.secret_id,
+        "rule": worst.rule,
+        "name": worst.name,
+        "secret": worst.masked,
+        "severity": worst.severity,
+        "acknowledged": None if found.status is None else acknowledgement_json(found.status),
+        "images": [_image(image, owner) for image, owner in zip(found.images, found.owners, strict=True)],
+    }
+
+
+def acknowledgement_json(status: AcknowledgementStatus) -> dict[str, Any]:
+    """Return an acknowledgement as JSON values."""
+    own = status.acknowledgement
+    until = None if own.until is None else own.until.isoformat()
+    return {
+        "reason": own.reason,
+        "by": own.author,
+        "created": own.created,
+        "until": until,
+        "holds": status.holds,
+        "lapsed": status.lapsed,
+    }
+
+
+def _image(image: HoldingImage, owner: str | None) -> dict[str, Any]:
+    return {
+        "registry": image.host,
+        "repository": image.repository,
+        "digest": image.digest,
+        "platform": image.platform,
+        "tags": list(image.tags),
+        "last_tags": list(image.last_tags),
+        "pullable": image.pullable,
+        "owner": owner,
+        "first_seen": image.first_seen,
+        "last_seen": image.last_seen,
+        "findings": list(_places(image)),
+    }
+
+
+def _places(image: HoldingImage) -> Iterator[dict[str, Any]]:
+    for place in image.places:
+        yield {
+            "rule": place.rule,
+            "severity": place.severity,
+            "state": place.state,
+            "path": place.path,
+            "where": place.where,
+            "line": place.line,
+        }
+
+
+def _name(image: HoldingImage) -> str:
+    tags = f" (tags {', '.join(image.tags)})" if image.tags else ""
+    last = f" (was {', '.join(image.last_tags)})" if image.last_tags else ""
+    return printable(f"{image.host}/{image.repository}@{image.digest}{tags}{last}")
+
+
+def _location(place: Place) -> str:
+    line = "" if place.line is None else f":{place.line}"
+    return printable(f"{place.path if place.path is not None else place.where}{line}")
+
+
+def _repositories(count: int) -> str:
+    return "1 repository" if count == 1 else f"{count} repositories"

@@ -1,0 +1,85 @@
+"""Open secrets: the distinct secrets of a sweep that can be pulled, with owners, due date and acknowledgement."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from auditor.core.finding import Severity
+from auditor.fleet.remediation.policy import AcknowledgementStatus, Policy
+from auditor.fleet.store import queries
+from auditor.fleet.store.database import SweepStore
+from auditor.fleet.store.rows import FindingRow, SweepRow
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSecret:
+    """A secret with its findings, the most severe first. `first_seen` is that of its oldest finding, RFC 3339.
+
+    `owners` are the teams that own a repository with the secret. `is_overdue` is never set while an acknowledgement
+    holds.
+    """
+
+    secret_id: str
+    findings: tuple[FindingRow, ...]
+    first_seen: str
+    due: datetime.date
+    is_overdue: bool
+    owners: tuple[str, ...]
+    status: AcknowledgementStatus | None
+
+    @property
+    def worst(self) -> FindingRow:
+        """The most severe finding: its rule names the secret."""
+        return self.findings[0]
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """Whether an acknowledgement holds."""
+        return self.status is not None and self.status.holds
+
+    @property
+    def repositories(self) -> tuple[str, ...]:
+        """Repositories with the secret, sorted."""
+        return tuple(sorted({row.repository for row in self.findings}))
+
+
+def host_of(sweep: SweepRow) -> str:
+    """Return host and port of the registry of a sweep."""
+    return sweep.registry.partition("/")[0]
+
+
+def open_secrets(store: SweepStore, sweep: SweepRow, policy: Policy) -> tuple[OpenSecret, ...]:
+    """Return the secrets of a sweep, the most severe first, then the oldest."""
+    found = grouped(queries.findings(store, sweep.id))
+    known, statuses = queries.first_seen(store, sweep.id), policy.statuses(store)
+    secrets = [
+        open_secret(secret, rows, known, host_of(sweep), policy, statuses.get(secret)) for secret, rows in found.items()
+    ]
+    return tuple(sorted(secrets, key=lambda one: (-Severity(one.worst.severity).rank, one.first_seen, one.secret_id)))
+
+
+def open_secret(
+    secret: str,
+    rows: Iterable[FindingRow],
+    known: Mapping[tuple[str, str], str],
+    host: str,
+    policy: Policy,
+    status: AcknowledgementStatus | None,
+) -> OpenSecret:
+    """Return a secret with these findings; `known` has the first sight of each, by repository and finding id."""
+    findings = tuple(sorted(rows, key=lambda row: -Severity(row.severity).rank))
+    first_seen = min(known.get((row.repository, row.id), row.first_seen) for row in findings)
+    due = policy.due(findings[0].severity, first_seen)
+    acknowledged = status is not None and status.holds
+    owners = policy.owners_of(host, {row.repository for row in findings})
+    return OpenSecret(secret, findings, first_seen, due, due < policy.today and not acknowledged, owners, status)
+
+
+def grouped(rows: Iterable[FindingRow]) -> dict[str, list[FindingRow]]:
+    """Group findings by secret."""
+    found: dict[str, list[FindingRow]] = {}
+    for row in rows:
+        found.setdefault(row.secret, []).append(row)
+    return found

@@ -1,0 +1,131 @@
+"""A plan as text and JSON: `registry plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from auditor.core.text import plural, printable
+from auditor.fleet.remediation.locations import acknowledgement_json, acknowledgement_text, short_id
+from auditor.fleet.remediation.open_secrets import OpenSecret
+from auditor.fleet.remediation.plan import Deletion, Plan, Rebuild, Revocation
+
+SCHEMA = "image-audit-plan/1"
+
+
+def plan_text(plan: Plan) -> str:
+    """Return a plan as text, in the order of the work."""
+    lines = [f"{printable(plan.sweep.registry)}, swept {plan.sweep.started[:10]}{_for(plan)}"]
+    if not plan.revoke:
+        lines.append("nothing to do: no secret without an acknowledgement")
+    else:
+        overdue = sum(one.secret.is_overdue for one in plan.revoke)
+        lines += ["", f"1. Revoke {plural(len(plan.revoke), 'secret')} ({overdue} overdue)"]
+        lines += [f"   {_revocation(one)}" for one in plan.revoke]
+        lines += ["", f"2. Rebuild {plural(len(plan.rebuild), 'tag')} without the secrets, and push them"]
+        lines += [f"   {line}" for one in plan.rebuild for line in _rebuild(one)]
+        lines += [
+            "",
+            f"3. Delete {plural(len(plan.delete), 'digest')}, then run the garbage collection of the registry",
+        ]
+        lines += [f"   {_deletion(one)}" for one in plan.delete]
+    if plan.acknowledged:
+        lines += ["", f"Acknowledged: {plural(len(plan.acknowledged), 'secret')}"]
+        lines += [f"   {_name(one)}: {acknowledgement_text(one.status)}" for one in plan.acknowledged if one.status]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """Return a plan as JSON values: the schema `image-audit-plan/1`, described in docs/registry.md."""
+    return {
+        "schema": SCHEMA,
+        "registry": plan.sweep.registry,
+        "swept": plan.sweep.started,
+        "owner": plan.owner,
+        "revoke": [{**secret_json(one.secret), "revoke": one.url} for one in plan.revoke],
+        "rebuild": [_rebuild_json(one) for one in plan.rebuild],
+        "delete": [_deletion_json(one) for one in plan.delete],
+        "acknowledged": [secret_json(one) for one in plan.acknowledged],
+    }
+
+
+def secret_json(secret: OpenSecret) -> dict[str, Any]:
+    """Return a secret as JSON values."""
+    worst = secret.worst
+    return {
+        "secret_id": secret.secret_id,
+        "rule": worst.rule,
+        "name": worst.name,
+        "secret": worst.masked,
+        "severity": worst.severity,
+        "owners": list(secret.owners),
+        "repositories": list(secret.repositories),
+        "first_seen": secret.first_seen,
+        "due": secret.due.isoformat(),
+        "overdue": secret.is_overdue,
+        "acknowledged": None if secret.status is None else acknowledgement_json(secret.status),
+    }
+
+
+def _for(plan: Plan) -> str:
+    return f", repositories of {printable(plan.owner)}" if plan.owner else ""
+
+
+def _name(secret: OpenSecret) -> str:
+    worst = secret.worst
+    return f"{worst.severity}: {printable(worst.name)} {printable(worst.masked)}, secret {short_id(secret.secret_id)}"
+
+
+def _revocation(one: Revocation) -> str:
+    secret = one.secret
+    owners = f", {printable(', '.join(secret.owners))}" if secret.owners else ""
+    due = f"{'OVERDUE since' if secret.is_overdue else 'due'} {secret.due}"
+    where = secret.repositories[0] + (f" and {len(secret.repositories) - 1} more" if secret.repositories[1:] else "")
+    lapsed = f"; the acknowledgement no longer holds: {secret.status.lapsed}" if secret.status else ""
+    at = f": {printable(one.url)}" if one.url else ""
+    return f"{_name(secret)}, in {printable(where)}{owners}, {due}{printable(lapsed)}{at}"
+
+
+def _rebuild(one: Rebuild) -> Iterator[str]:
+    name = printable(f"{one.host}/{one.repository}:{one.tag}")
+    owner = f" ({printable(one.owner)})" if one.owner else ""
+    if one.command:
+        yield f"{name}{owner}: {plural(one.hidden, 'hidden secret')}. Flatten it: {printable(one.command)}"
+    elif one.visible:
+        yield f"{name}{owner}: {plural(one.visible, 'visible secret')}, {one.hidden} hidden. Change the build."
+    else:
+        platforms = ", ".join(filter(None, one.platforms))
+        yield f"{name}{owner}: {plural(one.hidden, 'hidden secret')}. Rebuild {printable(platforms)}."
+
+
+def _deletion(one: Deletion) -> str:
+    state = f"after the rebuild of {', '.join(one.tags)}" if one.tags else "now"
+    last = f" (was {', '.join(one.last_tags)})" if one.last_tags else ""
+    return printable(f"{state}{last}: {one.command}")
+
+
+def _rebuild_json(one: Rebuild) -> dict[str, Any]:
+    return {
+        "repository": one.repository,
+        "tag": one.tag,
+        "owner": one.owner,
+        "digests": list(one.digests),
+        "platforms": list(one.platforms),
+        "secrets": list(one.secrets),
+        "hidden": one.hidden,
+        "visible": one.visible,
+        "command": one.command,
+    }
+
+
+def _deletion_json(one: Deletion) -> dict[str, Any]:
+    return {
+        "repository": one.repository,
+        "digest": one.digest,
+        "platform": one.platform,
+        "owner": one.owner,
+        "secrets": list(one.secrets),
+        "tags": list(one.tags),
+        "last_tags": list(one.last_tags),
+        "command": one.command,
+    }

@@ -1,0 +1,102 @@
+"""Tickets: one POST of JSON for each new secret of an owner, in the form of Jira, GitHub issues or an own template.
+
+Sources: Jira REST API version 2, `POST /rest/api/2/issue`; GitHub REST API, `POST /repos/OWNER/REPO/issues`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from auditor.core.errors import UsageError, reason
+from auditor.core.finding import Severity
+from auditor.core.owner_options import TicketOptions
+from auditor.core.package_data import data_path
+from auditor.core.text import printable
+from auditor.fleet.remediation.locations import short_id
+from auditor.fleet.service.alerts import Alert, Event
+from auditor.fleet.service.receivers import Webhook
+
+_SAMPLE = Alert(
+    Event.NEW, Severity.LOW, "rule", "app:1", "0" * 32, repositories=("app",), first_seen="2026-01-01", due="2026-01-02"
+)
+_BUILT_IN = {"jira": "reports/templates/ticket-jira.json.j2", "github": "reports/templates/ticket-github.json.j2"}
+
+
+@dataclass(frozen=True, slots=True)
+class TicketSystem:
+    """Ticket system of a team: a webhook, and the template of its documents."""
+
+    webhook: Webhook
+    template: jinja2.Template
+    place: str
+    project: str
+    team: str
+
+    def document(self, registry: str, alert: Alert) -> Any:
+        """Return the JSON document of a ticket. Raises UsageError if the template is wrong, with its place."""
+        values = {
+            "project": self.project,
+            "team": self.team,
+            "registry": registry,
+            "title": f"Revoke {alert.name} in {alert.repositories[0]}",
+            "description": _description(registry, alert),
+            "secret_id": alert.secret_id,
+            "rule": alert.rule,
+            "severity": alert.severity.value,
+            "masked": alert.masked,
+            "image": alert.image,
+            "location": alert.location,
+            "repositories": list(alert.repositories),
+            "first_seen": alert.first_seen,
+            "due": alert.due,
+        }
+        try:
+            return json.loads(self.template.render(values))
+        except (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:
+            raise UsageError(f"{self.place}: {printable(str(exc))}") from None
+
+
+def ticket_system(options: TicketOptions, url: str, token: str | None, team: str) -> TicketSystem:
+    """Return the ticket system of a team; `url` and `token` are those of the options, without variables.
+
+    Raises UsageError if the URL or the template can't be used.
+    """
+    name = f"owners: {printable(team)}, ticket"
+    try:
+        webhook = Webhook.parse(url, name, token)
+    except ValueError:
+        raise UsageError(f"{name}: expected an http or https URL") from None
+    path = data_path(_BUILT_IN[options.template]) if options.template in _BUILT_IN else Path(options.template)
+    environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
+    try:
+        template = environment.from_string(path.read_text(encoding="utf-8"))
+    except jinja2.TemplateSyntaxError as exc:
+        raise UsageError(f"{name}: {options.template}:{exc.lineno}: {printable(exc.message or '')}") from None
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(f"{name}: {options.template}: can't be read: {reason(exc)}") from None
+    system = TicketSystem(webhook, template, f"{name}: {options.template}", options.project, team)
+    system.document("registry.example.com", _SAMPLE)  # before a sweep begins
+    return system
+
+
+def _description(registry: str, alert: Alert) -> str:
+    where = f"image-audit registry where {short_id(alert.secret_id)}"
+    more = f" and {alert.images - 1} more images" if alert.images > 1 else ""
+    return "\n".join(
+        (
+            f"{alert.name} {alert.masked}, severity {alert.severity.value}, can be read from {alert.image}{more} "
+            f"in {registry}: {alert.location} ({alert.state}).",
+            f"First seen {alert.first_seen[:10]}, due {alert.due}.",
+            "",
+            "1. Revoke the secret. Anyone who can pull the image can read it.",
+            f"2. Rebuild the tags and delete the digests: image-audit registry plan {registry}",
+            f"3. All locations: {where}",
+            f"If it is no secret: image-audit registry ack {short_id(alert.secret_id)} --reason TEXT",
+        )
+    )

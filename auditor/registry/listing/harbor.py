@@ -1,0 +1,62 @@
+"""Harbor: projects and their repositories by API v2.0. Its catalog is for system administrators only.
+
+Source: Harbor's swagger.yaml, `listProjects` and `listRepositories`: pages by `Link` and `X-Total-Count`, at most 100
+items a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import quote
+
+from auditor.core.errors import NotFound
+from auditor.registry.api_client import ApiClient, ApiDocument
+from auditor.registry.authentication import basic_authorization
+from auditor.registry.client import Client
+from auditor.registry.listing.greeting import Greeting
+from auditor.registry.paging import Page
+from auditor.registry.repository import repositories as catalog
+
+_SIZE = 100
+
+
+def recognizes(greeting: Greeting) -> bool:
+    """Whether the token service is Harbor's."""
+    return greeting.service == "harbor-registry" or greeting.realm_path.endswith("/service/token")
+
+
+def repositories(client: Client, prefix: str) -> Iterator[str]:
+    """Yield the repositories of the projects that the login can see, or of the prefix's project.
+
+    Uses the catalog of a registry without this API. Raises NotFound, Unauthorized, Unreachable.
+    """
+    login = client.login
+    headers = {"Authorization": basic_authorization(login)} if login.user else {}
+    # A project's name may consist of digits, as an id does.
+    api = client.api(f"{client.origin}/api/v2.0/", {**headers, "X-Is-Resource-Name": "true"})
+    project = prefix.partition("/")[0]
+    try:
+        projects = [project] if project else list(_listed(api, "projects"))
+    except NotFound:
+        yield from catalog(client)
+        return
+    for name in projects:
+        yield from _listed(api, f"projects/{quote(name, safe='')}/repositories")
+
+
+def _listed(api: ApiClient, path: str) -> Iterator[str]:
+    """Yield the names of projects, or the full names (`PROJECT/REPOSITORY`) of repositories.
+
+    Without a Link header, which proxies may remove, the total number tells whether there is another page.
+    """
+    number = 0
+
+    def page(document: ApiDocument) -> Page:
+        nonlocal number
+        number += 1
+        total = document.headers.get("X-Total-Count", "")
+        following = f"{path}?page={number + 1}&page_size={_SIZE}"
+        has_more = total.isdecimal() and int(total) > number * _SIZE
+        return [item.get("name") for item in document.items()], document.next_page or (following if has_more else "")
+
+    return api.names(f"{path}?page=1&page_size={_SIZE}", page)

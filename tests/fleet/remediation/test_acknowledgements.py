@@ -1,0 +1,119 @@
+"""Acknowledged secrets: shown, not counted, until they expire or reach another owner."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from dataclasses import replace
+
+import pytest
+
+from auditor.core.owner_options import OwnerOptions
+from auditor.fleet.remediation.owners import Owners
+from auditor.fleet.remediation.policy import Policy
+from auditor.fleet.store import queries, retention
+from auditor.fleet.store.acknowledgements import (
+    acknowledgements,
+    delete_acknowledgement,
+    save_acknowledgement,
+)
+from auditor.fleet.store.lookup import images_with
+from tests.conftest import Cli
+from tests.fleet.owned import Story
+from tests.fleet.stored import REGISTRY
+
+NOW = "2026-11-24T07:00:00Z"
+DAY = datetime.timedelta(days=1)
+
+
+def acknowledge(story: Story, until: datetime.date | None = None) -> str:
+    save_acknowledgement(story.store, story.shared, "test key of the vendor", "ada", NOW, until)
+    return story.shared
+
+
+def test_an_acknowledgement_covers_the_repositories_that_hold_the_secret(changed: Story) -> None:
+    secret = acknowledge(changed)
+    kept = acknowledgements(changed.store)[secret]
+    assert (kept.reason, kept.author, kept.created, kept.until) == ("test key of the vendor", "ada", NOW, None)
+    assert kept.covered == kept.holders == {(REGISTRY, "shop/checkout"), (REGISTRY, "team/web")}
+    assert changed.policy.statuses(changed.store)[secret].holds
+
+
+def test_it_holds_through_its_last_day(changed: Story) -> None:
+    today = changed.policy.today
+    acknowledge(changed, until=today)
+    for day, lapsed in ((today, None), (today + DAY, f"expired after {today}")):
+        (status,) = replace(changed.policy, today=day).statuses(changed.store).values()
+        assert status.lapsed == lapsed
+
+
+def test_a_repository_of_another_owner_ends_it(changed: Story) -> None:
+    """As if the secret had been acknowledged before it came to team/web."""
+    secret = acknowledge(changed)
+    kept = acknowledgements(changed.store)[secret]
+    before = replace(kept, covered=frozenset({(REGISTRY, "shop/checkout")}))
+    assert changed.policy.status(before).lapsed == f"also found in {REGISTRY}/team/web, owned by web"
+    same_team = Policy(changed.policy.today, Owners({f"{REGISTRY}/**": OwnerOptions("all")}))
+    assert same_team.status(before).holds
+    assert Policy(changed.policy.today).status(before).holds, "without owners there is no other owner"
+    shop_alone = Policy(changed.policy.today, Owners({f"{REGISTRY}/shop/**": OwnerOptions("shop")}))
+    assert shop_alone.status(before).lapsed == f"also found in {REGISTRY}/team/web, without an owner"
+
+
+def test_a_later_acknowledgement_replaces_the_earlier_one(changed: Story) -> None:
+    acknowledge(changed, until=changed.policy.today)
+    acknowledge(changed)
+    (kept,) = acknowledgements(changed.store).values()
+    assert kept.until is None and len(kept.covered) == 2
+
+
+def test_it_can_be_removed(changed: Story) -> None:
+    secret = acknowledge(changed)
+    assert delete_acknowledgement(changed.store, secret) and acknowledgements(changed.store) == {}
+    assert not delete_acknowledgement(changed.store, secret)
+
+
+def test_findings_of_an_acknowledged_secret_do_not_count(changed: Story) -> None:
+    places = sum(len(image.places) for image in images_with(changed.store, changed.shared) if image.pullable)
+    before = queries.severities(changed.store, changed.sweep.id)
+    assert before == {name: count for name, count in changed.sweep.counts.items() if name in before}
+    after = queries.severities(changed.store, changed.sweep.id, without=[changed.shared])
+    assert sum(before.values()) - sum(after.values()) == places
+
+
+def test_the_store_deletes_it_with_the_last_finding_of_its_secret(changed: Story) -> None:
+    acknowledge(changed)
+    for row in queries.sweeps(changed.store):
+        assert row.finished is not None
+    retention.delete_old_sweeps(changed.store, "2027-01-01T00:00:00Z")
+    assert len(acknowledgements(changed.store)) == 1
+
+
+class TestCommand:
+    def test_it_is_shown_in_the_report(self, cli: Cli, changed: Story) -> None:
+        store = ("--store", changed.store.url.render_as_string())
+        done = cli("registry", "ack", changed.shared[:12], "--reason", "vendor's\ntest key", "--by", "ada", *store)
+        assert done.status == 0 and "acknowledged by ada on " in done.out and "vendor's" in done.out
+        report = json.loads(cli("registry", "report", "--format", "json", *store).out)
+        (item,) = report["acknowledged"]
+        assert item["secret_id"] == changed.shared and item["acknowledged"]["by"] == "ada"
+        table = cli("registry", "report", *store).out
+        assert "\nAcknowledged\n" in table and "1 acknowledged secret" in table
+        assert cli("registry", "ack", changed.shared, "--remove", *store).status == 0
+        assert json.loads(cli("registry", "report", "--format", "json", *store).out)["acknowledged"] == []
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ((), "give either --reason TEXT or --remove"),
+            (("--reason", "x", "--remove"), "give either --reason TEXT or --remove"),
+            (("--reason", "x", "--until", "2020-01-01"), "--until 2020-01-01 is over"),
+        ],
+    )
+    def test_bad_options_change_nothing(
+        self, cli: Cli, changed: Story, arguments: tuple[str, ...], message: str
+    ) -> None:
+        store = ("--store", changed.store.url.render_as_string())
+        done = cli("registry", "ack", changed.shared, *arguments, *store)
+        assert done.status == 2 and message in done.err
+        assert acknowledgements(changed.store) == {}

@@ -1,0 +1,77 @@
+"""`registry plan`: secrets to revoke, tags to rebuild, digests to delete."""
+
+from __future__ import annotations
+
+import json
+
+from jsonschema import Draft202012Validator
+
+from auditor.core.package_data import data_path
+from auditor.fleet.remediation.plan import make_plan
+from auditor.fleet.remediation.plan_text import plan_json, plan_text
+from auditor.fleet.store import queries
+from auditor.fleet.store.acknowledgements import save_acknowledgement
+from tests.conftest import Cli
+from tests.fleet.owned import Story
+
+
+def test_the_plan_covers_every_secret_and_every_image(changed: Story) -> None:
+    plan = make_plan(changed.store, changed.sweep, changed.policy)
+    rows = queries.findings(changed.store, changed.sweep.id)
+    assert {one.secret.secret_id for one in plan.revoke} == {row.secret for row in rows}
+    assert {(one.repository, one.digest) for one in plan.delete} == {(row.repository, row.digest) for row in rows}
+    tags = {(image.repository, tag) for image in queries.images(changed.store, changed.sweep.id) for tag in image.tags}
+    assert {(one.repository, one.tag) for one in plan.rebuild} == {one for one in tags if one[0] != "docs"}
+    assert all(one.url and one.url.startswith("https://") for one in plan.revoke if one.secret.worst.rule != "netrc")
+
+
+def test_secrets_have_owners_and_due_dates(changed: Story) -> None:
+    plan = make_plan(changed.store, changed.sweep, changed.policy)
+    shared = next(one.secret for one in plan.revoke if one.secret.secret_id == changed.shared)
+    assert shared.owners == ("shop", "web") and shared.is_overdue and shared.first_seen[:10] == "2026-02-01"
+    newest = [one.secret for one in plan.revoke if one.secret.first_seen[:10] == "2026-11-24"]
+    assert newest and not any(one.is_overdue for one in newest)
+
+
+def test_a_tag_with_hidden_secrets_alone_is_flattened(changed: Story) -> None:
+    plan = make_plan(changed.store, changed.sweep, changed.policy)
+    for one in plan.rebuild:
+        assert (one.command is None) == bool(one.visible)
+        assert one.hidden + one.visible == len(one.secrets)
+
+
+def test_the_plan_of_an_owner_has_its_repositories_alone(changed: Story) -> None:
+    plan = make_plan(changed.store, changed.sweep, changed.policy, "web")
+    assert {one.repository for one in plan.rebuild} == {one.repository for one in plan.delete} == {"team/web"}
+    assert all(one.secret.repositories == ("team/web",) for one in plan.revoke)
+    assert "repositories of web" in plan_text(plan)
+
+
+def test_an_acknowledged_secret_needs_no_work(changed: Story) -> None:
+    save_acknowledgement(changed.store, changed.shared, "vendor key", "ada", "2026-11-24T07:00:00Z", None)
+    plan = make_plan(changed.store, changed.sweep, changed.policy)
+    assert changed.shared not in {one.secret.secret_id for one in plan.revoke}
+    assert not any(changed.shared in one.secrets for one in plan.rebuild)
+    assert not any(changed.shared in one.secrets for one in plan.delete)
+    assert [one.secret_id for one in plan.acknowledged] == [changed.shared]
+    assert "Acknowledged: 1 secret\n" in plan_text(plan) and "by ada on 2026-11-24: vendor key" in plan_text(plan)
+
+
+def test_the_json_follows_its_schema(changed: Story) -> None:
+    save_acknowledgement(changed.store, changed.shared, "vendor key", "ada", "2026-11-24T07:00:00Z", None)
+    schema = json.loads(data_path("reports/schemas/image-audit-plan-1.json").read_text())
+    document = plan_json(make_plan(changed.store, changed.sweep, changed.policy))
+    Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(document)
+
+
+def test_the_command_knows_the_owners_of_the_config_file(cli: Cli, changed: Story) -> None:
+    store = ("--store", changed.store.url.render_as_string())
+    config = changed.store.url.database
+    assert config is not None
+    path = f"{config}.yaml"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("owners:\n  registry.example.com/shop/**: {team: shop}\ndue: {critical: 1000}\n")
+    done = cli("registry", "plan", "--owner", "shop", "--config", path, *store)
+    assert done.status == 0 and "1. Revoke" in done.out and "(0 overdue)" in done.out and "team/web" not in done.out
+    done = cli("registry", "plan", "--owner", "shopp", "--config", path, *store)
+    assert done.status == 2 and "did you mean 'shop'" in done.err

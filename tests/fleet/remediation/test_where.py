@@ -1,0 +1,94 @@
+"""`registry where`: every repository, tag and digest of a secret, by id or by value."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from auditor.core.errors import UsageError
+from auditor.core.package_data import data_path
+from auditor.fleet.remediation import locations
+from auditor.fleet.store import queries
+from auditor.fleet.store.lookup import find_secrets, images_with
+from tests.conftest import Cli
+from tests.fleet.owned import Story
+from tests.fleet.stored import Site
+from tests.images import token
+
+
+def test_all_images_of_a_secret_are_listed_those_that_can_be_pulled_first(changed: Story) -> None:
+    found = images_with(changed.store, changed.shared)
+    pullable = [image for image in found if image.pullable]
+    rows = [row for row in queries.findings(changed.store, changed.sweep.id) if row.secret == changed.shared]
+    assert {(image.repository, image.digest) for image in pullable} == {(row.repository, row.digest) for row in rows}
+    assert found[: len(pullable)] == pullable and len(pullable) == 6
+    checkout = next(image for image in pullable if "2.0" in image.tags)
+    assert checkout.tags == ("2.0", "latest") and checkout.places[0].path == "/root/.netrc"
+
+
+def test_a_deleted_image_is_listed_as_deleted(changed: Story) -> None:
+    """The second secret of batch/job was in the tag 1, whose digest is deleted."""
+    (gone,) = {row.secret for row in queries.gone_findings(changed.store, changed.sweep.id)} - {
+        row.secret for row in queries.findings(changed.store, changed.sweep.id)
+    }
+    (image,) = images_with(changed.store, gone)
+    assert (image.pullable, image.tags, image.last_tags, image.repository) == (False, (), ("1",), "batch/job")
+    assert "0 images that can be pulled" in locations.locations_text(
+        locations.locate(changed.store, gone, changed.policy)
+    )
+
+
+def test_the_first_digits_of_an_id_suffice(changed: Story) -> None:
+    for length in (8, 9, 12, 32):
+        assert find_secrets(changed.store, changed.shared[:length].upper()) == [changed.shared]
+    for text in (changed.shared[:7], changed.shared + "0", "secret", "%", "", "00000000"):
+        assert find_secrets(changed.store, text) == []
+        with pytest.raises(UsageError, match="has no such secret"):
+            locations.secret_by_id(changed.store, text)
+
+
+def test_the_id_of_a_finding_leads_to_its_secret(changed: Story) -> None:
+    for row in queries.findings(changed.store, changed.sweep.id):
+        assert find_secrets(changed.store, row.id) == [row.secret]
+
+
+@pytest.mark.parametrize("text", ["{}", "{}\n", "{}\r\n", "  {} \n"])
+def test_a_value_leads_to_its_secret(changed: Story, text: str) -> None:
+    assert locations.secret_by_value(changed.store, text.format(token(900))) == changed.shared
+
+
+def test_an_unknown_value_is_no_all_clear(changed: Story) -> None:
+    with pytest.raises(UsageError, match="Images that were not swept") as caught:
+        locations.secret_by_value(changed.store, token(999))
+    assert token(999) not in str(caught.value) and token(999)[-4:] not in str(caught.value)
+
+
+class TestCommand:
+    def test_the_json_follows_its_schema(self, cli: Cli, changed: Story) -> None:
+        store = ("--store", changed.store.url.render_as_string())
+        found = json.loads(cli("registry", "where", changed.shared[:8], "--format", "json", *store).out)
+        schema = json.loads(data_path("reports/schemas/image-audit-where-1.json").read_text())
+        Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(found)
+        assert found["secret_id"] == changed.shared and len(found["images"]) >= 6
+
+    def test_a_value_on_standard_input_is_neither_stored_nor_shown(
+        self, story_site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        from auditor.cli import group
+
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(f"{token(900)}\n".encode())))
+        arguments = ["registry", "where", "--stdin", "--store", story_site.store.url.render_as_string()]
+        assert group.main(arguments, standalone_mode=False) == 0
+        shown = capsys.readouterr()
+        assert "6 images that can be pulled, in 2 repositories" in shown.out
+        assert token(900) not in shown.out + shown.err
+
+    @pytest.mark.parametrize("arguments", [(), ("0123456789", "--stdin")])
+    def test_either_id_or_value(self, cli: Cli, changed: Story, arguments: tuple[str, ...]) -> None:
+        done = cli("registry", "where", *arguments, "--store", changed.store.url.render_as_string())
+        assert done.status == 2 and "give either SECRET_ID or --stdin" in done.err

@@ -1,0 +1,118 @@
+"""Credentials as docker, podman and continuous integration store them: which entry applies, and to which host."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from auditor.core.errors import Unauthorized
+from auditor.registry.client import Client
+from auditor.registry.login_commands import login_command
+from auditor.registry.logins import stored_login
+from auditor.registry.repository import Repository
+from tests.registry.conftest import Start, write
+from tests.registry.double import PASSWORD, USER, Double
+
+HOST = "registry.example.com"
+
+
+def entry(user: str) -> dict[str, str]:
+    return {"auth": base64.b64encode(f"{user}:password of {user}".encode()).decode()}
+
+
+@pytest.fixture
+def all_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """The same host in every source, in the order in which they apply."""
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"auths": {HOST: entry("variable")}}))
+    files = {
+        "authfile": tmp_path / "auth.json", "docker": tmp_path / "docker/config.json",
+        "runtime": tmp_path / "run/containers/auth.json", "config": tmp_path / "config/containers/auth.json",
+    }  # fmt: skip
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(files["authfile"]))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    for name, path in files.items():
+        write(path, {"auths": {HOST: entry(name)}})
+    return files
+
+
+def test_the_first_source_with_an_entry_applies(all_sources: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stored_login(HOST).user == "variable"
+    monkeypatch.delenv("DOCKER_AUTH_CONFIG")
+    for name, path in all_sources.items():
+        login = stored_login(HOST)
+        assert (login.user, login.password) == (name, f"password of {name}")
+        path.unlink()
+    assert stored_login(HOST).user == ""
+
+
+def test_a_source_without_an_entry_is_skipped(all_sources: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"auths": {"other.example.com": entry("other")}}))
+    write(all_sources["authfile"], {})
+    assert stored_login(HOST).user == "docker"
+    assert stored_login("other.example.com").user == "other"
+
+
+@pytest.mark.parametrize(
+    ("path", "user"),
+    [("", "host"), ("team/app", "team"), ("team/sub/app", "sub"), ("teams/app", "host"), ("team", "team")],
+)
+def test_the_longest_namespace_of_podman_applies(tmp_path: Path, path: str, user: str) -> None:
+    auths = {f"{HOST}/team/sub": entry("sub"), f"{HOST}/team": entry("team"), HOST: entry("host")}
+    write(tmp_path / "config/containers/auth.json", {"auths": auths})
+    assert stored_login(HOST, path).user == user
+
+
+def test_a_namespace_is_no_login_for_its_host(tmp_path: Path) -> None:
+    write(tmp_path / "config/containers/auth.json", {"auths": {f"{HOST}/team": entry("team")}})
+    assert stored_login(HOST).user == stored_login(HOST, "other/app").user == ""
+
+
+def test_a_pull_uses_the_login_of_its_namespace(start: Start, tmp_path: Path) -> None:
+    double = start(Double)
+    own = {"auth": base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}
+    auths = {f"{double.address}/team": own, double.address: entry("other")}
+    write(tmp_path / "config/containers/auth.json", {"auths": auths})
+    assert Repository(Client(double.address, path="team/app"), "team/app").tags() == ["1", "2", "3"]
+    with pytest.raises(Unauthorized):
+        Repository(Client(double.address, path="other/tool"), "other/tool").tags()
+
+
+@pytest.mark.parametrize("key", ["https://index.docker.io/v1/", "docker.io", "index.docker.io"])
+def test_the_names_of_docker_hub_are_one(tmp_path: Path, key: str) -> None:
+    write(tmp_path / "docker/config.json", {"auths": {key: entry("hub")}})
+    assert stored_login("docker.io", "library/busybox").user == "hub"
+
+
+@pytest.mark.parametrize("key", ["https://registry.example.com/v2/", "https://registry.example.com", f"{HOST}/v1/"])
+def test_older_keys_of_docker_are_hosts(tmp_path: Path, key: str) -> None:
+    write(tmp_path / "docker/config.json", {"auths": {key: entry("old")}})
+    assert stored_login(HOST).user == "old"
+
+
+def test_an_unreadable_variable_is_an_error_without_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", "{not json: my-password")
+    with pytest.raises(Unauthorized, match="DOCKER_AUTH_CONFIG contains no JSON") as caught:
+        stored_login(HOST)
+    assert "my-password" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "command"),
+    [
+        ("registry.example.com:5000", "docker login registry.example.com:5000"),
+        ("docker.io", "docker login"),
+        ("contoso.azurecr.io", "az acr login --name contoso"),
+        ("us-docker.pkg.dev", "gcloud auth configure-docker us-docker.pkg.dev"),
+        (
+            "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+            "aws ecr get-login-password --region eu-west-1 | docker login --username AWS --password-stdin "
+            "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+        ),
+        ("evil.example.com/x.azurecr.io", "docker login evil.example.com/x.azurecr.io"),
+    ],
+)
+def test_errors_name_the_command_of_the_registry(host: str, command: str) -> None:
+    assert login_command(host) == command

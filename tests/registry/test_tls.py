@@ -1,0 +1,276 @@
+"""Certificates of a host as docker, podman and containerd keep them; proxies. Against TLS servers on loopback."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from auditor.core.errors import Unreachable, UsageError
+from auditor.registry import host_certificates, http_session, sender
+from auditor.registry.client import Client
+from auditor.registry.repository import Repository, repositories
+from tests.registry.certificates import Certificates, make_certificates
+from tests.registry.double import Answer, Asked, Double
+from tests.registry.http_proxy import HttpProxy
+
+Start = Callable[..., Double]
+LogIn = Callable[..., None]
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("own"))
+
+
+@pytest.fixture(scope="session")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Those of another authority."""
+    return make_certificates(tmp_path_factory.mktemp("others"))
+
+
+@pytest.fixture(autouse=True)
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that stands for /etc."""
+    monkeypatch.setattr(host_certificates, "SYSTEM_FOLDER", tmp_path / "etc")
+    return tmp_path / "etc"
+
+
+@pytest.fixture
+def proxy() -> Iterator[HttpProxy]:
+    server = HttpProxy()
+    yield server
+    server.close()
+
+
+def stored(folder: Path, authority: Path | None = None, client: Certificates | None = None) -> Path:
+    """Store certificates in a folder of a host, by Docker's names."""
+    folder.mkdir(parents=True)
+    if authority:
+        shutil.copy(authority, folder / "ca.crt")
+    if client:
+        shutil.copy(client.folder / "client.pem", folder / "client.cert")
+        shutil.copy(client.folder / "client.key", folder / "client.key")
+    return folder
+
+
+def catalog(double: Double) -> list[str]:
+    return list(repositories(Client(double.address)))
+
+
+PLACES = ("config/containers", "config/docker", "etc/containers", "etc/docker", "etc/containerd")
+
+
+class TestAuthority:
+    @pytest.mark.parametrize("place", PLACES)
+    def test_an_authority_of_the_host_is_trusted(
+        self, start: Start, log_in: LogIn, certificates: Certificates, tmp_path: Path, place: str
+    ) -> None:
+        double = start(Double, certificates.server_context())
+        log_in(double.address)
+        stored(tmp_path / place / "certs.d" / double.address, certificates.authority)
+        assert len(catalog(double)) == 3
+
+    @pytest.mark.parametrize("place", PLACES)
+    def test_another_authority_is_not(
+        self, start: Start, certificates: Certificates, others: Certificates, tmp_path: Path, place: str
+    ) -> None:
+        double = start(Double, certificates.server_context())
+        stored(tmp_path / place / "certs.d" / double.address, others.authority)
+        with pytest.raises(Unreachable, match=r"certificate verify failed.*SSL_CERT_FILE"):
+            catalog(double)
+
+    def test_the_folder_of_the_user_comes_first(
+        self, start: Start, log_in: LogIn, certificates: Certificates, others: Certificates, tmp_path: Path
+    ) -> None:
+        double = start(Double, certificates.server_context())
+        log_in(double.address)
+        stored(tmp_path / "config/containers/certs.d" / double.address, certificates.authority)
+        stored(tmp_path / "etc/docker/certs.d" / double.address, others.authority)
+        assert len(catalog(double)) == 3
+
+    def test_the_option_replaces_the_folder(
+        self, start: Start, log_in: LogIn, certificates: Certificates, others: Certificates, tmp_path: Path
+    ) -> None:
+        double = start(Double, certificates.server_context())
+        log_in(double.address)
+        stored(tmp_path / "etc/docker/certs.d" / double.address, others.authority)
+        assert len(list(repositories(Client(double.address, ca=certificates.authority)))) == 3
+
+    @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+    @pytest.mark.parametrize("right", [True, False])
+    def test_the_variables_of_other_tools_apply(
+        self, start: Start, log_in: LogIn, certificates: Certificates, others: Certificates,
+        monkeypatch: pytest.MonkeyPatch, variable: str, *, right: bool,
+    ) -> None:  # fmt: skip
+        for module in (sender, http_session):
+            monkeypatch.setattr(module, "is_loopback", lambda _: False)
+        double = start(Double, certificates.server_context())
+        log_in(double.address)
+        monkeypatch.setenv(variable, str((certificates if right else others).authority))
+        if right:
+            assert len(catalog(double)) == 3
+        else:
+            with pytest.raises(Unreachable, match="certificate verify failed"):
+                catalog(double)
+
+
+class TestClientCertificate:
+    def test_it_is_presented_to_the_registry(
+        self, start: Start, log_in: LogIn, certificates: Certificates, tmp_path: Path
+    ) -> None:
+        double = start(Double, certificates.server_context(ssl.CERT_REQUIRED))
+        log_in(double.address)
+        stored(tmp_path / "etc/docker/certs.d" / double.address, certificates.authority, certificates)
+        assert len(catalog(double)) == 3
+        assert set(double.peers) == {"client"}
+
+    def test_on_loopback_it_needs_no_authority(
+        self, start: Start, log_in: LogIn, certificates: Certificates, tmp_path: Path
+    ) -> None:
+        double = start(Double, certificates.server_context(ssl.CERT_REQUIRED))
+        log_in(double.address)
+        stored(tmp_path / "etc/docker/certs.d" / double.address, None, certificates)
+        assert len(catalog(double)) == 3
+
+    def test_without_it_the_error_names_the_folder(self, start: Start, certificates: Certificates) -> None:
+        context = certificates.server_context(ssl.CERT_REQUIRED)
+        context.maximum_version = ssl.TLSVersion.TLSv1_2  # in 1.3 the refusal may be lost behind the first request
+        double = start(Double, context)
+        with pytest.raises(Unreachable, match=r"client\.key in /etc/docker/certs\.d/HOST"):
+            catalog(double)
+
+    @pytest.mark.parametrize("place", ["realm", "redirect"])
+    def test_it_goes_to_no_other_host(
+        self, start: Start, log_in: LogIn, certificates: Certificates, tmp_path: Path, place: str
+    ) -> None:
+        elsewhere = start(Double, certificates.server_context(ssl.CERT_OPTIONAL))
+
+        class Leading(Double):
+            def challenge(self, scope: str = "") -> str:
+                text = f'Bearer realm="{elsewhere.origin}/token",service="double",scope="{scope}"'
+                return text if place == "realm" else super().challenge(scope)
+
+            def repository(self, asked: Asked, name: str) -> Answer:
+                if place == "redirect":
+                    return Answer(None, 307, {"Location": f"{elsewhere.origin}{asked.path}"})
+                return super().repository(asked, name)
+
+        double = start(Leading, certificates.server_context(ssl.CERT_REQUIRED))
+        log_in(double.address)
+        elsewhere.page = double.page = 10
+        elsewhere.allows = lambda *_: True  # type: ignore[method-assign]
+        stored(tmp_path / "etc/docker/certs.d" / double.address, certificates.authority, certificates)
+        assert Repository(Client(double.address), "team/app").tags() == ["1", "2", "3"]
+        assert set(double.peers) == {"client"} and set(elsewhere.peers) == {""}
+        assert place == "realm" or not [asked for asked in elsewhere.asked if asked.login]
+
+
+class TestContainerd:
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            'ca = "ca.crt"\nclient = [["client.cert", "client.key"]]',
+            '[host."https://{host}"]\nca = ["ca.crt"]\nclient = [["client.cert", "client.key"]]',
+            'ca = "{folder}/ca.crt"\nclient = "both.pem"',
+            'ca = "ca.crt"\nclient = ["both.pem"]',
+        ],
+    )
+    def test_the_paths_of_its_settings_are_read(
+        self, start: Start, log_in: LogIn, certificates: Certificates, system: Path, settings: str
+    ) -> None:
+        double = start(Double, certificates.server_context(ssl.CERT_REQUIRED))
+        log_in(double.address)
+        folder = system / "containerd/certs.d" / f"{double.address.replace(':', '_')}_"
+        stored(folder, certificates.authority, certificates)
+        (folder / "both.pem").write_bytes((folder / "client.cert").read_bytes() + (folder / "client.key").read_bytes())
+        text = settings.replace("{host}", double.address).replace("{folder}", str(folder))
+        (folder / "hosts.toml").write_text(text)
+        assert len(catalog(double)) == 3
+
+    def test_a_section_of_a_mirror_does_not_apply(self, system: Path) -> None:
+        folder = stored(system / "containerd/certs.d/registry.example.com")
+        (folder / "hosts.toml").write_text('[host."https://mirror.example.com"]\nca = "ca.crt"\n')
+        assert host_certificates.find_certificates("registry.example.com").authorities == ()
+
+    @pytest.mark.parametrize("text", ["ca = ", "\x00", "ca = [[[["])
+    def test_damaged_settings_are_an_error(self, system: Path, text: str) -> None:
+        folder = stored(system / "containerd/certs.d/registry.example.com")
+        (folder / "hosts.toml").write_text(text)
+        with pytest.raises(UsageError, match=r"hosts\.toml: can't read the settings"):
+            Client("registry.example.com")
+
+
+class TestDamagedFiles:
+    @pytest.fixture
+    def folder(self, system: Path, certificates: Certificates) -> Path:
+        return stored(system / "docker/certs.d/registry.example.com", certificates.authority, certificates)
+
+    def refusal(self) -> str:
+        with pytest.raises(UsageError) as caught:
+            Client("registry.example.com")
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    def test_a_key_is_missing(self, folder: Path) -> None:
+        (folder / "client.key").unlink()
+        assert "client.cert: the key of this client certificate is missing. Store it as client.key" in self.refusal()
+
+    @pytest.mark.parametrize("name", ["ca.crt", "client.cert", "client.key"])
+    def test_a_file_is_no_certificate(self, folder: Path, name: str) -> None:
+        (folder / name).write_text("no certificate")
+        assert f"{folder}/{'ca.crt' if name == 'ca.crt' else 'client.cert'}: can't read" in self.refusal()
+
+    def test_a_key_is_encrypted(self, folder: Path, certificates: Certificates) -> None:
+        key = serialization.load_pem_private_key((certificates.folder / "client.key").read_bytes(), None)
+        locked = serialization.BestAvailableEncryption(b"passphrase")
+        form = serialization.PrivateFormat.PKCS8
+        (folder / "client.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, form, locked))
+        assert "without a passphrase" in self.refusal()
+
+
+class TestProxy:
+    def test_plain_requests_pass_it(
+        self, start: Start, log_in: LogIn, proxy: HttpProxy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        double = start(Double)
+        log_in(double.address)
+        monkeypatch.setenv("HTTP_PROXY", f"http://user:open%20sesame@{proxy.address}")
+        assert len(catalog(double)) == 3
+        assert set(proxy.forwarded) == {double.address} and len(proxy.forwarded) == len(double.asked)
+        assert all(login and login.startswith("Basic ") for login in proxy.logins)
+
+    def test_tls_passes_it_in_a_tunnel_with_the_certificates_of_the_host(
+        self, start: Start, log_in: LogIn, certificates: Certificates, system: Path, proxy: HttpProxy,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        double = start(Double, certificates.server_context(ssl.CERT_REQUIRED))
+        log_in(double.address)
+        stored(system / "docker/certs.d" / double.address, certificates.authority, certificates)
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
+        assert len(catalog(double)) == 3
+        assert set(proxy.tunnels) == {double.address} and set(double.peers) == {"client"}
+
+    @pytest.mark.parametrize("names", ["127.0.0.1", "127.0.0.0/8", "*"])
+    def test_it_is_bypassed_for_named_hosts(
+        self, start: Start, log_in: LogIn, proxy: HttpProxy, monkeypatch: pytest.MonkeyPatch, names: str
+    ) -> None:
+        double = start(Double)
+        log_in(double.address)
+        monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
+        monkeypatch.setenv("NO_PROXY", names)
+        assert len(catalog(double)) == 3 and proxy.forwarded == []
+
+    def test_its_refusal_is_one_line_without_the_login(
+        self, start: Start, certificates: Certificates, proxy: HttpProxy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        double = start(Double, certificates.server_context())
+        proxy.refuses = True
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:open-sesame@{proxy.address}")
+        with pytest.raises(Unreachable, match=r"407 .*login of the proxy") as caught:
+            catalog(double)
+        assert "open-sesame" not in str(caught.value)
