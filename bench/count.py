@@ -45,7 +45,11 @@ def counted(ruleset: Ruleset, cache: Path | None = None) -> dict[str, int]:
     threading.setprofile(called)  # for the thread that scans, which begins with the first layer
     scanner = Scanner(ruleset, 1, cache=cache)
     matcher = scanner.searcher._matcher
-    names = {id(matcher._token_rules): "tokens", id(matcher._keyword_rules): "words"}
+    providers = matcher._provider_rules
+    names = {
+        id(matcher._token_rules): "tokens", id(matcher._keyword_rules): "words",
+        id(providers._assignments): "assignments", id(providers._names): "names of providers",
+    }  # fmt: skip
     data = layer(_content())
     scanner.scan_layer(io.BytesIO(data), "warm")  # compiles what hits first
     VectorscanDatabase.scan = scan  # type: ignore[method-assign]
