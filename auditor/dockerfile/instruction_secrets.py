@@ -40,6 +40,9 @@ _PIPED = re.compile(
 )
 
 
+_KEY = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY[A-Z ]{0,40}-----([^-]{1,32768})")
+
+
 @dataclass(frozen=True, slots=True)
 class LiteralSecret:
     """A secret as it stands in an instruction. `name` is that of its variable, option or token; `value` is in clear."""
@@ -141,10 +144,8 @@ class TextRules:
     def _heredocs(self, step: BuildStep) -> Iterator[DockerfileProblem]:
         one, escape = step.instruction, self.graph.dockerfile.escape
         advice = "Mount the file where it is needed with RUN --mount=type=secret, or at run time."
-        for heredoc in one.heredocs:
-            target = copy_target(step, escape)
-            path = absolute_path(heredoc.name, target) if target.endswith("/") else target
-            items = self.scanner.searcher.search_bytes(heredoc.content.encode("utf-8", "surrogateescape"), path)
+        for path, data in _written_files(step, escape):
+            items = self.scanner.searcher.search_bytes(data, path)
             yield from _problems(
                 items, step, DockerfileRule.SECRET_FILE_COPIED, f"{one.keyword} writes {path} with", advice
             )
@@ -181,12 +182,24 @@ def literal_secrets(scanner: Scanner, step: BuildStep, escape: str) -> Iterator[
                 value = data[item.start : item.end].decode("utf-8", "surrogateescape")
                 yield LiteralSecret(f"{item.rule.provider}_token", value)
         yield from _by_syntax(searched)
+    for path, data in _written_files(step, escape):
+        for item in scanner.searcher.search_bytes(data, path):
+            yield LiteralSecret(f"{item.rule.provider}_token", data[item.start : item.end].decode("utf-8", "replace"))
     passwords = map(_password, commands(step, escape)) if one.keyword == "RUN" else ()
     yield from (LiteralSecret("password", password) for password in passwords if password)
     if one.keyword in ("ENV", "LABEL", "ARG"):
         for name, setting in parse_assignments(one.text, escape):
             if is_secret_name(name) and value_strength(name, setting):
                 yield LiteralSecret(name, setting)
+
+
+def _written_files(step: BuildStep, escape: str) -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of each here-document that COPY or ADD writes to a file."""
+    one = step.instruction
+    for heredoc in one.heredocs if one.keyword in ("COPY", "ADD") else ():
+        target = copy_target(step, escape)
+        path = absolute_path(heredoc.name, target) if target.endswith("/") else target
+        yield path, heredoc.content.encode("utf-8", "surrogateescape")
 
 
 def _by_syntax(text: str) -> Iterator[LiteralSecret]:
@@ -200,6 +213,7 @@ def _by_syntax(text: str) -> Iterator[LiteralSecret]:
         secret = match["password"] or match["user"]
         if "$" not in secret and (match["password"] or _token_user(secret, match["scheme"])):
             yield LiteralSecret("password", secret)
+    yield from (LiteralSecret("private_key", match[1]) for match in _KEY.finditer(text))
     for piped in _PIPED.finditer(text):
         yield LiteralSecret("password", piped["value"].rpartition(":")[2])
 
