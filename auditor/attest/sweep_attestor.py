@@ -22,7 +22,8 @@ from auditor.registry.repository import Repository
 class SweepAttestor:
     """Signs and attaches the statements of one sweep, `parallel` at a time.
 
-    `clock` returns the time as RFC 3339 in UTC. `attested` is the number of images and indexes so far, `problems` are messages on those that failed.
+    `clock` returns the time as RFC 3339 in UTC. `attested` is the number of images and indexes so far, `problems` are
+    messages on those that failed.
     """
 
     def __init__(
