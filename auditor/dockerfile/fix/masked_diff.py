@@ -11,9 +11,9 @@ from auditor.core.errors import without_logins
 from auditor.core.globs import MASK
 from auditor.core.text import printable
 from auditor.dockerfile.fix.source_text import SourceText
-from auditor.dockerfile.instruction_secrets import literal_secrets
 from auditor.dockerfile.instructions import BuildStep
 from auditor.dockerfile.parser import parse
+from auditor.dockerfile.secret_values import literal_secrets
 from auditor.dockerfile.stages import build_stage_graph
 from auditor.scan import Scanner
 
