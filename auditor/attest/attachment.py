@@ -47,6 +47,11 @@ class AttestationStore:
 
     repository: Repository
 
+    @staticmethod
+    def prepare(pusher: Pusher) -> None:
+        """Push the blob that all attestations share. Some registries lose a blob that two threads push at once."""
+        pusher.blob(sha256(_EMPTY), _EMPTY)
+
     def attach(self, pusher: Pusher, subject: Digest, envelope: bytes, key_id: str) -> None:
         """Attach an envelope to a manifest; `pusher` pushes to the same repository.
 

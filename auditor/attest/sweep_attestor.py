@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from auditor.attest.attachment import AttestationStore
 from auditor.attest.envelope import signed_envelope
@@ -18,12 +20,16 @@ from auditor.registry.repository import Repository
 
 
 class SweepAttestor:
-    """Signs and attaches the statements of one sweep. `clock` returns the time as RFC 3339 in UTC.
+    """Signs and attaches the statements of one sweep, `parallel` at a time.
 
-    `attested` is the number of images and indexes so far, `problems` are messages on those that failed.
+    `clock` returns the time as RFC 3339 in UTC. `attested` is the number of images and indexes so far, `problems` are
+    messages on those that failed.
     """
 
-    def __init__(self, signer: Signer, fail_on: Severity, confidence: Confidence, clock: Callable[[], str]) -> None:
+    def __init__(
+        self, signer: Signer, fail_on: Severity, confidence: Confidence, clock: Callable[[], str], parallel: int = 8
+    ) -> None:
+        self._parallel = parallel
         self._signer, self._fail_on, self._confidence, self._clock = signer, fail_on, confidence, clock
         self._started = clock()
         self._results: dict[str, dict[str, tuple[str, ImageResult]]] = {}
@@ -47,26 +53,47 @@ class SweepAttestor:
         they or their index failed.
         """
         taken = self._results.pop(repository.name, {})
+        groups = {Digest(digest): [digest] for digest in taken}
+        groups |= {index: list(leaves) for index, leaves in indexes.items() if all(leaf in taken for leaf in leaves)}
+        statements = [
+            self._statement(repository, subject, [taken[leaf] for leaf in leaves]) for subject, leaves in groups.items()
+        ]
+        clean = [statement for statement in statements if statement.is_clean]
         missed = set[str]()
-        groups = [(Digest(digest), [digest]) for digest in taken]
-        groups += [(index, list(leaves)) for index, leaves in indexes.items() if all(leaf in taken for leaf in leaves)]
-        for subject, leaves in groups:
-            try:
-                self._attest(repository, subject, [taken[leaf] for leaf in leaves])
-            except AuditError as exc:
-                self.problems.append(f"{repository.client.host}/{repository.name}@{subject}: not attested: {exc}")
-                missed.update(leaves)
+        for statement, problem in self._attached(repository, clean):
+            if problem is None:
+                self.attested += 1
+            else:
+                digest = statement.subjects[0].digest
+                self.problems.append(f"{statement.subjects[0].name}@{digest}: not attested: {problem}")
+                missed.update(groups[digest])
         return frozenset(missed)
 
-    def _attest(self, repository: Repository, subject: Digest, results: Sequence[tuple[str, ImageResult]]) -> None:
-        """Attest one image or index if it is clean."""
-        ruleset = results[0][0]
+    def _statement(
+        self, repository: Repository, subject: Digest, results: Sequence[tuple[str, ImageResult]]
+    ) -> Statement:
         name = f"{repository.client.host}/{repository.name}"
-        run = AuditRun(ruleset, self._fail_on, self._confidence, self._started, self._clock())
-        statement = Statement((Subject(name, subject),), run, tuple(result for _, result in results))
-        if not statement.is_clean:
+        run = AuditRun(results[0][0], self._fail_on, self._confidence, self._started, self._clock())
+        return Statement((Subject(name, subject),), run, tuple(result for _, result in results))
+
+    def _attached(
+        self, repository: Repository, statements: Sequence[Statement]
+    ) -> Iterator[tuple[Statement, AuditError | None]]:
+        """Sign and attach statements, several at a time; yield each with its error."""
+        if not statements:
             return
-        envelope = signed_envelope(statement_json(statement), self._signer)
-        pusher = Pusher(repository.client, repository.name)
-        AttestationStore(repository).attach(pusher, subject, envelope, self._signer.key_id)
-        self.attested += 1
+
+        def attach(statement: Statement) -> AuditError | None:
+            envelope = signed_envelope(statement_json(statement), self._signer)
+            try:
+                pusher = Pusher(repository.client, repository.name)
+                store.attach(pusher, statement.subjects[0].digest, envelope, self._signer.key_id)
+            except AuditError as exc:
+                return exc
+            return None
+
+        store = AttestationStore(repository)
+        with suppress(AuditError):  # each attachment tries again, and says why it fails
+            store.prepare(Pusher(repository.client, repository.name))
+        with ThreadPoolExecutor(self._parallel, "attest") as pool:
+            yield from zip(statements, pool.map(attach, statements), strict=True)

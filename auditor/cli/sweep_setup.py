@@ -174,4 +174,6 @@ def _attestor(options: SweepOptions) -> Attestor | None:
     from auditor.attest.sweep_attestor import SweepAttestor
 
     signer = load_signer(options.key)
-    return SweepAttestor(signer, options.fail_on, options.min_confidence, lambda: timestamp(utc_now()))
+    return SweepAttestor(
+        signer, options.fail_on, options.min_confidence, lambda: timestamp(utc_now()), options.parallel
+    )

@@ -11,9 +11,18 @@ from auditor.detect.confirm import Match
 from auditor.dockerfile.instructions import BuildStep
 from auditor.dockerfile.problems import DockerfileProblem, DockerfileRule
 from auditor.dockerfile.secret_names import ValueStrength, is_literal, is_secret_name, value_strength
+from auditor.dockerfile.secret_values import (
+    LONG_OPTION,
+    PIPED,
+    SETTING,
+    URL,
+    is_token_user,
+    password_option,
+    written_files,
+)
 from auditor.dockerfile.shell_commands import Command, commands
 from auditor.dockerfile.shell_words import expand, parse_arguments, parse_assignments, references
-from auditor.dockerfile.stages import StageGraph, absolute_path, copy_target, copy_words
+from auditor.dockerfile.stages import StageGraph, copy_words
 from auditor.scan import Scanner
 
 _MOUNT = "Mount it in the step that needs it: RUN --mount=type=secret,id=NAME, with `docker build --secret id=NAME,…`."
@@ -25,30 +34,7 @@ _URL_ADVICE = (
     "Remove the credentials from the URL: use RUN --mount=type=secret with a netrc or credential helper, or RUN "
     "--mount=type=ssh for git."
 )
-_URL = re.compile(
-    r"(?i)\b(?P<scheme>[a-z][a-z0-9+.-]{1,20})://(?P<user>[^\s/@:\"'`<>]{0,100})"
-    r"(?::(?P<password>[^\s/@\"'`<>]{1,300}))?@(?P<host>[\w.\[$%{-]+)"
-)
 _COMMANDS = ("RUN", "CMD", "ENTRYPOINT", "HEALTHCHECK", "SHELL")
-_SET = re.compile(
-    r"(?<![\w$])(?:export\s+|set\s+|--)?(?P<name>[A-Za-z][\w-]*)=(?P<quote>[\"']?)(?P<value>[^\s\"';&|)]+)(?P=quote)"
-)
-_LONG = re.compile(r"--(?P<name>[a-z][a-z-]*)[ \t]+(?P<quote>[\"']?)(?P<value>[^\s\"';&|)-][^\s\"';&|)]*)(?P=quote)")
-_PIPED = re.compile(
-    r"\b(?:echo|printf)\s+(?:-\w+\s+)*(?P<quote>[\"'])?(?P<value>[^\s\"'|]+)(?P=quote)?\s*\|[^|;&\n]{0,200}?"
-    r"(?P<sink>--password-stdin|chpasswd|--passphrase-fd|passwd\s+--stdin)"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class LiteralSecret:
-    """A secret as it stands in an instruction. `name` is that of its variable, option or token; `value` is in clear."""
-
-    name: str
-    value: str
-
-    def __repr__(self) -> str:
-        return f"LiteralSecret({self.name})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +127,8 @@ class TextRules:
     def _heredocs(self, step: BuildStep) -> Iterator[DockerfileProblem]:
         one, escape = step.instruction, self.graph.dockerfile.escape
         advice = "Mount the file where it is needed with RUN --mount=type=secret, or at run time."
-        for heredoc in one.heredocs:
-            target = copy_target(step, escape)
-            path = absolute_path(heredoc.name, target) if target.endswith("/") else target
-            items = self.scanner.searcher.search_bytes(heredoc.content.encode("utf-8", "surrogateescape"), path)
+        for path, data in written_files(step, escape):
+            items = self.scanner.searcher.search_bytes(data, path)
             yield from _problems(
                 items, step, DockerfileRule.SECRET_FILE_COPIED, f"{one.keyword} writes {path} with", advice
             )
@@ -163,45 +147,11 @@ class TextRules:
         else:
             text = " ".join(one.words) if one.words is not None else one.text
         for searched in (text, *(heredoc.content for heredoc in one.heredocs)):
-            for match in _URL.finditer(searched):
+            for match in URL.finditer(searched):
                 problem = _url_problem(match, step)
                 if problem:
                     yield problem
                     return
-
-
-def literal_secrets(scanner: Scanner, step: BuildStep, escape: str) -> Iterator[LiteralSecret]:
-    """Yield the secrets in the text and the here-documents of an instruction, in clear, to replace or mask them."""
-    one = step.instruction
-    text = " ".join(one.words) if one.words is not None else one.text
-    for searched in (text, *(heredoc.content for heredoc in one.heredocs)):
-        data = searched.encode("utf-8", "surrogateescape")
-        for item in scanner.searcher.search_text(searched):
-            if item.confidence.rank:
-                value = data[item.start : item.end].decode("utf-8", "surrogateescape")
-                yield LiteralSecret(f"{item.rule.provider}_token", value)
-        yield from _by_syntax(searched)
-    passwords = map(_password, commands(step, escape)) if one.keyword == "RUN" else ()
-    yield from (LiteralSecret("password", password) for password in passwords if password)
-    if one.keyword in ("ENV", "LABEL", "ARG"):
-        for name, setting in parse_assignments(one.text, escape):
-            if is_secret_name(name) and value_strength(name, setting):
-                yield LiteralSecret(name, setting)
-
-
-def _by_syntax(text: str) -> Iterator[LiteralSecret]:
-    """Yield the values of options, variables, URLs and pipes that are named like secrets."""
-    for pattern in (_SET, _LONG):
-        for match in pattern.finditer(text):
-            name = match["name"].replace("-", "_")
-            if is_secret_name(name) and value_strength(name, match["value"]):
-                yield LiteralSecret(name, match["value"])
-    for match in _URL.finditer(text):
-        secret = match["password"] or match["user"]
-        if "$" not in secret and (match["password"] or _token_user(secret, match["scheme"])):
-            yield LiteralSecret("password", secret)
-    for piped in _PIPED.finditer(text):
-        yield LiteralSecret("password", piped["value"].rpartition(":")[2])
 
 
 def _literal_setting(keyword: str, name: str, value: str) -> tuple[Severity, str] | None:
@@ -251,7 +201,7 @@ def _url_problem(match: re.Match[str], step: BuildStep) -> DockerfileProblem | N
         return DockerfileProblem(
             DockerfileRule.CREDENTIALS_IN_URL, step.instruction.line, Severity.HIGH, message, _URL_ADVICE
         )
-    if "$" in secret or (password is None and not _token_user(user, match["scheme"])):
+    if "$" in secret or (password is None and not is_token_user(user, match["scheme"])):
         return None
     strength = value_strength("password", secret)
     if strength is ValueStrength.NONE:
@@ -262,19 +212,14 @@ def _url_problem(match: re.Match[str], step: BuildStep) -> DockerfileProblem | N
     return DockerfileProblem(DockerfileRule.CREDENTIALS_IN_URL, step.instruction.line, severity, message, _URL_ADVICE)
 
 
-def _token_user(user: str, scheme: str) -> bool:
-    """Return whether a user without password is a token: a long one of an HTTP URL, `https://TOKEN@host`."""
-    return scheme.lower().endswith(("http", "https")) and len(user) >= 16
-
-
 def _literal(text: str) -> str | None:
     """Return the option or variable of a command line that has a literal secret."""
-    for pattern in (_SET, _LONG):
+    for pattern in (SETTING, LONG_OPTION):
         for match in pattern.finditer(text):
             name = match["name"].replace("-", "_")
             if is_secret_name(name) and is_literal(name, match["value"]):
                 return match["name"]
-    piped = _PIPED.search(text)
+    piped = PIPED.search(text)
     if piped and is_literal("password", piped["value"].rpartition(":")[2]):
         return f"piped into {piped['sink'].split()[0]}"
     return None
@@ -288,23 +233,5 @@ def _in_commands(step: BuildStep, graph: StageGraph) -> str | None:
 
 def _login(command: Command) -> str | None:
     """Return a description of a literal password in an option of a known program."""
-    value = _password(command)
+    value = password_option(command)
     return f"a password given to {command.name}" if value and is_literal("password", value) else None
-
-
-def _password(command: Command) -> str | None:
-    """Return the password in an option of a known program."""
-    value = None
-    match command.name:
-        case "curl" | "wget" | "http":
-            login = command.option("-u", "--user", "--proxy-user")
-            value = login.partition(":")[2] if login else None
-        case "sshpass":
-            value = command.option("-p") or next(
-                (w[2:] for w in command.words if w.startswith("-p") and len(w) > 2), None
-            )
-        case "mysql" | "mysqladmin" | "mysqldump" | "mariadb":
-            value = next((word[2:] for word in command.words if re.fullmatch(r"-p\S{3,}", word)), None)
-        case "docker" | "podman" | "helm" | "skopeo" | "buildah" | "az":
-            value = command.option("-p", "--password") if "login" in command.words else None
-    return value

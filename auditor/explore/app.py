@@ -36,7 +36,8 @@ class ExploreApp(App[None]):
     ENABLE_COMMAND_PALETTE = False
     CSS = """
     #verdict { height: auto; max-height: 3; padding: 0 1; background: $panel; }
-    #layers { width: 34%; max-width: 52; height: 1fr; border: round $secondary; }
+    #layers { width: 34%; min-width: 32; max-width: 52; height: 1fr; border: round $secondary; }
+    #layers { scrollbar-size-vertical: 1; }
     #right { width: 1fr; }
     #switch { height: 2fr; border: round $secondary; }
     #files, #secrets { height: 1fr; border: none; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import ClassVar
 
@@ -64,7 +65,8 @@ class PathScreen(ModalScreen[Path | None]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Return the path."""
         if event.value.strip():
-            self.dismiss(Path(event.value.strip()).expanduser())
+            path = os.path.expanduser(event.value.strip())  # noqa: PTH111 - the other fails for unknown users
+            self.dismiss(Path(path))
 
 
 def plans_text(advice: FlattenAdvice) -> Text:

@@ -255,8 +255,7 @@ class TestFix:
         assert cli("dockerfile", "Dockerfile", "--fix").status == 0
         assert cli("dockerfile", "Dockerfile", "--fix", "--exclude-rule", "secret-in-arg").out == ""
 
-    @pytest.mark.parametrize("newline", ["\n", "\r\n"])
-    @pytest.mark.parametrize("end", ["", "\n"])
+    @pytest.mark.parametrize(("newline", "end"), [("\n", "\n"), ("\r\n", "")])
     def test_git_applies_a_diff_without_secrets(self, cli: Cli, newline: str, end: str) -> None:
         text = f"FROM debian\nARG API_TOKEN\nRUN ./x\nRUN touch /a\nRUN rm /a{end}".replace("\n", newline)
         (cli.folder / "Dockerfile").write_bytes(text.encode())

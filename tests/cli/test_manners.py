@@ -127,8 +127,8 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._end, text.encode())
 
-    def wait_for(self, text: str) -> None:
-        deadline = time.monotonic() + 60
+    def wait_for(self, text: str, limit_s: float = 60) -> None:
+        deadline = time.monotonic() + limit_s
         while text not in self.seen:
             ready, _, _ = select.select([self._end], [], [], max(deadline - time.monotonic(), 0))
             assert ready, f"no {text!r} in {self.seen!r}"

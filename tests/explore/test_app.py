@@ -18,7 +18,7 @@ from auditor.explore.screens import PathScreen, TextScreen
 from auditor.findings.file_tree import FileNode
 from auditor.scan import Scanner
 from tests.explore.conftest import TOKENS, Explored
-from tests.images import image, layer
+from tests.images import image
 from tests.report.browser import planted
 
 Script = Callable[["View"], Awaitable[None]]
@@ -185,7 +185,7 @@ def test_no_text_is_markup(explored: Explored) -> None:
 
 
 def test_an_image_of_any_names_and_sizes_is_shown(tmp_path: Path, scanner: Scanner, cache: Path) -> None:
-    for built in (planted.hostile(), image(), image(layer())):
+    for built in (planted.hostile(), image()):
         (audit,) = planted.audited(tmp_path, scanner, built)
         contents = FileContents(str(tmp_path / "image0.tar"), audit, AuditOptions(cache_dir=cache))
 

@@ -211,6 +211,8 @@ def _is_obsolete(part: ChainPart, step: BuildStep, escape: str, file: _MountedFi
         named = [path for path in paths if _names([path], file)]
         covered = [path for path in paths if covers(absolute_path(path, step.folder), file.path)]
         if name in _REMOVERS and (named or covered):
+            if not named and file.kind == "ssh" and any(re.fullmatch(r"-\w*f\w*", word) for word in command.words):
+                continue  # the folder of the key, which may be missing then
             if len(named) == len(paths):
                 return True
             raise NotFixable(f"line {line} removes more than {file.name} with one command: split the command")
@@ -243,7 +245,9 @@ def _remove_source(editor: Editor, state: FixState, stage: Stage, step: BuildSte
     folder = posixpath.dirname(file.path)
     following = list(later_steps(state.graph, stage, step))
     names = (folder, folder.replace("/root/", "~/", 1), folder.replace("/root/", "$HOME/", 1))
-    texts = [one.instruction.text.replace(file.path, "") for one in following if one.instruction.keyword == "RUN"]
+    # Commands that remove the file or its folder do not need the folder.
+    own = re.compile(rf"{re.escape(file.path)}|\brm -\w*f\w* {re.escape(folder)}(?=\s|$)")
+    texts = [own.sub("", one.instruction.text) for one in following if one.instruction.keyword == "RUN"]
     used = folder not in (step.folder, *_EXISTING) and any(name in text for text in texts for name in names)
     user = user_of(state.graph, stage, step)
     if used and not any(re.search(r"\bmkdir\b", later.instruction.text) for later in following):

@@ -11,9 +11,9 @@ from auditor.dockerfile.fix.proposal import FixState, NotFixable, Proposal, prop
 from auditor.dockerfile.fix.run_steps import stores
 from auditor.dockerfile.fix.secret_variables import mount_variable, remove_variable, secret_id
 from auditor.dockerfile.fix.shell_chain import body_start
-from auditor.dockerfile.instruction_secrets import LiteralSecret, literal_secrets
 from auditor.dockerfile.instructions import BuildStep, Stage
 from auditor.dockerfile.problems import DockerfileProblem
+from auditor.dockerfile.secret_values import LiteralSecret, literal_secrets
 from auditor.dockerfile.shell_words import parse_arguments
 from auditor.dockerfile.stages import StageGraph, mounts
 

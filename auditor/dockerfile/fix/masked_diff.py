@@ -11,9 +11,9 @@ from auditor.core.errors import without_logins
 from auditor.core.globs import MASK
 from auditor.core.text import printable
 from auditor.dockerfile.fix.source_text import SourceText
-from auditor.dockerfile.instruction_secrets import literal_secrets
 from auditor.dockerfile.instructions import BuildStep
 from auditor.dockerfile.parser import parse
+from auditor.dockerfile.secret_values import literal_secrets
 from auditor.dockerfile.stages import build_stage_graph
 from auditor.scan import Scanner
 
@@ -56,21 +56,32 @@ class MaskedLines(Sequence[str]):
             data = data[: item.start] + MASK.encode() + data[item.end :]
         line = data.decode("utf-8", "replace")
         for value in self._values_at(at + 1):
-            line = line.replace(value, MASK)
+            line = line.replace(value, MASK) if value else MASK
         # A tab is kept, because the diff must fit the file.
         shown = "\t".join(map(printable, without_logins(line).split("\t")))
         return shown + (self._end if at < self._ended else "")
 
     def _values_at(self, line: int) -> list[str]:
-        """Return the secrets of the instruction at a line, the longest first."""
+        """Return the secrets of the instruction at a line, the longest first.
+
+        An empty text stands for a secret that is not on a line as a whole, so that each line is masked completely.
+        """
         found = bisect_right(self._starts, line) - 1
         if found < 0 or line > self._steps[found].instruction.end_line:
             return []
         if found not in self._values:
-            values = {
-                one.value for one in literal_secrets(self._scanner, self._steps[found], self._escape) if one.value
+            step = self._steps[found]
+            secrets = {one.value for one in literal_secrets(self._scanner, step, self._escape)}
+            # Variables of earlier instructions are expanded; their values stand there.
+            pieces = {
+                piece.strip()
+                for value in secrets - set(step.variables.values())
+                for piece in value.split("\n")
+                if piece.strip()
             }
-            self._values[found] = sorted(values, key=len, reverse=True)
+            raw = self._lines[step.instruction.line - 1 : step.instruction.end_line]
+            shown = {piece if any(piece in text for text in raw) else "" for piece in pieces}
+            self._values[found] = sorted(shown, key=len, reverse=True)
         return self._values[found]
 
 

@@ -39,7 +39,10 @@ def remove_variable(state: FixState, stage: Stage | None, step: BuildStep, name:
         _remove(editor, state, one, name)
         return proposal(editor)
     readers = list(_readers(state, stage, step, name))
-    if one.keyword == "ENV" and state.graph.in_image(stage) and not any(mentions(step, name) for step in readers):
+    # A variable that keeps a build argument is meant for the build, whether its steps name it or not.
+    for_build = bool(references(one.text) & step.arguments) and bool(readers)
+    named = for_build or any(mentions(reader, name) for reader in readers)
+    if one.keyword == "ENV" and state.graph.in_image(stage) and not named:
         raise NotFixable(f"no step of the build names {name}: set it when the container starts, and remove this line")
     for reader in readers:
         mount_variable(editor, state, stage, reader, name)

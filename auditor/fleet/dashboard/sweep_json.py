@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from auditor.findings.secret_groups import Verdict
-from auditor.fleet.remediation.open_secrets import open_secrets
+from auditor.fleet.remediation.open_secrets import acknowledged_secrets
 from auditor.fleet.remediation.plan_text import secret_json
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import queries
@@ -40,7 +40,9 @@ def sweep_document(
             {"secret_id": item.secret, "rule": item.rule, "images": list(item.images)}
             for item in queries.shared_secrets(store, sweep.id)
         ],
-        "acknowledged": [secret_json(item) for item in open_secrets(store, sweep, policy) if item.is_acknowledged],
+        "acknowledged": [
+            secret_json(item) for item in acknowledged_secrets(store, sweep, policy) if item.is_acknowledged
+        ],
         "withdrawn": [_withdrawn_image(row) for row in queries.withdrawn(store, sweep.id)],
         "failed": [
             {"reference": reference, "reason": reason} for reference, reason in queries.failures(store, sweep.id)

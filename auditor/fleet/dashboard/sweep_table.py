@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -12,7 +13,7 @@ from auditor.core.finding import Severity
 from auditor.core.text import plural, printable, shortened, size
 from auditor.findings.secret_groups import Verdict
 from auditor.fleet.remediation.locations import acknowledgement_text
-from auditor.fleet.remediation.open_secrets import OpenSecret, open_secrets
+from auditor.fleet.remediation.open_secrets import OpenSecret, acknowledged_secrets
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
@@ -50,7 +51,7 @@ def _parts(store: SweepStore, sweep: SweepRow, policy: Policy) -> list[Renderabl
     if rows:
         parts.append(_images(rows))
     parts += _shared(store, sweep.id)
-    acknowledged = [one for one in open_secrets(store, sweep, policy) if one.status]
+    acknowledged = acknowledged_secrets(store, sweep, policy)
     parts += _acknowledged(acknowledged)
     parts += _withdrawn(store, sweep.id)
     parts += _failed(store, sweep.id)
@@ -105,7 +106,7 @@ def _shared(store: SweepStore, sweep: int) -> list[RenderableType]:
     return [lines]
 
 
-def _acknowledged(secrets: list[OpenSecret]) -> list[RenderableType]:
+def _acknowledged(secrets: Sequence[OpenSecret]) -> list[RenderableType]:
     if not secrets:
         return []
     lines = Text("\nAcknowledged", style="bold")

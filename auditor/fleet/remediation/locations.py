@@ -90,7 +90,7 @@ def locations_text(found: SecretLocations) -> str:
     repositories = len({(image.host, image.repository) for image in pullable})
     lines = [
         f"{worst.severity}: {printable(worst.name)} {printable(worst.masked)}, secret {found.secret_id}",
-        f"{plural(len(pullable), 'image')} that can be pulled, in {_repositories(repositories)}; "
+        f"{plural(len(pullable), 'image')} not deleted, in {_repositories(repositories)}; "
         f"{len(found.images) - len(pullable)} deleted",
     ]
     if found.status is not None:
@@ -110,7 +110,7 @@ def acknowledgement_text(status: AcknowledgementStatus) -> str:
     own = status.acknowledgement
     until = f" until {own.until}" if own.until else ""
     lapsed = f" It no longer holds: {status.lapsed}." if status.lapsed else ""
-    return f"acknowledged by {own.author} on {own.created[:10]}{until}: {own.reason}.{lapsed}"
+    return f"acknowledged by {own.author} on {own.created[:10]}{until}: {own.reason.rstrip('.')}.{lapsed}"
 
 
 def locations_json(found: SecretLocations) -> dict[str, Any]:

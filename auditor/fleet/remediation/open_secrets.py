@@ -60,6 +60,16 @@ def open_secrets(store: SweepStore, sweep: SweepRow, policy: Policy) -> tuple[Op
     return tuple(sorted(secrets, key=lambda one: (-Severity(one.worst.severity).rank, one.first_seen, one.secret_id)))
 
 
+def acknowledged_secrets(store: SweepStore, sweep: SweepRow, policy: Policy) -> tuple[OpenSecret, ...]:
+    """Return the secrets of a sweep with an acknowledgement, also with one that no longer holds.
+
+    Without acknowledgements in the store, no finding is read.
+    """
+    if not policy.statuses(store):
+        return ()
+    return tuple(secret for secret in open_secrets(store, sweep, policy) if secret.status is not None)
+
+
 def open_secret(
     secret: str,
     rows: Iterable[FindingRow],

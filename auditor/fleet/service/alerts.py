@@ -58,7 +58,6 @@ class Alert:
     first_seen: str = ""
     due: str = ""
     is_overdue: bool = False
-    masked: str = ""
     name: str = ""
     note: str = ""
 
@@ -154,7 +153,6 @@ def _alert(event: Event, secret: OpenSecret, rows: Sequence[FindingRow], tags: M
         first_seen=secret.first_seen,
         due=secret.due.isoformat(),
         is_overdue=secret.is_overdue,
-        masked=plain(row.masked),
         name=plain(row.name),
         note=plain(f"the acknowledgement no longer holds: {secret.status.lapsed}") if secret.status else "",
     )

@@ -49,7 +49,6 @@ class TicketSystem:
             "secret_id": alert.secret_id,
             "rule": alert.rule,
             "severity": alert.severity.value,
-            "masked": alert.masked,
             "image": alert.image,
             "location": alert.location,
             "repositories": list(alert.repositories),
@@ -90,7 +89,7 @@ def _description(registry: str, alert: Alert) -> str:
     more = f" and {alert.images - 1} more images" if alert.images > 1 else ""
     return "\n".join(
         (
-            f"{alert.name} {alert.masked}, severity {alert.severity.value}, can be read from {alert.image}{more} "
+            f"{alert.name}, severity {alert.severity.value}, can be read from {alert.image}{more} "
             f"in {registry}: {alert.location} ({alert.state}).",
             f"First seen {alert.first_seen[:10]}, due {alert.due}.",
             "",

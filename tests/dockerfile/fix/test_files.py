@@ -51,6 +51,11 @@ def test_an_ssh_key_becomes_an_agent(fix: Fixer) -> None:
     )
 
 
+def test_the_folder_of_a_key_may_be_removed(fix: Fixer) -> None:
+    text = fix.text("FROM debian\nCOPY id_rsa /root/.ssh/id_rsa\nRUN git clone git@h:a && rm -rf /root/.ssh\n", KEY)
+    assert text == f"{SYNTAX}FROM debian\nRUN --mount=type=ssh git clone git@h:a && rm -rf /root/.ssh\n"
+
+
 @pytest.mark.parametrize(
     ("text", "files", "reason"),
     [

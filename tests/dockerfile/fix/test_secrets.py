@@ -27,6 +27,8 @@ def fixed(*lines: str, head: str = SYNTAX) -> str:
         ("ARG A=1 \\\n    API_TOKEN \\\n    B\nRUN ./x",
          "ARG A=1 \\\n    B\nRUN --mount=type=secret,id=api-token,env=API_TOKEN ./x"),
         ("ARG A=1 \\\n    API_TOKEN\nRUN ./x", "ARG A=1\nRUN --mount=type=secret,id=api-token,env=API_TOKEN ./x"),
+        ("ARG NPM_TOKEN\nENV NPM_TOKEN=$NPM_TOKEN\nRUN npm ci",
+         "RUN --mount=type=secret,id=npm-token,env=NPM_TOKEN npm ci"),
         ("ARG API_TOKEN\nRUN apt-get update && \\\n    ./x",
          "RUN --mount=type=secret,id=api-token,env=API_TOKEN apt-get update && \\\n    ./x"),
         ("ARG API_TOKEN\nRUN \\\n    ./x", "RUN --mount=type=secret,id=api-token,env=API_TOKEN \\\n    ./x"),

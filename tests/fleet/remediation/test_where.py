@@ -38,9 +38,7 @@ def test_a_deleted_image_is_listed_as_deleted(changed: Story) -> None:
     }
     (image,) = images_with(changed.store, gone)
     assert (image.pullable, image.tags, image.last_tags, image.repository) == (False, (), ("1",), "batch/job")
-    assert "0 images that can be pulled" in locations.locations_text(
-        locations.locate(changed.store, gone, changed.policy)
-    )
+    assert "0 images not deleted" in locations.locations_text(locations.locate(changed.store, gone, changed.policy))
 
 
 def test_the_first_digits_of_an_id_suffice(changed: Story) -> None:
@@ -85,7 +83,7 @@ class TestCommand:
         arguments = ["registry", "where", "--stdin", "--store", story_site.store.url.render_as_string()]
         assert group.main(arguments, standalone_mode=False) == 0
         shown = capsys.readouterr()
-        assert "6 images that can be pulled, in 2 repositories" in shown.out
+        assert "6 images not deleted, in 2 repositories" in shown.out
         assert token(900) not in shown.out + shown.err
 
     @pytest.mark.parametrize("arguments", [(), ("0123456789", "--stdin")])
