@@ -10,7 +10,7 @@ from auditor.dockerfile.build_context import open_context
 from auditor.rulebook.examples import fill
 from tests.dockerfile.conftest import PRIVATE_KEY, Check, env_file, write
 
-NPMRC = fill("//registry.npmjs.org/:_authToken={base62:36}\n", 3)
+NPMRC = fill("//npm.example.com/:_authToken={base62:36}\n", 3)
 
 
 @pytest.mark.parametrize(
