@@ -97,8 +97,9 @@ def registry(data: bytes) -> None:
     """Ask a registry that gives these answers, separated by two zero bytes, for lists, a manifest and a digest."""
     client = Client("registry.invalid", insecure=True, login=Login("user", "word"))
     answers = _Answers(data.split(b"\0\0"))
-    for prefix in tuple(client._session.adapters):
-        client._session.mount(prefix, answers)
+    session = client._sender._session
+    for prefix in tuple(session.adapters):
+        session.mount(prefix, answers)
     repository = Repository(client, "team/app")
     for ask in (
         lambda: list(islice(repositories(client), _MOST)),

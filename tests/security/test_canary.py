@@ -42,6 +42,7 @@ COMMANDS = {
     ],
     "dockerfile": ["dockerfile Dockerfile -o d.json -o d.sarif -o d.txt", "dockerfile Dockerfile --format json"],
     "dockerfile --fix": ["dockerfile Dockerfile --fix -o d.json", "dockerfile Dockerfile --fix --write"],
+    "explore": ["explore a.tar", "explore cut.tar -v"],  # without a terminal; tests/explore read the screen
     "init": ["init --no-input --ci github", "init --yes --ci gitlab"],
     "hook": ["hook install", "hook run", "hook run --strict origin https://git.example.com", "hook uninstall"],
     "config": ["config show", "config show --format json", "config limits"],
