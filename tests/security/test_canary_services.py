@@ -46,7 +46,11 @@ REGISTRY = {
         "registry report --format json --report site",
     ],
 }
-LINES = ("registry scan", "registry watch", "registry report")
+WORK = [
+    "registry where {secret}", "registry where {secret} --format json", "registry plan", "registry plan --format json",
+    "registry ack {secret} --reason known --by ops", "registry ack {secret} --remove",
+]  # fmt: skip
+LINES = ("registry scan", "registry watch", "registry report", *WORK)
 AWAY = "import auditor.fleet.store.database as store\nstore.SweepStore.__init__.__kwdefaults__['retry_s'] = 0"
 QUICK = "import time\ntime.sleep = lambda _: None"
 HELPER = """#!/bin/sh
@@ -93,6 +97,17 @@ class TestRegistry:
         assert [one.status for one in done if one.status not in (0, 1)] == [], done
         place.check(*done)
         assert place.leaks("the webhook", str(hook.messages)) == []
+
+    def test_the_work_on_secrets_shows_none(self, place: Place, registry: str) -> None:
+        place.log_in(registry)
+        done = [
+            place.run(f"registry scan {registry} -q"),
+            place.run("registry where --stdin", stdin=IN["file"].encode()),
+        ]
+        secret = re.findall(rb"[0-9a-f]{16,}", done[-1].out)[0].decode()
+        done += [place.run(line.format(secret=secret)) for line in WORK]
+        assert [one.status for one in done[1:]] == [0] * (len(WORK) + 1), done
+        place.check(*done)
 
     def test_a_watch_tells_nobody(self, place: Place, registry: str, hook: Receiver) -> None:
         place.log_in(registry)
