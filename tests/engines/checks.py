@@ -36,6 +36,12 @@ class Judge:
 
     def check(self, name: str, layers: Sequence[bytes]) -> bool:
         """Compare states, trees, attributes, and what is flattened. False where the engine refuses the image."""
+        try:
+            return self._check(name, layers)
+        finally:
+            self.engine.clear()
+
+    def _check(self, name: str, layers: Sequence[bytes]) -> bool:
         prefixes = {f"{name}:{count}": layers[:count] for count in range(1, len(layers) + 1)}
         try:
             self.engine.load(archive(prefixes), tuple(prefixes))

@@ -11,6 +11,7 @@ import stat
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,10 +74,11 @@ def archive(images: Mapping[str, Sequence[bytes]]) -> bytes:
 
 
 class Engine:
-    """A Docker engine whose storage driver is overlay2. Every image it loads is removed at the end."""
+    """A Docker engine whose storage driver is overlay2. Every image it loads is removed."""
 
     def __init__(self) -> None:
-        self._client = docker.from_env(timeout=600)
+        self._client, self._other_client = (docker.from_env(timeout=600) for _ in range(2))
+        self._remover = ThreadPoolExecutor(1)
         self._loaded: list[str] = []
 
     def driver(self) -> str:
@@ -84,11 +86,21 @@ class Engine:
         return str(self._client.info()["Driver"])
 
     def close(self) -> None:
-        """Remove the images that were loaded."""
-        for name in self._loaded:
-            with suppress(docker.errors.APIError):  # it was refused
-                self._client.images.remove(name, force=True)
+        """Wait until all images are removed."""
+        self.clear()
+        self._remover.shutdown()
         self._client.close()
+        self._other_client.close()
+
+    def clear(self) -> None:
+        """Remove the images that were loaded, while the caller goes on: the engine takes a while for each."""
+        self._remover.submit(self._remove, tuple(self._loaded))
+        self._loaded.clear()
+
+    def _remove(self, names: Sequence[str]) -> None:
+        for name in names:
+            with suppress(docker.errors.APIError):  # it was refused
+                self._other_client.images.remove(name, force=True)
 
     def load(self, data: bytes, names: Sequence[str]) -> None:
         """Load an archive. Raise Refused where the engine refuses it."""
