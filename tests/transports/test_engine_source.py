@@ -45,9 +45,9 @@ ENTRYPOINT ["/a", "{TOKENS[4]}"]
 
 
 def loaded(folder: Path) -> str:
-    """An image that was saved and loaded; its base is listed too."""
+    """An image that was saved and loaded, with an id of its own; its base is listed too."""
     name = f"{PREFIX}/loaded:1"
-    first, second = layer({"a": "x"}), layer(file("b", TOKENS[5]), whiteout("a"))
+    first, second = layer({"a": PREFIX}), layer(file("b", TOKENS[5]), whiteout("a"))
     steps = [step("FROM base"), step(f"RUN login {TOKENS[0]}")]
     docker("load", "-i", str(image(first, second, history=steps, names=(name,)).docker_archive(folder / "image.tar")))
     return name
@@ -56,7 +56,7 @@ def loaded(folder: Path) -> str:
 def built(folder: Path) -> str:
     """An image of BuildKit, with attestations."""
     name = f"{PREFIX}/built:1"
-    (folder / "a").write_text("nothing")
+    (folder / "a").write_text(PREFIX)
     (folder / "b").write_text(f"key {TOKENS[5]}\n")
     (folder / "Dockerfile").write_text(DOCKERFILE)
     done = subprocess.run(
