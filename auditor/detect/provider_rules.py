@@ -86,33 +86,37 @@ class ProviderRules:
         self._assignments, self._names, self._most = assignments, names, most
 
     def hits(self, block: memoryview | bytes) -> Hits:
-        """Return a raw hit for each assignment with the name of a rule before it, in the order of their ends.
+        """Return a raw hit for each assignment with the name of a rule before it, in the order of rules and ends.
 
         Its end is the last byte of the value that the first step searched.
         """
         ends = sorted({end for _, end in self._assignments.scan(block, len(block))})
-        if not ends:
-            return []
         found: Hits = []
         add = kept_in(found, self._most)
-        for end, rule in sorted(self._pairs(memoryview(block), ends)):
-            add(rule, end)
+        names = self._name_hits(memoryview(block), ends) if ends else []
+        truncated = truncated_rules(names, self._most)
+        last = dict[int, int]()
+        for rule, name_end in sorted(names):
+            if rule not in truncated:
+                first = bisect_right(ends, max(name_end, last.get(rule, 0)))
+                for end in ends[first : bisect_right(ends, name_end + _PAST)]:
+                    add(rule, end)
+                    last[rule] = end
+        for rule in truncated:  # some of its names are not known
+            for end in ends:
+                add(rule, end)
         return found
 
-    def _pairs(self, block: memoryview, ends: Sequence[int]) -> set[tuple[int, int]]:
-        """Return (end of an assignment, rule number) for each name before an assignment."""
+    def _name_hits(self, block: memoryview, ends: Sequence[int]) -> Hits:
+        """Return the raw hits of names before assignments, by the offsets of their ends in the block."""
         ranges = list(_joined((max(0, end - _NAME - _PAST), end) for end in ends))
         starts = list(accumulate((end - start + 1 for start, end in ranges), initial=1))
-        names = self._names.scan(b"\n" + b"\n".join([block[start:end] for start, end in ranges]), self._most)
-        pairs = set[tuple[int, int]]()
-        for rule, end in names:
+        joined = b"\n" + b"\n".join([block[start:end] for start, end in ranges])
+        found: Hits = []
+        for rule, end in self._names.scan(joined, self._most):
             at = bisect_left(starts, end) - 1
-            place = ranges[at][0] + end - starts[at]
-            near = ends[bisect_right(ends, place) : bisect_right(ends, place + _PAST)]
-            pairs.update((end, rule) for end in near)
-        for rule in truncated_rules(names, self._most):  # some of its names are not known
-            pairs.update((end, rule) for end in ends)
-        return pairs
+            found.append((rule, ranges[at][0] + end - starts[at]))
+        return found
 
 
 def _joined(ranges: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
