@@ -1,9 +1,9 @@
 """Rules that find a value by the name of its provider: all of them are searched together, in two steps.
 
-Hundreds of rules have one form: names of a provider, the way from a name to its value (the fragment `past-name` or
-`past-keyword`), and a value. As many expressions would take most of the time of a search and of the compiler. So the
-first step finds the assignments of values as long as theirs, which are few, and the second searches the text before
-each assignment for the names of all providers.
+Hundreds of rules have one form: names of a provider, a fragment (`past-name` or `past-keyword`), and a value. An
+expression for each rule would take most of the time of the search and of the compilation. So the first step finds
+assignments of values of at least 16 characters, which are few. The second step searches the text before each assignment
+for the names of all providers.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _ASSIGNMENT = expand(r"(?&credential-word)[\w.\-]{0,20}(?&assigned)")
 _DIRECT = expand("(?&direct)(?&assigned)")
 
 _LENGTH = 16
-"""Bytes at the beginning of a value that the first step searches. Values of fewer keep an expression of their own."""
+"""Bytes of a value that the first step searches. A rule whose values can be shorter keeps its own expression."""
 _VALUE = rf"[\w+/-]{{{_LENGTH}}}"
 _IN_VALUE = frozenset(byte for byte in range(256) if re.match(rb"[\w+/-]", bytes([byte])))
 _TOGETHER = 20
-"""Rules with their names in one expression. The engine refuses long ones; short ones make a larger database."""
+"""Number of rules whose names share an expression. The engine refuses long expressions; many short ones need memory."""
 _NAME = 160
 """Bytes of the longest name."""
 _OPTIONAL = 32
@@ -59,7 +59,7 @@ def provider_pattern(rule: Rule) -> ProviderPattern | None:
 
 
 def assignment_expressions(patterns: Sequence[ProviderPattern]) -> list[Expression]:
-    """Return the expressions of the first step. Their rule number means nothing."""
+    """Return the expressions of the first step. They belong to no single rule, so their rule number is 0."""
     if not patterns:
         return []
     direct = [f"(?:{pattern.names})" for pattern in patterns if pattern.direct]
