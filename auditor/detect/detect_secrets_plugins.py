@@ -82,6 +82,7 @@ def plugin_rules() -> tuple[Rule, ...]:
             counterexamples=(),
             generic=True,
             detector="detect-secrets",
+            builtin=True,
         )
         for suffix, (_, _, provider, severity) in _PLUGINS.items()
     )

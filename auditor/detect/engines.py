@@ -19,7 +19,7 @@ class PatternDatabase(Protocol):
         ...
 
     def dump(self) -> bytes:
-        """Serialize for `MatchingEngine.load`; dumps may be joined."""
+        """Serialize for `MatchingEngine.load`, without the numbers of the rules."""
         ...
 
 
@@ -27,13 +27,14 @@ class PatternDatabase(Protocol):
 class MatchingEngine:
     """One engine: how to compile expressions, and how to load dumps of an earlier run.
 
-    `compile` raises ValueError on an expression that the engine refuses, `load` on dumps of another version or CPU.
+    `compile` raises ValueError on an expression that the engine refuses. `load` takes a dump and the rule number of
+    each of its expressions, and raises ValueError on a dump of another version or CPU.
     `missing` is the reason why the engine can't be used on this machine, None where it can.
     """
 
     name: str
     compile: Callable[[Sequence[Expression]], PatternDatabase]
-    load: Callable[[bytes], Sequence[PatternDatabase]]
+    load: Callable[[bytes, Sequence[int]], PatternDatabase]
     missing: str | None = None
 
 
@@ -41,7 +42,7 @@ MATCHING_ENGINES = (
     MatchingEngine(
         "vectorscan",
         compile=vectorscan.VectorscanDatabase.compile,
-        load=vectorscan.load_databases,
+        load=vectorscan.VectorscanDatabase.load,
         missing=vectorscan.MISSING,
     ),
 )

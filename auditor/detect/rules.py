@@ -6,7 +6,7 @@ import functools
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,7 @@ class Rule:
     `pattern` is an expression of Python's `re` over bytes; the secret is its group `secret`, else the whole match.
     `entropy` is a minimum in bits a character. `paths` are globs of the only files that the rule searches. Matches of
     `generic` rules must pass the plausibility check. The value of a `random` rule must look drawn at random.
+    `builtin` rules ship with the program.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Rule:
     generic: bool = False
     random: bool = False
     detector: str = "rules"
+    builtin: bool = field(default=False, repr=False)
 
     @property
     def specificity(self) -> tuple[bool, bool, bool, int, int]:
@@ -105,7 +107,8 @@ class Ruleset:
 
 def builtin_rules() -> tuple[Rule, ...]:
     """Load the rules that ship with the program, in the order of their files."""
-    return tuple(rule for path in rule_files(data_path("rules")) for rule in load_file(path))
+    rules = (rule for path in rule_files(data_path("rules")) for rule in load_file(path))
+    return tuple(replace(rule, builtin=True) for rule in rules)
 
 
 def select(rules: Iterable[Rule], only: Sequence[str] = (), named: Sequence[str] = ()) -> Ruleset:

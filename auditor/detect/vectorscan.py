@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import struct
 import threading
-from array import array
 from collections.abc import Sequence
 from typing import cast
 
@@ -17,9 +15,6 @@ except ImportError as exc:
 else:
     MISSING = None
 
-_HEAD = struct.Struct("<II")
-"""Header of a dump: number of expressions, bytes of the database."""
-
 
 class VectorscanDatabase:
     """Compiled expressions, each with the number of its rule.
@@ -27,7 +22,7 @@ class VectorscanDatabase:
     `scan` may be called from several threads at once and releases the interpreter lock.
     """
 
-    def __init__(self, rules: array[int], database: hyperscan.Database) -> None:
+    def __init__(self, rules: Sequence[int], database: hyperscan.Database) -> None:
         """`rules` holds the rule number of each expression."""
         self._rules, self._database = rules, database
         self._local = threading.local()
@@ -46,7 +41,15 @@ class VectorscanDatabase:
                 )
         except hyperscan.error as exc:
             raise ValueError(f"Vectorscan refuses the pattern: {exc}") from exc
-        return cls(array("H", [expression.rule for expression in expressions]), database)
+        return cls([expression.rule for expression in expressions], database)
+
+    @classmethod
+    def load(cls, data: bytes, rules: Sequence[int]) -> VectorscanDatabase:
+        """Load a dump. Raises ValueError where it belongs to another version of Vectorscan or another CPU."""
+        try:
+            return cls(rules, hyperscan.loadb(data, hyperscan.HS_MODE_BLOCK) if rules else hyperscan.Database())
+        except hyperscan.error as exc:
+            raise ValueError(f"no compiled rules: {exc}") from exc
 
     def scan(self, block: memoryview | bytes, most: int) -> Hits:
         """Return the hits in a block; beyond `most` of one rule they are thinned."""
@@ -61,9 +64,8 @@ class VectorscanDatabase:
         return found
 
     def dump(self) -> bytes:
-        """Serialize: number of expressions, bytes of the database, rule numbers, database."""
-        data = hyperscan.dumpb(self._database) if self._rules else b""
-        return _HEAD.pack(len(self._rules), len(data)) + self._rules.tobytes() + data
+        """Serialize the database."""
+        return hyperscan.dumpb(self._database) if self._rules else b""
 
     def _scratch(self) -> hyperscan.Scratch:
         """Return the scratch space of this thread: Vectorscan needs one for each scan that runs at the same time."""
@@ -71,19 +73,3 @@ class VectorscanDatabase:
         if scratch is None:
             scratch = self._local.scratch = hyperscan.Scratch(self._database)
         return scratch
-
-
-def load_databases(data: bytes) -> list[VectorscanDatabase]:
-    """Load joined dumps. Raises ValueError where they belong to another version of Vectorscan or another CPU."""
-    databases, at = [], 0
-    try:
-        while at < len(data):
-            count, size = _HEAD.unpack_from(data, at)
-            start = at + _HEAD.size + 2 * count
-            rules, at = array("H", data[at + _HEAD.size : start]), start + size
-            raw = data[start:at]
-            database = hyperscan.loadb(raw, hyperscan.HS_MODE_BLOCK) if raw else hyperscan.Database()
-            databases.append(VectorscanDatabase(rules, database))
-    except (hyperscan.error, struct.error) as exc:
-        raise ValueError(f"no compiled rules: {exc}") from exc
-    return databases

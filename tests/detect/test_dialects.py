@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from itertools import groupby
+from pathlib import Path
 
 import pytest
 
@@ -25,9 +26,9 @@ FAMILIES = {
 
 
 @pytest.fixture(scope="module")
-def find() -> Callable[[Dialect], list[Match]]:
+def find(cache: Path) -> Callable[[Dialect], list[Match]]:
     ruleset = select(builtin_rules())
-    matcher, confirmer = Matcher(ruleset), Confirmer(ruleset)
+    matcher, confirmer = Matcher(ruleset, cache), Confirmer(ruleset)
 
     def found(dialect: Dialect) -> list[Match]:
         data = dialect.text.encode()

@@ -71,16 +71,19 @@ def test_anchors_are_those_of_lines_under_the_flag(engine: MatchingEngine) -> No
 def test_a_loaded_dump_finds_the_same(engine: MatchingEngine) -> None:
     parts = [[Expression(7, b"abc"), Expression(9, b"bc+")], [], [Expression(300, b"cd", CASELESS)]]
     databases = [engine.compile(part) for part in parts]
-    loaded = engine.load(b"".join(database.dump() for database in databases))
+    loaded = [
+        engine.load(database.dump(), [one.rule for one in part])
+        for database, part in zip(databases, parts, strict=True)
+    ]
     assert [one.scan(b"abcc CD", MOST) for one in loaded] == [one.scan(b"abcc CD", MOST) for one in databases]
     assert [len(one.scan(b"abcc CD", MOST)) for one in loaded] == [3, 0, 1]
 
 
 @every_engine
-@pytest.mark.parametrize("data", [b"x", b"\1\0\0\0\4\0\0\0\0\0junk"])
+@pytest.mark.parametrize("data", [b"", b"x", b"\1\0\0\0\4\0\0\0\0\0junk"])
 def test_a_damaged_dump_is_refused(engine: MatchingEngine, data: bytes) -> None:
     with pytest.raises(ValueError, match="no compiled rules"):
-        engine.load(data)
+        engine.load(data, [1])
 
 
 @every_engine

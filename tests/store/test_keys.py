@@ -179,12 +179,12 @@ def test_compiled_rules_do_not_survive_an_upgrade_of_detect_secrets_without_a_ca
     folder = Path(cli.environment["XDG_CACHE_HOME"]) / "image-audit"
     scan = ("scan", target, "--no-cache", "-q")
     assert cli(*scan).status == 1
-    before = set(folder.glob("rules-*.vectorscan"))
+    before = set(folder.glob("rules-*.index"))
     info = tmp_path / "other" / "detect_secrets-99.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: detect_secrets\nVersion: 99.0\n")
     assert cli(*scan, PYTHONPATH=str(info.parent)).status == 1
-    assert len(set(folder.glob("rules-*.vectorscan")) - before) == 1
+    assert len(set(folder.glob("rules-*.index")) - before) == 1
 
 
 def test_the_place_of_a_file_counts_as_its_content_does(copied: Path, before: dict[str, str]) -> None:
