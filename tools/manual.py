@@ -32,6 +32,10 @@ ENVIRONMENT = (
     ("HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY", "Proxies for registries, and hosts to reach without."),
     ("IMAGE_AUDIT_DEBUG", "Set: print a traceback after an internal error. It may contain secrets of the image."),
     ("IMAGE_AUDIT_KEY_PASSPHRASE", "Passphrase of an encrypted private key of `attest` and `registry scan --attest`."),
+    (
+        "IMAGE_AUDIT_STORE, IMAGE_AUDIT_NOTIFY",
+        "Values of --store and --notify. With _FILE at the end of the name: a file that contains the value.",
+    ),
     ("JF_ACCESS_TOKEN, JF_URL", "Token for the lists of the Artifactory at this URL."),
     ("NO_COLOR", "Set: no colours."),
     ("SSL_CERT_FILE", "File of certificate authorities, instead of the default ones."),

@@ -59,7 +59,7 @@ def scan(registry: str | None, form: str, options: SweepOptions) -> int:
 @click.option("--now", is_flag=True, help="Run the first sweep at once.")
 @click.option(
     "--listen", default="127.0.0.1:9464", metavar="HOST:PORT", show_default=True,
-    help="Address of /healthz and /metrics.",
+    help="Address of /healthz, /livez and /metrics.",
 )  # fmt: skip
 @options.table_or_json_option
 @sweep_options.sweep_options
@@ -97,6 +97,33 @@ def report(registry: str | None, form: str, options: SweepOptions) -> int:
     from auditor.cli import sweeps
 
     return sweeps.report(registry, form, options)
+
+
+@examples(
+    "image-audit registry serve",
+    "image-audit registry serve registry.example.com --listen 127.0.0.1:8080",
+)
+@command.command()
+@click.argument("registry", required=False, metavar="HOST[/PREFIX]")
+@click.option(
+    "--listen", default="127.0.0.1:8080", metavar="HOST:PORT", show_default=True,
+    help="Address of the dashboard, /healthz, /livez and /readyz.",
+)  # fmt: skip
+@sweep_options.report_option
+@options.config_option
+@sweep_options.store_option
+@options.loaded(SweepOptions)
+def serve(registry: str | None, listen: str, load: Callable[[], SweepOptions]) -> int:
+    """Serve the dashboard of the last sweep in the store to browsers, until SIGTERM.
+
+    It is written again after each sweep and acknowledgement, to the folder of --report or to a temporary one. There is
+    no login: restrict access with a proxy. Nothing can be changed through it.
+    """
+    _require_extra()
+    # The extra is optional.
+    from auditor.cli.serve import serve as run
+
+    return run(registry, listen, load)
 
 
 @examples(

@@ -22,9 +22,11 @@ def unknown_option(error: click.NoSuchOption, arguments: Sequence[str]) -> str:
     name = error.option_name
     options = dict(_options(error.ctx)) if error.ctx else {}
     value = _value(name, arguments)
-    fitting = [f"{option} {value}" for option, words in options.items() if value in words]
+    fitting = [option for option, words in options.items() if value in words]
     other = [_OTHER_NAMES[near] for near in get_close_matches(name, _OTHER_NAMES, 1, _SIMILAR)]
-    for found in (get_close_matches(name, options, 1, _SIMILAR), fitting, [near for near in other if near in options]):
+    named = [option for option in fitting if option in other] or fitting
+    by_value = [f"{option} {value}" for option in named]
+    for found in (get_close_matches(name, options, 1, _SIMILAR), by_value, [near for near in other if near in options]):
         if found:
             return f"No such option {name!r}; did you mean {' or '.join(map(repr, found))}?"
     return f"No such option {name!r}{nearest(name, options)}"

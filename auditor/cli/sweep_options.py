@@ -8,9 +8,10 @@ import click
 
 from auditor.cli import options
 from auditor.cli.option_types import Age, Size, Word
+from auditor.cli.secret_option import SecretOption
 
 store_option = click.option(
-    "--store", metavar="URL", envvar="IMAGE_AUDIT_STORE",
+    "--store", cls=SecretOption, metavar="URL", envvar="IMAGE_AUDIT_STORE",
     help="Database of sweeps, an SQLAlchemy URL.  [default: SQLite in the user's data folder]",
 )  # fmt: skip
 report_option = click.option(
@@ -39,7 +40,7 @@ sweep_options = options.combined(
         help="Only N tags of each repository, those with the newest images.",
     ),
     click.option(
-        "--notify", multiple=True, metavar="URL", envvar="IMAGE_AUDIT_NOTIFY",
+        "--notify", cls=SecretOption, multiple=True, metavar="URL", envvar="IMAGE_AUDIT_NOTIFY",
         help="Send new findings to an https webhook or an apprise URL. Repeatable.",
     ),
     report_option,

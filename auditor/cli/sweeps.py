@@ -21,7 +21,7 @@ from auditor.core.text import plural
 from auditor.fleet.dashboard import sweep_json, sweep_table
 from auditor.fleet.dashboard.site_paths import image_page
 from auditor.fleet.execution.attestor import Attestor
-from auditor.fleet.service import health, schedule
+from auditor.fleet.service import http_server, schedule
 from auditor.fleet.service.logs import LoggedProgress, json_lines, log_event
 from auditor.fleet.service.notify import Notifier
 from auditor.fleet.service.watch import until_sigterm
@@ -50,7 +50,7 @@ def watch(registry: str | None, form: str, load: Callable[[], WatchOptions]) -> 
     """Sweep on a schedule until SIGTERM; `load` returns the merged options for each sweep."""
     first = load()
     planned = schedule.parse_schedule(first.cron, first.timezone, first.jitter, utc_now())
-    address = health.parse_address(first.listen)
+    address = http_server.parse_address(first.listen)
     check_report(first.report_dir)
     _notifier(first, lambda _: None)  # a mistake in a URL shows at once
     with (
@@ -65,7 +65,7 @@ def watch(registry: str | None, form: str, load: Callable[[], WatchOptions]) -> 
             return _watched_sweep(registry, form, load())
 
         watched = setup.watch(planned, sweep)
-        with health.serve(address, watched.pages()) as own:
+        with http_server.serve(address, http_server.by_path(watched.pages())) as own:
             log_event(
                 "watching", registry=watched.metrics.registry, cron=first.cron, timezone=first.timezone, listen=own
             )

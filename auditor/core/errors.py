@@ -18,6 +18,7 @@ AuditError                 base class
 │   └── Temporary          temporary failure: broken connection, 429, 503
 ├── EngineError            Dask cluster without answer, or with unsuitable workers
 ├── StoreError             store of sweeps that can't be opened, read or written
+│   └── LeaseLost          lease that another process took while this one was suspended
 ├── AttestationError       attestation that is missing, damaged or not signed with the given key
 ├── RecoverError           no such file in any layer, or several and none chosen
 └── FlattenError           flattened image that failed its proof, and was removed
@@ -136,6 +137,10 @@ class EngineError(AuditError):
 
 class StoreError(AuditError):
     """The store of sweeps can't be opened, read or written."""
+
+
+class LeaseLost(StoreError):
+    """Another process took the lease of this one, which was suspended for longer than a term."""
 
 
 class AttestationError(AuditError):

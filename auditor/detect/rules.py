@@ -119,7 +119,9 @@ def select(rules: Iterable[Rule], only: Sequence[str] = (), named: Sequence[str]
     known = {rule.id: rule for rule in rules}
     for rule_id in (*only, *named):
         if rule_id not in known:
-            raise RuleError(f"unknown rule {rule_id!r}{nearest(rule_id, known)}; `image-audit rules list` shows all")
+            raise RuleError(
+                f"unknown rule {rule_id!r}{nearest(rule_id, known) or ';'} `image-audit rules list` shows all"
+            )
     return Ruleset(tuple(r for key, r in sorted(known.items()) if not only or key in only))
 
 

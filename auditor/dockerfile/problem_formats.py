@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,12 @@ def document(path: Path, problems: Sequence[DockerfileProblem]) -> dict[str, Any
 
 def _table(path: Path, problems: Sequence[DockerfileProblem], width: int, color: bool) -> str:
     shown = [line for problem in problems for line in _problem(path, problem, width)]
-    return printed([lines([*shown, _summary(path, problems)])], width=width, color=color)
+    fixes = wrapped(Text(f"For a diff that removes what it can: {_fix_command(path)}", style="dim"), width)
+    return printed([lines([*shown, _summary(path, problems), *(fixes if problems else ())])], width=width, color=color)
+
+
+def _fix_command(path: Path) -> str:
+    return printable(f"image-audit dockerfile {shlex.quote(str(path))} --fix")
 
 
 def _problem(path: Path, problem: DockerfileProblem, width: int) -> Iterator[Text]:

@@ -115,7 +115,9 @@ def test_the_table_fits_80_columns_and_ends_with_a_summary(cli: Cli, bad: Path) 
     done = cli("dockerfile", "Dockerfile")
     assert max(map(len, done.out.splitlines())) <= 80
     assert "Dockerfile:13  HIGH  deleted-later\n" in done.out
-    assert done.out.splitlines()[-1].startswith("9 problems found in Dockerfile (")
+    *_, summary, fixes = done.out.splitlines()
+    assert summary.startswith("9 problems found in Dockerfile (")
+    assert fixes == "For a diff that removes what it can: image-audit dockerfile Dockerfile --fix"
 
 
 def test_no_format_shows_a_secret_whole(cli: Cli, bad: Path) -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -50,7 +51,7 @@ WORK = [
     "registry where {secret}", "registry where {secret} --format json", "registry plan", "registry plan --format json",
     "registry ack {secret} --reason known --by ops", "registry ack {secret} --remove",
 ]  # fmt: skip
-LINES = ("registry scan", "registry watch", "registry report", *WORK)
+LINES = ("registry scan", "registry watch", "registry report", "registry serve", *WORK)
 AWAY = "import auditor.fleet.store.database as store\nstore.SweepStore.__init__.__kwdefaults__['retry_s'] = 0"
 QUICK = "import time\ntime.sleep = lambda _: None"
 HELPER = """#!/bin/sh
@@ -130,6 +131,27 @@ class TestRegistry:
         place.check(done)
         assert place.leaks("metrics", str(pages)) == []
 
+    def test_the_web_server_of_the_dashboard_shows_none(self, place: Place, registry: str) -> None:
+        place.log_in(registry)
+        at, pages = f"127.0.0.1:{free_port()}", list[bytes]()
+
+        def look(process: int) -> None:
+            for _ in range(600):
+                try:
+                    for page in ("healthz", "", "csv/findings.csv", "json/secrets.json"):
+                        with urllib.request.urlopen(f"http://{at}/{page}") as answer:
+                            pages.append(answer.read())
+                    break
+                except OSError:  # it does not listen yet, or has no dashboard yet
+                    pages.clear()
+                    time.sleep(0.05)
+            os.kill(process, signal.SIGTERM)
+
+        done = [place.run(f"registry scan {registry} -q"), place.run(f"registry serve --listen {at}", meanwhile=look)]
+        assert done[1].status in (0, 143) and len(pages) == 4, done
+        place.check(*done)
+        assert place.leaks("the dashboard", str(pages)) == []
+
     @pytest.mark.parametrize("way", ["cut", "corrupt", "dropped", "status 500"])
     def test_a_network_that_fails_shows_no_secret(
         self, place: Place, registry: str, proxy_to: Callable[[str], Proxy], way: str
@@ -185,6 +207,7 @@ ADDRESSES = {
     "a database, watched": "registry watch 127.0.0.1:1 --cron '* * * * *' "
     f"--store postgresql://{USER}:{QUOTED}@127.0.0.1:1/sweeps",
     "a database, read": f"registry report --store postgresql://{USER}:{QUOTED}@127.0.0.1:1/sweeps",
+    "a database, served": f"registry serve --listen 127.0.0.1:x --store postgresql://{USER}:{QUOTED}@127.0.0.1:1/sweeps",
     "no database": f"registry report --store nosql://{USER}:{QUOTED}@127.0.0.1:1/sweeps",
     "a registry": f"registry scan {USER}:{QUOTED}@127.0.0.1:1",
     "an image": f"scan docker://{USER}:{QUOTED}@127.0.0.1:1/app:1",

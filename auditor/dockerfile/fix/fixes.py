@@ -95,7 +95,7 @@ class _Fixing:
         self._reasons: dict[tuple[_Key, int], str] = {}
         self._tried: set[tuple[_Key, int]] = set()
         self._fixed: list[DockerfileProblem] = []
-        self._options: dict[str, None] = {}
+        self._options: dict[str, str] = {}  # by the id of the secret
         self._notes: dict[str, None] = {}
 
     def run(self) -> FixedFiles:
@@ -115,7 +115,7 @@ class _Fixing:
         return FixedFiles(
             state.source, state.ignore_lines if changed else None,
             tuple(sorted(self._fixed, key=lambda problem: problem.line)), unfixed, tuple(self._problems),
-            tuple(self._options), tuple(self._notes),
+            tuple(self._options.values()), tuple(self._notes),
         )  # fmt: skip
 
     def _next(self) -> DockerfileProblem | None:
@@ -137,7 +137,7 @@ class _Fixing:
             return
         self._fixed += map(self._original, gone)
         self._state, self._problems = state, problems
-        self._options |= dict.fromkeys(proposed.build_options)
+        self._options |= {option.partition(",")[0]: option for option in proposed.build_options}
         self._notes |= dict.fromkeys(proposed.notes)
         # What failed before may succeed now: a variable can go once its last use is gone.
         self._tried.clear()

@@ -6,6 +6,7 @@ import hashlib
 import re
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 from auditor.dockerfile.fix.proposal import FixState, NotFixable, Proposal, proposal
 from auditor.dockerfile.fix.run_steps import stores
@@ -18,6 +19,7 @@ from auditor.dockerfile.shell_words import parse_arguments
 from auditor.dockerfile.stages import StageGraph, mounts
 
 _PLAIN = re.compile(r"[\w.+/=@:%!,~^-]{4,4096}")
+_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _MAX_NAMES = 1000
 _FROM_ARGUMENT = re.compile(r"The build argument (\w+) is part of the URL")
 
@@ -78,9 +80,8 @@ def _unique(state: FixState, step: BuildStep) -> dict[str, LiteralSecret]:
         for mount in mounts(one.instruction)
     }
 
-    def is_free(name: str, secret: LiteralSecret) -> bool:
-        known = state.named.get(name) == _digest(secret)
-        return name not in named and name not in step.variables and (known or secret_id(name) not in mounted)
+    def is_free(name: str) -> bool:
+        return name not in named and name not in step.variables and secret_id(name) not in mounted
 
     found = {secret.value: secret for secret in literal_secrets(state.scanner, step, state.escape)}
     # The name of a variable is better than that of a token, and comes later.
@@ -89,11 +90,20 @@ def _unique(state: FixState, step: BuildStep) -> dict[str, LiteralSecret]:
             continue
         base = re.sub(r"\W+", "_", found[value].name).strip("_").upper() or "SECRET"
         numbered = (f"{base}_{count}" for count in range(2, _MAX_NAMES))
-        name = next((name for name in (base, *numbered) if is_free(name, found[value])), None)
+        name = _existing_name(state, step, found[value])
+        name = name or next((name for name in (base, *numbered) if is_free(name)), None)
         if name is None:
             raise NotFixable("too many secrets of one kind")
         named[name] = found[value]
     return named
+
+
+def _existing_name(state: FixState, step: BuildStep, secret: LiteralSecret) -> str | None:
+    """Return the variable with the same secret: one that the step can read, else that of an earlier fix."""
+    own = (name for name, value in step.variables.items() if value == secret.value and _VARIABLE.fullmatch(name))
+    digest = _digest(secret)
+    fixed = (name for name, known in state.named.items() if known == digest and name not in step.variables)
+    return next(chain(own, fixed), None)
 
 
 def _digest(secret: LiteralSecret) -> str:

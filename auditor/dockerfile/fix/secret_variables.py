@@ -38,6 +38,7 @@ def remove_variable(state: FixState, stage: Stage | None, step: BuildStep, name:
         _require_unused_globally(state, name)
         _remove(editor, state, one, name)
         return proposal(editor)
+    _require_one_value(state, name)
     readers = list(_readers(state, stage, step, name))
     # A variable that keeps a build argument is meant for the build, whether its steps name it or not.
     for_build = bool(references(one.text) & step.arguments) and bool(readers)
@@ -76,8 +77,10 @@ def mount_variable(editor: Editor, state: FixState, stage: Stage, step: BuildSte
 
 
 def _with_export(raw: str, escape: str, name: str, ident: str) -> str | None:
-    start = body_start(raw, escape)
-    return None if start is None else f'{raw[:start]}export {name}="$(cat /run/secrets/{ident})" && {raw[start:]}'
+    start, export = body_start(raw, escape), f'export {name}="$(cat /run/secrets/{ident})" && '
+    if start is None or export in raw:
+        return None if start is None else raw
+    return raw[:start] + export + raw[start:]
 
 
 def _readers(state: FixState, stage: Stage, step: BuildStep, name: str) -> Iterator[BuildStep]:
@@ -106,6 +109,18 @@ def _literal(step: BuildStep, escape: str) -> Iterator[tuple[str, str]]:
         name, equals, value = word.partition("=")
         if equals:
             yield unquote(name, escape), unquote(value, escape)
+
+
+def _require_one_value(state: FixState, name: str) -> None:
+    """Raise NotFixable where variables with the same secret id, such as TOKEN and token, have different values."""
+    ident, values = secret_id(name), dict[str, set[str]]()
+    for stage in state.graph.stages:
+        last = stage.steps[-1].variables if stage.steps else {}
+        for other, value in last.items():
+            if value and secret_id(other) == ident:
+                values.setdefault(other, set()).add(value)
+    if len(values) > 1 and len(set[str]().union(*values.values())) > 1:
+        raise NotFixable(f"{' and '.join(sorted(values))} would be one secret, and have different values: rename one")
 
 
 def _require_unused_globally(state: FixState, name: str) -> None:

@@ -124,6 +124,7 @@ class Sweeper:
                 else:
                     self._finish(step)
         counts = queries.counts(self._store, self._sweep.id)
+        lease.check()
         ledger.finish_sweep(self._store, self._sweep, plan.clock(), counts)
         return self._sweep.id
 

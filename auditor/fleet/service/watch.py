@@ -3,7 +3,8 @@
     wait until due ─► sweep, notify, report ─► wait …
 
 One thread does all of it: a sweep that takes longer than its interval delays the next one, and due times that pass
-meanwhile are skipped. A failed sweep is logged and counted, and the schedule goes on.
+meanwhile are skipped. A failed sweep is logged and counted, and the schedule goes on. The watch ends if another process
+took its lease.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from auditor.core.errors import AuditError
-from auditor.fleet.service.health import Page, health
+from auditor.core.errors import AuditError, LeaseLost
+from auditor.fleet.service.health import health, live
+from auditor.fleet.service.http_server import Page
 from auditor.fleet.service.logs import log_event
 from auditor.fleet.service.metrics import CONTENT_TYPE, Metrics
 from auditor.fleet.service.schedule import Schedule
@@ -62,13 +64,15 @@ class Watch:
             self.sweep_once()
 
     def sweep_once(self) -> None:
-        """Run one sweep and count it."""
+        """Run one sweep and count it. Raises LeaseLost if another process has the lease of the watch or the sweep."""
         log_event("sweep begins")
         self._state["sweeping"] = True
         self.metrics.began()
         began = self.now()
         try:
             row = self.sweep()
+        except LeaseLost:
+            raise
         except (AuditError, OSError) as exc:  # the registry or the store may be available again later
             self._failing = str(exc) if isinstance(exc, AuditError) else exc.strerror or type(exc).__name__
             log_event("sweep failed", logging.ERROR, reason=self._failing)
@@ -88,7 +92,8 @@ class Watch:
         """Return the pages of the health endpoint."""
         return {
             "/healthz": lambda: health(failing=self._failing, **self._state, last_good=self._last_good()),
-            "/metrics": lambda: (200, CONTENT_TYPE, self.metrics.text()),
+            "/livez": live,
+            "/metrics": lambda: Page(200, CONTENT_TYPE, self.metrics.text()),
         }
 
     def _ended(self, row: SweepRow, duration_s: float) -> None:

@@ -26,7 +26,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from auditor.core.errors import StoreError
+from auditor.core.errors import LeaseLost, StoreError
 from auditor.fleet.store import schema as t
 from auditor.fleet.store.database import SweepStore
 
@@ -52,14 +52,19 @@ class Lease:
 
     def __init__(self, store: SweepStore, name: str, activity: str, token: str, term_s: float) -> None:
         self._store, self._name, self._activity, self._token, self._term_s = store, name, activity, token, term_s
-        self._released, self._lost = threading.Event(), False
-        self._renewer = threading.Thread(target=self._renew, name="lease", daemon=True)
+        self._released, self._lost, self._renewed_s = threading.Event(), False, _uptime_s()
+        self._renewer = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._renewer.start()
 
     def check(self) -> None:
-        """Raise StoreError if another process took the lease because this one was suspended for longer than a term."""
+        """Raise LeaseLost if another process took the lease because this one was suspended for longer than a term.
+
+        After a term without a renewal, this renews the lease itself. Raises StoreError if the store is unavailable.
+        """
+        if _uptime_s() - self._renewed_s > self._term_s:
+            self._renew(retry=True)
         if self._lost:
-            raise StoreError(
+            raise LeaseLost(
                 f"store {self._store}: {self._activity} by another process after this one was suspended. Run it again."
             )
 
@@ -71,10 +76,15 @@ class Lease:
         with contextlib.suppress(StoreError):  # the lease expires anyway
             self._store.write(lambda c: c.execute(own), retry=False)
 
-    def _renew(self) -> None:
+    def _keep(self) -> None:
         while not self._released.wait(self._term_s / _RENEWALS_PER_TERM):
             with contextlib.suppress(StoreError):  # the sweep reports an unavailable store
-                self._lost = not self._store.write(self._extend, retry=False)
+                self._renew(retry=False)
+
+    def _renew(self, *, retry: bool) -> None:
+        began = _uptime_s()
+        self._lost = not self._store.write(self._extend, retry=retry)
+        self._renewed_s = began
 
     def _extend(self, connection: Connection) -> bool:
         own = (t.lease.c.name == self._name, t.lease.c.token == self._token)
@@ -154,6 +164,11 @@ def _take(connection: Connection, name: str, token: str, term_s: float) -> Lease
     free = t.lease.c.expires < now if not _is_dead(other) else t.lease.c.token == other.token
     taken = connection.execute(update(t.lease).where(t.lease.c.name == name, free).values(**own)).rowcount
     return None if taken else other
+
+
+def _uptime_s() -> float:
+    """Return the seconds since the start of the machine, including those in which it was suspended."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _now(connection: Connection) -> int:

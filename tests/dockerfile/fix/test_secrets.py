@@ -65,6 +65,39 @@ def test_an_env_of_the_build_is_mounted_and_the_user_is_told(fix: Fixer) -> None
     assert result.notes == ("containers no longer have API_TOKEN: use docker run --env-file if the program needs it",)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (f"ARG API_TOKEN={TOKEN}\nRUN ./x $API_TOKEN && ./y --api-token={TOKEN}",
+         "RUN --mount=type=secret,id=api-token,env=API_TOKEN ./x $API_TOKEN && ./y --api-token=\"${API_TOKEN}\""),
+        ("ARG API_TOKEN\nARG api_token\nRUN ./x $API_TOKEN $api_token",
+         "RUN --mount=type=secret,id=api-token,env=API_TOKEN \\\n"
+         "    --mount=type=secret,id=api-token,env=api_token ./x $API_TOKEN $api_token"),
+        (f"RUN ./x --api-token={TOKEN} && ./z\nRUN ./y --api-token={TOKEN}",
+         'RUN --mount=type=secret,id=api-token,env=API_TOKEN ./x --api-token="${API_TOKEN}" && ./z\n'
+         'RUN --mount=type=secret,id=api-token,env=API_TOKEN ./y --api-token="${API_TOKEN}"'),
+    ],
+)  # fmt: skip
+def test_one_secret_is_mounted_under_one_id(fix: Fixer, before: str, after: str) -> None:
+    result = fix(f"FROM debian\n{before}\n")
+    assert result.source.text == fixed(after)
+    assert result.build_options == ("--secret id=api-token,env=API_TOKEN",)
+
+
+def test_an_older_builder_reads_one_secret_once(fix: Fixer) -> None:
+    head = "# syntax=docker/dockerfile:1.7\n"
+    text = fix.text(f"{head}FROM debian\nARG API_TOKEN={TOKEN}\nRUN ./x $API_TOKEN {TOKEN}\n")
+    export = 'export API_TOKEN="$(cat /run/secrets/api-token)" && '
+    assert text == fixed(f'RUN --mount=type=secret,id=api-token {export}./x $API_TOKEN "${{API_TOKEN}}"', head=head)
+
+
+def test_two_secrets_do_not_get_one_id(fix: Fixer) -> None:
+    text = f"FROM debian\nARG API_TOKEN={TOKEN}\nARG api_token={token(8)}\nRUN ./x $API_TOKEN $api_token\n"
+    result = fix(text)
+    assert result.source.text == text
+    assert all("have different values" in reason for _, reason in result.unfixed) and len(result.unfixed) == 2
+
+
 def test_stages_that_inherit_a_variable_get_the_mount_too(fix: Fixer) -> None:
     text = fix.text("FROM debian AS a\nARG API_TOKEN\nRUN ./x\nFROM a\nRUN ./y\nRUN mkdir /z\n")
     mount = "RUN --mount=type=secret,id=api-token,env=API_TOKEN"
