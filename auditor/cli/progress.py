@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar on a terminal, nothing elsewhere; with --verbose also the steps."""
+"""Progress on standard error: notes; on a terminal a bar; with --verbose also the steps."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ from contextlib import contextmanager
 
 import click
 
-from auditor.cli.messages import safe_line
+from auditor.cli.messages import safe_line, warn
 from auditor.core.progress import Progress, Silent
 
 
-class _Steps(Silent):
+class _Notes(Silent):
+    """Prints the notes alone."""
+
+    def note(self, message: str) -> None:
+        warn(message)
+
+
+class _Steps(_Notes):
     """Prints the steps, one line each."""
 
     def say(self, message: str) -> None:
@@ -26,7 +33,7 @@ class _Steps(Silent):
 def progress(*, quiet: bool, verbose: bool) -> Iterator[Progress]:
     """Open the progress display of a command."""
     if quiet or not sys.stderr.isatty():
-        yield _Steps() if verbose and not quiet else Silent()
+        yield _Steps() if verbose and not quiet else _Notes()
         return
     # rich takes a tenth of a second, and a pipe has no use for it.
     from auditor.cli.progress_bar import progress_bar

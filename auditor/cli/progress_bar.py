@@ -13,6 +13,7 @@ from rich.text import Text
 
 from auditor.cli.messages import safe_line
 from auditor.core.progress import Progress
+from auditor.core.version import PROGRAM
 
 _EXPORT_RATE = 150e6
 """Bytes a second at which Docker 26 prepares an export on a disk of 2024. It sends the first byte when all is ready."""
@@ -71,6 +72,9 @@ class _Bar:
     def say(self, message: str) -> None:
         if self._verbose:
             self._display.console.print(safe_line(message), markup=False, highlight=False)
+
+    def note(self, message: str) -> None:
+        self._display.console.print(f"{PROGRAM}: {safe_line(message)}", markup=False, highlight=False)
 
     def exporting(self, count: int) -> None:
         self._exporting = count

@@ -12,7 +12,7 @@ from auditor.cli import options, sweep_options
 from auditor.cli.examples import examples
 from auditor.core.command_options import SweepOptions, WatchOptions
 
-_EXTRA = ("sqlalchemy", "alembic", "cachetools", "apprise", "cronsim", "distributed", "prometheus_client")
+_EXTRA = ("sqlalchemy", "alembic", "cachetools", "apprise", "cronsim", "distributed", "nacl", "prometheus_client")
 
 
 @examples("image-audit registry scan registry.example.com --report site")

@@ -26,6 +26,7 @@ from auditor.fleet.execution.engine import Engine, RegistryEndpoint
 from auditor.fleet.execution.local_engine import LocalEngine
 from auditor.fleet.execution.plan import SweepPlan
 from auditor.fleet.execution.sweep import Sweeper
+from auditor.fleet.remediation.open_secrets import overdue_counts
 from auditor.fleet.remediation.owners import Owners
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.service.metrics import Metrics
@@ -95,6 +96,7 @@ class SweepSetup:
         alike = [row for row in queries.sweeps(self.store, scope) if row.filter_text == self.plan.filter_text]
         if alike:
             watch.load_previous(alike[-1])
+            watch.metrics.show_overdue(overdue_counts(self.store, alike[-1], policy(self.options)))
         return watch
 
     def lease(self, say: Callable[[str], None]) -> AbstractContextManager[Lease]:

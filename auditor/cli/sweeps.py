@@ -21,8 +21,10 @@ from auditor.core.text import plural
 from auditor.fleet.dashboard import sweep_json, sweep_table
 from auditor.fleet.dashboard.site_paths import image_page
 from auditor.fleet.execution.attestor import Attestor
+from auditor.fleet.remediation.open_secrets import overdue_counts
 from auditor.fleet.service import http_server, schedule
 from auditor.fleet.service.logs import LoggedProgress, json_lines, log_event
+from auditor.fleet.service.metrics import Metrics
 from auditor.fleet.service.notify import Notifier
 from auditor.fleet.service.watch import until_sigterm
 from auditor.fleet.store import queries
@@ -62,7 +64,7 @@ def watch(registry: str | None, form: str, load: Callable[[], WatchOptions]) -> 
 
         def sweep() -> SweepRow:
             lease.check()
-            return _watched_sweep(registry, form, load())
+            return _watched_sweep(registry, form, load(), watched.metrics)
 
         watched = setup.watch(planned, sweep)
         with http_server.serve(address, http_server.by_path(watched.pages())) as own:
@@ -73,10 +75,11 @@ def watch(registry: str | None, form: str, load: Callable[[], WatchOptions]) -> 
     return EXIT_CLEAN
 
 
-def _watched_sweep(registry: str | None, form: str, options: SweepOptions) -> SweepRow:
+def _watched_sweep(registry: str | None, form: str, options: SweepOptions, metrics: Metrics) -> SweepRow:
     notifier = _notifier(options, lambda line: log_event("not notified", logging.WARNING, reason=line))
     with open_setup(registry, options, wait_for_store=True) as setup:
         row = setup.run(LoggedProgress())
+        metrics.show_overdue(overdue_counts(setup.store, row, policy(options)))
         for line in notifier.notify(setup.store, row, policy(options)):
             log_event("not notified", logging.WARNING, reason=line)
         if setup.plan.attestor is not None:

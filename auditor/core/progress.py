@@ -20,6 +20,10 @@ class Progress(Protocol):
         """Report the start of a step."""
         ...
 
+    def note(self, message: str) -> None:
+        """Report what the user should know of a run that goes on: a lost connection, items left out."""
+        ...
+
     def exporting(self, count: int) -> None:
         """Announce that a Docker engine prepares an export of `count` bytes; it ends with the first `advance`."""
         ...
@@ -35,6 +39,9 @@ class Silent:
         """Do nothing."""
 
     def say(self, message: str) -> None:
+        """Do nothing."""
+
+    def note(self, message: str) -> None:
         """Do nothing."""
 
     def exporting(self, count: int) -> None:

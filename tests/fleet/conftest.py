@@ -27,6 +27,7 @@ from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
 from auditor.scan import Scanner
 from tests.conftest import free_port, require
+from tests.fleet.cluster import Cluster
 from tests.fleet.owned import Story
 from tests.fleet.planted import Content, Remote, fill
 from tests.fleet.stored import CREATED, OWNED, POLICY, Site, Stored, story
@@ -130,6 +131,14 @@ class Sweeps:
             number = Sweeper(self.store, self.scanner, engine, plan, client).run()
         row = next(row for row in queries.sweeps(self.store) if row.id == number)
         return sweep_json.sweep_document(self.store, row, lambda _: None, POLICY)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, environment: dict[str, str]) -> Iterator[Cluster]:
+    """A Dask scheduler without workers."""
+    made = Cluster(tmp_path, environment)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from auditor.core.finding import Severity
 from auditor.fleet.dashboard.site_paths import owner_page, repository_page
 from auditor.fleet.dashboard.view import SecretSummary, SweepView
-from auditor.fleet.remediation.trends import NO_OWNER
+from auditor.fleet.remediation.owners import NO_OWNER
 from auditor.fleet.store.rows import ImageRow
 
 

@@ -9,6 +9,7 @@ from auditor.codec.descriptors import Descriptor, platform_matches
 from auditor.core.digests import Digest
 from auditor.core.errors import NotFound
 from auditor.core.image_config import Platform
+from auditor.fleet.discovery.artifacts import attached_to
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.manifests import Leaf, created_time, stored_created_times, stored_leaves
 from auditor.images import index, manifest
@@ -26,12 +27,17 @@ class Candidate:
     tags: tuple[str, ...]
 
 
-def read_leaves(repository: Repository, root: Descriptor, store: SweepStore) -> tuple[tuple[Leaf, ...], str | None]:
-    """Return the images and attestations below a tag's manifest, and the creation time of the first image.
+def read_leaves(
+    repository: Repository, version: str, root: Descriptor, store: SweepStore
+) -> tuple[tuple[Leaf, ...], str | None]:
+    """Return the images and attestations below the manifest of a tag or digest, and the creation time of an image.
 
-    The manifest and config of an image in the store are not requested.
+    The time is that of the first image. The manifest and config of an image in the store are not requested.
     """
-    leaves = [Leaf(own, _subject(own)) for own, _ in index.walk_indexes(repository, [root], repository.client.limits)]
+    leaves = [
+        Leaf(own, _subject(own) or attached_to(repository, version, own))
+        for own, _ in index.walk_indexes(repository, [root], repository.client.limits)
+    ]
     first = next((leaf.descriptor for leaf in leaves if leaf.subject is None), None)
     if first is None:
         return tuple(leaves), None

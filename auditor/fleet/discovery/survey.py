@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from auditor.core.digests import Digest
 from auditor.core.errors import AuditError, ImageError, NotFound, StoreError, Unauthorized, Unreachable, Unsupported
+from auditor.fleet.discovery.artifacts import is_digest_tag
 from auditor.fleet.discovery.candidates import Candidate, group_by_image, read_leaves
 from auditor.fleet.discovery.catalog import RepositorySelection, match_tags, newest_tags
 from auditor.fleet.discovery.concurrency import ConcurrencyLimit
@@ -31,7 +32,8 @@ class Survey:
     """Result of the survey of one repository.
 
     `all_tags` are all its tags, None if only some were requested. `digests` maps each resolved tag to its manifest;
-    `selected_tags` are those that the filter selects. `failures` are pairs of reference and reason.
+    `selected_tags` are those that the filter selects; `attached` of them name signatures, attestations or SBOMs, which
+    are no images. `failures` are pairs of reference and reason.
     """
 
     selection: RepositorySelection
@@ -40,6 +42,7 @@ class Survey:
     all_tags: frozenset[str] | None = None
     digests: dict[str, Digest] = field(default_factory=dict)
     selected_tags: tuple[str, ...] = ()
+    attached: int = 0
     candidates: list[Candidate] = field(default_factory=list)
     audit_keys: dict[str, str] = field(default_factory=dict)
     failures: list[tuple[str, str]] = field(default_factory=list)
@@ -110,24 +113,24 @@ class Surveyor:
 
     def _resolve(self, found: Survey, versions: Sequence[str]) -> None:
         known = stored_tags(self._store, found.repository.client.host, found.name)
-        parts = stored_leaves(self._store, [*known.values(), *(text for text in versions if ":" in text)])
+        stored = stored_leaves(self._store, [*known.values(), *(text for text in versions if ":" in text)])
         digests: dict[str, Digest] = {}
         for version, outcome in self._each(
-            lambda text: self._resolve_tag(found.repository, text, known, parts), versions
+            lambda text: self._resolve_tag(found.repository, text, known, stored), versions
         ):
             if isinstance(outcome, AuditError):
                 self._add_failure(found, version, outcome)
             else:
                 self._unanswered = 0
                 digests[version] = outcome
-        leaves = {**parts, **stored_leaves(self._store, set(digests.values()) - parts.keys())}
+        leaves = {**stored, **stored_leaves(self._store, set(digests.values()) - stored.keys())}
         times = stored_created_times(self._store, set(digests.values())) if found.selection.settings.newest else {}
         created = {version: times.get(digest) for version, digest in digests.items()}
         selected = newest_tags([*digests], created, found.selection.settings.newest)
         found.digests, found.selected_tags = digests, tuple(selected)
-        found.candidates = group_by_image(
-            {version: leaves.get(digests[version], ()) for version in selected}, self._platform
-        )
+        parts = {version: _leaves_of(version, digests[version], leaves) for version in selected}
+        found.attached = sum(is_digest_tag(version) and _has_no_image(own) for version, own in parts.items())
+        found.candidates = group_by_image(parts, self._platform)
 
     def _resolve_tag(
         self, repository: Repository, version: str, known: dict[str, Digest], parts: dict[Digest, tuple[Leaf, ...]]
@@ -141,7 +144,7 @@ class Surveyor:
         reference = Reference(repository.client.host, repository.name, None if digest_given else version, digest_given)
         descriptor = self._limit(lambda: repository.resolve(reference))
         if descriptor.digest not in stored_leaves(self._store, [descriptor.digest]):
-            leaves, created_time = self._limit(lambda: read_leaves(repository, descriptor, self._store))
+            leaves, created_time = self._limit(lambda: read_leaves(repository, version, descriptor, self._store))
             save_manifest(self._store, descriptor.digest, leaves, created_time)
         return descriptor.digest
 
@@ -184,3 +187,17 @@ class Surveyor:
                 raise
             except AuditError as exc:
                 yield item, exc
+
+
+def _leaves_of(version: str, digest: Digest, leaves: dict[Digest, tuple[Leaf, ...]]) -> tuple[Leaf, ...]:
+    """Return the leaves of a version. Any other tag than one made of a digest names an image, whatever it is."""
+    own = leaves.get(digest, ())
+    if is_digest_tag(version):
+        return own
+    return tuple(
+        Leaf(replace(leaf.descriptor, annotations={})) if leaf.descriptor.digest == digest else leaf for leaf in own
+    )
+
+
+def _has_no_image(leaves: Sequence[Leaf]) -> bool:
+    return bool(leaves) and all(leaf.subject is not None for leaf in leaves)

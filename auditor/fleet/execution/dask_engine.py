@@ -1,36 +1,40 @@
 """Engine of many machines: layers are read by the workers of a Dask cluster.
 
-    sweep ── SweepPlugin, once per worker ──────────► worker ── fetch, verify, scan ──► record, through the scheduler
-          ── LayerTask and Credentials, per layer ──►
+    sweep ── SweepPlugin, once per worker ─────────────────► worker
+          ── LayerTask, per layer, through the scheduler ──► worker ── fetch, verify, scan ──► record, through the
+          ── Credentials, encrypted for each worker ───────►                                    scheduler
 
-Rules and connections are a plugin of the workers; workers that join later get it too. Login and HMAC key are sent with
-the tasks in an object without a repr, so that they appear in no log, dashboard or file of a worker. They are encrypted
-on the network if ADDRESS starts with tls://. Dask moves the tasks of a lost worker to other workers.
+The bytes of layers pass between registry and workers alone. Records hold HMACs of secrets. The login of the registry
+and the HMAC key are encrypted for the worker that asks for them, so that the scheduler never has them.
+
+A layer whose worker dies is submitted again. After two losses it is read alone among such layers, so that the third
+loss is its own: it is set aside. If the scheduler restarts, the engine connects again and submits what was lost.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import threading
-import warnings
+import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from concurrent.futures import Future as Answer
-from typing import Any
+from contextlib import nullcontext, suppress
+from uuid import uuid4
 
-from distributed import Client, Future, KilledWorker, Security
-from distributed.comm.core import connect
+from distributed import Client, Future, KilledWorker
 
 from auditor.core.errors import AuditError, EngineError, Unreachable
 from auditor.core.progress import Progress
 from auditor.detect.rules import Ruleset
+from auditor.fleet.execution.dask_cluster import DaskCluster
 from auditor.fleet.execution.dask_rate import ClusterRate
-from auditor.fleet.execution.dask_worker import Credentials, SoftwareVersions, SweepPlugin, read
+from auditor.fleet.execution.dask_scheduler import TASK_PREFIX
+from auditor.fleet.execution.dask_worker import Credentials, CredentialsRequest, accept_credentials, read
 from auditor.fleet.execution.engine import LayerTask, RegistryEndpoint
 from auditor.registry.logins import stored_login
 
-_CONNECT_S, _WORKER_S = 10, 60  # timeouts for the scheduler, and for the first worker
-_MAX_NAMED = 3
+_MOST_LOSSES = 3  # workers that a layer may kill
+_MOST_LOGINS = 20  # workers in a row that ask for the credentials instead of reading
+_POLL_S, _WORKERLESS_S = 15, 300
 
 
 class DaskEngine:
@@ -52,18 +56,12 @@ class DaskEngine:
         parallel: int,
         progress: Progress,
     ) -> None:
-        self._address, self._plugin_name, self._progress = address, f"image-audit-{name}", progress
+        self._progress = progress
         self._credentials = Credentials(stored_login(endpoint.host, endpoint.path), key)
-        self._running: set[Future[bytes]] = set()
-        self._lock = threading.Lock()
-        self._client = _connected(address)
-        try:
-            self._check(ruleset)
-            self.rate = ClusterRate(endpoint.host, endpoint.rate, self._client) if endpoint.rate else None
-            self._client.register_plugin(SweepPlugin(endpoint, ruleset), name=self._plugin_name)
-        except BaseException:
-            self._client.close(timeout=1)
-            raise
+        self._running: set[Future[bytes | CredentialsRequest | None]] = set()
+        self._lock, self._alone = threading.Lock(), threading.Lock()
+        self._cluster = cluster = DaskCluster(address, f"{TASK_PREFIX}{name}", endpoint, ruleset, progress.note)
+        self.rate = ClusterRate(endpoint, lambda: cluster.client, cluster.reconnect) if endpoint.rate else None
         self._pool = ThreadPoolExecutor(parallel, "layer")
 
     def submit(self, task: LayerTask) -> Answer[bytes]:
@@ -75,85 +73,85 @@ class DaskEngine:
         self._pool.shutdown(wait=False, cancel_futures=True)
         with self._lock:
             running = list(self._running)
-        try:
-            self._client.cancel(running)
-            self._client.unregister_worker_plugin(self._plugin_name)
-        except (OSError, CancelledError, KeyError):
-            pass  # the cluster has stopped, and its tasks with it
-        self._client.close(timeout=5)
+        with suppress(OSError, CancelledError, RuntimeError):  # the cluster has stopped, and its tasks with it
+            self._cluster.client.cancel(running)
+        self._cluster.close()
         self._pool.shutdown()
 
-    def _check(self, ruleset: Ruleset) -> None:
-        """Raise EngineError if no worker is connected, or a worker has other versions."""
-        try:
-            self._client.wait_for_workers(1, timeout=_WORKER_S)
-        except TimeoutError:
-            raise EngineError(
-                f"--scheduler {self._address}: no worker joined it within {_WORKER_S} s. "
-                f"Start one: dask worker {self._address} --nthreads 2"
-            ) from None
-        own = SoftwareVersions.of(ruleset)
-        answers: dict[str, Any] = self._client.run(SoftwareVersions.of, ruleset, on_error="return")
-        bad = [
-            f"worker {worker} {reason}"
-            for worker, answer in sorted(answers.items())
-            if (reason := _mismatch(answer, own))
-        ]
-        if bad:
-            more = f"; and {len(bad) - _MAX_NAMED} more workers" if len(bad) > _MAX_NAMED else ""
-            raise EngineError(f"{'; '.join(bad[:_MAX_NAMED])}{more}. Install the same image-audit there as here.")
-
     def _read(self, task: LayerTask) -> bytes:
-        name = f"layer {task.repository}@{task.digest}"
-        future = self._client.submit(read, self._plugin_name, task, self._credentials, pure=False)
+        """Submit a layer until a worker has read it. Raises an AuditError that names the layer."""
+        losses = 0
+        while True:
+            client = self._cluster.client
+            try:
+                with self._alone if losses == _MOST_LOSSES - 1 else nullcontext():
+                    record = self._record(client, task)
+            except KilledWorker as exc:
+                losses += 1
+                if losses == _MOST_LOSSES:
+                    raise Unreachable(f"{_name(task)}: set aside: {losses} workers died while reading it") from exc
+            except (CancelledError, OSError):
+                self._cluster.reconnect(client)
+            else:
+                self._progress.advance(task.size or 0)
+                return record
+
+    def _record(self, client: Client, task: LayerTask) -> bytes:
+        """Submit a layer, and send the credentials to workers that lack them."""
+        workers: list[str] | None = None
+        for _ in range(_MOST_LOGINS):
+            answer = self._answer(client, task, workers)
+            if isinstance(answer, bytes):
+                return answer
+            if answer is None:
+                raise CancelledError  # the scheduler has restarted, and lacks the plugin
+            sealed = self._credentials.sealed(answer.public_key)
+            workers = [answer.worker]
+            client.run(accept_credentials, self._cluster.name, sealed, workers=workers, on_error="ignore")
+        raise Unreachable(f"{_name(task)}: {_MOST_LOGINS} workers restarted before they could read it")
+
+    def _answer(self, client: Client, task: LayerTask, workers: list[str] | None) -> bytes | CredentialsRequest | None:
+        """Submit a task and wait for its result; it should run on one of `workers`, if given."""
+        key = f"{self._cluster.name}-{uuid4().hex}"
+        future = client.submit(
+            read, self._cluster.name, task, key=key, pure=False, workers=workers, allow_other_workers=bool(workers)
+        )
         with self._lock:
             self._running.add(future)
         try:
-            record = future.result()
-        except AuditError:
+            return self._result(client, future)
+        except (AuditError, KilledWorker, CancelledError):
             raise
-        except KilledWorker as exc:
-            raise Unreachable(f"{name}: {exc.allowed_failures + 1} workers died while reading it") from exc
-        except CancelledError as exc:
-            raise EngineError(
-                f"--scheduler {self._address}: connection lost. Run the sweep again to continue."
-            ) from exc
         except Exception as exc:  # its text may contain content of the layer
-            raise Unreachable(f"{name}: {_error_name(exc)} on a worker") from exc
+            if not future.done():
+                raise CancelledError from exc  # it comes from the client, not from the worker
+            raise Unreachable(f"{_name(task)}: {_error_name(exc)} on a worker") from exc
         finally:
             with self._lock:
                 self._running.discard(future)
-        self._progress.advance(task.size or 0)
-        return record
+
+    def _result(
+        self, client: Client, future: Future[bytes | CredentialsRequest | None]
+    ) -> bytes | CredentialsRequest | None:
+        """Wait for a result. Raises EngineError if the cluster has no worker for _WORKERLESS_S."""
+        last_worker = time.monotonic()
+        while True:
+            try:
+                return future.result(timeout=_POLL_S)
+            except TimeoutError:
+                if future.done():
+                    raise
+            if client.nthreads():
+                last_worker = time.monotonic()
+            elif time.monotonic() > last_worker + _WORKERLESS_S:
+                raise EngineError(
+                    f"--scheduler {self._cluster.address}: no worker for {_WORKERLESS_S} s. "
+                    "Start workers, and run the sweep again to continue."
+                )
 
 
-def _connected(address: str) -> Client:
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # EngineError reports the same
-    try:
-        with ThreadPoolExecutor(1) as pool:  # the thread of the caller may already run an event loop
-            pool.submit(lambda: asyncio.run(_reach(address))).result()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about versions, which _check compares
-            return Client(address, timeout=_CONNECT_S, set_as_default=False, name="image-audit")
-    except (ValueError, TypeError, RuntimeError) as exc:  # an unknown scheme, or tls:// without certificates
-        raise EngineError(f"--scheduler {address}: {exc}") from exc
-    except (OSError, ImportError) as exc:
-        raise EngineError(f"--scheduler {address}: no Dask scheduler answers there. Start one: dask scheduler") from exc
-
-
-async def _reach(address: str) -> None:
-    """Connect once: a Client that fails to connect leaves threads, and a traceback at exit."""
-    own = Security().get_connection_args("client")
-    async with asyncio.timeout(_CONNECT_S):  # a server that answers may be no scheduler
-        (await connect(address, timeout=_CONNECT_S, **own)).abort()
-
-
-def _mismatch(answer: Any, required: SoftwareVersions) -> str:
-    """Describe why a worker with this answer can't be used; an empty text if it can."""
-    if isinstance(answer, SoftwareVersions):
-        differences = answer.differences(required)
-        return f"has {differences}" if differences else ""
-    return f"can't run image-audit ({answer!s:.200})"
+def _name(task: LayerTask) -> str:
+    return f"layer {task.repository}@{task.digest}"
 
 
 def _error_name(exc: BaseException) -> str:

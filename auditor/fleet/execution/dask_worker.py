@@ -1,13 +1,15 @@
 """Worker side of the Dask engine.
 
-SoftwareVersions   versions that must be equal on the worker and on the machine that runs the sweep
-Credentials        registry login and HMAC key; sent with each task and dropped after it
-SweepPlugin        state shared by the tasks of a sweep: rules, scanner, connections
-read               the task: read one layer
+SoftwareVersions     versions that must be equal on the worker and on the machine that runs the sweep
+Credentials          registry login and HMAC key; encrypted for one worker
+SweepPlugin          state shared by the tasks of a sweep: rules, scanner, connections, credentials
+read                 the task: read one layer
+accept_credentials   what the sweep runs on a worker that asked for the credentials
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 import threading
@@ -15,6 +17,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from distributed import Worker, WorkerPlugin, get_worker
+from nacl.public import PrivateKey, PublicKey, SealedBox
 
 from auditor.core.cache_folder import cache_folder
 from auditor.core.cache_keys import RECORDS
@@ -66,6 +69,26 @@ class Credentials:
     def __repr__(self) -> str:
         return "Credentials()"
 
+    def sealed(self, public_key: bytes) -> bytes:
+        """Return the credentials, encrypted for the owner of an X25519 public key."""
+        login = self.login
+        text = json.dumps([login.user, login.password, login.identity, self.key.hex()])
+        return SealedBox(PublicKey(public_key)).encrypt(text.encode())
+
+    @classmethod
+    def opened(cls, sealed: bytes, private_key: PrivateKey) -> Credentials:
+        """Decrypt credentials. Raises nacl.exceptions.CryptoError if they are encrypted for another key."""
+        user, password, identity, key = json.loads(SealedBox(private_key).decrypt(sealed))
+        return cls(Login(user, password, identity), bytes.fromhex(key))
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsRequest:
+    """Answer of a worker that has no credentials yet: its address and its X25519 public key."""
+
+    worker: str
+    public_key: bytes
+
 
 class SweepPlugin(WorkerPlugin):
     """State shared by the tasks of a sweep on one worker. It holds no secret, because the scheduler may log it.
@@ -83,7 +106,9 @@ class SweepPlugin(WorkerPlugin):
         disable_core_dumps()
         self._address = worker.address
         endpoint = self._endpoint
-        self._rate = ClusterRate(endpoint.host, endpoint.rate, worker) if endpoint.rate else None
+        self._private_key = PrivateKey.generate()
+        self._credentials: Credentials | None = None
+        self._rate = ClusterRate(endpoint, lambda: worker) if endpoint.rate else None
         self._differences = SoftwareVersions.of(self._ruleset).differences(self._required)
         self._folder = tempfile.TemporaryDirectory(prefix="image-audit-")
         self._scanner = Scanner(self._ruleset, worker.state.nthreads, cache=cache_folder(), limits=endpoint.limits)
@@ -96,12 +121,22 @@ class SweepPlugin(WorkerPlugin):
         self._scanner.close()
         self._folder.cleanup()
 
-    def read(self, task: LayerTask, credentials: Credentials) -> bytes:
-        """Read a layer by `read_layer`. Raises Unreachable if this worker has other versions than the sweep."""
+    def accept(self, sealed: bytes) -> None:
+        """Take the credentials of the sweep, encrypted for this worker."""
+        self._credentials = Credentials.opened(sealed, self._private_key)
+
+    def read(self, task: LayerTask) -> bytes | CredentialsRequest:
+        """Read a layer by `read_layer`, or ask for the credentials.
+
+        Raises Unreachable if this worker has other versions than the sweep.
+        """
         if self._differences:
             raise Unreachable(
                 f"worker {self._address} has {self._differences}. Install the same image-audit there as here."
             )
+        credentials = self._credentials
+        if credentials is None:
+            return CredentialsRequest(self._address, bytes(self._private_key.public_key))
         with self._lock:
             self._client = self._client or self._connect(credentials.login)
         return read_layer(task, self._client, self._scanner, credentials.key)
@@ -116,10 +151,14 @@ class SweepPlugin(WorkerPlugin):
         return endpoint.client(login, self._rate)
 
 
-def read(plugin_name: str, task: LayerTask, credentials: Credentials) -> bytes:
-    """Read a layer on a worker."""
-    worker = get_worker()
-    plugin = worker.plugins.get(plugin_name)
-    if not isinstance(plugin, SweepPlugin):
-        raise Unreachable(f"worker {worker.address} no longer has the plugin of this sweep. Run the sweep again.")
-    return plugin.read(task, credentials)
+def read(plugin_name: str, task: LayerTask) -> bytes | CredentialsRequest | None:
+    """Read a layer on a worker; None if it lacks the plugin of the sweep, because the scheduler was restarted."""
+    plugin = get_worker().plugins.get(plugin_name)
+    return plugin.read(task) if isinstance(plugin, SweepPlugin) else None
+
+
+def accept_credentials(plugin_name: str, sealed: bytes, dask_worker: Worker) -> None:
+    """Take the credentials of a sweep on a worker. Dask fills in `dask_worker`."""
+    plugin = dask_worker.plugins.get(plugin_name)
+    if isinstance(plugin, SweepPlugin):
+        plugin.accept(sealed)

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from auditor.codec.descriptors import platform_matches
 from auditor.core.errors import AuditError, EngineError, NotFound, StoreError
+from auditor.core.text import plural
 from auditor.fleet.discovery.candidates import Candidate, read_image
 from auditor.fleet.discovery.catalog import select_repositories
 from auditor.fleet.discovery.concurrency import ConcurrencyLimit
@@ -83,6 +84,7 @@ class Sweeper:
         self._records = Records(scanner, self._kept, known=layer_record_cache())
         self._keys = AuditKeys(plan, scanner.ruleset.digest)
         self._seen: dict[int, list[str]] = {}
+        self._attached = 0
         self._unattested: dict[int, dict[str, str]] = {}
 
     def run(self) -> int:
@@ -100,7 +102,7 @@ class Sweeper:
 
     def _run(self, lease: Lease) -> int:
         plan = self._plan
-        scope, ruleset = str(plan.scope), self._scanner.ruleset.digest
+        scope, ruleset, report = str(plan.scope), self._scanner.ruleset.digest, self._scanner.progress.note
         self._sweep = ledger.begin_sweep(
             self._store, scope, plan.scope_digest, ruleset, plan.clock(), filter_text=plan.filter_text
         )
@@ -123,6 +125,9 @@ class Sweeper:
                     self._end(step.survey)
                 else:
                     self._finish(step)
+        if self._attached:
+            tags = plural(self._attached, "tag")
+            report(f"{scope}: {tags} of signatures, attestations and SBOMs left out: they name no image")
         counts = queries.counts(self._store, self._sweep.id)
         lease.check()
         ledger.finish_sweep(self._store, self._sweep, plan.clock(), counts)
@@ -194,6 +199,7 @@ class Sweeper:
             complete=not survey.failures,
         )
         spans.save_contents(self._store, self._sweep, survey.repository_id, seen)
+        self._attached += survey.attached
         self._attest(survey)
         self._withdraw(survey, seen)
         if survey.failures:

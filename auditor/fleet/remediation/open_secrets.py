@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from auditor.core.finding import Severity
+from auditor.fleet.remediation.owners import NO_OWNER
 from auditor.fleet.remediation.policy import AcknowledgementStatus, Policy
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
@@ -68,6 +70,17 @@ def acknowledged_secrets(store: SweepStore, sweep: SweepRow, policy: Policy) -> 
     if not policy.statuses(store):
         return ()
     return tuple(secret for secret in open_secrets(store, sweep, policy) if secret.status is not None)
+
+
+def overdue_counts(store: SweepStore, sweep: SweepRow, policy: Policy) -> dict[tuple[str, Severity], int]:
+    """Return the number of overdue secrets of a sweep by owner and severity, also where it is 0.
+
+    A secret counts for each of its owners, and under NO_OWNER if it has none.
+    """
+    overdue = [secret for secret in open_secrets(store, sweep, policy) if secret.is_overdue]
+    counts = Counter((owner, secret.worst.severity) for secret in overdue for owner in secret.owners or (NO_OWNER,))
+    owners = (*policy.owners.teams, NO_OWNER)
+    return {(owner, severity): counts[owner, severity.value] for owner in owners for severity in Severity}
 
 
 def open_secret(

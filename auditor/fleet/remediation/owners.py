@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from auditor.core.globs import Globs
 from auditor.core.owner_options import OwnerOptions
 
+NO_OWNER = "no owner"
+"""Name of the repositories without an owner."""
+
 
 class Owners:
     """Teams by globs over `HOST/REPOSITORY`, as in a .gitignore. The longest matching glob decides."""

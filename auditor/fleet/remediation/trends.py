@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from auditor.fleet.remediation.open_secrets import host_of
+from auditor.fleet.remediation.owners import NO_OWNER
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
@@ -19,8 +20,6 @@ from auditor.fleet.store.rows import SweepRow
 AGES = ((1, "under a day"), (7, "under a week"), (30, "under 30 days"), (90, "under 90 days"), (365, "under a year"),
         (None, "over a year"))  # fmt: skip
 """Intervals of ages: number of days below which an age belongs to it, and its name."""
-
-NO_OWNER = "no owner"
 
 
 @dataclass(frozen=True, slots=True)

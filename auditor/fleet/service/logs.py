@@ -42,6 +42,10 @@ class LoggedProgress(Silent):
         """Log a step."""
         log_event("step", logging.DEBUG, what=message)
 
+    def note(self, message: str) -> None:
+        """Log what the user should know."""
+        log_event("note", what=message)
+
 
 @contextmanager
 def json_lines(*, verbose: bool = False) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
@@ -31,6 +31,9 @@ class Metrics:
         self._images = self._gauge("images", "Images of the last sweep, one per platform.")
         self._unique = self._gauge("layers", "Distinct layers of those images.")
         self._findings = self._gauge("findings", "Findings of the last sweep, including withdrawn images.", "severity")
+        self._overdue = self._gauge(
+            "overdue_secrets", "Open secrets of the last sweep past their due date.", "owner", "severity"
+        )
         self._withdrawn = self._gauge("withdrawn_images", "Images without a tag that are not deleted.")
         self._failures = self._gauge("failures", "References that the last sweep could not audit.")
         self._duration = self._gauge("sweep_duration_seconds", "Duration of the last sweep.")
@@ -68,6 +71,12 @@ class Metrics:
             gauge.labels(self.registry).set(sweep.counts[key])
         for severity in Severity:
             self._findings.labels(self.registry, severity.value).set(sweep.counts[severity])
+
+    def show_overdue(self, counts: Mapping[tuple[str, Severity], int]) -> None:
+        """Show the overdue secrets by owner and severity, instead of those of an earlier sweep."""
+        self._overdue.clear()
+        for (owner, severity), count in counts.items():
+            self._overdue.labels(self.registry, owner, severity.value).set(count)
 
     def text(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,46 +14,23 @@ import pytest
 import requests
 
 from auditor.core.errors import EngineError
-from auditor.core.progress import Silent
-from auditor.fleet.dashboard import sweep_json
-from auditor.fleet.execution.dask_engine import DaskEngine
-from auditor.fleet.execution.dask_worker import Credentials, SoftwareVersions
+from auditor.fleet.execution.dask_worker import SoftwareVersions
 from auditor.fleet.execution.engine import RegistryEndpoint
 from auditor.fleet.execution.sweep import Sweeper
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
-from auditor.registry.logins import Login
 from tests.conftest import Cli
 from tests.fleet.cluster import Cluster
 from tests.fleet.conftest import Sweeps, without_times
+from tests.fleet.dask_sweeps import engine_of, swept
 from tests.fleet.planted import Content, Remote, application
 from tests.fleet.proxy import Proxy
-from tests.fleet.stored import POLICY
 from tests.images import token
 
 pytestmark = pytest.mark.registry
-
-
-@pytest.fixture
-def cluster(tmp_path: Path, environment: dict[str, str]) -> Iterator[Cluster]:
-    made = Cluster(tmp_path, environment)
-    yield made
-    made.close()
-
-
-def engine_of(sweeps: Sweeps, cluster: Cluster, source: RegistryEndpoint, parallel: int = 8) -> DaskEngine:
-    return DaskEngine(
-        cluster.address, source, sweeps.scanner.ruleset, sweeps.store.key,
-        name="test", parallel=parallel, progress=Silent(),
-    )  # fmt: skip
-
-
-def swept(sweeps: Sweeps, cluster: Cluster, registry: str) -> dict[str, Any]:
-    order = sweeps.plan(registry)
-    with closing(engine_of(sweeps, cluster, order.endpoint)) as engine:
-        number = Sweeper(sweeps.store, sweeps.scanner, engine, order, order.endpoint.client()).run()
-    row = next(row for row in queries.sweeps(sweeps.store) if row.id == number)
-    return sweep_json.sweep_document(sweeps.store, row, lambda _: None, POLICY)
+WORKER = "import auditor.fleet.execution.dask_worker as w"
+OLD = f"{WORKER}; w.__version__ = '0.0.1'"
+"""What a worker of another version runs first."""
 
 
 def test_the_result_is_that_of_this_machine_though_a_worker_is_killed(
@@ -70,7 +47,7 @@ def test_the_result_is_that_of_this_machine_though_a_worker_is_killed(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    remote = swept(sweeps_in, cluster, proxy.address)
+    remote = swept(sweeps_in, cluster.address, proxy.address)
     killer.join()
     assert killed and set(proxy.blobs) >= set(filled[1].layers)
     with closing(SweepStore(f"sqlite:///{tmp_path}/local.sqlite")) as store:
@@ -125,7 +102,7 @@ def test_the_rate_is_that_of_the_sweep_and_all_workers_together(
     cluster.wait_for(1)
     proxy = proxy_to(address)
     order = sweeps.plan(proxy.address, rate=8)
-    with closing(engine_of(sweeps, cluster, order.endpoint)) as engine:
+    with closing(engine_of(sweeps, cluster.address, order.endpoint)) as engine:
         cluster.add_worker(), cluster.add_worker()
         cluster.wait_for(3)
         began = time.monotonic()
@@ -141,20 +118,12 @@ def basic() -> str:
     return base64.b64encode(b"auditor:p4ss-of-the-test").decode()
 
 
-def test_credentials_show_nothing_of_what_they_hold() -> None:
-    held = Credentials(Login("auditor", "p4ss-of-the-test"), b"key-of-the-test")
-    assert repr(held) == str(held) == f"{held}" == "Credentials()"
-
-
 @pytest.mark.parametrize(
     ("prelude", "reason"),
     [
-        ("import auditor.core.version as v; v.__version__ = '0.0.1'", "has image-audit 0.0.1, not "),
-        ("import sys; sys.modules['auditor.fleet'] = None", "can't run image-audit ("),
-        (
-            "import auditor.fleet.execution.dask_worker as w; w.format_version = lambda: 'f' * 64",
-            "has code ffffffffffff, not ",
-        ),
+        (OLD, "has image-audit 0.0.1, not "),
+        (f"{WORKER}; import sys; sys.modules['{WORKER[7:-5]}'] = None", "can't run image-audit ("),
+        (f"{WORKER}; w.format_version = lambda: 'f' * 64", "has code ffffffffffff, not "),
         ("from auditor.core import cache_keys as keys; keys.version_of = lambda _: '0.0.1'", ", hyperscan 0.0.1, not "),
     ],
     ids=["version", "missing", "code", "libraries"],
@@ -163,7 +132,7 @@ def test_a_worker_with_other_versions_is_reported(sweeps: Sweeps, cluster: Clust
     cluster.add_worker(prelude)
     cluster.wait_for(1)
     with pytest.raises(EngineError, match=r"^worker tcp://.*Install the same image-audit there as here\.$") as caught:
-        engine_of(sweeps, cluster, RegistryEndpoint("127.0.0.1:1"))
+        engine_of(sweeps, cluster.address, RegistryEndpoint("127.0.0.1:1"))
     assert reason in str(caught.value)
 
 
@@ -173,8 +142,8 @@ def test_layers_of_a_later_worker_with_other_versions_fail_with_the_reason(
     cluster.add_worker()
     cluster.wait_for(1)
     order = sweeps.plan(filled[0])
-    with closing(engine_of(sweeps, cluster, order.endpoint)) as engine:
-        cluster.add_worker("import auditor.core.version as v; v.__version__ = '0.0.1'")
+    with closing(engine_of(sweeps, cluster.address, order.endpoint)) as engine:
+        cluster.add_worker(OLD)
         cluster.wait_for(2)
         number = Sweeper(sweeps.store, sweeps.scanner, engine, order, order.endpoint.client()).run()
     reasons = [reason for _, reason in queries.failures(sweeps.store, number)]
@@ -206,27 +175,3 @@ def test_differences_are_named() -> None:
     there = SoftwareVersions("0.2.0", "c" * 12, "sha256:" + "b" * 12, "little", (("cpython", "3.11"), ("py7zr", "1")))
     assert there.differences(here) == f"code {'c' * 12}, not {'a' * 12}, cpython 3.11, not 3.12"
     assert here.differences(here) == ""
-
-
-def test_a_scheduler_that_is_lost_ends_the_sweep_and_the_next_one_goes_on(
-    sweeps: Sweeps, cluster: Cluster, filled: tuple[str, Content], proxy_to: Callable[[str], Proxy]
-) -> None:
-    cluster.add_worker()
-    cluster.wait_for(1)
-    proxy = proxy_to(filled[0])
-    proxy.delay_s = 0.1
-    killer = threading.Thread(target=lambda: wait_and(lambda: sum(proxy.blobs.values()) > 60, cluster.close))
-    killer.start()
-    with pytest.raises(
-        EngineError, match=rf"^--scheduler {cluster.address}: connection lost\. Run the sweep again to continue\.$"
-    ):
-        swept(sweeps, cluster, proxy.address)
-    killer.join()
-    proxy.delay_s = 0
-    assert len(sweeps(proxy.address)["images"]) == 40
-
-
-def wait_and(is_time: Callable[[], bool], act: Callable[[], None]) -> None:
-    while not is_time():
-        time.sleep(0.01)
-    act()

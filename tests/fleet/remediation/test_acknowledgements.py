@@ -8,9 +8,12 @@ from dataclasses import replace
 
 import pytest
 
+from auditor.core.finding import Severity
 from auditor.core.owner_options import OwnerOptions
-from auditor.fleet.remediation.owners import Owners
+from auditor.fleet.remediation.open_secrets import overdue_counts
+from auditor.fleet.remediation.owners import NO_OWNER, Owners
 from auditor.fleet.remediation.policy import Policy
+from auditor.fleet.service.metrics import Metrics
 from auditor.fleet.store import queries, retention
 from auditor.fleet.store.acknowledgements import (
     acknowledgements,
@@ -79,6 +82,23 @@ def test_findings_of_an_acknowledged_secret_do_not_count(changed: Story) -> None
     assert before == {name: count for name, count in changed.sweep.counts.items() if name in before}
     after = queries.severities(changed.store, changed.sweep.id, without=[changed.shared])
     assert sum(before.values()) - sum(after.values()) == places
+
+
+def test_overdue_secrets_are_counted_by_owner_and_severity_until_they_are_acknowledged(changed: Story) -> None:
+    before = overdue_counts(changed.store, changed.sweep, changed.policy)
+    assert {owner for owner, _ in before} == {"platform", "shop", "web", NO_OWNER}
+    assert before["shop", Severity.CRITICAL] and not before[NO_OWNER, Severity.CRITICAL]
+    acknowledge(changed)
+    after = overdue_counts(changed.store, changed.sweep, changed.policy)
+    lost = {key: count - after[key] for key, count in before.items() if count != after[key]}
+    assert lost == {("shop", Severity.CRITICAL): 1, ("web", Severity.CRITICAL): 1}
+    metrics = Metrics(REGISTRY, lambda: 0.0)
+    for counts in (before, after):
+        metrics.show_overdue(counts)
+    labels = f'owner="shop",registry="{REGISTRY}",severity="critical"'
+    line = f"image_audit_overdue_secrets{{{labels}}} {float(after['shop', Severity.CRITICAL])}"
+    assert line in metrics.text().decode().splitlines()
+    assert metrics.text().decode().count("image_audit_overdue_secrets{") == len(after)
 
 
 def test_the_store_deletes_it_with_the_last_finding_of_its_secret(changed: Story) -> None:

@@ -232,6 +232,7 @@ class TestCommand:
         assert running.until("sweep ended")["new"] == 0
         shown = numbers(urllib.request.urlopen(f"http://{host}/metrics").read().decode())
         assert shown["sweeps_total good"] >= 3 and shown["findings critical"] == 2
+        assert shown["overdue_secrets no owner critical"] == 0
         assert json.load(urllib.request.urlopen(f"http://{host}/healthz"))["status"] == "ok"
         status, out = running.stop()
         assert status == 0 and running.lines[-1]["event"] == "stopped"

@@ -1,0 +1,188 @@
+"""Sweeps of 200 new images by one Dask worker, and by four of them on this machine: `python -m bench.machines`.
+
+Each image has one new layer of source files from Python's standard library, 3 MB each. Workers have one thread. The
+registry is Debian's docker-registry on loopback. Processor seconds are those of the whole run, by process: with two
+cores, four workers are at most as fast as the work of all processes, divided by two.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import subprocess
+import sysconfig
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from auditor.api import components
+from auditor.core.options import AuditOptions
+from auditor.core.progress import Silent
+from auditor.fleet.discovery.catalog import TagFilter, parse_scope
+from auditor.fleet.execution.dask_engine import DaskEngine
+from auditor.fleet.execution.engine import RegistryEndpoint
+from auditor.fleet.execution.plan import SweepPlan
+from auditor.fleet.execution.sweep import Sweeper
+from auditor.fleet.store import queries
+from auditor.fleet.store.database import SweepStore
+from bench.measure import process_tree
+from tests.conftest import free_port, wait_for_port
+from tests.fleet.cluster import Cluster
+from tests.fleet.planted import Remote
+from tests.images import OCI, descriptor, digest
+
+IMAGES, LAYER_BYTES, WORKERS = 200, 3_000_000, (1, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One sweep: wall time, and processor seconds of the workers and of all other processes together."""
+
+    workers: int
+    wall_s: float
+    workers_s: float
+    others_s: float
+
+
+def fill(address: str) -> None:
+    """Push the images: their layers end in the same files, and start with one of their own."""
+    remote = Remote(address)
+    shared = _tar(_sources())
+    packed = gzip.compress(shared, 1, mtime=0)
+    for number in range(IMAGES):
+        own = _tar([("app/version", f"{number}\n".encode())])[: 2 * tarfile.BLOCKSIZE]  # without the end of the archive
+        layer = gzip.compress(own, 1, mtime=0) + packed
+        config = f'{{"rootfs": {{"type": "layers", "diff_ids": ["{digest(own + shared)}"]}}}}'.encode()
+        repository = f"team/app{number % 20}"
+        for blob in (layer, config):
+            remote.blob(repository, blob)
+        document = {
+            "schemaVersion": 2,
+            "mediaType": OCI + "manifest.v1+json",
+            "config": descriptor(config, OCI + "config.v1+json"),
+            "layers": [descriptor(layer, OCI + "layer.v1.tar+gzip")],
+        }
+        remote.manifest(repository, f"1.{number}", document)
+
+
+def _sources() -> Iterator[tuple[str, bytes]]:
+    left = LAYER_BYTES
+    for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):
+        data = path.read_bytes()
+        yield f"usr/lib/python/{path.name}", data
+        left -= len(data)
+        if left < 0:
+            return
+
+
+def _tar(files: Iterable[tuple[str, bytes]]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, data in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def measured(address: str, workers: int) -> Run:
+    """Sweep the registry into a new store."""
+    with tempfile.TemporaryDirectory() as folder, _cluster(Path(folder), workers) as cluster:
+        before = _processor_s(cluster)
+        began = time.monotonic()
+        images = sweep(address, cluster, Path(folder))
+        wall_s = time.monotonic() - began
+        after = _processor_s(cluster)
+    assert images == IMAGES, images
+    return Run(workers, wall_s, after[0] - before[0], after[1] - before[1])
+
+
+def sweep(address: str, cluster: Cluster, folder: Path) -> int:
+    """Sweep once as `registry scan --engine dask` does; return the number of audited images."""
+    scope, options = parse_scope(address, None), AuditOptions()
+    endpoint = RegistryEndpoint(scope.host)
+    plan = SweepPlan(scope, TagFilter({}), endpoint, lambda: "2026-11-24T00:00:00Z")
+    with (
+        closing(SweepStore(f"sqlite:///{folder}/store.sqlite")) as store,
+        components.scanner(options, components.ruleset(options)) as scanner,
+        closing(
+            DaskEngine(
+                cluster.address, endpoint, scanner.ruleset, store.key,
+                name="bench", parallel=plan.parallel, progress=Silent(),
+            )
+        ) as engine,
+    ):  # fmt: skip
+        number = Sweeper(store, scanner, engine, plan, endpoint.client()).run()
+        return queries.counts(store, number)["images"]
+
+
+@contextmanager
+def _cluster(folder: Path, workers: int) -> Iterator[Cluster]:
+    cluster = Cluster(folder, {**os.environ, "DASK_LOGGING__DISTRIBUTED": "error"})
+    try:
+        for _ in range(workers):
+            cluster.add_worker()
+        cluster.wait_for(workers)
+        yield cluster
+    finally:
+        cluster.close()
+
+
+def _processor_s(cluster: Cluster) -> tuple[float, float]:
+    """Return the processor seconds so far: of the workers, and of the sweep, the scheduler and the registry."""
+    workers = set(cluster.workers)
+    others = set(process_tree(os.getpid())) - workers
+    return sum(map(_used_s, workers)), sum(map(_used_s, others))
+
+
+def _used_s(process: int) -> float:
+    """Return the processor seconds of a process. Source: proc_pid_stat(5), `utime` and `stime`."""
+    numbers = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def registry() -> Iterator[str]:
+    """Start Debian's docker-registry with an empty folder; yield its address."""
+    with tempfile.TemporaryDirectory() as folder:
+        port, config = free_port(), Path(folder) / "config.yml"
+        config.write_text(
+            f"version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n"
+            f"storage:\n  filesystem: {{rootdirectory: {folder}/data}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n"
+        )
+        process = subprocess.Popen(
+            ["docker-registry", "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            wait_for_port(port, process)
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def main() -> None:
+    """Fill a registry, sweep it with each number of workers, print."""
+    with registry() as address:
+        fill(address)
+        runs = [measured(address, workers) for workers in WORKERS]
+    table = Table("workers", "seconds", "times as fast", "processor: workers", "all others", "at most, on 2 cores")
+    for run in runs:
+        bound = runs[0].wall_s / max((run.workers_s + run.others_s) / 2, run.workers_s / run.workers)
+        table.add_row(
+            str(run.workers), f"{run.wall_s:.1f}", f"{runs[0].wall_s / run.wall_s:.2f}", f"{run.workers_s:.1f} s",
+            f"{run.others_s:.1f} s", f"{bound:.2f}",
+        )  # fmt: skip
+    Console(width=110).print(f"{IMAGES} images, a new layer of {LAYER_BYTES / 1e6:.0f} MB each", table)
+
+
+if __name__ == "__main__":
+    main()
