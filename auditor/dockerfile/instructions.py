@@ -40,11 +40,12 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True)
 class Dockerfile:
-    """Parsed Dockerfile. `name` is its name in messages."""
+    """Parsed Dockerfile. `name` is its name in messages, `syntax` the builder that its directive names."""
 
     name: str
     instructions: tuple[Instruction, ...]
     escape: str = "\\"
+    syntax: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from auditor.core.errors import DockerfileError
@@ -51,18 +51,34 @@ def parse(text: str, name: str = "Dockerfile") -> Dockerfile:
     """Parse the text of a Dockerfile. Raises DockerfileError."""
     lines = text.split("\n")
     lines = [line.removesuffix("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
-    escape = _escape(lines, name)
+    directives = _directives(lines, name)
+    escape = directives.get("escape", "\\")
     instructions = tuple(_Reader(lines, escape, name))
     first = next((one for one in instructions if one.keyword != "ARG"), None)
     if first is None:
         raise DockerfileError(f"{name}: no FROM instruction. Is it a Dockerfile?")
     if first.keyword != "FROM":
         raise DockerfileError(f"{name}:{first.line}: {first.keyword} before the first FROM; only ARG is allowed there")
-    return Dockerfile(name, instructions, escape)
+    return Dockerfile(name, instructions, escape, directives.get("syntax"))
 
 
-def _escape(lines: list[str], name: str) -> str:
-    """Return the escape character. Directives are the first lines, before comments, blank lines and instructions."""
+def is_complete(lines: Sequence[str], escape: str) -> bool:
+    """Return whether lines are one whole instruction, so that the line after them begins another one."""
+    try:
+        found = tuple(_Reader([*lines, "RUN end"], escape, ""))
+    except DockerfileError:
+        return False
+    return len(found) == 2 and found[1].line == len(lines) + 1
+
+
+def continuation(escape: str) -> re.Pattern[str]:
+    """Return the pattern of the end of a line that the next line continues: an escape that is not escaped itself."""
+    mark = re.escape(escape)
+    return re.compile(rf"(?:(?<=[^{mark}])|^){mark}[ \t]*$")
+
+
+def _directives(lines: list[str], name: str) -> dict[str, str]:
+    """Return the parser directives: the first lines, before comments, blank lines and instructions."""
     seen: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         match = _DIRECTIVE.match(line.lstrip(" \t"))
@@ -72,10 +88,9 @@ def _escape(lines: list[str], name: str) -> str:
         if key in seen:
             raise DockerfileError(f"{name}:{number}: duplicate directive {key}")
         seen[key] = match[2]
-    escape = seen.get("escape", "\\")
-    if escape not in ("\\", "`"):
-        raise DockerfileError(f"{name}: escape is {escape!r}; use \\ or `")
-    return escape
+    if seen.get("escape", "\\") not in ("\\", "`"):
+        raise DockerfileError(f"{name}: escape is {seen['escape']!r}; use \\ or `")
+    return seen
 
 
 class _Reader:
@@ -84,8 +99,7 @@ class _Reader:
     def __init__(self, lines: list[str], escape: str, name: str) -> None:
         self._lines, self._at = lines, 0
         self._escape, self._name = escape, name
-        mark = re.escape(escape)
-        self._continued = re.compile(rf"(?:(?<=[^{mark}])|^){mark}[ \t]*$")
+        self._continued = continuation(escape)
 
     def __iter__(self) -> Iterator[Instruction]:
         count = 0

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from auditor.dockerfile.command_effects import command_effects, covers
-from auditor.dockerfile.fix.proposal import MOUNT_VERSION, FixState, NotFixable, Proposal, proposal, syntax_version
+from auditor.dockerfile.fix.proposal import MOUNT_VERSION, FixState, Proposal, proposal, syntax_version
 from auditor.dockerfile.fix.run_steps import access, later_steps, may_read, mentions, user_of
 from auditor.dockerfile.fix.shell_chain import ChainPart, chain_parts, without_parts
-from auditor.dockerfile.fix.source_text import Editor
+from auditor.dockerfile.fix.source_text import Editor, NotFixable
 from auditor.dockerfile.instructions import BuildStep, Stage
 from auditor.dockerfile.problems import DockerfileProblem
 from auditor.dockerfile.shell_words import expand, split_words, unquote
@@ -132,7 +132,7 @@ def _is_removed(state: FixState, stage: Stage, step: BuildStep, file: _MountedFi
 
 
 def _require_mounts(state: FixState) -> None:
-    if (syntax_version(state.source) or (0, 0)) < MOUNT_VERSION:
+    if (syntax_version(state.graph.dockerfile) or (0, 0)) < MOUNT_VERSION:
         raise NotFixable("the `syntax` directive names a builder without mounts; use docker/dockerfile:1")
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from auditor.dockerfile.cache_order import BUILDERS, Install, installs
 from auditor.dockerfile.copied_files import is_whole_context
-from auditor.dockerfile.fix.proposal import FixState, NotFixable, Proposal, proposal
+from auditor.dockerfile.fix.proposal import FixState, Proposal, proposal
+from auditor.dockerfile.fix.source_text import NotFixable
 from auditor.dockerfile.instructions import BuildStep, Stage
 from auditor.dockerfile.problems import DockerfileProblem
 from auditor.dockerfile.shell_commands import Command, commands

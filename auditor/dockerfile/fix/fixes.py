@@ -20,9 +20,9 @@ from auditor.dockerfile.fix.copy_order import fix_order
 from auditor.dockerfile.fix.ignore_lines import fix_context
 from auditor.dockerfile.fix.joined_steps import fix_removed_later
 from auditor.dockerfile.fix.literal_secrets import fix_literal
-from auditor.dockerfile.fix.proposal import SYNTAX_LINE, FixState, NotFixable, Proposal, has_syntax
+from auditor.dockerfile.fix.proposal import SYNTAX_LINE, FixState, Proposal
 from auditor.dockerfile.fix.secret_variables import fix_variable
-from auditor.dockerfile.fix.source_text import SourceText
+from auditor.dockerfile.fix.source_text import NotFixable, SourceText
 from auditor.dockerfile.parser import parse
 from auditor.dockerfile.problems import DockerfileProblem, DockerfileRule
 from auditor.dockerfile.stages import build_stage_graph
@@ -186,8 +186,9 @@ class _Fixing:
     def _add_syntax(self) -> None:
         """Add the directive that selects a builder with mounts, if a fix added one and the file has none."""
         source = self._state.source
+        has_syntax = self._state.graph.dockerfile.syntax is not None
         mounted = any("--mount=type=secret" in line or "--mount=type=ssh" in line for line in source.lines)
-        if mounted and self._fixed and not has_syntax(source):
+        if mounted and self._fixed and not has_syntax:
             state = self._parsed(source.with_first_line(SYNTAX_LINE), self._state.context, self._state.ignore_lines)
             self._state, self._problems = state, self._check(state)
 

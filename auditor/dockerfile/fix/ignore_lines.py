@@ -7,8 +7,9 @@ import re
 
 from auditor.dockerfile.copied_files import CopyRules, is_whole_context
 from auditor.dockerfile.fix.copied_files import add_file_mounts, file_id, is_configuration
-from auditor.dockerfile.fix.proposal import FixState, NotFixable, Proposal, proposal
+from auditor.dockerfile.fix.proposal import FixState, Proposal, proposal
 from auditor.dockerfile.fix.run_steps import mentions
+from auditor.dockerfile.fix.source_text import NotFixable
 from auditor.dockerfile.instructions import BuildStep
 from auditor.dockerfile.problems import DockerfileProblem
 from auditor.dockerfile.shell_commands import commands

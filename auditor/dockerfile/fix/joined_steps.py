@@ -6,8 +6,10 @@ import re
 
 from auditor.core.finding import Severity
 from auditor.dockerfile.fix.copied_files import fix_copied_then_removed
-from auditor.dockerfile.fix.proposal import FixState, NotFixable, Proposal, proposal
+from auditor.dockerfile.fix.proposal import FixState, Proposal, proposal
+from auditor.dockerfile.fix.run_steps import has_posix_shell
 from auditor.dockerfile.fix.shell_chain import ChainPart, body_start, chain_parts
+from auditor.dockerfile.fix.source_text import NotFixable
 from auditor.dockerfile.instructions import BuildStep, Stage
 from auditor.dockerfile.problems import DockerfileProblem
 
@@ -39,9 +41,8 @@ def fix_removed_later(state: FixState, problem: DockerfileProblem) -> Proposal:
 def _joined(state: FixState, stage: Stage, steps: list[BuildStep]) -> Proposal:
     if len(steps) > _MAX_JOINED:
         raise NotFixable(f"more than {_MAX_JOINED} steps stand between")
-    shell = next((s.instruction for s in reversed(stage.steps) if s.instruction.keyword == "SHELL"), None)
-    if shell and not re.search(r"\b(?:ba|da|a|z)?sh\b", shell.text):
-        raise NotFixable("SHELL names a shell that may not know &&")
+    if not has_posix_shell(state.graph, stage, steps[0]):
+        raise NotFixable("the shell of these steps may not know &&")
     chains: list[list[ChainPart]] = []
     for step in steps:
         one = step.instruction

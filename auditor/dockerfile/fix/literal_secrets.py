@@ -8,10 +8,11 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 
-from auditor.dockerfile.fix.proposal import FixState, NotFixable, Proposal, proposal
-from auditor.dockerfile.fix.run_steps import stores
+from auditor.dockerfile.fix.proposal import FixState, Proposal, proposal
+from auditor.dockerfile.fix.run_steps import has_posix_shell, stores
 from auditor.dockerfile.fix.secret_variables import mount_variable, remove_variable, secret_id
 from auditor.dockerfile.fix.shell_chain import body_start
+from auditor.dockerfile.fix.source_text import NotFixable
 from auditor.dockerfile.instructions import BuildStep, Stage
 from auditor.dockerfile.problems import DockerfileProblem
 from auditor.dockerfile.secret_values import LiteralSecret, literal_secrets
@@ -35,6 +36,8 @@ def fix_literal(state: FixState, problem: DockerfileProblem) -> Proposal:
         raise NotFixable(f"{one.keyword} can't read secrets during the build")
     if one.words is not None or one.heredocs:
         raise NotFixable("the command is in JSON form or in a here-document; write it as a plain command line")
+    if not has_posix_shell(state.graph, stage, step):
+        raise NotFixable("the shell of this step may not expand ${NAME}: mount the secret yourself")
     secrets = _unique(state, step)
     if not secrets:
         raise NotFixable("the place of the secret in the command is not certain")
@@ -42,7 +45,9 @@ def fix_literal(state: FixState, problem: DockerfileProblem) -> Proposal:
     for name, secret in secrets.items():
         _require_transient(state, step, secret)
         if not editor.rewrite(one, partial(_replaced, value=secret.value, name=name, escape=state.escape)):
-            raise NotFixable("the secret is split over lines, or stands where the shell expands no variable")
+            raise NotFixable(
+                "the secret is split over lines, part of a longer word, or where the shell expands no variable"
+            )
     for name in secrets:
         mount_variable(editor, state, stage, step, name)
     options = tuple(f"--secret id={secret_id(name)},env={name}" for name in secrets)
@@ -120,9 +125,14 @@ def _require_transient(state: FixState, step: BuildStep, secret: LiteralSecret) 
 
 
 def _replaced(raw: str, value: str, name: str, escape: str) -> str | None:
-    """Replace a secret at each of its places by a variable, as the quotes there demand."""
+    """Replace a secret at each of its places by a variable, as the quotes there demand.
+
+    None if the secret is not in the command line, or if it is also part of a longer word, such as a name.
+    """
     start = body_start(raw, escape)
     if start is None or not _PLAIN.fullmatch(value) or value not in raw[start:]:
+        return None
+    if re.search(rf"\w{re.escape(value)}|{re.escape(value)}\w", raw[start:]):
         return None
     pieces, at, quote = [raw[:start]], start, ""
     while at < len(raw):

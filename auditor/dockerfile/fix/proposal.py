@@ -7,22 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from auditor.dockerfile.build_context import BuildContext
-from auditor.dockerfile.fix.source_text import Editor, SourceText
-from auditor.dockerfile.instructions import BuildStep, Stage
+from auditor.dockerfile.fix.source_text import Editor, NotFixable, SourceText
+from auditor.dockerfile.instructions import BuildStep, Dockerfile, Stage
 from auditor.dockerfile.stages import StageGraph
 from auditor.scan import Scanner
 
-_SYNTAX = re.compile(r"(?i)#[ \t]*syntax[ \t]*=[ \t]*(\S+)")
-_DIRECTIVE = re.compile(r"#[ \t]*[A-Za-z]+[ \t]*=")
 _FRONTEND = re.compile(r"(?:docker\.io/)?docker/dockerfile(?::(?:(\d+)(?:\.(\d+))?[\w.-]*|latest|labs))?(?:@.*)?")
 MOUNT_VERSION = (1, 2)
 """First version of docker/dockerfile with mounts."""
 SYNTAX_LINE = "# syntax=docker/dockerfile:1"
 """Directive that selects the newest stable builder of Dockerfiles, which knows all mounts."""
-
-
-class NotFixable(Exception):
-    """A problem that no fix removes safely. The message is the reason, for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,26 +78,12 @@ def proposal(
     return Proposal(editor.result(), editor.edited, ignore_lines, build_options, notes)
 
 
-def syntax_version(source: SourceText) -> tuple[int, int] | None:
+def syntax_version(dockerfile: Dockerfile) -> tuple[int, int] | None:
     """Return the version of the builder that a Dockerfile demands; None for a builder other than Docker's.
 
     Without a directive, and for `1` and `latest`, it is the newest, with the number 999.
     """
-    for line in source.lines:
-        if not _DIRECTIVE.match(line.lstrip()):
-            break
-        found = _SYNTAX.match(line.lstrip())
-        if found:
-            frontend = _FRONTEND.fullmatch(found[1])
-            return None if frontend is None else (int(frontend[1] or 1), int(frontend[2] or 999))
-    return 1, 999
-
-
-def has_syntax(source: SourceText) -> bool:
-    """Return whether a Dockerfile has a `syntax` directive."""
-    for line in source.lines:
-        if not _DIRECTIVE.match(line.lstrip()):
-            break
-        if _SYNTAX.match(line.lstrip()):
-            return True
-    return False
+    if dockerfile.syntax is None:
+        return 1, 999
+    found = _FRONTEND.fullmatch(dockerfile.syntax.split()[0])
+    return None if found is None else (int(found[1] or 1), int(found[2] or 999))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from auditor.dockerfile.command_effects import command_effects
-from auditor.dockerfile.instructions import BuildStep, Stage
+from auditor.dockerfile.instructions import BuildStep, Instruction, Stage
 from auditor.dockerfile.shell_commands import Command, commands
 from auditor.dockerfile.stages import StageGraph
 
@@ -24,6 +24,7 @@ _STORES = re.compile(
     r"(?:chpasswd|passwd|useradd|usermod|adduser|htpasswd|sed|cp|mv|ln|install|dd|envsubst|crudini|keytool|openssl)\b)"
 )
 """Commands that write their arguments or their input to a file."""
+_POSIX_SHELL = re.compile(r"\b(?:ba|da|a|k|z)?sh\b")
 _PRINTS = frozenset(("echo", "printf", "cat"))
 
 
@@ -80,15 +81,30 @@ def _writes(command: Command, made: dict[str, str]) -> bool:
 
 def user_of(graph: StageGraph, stage: Stage, step: BuildStep) -> str:
     """Return the USER of a step; empty for root, and where the base image decides."""
+    setting = _setting(graph, stage, step, "USER")
+    user = setting.text.partition(":")[0].strip() if setting else ""
+    return "" if user in ("root", "0") else user
+
+
+def has_posix_shell(graph: StageGraph, stage: Stage, step: BuildStep) -> bool:
+    """Return whether the shell of a RUN knows POSIX syntax.
+
+    Without SHELL it is /bin/sh; with the escape character of Windows, "`", it is assumed to be cmd.
+    """
+    setting = _setting(graph, stage, step, "SHELL")
+    return bool(_POSIX_SHELL.search(setting.text)) if setting else graph.dockerfile.escape == "\\"
+
+
+def _setting(graph: StageGraph, stage: Stage, step: BuildStep, keyword: str) -> Instruction | None:
+    """Return the last instruction of a kind before a step, in its stage or in those that it is based on."""
     at: int | None = next((one.index for one in graph.stages if any(own is step for own in one.steps)), stage.index)
-    limit = step.instruction.line
     while at is not None:
-        own = [one.instruction for one in graph.stages[at].steps if one.instruction.line < limit]
-        users = [one.text.partition(":")[0].strip() for one in own if one.keyword == "USER" and not one.onbuild]
-        if users:
-            return "" if users[-1] in ("root", "0") else users[-1]
+        for one in reversed(graph.stages[at].steps):
+            own = one.instruction
+            if own.keyword == keyword and not own.onbuild and own.line < step.instruction.line:
+                return own
         at = graph.stages[at].parent
-    return ""
+    return None
 
 
 def access(user: str, mode: str) -> str:

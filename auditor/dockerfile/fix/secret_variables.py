@@ -5,10 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from auditor.dockerfile.fix.proposal import MOUNT_VERSION, FixState, NotFixable, Proposal, proposal, syntax_version
-from auditor.dockerfile.fix.run_steps import access, later_steps, may_read, mentions, stores, texts, user_of
+from auditor.dockerfile.fix.proposal import MOUNT_VERSION, FixState, Proposal, proposal, syntax_version
+from auditor.dockerfile.fix.run_steps import (
+    access,
+    has_posix_shell,
+    later_steps,
+    may_read,
+    mentions,
+    stores,
+    texts,
+    user_of,
+)
 from auditor.dockerfile.fix.shell_chain import body_start
-from auditor.dockerfile.fix.source_text import Editor
+from auditor.dockerfile.fix.source_text import Editor, NotFixable
 from auditor.dockerfile.instructions import BuildStep, Instruction, Stage
 from auditor.dockerfile.problems import DockerfileProblem
 from auditor.dockerfile.shell_words import references, split_words, unquote
@@ -61,18 +70,19 @@ def secret_id(name: str) -> str:
 
 def mount_variable(editor: Editor, state: FixState, stage: Stage, step: BuildStep, name: str) -> None:
     """Give a RUN a secret as a variable. Raises NotFixable."""
-    version, one, ident = syntax_version(state.source), step.instruction, secret_id(name)
+    version, one, ident = syntax_version(state.graph.dockerfile), step.instruction, secret_id(name)
     if version is None or version < MOUNT_VERSION:
         raise NotFixable("the `syntax` directive names a builder without secret mounts; use docker/dockerfile:1")
     if version >= _ENV_VERSION:
         editor.add_mount(one, f"type=secret,id={ident},env={name}")
         return
-    if one.words is not None or one.heredocs:
+    if one.words is not None or one.heredocs or not has_posix_shell(state.graph, stage, step):
         raise NotFixable(
-            f"line {one.line} is no plain command line, and `syntax` names a version below 1.10, without variables "
-            "from secrets; use docker/dockerfile:1"
+            f"line {one.line} is not a plain command line of a POSIX shell, and the `syntax` directive names a version "
+            "below 1.10, which mounts no secrets as variables; use docker/dockerfile:1"
         )
-    editor.rewrite(one, lambda raw: _with_export(raw, state.escape, name, ident))
+    if not editor.rewrite(one, lambda raw: _with_export(raw, state.escape, name, ident)):
+        raise NotFixable(f"line {one.line} is written in a form that can't be edited safely")
     editor.add_mount(one, f"type=secret,id={ident}{access(user_of(state.graph, stage, step), '0444')}")
 
 

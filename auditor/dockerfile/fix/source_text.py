@@ -8,10 +8,15 @@ from dataclasses import dataclass, replace
 
 from auditor.core.errors import DockerfileError
 from auditor.dockerfile.instructions import Instruction
+from auditor.dockerfile.parser import continuation, is_complete
 
 _BOM = "\ufeff"
 _WIDTH = 100
 _RUN = re.compile(r"(?i)(?P<start>\s*RUN)(?:[ \t]+|$)(?P<rest>.*)")
+
+
+class NotFixable(Exception):
+    """A problem that no fix removes safely. The message is the reason, for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +83,13 @@ class Editor:
         self._before.setdefault(one.line, []).extend((line, origin) for line in lines)
 
     def add_mount(self, one: Instruction, mount: str) -> None:
-        """Add a --mount to a RUN, unless it has the same already."""
+        """Add a --mount to a RUN, unless it has the same already. Raises NotFixable."""
+        if any(flag == f"--mount={mount}" or flag.startswith(f"--mount={mount},") for flag in one.flags):
+            return
         lines = self.lines(one)
         found = _RUN.fullmatch(lines[0])
-        if found is None or f"--mount={mount}" in one.flags:
-            return
+        if found is None:
+            raise NotFixable(f"line {one.line} continues directly after its keyword: write a space after RUN")
         start, rest = f"{found['start']} --mount={mount} ", found["rest"]
         if len(start) + len(rest) > _WIDTH and rest != self._escape:
             self.set_lines(one, [start + self._escape, f"    {rest}", *lines[1:]])
@@ -100,9 +107,9 @@ class Editor:
         lines[at] = pattern.sub("", lines[at], count=1).rstrip()
         if at and lines[at].strip() in ("", self._escape):
             del lines[at]
-            at -= 1
-        if at == len(lines) - 1:
-            lines[at] = lines[at].removesuffix(self._escape).rstrip()
+        last = max(number for number, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#"))
+        if cut := continuation(self._escape).search(lines[last]):
+            lines[last] = lines[last][: cut.start()].rstrip()
         self.set_lines(one, lines)
         return True
 
@@ -114,7 +121,7 @@ class Editor:
         return changed is not None
 
     def result(self) -> SourceText:
-        """Return the text with all edits."""
+        """Return the text with all edits. Raises NotFixable if an edited instruction would run into the next one."""
         lines: list[str] = []
         origins: list[int] = []
         source, at = self._source, 0
@@ -127,6 +134,8 @@ class Editor:
             at = line - 1
             if line in self._new:
                 one, new = self._new[line]
+                if new and not is_complete(new, self._escape):
+                    raise NotFixable(f"line {line} is written in a form that can't be edited safely")
                 lines += new
                 origins += _aligned(source.origins[line - 1 : one.end_line], len(new))
                 at = one.end_line

@@ -202,6 +202,8 @@ class TestRemovedLater:
             ('RUN touch /a\nRUN ["rm", "/a"]', "line 3 is not a plain list"),
             ("RUN touch /a # b\nRUN rm /a", "line 2 is not a plain list"),
             ("COPY a b /x/\nRUN rm /x/a", "line 2 adds more than this file"),
+            ('FROM a AS w\nSHELL ["pwsh", "-c"]\nFROM w\nRUN touch /a\nRUN rm /a', "may not know &&"),
+            ("RUN touch /a\nRUN rm /a \\", "line 2 is written in a form that can't be edited safely"),
         ],
     )
     def test_the_reason_is_told(self, fix: Fixer, text: str, reason: str) -> None:

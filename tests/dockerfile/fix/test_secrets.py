@@ -31,6 +31,12 @@ def fixed(*lines: str, head: str = SYNTAX) -> str:
          "RUN --mount=type=secret,id=npm-token,env=NPM_TOKEN npm ci"),
         ("ARG API_TOKEN\nRUN apt-get update && \\\n    ./x",
          "RUN --mount=type=secret,id=api-token,env=API_TOKEN apt-get update && \\\n    ./x"),
+        ("ARG A=1 \\\n  # c\n\n  API_TOKEN\nRUN ./x",
+         "ARG A=1\n  # c\n\nRUN --mount=type=secret,id=api-token,env=API_TOKEN ./x"),
+        (f"ENV API_TOKEN={TOKEN} P=C:\\\\\nRUN ./x $API_TOKEN",
+         "ENV P=C:\\\\\nRUN --mount=type=secret,id=api-token,env=API_TOKEN ./x $API_TOKEN"),
+        ("ARG API_TOKEN\nRUN --mount=type=secret,id=api-token,env=API_TOKEN,required=true ./x",
+         "RUN --mount=type=secret,id=api-token,env=API_TOKEN,required=true ./x"),
         ("ARG API_TOKEN\nRUN \\\n    ./x", "RUN --mount=type=secret,id=api-token,env=API_TOKEN \\\n    ./x"),
         ('ARG API_TOKEN\nRUN ["./x"]', 'RUN --mount=type=secret,id=api-token,env=API_TOKEN ["./x"]'),
         ("ARG API_TOKEN\nRUN <<EOF\n./x\nEOF", "RUN --mount=type=secret,id=api-token,env=API_TOKEN <<EOF\n./x\nEOF"),
@@ -120,7 +126,12 @@ def test_an_older_builder_reads_the_file_of_the_secret(fix: Fixer) -> None:
 
 
 @pytest.mark.parametrize(
-    "head", ["# syntax=docker/dockerfile:1.10\n", "# escape=\\\n# syntax=docker/dockerfile:1-labs\n"]
+    "head",
+    [
+        "# syntax=docker/dockerfile:1.10\n",
+        "# escape=\\\n# syntax=docker/dockerfile:1-labs\n",
+        SYNTAX + "# unknown=1\n# syntax=docker/dockerfile:1.0\n",
+    ],
 )
 def test_a_directive_is_kept(fix: Fixer, head: str) -> None:
     text = fix.text(f"{head}FROM debian\nARG API_TOKEN\nRUN ./x\n")
@@ -143,6 +154,10 @@ def test_line_ends_and_a_byte_order_mark_are_kept(fix: Fixer) -> None:
         (f"CMD ./x {TOKEN}", "CMD can't read secrets during the build"),
         (f'RUN ["./x", "{TOKEN}"]', "the command is in JSON form"),
         (f"RUN <<EOF\n./x {TOKEN}\nEOF", "the command is in JSON form or in a here-document"),
+        ("ARG API_TOKEN\nRUN\\\n ./x", "line 3 continues directly after its keyword"),
+        (f"ARG API_TOKEN\nRUN # {'long' * 30}\nRUN ./x", "line 3 is written in a form that can't be edited safely"),
+        (f'SHELL ["pwsh", "-Command"]\nRUN ./x {TOKEN}', "the shell of this step may not expand"),
+        (f"RUN {PASSWORD}_password={PASSWORD} ./x", "part of a longer word"),
         (f"RUN echo {TOKEN} > /t", "may write the secret to a file that stays in the layer"),
         (f"RUN echo {TOKEN} | tee /t", "may write the secret to a file that stays in the layer"),
         (f"RUN T={TOKEN}; echo $T > /t", "may write the secret to a file that stays in the layer"),
@@ -168,6 +183,7 @@ def test_the_reason_is_told(fix: Fixer, text: str, reason: str) -> None:
         ("# syntax=docker/dockerfile:1.1\n", "names a builder without secret mounts"),
         ("# syntax=example.com/own:2\n", "names a builder without secret mounts"),
         ("ARG API_TOKEN\nFROM a:$API_TOKEN\n", "FROM in line 2 uses API_TOKEN"),
+        (f"# escape=`\nFROM a\nRUN ./x {TOKEN}\n", "the shell of this step may not expand"),
     ],
 )
 def test_the_builder_and_from_are_respected(fix: Fixer, head: str, reason: str) -> None:
