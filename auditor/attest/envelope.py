@@ -37,9 +37,9 @@ def signed_envelope(payload: bytes, signer: Signer) -> bytes:
 
 
 def verified_payload(envelope: bytes, verifier: Verifier, label: str, limits: Limits) -> bytes:
-    """Return the in-toto Statement of an envelope. Raises AttestationError if no signature is of the key.
+    """Return the in-toto Statement of an envelope. Raises AttestationError if the key made none of its signatures.
 
-    The key id of a signature is not signed: it is a hint, and each signature is tried whatever it says.
+    The key id of a signature is only a hint, because it is not signed: every signature is tried.
     """
     try:
         document = parse_object(envelope, label, limits)
@@ -50,14 +50,14 @@ def verified_payload(envelope: bytes, verifier: Verifier, label: str, limits: Li
     except (KeyError, TypeError, ValueError):
         raise AttestationError(f"{label}: not a DSSE envelope") from None
     if kind != IN_TOTO:
-        raise AttestationError(f"{label}: an envelope of {kind!r:.100}, not of an in-toto Statement")
+        raise AttestationError(f"{label}: an envelope of type {kind!r:.100}, not of an in-toto Statement")
     if not any(verifier.accepts(_signed_bytes(IN_TOTO, payload), signature) for signature in signatures):
         raise AttestationError(f"{label}: not signed with this key")
     return payload
 
 
 def _signed_bytes(kind: str, payload: bytes) -> bytes:
-    """Return the bytes that a signature is of: DSSE's pre-authentication encoding."""
+    """Return the bytes that are signed: DSSE's pre-authentication encoding."""
     return b"DSSEv1 %d %s %d %s" % (len(kind.encode()), kind.encode(), len(payload), payload)
 
 

@@ -29,8 +29,8 @@ class ImageResult:
     """Counts of one image. Its fields are the keys of `images` in the predicate.
 
     `digest` is that of the manifest. `secrets`, `recoverable`, `visible` and `by_severity` count distinct secrets,
-    `places` findings; `ignored` counts findings that the config file or the baseline accepts. `files` and `bytes` are
-    those of all layers, uncompressed.
+    `places` findings; `ignored` counts findings that options, the config file or the baseline accept. `files`
+    and `bytes` are those of all layers, uncompressed.
     """
 
     digest: str

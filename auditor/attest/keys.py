@@ -90,9 +90,12 @@ def load_signer(path: Path) -> Signer:
     cosign = _COSIGN.search(data)
     if cosign:
         der = _decrypted(cosign[2], _passphrase(path), path)
-        return Signer(_private(path, lambda: serialization.load_der_private_key(der, None)))
-    passphrase = _passphrase(path) if _ENCRYPTED.search(data) else None
-    return Signer(_private(path, lambda: serialization.load_pem_private_key(data, passphrase)))
+        return Signer(_private(path, "not a private key", lambda: serialization.load_der_private_key(der, None)))
+    if _ENCRYPTED.search(data):
+        passphrase, problem = _passphrase(path), f"{PASSPHRASE} is not the passphrase of this key"
+    else:
+        passphrase, problem = None, "not a private key in PEM"
+    return Signer(_private(path, problem, lambda: serialization.load_pem_private_key(data, passphrase)))
 
 
 def load_verifier(path: Path) -> Verifier:
@@ -124,17 +127,17 @@ def _read(path: Path) -> bytes:
 
 
 def _passphrase(path: Path) -> bytes:
-    value = os.environ.get(PASSPHRASE)
+    value = os.environb.get(PASSPHRASE.encode())
     if value is None:
         raise UsageError(f"--key {path}: the key is encrypted. Set {PASSPHRASE} to its passphrase")
-    return value.encode()
+    return value
 
 
-def _private(path: Path, load: Callable[[], object]) -> PrivateKey:
+def _private(path: Path, problem: str, load: Callable[[], object]) -> PrivateKey:
     try:
         key = load()
     except (ValueError, TypeError, UnsupportedAlgorithm):  # their texts may quote the file
-        raise UsageError(f"--key {path}: not a private key in PEM, or {PASSPHRASE} is not its passphrase") from None
+        raise UsageError(f"--key {path}: {problem}") from None
     match key:
         case ed25519.Ed25519PrivateKey():
             return key
@@ -144,7 +147,7 @@ def _private(path: Path, load: Callable[[], object]) -> PrivateKey:
 
 
 def _other_kind(path: Path) -> UsageError:
-    return UsageError(f"--key {path}: a key of another kind. Use ECDSA P-256 or Ed25519")
+    return UsageError(f"--key {path}: neither an ECDSA P-256 key nor an Ed25519 key. Use one of these")
 
 
 def _decrypted(text: bytes, passphrase: bytes, path: Path) -> bytes:
@@ -162,7 +165,7 @@ def _decrypted(text: bytes, passphrase: bytes, path: Path) -> bytes:
         raise UsageError(f"--key {path}: {PASSPHRASE} is not the passphrase of this key") from None
     except (ValueError, TypeError):
         pass
-    raise UsageError(f"--key {path}: an encrypted key in a form that is not cosign's")
+    raise UsageError(f"--key {path}: not in the form of `cosign generate-key-pair`. Write the key again with cosign")
 
 
 def _key_id(key: PublicKey) -> str:

@@ -169,4 +169,7 @@ def _run(value: Mapping[str, Any]) -> AuditRun:
 
 def _time(value: str) -> str:
     """Return a time in the form of `clock.timestamp`, so that times compare as texts. Raises ValueError, TypeError."""
-    return timestamp(datetime.fromisoformat(value).astimezone(UTC))
+    time = datetime.fromisoformat(value)
+    if time.tzinfo is None:
+        raise ValueError("a time without a time zone")
+    return timestamp(time.astimezone(UTC))

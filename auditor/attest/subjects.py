@@ -29,7 +29,7 @@ def subjects_of(images: Sequence[Image], *, whole: bool) -> tuple[Subject, ...]:
 
 
 def pulled_digests(images: Sequence[Image], *, whole: bool) -> tuple[Digest, ...]:
-    """Return the digests by which a client pulls a target: of its index, without one of its manifests."""
+    """Return the digests by which a client pulls a target: that of its index, or of its manifests without an index."""
     subjects = subjects_of(images, whole=whole)
     indexed = {image.digest for image in images if whole and any(entry.index for entry in image.index_entries)}
     return tuple(dict.fromkeys(subject.digest for subject in subjects if subject.digest not in indexed))

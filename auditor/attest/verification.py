@@ -38,4 +38,4 @@ def _require_subjects(statement: Statement, digests: Sequence[Digest], label: st
     known = {subject.digest for subject in statement.subjects}
     for digest in digests:
         if digest not in known:
-            raise AttestationError(f"{label}: is about other images")
+            raise AttestationError(f"{label}: is about another image")

@@ -38,12 +38,18 @@ def require_extra(what: str) -> None:
     help="Private key in PEM, ECDSA P-256 or Ed25519, or a key of cosign; with --verify the public key. "
     "IMAGE_AUDIT_KEY_PASSPHRASE has the passphrase of an encrypted key.",
 )  # fmt: skip
-@click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it to FILE.")
-@click.option("--push", is_flag=True, help="Attach it to the image in the registry.")
-@click.option("--verify", "check", is_flag=True, help="Verify an attestation instead of making one. Reads no layer.")
+@click.option(
+    "-o",
+    "output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the attestation to FILE.",
+)
+@click.option("--push", is_flag=True, help="Attach the attestation to the image in its registry.")
+@click.option("--verify", "check", is_flag=True, help="Verify an attestation, without an audit.")
 @click.option(
     "--attestation", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-    help="With --verify: read it from FILE, not from the registry.",
+    help="With --verify: read the attestation from FILE, not from the registry.",
 )  # fmt: skip
 @options.table_or_json_option
 @click.option(
@@ -78,15 +84,15 @@ def command(
 ) -> int:
     """Audit an image and sign a statement of the result; or verify such a statement.
 
-    The statement is an in-toto Statement in a DSSE envelope: digests of the image, rules, verdict, counts, times. It
-    says clean only if every part was read and no secret is at or above --fail-on.
+    The attestation is an in-toto Statement in a DSSE envelope: digests of the image, rules, verdict, counts, times. Its
+    verdict is clean only if every part was read and no secret is at or above --fail-on.
     """
     require_extra("`attest`")
     # The extra is optional.
     from auditor.cli import attestations
 
     if options.fail_on is None:
-        raise click.UsageError("fail_on: never: every image would be clean. Use --fail-on with a severity")
+        raise click.UsageError("the config file has `fail_on: never`: every image would be clean. Add --fail-on high")
     if check:
         if output or push:
             raise click.UsageError("--verify makes no attestation: remove -o and --push")

@@ -1,4 +1,4 @@
-"""The work of `image-audit attest`."""
+"""Make and verify attestations, for `image-audit attest`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from auditor.cli.progress import progress
 from auditor.core.clock import timestamp, utc_now
 from auditor.core.errors import AttestationError, UsageError
 from auditor.core.options import AuditOptions
-from auditor.core.output_file import write_output
+from auditor.core.output_file import require_writable, write_output
 from auditor.images.layout import read_document
 from auditor.images.resolve import open_target
 from auditor.images.transports import transport_of
@@ -35,7 +35,9 @@ def attest(target: str, key: Path, output: Path | None, form: str, options: Audi
     """Audit a target, sign the statement, write it to `output` or attach it in the registry; return the exit code."""
     signer = load_signer(key)
     transport = transport_of(target)
-    if output is None and transport is not None:
+    if output is not None:
+        require_writable(output, "-o")
+    elif transport is not None:
         if not transport.in_registry:
             raise UsageError(f"{target}: --push needs an image in a registry: docker://HOST/REPO:TAG")
         _pusher(parse_reference(transport.bare(target)), options).check()

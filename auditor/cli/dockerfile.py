@@ -51,7 +51,7 @@ _ENDINGS = {ending: form for form, ending in FORMATS.items()}
     "--context", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Build context: the folder sent to the builder.  [default: that of FILE]",
 )  # fmt: skip
-@click.option("--fix", is_flag=True, help="Print a diff that removes what can be removed safely.")
+@click.option("--fix", is_flag=True, help="Print a diff that fixes the problems that have a safe fix.")
 @click.option("--write", is_flag=True, help="With --fix: change the files instead.")
 @options.fail_on_option
 @options.config_option
@@ -69,9 +69,9 @@ def command(
     credentials-in-url, secret-file-copied, copy-context, deleted-later, cache-order, large-then-deleted) and those of
     `image-audit rules list`, which detect secrets.
 
-    --fix checks the fixed file again and keeps only fixes that this proves. Standard error lists the fixed problems,
-    and the reason for each that is left. Secrets in the diff are masked. The exit code and -o are about the problems
-    that are left.
+    --fix checks the fixed file again, and drops a fix that does not pass. Standard error lists the fixed problems, and
+    the reason for each that is left. Secrets in the diff are masked. The exit code and -o are about the problems that
+    are left.
     """
     if write and not fix:
         raise click.UsageError("--write needs --fix")

@@ -35,7 +35,7 @@ from auditor.core.options import AuditOptions
 def command(target: str, options: AuditOptions) -> int:
     """Explore the layers, files and secrets of an image in the terminal, and recover files from them.
 
-    The image is audited first, from the cache where it was scanned before. Keys: ? shows all, q quits.
+    The image is audited first; layers in the cache are not read again. ? lists the keys, q quits.
     """
     if find_spec("textual") is None:
         raise click.UsageError("`explore` needs textual of the extra `explore`. Run pip install 'image-audit[explore]'")

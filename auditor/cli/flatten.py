@@ -13,11 +13,12 @@ from auditor.api import components
 from auditor.cli import EXIT_CLEAN, EXIT_FOUND, completion, options
 from auditor.cli.examples import examples
 from auditor.cli.messages import warn
-from auditor.cli.option_types import Word
+from auditor.cli.option_types import Integer, Word
 from auditor.cli.progress import progress
 from auditor.core.command_options import FlattenOptions
 from auditor.core.errors import FlattenError, UsageError
 from auditor.core.options import FAIL_ON
+from auditor.core.output_file import require_writable
 from auditor.core.text import plural
 from auditor.images.transports import transport_of
 from auditor.rebuild import destinations
@@ -26,7 +27,7 @@ from auditor.rebuild.destinations import full_name
 from auditor.rebuild.flatten import EXCISE, FROM, FULL, MINIMAL, FlattenedImage, FlattenJob, flatten
 from auditor.rebuild.follow_up import FollowUp, find_follow_up
 from auditor.rebuild.image_config import DroppedSettings
-from auditor.rebuild.output_files import is_same_file, output_files, require_writable
+from auditor.rebuild.output_files import is_same_file, output_files
 from auditor.registry.reference import Reference, parse_reference
 from auditor.report.flatten_proof import FlattenVerdict, judged, render_json, render_text
 from auditor.scan import Scanner
@@ -63,7 +64,7 @@ _MAX_GZIP_LEVEL = 9
     "--compress", type=Word(["none", "gzip", "zstd"]),
     help="Compression of rewritten layers.  [default: gzip for OCI and registries, else none]",
 )  # fmt: skip
-@click.option("--level", type=click.IntRange(1, 19), help="Compression level; for gzip 1 to 9.")
+@click.option("--level", type=Integer(1, 19), metavar="N", help="Compression level; for gzip 1 to 9.")
 @click.option(
     "--fail-on", type=Word(FAIL_ON),
     help="Exit with 1 if a secret of this severity or above is still visible.  [default: high]",
@@ -72,7 +73,8 @@ _MAX_GZIP_LEVEL = 9
 @click.option("--proof", type=click.Path(path_type=Path, dir_okay=False), help="Write the proof as JSON.")
 @click.option(
     "--jobs",
-    type=click.IntRange(1, 256),
+    type=Integer(1, 256),
+    metavar="N",
     help="Worker processes of the scan, and compressing threads.  [default: one per core]",
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")

@@ -34,18 +34,20 @@ _NONE = "none"
 )
 @click.command()
 @click.option("-y", "--yes", is_flag=True, help="Accept every offer without a question.")
-@click.option("--no-input", is_flag=True, help="Ask nothing, and make only what options name.")
+@click.option("--no-input", is_flag=True, help="Ask nothing; write the config file, and what --hook and --ci demand.")
 @click.option("--hook/--no-hook", default=None, help="Install the git pre-push hook, or do not offer it.")
 @click.option("--ci", type=Word([*CI_SYSTEMS, _NONE]), help="Write a CI file, or do not offer one.")
 def command(*, yes: bool, no_input: bool, hook: bool | None, ci: str | None) -> None:
     """Write a first .image-audit.yaml for this repository, and offer the git hook and a CI file.
 
-    Dockerfiles and compose files below the working directory, and images of the engine with the name of the folder, are
-    entered. Without a terminal nothing is asked. Existing files are never changed.
+    The file lists the Dockerfiles below the working directory, the images that compose files build, and the engine's
+    images with the name of the folder. Without a terminal nothing is asked. Existing files are never changed.
     """
     if yes and no_input:
         raise click.UsageError("--yes and --no-input exclude each other")
     folder = Path.cwd()
+    if hook:
+        git.hooks(folder)  # raises UsageError outside of a repository, before anything is written
     found = find_project_files(folder)
     setup = _Setup(folder, found, "yes" if yes else "ask" if sys.stdin.isatty() and not no_input else "no")
     setup.config()
@@ -77,7 +79,7 @@ class _Setup:
             f"{plural(len(self.found.compose_files), 'compose file')}, {engine}"
         )
         if self.found.truncated:
-            _say("not all files were looked at; add further Dockerfiles yourself")
+            _say("the folder has too many files to search; add further Dockerfiles yourself")
         if create_text(path, starter_text(self.images, self.found.dockerfiles), self.folder):
             _say(f"{path}: written; {_listed(self.images, 'image')}, {_listed(self.found.dockerfiles, 'Dockerfile')}")
         else:
@@ -87,8 +89,6 @@ class _Setup:
     def hook(self, wanted: bool | None) -> None:
         """Install the git hook, if the user wants it."""
         if git.root(self.folder) is None:
-            if wanted:
-                git.hooks(self.folder)  # raises UsageError with the reason
             return
         if self._accepts(wanted, "Install the git pre-push hook, which audits these images and Dockerfiles?"):
             _say(installation.install(git.hooks(self.folder).folder))

@@ -1,4 +1,4 @@
-"""Types of option values: words of a fixed set, sizes, ages, limits, states. Errors suggest the nearest word."""
+"""Types of option values: words of a fixed set, numbers, sizes, dates, ages, limits, states."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ from auditor.core.text import nearest
 _AGE = re.compile(r"([1-9]\d{0,4})([hdw])")
 _HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 _SIZE = re.compile(r"(\d{1,12})([KMGT]?)(?:i?B)?", re.IGNORECASE)
+
+
+class Integer(click.IntRange):
+    """A whole number from a lowest to a highest one, which are part of it."""
+
+    name = "integer"  # that of click is "integer range", also in errors
 
 
 class Word(click.Choice[str]):
@@ -81,6 +87,21 @@ class Size(click.ParamType):  # type: ignore[type-arg]
         if not found:
             self.fail(f"{value!r} is not a size such as 500M or 2G", param, ctx)
         return int(found[1]) << (10 * " KMGT".index(found[2].upper() or " "))
+
+
+class Date(click.ParamType):  # type: ignore[type-arg]
+    """A date, such as `2027-03-31`."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime.date:
+        """Return the date; fail on a malformed value."""
+        if isinstance(value, datetime.date):
+            return value
+        try:
+            return datetime.date.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a date such as 2027-03-31", param, ctx)
 
 
 class Age(click.ParamType):  # type: ignore[type-arg]

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import click
 
 from auditor.cli import completion
-from auditor.cli.option_types import LimitValue, Size, States, Word
+from auditor.cli.option_types import Integer, LimitValue, Size, States, Word
 from auditor.config.file import load_config
 from auditor.config.resolve import resolve
 from auditor.core.options import CONFIDENCES, FAIL_ON, AuditOptions
@@ -100,7 +100,7 @@ limit_option = click.option(
     shell_complete=completion.limits,
 )  # fmt: skip
 jobs_option = click.option(
-    "--jobs", type=click.IntRange(1, 256), help="Worker processes of the scan.  [default: one per core]"
+    "--jobs", type=Integer(1, 256), metavar="N", help="Worker processes of the scan.  [default: one per core]"
 )
 memory_option = click.option(
     "--memory", type=Size(), help="Memory that the scan may use, such as 300M: fewer workers where it is short."

@@ -12,6 +12,7 @@ import click
 
 from auditor.cli import completion, options
 from auditor.cli.examples import examples
+from auditor.cli.option_types import Integer
 from auditor.core.errors import UsageError
 from auditor.core.options import AuditOptions
 from auditor.core.output_file import open_output
@@ -28,8 +29,8 @@ from auditor.rebuild.recover import PathVersions, choose, member_of, split_membe
 @click.command()
 @click.argument("target", shell_complete=completion.targets)
 @click.argument("path")
-@click.option("--layer", type=click.IntRange(0), help="Layer of the file version, from 0.")
-@click.option("--nth", type=click.IntRange(1), help="Which of several entries of the path in that layer, from 1.")
+@click.option("--layer", type=Integer(0), metavar="N", help="Layer of the file version, from 0.")
+@click.option("--nth", type=Integer(1), metavar="N", help="Which of several entries of the path in that layer, from 1.")
 @click.option(
     "-o", "output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to FILE, not stdout."
 )

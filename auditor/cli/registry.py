@@ -10,6 +10,7 @@ import click
 
 from auditor.cli import options, sweep_options
 from auditor.cli.examples import examples
+from auditor.cli.option_types import Date, Integer
 from auditor.core.command_options import SweepOptions, WatchOptions
 
 _EXTRA = ("sqlalchemy", "alembic", "cachetools", "apprise", "cronsim", "distributed", "nacl", "prometheus_client")
@@ -26,7 +27,7 @@ def command() -> None:
     "image-audit registry scan registry.example.com/team --newest 5 --report site",
 )
 @command.command()
-@click.argument("registry", required=False, metavar="HOST[/PREFIX]")
+@click.argument("registry", required=False, metavar="[HOST[/PREFIX]]")
 @options.table_or_json_option
 @sweep_options.sweep_options
 @options.merged(SweepOptions)
@@ -45,7 +46,7 @@ def scan(registry: str | None, form: str, options: SweepOptions) -> int:
 
 @examples('image-audit registry watch registry.example.com --cron "0 */6 * * *"')
 @command.command()
-@click.argument("registry", required=False, metavar="HOST[/PREFIX]")
+@click.argument("registry", required=False, metavar="[HOST[/PREFIX]]")
 @click.option(
     "--cron", required=True, metavar="EXPRESSION", help="Schedule, such as '0 */6 * * *' for every six hours."
 )
@@ -53,7 +54,7 @@ def scan(registry: str | None, form: str, options: SweepOptions) -> int:
     "--timezone", default="UTC", metavar="ZONE", show_default=True, help="Time zone of --cron, such as Europe/Berlin."
 )
 @click.option(
-    "--jitter", type=click.IntRange(0, 86400), default=0, metavar="SECONDS",
+    "--jitter", type=Integer(0, 86400), default=0, metavar="SECONDS",
     help="Delay each sweep by a random time of at most SECONDS.",
 )  # fmt: skip
 @click.option("--now", is_flag=True, help="Run the first sweep at once.")
@@ -79,7 +80,7 @@ def watch(registry: str | None, form: str, load: Callable[[], WatchOptions]) -> 
 
 @examples("image-audit registry report registry.example.com --report site")
 @command.command()
-@click.argument("registry", required=False, metavar="HOST[/PREFIX]")
+@click.argument("registry", required=False, metavar="[HOST[/PREFIX]]")
 @options.table_or_json_option
 @click.option("-q", "--quiet", is_flag=True, help="No table.")
 @options.config_option
@@ -131,7 +132,7 @@ def serve(registry: str | None, listen: str, load: Callable[[], SweepOptions]) -
     "pass show deploy-token | image-audit registry where --stdin",
 )
 @command.command()
-@click.argument("secret_id", required=False, metavar="SECRET_ID")
+@click.argument("secret_id", required=False, metavar="[SECRET_ID]")
 @click.option("--stdin", "from_stdin", is_flag=True, help="Read the secret itself from standard input.")
 @options.table_or_json_option
 @options.config_option
@@ -154,25 +155,20 @@ def where(secret_id: str | None, form: str, options: SweepOptions, *, from_stdin
 @command.command()
 @click.argument("secret_id", metavar="SECRET_ID")
 @click.option("--reason", metavar="TEXT", help="Reason, shown wherever the secret is shown.")
-@click.option(
-    "--until",
-    type=click.DateTime(["%Y-%m-%d"]),
-    metavar="DATE",
-    help="Last day, such as 2027-03-31.  [default: no end]",
-)
+@click.option("--until", type=Date(), metavar="DATE", help="Last day, such as 2027-03-31.  [default: no end]")
 @click.option("--by", "author", metavar="NAME", help="Name of the person.  [default: the user of this machine]")
 @click.option("--remove", is_flag=True, help="Remove the acknowledgement instead.")
 @sweep_options.store_option
 def ack(
     secret_id: str,
     reason: str | None,
-    until: datetime.datetime | None,
+    until: datetime.date | None,
     author: str | None,
     store: str | None,
     *,
     remove: bool,
 ) -> int:
-    """Acknowledge a secret: it is shown as such, and counts neither for --fail-on nor for alerts.
+    """Acknowledge a secret: it no longer counts for --fail-on, and causes no alerts.
 
     This ends after DATE, and as soon as a repository of another owner holds the secret.
     """
@@ -180,13 +176,12 @@ def ack(
     # The extra is optional.
     from auditor.cli import remediation
 
-    last_day = None if until is None else until.date()
-    return remediation.acknowledge(secret_id, reason, last_day, author, store, remove=remove)
+    return remediation.acknowledge(secret_id, reason, until, author, store, remove=remove)
 
 
 @examples("image-audit registry plan registry.example.com", "image-audit registry plan --owner payments --format json")
 @command.command()
-@click.argument("registry", required=False, metavar="HOST[/PREFIX]")
+@click.argument("registry", required=False, metavar="[HOST[/PREFIX]]")
 @click.option("--owner", metavar="TEAM", help="Only the repositories of this team.")
 @options.table_or_json_option
 @options.config_option

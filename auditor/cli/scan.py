@@ -16,7 +16,7 @@ from auditor.cli.option_types import Word
 from auditor.cli.progress import progress
 from auditor.core.clock import today
 from auditor.core.options import AuditOptions
-from auditor.core.output_file import write_output
+from auditor.core.output_file import require_writable, write_output
 from auditor.findings.baseline import Baseline, load_baseline
 from auditor.report.formats import REPORT_FORMATS, ReportFormat, format_of_file
 from auditor.report.render_options import RenderOptions
@@ -72,6 +72,8 @@ def command(
     if template and form not in (None, "template"):
         raise click.UsageError(f"--template needs --format template, not --format {form}")
     files = [(path, format_of_file(path)) for path in outputs]
+    for path in outputs:
+        require_writable(path, "-o")
     with progress(quiet=options.quiet, verbose=options.verbose) as display:
         report = run(targets, options, display, warn, write_baseline)
     for failure in report.failures:

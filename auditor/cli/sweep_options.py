@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from auditor.cli import options
-from auditor.cli.option_types import Age, Size, Word
+from auditor.cli.option_types import Age, Integer, Size, Word
 from auditor.cli.secret_option import SecretOption
 
 store_option = click.option(
@@ -36,7 +36,7 @@ sweep_options = options.combined(
     click.option("--repos", multiple=True, metavar="GLOB", help="Only matching repositories. Repeatable."),
     click.option("--tags", multiple=True, metavar="GLOB", help="Only matching tags. Repeatable."),
     click.option(
-        "--newest", type=click.IntRange(1), metavar="N",
+        "--newest", type=Integer(1), metavar="N",
         help="Only N tags of each repository, those with the newest images.",
     ),
     click.option(
@@ -51,9 +51,11 @@ sweep_options = options.combined(
         "--ca", type=click.Path(path_type=Path, dir_okay=False, exists=True), metavar="FILE",
         help="Trust the certificates in FILE instead of the system's.",
     ),
-    click.option("--rate", type=click.FloatRange(0, min_open=True), help="Send at most this many requests per second."),
     click.option(
-        "--parallel", type=click.IntRange(1, 64), default=8, show_default=True,
+        "--rate", type=click.FloatRange(0, min_open=True), metavar="N", help="Send at most N requests per second."
+    ),
+    click.option(
+        "--parallel", type=Integer(1, 64), default=8, show_default=True, metavar="N",
         help="Number of concurrent requests and layer downloads.",
     ),
     click.option(

@@ -34,16 +34,16 @@ def compression_of(head: bytes) -> str | None:
     return next((name for magic, name in _MAGICS if head.startswith(magic)), None)
 
 
-def decompressed(stream: io.BufferedReader[Any], limits: Limits) -> BinaryIO:
+def decompressed(stream: io.BufferedReader[Any], limits: Limits, label: str = "") -> BinaryIO:
     """Return the decompressed bytes of `stream`, or the stream itself where it is not compressed.
 
     Several gzip members are one stream, and so are several zstd frames, skippable ones included. Reading the result
-    raises Damaged on broken data and beyond the limits of growth.
+    raises Damaged on broken data and beyond the limits of growth; its message begins with `label`.
     """
     kind = compression_of(stream.peek(8)[:8])
     if kind is None:
         return cast(BinaryIO, stream)
-    return io.BufferedReader(_RawOutput(Decompressor(kind, stream.read, limits)), 1 << 16)
+    return io.BufferedReader(_RawOutput(Decompressor(kind, stream.read, limits, label)), 1 << 16)
 
 
 def inflater(wbits: int) -> Any:
@@ -58,8 +58,8 @@ class Decompressor:
     the limits of growth. The files of the standard library copy each byte several times, and have no limit of memory.
     """
 
-    def __init__(self, kind: str, read_input: Callable[[int], bytes], limits: Limits) -> None:
-        self._kind, self._limits = kind, limits
+    def __init__(self, kind: str, read_input: Callable[[int], bytes], limits: Limits, label: str = "") -> None:
+        self._name, self._limits = f"{label}: {kind} data" if label else f"{kind} data", limits
         self._input = _CountedInput(read_input)
         self._total, self._free = 0, min(limits.layer_growth_free, limits.layer_bytes)
         self._read_some = _reader(kind, self._input, limits)  # no cycle: a decoder may hold megabytes
@@ -77,20 +77,20 @@ class Decompressor:
 
     def _broken(self, exc: Exception) -> Damaged:
         limit = f" {limit_note('decoder-memory')}" if "memory" in str(exc).lower() else ""
-        return Damaged(f"{self._kind} data is broken after {self._total} bytes: {exc}{limit}")
+        return Damaged(f"{self._name} is broken after {self._total} bytes: {exc}{limit}")
 
     def _check_growth(self, total: int, taken: int) -> None:
         """Raise Damaged beyond the limits of growth. They start at a size that a file of zeros may reach."""
         limits = self._limits
         if total > limits.layer_bytes:
-            raise Damaged(f"{self._kind} data has more than {limits.layer_bytes} bytes {limit_note('layer-bytes')}")
+            raise Damaged(f"{self._name} has more than {limits.layer_bytes} bytes {limit_note('layer-bytes')}")
         large = total > 4 * limits.layer_growth_free
         # Deflate can't exceed 1032:1; xz, bzip2 and zstd can.
         most, name = limits.layer_growth, "layer-growth"
         if large and limits.layer_growth_large < most:
             most, name = limits.layer_growth_large, "layer-growth-large"
         if limits.layer_growth_free < total > most * taken:
-            raise Damaged(f"{self._kind} data grows beyond {total} bytes out of {taken} {limit_note(name)}")
+            raise Damaged(f"{self._name} grows beyond {total} bytes out of {taken} {limit_note(name)}")
 
 
 class _Member(Protocol):

@@ -79,10 +79,13 @@ def _walk(folder: Path) -> Iterator[Path]:
         depth = len(below.relative_to(folder).parts)
         folders[:] = sorted(name for name in folders if name not in _LEFT_OUT) if depth < _MAX_DEPTH else []
         yield from (
-            path
-            for path in (below / name for name in sorted(files))
-            if str(path).isprintable() and not path.is_symlink()
+            path for path in (below / name for name in sorted(files)) if str(path).isprintable() and _is_plain(path)
         )
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether a path is a regular file: no link, and no pipe, which would never end."""
+    return path.is_file() and not path.is_symlink()
 
 
 def _read(path: Path) -> bytes:
@@ -96,12 +99,12 @@ def _read(path: Path) -> bytes:
 def _built_images(path: Path) -> Iterator[str]:
     """Yield the names of the images that a compose file builds, without variables."""
     try:
-        root = load_yaml(path)
+        root = load_yaml(path) if path.stat().st_size <= _MAX_BYTES else None
         services = root.mapping().get("services") if root else None
         for service in services.mapping().values() if services else ():
             keys = service.mapping()
             image = keys["image"].text() if "image" in keys and "build" in keys else ""
             if _IMAGE.fullmatch(image):
                 yield image
-    except ConfigError:  # the file of another program: what it says before the error counts
+    except (ConfigError, OSError):  # the file of another program: the images before the error count
         return

@@ -14,7 +14,7 @@ from auditor.core.errors import UsageError
 
 def write_output(path: Path, text: str, *, private: bool = False) -> None:
     """Write a text atomically; a private file is readable by its owner alone. Raises UsageError."""
-    with open_output(path, 0o600 if private else 0o666 & ~_umask()) as out:
+    with open_output(path, 0o600 if private else default_mode()) as out:
         out.write(text.encode())
 
 
@@ -33,19 +33,35 @@ def open_output(path: Path, mode: int) -> Iterator[IO[bytes]]:
         raise UsageError(f"{path}: can't be written: {exc.strerror}") from exc
 
 
+def require_writable(path: Path, option: str) -> None:
+    """Check, before any work, that an option's file can be created or replaced. Raises UsageError."""
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: not a regular file, which {option} needs")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path.parent}: no such folder")
+    try:
+        if not os.path.lexists(path):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            path.unlink()
+        with atomic_files.work_folder(path.parent):
+            pass
+    except OSError as exc:
+        raise UsageError(f"{path}: can't be written: {exc.strerror}") from exc
+
+
 def create_text(path: Path, text: str, root: Path) -> bool:
     """Write a new file below `root`, and the folders above it. Return whether it was written; False if it exists.
 
-    Raises UsageError, also where a symbolic link leads out of `root`.
+    A symbolic link counts as an existing file. Raises UsageError, also where a link leads out of `root`.
     """
+    if not _real(path.parent).is_relative_to(_real(root)):
+        raise UsageError(f"{path}: a symbolic link leads out of {root}; write the file yourself")
+    if os.path.lexists(path):
+        return False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.parent.resolve().is_relative_to(root.resolve()):
-            raise UsageError(f"{path}: a symbolic link leads out of {root}; write the file yourself")
-        with path.open("x", encoding="utf-8") as file:
+        with path.open("x", encoding="utf-8") as file:  # never replaces a file that another process wrote meanwhile
             file.write(text)
-    except FileExistsError:
-        return False
     except OSError as exc:
         raise UsageError(f"{path}: can't be written: {exc.strerror}") from exc
     return True
@@ -56,15 +72,21 @@ def replace_text(path: Path, text: str, root: Path) -> None:
 
     Raises UsageError.
     """
-    target = path.resolve()
-    if path.is_symlink() and not target.is_relative_to(root.resolve()):
+    target = _real(path)
+    if path.is_symlink() and not target.is_relative_to(_real(root)):
         raise UsageError(f"{path}: is a symbolic link to a file outside of {root}; write that file yourself")
-    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+    mode = target.stat().st_mode & 0o777 if target.exists() else default_mode()
     with open_output(target, mode) as out:
         out.write(text.encode("utf-8", "surrogateescape"))
 
 
-def _umask() -> int:
+def _real(path: Path) -> Path:
+    """Return the path without symbolic links. `Path.resolve` would raise RuntimeError on a loop of links."""
+    return Path(os.path.realpath(path))
+
+
+def default_mode() -> int:
+    """Return the mode of a new file under the umask of this process."""
     mask = os.umask(0o077)
     os.umask(mask)
-    return mask
+    return 0o666 & ~mask

@@ -120,8 +120,8 @@ class YamlValue:
         """Return a word of a fixed set."""
         value = self.scalar()
         if value not in allowed:
-            near = nearest(str(value), allowed)
-            self.fail(f"{value!r:.100} is not one of {', '.join(allowed)}{near}")
+            found = f"{value!r:.100}" if isinstance(self._node, yaml.ScalarNode) else "a list or a mapping"
+            self.fail(f"{found} is not one of {', '.join(allowed)}{nearest(str(value), allowed)}")
         return str(value)
 
     def count(self) -> int:
@@ -153,7 +153,8 @@ class YamlValue:
 def load_yaml(path: Path) -> YamlValue | None:
     """Read a file; None if it is empty. Raises ConfigError."""
     try:
-        data = path.read_bytes()[: _MAX_FILE + 1]
+        with path.open("rb") as file:
+            data = file.read(_MAX_FILE + 1)
     except OSError as exc:
         raise ConfigError(f"{path}: can't be read: {exc.strerror}") from exc
     if len(data) > _MAX_FILE:

@@ -39,7 +39,7 @@ def open_file(file: SharedFile, origin: Origin, tag: str | None) -> ImageSource:
     stream = file.stream()
     if file.size and compression_of(stream.peek(8)[:8]) is None:
         return RereadableSource(images_of(_indexed(file, origin), origin, tag))
-    return open_stream(decompressed(stream, origin.limits), origin, tag)
+    return open_stream(decompressed(stream, origin.limits, origin.target), origin, tag)
 
 
 def open_stream(stream: BinaryIO, origin: Origin, tag: str | None) -> ArchiveStream:

@@ -76,7 +76,7 @@ def open_source(
 def _standard_input(limits: Limits) -> BinaryIO:
     if sys.stdin.isatty():
         raise ImageError("-: standard input is a terminal. Pipe an archive: `docker save IMAGE | image-audit scan -`")
-    return decompressed(io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False), 1 << 16), limits)
+    return decompressed(io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False), 1 << 16), limits, "-")
 
 
 def _open_name(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from auditor.core.atomic_files import work_folder
 from auditor.core.errors import UsageError
+from auditor.core.output_file import default_mode, require_writable
 from auditor.images.targets import parse_target
 
 _SPARE = 1 << 20
@@ -44,7 +45,7 @@ class OutputFiles:
 def output_files(output: Path | None, proof: Path | None, *, force: bool) -> Iterator[OutputFiles]:
     """Yield temporary paths; at the end move all to `output` and `proof`, or none.
 
-    Without `output` the archive is temporary. Raises UsageError before any work where a path cannot be written, or the
+    Without `output` the archive is temporary. Raises UsageError before any work where a path can't be written, or the
     output exists and `force` is not given.
     """
     if output is not None and output.is_file() and not force:
@@ -59,7 +60,7 @@ def output_files(output: Path | None, proof: Path | None, *, force: bool) -> Ite
         yield files
         moves = [(beside, proof)] if beside is not None and proof is not None else []
         if beside is not None:
-            beside.chmod(0o666 & ~_umask())
+            beside.chmod(default_mode())
         _move_all([*moves, *([(files.image, output)] if output is not None else [])])
 
 
@@ -81,24 +82,8 @@ def _move_all(moves: Sequence[tuple[Path, Path]]) -> None:
             elif path != done[-1][0]:
                 path.unlink(missing_ok=True)
         if isinstance(exc, OSError):
-            raise UsageError(f"{done[-1][0]}: cannot be written: {exc.strerror}. No output was left") from exc
+            raise UsageError(f"{done[-1][0]}: can't be written: {exc.strerror}. No output was left") from exc
         raise
-
-
-def require_writable(path: Path, option: str) -> None:
-    """Check that a file can be created or replaced at a path. Raises UsageError."""
-    try:
-        if path.exists() and not path.is_file():
-            raise UsageError(f"{path}: not a regular file, which {option} needs")
-        if not path.parent.is_dir():
-            raise UsageError(f"{path.parent}: no such folder")
-        if not os.path.lexists(path):
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-            path.unlink()
-    except OSError as exc:
-        raise UsageError(f"{path}: cannot be written: {exc.strerror}") from exc
-    with _scratch(path.parent):
-        pass
 
 
 @contextmanager
@@ -108,20 +93,14 @@ def _scratch(parent: Path | None) -> Iterator[Path]:
         try:
             folder = stack.enter_context(work_folder(parent))
         except OSError as exc:
-            raise UsageError(f"{parent}: cannot be written: {exc.strerror}") from exc
+            raise UsageError(f"{parent}: can't be written: {exc.strerror}") from exc
         try:
             yield folder
         except OSError as exc:
             if exc.filename is None and exc.errno in _FULL:
                 place = parent or tempfile.gettempdir()
-                raise UsageError(f"{place}: cannot be written: {exc.strerror}. No output was left") from exc
+                raise UsageError(f"{place}: can't be written: {exc.strerror}. No output was left") from exc
             raise
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def is_same_file(target: str, output: Path) -> bool:

@@ -24,7 +24,7 @@ def render(statement: Statement, fail_on: Severity | None, min_confidence: Confi
     lines.append(f"secrets: {counts}")
     ignored = sum(sum(image.ignored.values()) for image in statement.images)
     if ignored:
-        lines.append(f"accepted by config file or baseline: {plural(ignored, 'finding')}")
+        lines.append(f"accepted by options, config file or baseline: {plural(ignored, 'finding')}")
     for image in statement.images:
         for item in image.not_read:
             place = "metadata" if item.layer is None else f"layer {item.layer}"

@@ -58,12 +58,12 @@ def test_an_encrypted_key_needs_its_passphrase(form: str, tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (pem(rsa.generate_private_key(65537, 1024)), "another kind"),
-        (pem(ec.generate_private_key(ec.SECP384R1())), "another kind"),
+        (pem(rsa.generate_private_key(65537, 1024)), "neither an ECDSA P-256 key nor an Ed25519 key"),
+        (pem(ec.generate_private_key(ec.SECP384R1())), "neither an ECDSA P-256 key nor an Ed25519 key"),
         (b"no key", "not a private key"),
         (b"x" * 70_000, "too large"),
-        (cosign_form(p256(), n=1 << 40), "not cosign's"),
-        (cosign_form(p256())[:80] + b"\n-----END ENCRYPTED SIGSTORE PRIVATE KEY-----", "not cosign's"),
+        (cosign_form(p256(), n=1 << 40), "not in the form of"),
+        (cosign_form(p256())[:80] + b"\n-----END ENCRYPTED SIGSTORE PRIVATE KEY-----", "not in the form of"),
     ],
 )
 def test_other_files_are_refused(data: bytes, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_public_keys_of_other_kinds_and_private_ones_are_refused(tmp_path: Path)
     for data, message in (
         (pem(p256()), "needs the public key"),
         (cosign_form(p256()), "needs the public key"),
-        (public_pem(rsa.generate_private_key(65537, 1024)), "another kind"),
+        (public_pem(rsa.generate_private_key(65537, 1024)), "neither an ECDSA P-256 key nor an Ed25519 key"),
         (b"no key", "not a public key"),
     ):
         path.write_bytes(data)

@@ -124,7 +124,7 @@ def test_what_is_not_valid_is_not_verified(app: Attested, tmp_path: Path) -> Non
         app.manifest(tag_of(app.remote.push(app.repository, "old", CLEAN), ".att")),
     )
     moved = app.verify("1")
-    assert moved.status == 2 and "is about other images" in moved.err
+    assert moved.status == 2 and "about another image" in moved.err
 
 
 def test_cosign_verifies_it_and_tells_a_stranger(app: Attested, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_a_file_is_verified_without_a_registry(cli: Cli) -> None:
     other = cli(
         "attest", CLEAN.oci_archive(cli.folder / "b.tar"), "--verify", "--attestation", "app.att", "--key", public
     )
-    assert other.status == 2 and "is about other images" in other.err
+    assert other.status == 2 and "about another image" in other.err
     assert "Name the file" in cli("attest", target, "--verify", "--key", public).err
 
 

@@ -151,7 +151,7 @@ def test_the_newest_statement_of_the_key_and_the_digest_counts(tmp_path: Path, s
     envelopes.append(("it", signed_envelope(statement_json(stranger), pair()[0])))
     for order in (envelopes, envelopes[::-1]):
         assert newest_valid(order, [digest], verifier, "app", DEFAULT) == new
-    with pytest.raises(AttestationError, match="app: no valid attestation: it: is about other images; it: not signed"):
+    with pytest.raises(AttestationError, match="app: no valid attestation: it: is about another image; it: not signed"):
         newest_valid(envelopes[2:], [digest], verifier, "app", DEFAULT)
     with pytest.raises(AttestationError, match="it has none"):
         newest_valid([], [digest], verifier, "app", DEFAULT)

@@ -96,7 +96,7 @@ def test_a_full_disk_leaves_nothing(cli: Cli, tmp_path: Path) -> None:
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)),
     )
-    assert done.returncode == 2 and done.stderr.decode().startswith("image-audit: .: cannot be written: File too large")
+    assert done.returncode == 2 and done.stderr.decode().startswith("image-audit: .: can't be written: File too large")
     assert len(done.stderr.splitlines()) == 1
     assert not list(cli.folder.iterdir())
 
@@ -231,7 +231,7 @@ class TestProof:
             (work / name).write_text("new")
         (tmp_path / "one").write_text("old")
         (tmp_path / "three").mkdir()
-        with pytest.raises(UsageError, match="three: cannot be written"):
+        with pytest.raises(UsageError, match="three: can't be written"):
             _move_all([(work / name, tmp_path / name) for name in names])
         assert (tmp_path / "one").read_text() == "old" and not (tmp_path / "two").exists()
         (tmp_path / "three").rmdir()

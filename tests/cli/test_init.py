@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,16 @@ def test_a_hostile_compose_file_is_passed_over(tmp_path: Path) -> None:
     laughs = "a: &a [x]\n" + "".join(f"b{n}: &b{n} [*{'a' if not n else f'b{n - 1}'}, *a]\n" for n in range(200))
     write(tmp_path, {"compose.yaml": laughs + "services: *b199\n", "docker-compose.yml": "[" * 100_000})
     assert find_project_files(tmp_path).images == ()
+
+
+def test_a_pipe_and_a_huge_file_are_passed_over(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "Dockerfile")
+    os.mkfifo(tmp_path / "compose.yml")
+    write(tmp_path, {"compose.yaml": "services: {a: {build: ., image: a}}\n"})
+    with (tmp_path / "compose.yaml").open("r+") as file:
+        file.truncate(1 << 30)
+    found = find_project_files(tmp_path)
+    assert (found.dockerfiles, found.compose_files, found.images) == ((), ("compose.yaml",), ())
 
 
 def test_many_files_are_bounded(tmp_path: Path) -> None:
@@ -124,7 +135,15 @@ def test_a_link_out_of_the_repository_is_not_followed(cli: Cli, repository: Path
     outside.mkdir()
     (repository / ".github").symlink_to(outside)
     done = cli("init", "--ci", "github")
-    assert done.status == 2 and "a symbolic link leads out of" in done.err and not list(outside.rglob("*.yml"))
+    assert done.status == 2 and "a symbolic link leads out of" in done.err and not list(outside.iterdir())
+    (repository / ".github").unlink()
+    for link, reason in ((outside / "missing", "leads out of"), (Path(".github"), "can't be written")):
+        (repository / ".github").symlink_to(link)
+        assert reason in cli("init", "--ci", "github").err
+        (repository / ".github").unlink()
+    (repository / ".image-audit.yaml").unlink()
+    (repository / ".image-audit.yaml").symlink_to(outside / "config")
+    assert ".image-audit.yaml: exists, not changed" in cli("init").out and not (outside / "config").exists()
 
 
 def test_on_a_terminal_it_asks(cli: Cli, repository: Path) -> None:
@@ -141,7 +160,7 @@ def test_on_a_terminal_it_asks(cli: Cli, repository: Path) -> None:
 def test_misuse_and_a_broken_config_are_told(cli: Cli) -> None:
     assert "--yes and --no-input exclude each other" in cli("init", "--yes", "--no-input").err
     done = cli("init", "--hook")
-    assert done.status == 2 and "not a git repository" in done.err
+    assert done.status == 2 and "not a git repository" in done.err and not list(cli.folder.iterdir())
     write(cli.folder, {".image-audit.yaml": "fail_onn: low\n"})
     done = cli("init")
     assert done.status == 2 and "did you mean 'fail_on'" in done.err

@@ -169,7 +169,7 @@ def _parsed(text: str) -> URL:
     except (ArgumentError, NoSuchModuleError) as exc:
         raise UsageError(
             f"--store {text.partition('://')[0]:.40}: not a database URL. "
-            "Use sqlite:////path/to/file or postgresql://USER@HOST/NAME."
+            "Use sqlite:////path/to/file or postgresql://HOST/NAME"
         ) from exc
     except ValueError as exc:
         raise UsageError(f"--store: {exc}") from None
