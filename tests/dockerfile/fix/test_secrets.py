@@ -94,7 +94,8 @@ def test_an_older_builder_reads_one_secret_once(fix: Fixer) -> None:
     head = "# syntax=docker/dockerfile:1.7\n"
     text = fix.text(f"{head}FROM debian\nARG API_TOKEN={TOKEN}\nRUN ./x $API_TOKEN {TOKEN}\n")
     export = 'export API_TOKEN="$(cat /run/secrets/api-token)" && '
-    assert text == fixed(f'RUN --mount=type=secret,id=api-token {export}./x $API_TOKEN "${{API_TOKEN}}"', head=head)
+    run = f'RUN --mount=type=secret,id=api-token \\\n    {export}./x $API_TOKEN "${{API_TOKEN}}"'
+    assert text == fixed(run, head=head)
 
 
 def test_two_secrets_do_not_get_one_id(fix: Fixer) -> None:
