@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import functools
 import json
 import os
@@ -61,17 +62,20 @@ CACHE = Path(tempfile.gettempdir()) / f"image-audit-tests-{os.getuid()}" / "imag
 
 
 @pytest.fixture(scope="session")
-def cache() -> Path:
-    """CACHE, as a fixture."""
+def cache(ruleset: Ruleset) -> Path:
+    """CACHE, with the compiled rules."""
+    CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (CACHE / "tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one process compiles the rules, the others load them
+        cached_builtin_rules(CACHE)
+        Matcher(ruleset, CACHE)
+        Matcher(select(builtin_rules()), CACHE)  # what `rules check` compares with
     return CACHE
 
 
 @pytest.fixture(scope="session")
-def kept(ruleset: Ruleset, cache: Path) -> tuple[Path, ...]:
+def kept(cache: Path) -> tuple[Path, ...]:
     """The files of that cache, which a test's own cache begins with."""
-    cached_builtin_rules(cache)
-    Matcher(ruleset, cache)
-    Matcher(select(builtin_rules()), cache)  # what `rules check` compares with
     return tuple(cache.glob("rules-*"))
 
 

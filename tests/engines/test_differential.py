@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import docker
 import pytest
@@ -20,7 +21,7 @@ _CHUNKS, _EACH, _TRIES = 19, 16, 200
 
 
 @pytest.fixture(scope="module")
-def judge(ruleset: Ruleset) -> Iterator[Judge]:
+def judge(ruleset: Ruleset, cache: Path) -> Iterator[Judge]:
     require(os.getuid() == 0, "root, who mounts what the engine would")
     try:
         engine = Engine()
@@ -28,7 +29,7 @@ def judge(ruleset: Ruleset) -> Iterator[Judge]:
     except docker.errors.DockerException:
         driver = ""
     require(driver == "overlay2", "a Docker engine with the driver overlay2")
-    scanner = Scanner(ruleset)
+    scanner = Scanner(ruleset, cache=cache)
     yield Judge(engine, scanner)
     scanner.close()
     engine.close()

@@ -62,12 +62,12 @@ def test_every_difference_between_exports_is_found(engine: Engine) -> None:
 
 @pytest.mark.xdist_group("engine")
 def test_a_result_with_another_export_is_removed_from_the_engine(
-    engine: Engine, ruleset: Ruleset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, ruleset: Ruleset, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = Entry(b"s", data=f"token {token()}\n".encode())
     names = ["shown-in:1", "shown-out:1"]
     engine.load(archive({names[0]: [tar(*_BASE, secret), tar(Entry(b".wh.s"))]}), names)
-    scanner, said = Scanner(ruleset), list[str]()
+    scanner, said = Scanner(ruleset, cache=cache), list[str]()
     try:
         job = FlattenJob(f"docker-daemon:{names[0]}", names=(names[1],))
         (done,) = flatten(job, scanner, tmp_path / "out.tar")

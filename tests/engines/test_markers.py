@@ -23,8 +23,8 @@ _XATTR = "SCHILY.xattr."
 
 
 @pytest.fixture(scope="module")
-def scanner(ruleset: Ruleset) -> Iterator[Scanner]:
-    made = Scanner(ruleset)
+def scanner(ruleset: Ruleset, cache: Path) -> Iterator[Scanner]:
+    made = Scanner(ruleset, cache=cache)
     yield made
     made.close()
 
