@@ -37,10 +37,11 @@ PLUGIN_BAIT = 'aws_key = "AKIA{}"\npassword = "xK9#mQ2$vL7pW4"\nurl: https://u:x
 
 @cache
 def everything() -> Built:
-    """An image with an example of each rule, and an archive of each format."""
+    """An image with an example of each kind of rule, and an archive of each format."""
     seeds = count(7000)
+    kinds = {(rule.check, rule.generic, rule.random, bool(rule.paths), rule.entropy): rule for rule in builtin_rules()}
     files: dict[str, bytes | str] = {
-        f"rules/{rule.id}": fill(rule.examples[0], next(seeds)) + "\n" for rule in builtin_rules()
+        f"rules/{rule.id}": fill(rule.examples[0], next(seeds)) + "\n" for rule in kinds.values()
     }
     secret = f"TOKEN={token(7)}\n".encode()
     packed = {
