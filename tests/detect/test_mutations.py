@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from auditor.detect.confirm import Match
@@ -13,13 +15,12 @@ from tests.detect.mutations import Mutant, alphabet, lengths, mutants, secret_pa
 RULES = builtin_rules()
 
 
-def broken(rule: Rule, prover: Prover, seed: int = 7) -> list[Mutant]:
-    """All near misses of a rule's examples."""
-    made: list[Mutant] = []
+def broken(rule: Rule, prover: Prover, seed: int = 7) -> Iterator[Mutant]:
+    """Yield all near misses of a rule's examples."""
     for template in rule.examples:
         text = fill(template, seed)
-        made += [mutant for found in own(prover, rule, text) for mutant in mutants(rule, text, found)]
-    return made
+        for found in own(prover, rule, text):
+            yield from mutants(rule, text, found)
 
 
 def own(prover: Prover, rule: Rule, text: str) -> list[Match]:
@@ -33,7 +34,7 @@ def test_a_broken_secret_is_not_found_as_its_rule(rule: Rule, prover: Prover) ->
 
 def test_nearly_every_rule_can_be_broken(prover: Prover) -> None:
     # The rest has no shortest length, such as a key of any number of lines, or takes any byte.
-    whole = [rule.id for rule in RULES if not broken(rule, prover)]
+    whole = [rule.id for rule in RULES if next(broken(rule, prover), None) is None]
     assert len(whole) < len(RULES) / 50, whole
 
 
