@@ -86,7 +86,7 @@ def _fixes(groups: Iterable[SecretGroup]) -> Iterable[BuildFix]:
 
 
 def _copies(image: Image) -> Iterable[ImageCopy]:
-    """Yield what leads to the leaking layers: the target, its other names, its containers, other tags."""
+    """Yield the references to the leaking layers: the target, its other names, its containers, other tags."""
     row = TRANSPORTS[image.transport]
     target = row.bare(image.target)
     names = [name for name in image.names if "/" in name or ":" in name]  # the reference of a layout may be a bare tag

@@ -143,6 +143,8 @@ def parse_statement(payload: bytes, label: str, limits: Limits) -> Statement:
         raise AttestationError(f"{label}: not a statement of image-audit: {type(exc).__name__}") from None
     if not statement.images or stated != (statement.is_clean, statement.is_complete):
         raise AttestationError(f"{label}: the verdict contradicts the counts of the images")
+    if statement.run.started > statement.run.finished:
+        raise AttestationError(f"{label}: the audit ends before it starts")
     return statement
 
 

@@ -82,7 +82,7 @@ def command(
     push: bool,
     check: bool,
 ) -> int:
-    """Audit an image and sign a statement of the result; or verify such a statement.
+    """Audit an image and sign a statement of the result, or verify a signed statement.
 
     The attestation is an in-toto Statement in a DSSE envelope: digests of the image, rules, verdict, counts, times. Its
     verdict is clean only if every part was read and no secret is at or above --fail-on.

@@ -1,4 +1,4 @@
-"""Make and verify attestations, for `image-audit attest`."""
+"""Make and verify attestations: the actions of `image-audit attest`."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def verify(target: str, key: Path, attestation: Path | None, form: str, options:
         if reference is None:
             raise UsageError(f"{target}: is not in a registry. Name the file of its attestation with --attestation")
         envelopes = AttestationStore(_repository(reference, options)).envelopes(digests[0])
-    statement = newest_valid(envelopes, digests, verifier, target, options.limits)
+    statement = newest_valid(envelopes, digests, verifier, target, options.limits, utc_now())
     _print(statement, form, options)
     return _exit_code(statement, options)
 

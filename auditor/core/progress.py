@@ -21,7 +21,7 @@ class Progress(Protocol):
         ...
 
     def note(self, message: str) -> None:
-        """Report what the user should know of a run that goes on: a lost connection, items left out."""
+        """Report an event that does not end the run: a lost connection, items left out."""
         ...
 
     def exporting(self, count: int) -> None:

@@ -31,7 +31,7 @@ _SHOWN, _MARGIN = 64 << 10, 16 << 10
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """First lines of a file, with secrets masked and safe to print; `note` says what is not shown."""
+    """First lines of a file, printable and with secrets masked; `note` names the parts that are not shown."""
 
     lines: tuple[str, ...]
     note: str = ""

@@ -99,7 +99,7 @@ def secret_label(group: SecretGroup, layer: int | None) -> Text:
 
 
 def secret_details(audit: Audit, group: SecretGroup) -> Text:
-    """Return each place of a secret with its history, and what to do."""
+    """Return each place of a secret with its history, and the remedies."""
     text = Text()
     for finding in group.findings:
         text.append(location_text(finding), "bold").append(f"  {finding.state}\n")

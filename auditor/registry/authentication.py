@@ -95,7 +95,12 @@ def secrets_of(login: Login | None, headers: Iterable[str]) -> tuple[str, ...]:
     return tuple(filter(None, secrets))
 
 
+def login_header(login: Login) -> dict[str, str]:
+    """Return the Authorization header of a login for an API; none without a user."""
+    return {"Authorization": basic_authorization(login)} if login.user else {}
+
+
 def basic_authorization(login: Login) -> str:
-    """Return the Authorization header of user and password."""
+    """Return the value of the Authorization header of user and password."""
     user, password = login.encoded
     return "Basic " + base64.b64encode(user + b":" + password).decode()

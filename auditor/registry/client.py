@@ -93,9 +93,9 @@ class Client:
         response = budget.run(lambda: self._fetched("GET", path, scope, {"Accept": "*/*"}))
         url = f"{self.host}/v2/{path}"
         stated = response.headers.get("Content-Length", "")
-        if size is not None and stated.isdecimal() and int(stated) != size:
+        if size is not None and stated.isdecimal() and (stated.lstrip("0") or "0") != str(size):
             response.close()
-            raise Damaged(f"{url}: has {int(stated)} bytes, expected {size}")
+            raise Damaged(f"{url}: has {stated:.20} bytes, expected {size}")
         limit = self.limits.layer_bytes if size is None else size
         limit_name = limit_note("layer-bytes") if size is None else "that its manifest states"
         too_long = Damaged(f"{url}: has more than the {limit} bytes {limit_name}")

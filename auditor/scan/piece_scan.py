@@ -34,7 +34,7 @@ from auditor.scan.window_hits import KeywordRanges, RawHits, hits_by_entry
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What another process needs to make the same scanner; it loads the compiled rules from the folder `cache`."""
+    """Values from which another process makes the same scanner; it loads the compiled rules from the folder `cache`."""
 
     ruleset: Ruleset
     cache: Path | None

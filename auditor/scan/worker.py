@@ -29,7 +29,7 @@ _LARGE = 32 << 20
 
 
 def run(connection: Connection, scanner: PieceScanner) -> NoReturn:
-    """Serve in a forked process, then end it without what the parent does at its end."""
+    """Serve in a forked process, then end it without the exit handlers of the parent."""
     try:
         _detach(connection)
         serve(connection, scanner)

@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ LEAKING = image(layer({"very-secret-name.env": f"TOKEN={SECRET}\n"}), layer(whit
 CLEAN = image(layer({"a.txt": "a\n"}))
 RUN = AuditRun("sha256:" + "0" * 64, Severity.HIGH, Confidence.MEDIUM, "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z")
 OTHER = Digest("sha256:" + "1" * 64)
+NOW = datetime(2026, 1, 3, tzinfo=UTC)
 
 
 def unreadable() -> Built:
@@ -118,6 +120,9 @@ def changed(change: Callable[[Any], object], folder: Path, scanner: Scanner) -> 
         (lambda d: d["predicate"]["images"][0]["by_severity"].update(critical=0), "contradicts"),
         (lambda d: d["predicate"]["images"][0]["by_severity"].update(critical=-1), "not a statement of image-audit"),
         (lambda d: d["predicate"]["images"][0].pop("not_read"), "not a statement of image-audit"),
+        (lambda d: d["predicate"].update(finished="2026-01-01"), "not a statement of image-audit"),
+        (lambda d: d["predicate"].update(finished="2026-01-01T00:00:00"), "not a statement of image-audit"),
+        (lambda d: d["predicate"].update(started="2027-01-01T00:00:00Z"), "ends before it starts"),
         (lambda d: d["predicate"].update(finished="soon"), "not a statement of image-audit"),
         (lambda d: d["predicate"].update(started="0001-01-01T00:00:00+23:00"), "not a statement of image-audit"),
         (lambda d: d["predicate"].update(images="text"), "not a statement of image-audit"),
@@ -150,11 +155,13 @@ def test_the_newest_statement_of_the_key_and_the_digest_counts(tmp_path: Path, s
     envelopes = [("it", signed_envelope(statement_json(item), signer)) for item in (old, new, elsewhere)]
     envelopes.append(("it", signed_envelope(statement_json(stranger), pair()[0])))
     for order in (envelopes, envelopes[::-1]):
-        assert newest_valid(order, [digest], verifier, "app", DEFAULT) == new
+        assert newest_valid(order, [digest], verifier, "app", DEFAULT, NOW) == new
     with pytest.raises(AttestationError, match="app: no valid attestation: it: is about another image; it: not signed"):
-        newest_valid(envelopes[2:], [digest], verifier, "app", DEFAULT)
+        newest_valid(envelopes[2:], [digest], verifier, "app", DEFAULT, NOW)
+    with pytest.raises(AttestationError, match="its time, 2026-01-02T00:00:00Z, is in the future"):
+        newest_valid(envelopes[1:2], [digest], verifier, "app", DEFAULT, NOW - timedelta(days=2))
     with pytest.raises(AttestationError, match="it has none"):
-        newest_valid([], [digest], verifier, "app", DEFAULT)
+        newest_valid([], [digest], verifier, "app", DEFAULT, NOW)
 
 
 def test_an_image_without_the_digest_of_a_manifest_is_refused(tmp_path: Path, scanner: Scanner) -> None:

@@ -23,7 +23,7 @@ class ChainPart:
     text: str
 
     def commands(self, step: BuildStep, escape: str) -> list[Command]:
-        """Return its simple commands. The working directory is that of the step, whatever earlier parts did."""
+        """Return its simple commands, in the working directory of the step: a `cd` in an earlier part is ignored."""
         text = self.text.replace(f"{escape}\n", " ")
         return commands(
             replace(step, instruction=replace(step.instruction, text=text, words=None, heredocs=())), escape

@@ -190,7 +190,7 @@ class Surveyor:
 
 
 def _leaves_of(version: str, digest: Digest, leaves: dict[Digest, tuple[Leaf, ...]]) -> tuple[Leaf, ...]:
-    """Return the leaves of a version. Any other tag than one made of a digest names an image, whatever it is."""
+    """Return the leaves of a version. A tag that is not made of a digest always names an image."""
     own = leaves.get(digest, ())
     if is_digest_tag(version):
         return own

@@ -52,7 +52,7 @@ def secret_by_id(store: SweepStore, text: str) -> str:
         raise UsageError(f"{printable(text)[:40]!r}: several secrets have this id. Name one of {', '.join(found)}")
     raise UsageError(
         f"{printable(text)[:40]!r}: the store {store} has no such secret. Give a secret id of a sweep "
-        f"(at least {lookup.LEAST_DIGITS} digits) or the id of a finding."
+        f"(at least {lookup.LEAST_DIGITS} digits) or the id of a finding"
     )
 
 
@@ -66,8 +66,8 @@ def secret_by_value(store: SweepStore, text: str) -> str:
         if value and lookup.find_secrets(store, secret_id):
             return secret_id
     raise UsageError(
-        f"the store {store} has no finding with this value. Images that were not swept, and values that no rule "
-        "matches, are not in the store."
+        f"the store {store} has no finding with this value. It lacks images that were not swept, and values that no "
+        "rule matches"
     )
 
 
@@ -110,7 +110,7 @@ def acknowledgement_text(status: AcknowledgementStatus) -> str:
     own = status.acknowledgement
     until = f" until {own.until}" if own.until else ""
     lapsed = f" It no longer holds: {status.lapsed}." if status.lapsed else ""
-    return f"acknowledged by {own.author} on {own.created[:10]}{until}: {own.reason.rstrip('.')}.{lapsed}"
+    return printable(f"acknowledged by {own.author} on {own.created[:10]}{until}: {own.reason.rstrip('.')}.{lapsed}")
 
 
 def locations_json(found: SecretLocations) -> dict[str, Any]:

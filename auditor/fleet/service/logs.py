@@ -43,7 +43,7 @@ class LoggedProgress(Silent):
         log_event("step", logging.DEBUG, what=message)
 
     def note(self, message: str) -> None:
-        """Log what the user should know."""
+        """Log an event that does not end the run."""
         log_event("note", what=message)
 
 

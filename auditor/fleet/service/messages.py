@@ -1,4 +1,4 @@
-"""Messages of alerts: what changed, and what to do."""
+"""Messages of alerts: the changes, and the next commands."""
 
 from __future__ import annotations
 

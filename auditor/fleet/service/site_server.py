@@ -16,7 +16,7 @@ from auditor.fleet.service.health import health, live
 from auditor.fleet.service.http_server import TEXT, File, Page
 from auditor.fleet.service.logs import log_event
 
-_POLL_S = 15
+_POLL_S = 10
 _KINDS = {"html": "text/html; charset=utf-8", "csv": "text/csv; charset=utf-8", "json": "application/json"}
 _POLICY = re.compile(rb'<meta http-equiv="Content-Security-Policy" content="([^"\r\n]+)">')
 _HEAD = 1024  # bytes of a page that contain its policy

@@ -53,6 +53,7 @@ _PERMANENT_ERRORS = (
     "password",
     "does not exist",
 )
+_READ_ONLY_ERRORS = ("read-only transaction", "permission denied for")
 _UNRELEASED = re.compile(r"\d{4}")  # revisions before the first release
 T = TypeVar("T")
 
@@ -117,7 +118,15 @@ class SweepStore:
     def _migrate(self) -> None:
         if self.read(_revision) == HEAD:
             return
-        self.write(self._upgrade)
+        try:
+            self.write(self._upgrade)
+        except StoreError as exc:
+            if not any(text in str(exc) for text in _READ_ONLY_ERRORS):
+                raise
+            raise StoreError(
+                f"store {self}: this role can only read, and the tables of this version do not exist yet. "
+                "Run a sweep or a watch first."
+            ) from exc
 
     def _upgrade(self, connection: Connection) -> None:
         from alembic.util import CommandError  # an up-to-date store does not need alembic, which imports slowly
@@ -179,7 +188,9 @@ def _parsed(text: str) -> URL:
 def _engine(url: URL) -> Engine:
     try:
         if url.get_backend_name() != "sqlite":
-            return create_engine(url, pool_pre_ping=True)
+            # Texts of a database in SQL_ASCII would be bytes.
+            encoding = {"client_encoding": "utf8"} if url.get_driver_name() == "psycopg" else {}
+            return create_engine(url, pool_pre_ping=True, connect_args=encoding)
         if url.database and url.database != ":memory:":
             _make_private(Path(url.database))
         engine = create_engine(url, connect_args={"timeout": _BUSY_S})

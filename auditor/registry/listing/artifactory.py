@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from auditor.core.errors import NotFound, Unauthorized, Unsupported
 from auditor.registry.api_client import ApiClient, ApiDocument
-from auditor.registry.authentication import basic_authorization
+from auditor.registry.authentication import login_header
 from auditor.registry.client import Client
 from auditor.registry.listing.greeting import Greeting
 from auditor.registry.paging import Page
@@ -51,8 +51,7 @@ def _authorization(client: Client) -> dict[str, str]:
     token = os.environ.get("JF_ACCESS_TOKEN")
     if token and os.environ.get("JF_URL", "").rstrip("/") == client.origin:
         return {"Authorization": f"Bearer {token}"}
-    login = client.login
-    return {"Authorization": basic_authorization(login)} if login.user else {}
+    return login_header(client.login)
 
 
 def _of_repository(api: ApiClient, key: str) -> Iterator[str]:

@@ -11,13 +11,15 @@ from urllib.parse import quote
 
 from auditor.core.errors import NotFound
 from auditor.registry.api_client import ApiClient, ApiDocument
-from auditor.registry.authentication import basic_authorization
+from auditor.registry.authentication import login_header
 from auditor.registry.client import Client
 from auditor.registry.listing.greeting import Greeting
 from auditor.registry.paging import Page
 from auditor.registry.repository import repositories as catalog
 
 _SIZE = 100
+_DIGITS = 12
+"""Digits of a total that are read: a larger one has another page in any case."""
 
 
 def recognizes(greeting: Greeting) -> bool:
@@ -30,10 +32,8 @@ def repositories(client: Client, prefix: str) -> Iterator[str]:
 
     Uses the catalog of a registry without this API. Raises NotFound, Unauthorized, Unreachable.
     """
-    login = client.login
-    headers = {"Authorization": basic_authorization(login)} if login.user else {}
     # A project's name may consist of digits, as an id does.
-    api = client.api(f"{client.origin}/api/v2.0/", {**headers, "X-Is-Resource-Name": "true"})
+    api = client.api(f"{client.origin}/api/v2.0/", {**login_header(client.login), "X-Is-Resource-Name": "true"})
     project = prefix.partition("/")[0]
     try:
         projects = [project] if project else list(_listed(api, "projects"))
@@ -56,7 +56,7 @@ def _listed(api: ApiClient, path: str) -> Iterator[str]:
         number += 1
         total = document.headers.get("X-Total-Count", "")
         following = f"{path}?page={number + 1}&page_size={_SIZE}"
-        has_more = total.isdecimal() and int(total) > number * _SIZE
+        has_more = total.isdecimal() and int(total[:_DIGITS]) > number * _SIZE
         return [item.get("name") for item in document.items()], document.next_page or (following if has_more else "")
 
     return api.names(f"{path}?page=1&page_size={_SIZE}", page)

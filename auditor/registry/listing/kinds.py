@@ -32,7 +32,7 @@ class RegistryKind:
 
 
 def _catalog(client: Client, prefix: str) -> Iterator[str]:
-    """Yield the catalog; if it is refused, the list of a Harbor, whose marks a proxy may hide."""
+    """Yield the catalog. If the registry refuses it, try the API of Harbor, which a proxy may hide."""
     try:
         yield from repositories(client)
     except (NotFound, Unauthorized, Unsupported) as refusal:

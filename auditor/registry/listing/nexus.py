@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from auditor.core.errors import NotFound, Unauthorized, Unsupported
 from auditor.registry.api_client import ApiClient, ApiDocument
-from auditor.registry.authentication import basic_authorization
+from auditor.registry.authentication import login_header
 from auditor.registry.client import Client
 from auditor.registry.listing.greeting import Greeting
 from auditor.registry.paging import Page
@@ -33,9 +33,7 @@ def repositories(client: Client, prefix: str) -> Iterator[str]:
         return
     except (NotFound, Unauthorized, Unsupported):  # path-based routing is in use
         pass
-    login = client.login
-    headers = {"Authorization": basic_authorization(login)} if login.user else {}
-    api = client.api(f"{client.origin}/service/rest/v1/", headers)
+    api = client.api(f"{client.origin}/service/rest/v1/", login_header(client.login))
     name = prefix.partition("/")[0]
     names = [name] if name else list(api.names("repositories", _hosted))
     for each in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from tests.fleet.planted import Remote, application
 from tests.images import Built, image, layer, token
 
 pytestmark = pytest.mark.registry
+LATER = datetime(2100, 1, 1, tzinfo=UTC)
 SIGNER, VERIFIER = pair()
 TIME = "2026-11-24T05:00:00Z"
 
@@ -41,7 +43,7 @@ def statement(address: str, digest: str) -> Statement | None:
     """The statement on a manifest of the repository app."""
     store = AttestationStore(Repository(Client(address), "app"))
     try:
-        return newest_valid(store.envelopes(Digest(digest)), [Digest(digest)], VERIFIER, "app", DEFAULT)
+        return newest_valid(store.envelopes(Digest(digest)), [Digest(digest)], VERIFIER, "app", DEFAULT, LATER)
     except AttestationError:
         return None
 

@@ -28,7 +28,8 @@ from tests.images import token
 DEPLOY = Path(__file__).parents[3] / "deploy"
 PROGRAM = Path(sys.executable).parent / "image-audit"
 IMAGE = f"registry.example.com/tools/image-audit:{__version__}"
-UNITS = ("image-audit-registry.service", "image-audit-registry.timer", "image-audit-watch.service")
+SERVICES = ("image-audit-registry.service", "image-audit-watch.service", "image-audit-dashboard.service")
+UNITS = (*SERVICES, "image-audit-registry.timer")
 
 
 def parsed(arguments: list[str]) -> dict[str, Any]:
@@ -49,16 +50,53 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("name", [name for name in UNITS if name.endswith(".service")])
-def test_the_services_run_commands_that_there_are(name: str) -> None:
-    (line,) = [line for line in (DEPLOY / "systemd" / name).read_text().splitlines() if line.startswith("ExecStart=")]
-    values = {"${REGISTRY}": "registry.example.com/team", "${CRON}": "17 */6 * * *", "%S": "/var/lib"}
-    words = shlex.split(line.removeprefix("ExecStart=").replace("$OPTIONS", "--newest 5 --keep 365d"))
-    for key, value in values.items():
-        words = [word.replace(key, value) for word in words]
-    given = parsed(words[1:])
-    assert given["registry"] == "registry.example.com/team" and given["newest"] == 5
-    assert str(given["report_dir"]) == "/var/lib/image-audit/site"
+@pytest.mark.parametrize("name", SERVICES)
+def test_systemd_rates_the_services_as_well_confined(name: str) -> None:
+    require(shutil.which("systemd-analyze") is not None, "systemd-analyze")
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=11", "--no-pager", DEPLOY / "systemd" / name],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+def unit(name: str, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of a unit whose folders lie in another one, with the variables of the docs."""
+    lines = (DEPLOY / "systemd" / name).read_text().splitlines()
+    specifiers = {"%S": folder / "lib", "%C": folder / "cache", "%d": folder / "credentials"}
+
+    def expanded(word: str) -> str:
+        for key, path in specifiers.items():
+            word = word.replace(key, str(path))
+        return word
+
+    (line,) = [line for line in lines if line.startswith("ExecStart=")]
+    for key, value in {"$OPTIONS": "--newest 5 --keep 365d", "$DASHBOARD_OPTIONS": "--listen 127.0.0.1:8080"}.items():
+        line = line.replace(key, value)
+    line = line.replace("${CRON}", "'17 */6 * * *'").replace("${REGISTRY}", "registry.example.com/team")
+    pairs = [word.partition("=") for one in lines if one.startswith("Environment=") for word in one[12:].split()]
+    return [expanded(word) for word in shlex.split(line.partition("=")[2])], {
+        key: expanded(value) for key, _, value in pairs
+    }
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_services_run_commands_that_there_are(name: str, tmp_path: Path) -> None:
+    command, _ = unit(name, tmp_path)
+    given = parsed(command[1:])
+    assert given["registry"] == "registry.example.com/team"
+    if command[2] != "serve":
+        assert given["newest"] == 5 and str(given["report_dir"]) == f"{tmp_path}/lib/image-audit/site"
+
+
+@pytest.mark.registry
+def test_a_service_sweeps_in_its_own_folders(cli: Cli, address: str, tmp_path: Path) -> None:
+    Remote(address).push("team/app", "1", application(0, "app", token(1)))
+    command, environment = unit("image-audit-registry.service", tmp_path)
+    del environment["XDG_CACHE_HOME"]  # the rules are compiled in the cache of the tests
+    done = cli(*[word.replace("registry.example.com/team", address) for word in command[1:]], **environment)
+    assert (done.status, done.out, done.err) == (0, "", "")
+    assert {path.name for path in (tmp_path / "lib/image-audit").iterdir()} >= {"registry.sqlite", "site"}
 
 
 def documents() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -107,7 +145,7 @@ def cluster_in_the_docs() -> dict[str, Any]:
 def test_dask_knows_the_commands_of_its_scheduler_and_workers() -> None:
     specs = [document["spec"]["template"]["spec"] for _, document in documents() if document["kind"] == "Deployment"]
     specs += [part["spec"] for part in cluster_in_the_docs()["spec"].values()]
-    commands = [container["command"] for spec in specs for container in spec["containers"]]
+    commands = [one["command"] for spec in specs for one in spec["containers"] if "command" in one]
     assert sorted(command[1] for command in commands) == ["scheduler", "scheduler", "worker", "worker"]
     for program, kind, *arguments in commands:
         assert program == "dask"

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from auditor.core.errors import StoreError
+from auditor.core.errors import LeaseLost, StoreError
 from auditor.fleet.service.metrics import Metrics
 from auditor.fleet.service.notify import Notifier
 from auditor.fleet.service.schedule import parse_schedule
@@ -157,6 +157,16 @@ def test_a_failed_sweep_shows_in_monitoring_and_the_schedule_goes_on(caplog: pyt
     shown = numbers(watch.pages()["/metrics"]()[2].decode())
     assert (shown["sweeps_total failed"], shown["sweeps_total good"], shown["failures"]) == (1, 1, 3)
     assert "the store is away" in str([record.__dict__.get("fields") for record in caplog.records])
+
+
+def test_a_watch_that_lost_its_lease_ends() -> None:
+    def sweep() -> SweepRow:
+        raise LeaseLost("registry.example.com is being watched by another process")
+
+    clock = Clock()
+    with pytest.raises(LeaseLost):
+        clock.watch("* * * * *", sweep).run(at_once=True)
+    assert clock.begun == ["12:00:30"]
 
 
 def test_under_strict_a_sweep_with_failures_is_not_good() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from auditor.core.errors import StoreError
+from auditor.core.errors import LeaseLost, StoreError
 from auditor.fleet.store import lease, schema
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.lease import hold_lease, sweep_lease_name, watch_lease_name
@@ -89,9 +89,17 @@ class TestAnotherMachine:
             change(store, machine="another")
             with hold_lease(store, NAME, "x", report=said.append, sleep=sleep):
                 assert len(said) == 1 and "waiting up to 60 s for its lease" in said[0]
-                first._lost = not store.write(first._extend)
-                with pytest.raises(StoreError, match="by another process after this one was suspended"):
+                first.check()  # the last renewal is recent
+                first._renewed_s -= 61
+                with pytest.raises(LeaseLost, match="by another process after this one was suspended"):
                     first.check()
+
+    def test_a_lease_that_expired_during_a_suspension_is_renewed_if_it_is_free(self, store: SweepStore) -> None:
+        with hold_lease(store, NAME, "x") as own:
+            change(store, expires=0)
+            own._renewed_s -= 61
+            own.check()
+            assert row(store).expires > time.time()
 
     def test_a_renewed_lease_stays_with_its_holder(self, store: SweepStore) -> None:
         with hold_lease(store, NAME, "x"):
