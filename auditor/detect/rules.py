@@ -105,6 +105,7 @@ class Ruleset:
         return {rule.id: rule for rule in self.rules}
 
 
+@functools.cache
 def builtin_rules() -> tuple[Rule, ...]:
     """Load the rules that ship with the program, in the order of their files."""
     rules = (rule for path in rule_files(data_path("rules")) for rule in load_file(path))
