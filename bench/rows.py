@@ -20,7 +20,7 @@ FLATTEN, BETTERLEAKS = "flatten", "Betterleaks"
 OURS = (sys.executable, "-m", "auditor")
 _PACKED = {GZIP: "gzip", ZSTD: "zstd"}
 _PEERS = {
-    BETTERLEAKS: ("betterleaks", "{}", "--exit-code=0", "--no-banner", "-s"),
+    BETTERLEAKS: ("betterleaks", "fs", "{}", "--exit-code=0", "--no-banner", "-s"),
     "Gitleaks": ("gitleaks", "dir", "{}", "--max-archive-depth=8", "--exit-code=0", "--no-banner"),
     "Kingfisher": ("kingfisher", "scan", "{}", "--no-validate", "--no-update-check", "--no-limits"),
     "Trivy": ("trivy", "image", "--scanners", "secret", "--input", "{}", "--quiet"),
@@ -77,7 +77,7 @@ def rows(archive: Path, folder: Path, cache: Path) -> list[Row]:
             Row(name, (*OURS, "flatten", "-q", str(archive), "-o", str(output), *options), lambda: forget(output))
             for name, options in ((FLATTEN, ()), ("flatten --excise", ("--excise",)))
         ),
-        *_peers(archive),
+        *_peers(archive, folder / "empty"),
     ]
 
 
@@ -115,6 +115,10 @@ def _engine(archive: Path, folder: Path, forget: Callable[[], object]) -> list[R
     ]
 
 
-def _peers(archive: Path) -> list[Row]:
+def _peers(archive: Path, empty: Path) -> list[Row]:
+    """Return the peers, run in an empty folder, because some also scan the working directory or read settings there."""
+    empty.mkdir()
     commands = {name: tuple(part.format(archive) for part in command) for name, command in _PEERS.items()}
-    return [Row(name, command, own=False) for name, command in commands.items() if shutil.which(command[0])]
+    return [
+        Row(name, command, folder=empty, own=False) for name, command in commands.items() if shutil.which(command[0])
+    ]
