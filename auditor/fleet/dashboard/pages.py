@@ -155,6 +155,8 @@ def _images(store: SweepStore, view: SweepView, details: _ReportDetails) -> Page
             by_image.setdefault(location.image.id, {})[location.finding.id] = secret
     withdrawn = {row.image.id: row for row in view.withdrawn}
     for image in view.pullable:
+        if image.id not in view.pages:
+            continue
         report = queries.report(store, image.id)
         secrets = by_image.get(image.id, {})
         details.add(report, secrets)
@@ -199,7 +201,7 @@ def _of_layers(view: SweepView, rows: Sequence[LeakingLayer]) -> dict[str, Any]:
     return {
         "severities": _boxes(Severity, ([layer.severity] for layer in rows)),
         "secrets": {layer: list(views.values()) for layer, views in secrets.items()},
-        "pages": {image.name: view.pages[image.id] for image in view.pullable},
+        "pages": {image.name: view.pages[image.id] for image in view.pullable if image.id in view.pages},
         "age_days": age_days,
     }
 

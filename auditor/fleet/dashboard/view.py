@@ -15,7 +15,7 @@ from auditor.fleet.dashboard.site_paths import image_page, secret_page
 from auditor.fleet.remediation.open_secrets import OpenSecret, host_of, open_secrets
 from auditor.fleet.remediation.policy import AcknowledgementStatus, Policy
 from auditor.fleet.remediation.trends import AGES, TrendPoint, age_name, open_secret_trend
-from auditor.fleet.store import queries
+from auditor.fleet.store import image_list, queries
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import FindingRow, ImageRow, LeakingLayer, SweepRow, WithdrawnRow, verdict_of
 
@@ -91,8 +91,8 @@ class AgeGroup:
 class SweepView:
     """A registry as a sweep saw it; `sweeps` are comparable ones, oldest first.
 
-    `pages` are the pages of the images by row id; deleted images have none. `teams` are the owners of repositories,
-    `owner_numbers` and `repositories` numbers for filters.
+    `pages` are the pages of the images with a report, by row id; deleted images have none. `teams` are the owners of
+    repositories, `owner_numbers` and `repositories` numbers for filters.
     """
 
     sweep: SweepRow
@@ -141,8 +141,8 @@ class SweepView:
 
 def sweep_view(store: SweepStore, sweep: SweepRow, policy: Policy) -> SweepView:
     """Query all data of the site."""
-    images = queries.images(store, sweep.id)
-    withdrawn = queries.withdrawn(store, sweep.id)
+    images = image_list.images(store, sweep.id)
+    withdrawn = image_list.withdrawn(store, sweep.id)
     pullable = [*images, *(row.image for row in withdrawn if not row.is_deleted)]
     findings = queries.findings(store, sweep.id)
     known = queries.first_seen(store, sweep.id)
@@ -154,7 +154,7 @@ def sweep_view(store: SweepStore, sweep: SweepRow, policy: Policy) -> SweepView:
         sweeps=alike,
         images=tuple(images),
         withdrawn=tuple(withdrawn),
-        pages={image.id: image_page(image) for image in pullable},
+        pages={image.id: image_page(image) for image in pullable if image.has_report},
         by_severity=_counted(Severity, (row.severity for row in findings)),
         by_state=_counted(State, (row.state for row in findings)),
         secrets=_secrets(sweep, pullable, open_secrets(store, sweep, policy)),

@@ -22,7 +22,7 @@ from auditor.fleet.dashboard.listings import parts
 from auditor.fleet.dashboard.publish import write_site
 from auditor.fleet.dashboard.site import check_folder
 from auditor.fleet.dashboard.sweep_json import sweep_document
-from auditor.fleet.store import queries
+from auditor.fleet.store import image_list, queries
 from auditor.fleet.store.acknowledgements import save_acknowledgement
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import ImageRow, SweepRow, verdict_of
@@ -203,7 +203,7 @@ def test_hostile_names_stay_text(stored: Stored, tmp_path: Path) -> None:
 
 def test_pages_have_names_that_no_file_system_confuses() -> None:
     def row(repository: str, digest: str = "sha256:" + "0" * 64) -> ImageRow:
-        return ImageRow(1, repository, digest, None, (), {}, {}, 0, 0, "")
+        return ImageRow(1, repository, digest, None, (), {}, {}, 0, 0, "", has_report=True)
 
     odd = ["a/b", "a-b", "A/b", "../x", "..", "", "con", "é", "e", "\0", "x" * 400, "x" * 401]
     made = [site_paths.image_page(row(name)) for name in odd] + [
@@ -244,7 +244,7 @@ def test_a_folder_with_other_files_is_refused_and_unchanged(stored: Stored, tmp_
     ours = tmp_path / "ours"
     write_site(stored.store, sweep, ours, CREATED, POLICY)
     later = stored.sweep("2026-11-25", {"b": {"1": service("b", token(2))}})
-    page = site_paths.image_page(queries.images(stored.store, later.id)[0])
+    page = site_paths.image_page(image_list.images(stored.store, later.id)[0])
     (ours / page).write_text("theirs")
     with pytest.raises(UsageError, match=page):
         write_site(stored.store, later, ours, CREATED, POLICY)
