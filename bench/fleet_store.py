@@ -15,7 +15,7 @@ from tests.fleet.postgres import Postgres
 
 
 @contextmanager
-def databases(kind: str, folder: Path) -> Iterator[str]:
+def new_database(kind: str, folder: Path) -> Iterator[str]:
     """Yield the URL of an empty database, `sqlite` or `postgresql`."""
     if kind == "sqlite":
         yield f"sqlite:///{folder}/store.sqlite"

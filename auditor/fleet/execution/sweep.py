@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from auditor.codec.descriptors import platform_matches
@@ -142,7 +143,7 @@ class Sweeper:
             self._scanner.progress.say(f"{self._client.host}/{survey.name}")
             seen = self._seen.setdefault(survey.repository_id, [])
             for candidate in survey.candidates:
-                key = self._keys.of(survey.selection.settings, candidate, indexes_of(survey, candidate))
+                key = self._keys.of(survey.selection.settings, candidate, partial(indexes_of, survey, candidate))
                 if survey.known.audit_keys.get(candidate.leaf.digest) == key and not self._plan.fresh:
                     seen.append(candidate.leaf.digest)
                 else:
