@@ -19,7 +19,7 @@ from auditor.fleet.discovery.catalog import RepositorySelection, match_tags, new
 from auditor.fleet.discovery.concurrency import ConcurrencyLimit
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.known import KnownRepository, known_repository
-from auditor.fleet.store.manifests import save_manifest, stored_created_times, stored_leaves
+from auditor.fleet.store.manifests import Leaf, save_manifest, stored_created_times, stored_leaves
 from auditor.registry.reference import Reference
 from auditor.registry.repository import Repository
 
@@ -205,7 +205,10 @@ def _leaves_of(version: str, digest: Digest, leaves: dict[Digest, tuple[Leaf, ..
     if is_digest_tag(version):
         return own
     return tuple(
-        Leaf(replace(leaf.descriptor, annotations={})) if leaf.descriptor.digest == digest else leaf for leaf in own
+        Leaf(replace(leaf.descriptor, annotations={}))
+        if leaf.subject is not None and leaf.descriptor.digest == digest
+        else leaf
+        for leaf in own
     )
 
 
