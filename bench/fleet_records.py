@@ -31,9 +31,14 @@ def plant(url: str, registry: FakeRegistry) -> None:
     """Store a record of each layer of a registry."""
     options = SweepOptions()
     with closing(SweepStore(url)) as store, components.scanner(options, components.ruleset(options)) as scanner:
-        rows = _rows(store, scanner, registry)
-        while batch := list(itertools.islice(rows, _BATCH)):
-            store.write(lambda c, own=batch: c.execute(insert(t.record), own))  # type: ignore[misc]
+        plant_records(store, scanner, registry)
+
+
+def plant_records(store: SweepStore, scanner: Scanner, registry: FakeRegistry) -> None:
+    """Store a record of each layer, as this scanner would make it."""
+    rows = _rows(store, scanner, registry)
+    while batch := list(itertools.islice(rows, _BATCH)):
+        store.write(lambda c, own=batch: c.execute(insert(t.record), own))  # type: ignore[misc]
 
 
 def _rows(store: SweepStore, scanner: Scanner, registry: FakeRegistry) -> Iterator[dict[str, Any]]:
