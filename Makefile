@@ -51,7 +51,8 @@ bench-count: $(VENV)/installed  ## What a scan costs, counted; keeps the figures
 bench-detect: $(VENV)/installed  ## Planted secrets of every rule, way and place: found, placed, decoys
 	$(BIN)/python -m bench.detect
 
-bench-fleet: $(VENV)/installed  ## Sweeps of a registry with 600 tags: time, requests, bytes
+bench-fleet: $(VENV)/installed  ## Sweeps of registries of 600 to 5,000 images: time, memory, store, dashboard
+	$(BIN)/python -m bench.fleet_bytes
 	$(BIN)/python -m bench.fleet
 
 installs: $(VENV)/installed  ## The wheel under each Python that is here, pipx, uv: installed and run

@@ -1,172 +1,179 @@
-"""Sweeps of a registry with 600 tags in 60 repositories, beside a bare loop over its tag lists and manifests.
+"""Sweeps of a simulated registry of any size, beside a bare walk over its tags; store, memory, dashboard, `where`.
 
-`make bench-fleet`. The registry is Debian's docker-registry on loopback; what was asked is read from its access log.
-Each image has a base that others share and two small layers of its own.
+`make bench-fleet`, or `python -m bench.fleet --images 50000 --database postgresql`. The registry runs in a process of
+its own (simulated_registry.py). Records of its layers are in the store before the first sweep, so that no layer is
+read: what remains is the cost of tags, manifests, audits and rows. The *bare walk* requests every tag list and the
+digest of every tag, one after the other, with the HTTP library of the sweep.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import random
-import re
+import argparse
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 
-from tests.fleet.planted import Remote, base
-from tests.images import Built, image, layer, token, whiteout
+from auditor.codec.descriptors import ACCEPT
+from auditor.fleet.store import queries
+from auditor.fleet.store.database import SweepStore
+from bench.fleet_pages import Pages, measured_pages
+from bench.fleet_records import plant
+from bench.fleet_store import new_database, stored_bytes
+from bench.measure import Measure, measured
+from bench.simulated_content import FakeRegistry
 
-REPOSITORIES, TAGS, BASES = 60, 10, 6
-_LINE = re.compile(r'"(?P<method>GET|HEAD) (?P<path>\S+) HTTP/1\.1" (?P<status>\d+) (?P<bytes>\d+)')
+SIZES = (2_000, 5_000)
+NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+MODEL = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """The bare walk: seconds of the wall clock and of the processor."""
+
+    wall_s: float
+    cpu_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table."""
+    """Measures of one size and database. `store` is bytes per image, layer records excluded."""
 
-    name: str
-    seconds: float
-    lists: int
-    manifests: int
-    blobs: int
-    bytes: int
+    images: int
+    database: str
+    walk: Walk
+    first: Measure
+    again: Measure
+    new_tag: Measure
+    store: float
+    pages: Pages
 
-
-class Registry:
-    """A real registry in a folder, and its access log."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
-        config = folder / "config.yml"
-        config.write_text(
-            f"version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {folder}/data}}\n"
-            f"http: {{addr: '{self.address}'}}\n"
-        )
-        self._log = folder / "log"
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=log)
-        for _ in range(100):
-            try:
-                requests.get(f"http://{self.address}/v2/", timeout=1)
-                return
-            except requests.ConnectionError:
-                time.sleep(0.05)
-
-    def close(self) -> None:
-        self._process.terminate()
-        self._process.wait()
-
-    def measured(self, name: str, work: Callable[[], None]) -> Row:
-        """Do something; return how long it took, and what the registry was asked for."""
-        start = self._log.stat().st_size
-        began = time.monotonic()
-        work()
-        seconds = time.monotonic() - began
-        time.sleep(0.2)  # for the log
-        with self._log.open("rb") as log:
-            log.seek(start)
-            found = [match for line in log if (match := _LINE.search(line.decode(errors="replace")))]
-        paths = [match["path"] for match in found]
-        return Row(
-            name,
-            seconds,
-            sum("/tags/list" in path or "_catalog" in path for path in paths),
-            sum("/manifests/" in path for path in paths),
-            sum("/blobs/" in path for path in paths),
-            sum(int(match["bytes"]) for match in found if match["method"] == "GET"),
-        )
-
-
-def built(repository: int, tag: int) -> Built:
-    """An image on a shared base; one in ten has a secret that its last layer deletes."""
-    noise = random.Random(repository * 1000 + tag).randbytes(20_000).hex()
-    files = {"app/main.txt": f"{repository} {tag}\n", "app/data": noise}
-    secret = {"app/.env": f"GITHUB_TOKEN={token(repository)}\n"} if tag == 0 else {}
-    layers = [base(repository % BASES, 400_000), layer({**files, **secret})]
-    layers.append(layer(whiteout("app/.env"), {"app/version": str(tag)}))
-    return image(*layers)
-
-
-def fill(address: str) -> None:
-    remote = Remote(address)
-
-    def push(repository: int) -> None:
-        for tag in range(TAGS):
-            remote.push(f"team{repository % 5}/app{repository}", f"1.{tag}", built(repository, tag))
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(push, range(REPOSITORIES)))
-
-
-def bare_loop(address: str) -> None:
-    """The least that tells what a registry holds: every tag list, every tag's manifest, one after the other."""
-    session = requests.Session()
-    session.trust_env = False
-    accept = {"Accept": "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json"}
-    for repository in session.get(f"http://{address}/v2/_catalog?n=1000").json()["repositories"]:
-        for tag in session.get(f"http://{address}/v2/{repository}/tags/list").json()["tags"]:
-            session.get(f"http://{address}/v2/{repository}/manifests/{tag}", headers=accept).raise_for_status()
+    @property
+    def times_the_walk(self) -> float:
+        """Duration of the second sweep, in bare walks."""
+        return self.again.wall_s / self.walk.wall_s
 
 
 @contextmanager
-def environment(folder: Path) -> Iterator[dict[str, str]]:
-    yield {**os.environ, "XDG_DATA_HOME": str(folder / "home"), "DOCKER_CONFIG": str(folder / "docker")}
+def simulated_registry(images: int) -> Iterator[str]:
+    """Start a registry; yield its address."""
+    command = [sys.executable, "-m", "bench.simulated_registry", str(images)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield f"127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.terminate()
 
 
-def sweep(address: str, folder: Path) -> None:
-    command = [sys.executable, "-m", "auditor", "registry", "scan", address, "--format", "json", "--fail-on", "never"]
-    with environment(folder) as env:
-        done = subprocess.run(command, env=env, cwd=folder, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    found = json.loads(done.stdout)
-    assert len(found["images"]) >= REPOSITORIES * TAGS and not found["failed"]
+def bare_walk(address: str) -> Walk:
+    """Request the catalog, every tag list and the digest of every tag, one after the other."""
+    began, cpu = time.perf_counter(), time.process_time()
+    with requests.Session() as session:
+        session.trust_env = False
+        session.headers["Accept"] = ACCEPT
+        path = "/v2/_catalog"
+        while path:
+            page = session.get(f"http://{address}{path}")
+            for name in page.json()["repositories"]:
+                for tag in session.get(f"http://{address}/v2/{name}/tags/list?n=1000").json()["tags"]:
+                    answer = session.head(f"http://{address}/v2/{name}/manifests/{tag}")
+                    assert answer.headers["Docker-Content-Digest"]
+            path = page.links.get("next", {}).get("url", "")
+    return Walk(time.perf_counter() - began, time.process_time() - cpu)
+
+
+def sweep(address: str, url: str, folder: Path, images: int) -> Measure:
+    """Sweep the registry with the command; check that it saw every image."""
+    command = [sys.executable, "-m", "auditor", "registry", "scan", address, "--store", url, "--format", "json",
+               "--fail-on", "never"]  # fmt: skip
+    run = measured(command, folder)
+    assert run.exit_code == 0, f"exit code {run.exit_code}"
+    with closing(SweepStore(url)) as store:
+        counts = queries.sweeps(store)[-1].counts
+    assert (counts["images"], counts["failed"], counts["layers_read"]) == (images, 0, 0), counts
+    return run
+
+
+def measured_row(images: int, database: str) -> Row:
+    """Measure one size with one database."""
+    registry = FakeRegistry(images)
+    folder = Path(tempfile.mkdtemp(prefix="bench-fleet-"))
+    try:
+        with simulated_registry(images) as address, new_database(database, folder) as url:
+            plant(url, registry)
+            planted = stored_bytes(url)
+            walks = [bare_walk(address)]
+            first = sweep(address, url, folder, images)
+            walks.append(bare_walk(address))
+            again = sweep(address, url, folder, images)
+            store = (stored_bytes(url) - planted) / images
+            walks.append(bare_walk(address))
+            requests.get(f"http://{address}/publish", timeout=10).raise_for_status()
+            new_tag = sweep(address, url, folder, images + 1)
+            walk = min(walks, key=lambda one: one.wall_s)
+            return Row(images, database, walk, first, again, new_tag, store, measured_pages(url))
+    finally:
+        shutil.rmtree(folder)
 
 
 def table(rows: list[Row]) -> str:
-    loop = rows[0].seconds
+    """Return the tables of sweeps, and of memory, store and pages."""
     lines = [
-        "| | seconds | times the bare loop | tag lists | manifests | blobs | bytes |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+        "| images | store | bare walk | first sweep | second sweep | times the walk | one new tag |",
+        "|--:|---|--:|--:|--:|--:|--:|",
     ]
     lines += [
-        f"| {row.name} | {row.seconds:.1f} | {row.seconds / loop:.1f} | {row.lists} | {row.manifests} | {row.blobs} "
-        f"| {row.bytes / 1e6:.2f} MB |"
+        f"| {row.images:,} | {NAMES[row.database]} | {row.walk.wall_s:.1f} s | {row.first.wall_s:.0f} s "
+        f"({row.first.cpu_s:.0f} s) | {row.again.wall_s:.1f} s ({row.again.cpu_s:.1f} s) "
+        f"| {row.times_the_walk:.2f} | {row.new_tag.wall_s:.1f} s |"
         for row in rows
     ]
+    lines += [
+        "",
+        "| images | store | memory, first | memory, second | bytes an image | pages | all pages | largest | slowest "
+        "| memory | `where` |",
+        "|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        own = row.pages
+        lines.append(
+            f"| {row.images:,} | {NAMES[row.database]} | {row.first.pss_mb:.0f} MB | {row.again.pss_mb:.0f} MB "
+            f"| {row.store:.0f} | {own.pages:,} | {own.view_s + own.write_s:.0f} s | {own.largest_kb:.0f} kB "
+            f"| {own.slowest_ms:.0f} ms | {own.memory_mb:.0f} MB | {own.where_ms:.0f} ms |"
+        )
+    return "\n".join(lines)
+
+
+def model(rows: list[Row]) -> str:
+    """Return the estimate for a million images: each cost is the one of the largest measured size, by image."""
+    lines = [f"| {MODEL:,} images | bare walk | first sweep | second sweep | store |", "|---|--:|--:|--:|--:|"]
+    for database in dict.fromkeys(row.database for row in rows):
+        largest = max((row for row in rows if row.database == database), key=lambda row: row.images)
+        scale = MODEL / largest.images
+        times = (largest.walk.wall_s, largest.first.wall_s, largest.again.wall_s)
+        shown = " | ".join(f"{seconds * scale / 60:.0f} min" for seconds in times)
+        lines.append(f"| {NAMES[database]} | {shown} | {largest.store * MODEL / 1e9:.1f} GB |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    folder = Path(tempfile.mkdtemp(prefix="bench-fleet-"))
-    registry = Registry(folder)
-    try:
-        fill(registry.address)
-        sweep_it = lambda: sweep(registry.address, folder)  # noqa: E731
-        loop = [registry.measured("bare loop", lambda: bare_loop(registry.address)) for _ in range(3)]
-        subprocess.run([sys.executable, "-m", "auditor", "rules", "list"], capture_output=True, check=True)
-        rows = [min(loop, key=lambda row: row.seconds), registry.measured("first sweep", sweep_it)]
-        again = [registry.measured("second sweep", sweep_it) for _ in range(3)]
-        rows.append(min(again, key=lambda row: row.seconds))
-        Remote(registry.address).push("team0/app0", "2.0", built(REPOSITORIES, 0))
-        rows.append(registry.measured("one new tag", sweep_it))
-        print(f"{REPOSITORIES * TAGS} tags, {REPOSITORIES} repositories, {BASES} bases, loopback\n")
-        print(table(rows))
-    finally:
-        registry.close()
-        shutil.rmtree(folder)
+    parser = argparse.ArgumentParser(description="Sweeps of a simulated registry, as a table.")
+    parser.add_argument("--images", type=int, action="append", help="number of images; repeatable", metavar="N")
+    parser.add_argument("--database", choices=NAMES, action="append", help="repeatable; both by default")
+    options = parser.parse_args()
+    rows = [
+        measured_row(images, database) for images in options.images or SIZES for database in options.database or NAMES
+    ]
+    print(f"{table(rows)}\n\n{model(rows)}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 
@@ -124,7 +123,8 @@ def _print(store: SweepStore, sweep: SweepRow, form: str, options: SweepOptions)
     own = policy(options)
     if form == "json":
         page = image_page if options.report_dir is not None else lambda _: None
-        click.echo(json.dumps(sweep_json.sweep_document(store, sweep, page, own), indent=2, ensure_ascii=True))
+        for text in sweep_json.sweep_text(store, sweep, page, own):
+            click.echo(text, nl=False)
     elif not options.quiet:
         width, color = output.terminal_width(), output.color()
         output.print_text(sweep_table.render(store, sweep, own, width=width, color=color))

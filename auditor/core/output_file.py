@@ -25,7 +25,7 @@ def open_output(path: Path, mode: int) -> Iterator[IO[bytes]]:
     Raises UsageError if the file can't be written, or if `path` is a device or a pipe.
     """
     if path.exists() and not path.is_file():
-        raise UsageError(f"{path}: not a regular file; -o needs one")
+        raise UsageError(f"{path}: not a regular file. Choose another path")
     try:
         with atomic_files.atomic_write(path, mode) as out:
             yield out

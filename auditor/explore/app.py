@@ -11,7 +11,6 @@ from textual import work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.markup import escape
 from textual.widgets import ContentSwitcher, Footer, Input, OptionList, Static, Tree
 
 from auditor.core.entries import FileVersion
@@ -151,7 +150,7 @@ class ExploreApp(App[None]):
             switch.border_title = f"{plural(len(self._groups), 'secret')} of {where}"
         else:
             only = f", only {printable(self._filter)!r}" if self._filter else ""
-            switch.border_title = escape(f"Files of {where}{only}")
+            switch.border_title = Text(f"Files of {where}{only}")  # a str would be parsed as markup
 
     # Details
 

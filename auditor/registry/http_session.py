@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.poolmanager import ProxyManager
@@ -70,6 +71,19 @@ def new_session(rules: Mapping[str, ConnectionRules]) -> requests.Session:
 def keep_header(request: Any) -> Any:
     """Authentication that leaves the Authorization header as it is; without one, requests would read ~/.netrc."""
     return request
+
+
+def send_plain(
+    session: requests.Session, method: str, url: str, headers: Mapping[str, str], **options: Any
+) -> requests.Response:
+    """Send a request without a body, whose URL needs no normalisation; `options` are those of an adapter.
+
+    requests takes longer to prepare such a request than to send it.
+    """
+    request = requests.PreparedRequest()
+    request.method, request.url, request.hooks = method, url, {}
+    request.headers = CaseInsensitiveDict({"User-Agent": USER_AGENT, "Accept": "*/*", **headers})
+    return session.get_adapter(url).send(request, **options)
 
 
 class ProxyTable:

@@ -6,6 +6,7 @@ Credentials are a matter of the callers, `client` and `api_client`.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -19,7 +20,7 @@ from urllib3.exceptions import HTTPError
 
 from auditor.core.errors import AuditError, Damaged, Temporary, Unreachable
 from auditor.core.limits import Limits, limit_note
-from auditor.registry.address_guard import RegistryGuard, display_origin, is_loopback
+from auditor.registry.address_guard import RegistryGuard, display_origin, is_loopback, origin_of
 from auditor.registry.connection import ConnectionRules
 from auditor.registry.error_bodies import error_message
 from auditor.registry.host_certificates import find_certificates
@@ -29,12 +30,15 @@ from auditor.registry.http_session import (
     innermost_cause,
     is_temporary,
     new_session,
+    send_plain,
     trusted_certificates,
 )
 from auditor.registry.response_body import RegistryResponse, ResponseBody, read_all
 from auditor.registry.retry import Clock, RateLimit, RetryBudget, RetryPolicy, requested_wait_s
 
 _MAX_MESSAGE = 200
+_PLAIN_URL = re.compile(r"https?://[a-z0-9.:-]+(?:/[a-z0-9_@][\w.:@-]*)*/?(?:\?[\w=&-]*)?", re.ASCII)
+"""URLs that requests would send unchanged: no escapes, no dot segments."""
 
 
 class RequestSender:
@@ -59,6 +63,7 @@ class RequestSender:
         self.stopped = threading.Event()
         self._clock, self._ca = clock or Clock(), ca
         self._proxies = ProxyTable()
+        self._trust: dict[tuple[str, str, int], bool | str] = {}
         self._answered = False
         if isinstance(rate, int | float):
             rate = RateLimit(rate, self._clock, self.stopped)
@@ -90,17 +95,7 @@ class RequestSender:
     def send(self, method: str, url: str, headers: Mapping[str, str], **more: Any) -> requests.Response:
         """Send one request; the body of its response is not read yet. Raises Temporary, Unreachable."""
         try:
-            response = self._session.request(
-                method,
-                url,
-                headers={"Accept-Encoding": "identity", **headers},
-                timeout=(CONNECT_S, self.limits.registry_time),
-                verify=trusted_certificates(url, self._ca, has_own=self._has_authorities),
-                proxies=self._proxies.proxies(url),
-                stream=True,
-                allow_redirects=False,
-                **more,
-            )
+            response = self._transmit(method, url, {"Accept-Encoding": "identity", **headers}, **more)
         # ValueError: a Location that is not valid text.
         except (requests.RequestException, HTTPError, OSError, ValueError) as exc:
             origin = "" if urlsplit(url).netloc == self.server else f": {display_origin(url)}"
@@ -108,6 +103,24 @@ class RequestSender:
             raise kind(f"registry {self.host}{origin} does not answer: {innermost_cause(exc)}") from exc
         self._answered = True
         return response
+
+    def _transmit(self, method: str, url: str, headers: Mapping[str, str], **more: Any) -> requests.Response:
+        options: dict[str, Any] = {
+            "timeout": (CONNECT_S, self.limits.registry_time),
+            "verify": self._trusted(url),
+            "proxies": self._proxies.proxies(url),
+            "stream": True,
+        }
+        if _PLAIN_URL.fullmatch(url) and not any(value is not None for value in more.values()):
+            return send_plain(self._session, method, url, headers, **options)
+        return self._session.request(method, url, headers=headers, allow_redirects=False, **options, **more)
+
+    def _trusted(self, url: str) -> bool | str:
+        """Return the value of `verify` for a URL, the same for all of one origin."""
+        origin = origin_of(url)
+        if origin not in self._trust:
+            self._trust[origin] = trusted_certificates(url, self._ca, has_own=self._has_authorities)
+        return self._trust[origin]
 
     def read(self, response: requests.Response, secrets: Iterable[str]) -> RegistryResponse:
         """Read a complete response that is no document. A body beyond the limit of errors is discarded.

@@ -124,6 +124,7 @@ function restore(view, pairs) {
 
 function follow(view, lane, event) {
   if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (!lane.getAttribute("href").startsWith("#")) return;  // its first place is on another page
   event.preventDefault();
   if (lane.dataset.lane) {
     restore(view, new URLSearchParams({ lane: lane.dataset.lane }));

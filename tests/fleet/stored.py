@@ -14,8 +14,8 @@ from auditor.core.owner_options import OwnerOptions
 from auditor.fleet.remediation.owners import Owners
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import ledger, queries, withdrawn
-from auditor.fleet.store import presence as spans
 from auditor.fleet.store.database import SweepStore
+from auditor.fleet.store.known import repository_id
 from auditor.fleet.store.layer_records import StoredRecords
 from auditor.fleet.store.presence import RepositoryContents
 from auditor.fleet.store.rows import SweepRow
@@ -62,7 +62,7 @@ class Stored:
         started = f"{day}T05:00:00Z"
         sweep = ledger.begin_sweep(self.store, registry, "0" * 64, self.scanner.ruleset.digest, started)
         for repository, tagged in content.items():
-            number = ledger.repository_id(self.store, registry, repository)
+            number = repository_id(self.store, registry, repository)
             tags: dict[str, str] = {}
             for tag, built in tagged.items():
                 audit = self._audit(registry, repository, built)
@@ -70,8 +70,8 @@ class Stored:
                 leaf = Descriptor(OCI + "manifest.v1+json", Digest(digest), 1, {}, None)
                 ledger.save_image(self.store, sweep, number, "key", leaf, audit)
                 tags[tag or digest] = digest
-            spans.save_contents(self.store, sweep, number, RepositoryContents(tags, tags, set(tags.values()), tags))
-            found = withdrawn.find_withdrawn(self.store, sweep, number, set(tags.values()))
+            seen = RepositoryContents(tags, tags, set(tags.values()), tags)
+            found = withdrawn.save_contents(self.store, sweep, number, seen)
             answers = dict.fromkeys(found, pullable)
             withdrawn.save_withdrawn(self.store, sweep, number, answers, found, complete=True)
         ledger.save_failures(self.store, sweep, failed)

@@ -152,6 +152,8 @@ def _remove(editor: Editor, state: FixState, one: Instruction, name: str) -> Non
     own = [word for word in words if unquote(word.partition("=")[0], state.escape) == name]
     if "=" not in words[0] and one.keyword == "ENV":
         own = words if unquote(words[0], state.escape) == name else []
+    if any(name in references(word) for word in words if word not in own):
+        raise NotFixable(f"another setting of this instruction uses {name}: give it an instruction of its own")
     if len(own) == len(words):
         editor.set_lines(one, ())
     elif len(own) != 1 or not editor.remove_word(one, own[0]):

@@ -69,7 +69,7 @@ def _images(view: SweepView) -> Table:
                 image.repository, " ".join(image.tags), image.digest, image.platform,
                 *(image.by_severity.get(kind, 0) for kind in Severity),
                 *(image.by_state.get(kind, 0) for kind in State),
-                image.new, image.gone, image.first_seen, view.pages[image.id],
+                image.new, image.gone, image.first_seen, view.pages.get(image.id),
             )
             for image in view.images
         ),

@@ -17,6 +17,7 @@ from auditor.fleet.dashboard.groups import (
     repository_summaries,
     secret_counts,
 )
+from auditor.fleet.dashboard.image_pages import ImagePages
 from auditor.fleet.dashboard.listings import Part, parts
 from auditor.fleet.dashboard.site_paths import (
     LAYERS,
@@ -35,7 +36,8 @@ from auditor.fleet.remediation.trends import AGES
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import ImageRow, LeakingLayer
-from auditor.report.html import render_page
+from auditor.report.html import BRIEF, render_page
+from auditor.report.html.image_view import part_of
 from auditor.report.html.page import page
 
 Pages = Iterator[tuple[str, str]]
@@ -89,7 +91,11 @@ class _Lists:
 def site_files(view: SweepView) -> list[str]:
     """Return the paths of all files of the site."""
     tables = [table(name, form) for name in TABLES for form in ("csv", "json")]
-    pages = [*view.pages.values(), *(secret.page for secret in view.secrets), *_lists(view).paths]
+    pages = [
+        *(path for own in view.image_pages.values() for path in own.paths),
+        *(secret.page for secret in view.secrets),
+        *_lists(view).paths,
+    ]
     return [*pages, SWEEPS, *([OWNERS] if view.has_owners else []), *tables]
 
 
@@ -155,12 +161,38 @@ def _images(store: SweepStore, view: SweepView, details: _ReportDetails) -> Page
             by_image.setdefault(location.image.id, {})[location.finding.id] = secret
     withdrawn = {row.image.id: row for row in view.withdrawn}
     for image in view.pullable:
+        if image.id not in view.pages:
+            continue
         report = queries.report(store, image.id)
         secrets = by_image.get(image.id, {})
         details.add(report, secrets)
         values = {"root": "../", "sweep_view": view, "row": image, "secrets": secrets}
         values["withdrawn"] = withdrawn.get(image.id)
-        yield view.pages[image.id], render_page([report], "fleet-image.html", (), styles=("fleet.css",), **values)
+        yield from _image(view.image_pages[image.id], report, values)
+
+
+def _image(pages: ImagePages, report: dict[str, Any], values: dict[str, Any]) -> Pages:
+    """Yield the pages of one image: summary, layers and the first findings; then further findings alone."""
+    findings = [finding["id"] for finding in report["findings"]]
+    names = [path.rpartition("/")[2] for path in pages.paths]
+    elsewhere = {finding: path.rpartition("/")[2] for finding, path in pages.page_of.items() if path != pages.paths[0]}
+    for number, path in enumerate(pages.paths):
+        own = part_of(report, pages.on(path, findings))
+        place: Part[object] = Part(path, number + 1, (), len(findings), pages.paths)
+        first = {"listed": own, "elsewhere": elsewhere} if number == 0 else {"first_page": names[0]}
+        template = "fleet-image-part.html" if number else "fleet-image.html"
+        yield (
+            path,
+            render_page(
+                [own if number else report],
+                template,
+                styles=("fleet.css",),
+                limits=BRIEF,
+                part=place,
+                **first,
+                **values,
+            ),
+        )
 
 
 # --- values of single pages; `severities` and `states` are numbers of rows for the filters ----------------------------
@@ -199,7 +231,7 @@ def _of_layers(view: SweepView, rows: Sequence[LeakingLayer]) -> dict[str, Any]:
     return {
         "severities": _boxes(Severity, ([layer.severity] for layer in rows)),
         "secrets": {layer: list(views.values()) for layer, views in secrets.items()},
-        "pages": {image.name: view.pages[image.id] for image in view.pullable},
+        "pages": {image.name: view.pages[image.id] for image in view.pullable if image.id in view.pages},
         "age_days": age_days,
     }
 

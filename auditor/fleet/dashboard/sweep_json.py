@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +11,7 @@ from auditor.findings.secret_groups import Verdict
 from auditor.fleet.remediation.open_secrets import acknowledged_secrets
 from auditor.fleet.remediation.plan_text import secret_json
 from auditor.fleet.remediation.policy import Policy
-from auditor.fleet.store import queries
+from auditor.fleet.store import image_list, queries
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import ImageRow, SweepRow, WithdrawnRow, verdict_of
 
@@ -21,33 +22,59 @@ def sweep_document(
     store: SweepStore, sweep: SweepRow, page: Callable[[ImageRow], str | None], policy: Policy
 ) -> dict[str, Any]:
     """Return a sweep as JSON values; `page` returns the dashboard page of an image, None without a dashboard."""
+    members = _members(store, sweep, page, policy)
+    return {key: list(value) if isinstance(value, Iterator) else value for key, value in members}
+
+
+def sweep_text(
+    store: SweepStore, sweep: SweepRow, page: Callable[[ImageRow], str | None], policy: Policy
+) -> Iterator[str]:
+    """Yield the text of `sweep_document`, in parts: its images are not in memory all at once."""
+    separator = "{\n"
+    for key, value in _members(store, sweep, page, policy):
+        yield f"{separator}  {json.dumps(key)}: "
+        yield from _list_text(value) if isinstance(value, Iterator) else (_indented(value, 1),)
+        separator = ",\n"
+    yield "\n}\n"
+
+
+def _list_text(items: Iterator[Any]) -> Iterator[str]:
+    separator = "[\n"
+    for item in items:
+        yield f"{separator}    {_indented(item, 2)}"
+        separator = ",\n"
+    yield "[]" if separator == "[\n" else "\n  ]"
+
+
+def _indented(value: Any, depth: int) -> str:
+    """Return a value as JSON, its further lines indented by a number of steps."""
+    return json.dumps(value, indent=2).replace("\n", "\n" + depth * "  ")
+
+
+def _members(
+    store: SweepStore, sweep: SweepRow, page: Callable[[ImageRow], str | None], policy: Policy
+) -> Iterator[tuple[str, Any]]:
+    """Yield the members of the document, the images as an iterator."""
     counts = sweep.counts
     unique, read = counts["layers_unique"], counts["layers_read"]
-    return {
-        "schema": SCHEMA,
-        "registry": sweep.registry,
-        "started": sweep.started,
-        "finished": sweep.finished,
-        "images": [_image(row, page(row)) for row in queries.images(store, sweep.id)],
-        "verdict": _verdict(verdict_of(queries.findings(store, sweep.id))),
-        "layers": {
-            "unique": unique,
-            "read": read,
-            "cached": max(unique - read, 0),
-            "bytes_read": counts["bytes_read"],
-        },
-        "shared_secrets": [
-            {"secret_id": item.secret, "rule": item.rule, "images": list(item.images)}
-            for item in queries.shared_secrets(store, sweep.id)
-        ],
-        "acknowledged": [
-            secret_json(item) for item in acknowledged_secrets(store, sweep, policy) if item.is_acknowledged
-        ],
-        "withdrawn": [_withdrawn_image(row) for row in queries.withdrawn(store, sweep.id)],
-        "failed": [
-            {"reference": reference, "reason": reason} for reference, reason in queries.failures(store, sweep.id)
-        ],
-    }
+    yield "schema", SCHEMA
+    yield "registry", sweep.registry
+    yield "started", sweep.started
+    yield "finished", sweep.finished
+    yield (
+        "images",
+        (_image(row, page(row) if row.has_report else None) for row in image_list.each_image(store, sweep.id)),
+    )
+    yield "verdict", _verdict(verdict_of(queries.findings(store, sweep.id)))
+    layers = {"unique": unique, "read": read, "cached": max(unique - read, 0), "bytes_read": counts["bytes_read"]}
+    yield "layers", layers
+    shared = queries.shared_secrets(store, sweep.id)
+    yield "shared_secrets", [{"secret_id": one.secret, "rule": one.rule, "images": list(one.images)} for one in shared]
+    acknowledged = acknowledged_secrets(store, sweep, policy)
+    yield "acknowledged", [secret_json(one) for one in acknowledged if one.is_acknowledged]
+    yield "withdrawn", [_withdrawn_image(row) for row in image_list.withdrawn(store, sweep.id)]
+    failed = queries.failures(store, sweep.id)
+    yield "failed", [{"reference": reference, "reason": reason} for reference, reason in failed]
 
 
 def _verdict(counts: Verdict) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from auditor.findings.secret_groups import Verdict
 from auditor.fleet.remediation.locations import acknowledgement_text
 from auditor.fleet.remediation.open_secrets import OpenSecret, acknowledged_secrets
 from auditor.fleet.remediation.policy import Policy
-from auditor.fleet.store import queries
+from auditor.fleet.store import image_list, queries
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import ImageRow, SweepRow, verdict_of
 
@@ -38,7 +38,7 @@ def render(store: SweepStore, sweep: SweepRow, policy: Policy, *, width: int = 8
 
 def _parts(store: SweepStore, sweep: SweepRow, policy: Policy) -> list[RenderableType]:
     counts = sweep.counts
-    rows = [row for row in queries.images(store, sweep.id) if row.by_severity or row.gone]
+    rows = [row for row in image_list.each_image(store, sweep.id) if row.by_severity or row.gone]
     heading = Text(printable(sweep.registry), style="bold")
     heading.append(
         f"  {plural(counts['images'], 'image')}, {_repositories(counts['repositories'])}, "
@@ -120,7 +120,7 @@ def _acknowledged(secrets: Sequence[OpenSecret]) -> list[RenderableType]:
 
 
 def _withdrawn(store: SweepStore, sweep: int) -> list[RenderableType]:
-    found = [row for row in queries.withdrawn(store, sweep) if row.image.by_severity]
+    found = [row for row in image_list.withdrawn(store, sweep) if row.image.by_severity]
     if not found:
         return []
     lines = Text("\nWithdrawn: images without a tag", style="bold")

@@ -11,11 +11,12 @@ from typing import TypeVar
 from auditor.core.finding import Severity, State
 from auditor.findings.secret_groups import Verdict
 from auditor.fleet.dashboard import charts
-from auditor.fleet.dashboard.site_paths import image_page, secret_page
+from auditor.fleet.dashboard.image_pages import ImagePages, pages_of_images
+from auditor.fleet.dashboard.site_paths import secret_page
 from auditor.fleet.remediation.open_secrets import OpenSecret, host_of, open_secrets
 from auditor.fleet.remediation.policy import AcknowledgementStatus, Policy
 from auditor.fleet.remediation.trends import AGES, TrendPoint, age_name, open_secret_trend
-from auditor.fleet.store import queries
+from auditor.fleet.store import image_list, queries
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import FindingRow, ImageRow, LeakingLayer, SweepRow, WithdrawnRow, verdict_of
 
@@ -91,8 +92,8 @@ class AgeGroup:
 class SweepView:
     """A registry as a sweep saw it; `sweeps` are comparable ones, oldest first.
 
-    `pages` are the pages of the images by row id; deleted images have none. `teams` are the owners of repositories,
-    `owner_numbers` and `repositories` numbers for filters.
+    `pages` are the first pages of the images by row id, `image_pages` all pages; deleted images have none. `teams` are
+    the owners of repositories, `owner_numbers` and `repositories` numbers for filters.
     """
 
     sweep: SweepRow
@@ -100,6 +101,7 @@ class SweepView:
     images: tuple[ImageRow, ...]
     withdrawn: tuple[WithdrawnRow, ...]
     pages: dict[int, str]
+    image_pages: dict[int, ImagePages]
     by_severity: dict[str, int]
     by_state: dict[str, int]
     secrets: tuple[SecretSummary, ...]
@@ -123,6 +125,11 @@ class SweepView:
         """Images with a page: those of the sweep, then withdrawn ones that are not deleted."""
         return (*self.images, *(row.image for row in self.withdrawn if not row.is_deleted))
 
+    def link_to(self, row: FindingRow) -> str:
+        """Return the address of a finding; an empty text if its image has no page."""
+        own = self.image_pages.get(row.image)
+        return f"{own.page_of.get(row.id, own.paths[0])}#f-{row.id}" if own else ""
+
     @property
     def verdict(self) -> Verdict:
         """Counts of all images."""
@@ -141,23 +148,26 @@ class SweepView:
 
 def sweep_view(store: SweepStore, sweep: SweepRow, policy: Policy) -> SweepView:
     """Query all data of the site."""
-    images = queries.images(store, sweep.id)
-    withdrawn = queries.withdrawn(store, sweep.id)
+    images = image_list.images(store, sweep.id)
+    withdrawn = image_list.withdrawn(store, sweep.id)
     pullable = [*images, *(row.image for row in withdrawn if not row.is_deleted)]
     findings = queries.findings(store, sweep.id)
     known = queries.first_seen(store, sweep.id)
     alike = tuple(queries.alike(store, sweep))
     repositories = sorted({image.repository for image in pullable})
     teams = {name: policy.owners.of(host_of(sweep), name) for name in repositories}
+    secrets = open_secrets(store, sweep, policy)
+    image_pages = pages_of_images([image for image in pullable if image.has_report], secrets)
     return SweepView(
         sweep=sweep,
         sweeps=alike,
         images=tuple(images),
         withdrawn=tuple(withdrawn),
-        pages={image.id: image_page(image) for image in pullable},
+        pages={image: own.paths[0] for image, own in image_pages.items()},
+        image_pages=image_pages,
         by_severity=_counted(Severity, (row.severity for row in findings)),
         by_state=_counted(State, (row.state for row in findings)),
-        secrets=_secrets(sweep, pullable, open_secrets(store, sweep, policy)),
+        secrets=_secrets(sweep, pullable, image_pages, secrets),
         layers=tuple(queries.leaking_layers(store, sweep.id)),
         new=_worst_first(queries.new_findings(store, sweep.id)),
         gone=_worst_first(queries.gone_findings(store, sweep.id)),
@@ -176,16 +186,20 @@ def age_days(sweep: SweepRow, first_seen: str) -> int:
     return max(age.days, 0)
 
 
-def _secrets(sweep: SweepRow, images: Sequence[ImageRow], secrets: Iterable[OpenSecret]) -> tuple[SecretSummary, ...]:
+def _secrets(
+    sweep: SweepRow, images: Sequence[ImageRow], pages: dict[int, ImagePages], secrets: Iterable[OpenSecret]
+) -> tuple[SecretSummary, ...]:
     by_number = {image.id: image for image in images}
-    views = [_secret(sweep, by_number, secret) for secret in secrets]
+    views = [_secret(sweep, by_number, pages, secret) for secret in secrets]
     return tuple(sorted(views, key=lambda v: (-Severity(v.severity).rank, -len(v.images), v.rule, v.secret_id)))
 
 
-def _secret(sweep: SweepRow, by_number: dict[int, ImageRow], secret: OpenSecret) -> SecretSummary:
+def _secret(
+    sweep: SweepRow, by_number: dict[int, ImageRow], pages: dict[int, ImagePages], secret: OpenSecret
+) -> SecretSummary:
     rows, worst = secret.findings, secret.worst
     in_order = sorted(rows, key=lambda row: (row.repository, row.digest))
-    locations = [SecretLocation(row, by_number[row.image], image_page(by_number[row.image])) for row in in_order]
+    locations = [SecretLocation(row, by_number[row.image], pages[row.image].page_of[row.id]) for row in in_order]
     images = {location.image.id: location.image for location in locations}
     return SecretSummary(
         secret.secret_id,

@@ -15,7 +15,7 @@ from auditor.scan import LayerRecord
 
 _DOCUMENT_BYTES = 64 << 20
 _LOCKS = 64
-_ENTRIES = 2_000_000  # about 400 MB of Python objects
+_ENTRIES = 400_000  # about 80 MB of Python objects
 V = TypeVar("V")
 
 

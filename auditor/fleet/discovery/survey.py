@@ -6,7 +6,7 @@ A tag that disappears during the survey is no error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -18,18 +18,19 @@ from auditor.fleet.discovery.candidates import Candidate, group_by_image, read_l
 from auditor.fleet.discovery.catalog import RepositorySelection, match_tags, newest_tags
 from auditor.fleet.discovery.concurrency import ConcurrencyLimit
 from auditor.fleet.store.database import SweepStore
-from auditor.fleet.store.ledger import audit_keys, repository_id
-from auditor.fleet.store.manifests import Leaf, save_manifest, stored_created_times, stored_leaves, stored_tags
+from auditor.fleet.store.known import KnownRepository, known_repository
+from auditor.fleet.store.manifests import Leaf, save_manifest, stored_created_times, stored_leaves
 from auditor.registry.reference import Reference
 from auditor.registry.repository import Repository
 
 _MAX_UNANSWERED = 20  # consecutive requests
+_TASK = 4  # requests of one task: handing each to a thread would take a third of the time of a request
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class Survey:
-    """Result of the survey of one repository.
+    """Result of the survey of one repository. `known` is its state in the store before.
 
     `all_tags` are all its tags, None if only some were requested. `digests` maps each resolved tag to its manifest;
     `selected_tags` are those that the filter selects; `attached` of them name signatures, attestations or SBOMs, which
@@ -37,20 +38,24 @@ class Survey:
     """
 
     selection: RepositorySelection
-    repository_id: int
+    known: KnownRepository
     repository: Repository
     all_tags: frozenset[str] | None = None
     digests: dict[str, Digest] = field(default_factory=dict)
     selected_tags: tuple[str, ...] = ()
     attached: int = 0
     candidates: list[Candidate] = field(default_factory=list)
-    audit_keys: dict[str, str] = field(default_factory=dict)
     failures: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def name(self) -> str:
         """Name of the repository."""
         return self.selection.name
+
+    @property
+    def repository_id(self) -> int:
+        """Id of the repository in the store."""
+        return self.known.id
 
 
 class Surveyor:
@@ -73,7 +78,7 @@ class Surveyor:
     def survey(self, selection: RepositorySelection) -> Survey:
         """Survey one repository. Failures become part of the result, unless the store or the registry is down."""
         repository = self._open(selection.name)
-        found = Survey(selection, repository_id(self._store, repository.client.host, selection.name), repository)
+        found = Survey(selection, known_repository(self._store, repository.client.host, selection.name), repository)
         try:
             versions = self._versions(found)
         except NotFound as exc:
@@ -86,7 +91,6 @@ class Surveyor:
             found.failures.append((selection.name, str(exc)))
             return found
         self._resolve(found, versions)
-        found.audit_keys = audit_keys(self._store, found.repository_id)
         return found
 
     def pullable(self, repository: Repository, digests: Iterable[str]) -> dict[str, bool | None]:
@@ -112,11 +116,11 @@ class Surveyor:
         return match_tags(listed, selection.settings)
 
     def _resolve(self, found: Survey, versions: Sequence[str]) -> None:
-        known = stored_tags(self._store, found.repository.client.host, found.name)
-        stored = stored_leaves(self._store, [*known.values(), *(text for text in versions if ":" in text)])
+        known = found.known
+        stored = {**known.leaves, **stored_leaves(self._store, [text for text in versions if ":" in text])}
         digests: dict[str, Digest] = {}
         for version, outcome in self._each(
-            lambda text: self._resolve_tag(found.repository, text, known, stored), versions
+            lambda text: self._resolve_tag(found.repository, text, known.tags, stored), versions
         ):
             if isinstance(outcome, AuditError):
                 self._add_failure(found, version, outcome)
@@ -133,7 +137,7 @@ class Surveyor:
         found.candidates = group_by_image(parts, self._platform)
 
     def _resolve_tag(
-        self, repository: Repository, version: str, known: dict[str, Digest], parts: dict[Digest, tuple[Leaf, ...]]
+        self, repository: Repository, version: str, known: Collection[str], parts: Collection[Digest]
     ) -> Digest:
         """Return the digest that a tag names; store its leaves if they are new."""
         if version in known or version in parts:
@@ -179,14 +183,20 @@ class Surveyor:
             )
 
     def _each(self, work: Callable[[str], T], items: Iterable[str]) -> Iterable[tuple[str, T | AuditError]]:
-        started = [(item, self._pool.submit(work, item)) for item in items]
-        for item, future in started:
+        """Yield the result or the error of each item, in order. Raises StoreError."""
+
+        def outcome(item: str) -> tuple[str, T | AuditError]:
             try:
-                yield item, future.result()
+                return item, work(item)
             except StoreError:
                 raise
             except AuditError as exc:
-                yield item, exc
+                return item, exc
+
+        own = list(items)
+        tasks = [own[start : start + _TASK] for start in range(0, len(own), _TASK)]
+        for future in [self._pool.submit(lambda task=task: [outcome(item) for item in task]) for task in tasks]:  # type: ignore[misc]
+            yield from future.result()
 
 
 def _leaves_of(version: str, digest: Digest, leaves: dict[Digest, tuple[Leaf, ...]]) -> tuple[Leaf, ...]:
@@ -195,7 +205,10 @@ def _leaves_of(version: str, digest: Digest, leaves: dict[Digest, tuple[Leaf, ..
     if is_digest_tag(version):
         return own
     return tuple(
-        Leaf(replace(leaf.descriptor, annotations={})) if leaf.descriptor.digest == digest else leaf for leaf in own
+        Leaf(replace(leaf.descriptor, annotations={}))
+        if leaf.subject is not None and leaf.descriptor.digest == digest
+        else leaf
+        for leaf in own
     )
 
 

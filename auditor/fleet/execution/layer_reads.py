@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
+from cachetools import LRUCache
+
 from auditor.core.digests import Digest
 from auditor.core.errors import AuditError, Damaged
 from auditor.core.progress import Progress
@@ -15,6 +17,9 @@ from auditor.fleet.store.presence import Sweep
 from auditor.images.source import Layer
 from auditor.scan.record_format import decode_record
 from auditor.store.records import Records
+
+_AVAILABLE = 200_000
+"""Layers known to be stored; others are looked up again."""
 
 
 class LayerReads:
@@ -33,15 +38,16 @@ class LayerReads:
     ) -> None:
         self._store, self._stored, self._records = store, stored, records
         self._engine, self._sweep, self._progress, self._fresh = engine, sweep, progress, fresh
-        self._requests: dict[Digest, Future[bytes] | AuditError | None] = {}
+        self._requests: dict[Digest, Future[bytes] | AuditError] = {}
+        self._available: LRUCache[Digest, None] = LRUCache(_AVAILABLE)
 
     def request(self, repository: str, layer: Layer) -> None:
         """Request a layer unless its record is stored or it was requested before."""
         digest = layer.digest
-        if digest is None or digest in self._requests:
+        if digest is None or digest in self._requests or digest in self._available:
             return
         if self._has(digest):
-            self._requests[digest] = None
+            self._available[digest] = None
             return
         self._progress.expect(layer.size or 0)
         self._requests[digest] = self._engine.submit(LayerTask(repository, digest, layer.size))
@@ -54,11 +60,12 @@ class LayerReads:
         if isinstance(request, Future):
             try:
                 self._keep(layer.digest, request.result())
-                request = None
             except AuditError as exc:
-                request = exc
-            self._requests[layer.digest] = request
-        if request is not None:
+                self._requests[layer.digest] = exc
+                raise
+            del self._requests[layer.digest]
+            self._available[layer.digest] = None
+        elif request is not None:
             raise request
 
     def _has(self, digest: Digest) -> bool:

@@ -10,10 +10,11 @@ is stored as soon as it is audited, so a killed sweep continues where it stopped
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from auditor.codec.descriptors import platform_matches
@@ -142,8 +143,8 @@ class Sweeper:
             self._scanner.progress.say(f"{self._client.host}/{survey.name}")
             seen = self._seen.setdefault(survey.repository_id, [])
             for candidate in survey.candidates:
-                key = self._keys.of(survey.selection.settings, candidate, indexes_of(survey, candidate))
-                if survey.audit_keys.get(candidate.leaf.digest) == key and not self._plan.fresh:
+                key = self._keys.of(survey.selection.settings, candidate, partial(indexes_of, survey, candidate))
+                if survey.known.audit_keys.get(candidate.leaf.digest) == key and not self._plan.fresh:
                     seen.append(candidate.leaf.digest)
                 else:
                     yield _Job(survey, candidate, key)
@@ -198,22 +199,20 @@ class Sweeper:
             survey.all_tags,
             complete=not survey.failures,
         )
-        spans.save_contents(self._store, self._sweep, survey.repository_id, seen)
+        found = withdrawn.save_contents(self._store, self._sweep, survey.repository_id, seen)
         self._attached += survey.attached
         self._attest(survey)
-        self._withdraw(survey, seen)
+        if found or self._sweep.resumed:
+            self._withdraw(survey, found, complete=seen.complete)
         if survey.failures:
             ledger.save_failures(self._store, self._sweep, survey.failures)
 
-    def _withdraw(self, survey: Survey, seen: RepositoryContents) -> None:
-        """Store which images have no tag, and whether they can still be pulled."""
-        found = withdrawn.find_withdrawn(self._store, self._sweep, survey.repository_id, seen.images)
+    def _withdraw(self, survey: Survey, found: Sequence[Withdrawn], *, complete: bool) -> None:
+        """Store whether images without a tag can still be pulled."""
         answers = self._surveyor.pullable(survey.repository, [image.digest for image in found])
         pullable = {image: answers[image.digest] for image in found}
         selected = [image for image in found if survey.selection.includes(image.tags) and self._is_of_platform(image)]
-        withdrawn.save_withdrawn(
-            self._store, self._sweep, survey.repository_id, pullable, selected, complete=seen.complete
-        )
+        withdrawn.save_withdrawn(self._store, self._sweep, survey.repository_id, pullable, selected, complete=complete)
 
     def _is_of_platform(self, image: Withdrawn) -> bool:
         return image.platform is None or platform_matches(self._plan.platform, image.platform)

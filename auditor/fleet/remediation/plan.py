@@ -14,7 +14,7 @@ from typing import Any
 
 from auditor.fleet.remediation.open_secrets import OpenSecret, host_of, open_secrets
 from auditor.fleet.remediation.policy import Policy
-from auditor.fleet.store import queries
+from auditor.fleet.store import image_list, queries
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import FindingRow, ImageRow, SweepRow
 
@@ -97,8 +97,9 @@ def make_plan(store: SweepStore, sweep: SweepRow, policy: Policy, owner: str | N
         for row in secret.findings:
             by_image.setdefault(row.image, []).append(row)
     work = _Work(host, policy, by_image)
-    images = [image for image in queries.images(store, sweep.id) if image.id in by_image]
-    withdrawn = [row for row in queries.withdrawn(store, sweep.id) if not row.is_deleted and row.image.id in by_image]
+    images = [image for image in image_list.each_image(store, sweep.id) if image.id in by_image]
+    untagged = image_list.withdrawn(store, sweep.id)
+    withdrawn = [row for row in untagged if not row.is_deleted and row.image.id in by_image]
     return Plan(
         sweep,
         policy.today,

@@ -36,7 +36,7 @@ from auditor.core.cache_folder import home
 from auditor.core.errors import StoreError, UsageError
 from auditor.fleet.store import schema
 
-HEAD = "0002_remediation"
+HEAD = "0003_compact_rows"
 """Revision of the newest migration."""
 
 _FILE = "registry.sqlite"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from typing import Any
 
 from sqlalchemy import delete, func, select, update
 
@@ -50,13 +51,18 @@ class StoredRecords:
 
     def keep_record(self, key: str, data: bytes) -> None:
         """Store a record, and delete the least recently used ones beyond the limit."""
-        data = mac(self.key, key, data) + data
-        values = {"data": data, "size": len(data), "used": int(time.time())}
-        self._store.write(lambda c: upsert(c, t.record, {"key": _hashed(key)}, values))
-        self._unchecked += len(data)
+        row = self.row(key, data)
+        own = {"key": row.pop("key")}
+        self._store.write(lambda c: upsert(c, t.record, own, row))
+        self._unchecked += row["size"]
         if self._unchecked > self._max_bytes / _CHECKS:
             self._shrink()
             self._unchecked = 0
+
+    def row(self, key: str, data: bytes) -> dict[str, Any]:
+        """Return the row of a record, used now."""
+        data = mac(self.key, key, data) + data
+        return {"key": _hashed(key), "data": data, "size": len(data), "used": int(time.time())}
 
     def blob(self, key: str) -> Blob | None:
         """Return size and diff_id of a stored blob, by its digest and the code that read it.

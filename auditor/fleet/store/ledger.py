@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from auditor.codec.descriptors import Descriptor
+from auditor.core.digests import Digest
 from auditor.core.finding import Finding
 from auditor.core.text import printable
 from auditor.fleet.store import schema as t
@@ -20,6 +21,7 @@ from auditor.fleet.store.presence import Sweep, upsert_present
 from auditor.pipeline import Audit
 from auditor.report.json_report import image_report
 from auditor.report.render_options import RenderOptions
+from auditor.scan import LayerRecord
 
 
 def begin_sweep(
@@ -56,51 +58,32 @@ def begin_sweep(
     return store.write(work)
 
 
-def repository_id(store: SweepStore, host: str, name: str) -> int:
-    """Return the id of a repository; a new one is inserted."""
-
-    query = select(t.repository.c.id).where(t.repository.c.host == host, t.repository.c.name == name)
-
-    def work(connection: Connection) -> int:
-        upsert(connection, t.repository, {"host": host, "name": name}, {})
-        return int(connection.execute(query).scalar_one())
-
-    found: int | None = store.read(lambda c: c.execute(query).scalar())
-    return store.write(work) if found is None else found
-
-
-def audit_keys(store: SweepStore, repository: int) -> dict[str, str]:
-    """Return the audited images of a repository, each with its audit key."""
-    query = select(t.image.c.digest, t.image.c.audit_key).where(t.image.c.repository == repository)
-    return {row.digest: row.audit_key for row in store.read(lambda c: c.execute(query).all())}
-
-
 def save_image(store: SweepStore, sweep: Sweep, repository: int, key: str, leaf: Descriptor, audit: Audit) -> None:
     """Store the findings and the report of an image with the manifest `leaf`, audited under `key`."""
     platform = audit.image.config.platform
     values = {"platform": None if platform is None else printable(str(platform))[:128], "audit_key": key}
-    masked = json.dumps(image_report(audit, RenderOptions(sweep.started)), separators=(",", ":"))
-    packed = zlib.compress(masked.encode(), 6)
+    packed = _packed_report(audit, sweep.started)
+    layers = [
+        (own.digest or record.digest, record) for record, own in zip(audit.records, audit.image.layers, strict=True)
+    ]
     itself = Leaf(replace(leaf, platform=platform))
 
     def work(connection: Connection) -> None:
         upsert_manifest(
             connection, leaf.digest, [itself], created_time(audit.image)
         )  # later tags and indexes may name it
-        for record, own in zip(audit.records, audit.image.layers, strict=True):
-            layer = {"diff_id": record.diff_id, "size": record.size}
-            upsert(connection, t.layer, {"digest": own.digest or record.digest}, layer)
+        numbers = _layer_numbers(connection, layers)
         image = upsert_present(
             connection, sweep, t.image, {"repository": repository, "digest": audit.image.digest}, values
         )
-        upsert(connection, t.report, {"image": image}, {"data": packed})
+        _save_report(connection, image, packed)
         connection.execute(delete(t.image_layer).where(t.image_layer.c.image == image))
-        layers = [
-            {"image": image, "position": position, "layer": own.digest or audit.records[position].digest}
-            for position, own in enumerate(audit.image.layers)
+        rows = [
+            {"image": image, "position": position, "layer": numbers[digest]}
+            for position, (digest, _) in enumerate(layers)
         ]
-        if layers:
-            connection.execute(insert(t.image_layer), layers)
+        if rows:
+            connection.execute(insert(t.image_layer), rows)
         _save_findings(connection, sweep, image, audit)
 
     store.write(work)
@@ -156,6 +139,32 @@ def finish_sweep(store: SweepStore, sweep: Sweep, now: str, counts: Mapping[str,
             connection.execute(delete(seen).where(seen.c.sweep.in_(before)))
 
     store.write(work)
+
+
+def _layer_numbers(connection: Connection, layers: Sequence[tuple[Digest, LayerRecord]]) -> dict[Digest, int]:
+    """Return the ids of layers; new ones are inserted."""
+    wanted = dict(layers)
+    query = select(t.layer.c.digest, t.layer.c.id).where(t.layer.c.digest.in_(wanted))
+    known = {row.digest for row in connection.execute(query)}
+    for digest, record in wanted.items():
+        if digest not in known:
+            upsert(connection, t.layer, {"digest": digest}, {"diff_id": record.diff_id, "size": record.size})
+    return {Digest(row.digest): row.id for row in connection.execute(query)} if wanted else {}
+
+
+def _packed_report(audit: Audit, started: str) -> bytes | None:
+    """Return the masked report of an image; None for a clean image of which everything was read."""
+    if not audit.findings and not audit.skipped:
+        return None
+    masked = json.dumps(image_report(audit, RenderOptions(started)), separators=(",", ":"))
+    return zlib.compress(masked.encode(), 6)
+
+
+def _save_report(connection: Connection, image: int, packed: bytes | None) -> None:
+    if packed is None:
+        connection.execute(delete(t.report).where(t.report.c.image == image))
+    else:
+        upsert(connection, t.report, {"image": image}, {"data": packed})
 
 
 def _save_findings(connection: Connection, sweep: Sweep, image: int, audit: Audit) -> None:

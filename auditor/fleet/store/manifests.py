@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from auditor.codec.descriptors import Descriptor
 from auditor.core.digests import Digest
@@ -21,6 +21,13 @@ from auditor.fleet.store.database import SweepStore, upsert
 from auditor.images.source import Image
 
 _BATCH = 500  # values in one IN (...)
+
+
+_LEAVES = (
+    select(t.leaf)
+    .where(t.leaf.c.manifest.in_(bindparam("manifests", expanding=True)))
+    .order_by(t.leaf.c.manifest, t.leaf.c.position)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +43,19 @@ def batches(keys: Sequence[Any]) -> Iterable[Sequence[Any]]:
     return (keys[at : at + _BATCH] for at in range(0, len(keys), _BATCH))
 
 
-def stored_tags(store: SweepStore, host: str, name: str) -> dict[str, Digest]:
-    """Return the manifest that each tag of a repository named when it was last seen."""
-    query = (
-        select(t.tag.c.name, t.tag.c.manifest)
-        .join(t.repository, t.repository.c.id == t.tag.c.repository)
-        .where(t.repository.c.host == host, t.repository.c.name == name)
-        .order_by(t.tag.c.last_seen)
-    )
-    return {row.name: Digest(row.manifest) for row in store.read(lambda c: c.execute(query).all())}
-
-
 def stored_leaves(store: SweepStore, manifests: Collection[str]) -> dict[Digest, tuple[Leaf, ...]]:
     """Return the leaves of those manifests that are in the store."""
-    found: dict[Digest, list[Leaf]] = {}
+    found: dict[Digest, tuple[Leaf, ...]] = {}
     for batch in batches(sorted(set(manifests))):
-        query = select(t.leaf).where(t.leaf.c.manifest.in_(batch)).order_by(t.leaf.c.manifest, t.leaf.c.position)
-        for row in store.read(lambda c, w=query: c.execute(w).all()):  # type: ignore[misc]
-            found.setdefault(Digest(row.manifest), []).append(_leaf(row))
+        found |= leaves_by_manifest(store.read(lambda c, own=batch: c.execute(_LEAVES, {"manifests": own}).all()))  # type: ignore[misc]
+    return found
+
+
+def leaves_by_manifest(rows: Iterable[Any]) -> dict[Digest, tuple[Leaf, ...]]:
+    """Group rows of leaves, in the order of their positions, by manifest."""
+    found: dict[Digest, list[Leaf]] = {}
+    for row in rows:
+        found.setdefault(Digest(row.manifest), []).append(_leaf(row))
     return {key: tuple(value) for key, value in found.items()}
 
 

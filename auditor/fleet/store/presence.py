@@ -7,16 +7,25 @@ schema/ describes the columns.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, delete, insert, or_, select, update
+from sqlalchemy import Connection, Integer, and_, bindparam, case, delete, insert, or_, select, update
 
 from auditor.fleet.store import schema as t
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.manifests import batches
 
+_REPOSITORY, _SWEEP = bindparam("repository", type_=Integer), bindparam("sweep", type_=Integer)
+_KEYS = bindparam("keys", type_=Integer, expanding=True)
+
+# Built once: SQLAlchemy takes longer to build a statement than SQLite to run it.
+_TAGS = select(t.tag.c.id, t.tag.c.name, t.tag.c.manifest, t.tag.c.absent_since).where(
+    t.tag.c.repository == _REPOSITORY
+)
+_IMAGES = select(t.image.c.id, t.image.c.digest).where(t.image.c.repository == _REPOSITORY)
 _TAG = 128  # stored characters: every tag fits; of a listed digest the start suffices
 
 
@@ -50,20 +59,16 @@ class RepositoryContents:
     complete: bool = True
 
 
-def save_contents(store: SweepStore, sweep: Sweep, repository: int, seen: RepositoryContents) -> None:
-    """Update the presence intervals of a repository's tags and images in one transaction."""
-
-    def work(connection: Connection) -> None:
-        tags = _update_tags(connection, sweep, repository, seen)
-        own = select(t.image.c.id, t.image.c.digest).where(t.image.c.repository == repository)
-        audited = set(seen.images)
-        images = [row.id for row in connection.execute(own) if row.digest in audited]
-        mark_present(connection, sweep, t.image, t.image.c.id, images)
-        mark_present(connection, sweep, t.finding, t.finding.c.image, images, t.finding.c.reported.is_(True))
-        _record_seen(connection, sweep, repository, t.seen_tag, t.tag, tags)
-        _record_seen(connection, sweep, repository, t.seen_image, t.image, images)
-
-    store.write(work)
+def update_contents(connection: Connection, sweep: Sweep, repository: int, seen: RepositoryContents) -> None:
+    """Update the presence intervals of a repository's tags and images."""
+    tags = _update_tags(connection, sweep, repository, seen)
+    audited = set(seen.images)
+    rows = connection.execute(_IMAGES, {"repository": repository}).all()
+    images = [row.id for row in rows if row.digest in audited]
+    mark_present(connection, sweep, t.image.c.id, images)
+    mark_present(connection, sweep, t.finding.c.image, images)
+    _record_seen(connection, sweep, repository, t.seen_tag, t.tag, tags)
+    _record_seen(connection, sweep, repository, t.seen_image, t.image, images)
 
 
 def upsert_present(
@@ -76,24 +81,19 @@ def upsert_present(
         new_rows = connection.execute(insert(table).values(**key, **values, **_new_interval(sweep)))
         return int(new_rows.inserted_primary_key[0])  # type: ignore[index]
     connection.execute(update(table).where(table.c.id == found).values(**values))
-    mark_present(connection, sweep, table, table.c.id, [found])
+    mark_present(connection, sweep, table.c.id, [found])
     return int(found)
 
 
-def mark_present(
-    connection: Connection, sweep: Sweep, table: Any, column: Any, keys: Sequence[int], *where: Any
-) -> None:
-    """Extend the presence intervals of rows; a row that was absent before this sweep gets a new one."""
-    returned = and_(table.c.absent_since.is_not(None), table.c.absent_since != sweep.id)
-    restarts = or_(returned, table.c.present_since.in_(sweep.adopted)) if sweep.adopted else returned
-    outdated = table.c.last_seen < sweep.id
-    change = update(table).values(
-        present_since=case((restarts, sweep.id), else_=table.c.present_since),
-        last_seen=case((outdated, sweep.id), else_=table.c.last_seen),  # a later sweep may have seen it already
-        absent_since=None,
-    )
+def mark_present(connection: Connection, sweep: Sweep, column: Any, keys: Sequence[int]) -> None:
+    """Extend the presence intervals of rows whose `column` has one of the keys, of findings the reported ones.
+
+    A row that was absent before this sweep gets a new interval.
+    """
+    change = _extension(column, restarts=bool(sweep.adopted))
+    adopted = {"adopted": sweep.adopted} if sweep.adopted else {}
     for batch in batches(keys):
-        connection.execute(change.where(column.in_(batch), or_(outdated, table.c.absent_since.is_not(None)), *where))
+        connection.execute(change, {"sweep": sweep.id, "keys": batch, **adopted})
 
 
 def mark_absent(connection: Connection, sweep: Sweep, table: Any, column: Any, keys: Sequence[int]) -> None:
@@ -119,12 +119,9 @@ def _update_tags(connection: Connection, sweep: Sweep, repository: int, seen: Re
     """Update the tags of a repository; return the ids of the selected ones."""
     tags = {name[:_TAG]: manifest for name, manifest in seen.tags.items()}
     selected = {name[:_TAG] for name in seen.selected}
-    own = select(t.tag.c.id, t.tag.c.name, t.tag.c.manifest, t.tag.c.absent_since).where(
-        t.tag.c.repository == repository
-    )
-    rows = connection.execute(own).all()
+    rows = connection.execute(_TAGS, {"repository": repository}).all()
     same = {row.name: row.id for row in rows if tags.get(row.name) == row.manifest}
-    mark_present(connection, sweep, t.tag, t.tag.c.id, list(same.values()))
+    mark_present(connection, sweep, t.tag.c.id, list(same.values()))
     new_rows = [
         {"repository": repository, "name": name, "manifest": manifest, **_new_interval(sweep)}
         for name, manifest in tags.items()
@@ -137,7 +134,8 @@ def _update_tags(connection: Connection, sweep: Sweep, repository: int, seen: Re
         gone = [row.id for row in current if _is_gone(row.name, tags, seen.all_tags)]
         mark_absent(connection, sweep, t.tag, t.tag.c.id, gone)
     if new_rows:
-        same = {row.name: row.id for row in connection.execute(own) if tags.get(row.name) == row.manifest}
+        rows = connection.execute(_TAGS, {"repository": repository}).all()
+        same = {row.name: row.id for row in rows if tags.get(row.name) == row.manifest}
     return [number for name, number in same.items() if name in selected]
 
 
@@ -153,8 +151,31 @@ def _record_seen(
     if sweep.resumed:
         own = select(table.c.id).where(table.c.repository == repository)
         connection.execute(delete(seen).where(seen.c.sweep == sweep.id, seen.c[table.name].in_(own)))
-    if rows:
-        connection.execute(insert(seen), [{"sweep": sweep.id, table.name: row} for row in rows])
+    for batch in batches(rows):
+        connection.execute(_copy_of_ids(seen, table), {"sweep": sweep.id, "keys": batch})
+
+
+@functools.cache
+def _extension(column: Any, *, restarts: bool) -> Any:
+    """Return the statement of `mark_present`; with `restarts`, intervals that began in an adopted sweep begin again."""
+    own = column.table.c
+    restarted = and_(own.absent_since.is_not(None), own.absent_since != _SWEEP)
+    if restarts:
+        restarted = or_(restarted, own.present_since.in_(bindparam("adopted", expanding=True)))
+    outdated = own.last_seen < _SWEEP
+    change = update(column.table).values(
+        present_since=case((restarted, _SWEEP), else_=own.present_since),
+        last_seen=case((outdated, _SWEEP), else_=own.last_seen),  # a later sweep may have seen it already
+        absent_since=None,
+    )
+    change = change.where(column.in_(_KEYS), or_(outdated, own.absent_since.is_not(None)))
+    return change.where(own.reported.is_(True)) if "reported" in own else change
+
+
+@functools.cache
+def _copy_of_ids(seen: Any, table: Any) -> Any:
+    """Return the statement that records rows of a table as seen."""
+    return insert(seen).from_select(["sweep", table.name], select(_SWEEP, table.c.id).where(table.c.id.in_(_KEYS)))
 
 
 def _new_interval(sweep: Sweep) -> dict[str, Any]:

@@ -1,16 +1,15 @@
-"""Queries: everything that is displayed of a sweep comes from here, in a fixed order.
+"""Queries: everything that is displayed of a sweep comes from here and from image_list.py, in a fixed order.
 
     sweeps(store, registry)             finished sweeps, oldest first
     last_sweep(store, registry)         newest finished sweep, preferably one without a filter
     alike(store, sweep)                 comparable sweeps, for trends
-    images(store, sweep)                images with tags, counts by severity and state, new and gone findings
-    withdrawn(store, sweep)             images without a tag, and whether they can be pulled
+    counts(store, sweep)                counts of a sweep
     findings(store, sweep)              findings of both, except deleted images; with first and last seen
     new_findings, gone_findings         one row for each repository and finding id
     shared_secrets(store, sweep)        secrets in more than one image
     leaking_layers(store, sweep)        layers that added secrets, with the tags and images that contain them
     first_seen(store, sweep)            when each finding of a repository was first seen, in any image
-    tags_of(store, sweep)               tags of each image
+    tags_of(store, sweep)               tags of each image with findings
     secret_intervals(store, …)          when each secret was in each repository
     failures(store, sweep)              references that were not audited
     report(store, image)                masked JSON report of an image
@@ -24,23 +23,20 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Select, and_, case, func, select
 
-from auditor.core.finding import Severity, State
+from auditor.core.finding import Severity
 from auditor.fleet.store import schema as t
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import (
     FindingRow,
-    ImageRow,
     LeakingLayer,
     SecretInterval,
     SharedSecret,
     SweepRow,
-    WithdrawnRow,
     finding_row,
     sweep_row,
 )
@@ -52,9 +48,8 @@ from auditor.fleet.store.statements import (
     images_of,
     pullable_findings,
     repositories_of,
-    seen_images,
+    seen_repositories,
     seen_tags,
-    withdrawn_images,
 )
 
 
@@ -63,7 +58,7 @@ def sweeps(store: SweepStore, registry: str | None = None) -> list[SweepRow]:
     query = select(t.sweep).where(t.sweep.c.finished.is_not(None)).order_by(t.sweep.c.id)
     if registry is not None:
         query = query.where(t.sweep.c.registry == registry)
-    return [sweep_row(row) for row in _all(store, query)]
+    return [sweep_row(row) for row in rows_of(store, query)]
 
 
 def last_sweep(store: SweepStore, registry: str | None = None) -> SweepRow | None:
@@ -77,41 +72,12 @@ def alike(store: SweepStore, sweep: SweepRow) -> list[SweepRow]:
     return [row for row in sweeps(store, sweep.registry) if row.filter_text == sweep.filter_text and row.id <= sweep.id]
 
 
-def images(store: SweepStore, sweep: int) -> list[ImageRow]:
-    """Return the images of a sweep."""
-    tags = tags_of(store, sweep)
-    by_image = _by_image(findings(store, sweep))
-    new, gone = new_findings(store, sweep), gone_findings(store, sweep)
-    fresh = {(row.repository, row.id) for row in new}
-    gone_by_tag = _gone_by_tag(store, sweep, {(row.repository, row.id) for row in gone})
-    seen = []
-    for row in _all(store, seen_images(sweep)):
-        own, names = by_image.get(row.id, []), tags.get(row.id, ())
-        gone_ids = set().union(*(gone_by_tag.get((row.repository, tag, row.platform), ()) for tag in names))
-        seen.append(_image(row, names, own, sum((one.repository, one.id) in fresh for one in own), len(gone_ids)))
-    return sorted(seen, key=lambda image: (image.repository, image.tags, image.platform or "", image.digest))
-
-
-def withdrawn(store: SweepStore, sweep: int) -> list[WithdrawnRow]:
-    """Return the images without a tag, those that can be pulled first."""
-    rows = _all(store, withdrawn_images(sweep))
-    own = select(t.withdrawn.c.image).where(t.withdrawn.c.sweep == sweep)
-    by_image = (
-        _by_image(_findings(store, and_(t.finding.c.image.in_(own), t.finding.c.reported.is_(True)))) if rows else {}
-    )
-    found = [
-        WithdrawnRow(_image(row, (), by_image.get(row.id, []), 0, 0), tuple(json.loads(row.tags)), row.pullable)
-        for row in rows
-    ]
-    return sorted(found, key=lambda one: (one.is_deleted, one.image.repository, one.tags, one.image.digest))
-
-
 def findings(store: SweepStore, sweep: int) -> list[FindingRow]:
     """Return the findings that can be pulled: of the images of a sweep, and of withdrawn ones that are not deleted.
 
     The most severe ones of an image come first.
     """
-    return _findings(store, pullable_findings(sweep))
+    return findings_of(store, pullable_findings(sweep))
 
 
 def severities(store: SweepStore, sweep: int, without: Collection[str] = ()) -> dict[str, int]:
@@ -123,20 +89,20 @@ def severities(store: SweepStore, sweep: int, without: Collection[str] = ()) -> 
         .where(pullable_findings(sweep), t.finding.c.secret.not_in(secrets))
         .group_by(severity)
     )
-    return {row[0]: int(row[1]) for row in _all(store, query)}
+    return {row[0]: int(row[1]) for row in rows_of(store, query)}
 
 
 def new_findings(store: SweepStore, sweep: int) -> list[FindingRow]:
     """Return the findings that are new in their repository: one row for each id."""
-    before = {(row.name, row.finding) for row in _all(store, ids_before(sweep))}
-    rows = _findings(store, and_(pullable_findings(sweep), t.finding.c.present_since == sweep))
+    before = {(row.name, row.finding) for row in rows_of(store, ids_before(sweep))}
+    rows = findings_of(store, and_(pullable_findings(sweep), t.finding.c.present_since == sweep))
     return _each_once(row for row in rows if (row.repository, row.id) not in before)
 
 
 def gone_findings(store: SweepStore, sweep: int) -> list[FindingRow]:
     """Return the findings that are gone from their repository: one row for each id."""
-    rows = _findings(store, deleted_with_image(sweep))
-    still_present = {(row.name, row.finding) for row in _all(store, ids_after(sweep))} if rows else set()
+    rows = findings_of(store, deleted_with_image(sweep))
+    still_present = {(row.name, row.finding) for row in rows_of(store, ids_after(sweep))} if rows else set()
     return _each_once(row for row in rows if (row.repository, row.id) not in still_present)
 
 
@@ -193,13 +159,14 @@ def first_seen(store: SweepStore, sweep: int) -> dict[tuple[str, str], str]:
         .where(t.repository.c.id.in_(repositories))
         .group_by(t.repository.c.name, t.finding.c.finding)
     )
-    return {(row.name, row.finding): row.first_seen for row in _all(store, query)}
+    return {(row.name, row.finding): row.first_seen for row in rows_of(store, query)}
 
 
 def tags_of(store: SweepStore, sweep: int) -> dict[int, tuple[str, ...]]:
-    """Return the tags of the images of a sweep, by row."""
+    """Return the tags of the images with findings, by row."""
     found: dict[int, set[str]] = {}
-    for row in _all(store, seen_tags(sweep)):
+    leaking = select(t.finding.c.image).where(pullable_findings(sweep))
+    for row in rows_of(store, seen_tags(sweep).where(t.image.c.id.in_(leaking))):
         found.setdefault(row.id, set()).add(row.name)
     return {key: tuple(sorted(names)) for key, names in found.items()}
 
@@ -218,7 +185,7 @@ def secret_intervals(store: SweepStore, host: str, prefix: str) -> list[SecretIn
     )
     return [
         SecretInterval(bytes(secret).hex(), repository, first_seen, None if is_present else absent_since)
-        for secret, repository, first_seen, is_present, absent_since in _all(store, query)
+        for secret, repository, first_seen, is_present, absent_since in rows_of(store, query)
         if not prefix or repository == prefix or repository.startswith(f"{prefix}/")
     ]
 
@@ -226,7 +193,7 @@ def secret_intervals(store: SweepStore, host: str, prefix: str) -> list[SecretIn
 def failures(store: SweepStore, sweep: int) -> list[tuple[str, str]]:
     """Return the references that a sweep could not audit, with reasons."""
     query = select(t.failure).where(t.failure.c.sweep == sweep).order_by(t.failure.c.reference)
-    return [(row.reference, row.reason) for row in _all(store, query)]
+    return [(row.reference, row.reason) for row in rows_of(store, query)]
 
 
 def report(store: SweepStore, image: int) -> dict[str, Any]:
@@ -240,25 +207,29 @@ def layer_counts(store: SweepStore, sweep: int) -> dict[str, int]:
     """Return the number of distinct layers of a sweep, of downloaded ones, and the stored size of those."""
     own = select(t.image_layer.c.layer).where(t.image_layer.c.image.in_(images_of(sweep)))
     counted = select(func.count(), func.coalesce(func.sum(t.layer.c.size), 0)).select_from(t.layer)
-    unique = store.read(lambda c: c.execute(counted.where(t.layer.c.digest.in_(own))).one())
+    unique = store.read(lambda c: c.execute(counted.where(t.layer.c.id.in_(own))).one())
     read = store.read(lambda c: c.execute(counted.where(t.layer.c.read_in == sweep)).one())
     return {"layers_unique": int(unique[0]), "layers_read": int(read[0]), "bytes_read": int(read[1])}
 
 
 def counts(store: SweepStore, sweep: int) -> dict[str, int]:
-    """Return the counts of a sweep, by the column names of schema/sweeps.py."""
-    seen, found = images(store, sweep), findings(store, sweep)
-    severities = Counter(row.severity for row in found)
+    """Return the counts of a sweep, by the column names of schema/sweeps.py. The database counts images and tags."""
+    tags = seen_tags(sweep).with_only_columns(t.tag.c.repository, t.tag.c.name).distinct().subquery()
+    own = t.withdrawn.c
+    queries = {
+        "repositories": select(func.count()).select_from(seen_repositories(sweep).subquery()),
+        "images": select(func.count()).select_from(images_of(sweep).subquery()),
+        "tags": select(func.count()).select_from(tags),
+        "secrets": select(func.count(t.finding.c.secret.distinct())).where(pullable_findings(sweep)),
+        "withdrawn": select(func.count()).where(own.sweep == sweep, own.pullable.is_not(False)),
+    }
+    by_severity = severities(store, sweep)
     return {
-        "repositories": len({image.repository for image in seen}),
-        "images": len(seen),
-        "tags": len({(image.repository, tag) for image in seen for tag in image.tags}),
-        **{severity.value: severities[severity] for severity in Severity},
-        "secrets": len({row.secret for row in found}),
+        **{name: int(store.read(lambda c, own=query: c.execute(own).scalar_one())) for name, query in queries.items()},  # type: ignore[misc]
+        **{severity.value: by_severity.get(severity, 0) for severity in Severity},
         "new": len(new_findings(store, sweep)),
         "gone": len(gone_findings(store, sweep)),
         "failed": len(failures(store, sweep)),
-        "withdrawn": sum(not row.is_deleted for row in withdrawn(store, sweep)),
         **layer_counts(store, sweep),
     }
 
@@ -266,42 +237,15 @@ def counts(store: SweepStore, sweep: int) -> dict[str, int]:
 # --- parts of the queries ---------------------------------------------------------------------------------------------
 
 
-def _all(store: SweepStore, query: Select[Any]) -> Sequence[Any]:
-    return store.read(lambda c: c.execute(query).all())
+def rows_of(store: SweepStore, query: Select[Any], values: Mapping[str, Any] | None = None) -> Sequence[Any]:
+    """Return the rows of a query with these values of its parameters."""
+    return store.read(lambda c: c.execute(query, values or {}).all())
 
 
-def _findings(store: SweepStore, condition: Any) -> list[FindingRow]:
-    rows = [finding_row(row) for row in _all(store, findings_where(condition))]
+def findings_of(store: SweepStore, condition: Any, values: Mapping[str, Any] | None = None) -> list[FindingRow]:
+    """Return the findings that fulfil a condition with these values of its parameters, by image."""
+    rows = [finding_row(row) for row in rows_of(store, findings_where(condition), values)]
     return sorted(rows, key=lambda r: (r.repository, r.digest, -Severity(r.severity).rank, r.path or "\uffff", r.id))
-
-
-def _gone_by_tag(
-    store: SweepStore, sweep: int, gone: set[tuple[str, str]]
-) -> dict[tuple[str, str, str | None], set[str]]:
-    """Return the gone findings by repository, last tag and platform."""
-    found: dict[tuple[str, str, str | None], set[str]] = {}
-    deleted = [row for row in withdrawn(store, sweep) if row.is_deleted] if gone else []
-    by_image = _by_image(_findings(store, deleted_with_image(sweep))) if deleted else {}
-    for row in deleted:
-        own = {one.id for one in by_image.get(row.image.id, ()) if (one.repository, one.id) in gone}
-        for tag in row.tags:
-            found.setdefault((row.image.repository, tag, row.image.platform), set()).update(own)
-    return found
-
-
-def _image(row: Any, tags: tuple[str, ...], findings: Sequence[FindingRow], new: int, gone: int) -> ImageRow:
-    severities = _counted(Severity, [finding.severity for finding in findings])
-    states = _counted(State, [finding.state for finding in findings])
-    return ImageRow(
-        row.id, row.repository, row.digest, row.platform, tags, severities, states, new, gone, row.first_seen
-    )
-
-
-def _by_image(rows: Sequence[FindingRow]) -> dict[int, list[FindingRow]]:
-    found: dict[int, list[FindingRow]] = {}
-    for row in rows:
-        found.setdefault(row.image, []).append(row)
-    return found
 
 
 def _each_once(rows: Iterator[FindingRow]) -> list[FindingRow]:
@@ -309,11 +253,6 @@ def _each_once(rows: Iterator[FindingRow]) -> list[FindingRow]:
     for row in rows:
         found.setdefault((row.repository, row.id), row)
     return list(found.values())
-
-
-def _counted(kinds: Any, values: Sequence[str]) -> dict[str, int]:
-    counts = Counter(values)
-    return {kind.value: counts[kind] for kind in kinds if counts[kind]}
 
 
 def _worst(rows: Sequence[FindingRow]) -> str:

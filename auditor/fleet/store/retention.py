@@ -62,7 +62,7 @@ def _delete_orphans(connection: Connection, last: int) -> None:
     Acknowledgements and alerts without a finding are deleted too.
     """
     read = or_(t.layer.c.read_in.is_(None), t.layer.c.read_in <= last)
-    connection.execute(delete(t.layer).where(t.layer.c.digest.not_in(select(t.image_layer.c.layer)), read))
+    connection.execute(delete(t.layer).where(t.layer.c.id.not_in(select(t.image_layer.c.layer)), read))
     named = select(t.tag.c.manifest).union(select(t.image.c.digest))
     connection.execute(delete(t.manifest).where(t.manifest.c.digest.not_in(named)))
     delete_unused(connection)

@@ -71,7 +71,10 @@ class FindingRow:
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
-    """An image of a sweep, one for each repository and digest. `id` is the id of its row."""
+    """An image of a sweep, one for each repository and digest. `id` is the id of its row.
+
+    Images without findings, of which everything was read, have no report.
+    """
 
     id: int
     repository: str
@@ -83,6 +86,7 @@ class ImageRow:
     new: int
     gone: int
     first_seen: str
+    has_report: bool
 
     @property
     def name(self) -> str:

@@ -16,8 +16,20 @@ def images_of(sweep: int) -> Select[Any]:
 
 def pullable_images(sweep: int) -> CompoundSelect[Any]:
     """Select the ids of the images that a sweep saw, and of withdrawn ones that are not deleted."""
-    withdrawn = select(t.withdrawn.c.image).where(t.withdrawn.c.sweep == sweep, t.withdrawn.c.pullable.is_not(False))
-    return images_of(sweep).union(withdrawn)
+    return images_of(sweep).union(withdrawn_by(sweep).where(t.withdrawn.c.pullable.is_not(False)))
+
+
+def withdrawn_by(sweep: int) -> Select[Any]:
+    """Select the ids of the images without a tag in a sweep."""
+    return select(t.withdrawn.c.image).where(t.withdrawn.c.sweep == sweep)
+
+
+def seen_repositories(sweep: int) -> Select[Any]:
+    """Select the repositories of the images that a sweep saw."""
+    own = select(t.image.c.repository).join(t.seen_image, t.seen_image.c.image == t.image.c.id)
+    return select(t.repository.c.id, t.repository.c.name).where(
+        t.repository.c.id.in_(own.where(t.seen_image.c.sweep == sweep))
+    )
 
 
 def withdrawn_images(sweep: int) -> Select[Any]:
@@ -37,7 +49,7 @@ def repositories_of(sweep: int) -> Select[Any]:
 
 def seen_images(sweep: int) -> Select[Any]:
     """Select the images that a sweep saw."""
-    return _images().where(t.image.c.id.in_(images_of(sweep)))
+    return _images().join(t.seen_image, t.seen_image.c.image == t.image.c.id).where(t.seen_image.c.sweep == sweep)
 
 
 def findings_where(condition: Any) -> Select[Any]:
@@ -103,8 +115,10 @@ def _present_before(sweep: int) -> Any:
 def _images() -> Select[Any]:
     return select(
         t.image.c.id, t.repository.c.name.label("repository"), t.image.c.digest, t.image.c.platform,
-        t.image.c.first_seen,
-    ).join(t.repository, t.repository.c.id == t.image.c.repository)  # fmt: skip
+        t.image.c.first_seen, t.report.c.image.is_not(None).label("has_report"),
+    ).join(t.repository, t.repository.c.id == t.image.c.repository).outerjoin(
+        t.report, t.report.c.image == t.image.c.id
+    )  # fmt: skip
 
 
 def _ids() -> Select[Any]:

@@ -1,6 +1,6 @@
 """Withdrawn images: no tag names them, but their digest may still be pulled.
 
-    find_withdrawn(store, sweep, …)   audited images of a repository without a tag, except deleted ones
+    save_contents(store, sweep, …)    contents of a repository; returns its audited images without a tag
     save_withdrawn(store, sweep, …)   answers of the registry about their digests
 
 An image has a tag if the tag names it, or names an index that lists it. Tags excluded by a filter count.
@@ -13,15 +13,37 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, or_, select
+from sqlalchemy import Connection, Integer, bindparam, delete, insert, or_, select
 
 from auditor.core.image_config import Platform
 from auditor.fleet.store import schema as t
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.manifests import batches, parse_platform
-from auditor.fleet.store.presence import Sweep, mark_absent, mark_present
+from auditor.fleet.store.presence import RepositoryContents, Sweep, mark_absent, mark_present, update_contents
 
 _IS_TAG = t.tag.c.name.not_like("%:%")  # other rows are digests listed by the user
+
+
+def _leaves(repository: Any, *where: Any) -> Any:
+    """Select the tags of a repository with the leaves of their manifests."""
+    return (
+        select(t.tag.c.name, t.tag.c.absent_since, t.leaf.c.digest, t.leaf.c.platform)
+        .join(t.leaf, t.leaf.c.manifest == t.tag.c.manifest)
+        .where(t.tag.c.repository == repository, _IS_TAG, *where)
+    )
+
+
+_REPOSITORY = bindparam("repository", type_=Integer)
+_TAGGED = _leaves(_REPOSITORY, t.tag.c.absent_since.is_(None)).with_only_columns(t.leaf.c.digest)
+_UNTAGGED = (
+    select(t.image.c.id, t.image.c.digest, t.image.c.platform)
+    .where(
+        t.image.c.repository == _REPOSITORY,
+        or_(t.image.c.absent_since.is_(None), t.image.c.absent_since == bindparam("sweep", type_=Integer)),
+        t.image.c.digest.not_in(_TAGGED),
+    )
+    .order_by(t.image.c.id)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +56,21 @@ class Withdrawn:
     tags: tuple[str, ...]
 
 
-def find_withdrawn(store: SweepStore, sweep: Sweep, repository: int, seen: Collection[str]) -> list[Withdrawn]:
-    """Return the withdrawn images of a repository, except the digests that this sweep has `seen`."""
+def save_contents(store: SweepStore, sweep: Sweep, repository: int, seen: RepositoryContents) -> list[Withdrawn]:
+    """Update the presence intervals of a repository; return its withdrawn images.
+
+    Those that the sweep saw, and those known to be deleted, are left out.
+    """
 
     def work(connection: Connection) -> list[Withdrawn]:
-        tagged = _leaves(repository, t.tag.c.absent_since.is_(None)).with_only_columns(t.leaf.c.digest)
-        query = select(t.image.c.id, t.image.c.digest, t.image.c.platform).where(
-            t.image.c.repository == repository,
-            or_(t.image.c.absent_since.is_(None), t.image.c.absent_since == sweep.id),
-            t.image.c.digest.not_in(tagged),
-        )
-        rows = [row for row in connection.execute(query.order_by(t.image.c.id)) if row.digest not in seen]
+        update_contents(connection, sweep, repository, seen)
+        rows = connection.execute(_UNTAGGED, {"repository": repository, "sweep": sweep.id}).all()
+        digests = set(seen.images)
+        rows = [row for row in rows if row.digest not in digests]
         tags = _last_tags(connection, repository, [row.digest for row in rows])
         return [Withdrawn(row.id, row.digest, parse_platform(row.platform), tags.get(row.digest, ())) for row in rows]
 
-    return store.read(work)
+    return store.write(work)
 
 
 def save_withdrawn(
@@ -72,8 +94,8 @@ def save_withdrawn(
             image.id for image in deleted if complete and not _is_replaced_unaudited(connection, repository, image)
         ]
         pullable_ids = [image.id for image, answer in pullable.items() if answer is not False]
-        mark_present(connection, sweep, t.image, t.image.c.id, pullable_ids)
-        mark_present(connection, sweep, t.finding, t.finding.c.image, pullable_ids, t.finding.c.reported.is_(True))
+        mark_present(connection, sweep, t.image.c.id, pullable_ids)
+        mark_present(connection, sweep, t.finding.c.image, pullable_ids)
         mark_absent(connection, sweep, t.image, t.image.c.id, deleted_ids)
         mark_absent(connection, sweep, t.finding, t.finding.c.image, deleted_ids)
         own = select(t.image.c.id).where(t.image.c.repository == repository)
@@ -86,15 +108,6 @@ def save_withdrawn(
             connection.execute(insert(t.withdrawn), rows)
 
     store.write(work)
-
-
-def _leaves(repository: int, *where: Any) -> Any:
-    """Select the tags of a repository with the leaves of their manifests."""
-    return (
-        select(t.tag.c.name, t.tag.c.absent_since, t.leaf.c.digest, t.leaf.c.platform)
-        .join(t.leaf, t.leaf.c.manifest == t.tag.c.manifest)
-        .where(t.tag.c.repository == repository, _IS_TAG, *where)
-    )
 
 
 def _last_tags(connection: Connection, repository: int, digests: Sequence[str]) -> dict[str, tuple[str, ...]]:

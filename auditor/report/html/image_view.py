@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,6 +115,17 @@ def views(reports: Sequence[dict[str, Any]]) -> list[ImageView]:
         taken.update(anchors)
         result.append(_view(number, report, anchors))
     return result
+
+
+def part_of(report: dict[str, Any], findings: Container[str]) -> dict[str, Any]:
+    """Return a report with some of its findings, by their ids, and their secrets."""
+    secrets = [
+        {**secret, "findings": own}
+        for secret in report["secrets"]
+        if (own := [finding for finding in secret["findings"] if finding in findings])
+    ]
+    shown = [finding for finding in report["findings"] if finding["id"] in findings]
+    return {**report, "findings": shown, "secrets": secrets, "plan": {**report["plan"], "revoke": []}}
 
 
 def _anchor(finding_id: str, number: int, taken: set[str]) -> str:

@@ -155,6 +155,7 @@ def test_line_ends_and_a_byte_order_mark_are_kept(fix: Fixer) -> None:
         (f"CMD ./x {TOKEN}", "CMD can't read secrets during the build"),
         (f'RUN ["./x", "{TOKEN}"]', "the command is in JSON form"),
         (f"RUN <<EOF\n./x {TOKEN}\nEOF", "the command is in JSON form or in a here-document"),
+        ("ARG API_TOKEN=x2 H=A-$API_TOKEN\nRUN ./x $H", "another setting of this instruction uses API_TOKEN"),
         ("ARG API_TOKEN\nRUN\\\n ./x", "line 3 continues directly after its keyword"),
         (f"ARG API_TOKEN\nRUN # {'long' * 30}\nRUN ./x", "line 3 is written in a form that can't be edited safely"),
         (f'SHELL ["pwsh", "-Command"]\nRUN ./x {TOKEN}', "the shell of this step may not expand"),

@@ -22,7 +22,7 @@ from auditor.fleet.dashboard.listings import parts
 from auditor.fleet.dashboard.publish import write_site
 from auditor.fleet.dashboard.site import check_folder
 from auditor.fleet.dashboard.sweep_json import sweep_document
-from auditor.fleet.store import queries
+from auditor.fleet.store import image_list, queries
 from auditor.fleet.store.acknowledgements import save_acknowledgement
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import ImageRow, SweepRow, verdict_of
@@ -67,7 +67,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_every_link_leads_to_a_file_and_a_place_in_it(story_site: Site) -> None:
     pages = {path: Links(path.read_text()) for path in story_site.folder.rglob("*.html")}
-    assert len(pages) == 6 + 8 + 8 + 4 + 3, "lists, images, secrets, repositories, owners"
+    assert len(pages) == 6 + 7 + 8 + 4 + 3, "lists, images with findings, secrets, repositories, owners"
     linked = set()
     for path, page in pages.items():
         for link in page.links:
@@ -203,7 +203,7 @@ def test_hostile_names_stay_text(stored: Stored, tmp_path: Path) -> None:
 
 def test_pages_have_names_that_no_file_system_confuses() -> None:
     def row(repository: str, digest: str = "sha256:" + "0" * 64) -> ImageRow:
-        return ImageRow(1, repository, digest, None, (), {}, {}, 0, 0, "")
+        return ImageRow(1, repository, digest, None, (), {}, {}, 0, 0, "", has_report=True)
 
     odd = ["a/b", "a-b", "A/b", "../x", "..", "", "con", "é", "e", "\0", "x" * 400, "x" * 401]
     made = [site_paths.image_page(row(name)) for name in odd] + [
@@ -244,7 +244,7 @@ def test_a_folder_with_other_files_is_refused_and_unchanged(stored: Stored, tmp_
     ours = tmp_path / "ours"
     write_site(stored.store, sweep, ours, CREATED, POLICY)
     later = stored.sweep("2026-11-25", {"b": {"1": service("b", token(2))}})
-    page = site_paths.image_page(queries.images(stored.store, later.id)[0])
+    page = site_paths.image_page(image_list.images(stored.store, later.id)[0])
     (ours / page).write_text("theirs")
     with pytest.raises(UsageError, match=page):
         write_site(stored.store, later, ours, CREATED, POLICY)
@@ -338,8 +338,9 @@ def test_the_command_line_makes_it_from_the_store_and_names_the_pages(story_site
     store = ("--store", str(story_site.store))
     made = cli("registry", "report", *store, "--report", "site", "--format", "json")
     assert made.status == 0, made.err
-    pages = [image["report"] for image in made.json["images"]]
-    assert len(set(pages)) == 8 and all((cli.folder / "site" / page).is_file() for page in pages)
+    pages = {image["digest"]: image["report"] for image in made.json["images"] if image["by_severity"]}
+    assert len(set(pages.values())) == 7 and all((cli.folder / "site" / page).is_file() for page in pages.values())
+    assert [image["report"] for image in made.json["images"] if not image["by_severity"]] == [None]
     again = cli("registry", "report", REGISTRY, *store, "--report", "site", "--quiet")
     assert (again.status, again.out, again.err) == (0, "", "")
     (cli.folder / "theirs").mkdir()

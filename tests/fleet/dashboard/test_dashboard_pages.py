@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from auditor.fleet.dashboard.publish import write_site
 from auditor.fleet.dashboard.site_paths import image_page, owner_page, repository_page, secret_page
-from auditor.fleet.store import queries
+from auditor.fleet.store import image_list, queries
 from auditor.fleet.store.database import SweepStore
 from auditor.scan import Scanner
 from tests.browser import DESKTOP, PHONE, STANDARDS, Open
@@ -178,7 +178,7 @@ def test_axe_finds_nothing_and_nothing_sticks_out(
         "secret": widely_held(story_site)[0],
         "owner": owner_page("web"),
         "repository": repository_page("shop/checkout"),
-        "image": image_page(queries.images(story_site.store, story_site.sweep.id)[2]),
+        "image": image_page(image_list.images(story_site.store, story_site.sweep.id)[2]),
     }
     page = go(odd.get(name, name), size=size, color_scheme=scheme)
     for summary in page.locator(".more > summary").all()[:2]:

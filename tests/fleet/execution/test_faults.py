@@ -20,8 +20,9 @@ from auditor.fleet.store.database import SweepStore
 from auditor.registry.retry import TRIES, Clock
 from auditor.scan import Scanner
 from tests.conftest import Cli
-from tests.fleet.conftest import Postgres, Sweeps, without_times
+from tests.fleet.conftest import Sweeps, without_times
 from tests.fleet.planted import Content, Remote, application
+from tests.fleet.postgres import Postgres
 from tests.fleet.proxy import FAULTS, Proxy
 from tests.images import OCI, descriptor, token
 from tests.transports.clock import VirtualClock

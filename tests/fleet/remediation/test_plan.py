@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 from auditor.core.package_data import data_path
 from auditor.fleet.remediation.plan import make_plan
 from auditor.fleet.remediation.plan_text import plan_json, plan_text
-from auditor.fleet.store import queries
+from auditor.fleet.store import image_list, queries
 from auditor.fleet.store.acknowledgements import save_acknowledgement
 from tests.conftest import Cli
 from tests.fleet.owned import Story
@@ -20,7 +20,8 @@ def test_the_plan_covers_every_secret_and_every_image(changed: Story) -> None:
     rows = queries.findings(changed.store, changed.sweep.id)
     assert {one.secret.secret_id for one in plan.revoke} == {row.secret for row in rows}
     assert {(one.repository, one.digest) for one in plan.delete} == {(row.repository, row.digest) for row in rows}
-    tags = {(image.repository, tag) for image in queries.images(changed.store, changed.sweep.id) for tag in image.tags}
+    images = image_list.images(changed.store, changed.sweep.id)
+    tags = {(image.repository, tag) for image in images for tag in image.tags}
     assert {(one.repository, one.tag) for one in plan.rebuild} == {one for one in tags if one[0] != "docs"}
     assert all(one.url and one.url.startswith("https://") for one in plan.revoke if one.secret.worst.rule != "netrc")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from auditor.fleet.service.alerts import Event
-from auditor.fleet.store import queries
+from auditor.fleet.store import image_list, queries
 from auditor.fleet.store.acknowledgements import acknowledgements, delete_acknowledgement, save_acknowledgement
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.lookup import images_with
@@ -29,9 +29,9 @@ def contents(store: SweepStore) -> Mapping[str, Any]:
         "key": store.key,
         "sweeps": queries.sweeps(store),
         "findings": queries.findings(store, sweep.id),
-        "images": queries.images(store, sweep.id),
-        "reports": [queries.report(store, image.id) for image in queries.images(store, sweep.id)],
-        "withdrawn": queries.withdrawn(store, sweep.id),
+        "images": image_list.images(store, sweep.id),
+        "reports": [queries.report(store, image.id) for image in image_list.images(store, sweep.id)],
+        "withdrawn": image_list.withdrawn(store, sweep.id),
         "acknowledged": acknowledgements(store),
         "locations": {secret: images_with(store, secret) for secret in secrets},
     }

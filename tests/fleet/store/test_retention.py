@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from auditor.findings.selection import Selection
-from auditor.fleet.store import ledger, queries, retention
+from auditor.fleet.store import image_list, ledger, queries, retention
 from auditor.fleet.store.lease import hold_lease, sweep_lease_name
 from tests.fleet.conftest import Sweeps
 from tests.fleet.planted import Content, Remote, application
@@ -52,7 +52,7 @@ def test_old_sweeps_are_deleted_and_the_newest_stays(sweeps_in: Sweeps, address:
     found = sweeps_in(address)
     assert retention.delete_old_sweeps(sweeps_in.store, LATER) == 1
     assert [row.id for row in queries.sweeps(sweeps_in.store)] == [2]
-    assert len(queries.images(sweeps_in.store, 2)) == len(found["images"]) == 1
+    assert len(image_list.images(sweeps_in.store, 2)) == len(found["images"]) == 1
     assert sweeps_in(address)["layers"]["read"] == 0
 
 

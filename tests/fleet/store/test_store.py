@@ -78,28 +78,69 @@ def test_the_migrations_can_be_reverted(url: str) -> None:
         assert opened.write(revert) == ["alembic_version"]
 
 
+FORMER = (
+    "INSERT INTO repository (host, name) VALUES ('registry.example.com', 'team/app')",
+    "INSERT INTO sweep (registry, scope, started, ruleset) VALUES ('r', 's', '2026-11-24T05:00:00Z', 'x')",
+    f"INSERT INTO manifest VALUES ('sha256:{'a' * 64}', '2026'), ('sha512:{'b' * 128}', NULL)",
+    f"INSERT INTO leaf VALUES ('sha256:{'a' * 64}', 0, 'sha512:{'b' * 128}', 'm', 1, NULL, NULL)",
+    "INSERT INTO tag (repository, name, manifest, first_seen, present_since, last_seen) "
+    f"VALUES (1, '1.0', 'sha256:{'a' * 64}', '2026-11-24T05:00:00Z', 1, 1)",
+    "INSERT INTO image (repository, digest, audit_key, first_seen, present_since, last_seen) "
+    f"VALUES (1, 'sha512:{'b' * 128}', 'k', '2026-11-24T05:00:00Z', 1, 1)",
+    f"INSERT INTO layer VALUES ('sha256:{'c' * 64}', 'sha256:{'d' * 64}', 7, 1)",
+    f"INSERT INTO image_layer VALUES (1, 0, 'sha256:{'c' * 64}'), (1, 1, 'sha256:{'c' * 64}')",
+    "INSERT INTO seen_image VALUES (1, 1)",
+    "INSERT INTO seen_tag VALUES (1, 1)",
+)
+"""Rows of the revision 0001_sweeps."""
+
+
+def contents(connection: Connection) -> list[Any]:
+    """The rows of FORMER, as the schema of today has them."""
+    joined = select(
+        schema.tag.c.name, schema.tag.c.manifest, schema.leaf.c.digest, schema.image.c.digest, schema.layer.c.digest,
+        schema.layer.c.diff_id, schema.image_layer.c.position,
+    ).where(
+        schema.leaf.c.manifest == schema.tag.c.manifest, schema.leaf.c.digest == schema.image.c.digest,
+        schema.image_layer.c.image == schema.image.c.id, schema.layer.c.id == schema.image_layer.c.layer,
+        schema.seen_image.c.image == schema.image.c.id, schema.seen_tag.c.tag == schema.tag.c.id,
+    ).order_by(schema.image_layer.c.position)  # fmt: skip
+    return [tuple(row) for row in connection.execute(joined)]
+
+
 def test_a_store_of_the_former_version_keeps_its_rows(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tables of the revision 0001_sweeps, with a row in some of them."""
     engine = database._engine(database._parsed(url))
     with monkeypatch.context() as patched, engine.begin() as connection:
         patched.setattr(database, "HEAD", "0001_sweeps")
         database.migrate(connection)
         assert not inspect(connection).has_table("acknowledgement")
-        for statement in (
-            "INSERT INTO repository (host, name) VALUES ('registry.example.com', 'team/app')",
-            "INSERT INTO sweep (registry, scope, started, ruleset) VALUES ('r', 's', '2026-11-24T05:00:00Z', 'x')",
-        ):
+        for statement in FORMER:
             connection.execute(text(statement))
         connection.execute(insert(schema.secret_key).values(one=1, bytes=bytes(32)))
     engine.dispose()
+    digests = (f"sha256:{'a' * 64}", *2 * (f"sha512:{'b' * 128}",), f"sha256:{'c' * 64}", f"sha256:{'d' * 64}")
     for _ in range(2):
         with closing(SweepStore(url)) as opened:
             assert opened.key == bytes(32)
-            for column, value in (
-                (schema.repository.c.name, "team/app"), (schema.sweep.c.started, "2026-11-24T05:00:00Z"),
-            ):  # fmt: skip
-                assert opened.read(lambda c, own=column: c.execute(select(own)).scalars().all()) == [value]  # type: ignore[misc]
+            assert opened.read(contents) == [("1.0", *digests, 0), ("1.0", *digests, 1)]
+            started = opened.read(lambda c: c.execute(select(schema.sweep.c.started)).scalars().all())
+            assert started == ["2026-11-24T05:00:00Z"]
             assert opened.read(lambda c: c.execute(select(schema.acknowledgement)).all()) == []
+    with closing(SweepStore(url)) as opened:
+        values = {"repository": 1, "name": "2.0", "manifest": digests[0], "first_seen": "2026-11-24T05:00:00Z"}
+        added = insert(schema.tag).values(**values, present_since=1, last_seen=1)  # the database continues its numbers
+        assert opened.write(lambda c: c.execute(added).inserted_primary_key) == (2,)
+        opened.write(lambda c: migrate_down(c, "0002_remediation"))
+        old = "SELECT layer FROM image_layer JOIN layer ON layer.digest = image_layer.layer ORDER BY position"
+        assert opened.read(lambda c: c.execute(text(old)).scalars().all()) == 2 * [f"sha256:{'c' * 64}"]
+
+
+def migrate_down(connection: Connection, revision: str) -> None:
+    """Revert the migrations after a revision."""
+    scripts = ScriptDirectory(str(Path(database.__file__).parent / "migrations"))
+    with Operations.context(MigrationContext.configure(connection)):
+        for script in scripts.iterate_revisions("head", revision):
+            script.module.downgrade()
 
 
 def test_every_column_has_a_comment() -> None:
@@ -149,7 +190,7 @@ def test_several_may_write_one_row_at_once(url: str) -> None:
     ("table", "values"),
     [
         ("secret_key", {"one": 2, "bytes": bytes(32)}),
-        ("layer", {"digest": "a", "diff_id": "b", "size": -1}),
+        ("layer", {"digest": "sha256:00", "diff_id": "sha256:11", "size": -1}),
         ("record", {"key": "a", "data": b"abc", "size": 2, "used": 1}),
         ("acknowledgement", {"secret": b"short", "reason": "r", "author": "a", "created": "2026"}),
         ("alert", {"receiver": bytes(16), "secret": bytes(16), "repository": 1, "event": "other"}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Column, Integer, MetaData, String
+from sqlalchemy import CheckConstraint, Column, Dialect, Integer, LargeBinary, MetaData, String, TypeDecorator
 
 metadata = MetaData(
     naming_convention={
@@ -16,7 +16,24 @@ metadata = MetaData(
         "uq": "uq_%(table_name)s_%(column_0_name)s",
     }
 )
-DIGEST = String(135)  # sha512: and 128 hexadecimal digits
+
+
+class DigestBytes(TypeDecorator[str]):
+    """A sha256 or sha512 digest, `algorithm:hex` in Python, 32 or 64 bytes in the database."""
+
+    impl = LargeBinary(64)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:  # noqa: ARG002
+        """Return the bytes of a digest."""
+        return None if value is None else bytes.fromhex(value.partition(":")[2])
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Return the digest of stored bytes."""
+        return None if value is None else f"sha{len(value) * 8}:{bytes(value).hex()}"
+
+
+DIGEST = DigestBytes()
 NAME = String(255)
 TIME = String(20)
 

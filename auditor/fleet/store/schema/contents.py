@@ -34,6 +34,7 @@ manifest = Table(
     metadata,
     Column("digest", DIGEST, primary_key=True, comment="digest of an index or of an image manifest"),
     Column("created", String(40), comment="creation time in the config of its first image; null if missing"),
+    sqlite_with_rowid=False,
 )
 
 leaf = Table(
@@ -50,8 +51,9 @@ leaf = Table(
     Column("media_type", NAME, nullable=False, comment="media type in the index"),
     Column("size", BigInteger, comment="size of that manifest in bytes"),
     Column("platform", String(128), comment="os/architecture[/variant] in the index"),
-    Column("subject", DIGEST, comment="for an attestation: digest of the attested image"),
+    Column("subject", String(135), comment="for an attestation: digest of the attested image"),
     CheckConstraint("size >= 0", "size"),
+    sqlite_with_rowid=False,
 )
 Index("ix_leaf_digest", leaf.c.digest)
 
@@ -104,11 +106,13 @@ report = Table(
 layer = Table(
     "layer",
     metadata,
-    Column("digest", DIGEST, primary_key=True, comment="digest of the stored bytes, verified"),
+    number(),
+    Column("digest", DIGEST, nullable=False, comment="digest of the stored bytes, verified"),
     Column("diff_id", DIGEST, nullable=False, comment="digest of the uncompressed bytes, verified"),
     Column("size", BigInteger, nullable=False, comment="stored size in bytes"),
     Column("read_in", Integer, comment="last sweep that downloaded it"),
     CheckConstraint("size >= 0", "size"),
+    UniqueConstraint("digest"),
 )
 
 image_layer = Table(
@@ -118,7 +122,8 @@ image_layer = Table(
         "image", ForeignKey("image.id", ondelete="CASCADE"), primary_key=True, comment="image that contains the layer"
     ),
     Column("position", Integer, primary_key=True, comment="position in the image; 0 is the lowest layer"),
-    Column("layer", ForeignKey("layer.digest"), nullable=False, comment="digest of the layer"),
+    Column("layer", ForeignKey("layer.id"), nullable=False, comment="the layer"),
+    sqlite_with_rowid=False,
 )
 Index("ix_image_layer_layer", image_layer.c.layer)
 

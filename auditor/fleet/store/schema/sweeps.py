@@ -92,6 +92,7 @@ seen_image = Table(
     metadata,
     Column("sweep", ForeignKey("sweep.id", ondelete="CASCADE"), primary_key=True, comment="the sweep"),
     Column("image", ForeignKey("image.id", ondelete="CASCADE"), primary_key=True, comment="observed row"),
+    sqlite_with_rowid=False,
 )
 Index("ix_seen_image_image", seen_image.c.image)
 
@@ -100,6 +101,7 @@ seen_tag = Table(
     metadata,
     Column("sweep", ForeignKey("sweep.id", ondelete="CASCADE"), primary_key=True, comment="the sweep"),
     Column("tag", ForeignKey("tag.id", ondelete="CASCADE"), primary_key=True, comment="observed row"),
+    sqlite_with_rowid=False,
 )
 Index("ix_seen_tag_tag", seen_tag.c.tag)
 
@@ -110,6 +112,7 @@ withdrawn = Table(
     Column("image", ForeignKey("image.id", ondelete="CASCADE"), primary_key=True, comment="image without a tag"),
     Column("pullable", Boolean, comment="whether a HEAD request found the digest; null without an answer"),
     Column("tags", Text, nullable=False, comment="last tags of the image, as a JSON list"),
+    sqlite_with_rowid=False,
 )
 Index("ix_withdrawn_image", withdrawn.c.image)
 

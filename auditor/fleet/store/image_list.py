@@ -1,0 +1,119 @@
+"""Images of a sweep, repository by repository, so that memory does not grow with the registry.
+
+each_image(store, sweep)    images by name, with tags, counts by severity and state, new and gone findings
+images(store, sweep)        all of them at once
+withdrawn(store, sweep)     images without a tag, and whether they can be pulled
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import and_, bindparam
+
+from auditor.core.finding import Severity, State
+from auditor.fleet.store import schema as t
+from auditor.fleet.store.database import SweepStore
+from auditor.fleet.store.queries import findings_of, gone_findings, new_findings, rows_of
+from auditor.fleet.store.rows import FindingRow, ImageRow, WithdrawnRow
+from auditor.fleet.store.statements import (
+    deleted_with_image,
+    images_of,
+    seen_images,
+    seen_repositories,
+    seen_tags,
+    withdrawn_by,
+    withdrawn_images,
+)
+
+_REPOSITORIES = 100
+"""Repositories read at a time."""
+
+_IN_BATCH = t.image.c.repository.in_(bindparam("repositories", expanding=True))
+_NONE: dict[str, int] = {}
+
+
+def images(store: SweepStore, sweep: int) -> list[ImageRow]:
+    """Return the images of a sweep."""
+    return list(each_image(store, sweep))
+
+
+def each_image(store: SweepStore, sweep: int) -> Iterator[ImageRow]:
+    """Yield the images of a sweep by repository, tags, platform and digest."""
+    new = {(row.repository, row.id) for row in new_findings(store, sweep)}
+    gone = _gone_by_tag(store, sweep)
+    repositories = sorted(rows_of(store, seen_repositories(sweep)), key=lambda row: row.name)
+    for start in range(0, len(repositories), _REPOSITORIES):
+        batch = {"repositories": [row.id for row in repositories[start : start + _REPOSITORIES]]}
+        tags = _tags(store, sweep, batch)
+        by_image = _by_image(findings_of(store, and_(_seen_in(sweep), _IN_BATCH), batch))
+        found = []
+        for row in rows_of(store, seen_images(sweep).where(_IN_BATCH), batch):
+            own, names = by_image.get(row.id, ()), tags.get(row.id, ())
+            gone_ids = set().union(*(gone.get((row.repository, tag, row.platform), ()) for tag in names))
+            found.append(_image(row, names, own, sum((one.repository, one.id) in new for one in own), len(gone_ids)))
+        yield from sorted(found, key=lambda one: (one.repository, one.tags, one.platform or "", one.digest))
+
+
+def withdrawn(store: SweepStore, sweep: int) -> list[WithdrawnRow]:
+    """Return the images without a tag, those that can be pulled first."""
+    rows = rows_of(store, withdrawn_images(sweep))
+    condition = and_(t.finding.c.image.in_(withdrawn_by(sweep)), t.finding.c.reported.is_(True))
+    by_image = _by_image(findings_of(store, condition)) if rows else {}
+    found = [
+        WithdrawnRow(_image(row, (), by_image.get(row.id, ()), 0, 0), tuple(json.loads(row.tags)), row.pullable)
+        for row in rows
+    ]
+    return sorted(found, key=lambda one: (one.is_deleted, one.image.repository, one.tags, one.image.digest))
+
+
+def _seen_in(sweep: int) -> Any:
+    """Condition: a finding of an image that a sweep saw."""
+    return and_(t.finding.c.image.in_(images_of(sweep)), t.finding.c.reported.is_(True))
+
+
+def _tags(store: SweepStore, sweep: int, batch: dict[str, list[int]]) -> dict[int, tuple[str, ...]]:
+    """Return the tags of images, by row."""
+    found: dict[int, set[str]] = {}
+    for row in rows_of(store, seen_tags(sweep).where(_IN_BATCH), batch):
+        found.setdefault(row.id, set()).add(row.name)
+    return {key: tuple(sorted(names)) for key, names in found.items()}
+
+
+def _gone_by_tag(store: SweepStore, sweep: int) -> dict[tuple[str, str, str | None], set[str]]:
+    """Return the gone findings by repository, last tag and platform."""
+    gone = {(row.repository, row.id) for row in gone_findings(store, sweep)}
+    found: dict[tuple[str, str, str | None], set[str]] = {}
+    deleted = [row for row in withdrawn(store, sweep) if row.is_deleted] if gone else []
+    by_image = _by_image(findings_of(store, deleted_with_image(sweep))) if deleted else {}
+    for row in deleted:
+        own = {one.id for one in by_image.get(row.image.id, ()) if (one.repository, one.id) in gone}
+        for tag in row.tags:
+            found.setdefault((row.image.repository, tag, row.image.platform), set()).update(own)
+    return found
+
+
+def _image(row: Any, tags: tuple[str, ...], findings: Sequence[FindingRow], new: int, gone: int) -> ImageRow:
+    severities = _counted(Severity, [finding.severity for finding in findings])
+    states = _counted(State, [finding.state for finding in findings])
+    return ImageRow(
+        row.id, row.repository, row.digest, row.platform, tags, severities, states, new, gone, row.first_seen,
+        has_report=row.has_report,
+    )  # fmt: skip
+
+
+def _by_image(rows: Iterable[FindingRow]) -> dict[int, list[FindingRow]]:
+    found: dict[int, list[FindingRow]] = {}
+    for row in rows:
+        found.setdefault(row.image, []).append(row)
+    return found
+
+
+def _counted(kinds: Any, values: Sequence[str]) -> dict[str, int]:
+    if not values:
+        return _NONE  # one object for all images without findings
+    counts = Counter(values)
+    return {kind.value: counts[kind] for kind in kinds if counts[kind]}
