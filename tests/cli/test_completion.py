@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.shell_completion import get_completion_class
 
+from auditor.cli import PROGRAM, completion, group
 from auditor.cli.docker_plugin import NAME as PLUGIN
 from tests.cli.test_manners import Terminal
 from tests.conftest import Cli, docker, require
 
 IMAGE = "image-audit-completion/app"
-TRIES = 20
-"""Completion leaves images out if the engine takes more than a second, as on a busy machine."""
+Answer = Callable[[str, str, str], str]
+"""Answer of the command to a shell, the words of a line, and COMP_CWORD."""
 
 
 @pytest.fixture(scope="module")
@@ -37,46 +37,68 @@ def tagged(engine: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def shell(cli: Cli, tagged: str) -> dict[str, str]:
-    """An environment in which `image-audit` is a command and an engine answers."""
-    folder = cli.folder / "bin"
-    folder.mkdir()
-    program = folder / "image-audit"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m auditor "$@"\n')
-    program.chmod(0o755)
-    path = f"{folder}:{os.environ['PATH']}"
-    return {**cli.environment, "DOCKER_HOST": tagged, "PATH": path, "TERM": "dumb", "PS1": "$ "}
+def answer(cli: Cli, tagged: str, monkeypatch: pytest.MonkeyPatch) -> Answer:
+    """Completion in this process, with time for an engine of a busy machine."""
+    monkeypatch.chdir(cli.folder)
+    monkeypatch.setenv("DOCKER_HOST", tagged)
+    monkeypatch.setattr(completion, "_ENGINE_TIMEOUT_S", 60)
+
+    def ask(shell: str, words: str, word: str) -> str:
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", word)
+        kind = get_completion_class(shell)
+        assert kind is not None
+        return kind(group, {}, PROGRAM, "_IMAGE_AUDIT_COMPLETE").complete()
+
+    return ask
+
+
+class Shell:
+    """A folder with the completion script of a shell, and a program `image-audit` that gives an answer at once.
+
+    The answer is that of the real command to the same words, which the program writes down.
+    """
+
+    def __init__(self, cli: Cli, answer: Answer, name: str, words: str, word: str) -> None:
+        self.folder, self.words = cli.folder, f"{words}|{word}"
+        (cli.folder / "script").write_text(cli("completion", name).out)
+        (cli.folder / "answer").write_text(answer(name, words, word) + "\n")
+        program = cli.folder / "bin" / "image-audit"
+        program.parent.mkdir()
+        program.write_text('#!/bin/sh\ncat answer; echo "$COMP_WORDS|$COMP_CWORD" > asked\n')
+        program.chmod(0o755)
+        path = f"{program.parent}:{os.environ['PATH']}"
+        self.environment = {**cli.environment, "PATH": path, "TERM": "dumb", "PS1": "$ "}
+
+    @property
+    def asked(self) -> str:
+        """The words that the shell asked for."""
+        return " ".join((self.folder / "asked").read_text().split())
 
 
 @pytest.mark.parametrize("start", [["bash", "--norc", "--noprofile", "-i"], ["zsh", "-f", "-i"]], ids=["bash", "zsh"])
-def test_a_tab_completes_images_and_tags(cli: Cli, shell: dict[str, str], start: list[str]) -> None:
+def test_a_tab_completes_images_and_tags(cli: Cli, answer: Answer, start: list[str]) -> None:
     require(shutil.which(start[0]) is not None, start[0])
-    (cli.folder / "script").write_text(cli("completion", start[0]).out)
+    line = f"image-audit scan docker-daemon:{IMAGE}:1.2"
+    shell = Shell(cli, answer, start[0], line, "2")
     setup = 'source ./script; echo rea""dy\n'
     if start[0] == "zsh":
         setup = "autoload -U compinit; compinit -u -D; " + setup
-    with Terminal(start, shell, cli.folder) as terminal:
+    with Terminal(start, shell.environment, cli.folder) as terminal:
         terminal.type(setup)
         terminal.wait_for("ready")
-        terminal.type(f"image-audit scan docker-daemon:{IMAGE}:1.2")
-        for _ in range(TRIES):
-            terminal.type("\t")
-            with contextlib.suppress(AssertionError):
-                terminal.wait_for(f"image-audit scan docker-daemon:{IMAGE}:1.2 ", limit_s=5)
-                return
-    pytest.fail(f"not completed: {terminal.seen!r}")
+        terminal.type(line + "\t")
+        terminal.wait_for(f"{line} ")
+    assert shell.asked == shell.words
 
 
-def test_fish_completes_images_and_tags(cli: Cli, shell: dict[str, str]) -> None:
+def test_fish_completes_images_and_tags(cli: Cli, answer: Answer) -> None:
     require(shutil.which("fish") is not None, "fish")
-    (cli.folder / "script").write_text(cli("completion", "fish").out)
-    script = f'source ./script; complete -C "image-audit scan {IMAGE}:1."'
-    command = ["fish", "--no-config", "-c", script]
-    expected = [f"{IMAGE}:1.2", f"{IMAGE}:1.3"]
-    assert expected in (
-        subprocess.run(command, capture_output=True, text=True, env=shell, cwd=cli.folder, check=True).stdout.split()
-        for _ in range(TRIES)
-    )
+    line, word = f"image-audit scan {IMAGE}:1.", f"{IMAGE}:1."
+    shell = Shell(cli, answer, "fish", line, word)
+    command = ["fish", "--no-config", "-c", f'source ./script; complete -C "{line}"']
+    done = subprocess.run(command, capture_output=True, text=True, env=shell.environment, cwd=cli.folder, check=True)
+    assert done.stdout.split() == [f"{IMAGE}:1.2", f"{IMAGE}:1.3"] and shell.asked == shell.words
 
 
 def complete(cli: Cli, typed: str, **more: str) -> str:
@@ -86,10 +108,10 @@ def complete(cli: Cli, typed: str, **more: str) -> str:
     return done.out
 
 
-def test_files_are_listed_beside_images(cli: Cli, tagged: str) -> None:
+def test_files_are_listed_beside_images(cli: Cli, answer: Answer) -> None:
     (cli.folder / f"{IMAGE.partition('/')[0]}.tar").touch()
     expected = [f"plain,{IMAGE}:1.2", f"plain,{IMAGE}:1.3", "plain,image-audit-completion.tar"]
-    assert expected in (complete(cli, "image-audit-compl", DOCKER_HOST=tagged).splitlines() for _ in range(TRIES))
+    assert answer("bash", "image-audit scan image-audit-compl", "2").splitlines() == expected
 
 
 def test_without_an_engine_files_are_completed_and_nothing_is_said(cli: Cli) -> None:
