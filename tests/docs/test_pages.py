@@ -25,7 +25,7 @@ NOT_RUN = {
     "docs/performance.md": ["takes minutes"],
     "docs/registries.md": ["needs accounts at these registries", "needs a registry with these certificates"],
     "docs/registry.md": ["installs from the network"],
-    "docs/schedule.md": ["installs from the network, and starts services", "needs a cluster"],
+    "docs/schedule.md": ["installs from the network, and starts services", "downloads images", "needs a cluster"],
     "docs/targets.md": ["needs Podman's own storage", "needs the storage of these tools"],
 }
 """All that the docs show and no test runs, and why."""

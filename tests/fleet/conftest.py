@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -48,8 +49,8 @@ def address(start_registry: Any) -> str:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """The server. Its folder lies where the user postgres may go."""
-    folder = Path(f"/tmp/image-audit-postgres-{os.getpid()}")
-    folder.mkdir(mode=0o755)
+    folder = Path(tempfile.mkdtemp(prefix="image-audit-postgres-", dir="/tmp"))
+    folder.chmod(0o755)
     server = Postgres(folder)
     yield server
     server.stop()
