@@ -19,7 +19,7 @@ from sqlalchemy import Boolean, Connection, MetaData, insert, text
 from auditor.fleet.remediation.locations import secret_by_value
 from auditor.fleet.remediation.plan import make_plan
 from auditor.fleet.service.alerts import Event
-from auditor.fleet.store import database, queries
+from auditor.fleet.store import database, image_list, queries
 from auditor.fleet.store.acknowledgements import acknowledgements, save_acknowledgement
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.lookup import images_with
@@ -75,7 +75,7 @@ def test_a_released_store_is_upgraded_and_keeps_all_it_has(
         assert {row.id for row in found} == {row["finding"] for row in rows["finding"]}
         assert {row.first_seen for row in found} == {"2026-11-23T05:00:00Z"}
         assert queries.report(store, found[0].image)["findings"]
-        (withdrawn,) = queries.withdrawn(store, second.id)
+        (withdrawn,) = image_list.withdrawn(store, second.id)
         assert (withdrawn.tags, withdrawn.pullable) == (("1",), True)
         secrets = [secret_by_value(store, token(number)) for number in (1, 2)]
         assert {image.pullable for secret in secrets for image in images_with(store, secret)} == {True}
