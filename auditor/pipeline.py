@@ -154,7 +154,10 @@ def audit_each(target: str, scanner: Scanner, request: Request, records: Records
     except Exception as exc:
         note("", exc)
     unread = {
-        id(layer): layer.size or 0 for i in images for layer in i.layers if not isinstance(layer.content, LayerRef)
+        layer.digest or id(layer): layer.size or 0
+        for image in images
+        for layer in image.layers
+        if not isinstance(layer.content, LayerRef) and not records.is_known(layer)
     }
     scanner.progress.expect(sum(unread.values()))
     for image in images:
@@ -241,7 +244,8 @@ def _record(image: Image, number: int, source: Records, streamed: Streamed) -> L
         raise record
     check_digests(layer, record, what)
     if not record.is_tar:
-        record = replace(record, listing=plain_file(layer.title or f"layer-{number}", record.uncompressed))
+        listing = plain_file(layer.title or f"layer-{number}", record.uncompressed)
+        record = replace(record, listing=listing, has_clean_headers=False)
     return record
 
 

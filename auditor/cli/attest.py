@@ -13,6 +13,7 @@ from auditor.cli.option_types import Word
 from auditor.core.errors import UsageError
 from auditor.core.finding import Severity
 from auditor.core.options import AuditOptions
+from auditor.core.version import install_hint
 
 _EXTRA = {"cryptography": "cryptography", "nacl": "pynacl"}
 
@@ -21,9 +22,7 @@ def require_extra(what: str) -> None:
     """Raise UsageError unless the extra `attest` is installed."""
     missing = [package for module, package in _EXTRA.items() if find_spec(module) is None]
     if missing:
-        raise UsageError(
-            f"{what} needs {', '.join(missing)} of the extra `attest`. Run pip install 'image-audit[attest]'"
-        )
+        raise UsageError(f"{what} needs {', '.join(missing)} of the extra `attest`. {install_hint('attest')}")
 
 
 @examples(

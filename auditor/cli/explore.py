@@ -14,6 +14,7 @@ from auditor.cli.messages import warn
 from auditor.cli.progress import progress
 from auditor.core.errors import UsageError
 from auditor.core.options import AuditOptions
+from auditor.core.version import install_hint
 
 
 @examples("image-audit explore app", "image-audit explore app.tar --min-confidence low")
@@ -38,7 +39,7 @@ def command(target: str, options: AuditOptions) -> int:
     The image is audited first; layers in the cache are not read again. ? lists the keys, q quits.
     """
     if find_spec("textual") is None:
-        raise click.UsageError("`explore` needs textual of the extra `explore`. Run pip install 'image-audit[explore]'")
+        raise click.UsageError(f"`explore` needs textual of the extra `explore`. {install_hint('explore')}")
     if target == "-" or not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("`explore` needs a terminal, and a target other than standard input. Use `image-audit scan`")
     with progress(quiet=False, verbose=False) as display:

@@ -11,6 +11,8 @@ import click
 from auditor.cli.messages import safe_line, warn
 from auditor.core.progress import Progress, Silent
 
+COMPILING = "compiling the rules for their first use: some seconds"
+
 
 class _Notes(Silent):
     """Prints the notes alone."""
@@ -21,6 +23,9 @@ class _Notes(Silent):
 
 class _Steps(_Notes):
     """Prints the steps, one line each."""
+
+    def compiling(self) -> None:
+        self.say(COMPILING)
 
     def say(self, message: str) -> None:
         click.echo(safe_line(message), err=True)

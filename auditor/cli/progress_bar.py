@@ -12,6 +12,7 @@ from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from auditor.cli.messages import safe_line
+from auditor.cli.progress import COMPILING
 from auditor.core.progress import Progress
 from auditor.core.version import PROGRAM
 
@@ -57,6 +58,9 @@ class _Bar:
         self._task = display.add_task("", total=None, exporting=0)
         self._total = self._exporting = 0
         self._verbose = verbose
+
+    def compiling(self) -> None:
+        self._display.console.print(COMPILING, highlight=False)
 
     def expect(self, count: int) -> None:
         self._total += count

@@ -12,6 +12,7 @@ from auditor.cli import options, sweep_options
 from auditor.cli.examples import examples
 from auditor.cli.option_types import Date, Integer
 from auditor.core.command_options import SweepOptions, WatchOptions
+from auditor.core.version import install_hint
 
 _EXTRA = ("sqlalchemy", "alembic", "cachetools", "apprise", "cronsim", "distributed", "nacl", "prometheus_client")
 
@@ -203,6 +204,4 @@ def _require_extra() -> None:
     """Raise UsageError unless the extra `fleet` is installed."""
     missing = [name for name in _EXTRA if find_spec(name) is None]
     if missing:
-        raise click.UsageError(
-            f"`registry` needs {', '.join(missing)} of the extra `fleet`. Run pip install 'image-audit[fleet]'"
-        )
+        raise click.UsageError(f"`registry` needs {', '.join(missing)} of the extra `fleet`. {install_hint('fleet')}")

@@ -8,6 +8,10 @@ from typing import Protocol
 class Progress(Protocol):
     """Receiver of the progress of a scan."""
 
+    def compiling(self) -> None:
+        """Announce that the rules are compiled: some seconds, the first time that they are used."""
+        ...
+
     def expect(self, count: int) -> None:
         """Announce `count` more bytes to read."""
         ...
@@ -31,6 +35,9 @@ class Progress(Protocol):
 
 class Silent:
     """Receiver that discards everything."""
+
+    def compiling(self) -> None:
+        """Do nothing."""
 
     def expect(self, count: int) -> None:
         """Do nothing."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from auditor.core.errors import RuleError
 from auditor.core.limits import DEFAULT, Limits
+from auditor.core.progress import Progress, Silent
 from auditor.detect.compiled_rules import compiled_rules
 from auditor.detect.detect_secrets_plugins import plugin_patterns
 from auditor.detect.engines import MatchingEngine, matching_engine
@@ -37,14 +38,21 @@ class Matcher:
     `hits` may be called from several threads at once and releases the interpreter lock.
     """
 
-    def __init__(self, ruleset: Ruleset, cache: Path | None = None, limits: Limits = DEFAULT) -> None:
+    def __init__(
+        self, ruleset: Ruleset, cache: Path | None = None, limits: Limits = DEFAULT, progress: Progress | None = None
+    ) -> None:
         """Compile, or load the dump that an earlier run left in the folder `cache`.
 
         Raises RuleError, and MissingLibrary where no matching engine is installed.
         """
         engine = matching_engine()
+
+        def expressions() -> list[list[Expression]]:
+            (progress or Silent()).compiling()
+            return _expressions(ruleset)
+
         try:
-            databases = compiled_rules(engine, ruleset.digest, lambda: _expressions(ruleset), cache)
+            databases = compiled_rules(engine, ruleset.digest, expressions, cache)
         except ValueError as exc:
             raise RuleError(_refused_rule(engine, ruleset, exc)) from exc
         tokens, own_tokens, keywords, own_keywords, assignments, names, globs = databases

@@ -19,7 +19,15 @@ from auditor.core.text import plural, printable, shortened, size
 from auditor.explore.file_contents import FileContents, Preview
 from auditor.explore.file_view import FileView
 from auditor.explore.screens import HELP, PathScreen, TextScreen, plans_text
-from auditor.explore.texts import file_details, layer_text, layers_of, place_in, secret_details, secret_label
+from auditor.explore.texts import (
+    file_details,
+    layer_details,
+    layer_text,
+    layers_of,
+    place_in,
+    secret_details,
+    secret_label,
+)
 from auditor.findings.file_tree import FileNode, FileTree, Node
 from auditor.findings.secret_groups import SecretGroup
 from auditor.pipeline import Audit
@@ -35,12 +43,14 @@ class ExploreApp(App[None]):
     ENABLE_COMMAND_PALETTE = False
     CSS = """
     #verdict { height: auto; max-height: 3; padding: 0 1; background: $panel; }
-    #layers { width: 34%; min-width: 32; max-width: 52; height: 1fr; border: round $secondary; }
-    #layers { scrollbar-size-vertical: 1; }
+    #layers { width: 34%; min-width: 32; max-width: 52; height: 1fr; border: round $foreground 40%; }
+    #layers { text-wrap: nowrap; text-overflow: ellipsis; }
+    #layers, #files, #secrets, #details { scrollbar-size: 1 1; }
+    #layers, #switch, #details { border-title-color: $foreground; }
     #right { width: 1fr; }
-    #switch { height: 2fr; border: round $secondary; }
+    #switch { height: 2fr; border: round $foreground 40%; }
     #files, #secrets { height: 1fr; border: none; }
-    #details { height: 1fr; border: round $secondary; padding: 0 1; }
+    #details { height: 1fr; border: round $foreground 40%; padding: 0 1; }
     #layers:focus, #details:focus, #switch:focus-within { border: round $accent; }
     #filter { display: none; }
     TextScreen, PathScreen { align: center middle; }
@@ -134,7 +144,7 @@ class ExploreApp(App[None]):
         secrets.clear_options()
         secrets.add_options([secret_label(group, self._layer) for group in self._groups])
         self._title()
-        self._detail(Text("Enter shows the content of a file, secrets masked.", style="dim"))
+        self._detail(layer_details(self.audit, self._layer))
 
     def _tree(self) -> FileTree:
         tree = self._trees.image() if self._layer is None else self._trees.layer(self._layer)

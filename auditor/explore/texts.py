@@ -7,7 +7,7 @@ from collections.abc import Collection
 from rich.text import Text
 
 from auditor.core.finding import Finding
-from auditor.core.text import plural, printable, shortened, size
+from auditor.core.text import plural, printable, size
 from auditor.findings.file_tree import FileNode, FolderNode
 from auditor.findings.secret_groups import SecretGroup
 from auditor.layers.layer_changes import Change
@@ -23,7 +23,6 @@ MARKS = {
 }
 """Mark and colour of a change."""
 _COUNT = "bold white on dark_red"
-_MOST_INSTRUCTION = 90
 _SEVERITIES = {"critical": "bold red", "high": "dark_orange", "medium": "yellow", "low": "cyan"}
 
 
@@ -40,10 +39,19 @@ def layer_text(audit: Audit, layer: int | None) -> Text:
             text.append("  base", "dim")
     if secrets:
         text.append("  ").append(f" {plural(secrets, 'secret')} ", _COUNT)
+    return text.append("\n" + _instruction(audit, layer), "dim")
+
+
+def layer_details(audit: Audit, layer: int | None) -> Text:
+    """Return the whole instruction of a layer, and what a key does. None is the image."""
+    text = Text("" if layer is None else f"{_instruction(audit, layer)}\n")
+    return text.append("Enter shows the content of a file, secrets masked.", "dim")
+
+
+def _instruction(audit: Audit, layer: int | None) -> str:
     step = None if layer is None else audit.step_of(layer)
     instruction = step_text(step.created_by, audit.limits) if step else ""
-    line = "all layers" if layer is None else instruction or "unknown step"
-    return text.append("\n" + shortened(line, _MOST_INSTRUCTION), "dim")
+    return "all layers" if layer is None else instruction or "unknown step"
 
 
 def layers_of(finding: Finding) -> Collection[int]:

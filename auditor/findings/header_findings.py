@@ -51,6 +51,8 @@ def header_findings(
     for layer, record in enumerate(context.records):
         if record.listing.texts.full:
             skip(Skipped(None, layer, "owners, extended attributes and pax records: more than the limit to search"))
+        if record.has_clean_headers:
+            continue
         for name, match in _limited(scanner.searcher.search_headers(record.listing), scanner.limits, layer, skip):
             item = _HeaderMatch(layer, name, replace(match, secret=add_hmac(match.secret)))
             key = (name.path, name.part, item.match.secret)

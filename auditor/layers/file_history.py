@@ -17,6 +17,7 @@ from auditor.core.entries import Deleted, EntryKind, FileVersion, Overwritten, V
 from auditor.layers.listing import Listing
 
 _NEVER = 1 << 30  # above every layer
+_DIR, _WHITEOUT = int(EntryKind.DIR), int(EntryKind.WHITEOUT)  # an attribute of an enum is slow to read
 
 
 class FileHistory:
@@ -149,22 +150,27 @@ class _HigherLayers:
         """Set `hidden` for the entries of a layer, then add the layer's own effect on lower layers."""
         self._folder_memo.clear()
         replaced: list[tuple[dict[str, int], str, int | None]] = []
+        paths, kinds = listing.paths, listing.kinds
         for entry in range(len(listing) - 1, -1, -1):
-            path, kind = listing.paths[entry], listing.kinds[entry]
-            if not path and kind == EntryKind.DIR:
+            path, kind = paths[entry], kinds[entry]
+            if not path and kind == _DIR:
                 hidden[entry] = _NEVER
                 continue
-            if kind == EntryKind.WHITEOUT:
+            parent = path.rpartition("/")[0]
+            if kind == _WHITEOUT:
                 hidden[entry] = index  # no engine extracts it
                 if path not in listing.whiteouts:  # a whiteout file with a body
                     continue
                 effects = self._whiteouts  # a device, which replaces an earlier entry of the tar
             else:
-                effects = self._folders if kind == EntryKind.DIR else self._files
-                hidden[entry] = by = self._hidden_by(path, kind == EntryKind.DIR)
+                effects = self._folders if kind == _DIR else self._files
+                hidden[entry] = by = self._hidden_by(path, parent, kind == _DIR)
                 if by in (index, ~index):
                     replaced.append((effects, path, effects.get(path)))
-            self._add(path, effects, index)
+            effects[path] = index
+            if effects is not self._folders and path in self._folder_memo:  # the path is a folder later in this tar
+                self._folder_memo.clear()
+            self._imply(parent, index)
         # Entries that the layer itself replaces have no effect on lower layers.
         for effects, path, before in reversed(replaced):
             if before is None:
@@ -173,14 +179,13 @@ class _HigherLayers:
                 effects[path] = before
         for path in listing.whiteouts:
             self._whiteouts[path] = index
-            self._imply_parents(path, index)
+            self._imply(path.rpartition("/")[0], index)
         for path in listing.opaque:
             self._opaque[path] = index
-            self._imply_parents(path + "/", index)
+            self._imply(path, index)
 
-    def _hidden_by(self, path: str, folder: bool) -> int:
+    def _hidden_by(self, path: str, parent: str, folder: bool) -> int:
         as_file, as_folder = self._files.get(path, _NEVER), self._folders.get(path, _NEVER)
-        parent = path.rpartition("/")[0]
         above = self._folder_memo.get(parent)
         if above is None:
             above = self._hidden_in_folder(parent)
@@ -206,18 +211,11 @@ class _HigherLayers:
             self._folder_memo[path] = known
         return known
 
-    def _add(self, path: str, effects: dict[str, int], index: int) -> None:
-        effects[path] = index
-        if effects is not self._folders and path in self._folder_memo:  # the path is a folder later in this tar
-            self._folder_memo.clear()
-        self._imply_parents(path, index)
-
-    def _imply_parents(self, path: str, index: int) -> None:
-        """Add the parents of a path as folders: each replaces a file or link at its path in lower layers."""
-        parent = path.rpartition("/")[0]
-        while parent and self._folders.get(parent) != index:
-            self._folders[parent] = index
-            parent = parent.rpartition("/")[0]
+    def _imply(self, folder: str, index: int) -> None:
+        """Add a folder and its parents: each replaces a file or link at its path in lower layers."""
+        while folder and self._folders.get(folder) != index:
+            self._folders[folder] = index
+            folder = folder.rpartition("/")[0]
 
 
 def implied_folders(tree: dict[str, FileVersion]) -> Iterator[str]:

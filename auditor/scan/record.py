@@ -38,7 +38,8 @@ class LayerRecord:
     `uncompressed` is the size of the uncompressed tar. `skipped` has paths and reasons. `decoded` counts members and
     decoded pieces. `checksums` are those of files with matches, `package_databases` the zlib-compressed content of
     package databases, both by entry. `transient` is set if something was skipped for a cause that may not recur, such
-    as a timeout, a failed process or lack of memory: such a record is used, but not cached.
+    as a timeout, a failed process or lack of memory: such a record is used, but not cached. `has_clean_headers` is set
+    if the header texts of `listing` were searched with the same rules and contain no secret.
     """
 
     digest: Digest
@@ -53,6 +54,7 @@ class LayerRecord:
     checksums: Mapping[int, Checksums] = field(default_factory=dict)
     package_databases: Mapping[int, bytes] = field(default_factory=dict)
     transient: bool = False
+    has_clean_headers: bool = field(default=False, compare=False)
 
     def with_hmacs(self, key: bytes, *, keep_text: bool) -> Self:
         """Return the record with an HMAC under `key` for each secret; without their texts unless `keep_text`."""

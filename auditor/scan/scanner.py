@@ -48,7 +48,7 @@ class Scanner:
         self.ruleset, self.limits = ruleset, limits
         self.search_content = search_content
         self.progress = progress or Silent()
-        self.searcher = Searcher(ruleset, cache, limits)
+        self.searcher = Searcher(ruleset, cache, limits, self.progress)
         self._cache, self._jobs = cache, jobs
         self._opened: ParallelScan | None = None
         self._lock = threading.Lock()

@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from auditor.core.limits import DEFAULT, Limits
+from auditor.core.progress import Progress
 from auditor.detect.confirm import Confirmer, Match, TruncationCallback, ignore_truncation
 from auditor.detect.hits import Hits, joined_hits, truncated_rules
 from auditor.detect.matcher import Matcher
@@ -20,10 +21,12 @@ from auditor.scan.search_text import SearchText
 class Searcher:
     """Matcher and confirmation for one ruleset. Holds no state between calls, so threads may share it."""
 
-    def __init__(self, ruleset: Ruleset, cache: Path | None = None, limits: Limits = DEFAULT) -> None:
+    def __init__(
+        self, ruleset: Ruleset, cache: Path | None = None, limits: Limits = DEFAULT, progress: Progress | None = None
+    ) -> None:
         """Compile the rules, or load them from the folder `cache`. Raises RuleError."""
         self.ruleset, self.limits = ruleset, limits
-        self._matcher = Matcher(ruleset, cache, limits)
+        self._matcher = Matcher(ruleset, cache, limits, progress)
         self._confirmer = Confirmer(ruleset, limits)
 
     def window_hits(self, window: memoryview, keyword_ranges: Sequence[tuple[int, int]]) -> Hits:

@@ -126,9 +126,13 @@ class Records:
             finally:
                 pool.shutdown(cancel_futures=True)
 
+    def is_known(self, layer: Layer) -> bool:
+        """Whether this run has the record of a layer already."""
+        return layer.digest in self._known
+
     def has_record(self, layer: Layer) -> bool:
         """Whether this run has the record of a layer, or the cache has it for a digest that can be trusted."""
-        if layer.digest in self._known:
+        if self.is_known(layer):
             return True
         record = None if isinstance(layer.content, LayerRef) else self._from_store(layer)
         if record is None:
@@ -178,6 +182,7 @@ class Records:
 
     def _finished(self, record: LayerRecord) -> LayerRecord:
         record = record.with_hmacs(self._key, keep_text=self._keep_secrets)
+        record = replace(record, has_clean_headers=not self._scanner.searcher.has_header_secret(record.listing))
         self.keep(record)
         return record
 
@@ -187,7 +192,9 @@ class Records:
         A transient record is not cached, as a later run may find more. Nor is one with a secret in a file name or
         another header text, which records have in clear.
         """
-        if self._store is None or record.transient or self._scanner.searcher.has_header_secret(record.listing):
+        if self._store is None or record.transient:
+            return
+        if not record.has_clean_headers and self._scanner.searcher.has_header_secret(record.listing):
             return
         self._store.keep_record(self.record_key(record.diff_id), data or encode_record(record))
         self._store.keep_blob(self.blob_key(record.digest), Blob(record.size, record.diff_id))
@@ -234,7 +241,7 @@ class Records:
         return record
 
     def _of_digest(self, digest: Digest | DiffID | None) -> LayerRecord | None:
-        """Return the cached record of the stored bytes with this digest."""
+        """Return the cached record of the stored bytes with this digest. Its headers are clean: see `keep`."""
         if self._store is None or digest is None:
             return None
         blob = self._store.blob(self.blob_key(digest))
@@ -245,7 +252,7 @@ class Records:
             return None
         if blob is None or record is None or (self._keep_secrets and record.matches):
             return None
-        return replace(record, digest=Digest(digest), size=blob.size)
+        return replace(record, digest=Digest(digest), size=blob.size, has_clean_headers=True)
 
     def record_key(self, diff_id: DiffID) -> str:
         """Return the cache key of a layer's record: it depends on bytes, rules, code and limits."""

@@ -38,4 +38,4 @@ def test_without_the_extra_it_names_the_extra(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("auditor.cli.explore.find_spec", lambda name: None if name == "textual" else importlib.util)
     done = CliRunner().invoke(command, ["image.tar"], standalone_mode=False)
     assert isinstance(done.exception, click.UsageError)
-    assert "image-audit[explore]" in done.exception.message
+    assert "pip install '.[explore]'" in done.exception.message

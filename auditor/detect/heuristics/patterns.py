@@ -7,6 +7,7 @@ exponential time; tests/detect/test_steps.py counts the steps.
 from __future__ import annotations
 
 import re
+import string
 
 # Values that a person is meant to replace.
 PLACEHOLDER = re.compile(
@@ -37,6 +38,19 @@ PASSWORD_NAME = re.compile(
 
 # Runs of the keyboard and the alphabet, typed where any value would do.
 SEQUENCE = re.compile(r"(?ix) 0?12345\d* | abcd[a-z]* | qwerty\w* | asdf\w* | aaaa+ | xxx+ | 0000+ | 1111+")
+
+# Values that a template engine fills in.
+TEMPLATE = re.compile(r"(?xs) \{.*\} | <.*> | \$\{.*\} ")
+
+# Alphabets in order, in capitals. A part of one, such as ABCDEFGH or 12345678, is typed by hand.
+ALPHABETS = (
+    string.ascii_uppercase * 2 + string.digits + "+/",
+    string.digits + string.ascii_uppercase * 2 + "+/",
+    (string.digits + string.ascii_uppercase) * 2,
+    string.digits * 2,
+    string.hexdigits.upper() * 2,
+    string.ascii_uppercase + "=/",
+)
 
 # Tokens and passwords printed in standards, repeated in every client library.
 PUBLISHED = re.compile(

@@ -121,16 +121,13 @@ def _is_unquoted(value: str, line: str) -> bool:
 
 
 def _placeholder(value: str, _: str) -> bool:
-    # detect-secrets takes 0.2 s to import; an audit of cached layers does not need it.
-    from detect_secrets.filters import heuristic
-
     bare = value.strip().strip("\"'`")
     return (
         bare.lower() in placeholder_words()
         or bool(patterns.PLACEHOLDER.match(bare) or patterns.PUBLISHED.search(bare))
         or len(set(bare)) < 4
-        or heuristic.is_templated_secret(bare)
-        or heuristic.is_sequential_string(bare)
+        or bool(patterns.TEMPLATE.fullmatch(bare))
+        or any(bare.upper() in sequence for sequence in patterns.ALPHABETS)
     )
 
 

@@ -34,6 +34,7 @@ from sqlalchemy.exc import (
 
 from auditor.core.cache_folder import home
 from auditor.core.errors import StoreError, UsageError
+from auditor.core.version import install_hint
 from auditor.fleet.store import schema
 
 HEAD = "0003_compact_rows"
@@ -195,9 +196,7 @@ def _engine(url: URL) -> Engine:
             _make_private(Path(url.database))
         engine = create_engine(url, connect_args={"timeout": _BUSY_S})
     except ModuleNotFoundError as exc:
-        raise UsageError(
-            f"--store: the driver {exc.name} is not installed. Run: pip install 'image-audit[fleet]'"
-        ) from None
+        raise UsageError(f"--store: the driver {exc.name} is not installed. {install_hint('fleet')}") from None
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "begin", _begin)
     return engine

@@ -22,6 +22,7 @@ from auditor.fleet.dashboard.listings import parts
 from auditor.fleet.dashboard.publish import write_site
 from auditor.fleet.dashboard.site import check_folder
 from auditor.fleet.dashboard.sweep_json import sweep_document
+from auditor.fleet.service.messages import message
 from auditor.fleet.store import image_list, queries
 from auditor.fleet.store.acknowledgements import save_acknowledgement
 from auditor.fleet.store.database import SweepStore
@@ -29,12 +30,14 @@ from auditor.fleet.store.rows import ImageRow, SweepRow, verdict_of
 from auditor.report.schema import json_schema
 from auditor.scan import Scanner
 from tests.conftest import Cli
+from tests.fleet.alerted import told_alerts
 from tests.fleet.conftest import Sweeps
 from tests.fleet.owned import Story
 from tests.fleet.planted import Remote, application
 from tests.fleet.stored import CREATED, OWNED, POLICY, REGISTRY, Site, Stored, service
 from tests.images import file, image, layer, step, token
 from tests.report.browser.planted import HOSTILE
+from tests.report.test_verdict import EXPECTED, TEXT, counted
 
 FORMULAS = ("=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(1)", "\t=1", "\r=1", "\uff1d1", " =1")
 
@@ -104,6 +107,21 @@ def test_dashboard_table_and_json_show_the_same_counts(story_site: Site) -> None
     for name in ("index.html", "secrets.html"):
         assert counts.text in (story_site.folder / name).read_text()
     assert f"LEAKS: {counts.text};" in sweep_table.render(store, sweep, POLICY, width=200)
+
+
+def test_every_output_of_a_sweep_shows_the_counts_of_the_image_report(stored: Stored, tmp_path: Path) -> None:
+    sweep = stored.sweep("2026-11-24", {"app": {"1": counted()}})
+    folder = tmp_path / "site"
+    write_site(stored.store, sweep, folder, CREATED, POLICY)
+    (image_page,) = folder.glob("images/*.html")
+    pages = [path.read_text() for path in (folder / "index.html", image_page)]
+    for text in (*pages, sweep_table.render(stored.store, sweep, POLICY, width=200)):
+        assert TEXT in re.sub(r"<[^>]*>", "", text)
+    verdict = sweep_document(stored.store, sweep, lambda _: None, POLICY)["verdict"]
+    assert verdict == {"leaks": True, **{k: v for k, v in asdict(EXPECTED).items() if k != "failing"}}
+    rows = {name: json.loads((folder / f"json/{name}.json").read_text()) for name in ("secrets", "findings")}
+    assert (len(rows["secrets"]), len(rows["findings"])) == (EXPECTED.secrets, EXPECTED.places)
+    assert message(REGISTRY, told_alerts(stored.store)).text.startswith(f"{TEXT}\n")
 
 
 def test_json_tables_have_the_rows_of_the_csv_tables(story_site: Site) -> None:

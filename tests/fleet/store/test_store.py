@@ -250,7 +250,7 @@ def test_without_the_extra_the_command_says_what_to_install(cli: Cli, tmp_path: 
     )
     paths = os.pathsep.join([str(tmp_path / "hide"), *sys.path])
     done = cli("registry", "scan", "127.0.0.1:1", PYTHONPATH=paths)
-    assert done.status == 2 and "pip install 'image-audit[fleet]'" in done.err and len(done.err.splitlines()) == 1
+    assert done.status == 2 and "pip install '.[fleet]'" in done.err and len(done.err.splitlines()) == 1
     assert cli("scan", "--help", PYTHONPATH=paths).status == 0
 
 
