@@ -9,9 +9,7 @@ from contextlib import contextmanager
 import click
 
 from auditor.cli.messages import safe_line, warn
-from auditor.core.progress import Progress, Silent
-
-COMPILING = "compiling the rules for their first use: some seconds"
+from auditor.core.progress import COMPILING, Progress, Silent
 
 
 class _Notes(Silent):

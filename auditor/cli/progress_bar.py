@@ -12,8 +12,7 @@ from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from auditor.cli.messages import safe_line
-from auditor.cli.progress import COMPILING
-from auditor.core.progress import Progress
+from auditor.core.progress import COMPILING, Progress
 from auditor.core.version import PROGRAM
 
 _EXPORT_RATE = 150e6

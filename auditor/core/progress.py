@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+COMPILING = "compiling the rules for their first use: some seconds"
+
 
 class Progress(Protocol):
     """Receiver of the progress of a scan."""

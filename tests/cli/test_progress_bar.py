@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from rich.console import Console
 from rich.progress import Progress as RichProgress
 
@@ -31,3 +32,9 @@ def test_an_export_is_shown_until_the_first_byte_arrives() -> None:
     assert "Docker is exporting the image… about" in shown(display) and "%" in shown(display)
     bar.advance(250)
     assert "reading  25 %" in shown(display)
+
+
+def test_the_first_use_of_the_rules_is_announced_before_a_byte_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar.progress_bar(verbose=False) as bar:
+        bar.compiling()
+    assert capsys.readouterr().err == "compiling the rules for their first use: some seconds\n"
