@@ -7,12 +7,12 @@ import logging
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-from distributed import Client, Security
+from distributed import Client, Future, Security
 from distributed.comm.core import connect
 
 from auditor.core.errors import EngineError
@@ -57,9 +57,11 @@ class DaskCluster:
             if self._closed.is_set():
                 raise EngineError(f"--scheduler {self.address}: connection lost. Run the sweep again to continue.")
 
-    def close(self) -> None:
-        """Remove the plugin from the workers and close the client."""
-        self._closed.set()
+    def close(self, running: Sequence[Future[Any]]) -> None:
+        """Cancel tasks, remove the plugin from the workers, and close the client."""
+        self._closed.set()  # first: cancelled tasks look like those of a lost scheduler
+        with suppress(OSError, CancelledError, RuntimeError):  # the cluster has stopped, and its tasks with it
+            self.client.cancel(running)
         with self._lock:
             with suppress(OSError, CancelledError, KeyError, RuntimeError, ValueError):  # the cluster has stopped
                 self.client.unregister_worker_plugin(self.name)

@@ -17,7 +17,7 @@ import threading
 import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from concurrent.futures import Future as Answer
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from uuid import uuid4
 
 from distributed import Client, Future, KilledWorker
@@ -34,6 +34,7 @@ from auditor.registry.logins import stored_login
 
 _MOST_LOSSES = 3  # workers that a layer may kill
 _MOST_LOGINS = 20  # workers in a row that ask for the credentials instead of reading
+_MOST_RECONNECTIONS = 5  # during one layer
 _POLL_S, _WORKERLESS_S = 15, 300
 
 
@@ -73,15 +74,13 @@ class DaskEngine:
         self._pool.shutdown(wait=False, cancel_futures=True)
         with self._lock:
             running = list(self._running)
-        with suppress(OSError, CancelledError, RuntimeError):  # the cluster has stopped, and its tasks with it
-            self._cluster.client.cancel(running)
-        self._cluster.close()
+        self._cluster.close(running)
         self._pool.shutdown()
 
     def _read(self, task: LayerTask) -> bytes:
         """Submit a layer until a worker has read it. Raises an AuditError that names the layer."""
-        losses = 0
-        while True:
+        losses = reconnections = 0
+        while reconnections <= _MOST_RECONNECTIONS:
             client = self._cluster.client
             try:
                 with self._alone if losses == _MOST_LOSSES - 1 else nullcontext():
@@ -92,9 +91,11 @@ class DaskEngine:
                     raise Unreachable(f"{_name(task)}: set aside: {losses} workers died while reading it") from exc
             except (CancelledError, OSError):
                 self._cluster.reconnect(client)
+                reconnections += 1
             else:
                 self._progress.advance(task.size or 0)
                 return record
+        raise Unreachable(f"{_name(task)}: the connection to the scheduler was lost {reconnections} times meanwhile")
 
     def _record(self, client: Client, task: LayerTask) -> bytes:
         """Submit a layer, and send the credentials to workers that lack them."""
@@ -113,9 +114,12 @@ class DaskEngine:
     def _answer(self, client: Client, task: LayerTask, workers: list[str] | None) -> bytes | CredentialsRequest | None:
         """Submit a task and wait for its result; it should run on one of `workers`, if given."""
         key = f"{self._cluster.name}-{uuid4().hex}"
-        future = client.submit(
-            read, self._cluster.name, task, key=key, pure=False, workers=workers, allow_other_workers=bool(workers)
-        )
+        try:
+            future = client.submit(
+                read, self._cluster.name, task, key=key, pure=False, workers=workers, allow_other_workers=bool(workers)
+            )
+        except Exception as exc:  # another thread has closed the client
+            raise CancelledError from exc
         with self._lock:
             self._running.add(future)
         try:
@@ -123,8 +127,8 @@ class DaskEngine:
         except (AuditError, KilledWorker, CancelledError):
             raise
         except Exception as exc:  # its text may contain content of the layer
-            if not future.done():
-                raise CancelledError from exc  # it comes from the client, not from the worker
+            if future.status != "error":
+                raise CancelledError from exc  # it comes from the client, not from a worker
             raise Unreachable(f"{_name(task)}: {_error_name(exc)} on a worker") from exc
         finally:
             with self._lock:
@@ -139,7 +143,7 @@ class DaskEngine:
             try:
                 return future.result(timeout=_POLL_S)
             except TimeoutError:
-                if future.done():
+                if future.status == "error":
                     raise
             if client.nthreads():
                 last_worker = time.monotonic()
