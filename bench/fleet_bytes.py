@@ -1,8 +1,7 @@
 """Sweeps of a registry with 600 tags in 60 repositories, beside a bare loop over its tag lists and manifests.
 
 `python -m bench.fleet_bytes`. The registry is Debian's docker-registry on loopback; what was asked is read from its
-access log.
-Each image has a base that others share and two small layers of its own.
+access log. Each image has a base that others share and two small layers of its own.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ Any number of processes may use a store at the same time.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import secrets
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, select, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -56,6 +58,7 @@ _PERMANENT_ERRORS = (
 )
 _READ_ONLY_ERRORS = ("read-only transaction", "permission denied for")
 _UNRELEASED = re.compile(r"\d{4}")  # revisions before the first release
+_INSERTS: dict[str, Callable[[Any], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 T = TypeVar("T")
 
 
@@ -158,7 +161,11 @@ def migrate(connection: Connection) -> None:
 
 
 def upsert(connection: Connection, table: Any, key: dict[str, Any], values: dict[str, Any]) -> None:
-    """Update a row or insert it, also if another process inserts it at the same time."""
+    """Update a row or insert it, also if another process inserts it at the same time. `key` is unique in the table."""
+    if connection.dialect.name in _INSERTS:
+        statement = _insert_or_update(connection.dialect.name, table, tuple(key), tuple(values))
+        connection.execute(statement, {**key, **values})
+        return
     match = [table.c[name] == value for name, value in key.items()]
     change = table.update().where(*match).values(values or key)
     if connection.execute(change).rowcount:
@@ -168,6 +175,15 @@ def upsert(connection: Connection, table: Any, key: dict[str, Any], values: dict
             connection.execute(insert(table).values({**key, **values}))
     except IntegrityError:
         connection.execute(change)
+
+
+@functools.cache
+def _insert_or_update(dialect: str, table: Any, key: tuple[str, ...], values: tuple[str, ...]) -> Any:
+    """Return the statement of `upsert` where the database has one."""
+    new = _INSERTS[dialect](table)
+    if not values:
+        return new.on_conflict_do_nothing(index_elements=key)
+    return new.on_conflict_do_update(index_elements=key, set_={name: new.excluded[name] for name in values})
 
 
 def _parsed(text: str) -> URL:

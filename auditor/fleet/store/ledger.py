@@ -154,7 +154,7 @@ def _layer_numbers(connection: Connection, layers: Sequence[tuple[Digest, LayerR
 
 def _packed_report(audit: Audit, started: str) -> bytes | None:
     """Return the masked report of an image; None for a clean image of which everything was read."""
-    if not audit.findings and not audit.skipped:
+    if not (audit.findings or audit.skipped or audit.transient):
         return None
     masked = json.dumps(image_report(audit, RenderOptions(started)), separators=(",", ":"))
     return zlib.compress(masked.encode(), 6)
