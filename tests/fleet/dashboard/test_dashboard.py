@@ -117,6 +117,7 @@ def test_every_output_of_a_sweep_shows_the_counts_of_the_image_report(stored: St
     pages = [path.read_text() for path in (folder / "index.html", image_page)]
     for text in (*pages, sweep_table.render(stored.store, sweep, POLICY, width=200)):
         assert TEXT in re.sub(r"<[^>]*>", "", text)
+    assert f"image-audit explore docker://{REGISTRY}/app@sha256:" in pages[1]
     verdict = sweep_document(stored.store, sweep, lambda _: None, POLICY)["verdict"]
     assert verdict == {"leaks": True, **{k: v for k, v in asdict(EXPECTED).items() if k != "failing"}}
     rows = {name: json.loads((folder / f"json/{name}.json").read_text()) for name in ("secrets", "findings")}
