@@ -66,8 +66,8 @@ def secret_by_value(store: SweepStore, text: str) -> str:
         if value and lookup.find_secrets(store, secret_id):
             return secret_id
     raise UsageError(
-        f"the store {store} has no finding with this value. It lacks images that were not swept, and values that no "
-        "rule matches"
+        f"the store {store} has no finding with this value. Images that were not swept, and values that no rule "
+        "matches, are not in the store"
     )
 
 
