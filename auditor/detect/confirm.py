@@ -217,7 +217,7 @@ def _judge(rule: Rule, match: re.Match[bytes], low: int, text: memoryview | byte
     if rule.keywords and not _keyword_near(rule, text, start, end):
         return Rejection(rule, start, end, value, "keywords")
     if rule.generic:
-        line = line_at(text, start, end)
+        line = line_at(text, match.start() + low, end)
         heuristic = rejecting_heuristic(value, line, path)
         if heuristic and not heuristic.guessable:
             return Rejection(rule, start, end, value, "heuristic", heuristic)

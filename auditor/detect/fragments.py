@@ -2,9 +2,10 @@
 
 A rule's pattern refers to a fragment as `(?&name)`, the notation of PCRE for a subpattern. Fragments are written for
 patterns that ignore case. `quoted` and `unquoted` lead from the end of a name to the first character of its value, in
-the grammars of programming languages, shells, make, and configuration formats. `past-name` and `past-keyword` lead from
-the name of a provider to a value of known shape, also in patterns that do not ignore case; rules with them are searched
-together (auditor/detect/provider_rules.py).
+the grammars of programming languages, shells, make, and configuration formats. `token-start` is the begin of a token:
+behind a sign, an escape such as a backslash with n or `%22`, or the colour code of a terminal; `code-before` is such an
+escape or colour code alone. `past-name` and `past-keyword` lead from the name of a provider to a value of known shape,
+also in patterns that do not ignore case; rules with them are searched together (auditor/detect/provider_rules.py).
 """
 
 from __future__ import annotations
@@ -29,33 +30,39 @@ FRAGMENTS = {
         (?&suffix)""",
     "secret-name": r"""(?:(?&password-name)|(?&token-name)|(?&key-name))""",
     "key-name": r"""
-        (?:(?:[a-z0-9][_.-]|(?-i:(?<=[a-z0-9])(?=K)))key|[_.-](?:auth|pat|hmac|salt|pepper|seed))(?&suffix)""",
+        (?:(?:[a-z0-9][_.-]|(?-i:(?<=[a-z0-9])(?=K))|(?<=[a-z]{3}))key|[_.-](?:auth|pat|sk|hmac|salt|pepper|seed)|
+        (?-i:(?<=[a-z0-9])(?:Auth|Pat|Sk|Hmac|Salt|Pepper|Seed)(?![a-z])))(?&suffix)""",
     "suffix": r"""
         (?:[_.-]?(?:[0-9]{1,2}|id|key|base|prod(?:uction)?|dev|staging|stage|test|live|value|text|plain|string|str|default|
         old|new|current|admin|root|user|db|s))?_{0,2}""",
-    "name-end": r"""(?:\\{0,3}["'`]|[\])}!?*]|\[[\w$*:]{0,12}\]|&quot;|\\u0022|\x1b\[[0-9;]{0,8}m){0,4}""",
+    "name-end": r"""(?:\\{0,3}["'`]|[\])}!?*]|\[[\w$*:]{0,12}\]|&quot;|\\u0022|%2[27]|\x1b\[[0-9;]{0,8}m){0,4}""",
     "type": r"""
         (?:(?::[ \t]?|[ \t])[&*'\[]{0,2}[a-z][\w.:<>\[\]?|&*']{0,40}(?:[ \t]\|?[ \t]?[\w*]{1,12})?[ \t]{0,4}(?==)|
         \{[ \t]?get;[^}\n]{0,24}\}[ \t]?(?==))?""",
     "operator": r"""
-        (?:[:?+.|/!<=-]{0,3}=>?|:-|[:,({]|->|<-|\|\||\?[?:]|//|
+        (?:[:?+.|/!<=-]{0,3}=>?|:-|[:,({|]|->|<-|→|\|\||\?[?:]|//|%3[AD](?:%20)?|
         (?<=[\s)\]])(?:or|to)(?=\s)|
         \.(?:equals|unwrap_or(?:_else)?|orelse|getorelse|or_else|default)\()""",
     "constructor": r"""
-        (?:(?:new[ \t])?[\w:.\[\]]{0,20}
+        (?:(?:new[ \t])?(?![\w:.]{0,20}?(?<![a-z])(?:get|fetch|read|load|find|lookup|resolve))[\w:.\[\]]{0,20}
         (?:string|str|literal|secret|text|from|of|some|bytes?|value|field|decode|parse)[(\[{]|
-        [(\[{<|_]{1,3}|<[a-z]{1,12}>|new[ \t]|[a-z@$\#*&]{1,3})?""",
+        \$?[(`](?:echo|printf)[ \t](?:-n[ \t])?|[(\[{<|_]{1,3}|<[a-z]{1,12}>|new[ \t]|[a-z@$\#*&]{1,3})?""",
     "quoted": r"""
         (?&name-end)[ \t]{0,20}(?&type)(?&operator)[ \t]{0,20}(?:\r?\n[ \t]{0,20})?
-        (?&constructor)\s{0,16}\\{0,3}(?:["'`]{1,3}(?:\\{1,3}["'])?|&quot;|u0022)""",
-    "quote-end": r"""(?<!\\)\\{0,3}(?:["'`]|&quot;|u0022)""",
+        (?&constructor)\s{0,16}\\{0,3}(?:["'`]{1,3}(?:\\{1,3}["'])?|&quot;|u0022|%22)""",
+    "quote-end": r"""(?<!\\)\\{0,3}(?:["'`]|&quot;|u0022|%22)""",
     "unquoted": r"""
         (?&name-end)[ \t]{0,20}
-        (?:[:?+.]{0,3}=|:-?(?=[^\s:/]{6})|
-        :[ \t](?=[ \t]{0,20}[^\s]{5,400}[ \t]{0,8}(?:[\r\n,;}\\\x1b]|\#|\Z)|[ \t]{0,20}[!&|>]))
+        (?:[:?+.]{0,3}=|%3[AD](?:%20)?(?!%2[27])|:-?(?=[^\s:/]{6})|
+        (?:->|=>|→)[ \t](?=[^\s]{12,400}[ \t]{0,8}(?:[\r\n]|\Z))|
+        :[ \t](?=[ \t]{0,20}[^\s]{5,400}[ \t]{0,8}(?:[\r\n,;}\\\x1b]|\#|\*/|-->|\Z)|[^\s"'`]{8,400}["'`]|
+        [ \t]{0,20}[!&|>]))
         [ \t]{0,20}
         (?:!!?[a-z]{1,12}[ \t]{1,4}|&[\w-]{1,20}[ \t]{1,4}|[|>][+-]?[ \t]{0,4}\r?\n[ \t]{1,16}|
-        %?qq?[({\[|]|\[\[|<!\[CDATA\[|\x1b\[[0-9;]{0,8}m)?""",
+        %?qq?[({\[|]|\[(?=[^\s,\]]{8,400}\])|\[\[|<!\[CDATA\[|
+        \$?[(`](?:echo|printf)[ \t](?:-n[ \t])?|\x1b\[[0-9;]{0,8}m)?""",
+    "token-start": r"(?:\b|(?<=\\.)|(?<=%..)|(?<=[0-9]m))",
+    "code-before": r"(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2})|(?<=[0-9]m)",
     "credential-word": r"(?i:key|token|secret|pass|pwd|auth(?!or(?!i))|bearer|cred)",
     "assigned": r"""
         [\s"'`\[\](){\\,:=>|?]{1,24}(?:(?:value|default|[Ss]tr(?:ing)?)[\s"'\\:=]{1,8})?-?["']?""",

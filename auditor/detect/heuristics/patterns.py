@@ -114,6 +114,11 @@ DATE_OR_NUMBER = re.compile(
     ^v?\d+(?:\.\d+){1,4}(?:[-+~][\w.+-]+)?$|        # version
     ^[\d.,:]+%?$|^0x[0-9A-Fa-f]{1,8}$               # number"""
 )
+# Names of algorithms: HS256, SHA256withRSA, AES/CBC/PKCS5Padding.
+ALGORITHM = re.compile(
+    r"""(?ix)^(?:hmac-?)?(?:sha|[hrep]s|aes|rsa|ed|md|ecdsa|pbkdf|argon|des(?:ede)?|chacha)-?\d{0,5}
+    (?:[-_/]?(?:with|and|sha|rsa|ecdsa|cbc|gcm|ecb|ctr|ccm|pkcs\d|padding|nopadding|oaep|mgf1|hmac|poly)|[-_/]\d{2,4}){0,8}$"""
+)
 HASH_OR_KEY = re.compile(r"(?x)[0-9A-Fa-f]{32,128}|[\w+/=-]{40,}")
 # Names, in lower case, of values that are digests: lock files, HTTP headers, commits. An expression that ignores case
 # takes sixteen times as long, a millisecond on a line of minified JSON.
@@ -130,7 +135,7 @@ OTHER_NAME = re.compile(
         stop|eos|bos|pad|unk|mask|sep|cls|special|image|audio|video|                        # tokens of language models
         public|primary|foreign|unique|sort|partition|cache|row|map|object|                   # keys of databases
         routing|websocket|translation|i18n)
-    [ _-]?(?i:token|key)\w{0,12}["'\]]*[\s,]*(?:(?:value|content|default)["']?)?\s*[:=>,(]+\s*["'`]?$|
+    [ _-]?(?i:token|key)\w{0,12}["'\]]*[\s,]*(?:(?:value|content|default)["']?)?\s*(?:[:=>,(|]+|is)\s*(?:-\s+)?["'`]?$|
     (?i:token|key|secret|pass\w{0,12}|auth|credentials?)[ _.-]?(?i:
         type|name|id|url|uri|file|path|hash|len|size|length|arn|endpoint|version|fingerprint|digest|checksum|ref|alg|
         algorithm|usage|count|index|expir\w*|ttl|prefix|suffix|format|store|class|commit|sha\d*|rev|domain|host|server|
@@ -148,6 +153,7 @@ IDENTIFIER = re.compile(
     r"""(?x)^[a-z]{1,12}(?:_[a-z]{1,12})+$|^[A-Z]+(?:_[A-Z]+)+$|
     ^[a-z]{1,14}\d{0,4}(?:_[a-z]{1,14}\d{0,4}){2,}$"""
 )
+NUMBERED_NAME = re.compile(r"^[a-z]{2,14}(?:[-_.:/][a-z]{2,14})*[-_.:/]v?\d{1,2}$")
 # The name of a key that need not be a secret one: row_key, but not api_key.
 PLAIN_KEY = re.compile(
     r"""(?ix)(?<![\w.-])(?![\w.-]*(?:
@@ -155,6 +161,9 @@ PLAIN_KEY = re.compile(
     service|account|storage|app|admin|client|consumer|sdk|deploy|webhook|write|root|secure|sas|shared|encr))
     [\w.-]{0,40}key["'\])>]*\s*(?:[:=>,(]|value|default|string)*\s*["'`(<]*$"""
 )
+# What stands before a value in a comment or a note, and behind the last value of a line.
+NOTE = re.compile(r"(?:^|[ \t])(?://|\#|/?\*{1,2}|--|<!--|;)[ \t]|^[^(){};<=]{0,80}(?::|\||->|→|\bis)[ \t*]{1,4}$")
+LINE_END = re.compile(r"[ \t*|.]{0,4}(?:\*/|-->|\#.*|//.*)?\r?$")
 CODE = re.compile(r"(?x)[(){};]|=>|&&|\|\||==|\+=|->|::|\\x|\\u|\.\w+\.|\[")
 CONTROL = re.compile(r"[^\x20-\x7e\xa0-\ufffc\t\r\n\f]")
 MARKUP = re.compile(r"(?x)</?[a-z]|&[a-z]+;|&\#[0-9x]")

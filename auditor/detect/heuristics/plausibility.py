@@ -21,6 +21,7 @@ from auditor.detect.heuristics.word_lists import (
     is_word,
     parts,
     placeholder_words,
+    reads_like_random_letters,
     reads_like_words,
     weak_passwords,
 )
@@ -76,7 +77,11 @@ def looks_random(value: str) -> bool:
     if patterns.CONSTANT.match(value):
         return False
     kinds = sum(any(test(char) for char in value) for test in (str.islower, str.isupper, str.isdigit))
-    if len(value) < 16 or kinds < 2 or not any(map(str.isdigit, value)) or reads_like_words(value):
+    if len(value) < 16 or kinds < 2:
+        return False
+    if value.isalpha():
+        return reads_like_random_letters(value) and entropy(value) >= 3.4
+    if not any(map(str.isdigit, value)) or reads_like_words(value):
         return False
     if re.fullmatch(r"[0-9A-Fa-f-]+", value):
         return len(value) >= 20 and entropy(value) >= 3.0
@@ -157,7 +162,7 @@ def _example_address(value: str, line: str) -> bool:
 
 
 def _structured(value: str, _: str) -> bool:
-    shapes = (patterns.URL, patterns.HASH, patterns.PUBLIC_KEY, patterns.DATE_OR_NUMBER)
+    shapes = (patterns.URL, patterns.HASH, patterns.PUBLIC_KEY, patterns.DATE_OR_NUMBER, patterns.ALGORITHM)
     if any(shape.match(value) for shape in shapes):
         return True
     return bool(patterns.PATH.match(value)) and not looks_random(value)
@@ -227,7 +232,9 @@ def _sentence(value: str, line: str) -> bool:
 
 
 def _weak_token(value: str, line: str) -> bool:
-    return _is_token_by_name(value, line) and (len(value) < 6 or entropy(value) < 2.25 or _words(value, line))
+    if not _is_token_by_name(value, line):
+        return False
+    return len(value) < 6 or entropy(value) < 2.25 or _words(value, line) or _numbered_words(value)
 
 
 def _type_name(value: str, line: str) -> bool:
@@ -250,14 +257,27 @@ def _minified_code(value: str, line: str) -> bool:
 
 
 def _expression(value: str, line: str) -> bool:
-    """Reject a value without quotes: in code it is an expression."""
+    """Reject a value without quotes: in code it is an expression, but in a comment or note it may be a secret."""
     if not _is_unquoted(value, line):
         return False
-    return not looks_random(value) or line[line.find(value) - 1] in " \t" or "." in value
+    if not looks_random(value) or "." in value:
+        return True
+    at = line.find(value)
+    return line[at - 1] in " \t" and not (
+        patterns.NOTE.search(line[:at]) and patterns.LINE_END.match(line, at + len(value))
+    )
 
 
 def _words(value: str, _: str) -> bool:
     return not any(map(str.isdigit, value)) and reads_like_words(value)
+
+
+def _numbered_words(value: str) -> bool:
+    """Tell whether a value is a name of words and short numbers, such as `btn-primary-24`."""
+    numbers = re.findall(r"\d+", value)
+    is_short = max(map(len, numbers), default=0) <= 2 and len("".join(numbers)) <= 4
+    is_name = bool(re.search(r"[-_./: ]", value)) and reads_like_words(value)
+    return (is_short and is_name) or bool(patterns.NUMBERED_NAME.match(value))
 
 
 def _code(value: str, _: str) -> bool:

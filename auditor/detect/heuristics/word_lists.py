@@ -65,6 +65,13 @@ def reads_like_words(text: str) -> bool:
     return letters > 0 and known / letters >= _MIN_SHARE
 
 
+def reads_like_random_letters(text: str) -> bool:
+    """Tell whether letters change between lower and upper case as at random, with few words of 4 letters in them."""
+    pieces = [part for part in parts(text) if part.isalpha()]
+    known = sum(len(part) for part in pieces if len(part) > 3 and is_word(part))
+    return len(text) < 4 * len(pieces) and known < 0.2 * len(text)
+
+
 @functools.lru_cache(4096)
 def fluency(text: str) -> float:
     """Return the mean log-probability, in nats, of a letter given the one before it."""
