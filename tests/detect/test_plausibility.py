@@ -44,8 +44,15 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
         [("s3cretpw", "http://bob:s3cretpw@db.acme.io/"), ("s3cretpw", "pw = s3cretpw")],
     ),
     "structured": (
-        [("/run/secrets/db", ""), ("https://acme.io/x", ""), ("2024-01-31", ""), ("1.2.3", ""), (f"md5:{HEX}", "")],
-        [("https://u:p@acme.io", ""), (f"/{RANDOM}", "")],
+        [
+            ("/run/secrets/db", ""),
+            ("https://acme.io/x", ""),
+            ("2024-01-31", ""),
+            ("1.2.3", ""),
+            (f"md5:{HEX}", ""),
+            ("RS256", ""),
+        ],
+        [("https://u:p@acme.io", ""), (f"/{RANDOM}", ""), ("SHA256x9", "")],
     ),
     "digest": (
         [(HEX, f"checksum: {HEX}"), (HEX, f'"gitHead": "{HEX}"')],
@@ -54,7 +61,12 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
     "binary": ([("hunt\x01er2", ""), ("a\x7fb", "")], [("hunter2", ""), ("naïve pass", "")]),
     "markup": ([("<b>secret</b>", ""), ("a&nbsp;b", "")], [("a<B>c", ""), ("a&1b", "")]),
     "other-name": (
-        [(RANDOM, f'"nextToken": "{RANDOM}"'), (RANDOM, f"tokenType = '{RANDOM}'"), ("x1", "bypass = x1")],
+        [
+            (RANDOM, f'"nextToken": "{RANDOM}"'),
+            (RANDOM, f"tokenType = '{RANDOM}'"),
+            ("x1", "bypass = x1"),
+            ("db-1", "getSecret('db-1')"),
+        ],
         [(RANDOM, f'"apiToken": "{RANDOM}"'), ("x1", "password = x1")],
     ),
     "plain-key": (
@@ -70,7 +82,13 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
         [("Enter", "password: 'Enter your password here'"), ("hunter2", "password: hunter2 is it")],
     ),
     "weak-token": (
-        [("abc", "token = abc"), ("aaabbb", "token = aaabbb"), ("manager", "api_key = manager")],
+        [
+            ("abc", "token = abc"),
+            ("aaabbb", "token = aaabbb"),
+            ("manager", "api_key = manager"),
+            ("btn-primary-24", "token = btn-primary-24"),
+            ("access_token_v2", "token = access_token_v2"),
+        ],
         [("abc", "password = abc"), (RANDOM, f"token = {RANDOM}")],
     ),
     "type-name": (
@@ -82,8 +100,18 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
         [("hunter2", "password='hunter2'"), (RANDOM, f"{LONG}token='{RANDOM}'")],
     ),
     "expression": (
-        [("self.password", "password = self.password"), ("n0depw", "password = n0depw")],
-        [("n0depw", "password = 'n0depw'"), (RANDOM, f"TOKEN={RANDOM}")],
+        [
+            ("self.password", "password = self.password"),
+            ("n0depw", "password = n0depw"),
+            (RANDOM, f"let token = {RANDOM}"),
+            (RANDOM, f"f(a); token: {RANDOM}"),
+        ],
+        [
+            ("n0depw", "password = 'n0depw'"),
+            (RANDOM, f"TOKEN={RANDOM}"),
+            (RANDOM, f"  // token: {RANDOM}"),
+            (RANDOM, f"Token: {RANDOM}"),
+        ],
     ),
     "code": ([("a_b_c", ""), ("f(x)y1", ""), ("a==b", "")], [("hunter2", ""), (f"{RANDOM};", "")]),
     "list-item": (
@@ -242,6 +270,7 @@ def test_code_words_and_files_of_packages_are_rejected(secret: str, line: str, p
         ("/usr/share/nginx/html/app.js", FileClass.CODE),
         ("/app/node_modules/x/README.md", FileClass.THIRD_PARTY_TESTS),
         ("/usr/share/doc/x/examples/a.conf", FileClass.THIRD_PARTY_TESTS),
+        ("/usr/lib/python3/dist-packages/x-1.0.dist-info/METADATA", FileClass.THIRD_PARTY_TESTS),
     ],
 )
 def test_the_class_of_a_file_follows_from_its_path(path: str, kind: FileClass) -> None:
@@ -252,6 +281,9 @@ def test_random_text_looks_random_and_names_do_not() -> None:
     assert looks_random(RANDOM)
     assert not looks_random("getElementsByTagName2")
     assert not looks_random("TR31_E0_EMV_MKEY_APP_CRYPTOGRAMS")
+    assert looks_random("PsvOJgNgjXgkQtoyBWAQuEZs")
+    assert not looks_random("getAccessTokenSilently")
+    assert not looks_random("XMLHttpRequestUpload")
     assert reads_like_words("getElementsByTagName")
     assert not reads_like_words(RANDOM)
 

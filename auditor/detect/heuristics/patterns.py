@@ -70,6 +70,7 @@ PUBLISHED = re.compile(
 REFERENCE = re.compile(
     r"""(?x)
     ^\\?\$[{(A-Za-z_]|\{[a-z_]\w*\}|\{\w+:\w+\}|\$\{[\w.:-]+|\$\([a-z]|           # shell, format strings, Spring
+    ^%24(?:%7B|[A-Za-z_])|%7B%7B|                                                 # the same, URL-encoded
     \{\{|\}\}|<%|%>|\#\{|%\([a-z_]+\)|^%[\w.-]+%$|                                # Jinja, ERB, Ruby, Python, Windows
     ^!(?:Ref|Sub|GetAtt|vault)|^&[a-z_]+$|^ENC\[|                                 # CloudFormation, Ansible, YAML, SOPS
     ^(?:env|vault|secret|ssm|file|arn|op|awssm|gcpsm|kms|keyring|ref|data|var|local|module|cmd|exec|sm|pass|bws)[:.][\w/]|
@@ -142,6 +143,10 @@ OTHER_NAME = re.compile(
         header|field|column|param|parameter|label|data|maps?|provider|audience|issuer|scope|method|mode|policy)s?
     ["'\]})]*\s*(?:[:=>,(]+\s*)?["'`]?$|
     (?i:bypass|compass|encompass|surpass|trespass|by-pass)\w{0,8}\W*$                     # words with "pass" in them"""
+)
+# A call that gets a secret by its name: getSecret("billing-db-1").
+GETTER = re.compile(
+    r"(?:(?i:(?<![a-z])(?:get|fetch|read|load|find|lookup|resolve)_)\w*|(?:get|fetch|read|load|find)[A-Z]\w*)\([\"'`]$"
 )
 # A fingerprint of an OpenPGP key, and names of such keys: ENV GPG_KEY=A035….
 FINGERPRINT = re.compile(r"(?:0x)?[0-9A-F]{40}")

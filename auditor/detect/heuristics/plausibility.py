@@ -181,7 +181,10 @@ def _markup(value: str, _: str) -> bool:
 
 
 def _other_name(value: str, line: str) -> bool:
-    return bool(patterns.OTHER_NAME.search(_text_before(value, line)))
+    before = _text_before(value, line)
+    if patterns.GETTER.search(before) and not looks_random(value):
+        return True
+    return bool(patterns.OTHER_NAME.search(before))
 
 
 def _plain_key(value: str, line: str) -> bool:
