@@ -170,6 +170,18 @@ def test_print_opens_every_finding_in_light_colours(ten: Path, open_page: Open) 
     assert page.pdf(format="A4").startswith(b"%PDF")
 
 
+def test_a_long_list_is_printed_without_the_details_of_closed_secrets(report: Report, open_page: Open) -> None:
+    page = open_page(report("long", planted.many(120)))
+    page.locator(".secret summary").first.click()
+    page.emulate_media(media="print")
+    visible = page.evaluate(
+        "[...document.querySelectorAll('.secret .body')].filter("
+        "e => e.checkVisibility({contentVisibilityAuto: true})).length"
+    )
+    assert visible == 1
+    assert page.locator(".printed").is_visible()
+
+
 @pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
 @pytest.mark.parametrize("name", ["ten", "clean", "several", "layers"])
 def test_axe_finds_nothing_and_nothing_sticks_out(
