@@ -24,6 +24,7 @@ ENVIRONMENT = (
         "Registry logins: JSON of a Docker config, or the file of podman login.",
     ),
     ("DOCKER_CONFIG", "Folder of config.json, which has the registry logins."),
+    ("FORCE_COLOR", "Set: colours also where standard output is no terminal."),
     ("GH_TOKEN, GITHUB_TOKEN", "Token for the list of repositories of ghcr.io."),
     (
         "GITLAB_TOKEN, GITLAB_HOST",
