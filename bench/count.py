@@ -35,7 +35,8 @@ def counted(ruleset: Ruleset, cache: Path | None = None) -> dict[str, int]:
 
     def scan(self: VectorscanDatabase, block: memoryview | bytes, most: int) -> Hits:
         hits = search(self, block, most)
-        counts[f"bytes searched for {names.get(id(self), 'paths')}"] += len(block)
+        if self._rules:
+            counts[f"bytes searched for {names.get(id(self), 'paths')}"] += len(block)
         counts["raw hits"] += len(hits)
         return hits
 
@@ -47,7 +48,7 @@ def counted(ruleset: Ruleset, cache: Path | None = None) -> dict[str, int]:
     matcher = scanner.searcher._matcher
     providers = matcher._provider_rules
     names = {
-        id(matcher._token_rules): "tokens", id(matcher._keyword_rules): "words",
+        id(matcher._token_rules[0]): "tokens", id(matcher._keyword_rules[0]): "words",
         id(providers._assignments): "assignments", id(providers._names): "names of providers",
     }  # fmt: skip
     data = layer(_content())
