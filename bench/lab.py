@@ -57,8 +57,9 @@ def lab(seed: int) -> Lab:
         layer(
             {"etc/os-release": "ID=lab\n", **decoys(source)},
             {f"{_MISSES}{number}.conf": miss.content for number, miss in enumerate(misses)},
+            {path: one.text for path, one in written.items()},  # a layer has a limit of findings
         ),
-        layer(_held(planted), risky_texts, format_texts, {path: one.text for path, one in written.items()}),
+        layer(_held(planted), risky_texts, format_texts),
         layer(*_hiding(planted)),
         history=metadata.history,
         config=metadata.config,
