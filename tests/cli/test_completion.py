@@ -18,6 +18,7 @@ from auditor.cli.docker_plugin import NAME as PLUGIN
 from tests.cli.test_manners import Terminal
 from tests.conftest import Cli, docker, require
 
+pytestmark = pytest.mark.xdist_group("completion")  # one engine has one image of a name
 IMAGE = "image-audit-completion/app"
 Answer = Callable[[str, str, str], str]
 """Answer of the command to a shell, the words of a line, and COMP_CWORD."""

@@ -28,6 +28,7 @@ from tests.fleet.planted import Remote, application
 from tests.fleet.service.test_deploy import DEPLOY, IMAGE, PROGRAM, parsed
 from tests.images import token
 
+pytestmark = pytest.mark.xdist_group("compose")  # one set of running services
 COMPOSE = DEPLOY / "compose"
 REGISTRY = "127.0.0.1:5000"
 USER = 65532
@@ -226,6 +227,7 @@ def test_the_dashboard_shows_the_first_sweep_and_containers_have_no_rights(proje
 
 
 def test_the_web_server_cannot_change_the_store(project: Project) -> None:
+    assert project.python("dashboard", LOOK).returncode == 0, "there is no sweep yet"
     done = project.python("dashboard", CHANGE)
     assert done.stdout == "1\n" and "permission denied for table finding" in done.stderr
 
