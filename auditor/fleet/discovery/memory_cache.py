@@ -13,9 +13,11 @@ from auditor.registry.client import Client
 from auditor.registry.repository import Repository
 from auditor.scan import LayerRecord
 
-_DOCUMENT_BYTES = 64 << 20
+_DOCUMENT_BYTES = 32 << 20
+_DOCUMENT_OVERHEAD = 500  # bytes of Python objects beside each document
 _LOCKS = 64
 _ENTRIES = 400_000  # about 80 MB of Python objects
+_RECORD_OVERHEAD = 20  # entries that take as much memory as a record without any
 V = TypeVar("V")
 
 
@@ -44,7 +46,7 @@ class DocumentCache(LockedLRUCache[bytes]):
     """Manifests and configs. If several threads need the same one, one fetches it and the others wait."""
 
     def __init__(self) -> None:
-        super().__init__(_DOCUMENT_BYTES, len)
+        super().__init__(_DOCUMENT_BYTES, lambda document: min(len(document) + _DOCUMENT_OVERHEAD, _DOCUMENT_BYTES))
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
     def lock_of(self, digest: Digest) -> threading.Lock:
@@ -67,4 +69,4 @@ class CachingRepository(Repository):
 
 def layer_record_cache() -> LockedLRUCache[LayerRecord]:
     """Return a cache of layer records, limited by the number of their entries."""
-    return LockedLRUCache(_ENTRIES, lambda record: min(len(record.listing.paths) + 1, _ENTRIES))
+    return LockedLRUCache(_ENTRIES, lambda record: min(len(record.listing.paths) + _RECORD_OVERHEAD, _ENTRIES))
