@@ -106,7 +106,7 @@ def report(registry: str | None, form: str, options: SweepOptions) -> int:
     "image-audit registry serve registry.example.com --listen 127.0.0.1:8080",
 )
 @command.command()
-@click.argument("registry", required=False, metavar="HOST[/PREFIX]")
+@click.argument("registry", required=False, metavar="[HOST[/PREFIX]]")
 @click.option(
     "--listen", default="127.0.0.1:8080", metavar="HOST:PORT", show_default=True,
     help="Address of the dashboard, /healthz, /livez and /readyz.",

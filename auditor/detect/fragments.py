@@ -2,10 +2,11 @@
 
 A rule's pattern refers to a fragment as `(?&name)`, the notation of PCRE for a subpattern. Fragments are written for
 patterns that ignore case. `quoted` and `unquoted` lead from the end of a name to the first character of its value, in
-the grammars of programming languages, shells, make, and configuration formats. `token-start` is the begin of a token:
-behind a sign, an escape such as a backslash with n or `%22`, or the colour code of a terminal; `code-before` is such an
-escape or colour code alone. `past-name` and `past-keyword` lead from the name of a provider to a value of known shape,
-also in patterns that do not ignore case; rules with them are searched together (auditor/detect/provider_rules.py).
+the grammars of programming languages, shells, make, and configuration formats. `token-start` is the beginning of a
+token: at a word boundary, or behind an escape such as a backslash with n, `%22`, or the colour code of a terminal.
+`code-before` is such an escape or colour code alone. `past-name` and `past-keyword` lead from the name of a provider to
+a value of known shape, also in patterns that do not ignore case; rules with them are searched together
+(auditor/detect/provider_rules.py).
 """
 
 from __future__ import annotations
