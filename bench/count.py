@@ -46,10 +46,10 @@ def counted(ruleset: Ruleset, cache: Path | None = None) -> dict[str, int]:
     threading.setprofile(called)  # for the thread that scans, which begins with the first layer
     scanner = Scanner(ruleset, 1, cache=cache)
     matcher = scanner.searcher._matcher
-    providers = matcher._provider_rules
+    secrets, providers = matcher._name_rules, matcher._provider_rules
     names = {
         id(matcher._token_rules[0]): "tokens", id(matcher._keyword_rules[0]): "words",
-        id(providers._assignments): "assignments", id(providers._names): "names of providers",
+        id(secrets._tails): "tails", id(providers._names): "names of providers",
     }  # fmt: skip
     data = layer(_content())
     scanner.scan_layer(io.BytesIO(data), "warm")  # compiles what hits first

@@ -23,6 +23,7 @@ from auditor.detect.heuristics.plausibility import (
     looks_random,
     rejecting_heuristic,
 )
+from auditor.detect.name_rules import name_pattern
 from auditor.detect.prefilter import prefilter
 from auditor.detect.rules import CHECKS, Rule, Ruleset
 
@@ -32,8 +33,8 @@ CONTEXT = 4096
 EDGE = 256
 """Bytes beyond a window that the pattern may look at."""
 
-_SHORT = 2 * EDGE
-"""Bytes behind the last hit of a window up to which one search is quicker than an attempt at each byte before it."""
+_ATTEMPT = 8
+"""Bytes that a search passes in the time of an attempt at one byte."""
 _MAX_GROUP = 16 << 10
 """Bytes over which neighbouring hits of one rule are confirmed in one window."""
 
@@ -138,21 +139,23 @@ class Confirmer:
         rule, done = self._rules[number], -1
         for first, last in _groups(ends, back + ahead + 2 * EDGE):
             low, high = max(0, ends[first] - back - EDGE), min(len(text), ends[last] + ahead + EDGE)
-            window, at = bytes(text[low:high]), max(0, ends[first] - back - low)
-            while match := _next_match(pattern, window, at, ends[last] - low):
-                at = match.start() + 1
-                start, end = match.start() + low, match.end() + low
-                hit = bisect_right(ends, start)
-                if end <= done or hit == len(ends) or ends[hit] > end:
-                    at = max(at, match.end())
-                    continue
-                outcome = _judge(rule, match, low, text, path)
-                if isinstance(outcome, Match) and outcome.check != GUESSABLE:
-                    done = outcome.end
-                    at = max(at, match.end())
-                else:  # the value may be a name, with its own value behind it
-                    at = max(at, outcome.start - low)
-                yield outcome
+            window, at = bytes(text[low:high]), 0
+            for near, far in _groups(ends[first : last + 1], back):
+                at, stop = max(at, ends[first + near] - back - low), ends[first + far] - low
+                while match := _next_match(pattern, window, at, stop, stop + ahead + EDGE):
+                    at = match.start() + 1
+                    start, end = match.start() + low, match.end() + low
+                    hit = bisect_right(ends, start)
+                    if end <= done or hit == len(ends) or ends[hit] > end:
+                        at = max(at, match.end())
+                        continue
+                    outcome = _judge(rule, match, low, text, path)
+                    if isinstance(outcome, Match) and outcome.check != GUESSABLE:
+                        done = outcome.end
+                        at = max(at, match.end())
+                    else:  # the value may be a name, with its own value behind it
+                        at = max(at, outcome.start - low)
+                    yield outcome
 
     def _in_whole_text(
         self, number: int, text: memoryview | bytes, path: str, ends_in: tuple[int, int], overrun: TruncationCallback
@@ -181,18 +184,18 @@ class Confirmer:
     def _compiled(self, number: int) -> tuple[re.Pattern[bytes], int, int]:
         """Return a rule's pattern, and its reach before and behind the end of a raw hit, in bytes."""
         if number not in self._patterns:
-            pattern = self._rules[number].pattern
-            reach = prefilter(pattern)
-            self._patterns[number] = re.compile(pattern.encode()), reach.back, reach.ahead
+            rule = self._rules[number]
+            reach = name_pattern(rule) or prefilter(rule.pattern)
+            self._patterns[number] = re.compile(rule.pattern.encode()), reach.back, reach.ahead
         return self._patterns[number]
 
 
-def _next_match(pattern: re.Pattern[bytes], window: bytes, at: int, stop: int) -> re.Match[bytes] | None:
-    """Return the first match that begins in the half-open range [at, stop)."""
-    if len(window) - stop <= _SHORT:
-        match = pattern.search(window, at)
+def _next_match(pattern: re.Pattern[bytes], window: bytes, at: int, stop: int, end: int) -> re.Match[bytes] | None:
+    """Return the first match that begins in the half-open range [at, stop). The offset `end` is behind all of them."""
+    if end - at <= _ATTEMPT * (stop - at):
+        match = pattern.search(window, at, end)
         return match if match and match.start() < stop else None
-    # A search would go on to the end of the window.
+    # A search would go on to the end.
     return next((match for start in range(at, stop) if (match := pattern.match(window, start))), None)
 
 

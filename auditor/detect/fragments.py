@@ -1,12 +1,13 @@
 """Fragments of patterns: the grammar of names and assignments, which keyword rules share.
 
 A rule's pattern refers to a fragment as `(?&name)`, the notation of PCRE for a subpattern. Fragments are written for
-patterns that ignore case. `quoted` and `unquoted` lead from the end of a name to the first character of its value, in
-the grammars of programming languages, shells, make, and configuration formats. `token-start` is the beginning of a
-token: at a word boundary, or behind an escape such as a backslash with n, `%22`, or the colour code of a terminal.
-`code-before` is such an escape or colour code alone. `past-name` and `past-keyword` lead from the name of a provider to
-a value of known shape, also in patterns that do not ignore case; rules with them are searched together
-(auditor/detect/provider_rules.py).
+patterns that ignore case. The names of secrets end where no letter, digit or `_` follows; built-in rules with them are
+searched together (auditor/detect/name_rules.py). `quoted` and `unquoted` lead from the end of a name to the first
+character of its value, in the grammars of programming languages, shells, make, and configuration formats. `token-start`
+is the beginning of a token: at a word boundary, or behind an escape such as a backslash with n, `%22`, or the colour
+code of a terminal. `code-before` is such an escape or colour code alone. `past-name` and `past-keyword` lead from the
+name of a provider to a value of known shape, also in patterns that do not ignore case; rules with them are searched
+together (auditor/detect/provider_rules.py).
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ FRAGMENTS = {
     "key-name": r"""
         (?:(?:[a-z0-9][_.-]|(?-i:(?<=[a-z0-9])(?=K))|(?<=[a-z]{3}))key|[_.-](?:auth|pat|sk|hmac|salt|pepper|seed)|
         (?-i:(?<=[a-z0-9])(?:Auth|Pat|Sk|Hmac|Salt|Pepper|Seed)(?![a-z])))(?&suffix)""",
+    "long-name": r"""(?:secret|token|api[_-]?key|passw(?:or)?d|credentials?)[\w.-]{1,24}(?![A-Za-z0-9_])""",
     "suffix": r"""
         (?:[_.-]?(?:[0-9]{1,2}|id|key|base|prod(?:uction)?|dev|staging|stage|test|live|value|text|plain|string|str|default|
-        old|new|current|admin|root|user|db|s))?_{0,2}""",
+        old|new|current|admin|root|user|db|s))?_{0,2}(?![A-Za-z0-9_])""",
     "name-end": r"""(?:\\{0,3}["'`]|[\])}!?*]|\[[\w$*:]{0,12}\]|&quot;|\\u0022|%2[27]|\x1b\[[0-9;]{0,8}m){0,4}""",
     "type": r"""
         (?:(?::[ \t]?|[ \t])[&*'\[]{0,2}[a-z][\w.:<>\[\]?|&*']{0,40}(?:[ \t]\|?[ \t]?[\w*]{1,12})?[ \t]{0,4}(?==)|

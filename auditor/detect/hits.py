@@ -14,8 +14,12 @@ Hits = list[tuple[int, int]]
 """(rule number, end) for each raw hit, in the order of their ends."""
 
 
+NO_RULE = 0xFF00
+"""Numbers from here on stand for no rule, but for the first step of rules that are searched in two steps."""
+
+
 class Expression(NamedTuple):
-    """One expression for a matching engine: the number of its rule, the pattern, flags."""
+    """One expression for a matching engine: the number of its rule, below 0x10000, the pattern, flags."""
 
     rule: int
     pattern: bytes
@@ -35,13 +39,13 @@ Without it a run of one letter would take gigabytes. Hits this close are confirm
 def kept_in(found: Hits, most: int) -> Callable[[int, int], None]:
     """Return a function that appends hits of a block to `found`, in the order of their ends.
 
-    Beyond `most` of one rule, hits closer than SPARSE are dropped.
+    Beyond `most` of one rule, hits closer than SPARSE are dropped. Hits of no rule are kept.
     """
     counts, last = dict[int, int](), dict[int, int]()
 
     def add(rule: int, end: int) -> None:
         count = counts[rule] = counts.get(rule, 0) + 1
-        if count > most and end - last.get(rule, 0) < SPARSE:
+        if count > most and end - last.get(rule, 0) < SPARSE and rule < NO_RULE:
             return
         if count >= most:
             last[rule] = end

@@ -2,8 +2,8 @@
 
 Token rules, whose secrets have a shape of their own, search every byte, at some 3 GB/s a thread. Keyword rules, which
 go by the words around a secret, search text alone: those words are short and common, so that search is several times
-slower, and in a program or a picture they mean nothing. Keyword rules that go by the name of a provider are searched
-together, see `ProviderRules`.
+slower, and in a program or a picture they mean nothing. Keyword rules that go by the name of a secret or of a provider
+are searched together, see `NameRules` and `ProviderRules`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from auditor.core.progress import Progress, Silent
 from auditor.detect.compiled_rules import compiled_rules
 from auditor.detect.detect_secrets_plugins import plugin_patterns
 from auditor.detect.engines import MatchingEngine, matching_engine
-from auditor.detect.hits import CASELESS, Expression, Hits, joined_hits
+from auditor.detect.hits import CASELESS, NO_RULE, Expression, Hits, joined_hits
+from auditor.detect.name_rules import NameRules, name_end_expressions, name_patterns, tail_expressions
 from auditor.detect.path_rules import PathRules, path_expressions
 from auditor.detect.prefilter import Prefilter, prefilter
 from auditor.detect.provider_rules import (
+    ASSIGNMENT,
     ProviderRules,
     assignment_expressions,
     name_expressions,
@@ -55,10 +57,11 @@ class Matcher:
             databases = compiled_rules(engine, ruleset.digest, expressions, cache)
         except ValueError as exc:
             raise RuleError(_refused_rule(engine, ruleset, exc)) from exc
-        tokens, own_tokens, keywords, own_keywords, assignments, names, globs = databases
+        tokens, own_tokens, keywords, own_keywords, tails, providers, globs = databases
         self._token_rules, self._keyword_rules = (tokens, own_tokens), (keywords, own_keywords)
         self._most = limits.raw_hits
-        self._provider_rules = ProviderRules(assignments, names, self._most)
+        self._name_rules = NameRules(tails, self._most)
+        self._provider_rules = ProviderRules(providers, self._most)
         self.paths = PathRules(globs, limits)
 
     def token_hits(self, block: memoryview | bytes) -> Hits:
@@ -82,7 +85,11 @@ class Matcher:
 
     def _keyword_hits(self, block: memoryview | bytes) -> Hits:
         keywords, own = self._keyword_rules
-        return keywords.scan(block, self._most) + own.scan(block, self._most) + self._provider_rules.hits(block)
+        found, names, assignments = list[tuple[int, int]](), list[tuple[int, int]](), list[tuple[int, int]]()
+        for hit in keywords.scan(block, self._most):
+            (found if hit[0] < NO_RULE else assignments if hit[0] == ASSIGNMENT else names).append(hit)
+        found += own.scan(block, self._most)
+        return found + self._name_rules.hits(block, names) + self._provider_rules.hits(block, assignments)
 
 
 def prefilters(rule: Rule) -> list[Prefilter]:
@@ -98,18 +105,20 @@ def _expressions(ruleset: Ruleset) -> list[list[Expression]]:
     """Return the expressions of each database.
 
     Token rules and keyword rules, the built-in ones and the user's own apart, so that a change of the latter compiles
-    them alone; both steps of provider rules; the globs of rules with `paths`.
+    them alone; the second steps of name rules and of provider rules; the globs of rules with `paths`. The first steps
+    are searched together with the keyword rules, since each search of its own takes time.
     """
     tokens, own_tokens, keywords, own_keywords = (list[Expression]() for _ in range(4))
-    by_provider = provider_patterns(ruleset)
+    by_name, by_provider = name_patterns(ruleset), provider_patterns(ruleset)
     for number, rule in enumerate(ruleset.rules):
-        for item in prefilters(rule) if not rule.paths and number not in by_provider else ():
+        for item in prefilters(rule) if not rule.paths and number not in by_name.keys() | by_provider.keys() else ():
             everywhere = _is_token_rule(rule) and item.literal >= _MIN_LITERAL
             built_in, own = (tokens, own_tokens) if everywhere else (keywords, own_keywords)
             expression = Expression(number, item.expression, CASELESS if item.caseless else 0)
             (built_in if rule.builtin else own).append(expression)
-    assignments, names = assignment_expressions(list(by_provider.values())), name_expressions(by_provider)
-    return [tokens, own_tokens, keywords, own_keywords, assignments, names, path_expressions(ruleset)]
+    keywords += [*name_end_expressions(), *assignment_expressions(list(by_provider.values()))]
+    second_steps = [tail_expressions(by_name), name_expressions(by_provider)]
+    return [tokens, own_tokens, keywords, own_keywords, *second_steps, path_expressions(ruleset)]
 
 
 def _is_token_rule(rule: Rule) -> bool:

@@ -30,6 +30,8 @@ _MANY = 128
 _NARROW = 80
 """Members of the largest class that counts as narrow."""
 _SELECTIVE = 6  # characters before a gap that are selective enough without the rest
+_SHORT, _LONG = 3, 4
+"""Items before a literal of at least _LONG characters are not searched if they hold none of at least _SHORT."""
 _CATEGORIES = {
     op.CATEGORY_DIGIT: rb"0-9",
     op.CATEGORY_SPACE: rb"\x09-\x0d\x20",
@@ -148,14 +150,20 @@ def width(items: Sequence[Any]) -> int:
 
 
 def _trimmed_front(items: list[Any]) -> list[Any]:
-    """Drop optional items at the front."""
-    while items and (
-        items[0][0] in (op.ASSERT, op.ASSERT_NOT)
-        or (items[0][0] is op.AT and items[0][1] is not op.AT_BOUNDARY)
-        or (items[0][0] in REPEATS and items[0][1][0] == 0)
-    ):
+    """Drop items at the front that are optional, or that select less than a literal behind them."""
+    while items and (_is_optional(*items[0]) or (_is_vague(items[0]) and _literal(items[1:]) >= _LONG)):
         items = items[1:]
     return items
+
+
+def _is_optional(kind: Any, value: Any) -> bool:
+    if kind is op.AT:
+        return value is not op.AT_BOUNDARY
+    return kind in (op.ASSERT, op.ASSERT_NOT) or (kind in REPEATS and value[0] == 0)
+
+
+def _is_vague(item: Any) -> bool:
+    return item[0] is not op.LITERAL and _literal([item]) < _SHORT
 
 
 class _Emitter:

@@ -19,7 +19,7 @@ from typing import Any
 
 from auditor.detect.engines import PatternDatabase
 from auditor.detect.fragments import expand
-from auditor.detect.hits import CASELESS, Expression, Hits, kept_in, truncated_rules
+from auditor.detect.hits import CASELESS, NO_RULE, Expression, Hits, kept_in, truncated_rules
 from auditor.detect.prefilter import REPEATS, prefilter, width
 from auditor.detect.rules import Rule, Ruleset
 
@@ -27,6 +27,8 @@ _PAST_NAME, _PAST_KEYWORD = expand("(?&past-name)"), expand("(?&past-keyword)")
 _ASSIGNMENT = expand(r"(?&credential-word)[\w.\-]{0,20}(?&assigned)")
 _DIRECT = expand("(?&direct)(?&assigned)")
 
+ASSIGNMENT = NO_RULE
+"""Number of the expressions for assignments."""
 _LENGTH = 16
 """Bytes of a value that the first step searches. A rule whose values can be shorter keeps its own expression."""
 _VALUE = rf"[\w+/-]{{{_LENGTH}}}"
@@ -59,12 +61,12 @@ def provider_pattern(rule: Rule) -> ProviderPattern | None:
 
 
 def assignment_expressions(patterns: Sequence[ProviderPattern]) -> list[Expression]:
-    """Return the expressions of the first step. They belong to no single rule, so their rule number is 0."""
+    """Return the expressions of the first step."""
     if not patterns:
         return []
     direct = [f"(?:{pattern.names})" for pattern in patterns if pattern.direct]
     names = ["|".join(direct[at : at + _TOGETHER]) for at in range(0, len(direct), _TOGETHER)]
-    return [_expression(0, text + _VALUE) for text in (_ASSIGNMENT, *(f"(?:{one}){_DIRECT}" for one in names))]
+    return [_expression(ASSIGNMENT, text + _VALUE) for text in (_ASSIGNMENT, *(f"(?:{one}){_DIRECT}" for one in names))]
 
 
 def name_expressions(patterns: dict[int, ProviderPattern]) -> list[Expression]:
@@ -79,18 +81,19 @@ def provider_patterns(ruleset: Ruleset) -> dict[int, ProviderPattern]:
 
 
 class ProviderRules:
-    """The rules of that form, compiled from `assignment_expressions` and `name_expressions`."""
+    """The second step of these rules."""
 
-    def __init__(self, assignments: PatternDatabase, names: PatternDatabase, most: int) -> None:
-        """`most` is the limit `raw-hits`."""
-        self._assignments, self._names, self._most = assignments, names, most
+    def __init__(self, names: PatternDatabase, most: int) -> None:
+        """`names` are compiled from `name_expressions`; `most` is the limit `raw-hits`."""
+        self._names, self._most = names, most
 
-    def hits(self, block: memoryview | bytes) -> Hits:
+    def hits(self, block: memoryview | bytes, assignments: Hits) -> Hits:
         """Return a raw hit for each assignment with the name of a rule before it, in the order of rules and ends.
 
-        Its end is the last byte of the value that the first step searched.
+        Its end is the last byte of the value that the first step searched. `assignments` are the hits of
+        `assignment_expressions`.
         """
-        ends = sorted({end for _, end in self._assignments.scan(block, len(block))})
+        ends = sorted({end for _, end in assignments})
         found: Hits = []
         add = kept_in(found, self._most)
         names = self._name_hits(memoryview(block), ends) if ends else []

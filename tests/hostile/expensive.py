@@ -282,7 +282,7 @@ CASES = (
     Case("many small matches in an archive", 400, small_matches_in_a_zip),
     Case("one secret in many archives", 120, identical),
     Case("deep paths", 200, deep_paths),
-    Case("base64 of many widths", 300, wrapped),
+    Case("base64 of many widths", 600, wrapped),
     Case("encodings in encodings", 100, encodings),
     Case("placeholders to the last character", 200, placeholders),
 )
