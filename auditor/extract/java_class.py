@@ -20,6 +20,7 @@ from auditor.extract.member_stream import Member
 _SECRET_NAMES = (b"passw", b"pwd", b"secret", b"token", b"apikey", b"api_key", b"credential", b"private", b"auth")
 # Bytes after each tag: table 4.4-A. Tag 1, text, has its own length.
 _WIDTHS = {3: 4, 4: 4, 5: 8, 6: 8, 7: 2, 8: 2, 9: 4, 10: 4, 11: 4, 12: 4, 15: 3, 16: 2, 17: 4, 18: 4, 19: 2, 20: 2}
+_PAIR = struct.Struct(">HH")
 # ldc or ldc_w, then putstatic, putfield, or a call that takes the constant as its last argument.
 _LOAD = rb"(?:\x12(.)|\x13(..))"
 _LOADED = re.compile(_LOAD + rb"[\xb3\xb5-\xb9](..)", re.S)
@@ -68,20 +69,20 @@ class _ConstantPool:
 
     def read(self) -> None:
         """Read the pool. Raises struct.error, KeyError or IndexError where it is broken."""
-        data, at, number = self._data, 10, 1
-        count = struct.unpack_from(">H", data, 8)[0]
+        data, texts, at, number = self._data, self.texts, 10, 1
+        count = data[8] << 8 | data[9]
         while number < count:
             tag = data[at]
             if tag == 1:
-                length = struct.unpack_from(">H", data, at + 1)[0]
-                self.texts[number] = data[at + 3 : at + 3 + length]
-                at += 3 + length
+                start = at + 3
+                at = start + (data[at + 1] << 8 | data[at + 2])
+                texts[number] = data[start:at]
                 number += 1
                 continue
             if tag == 8:
-                self._strings[number] = struct.unpack_from(">H", data, at + 1)[0]
-            elif tag in (9, 10, 11, 12):
-                self._pairs[number] = struct.unpack_from(">HH", data, at + 1)
+                self._strings[number] = data[at + 1] << 8 | data[at + 2]
+            elif 9 <= tag <= 12:
+                self._pairs[number] = _PAIR.unpack_from(data, at + 1)
             at += 1 + _WIDTHS[tag]
             number += 2 if tag in (5, 6) else 1  # long and double take two numbers
         self._end = at
