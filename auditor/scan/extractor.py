@@ -89,7 +89,7 @@ class Extractor:
         matches += self._member_name_matches(entry, list(members))
         skipped += [(path, truncation_reason(rule, self._searcher.limits)) for rule in truncated]
         has_checksums = isinstance(content, BufferedContent) and (matches or has_matches)
-        checksums = Checksums.of(content) if has_checksums and isinstance(content, BufferedContent) else None
+        checksums = Checksums.of([content.data]) if has_checksums and isinstance(content, BufferedContent) else None
         return ExtractionResult(count, size, tuple(matches), tuple(skipped), checksums, is_archive, transient)
 
     def _contents(
@@ -100,9 +100,9 @@ class Extractor:
         if isinstance(content, StreamedContent):
             body = content.stream()
         elif is_archive:
-            body = content.stream() if self.is_streamed(path, content.head(HEAD)) else content.joined()
+            body = content.stream() if self.is_streamed(path, content.head(HEAD)) else content.data
         else:
-            yield from self._decoded_parts(path, content.joined(), skip)
+            yield from self._decoded_parts(path, content.data, skip)
             return
         for piece in self._members.extract(path, body, skip, content.size):
             yield piece

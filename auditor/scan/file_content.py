@@ -5,37 +5,38 @@ from __future__ import annotations
 import io
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from auditor.extract.member_stream import MemberStream
 
 
 class BufferedContent:
-    """A complete file in memory, as pieces in order: joining them takes the memory twice. `size` is in bytes."""
+    """A complete file in memory."""
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self.size = 0
+        self._bytes = io.BytesIO()  # grows in place, and returns its content without a copy
+
+    @property
+    def size(self) -> int:
+        """Bytes added so far."""
+        return self._bytes.tell()
+
+    @property
+    def data(self) -> bytes:
+        """All bytes, after the last one was added."""
+        return self._bytes.getvalue()
 
     def add(self, piece: memoryview) -> None:
-        """Append the next piece."""
-        self._pieces.append(bytes(piece))
-        self.size += len(piece)
+        """Append the next bytes."""
+        self._bytes.write(piece)
 
     def head(self, count: int) -> bytes:
         """Return the first bytes."""
-        return self._pieces[0][:count] if self._pieces else b""
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._pieces)
-
-    def joined(self) -> bytes:
-        """Return all bytes."""
-        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        return bytes(self._bytes.getbuffer()[:count])
 
     def stream(self) -> MemberStream:
-        """Return a stream over the pieces."""
-        return MemberStream(io.BufferedReader(_PieceReader(self._pieces), 1 << 16).read)
+        """Return a stream over the bytes."""
+        return MemberStream(io.BytesIO(self.data).read)
 
 
 class StreamedContent:

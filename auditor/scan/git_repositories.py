@@ -27,7 +27,7 @@ class GitRepositories:
             history = self.histories.setdefault(path.rpartition("/objects/")[0], CommitHistory())
             if self._size < _MAX_BYTES:
                 self._size -= history.size
-                git_objects.add_loose_object(history, path, content.joined())
+                git_objects.add_loose_object(history, path, content.data)
                 self._size += history.size
 
     def append(self, histories: Mapping[str, CommitHistory]) -> None:

@@ -44,11 +44,11 @@ class PieceResults:
 
     def add_checksums(self, entry: int, content: BufferedContent) -> None:
         """Hash a file that has matches."""
-        self.checksums[entry] = Checksums.of(content)
+        self.checksums[entry] = Checksums.of([content.data])
 
     def add_package_database(self, entry: int, path: str, content: BufferedContent) -> None:
         """Keep the part of a package database that provenance needs."""
-        self.package_databases[entry] = isal_zlib.compress(reduced(path, content.joined()), 1)
+        self.package_databases[entry] = isal_zlib.compress(reduced(path, content.data), 1)
 
     def add_extraction(self, entry: int, path: str, result: ExtractionResult) -> None:
         """Add the result of an extraction."""
