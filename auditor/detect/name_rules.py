@@ -18,7 +18,7 @@ from itertools import accumulate
 from auditor.detect.engines import PatternDatabase
 from auditor.detect.fragments import expand
 from auditor.detect.hits import CASELESS, NO_RULE, Expression, Hits, kept_in
-from auditor.detect.prefilter import MAX_BACK, MAX_REACH, Prefilter, least, prefilter, width
+from auditor.detect.prefilter import MAX_BACK, Prefilter, least, prefilter, width
 from auditor.detect.rules import Rule, Ruleset
 
 NAMES = NO_RULE + 0x10
@@ -45,18 +45,17 @@ _TAIL = 768
 """Bytes behind a name that the second step searches. A rule whose tail can be longer keeps its own expression."""
 _LEAST = 4
 """Bytes of the shortest tail. A rule whose tail can be shorter keeps its own expression."""
-_JOINED = 1 << 20
-"""Bytes of the texts behind names that are searched in one call."""
+_JOINED = 128 << 10
+"""Bytes of the texts behind names that are searched in one call. A tail may hit at many bytes, which need memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamePattern:
-    """A pattern of that form: the kinds of names, the tail as the second step searches it.
+    """A pattern of that form: the expression of its tail for the second step.
 
     A match begins at most `back` bytes before the end of its name, and ends at most `ahead` bytes behind it.
     """
 
-    kinds: int
     tail: Prefilter
     back: int
     ahead: int
@@ -151,7 +150,7 @@ def _parts(lead: str, names: str, kinds: int, tail: str, pattern: str) -> NamePa
     if too_short or marked.back > _TAIL or (len(whole) == 1 and whole[0][0] is op.BRANCH):
         return None
     back = width(list(before)) + width(list(parser.parse(names.encode())))
-    return NamePattern(kinds, marked, min(back, MAX_BACK), min(width(list(behind)), MAX_REACH))
+    return NamePattern(marked, min(back, MAX_BACK), width(list(behind)))
 
 
 def _mark_expression(kinds: int) -> str:

@@ -68,7 +68,7 @@ def prefilter(pattern: str, flags: int = 0, *, led: bool = False) -> Prefilter:
     tree = parser.parse(pattern.encode(), flags)
     items = _trimmed_front(list(tree))
     caseless = bool(tree.state.flags & re.IGNORECASE)
-    expression, seen = _Emitter(bool(tree.state.flags & re.DOTALL), led).tail(items)
+    expression, seen = _Emitter(bool(tree.state.flags & re.DOTALL), led).tail(items, leads=True)
     if not expression:
         raise ValueError("the pattern has no beginning that the engine can search; begin it with literal text")
     reach, front = width(list(tree)), width(list(tree)[: len(tree) - len(items)])
@@ -170,11 +170,12 @@ class _Emitter:
     def __init__(self, dotall: bool, led: bool) -> None:
         self._dot, self._led = rb"[\x00-\xff]" if dotall else rb"[^\n]", led
 
-    def tail(self, items: Sequence[Any], before: int = 0) -> tuple[bytes, int]:
+    def tail(self, items: Sequence[Any], before: int = 0, *, leads: bool = False) -> tuple[bytes, int]:
         """Emit the sequence at the end of the expression, cut to the common beginning of all matches.
 
         Returns the expression and the maximum length, in bytes, of the part of a match that it stands for. `before` is
-        the minimum number of bytes before it. A gap that is not cut would hit at each of its bytes.
+        the minimum number of bytes before it; `leads` where it is the whole expression. A gap that is not cut would hit
+        at each of its bytes.
         """
         for at, (kind, value) in enumerate(items):
             wide_gap = (
@@ -185,13 +186,13 @@ class _Emitter:
             )
             if wide_gap or kind in (op.GROUPREF, op.GROUPREF_EXISTS):
                 minimum = items[at : at + 1] if wide_gap and value[0] else []
-                return self.tail([*items[:at], *self._once(minimum)], before)
+                return self.tail([*items[:at], *self._once(minimum)], before, leads=leads)
         body = list(items)
         while body:
             *front, last = body
             emitted, size = self._last(last, before + least(front))
             if emitted:
-                return self._sequence(front) + emitted, width(front) + size
+                return self._sequence(front, leads=leads) + emitted, width(front) + size
             body = front
         return b"", 0
 
@@ -232,10 +233,14 @@ class _Emitter:
             )
         return self._item(item), 1
 
-    def _sequence(self, items: Sequence[Any]) -> bytes:
-        return b"".join(self._item(item) for item in items)
+    def _sequence(self, items: Sequence[Any], *, leads: bool = False) -> bytes:
+        """Emit a sequence; `leads` where nothing of a match is before it."""
+        text = b""
+        for item in items:
+            text += self._item(item, leads=leads and not text)
+        return text
 
-    def _item(self, item: Any) -> bytes:
+    def _item(self, item: Any, *, leads: bool = False) -> bytes:
         kind, value = item
         if kind is op.LITERAL:
             return b"\\x%02x" % value
@@ -246,9 +251,9 @@ class _Emitter:
         if kind is op.IN:
             return self._set(value)
         if kind is op.BRANCH:
-            return b"(?:" + b"|".join(self._sequence(branch) for branch in value[1]) + b")"
+            return b"(?:" + b"|".join(self._sequence(branch, leads=leads) for branch in value[1]) + b")"
         if kind is op.SUBPATTERN:
-            return self._scoped(value, b"(?:" + self._sequence(value[3]) + b")")
+            return self._scoped(value, b"(?:" + self._sequence(value[3], leads=leads) + b")")
         if kind is op.ATOMIC_GROUP:
             return b"(?:" + self._sequence(value) + b")"
         if kind in REPEATS:
@@ -262,6 +267,8 @@ class _Emitter:
         if self._led and kind is op.ASSERT_NOT and value[0] < 0 and [one for one, _ in value[1]] == [op.IN]:
             members = value[1][0][1]
             return b"" if members[0][0] is op.NEGATE else self._set([(op.NEGATE, None), *members])
+        if leads and kind is op.ASSERT and value[0] < 0:
+            return self._sequence(value[1])  # the text before a match
         return b""  # anchors and lookarounds: dropping them widens the expression
 
     @staticmethod
