@@ -186,7 +186,7 @@ def test_every_fate_is_what_unpacking_the_layers_one_by_one_shows(stack: list[li
                 assert traced.hidden_in(number, entry) == model.lost.get(write)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(items, max_size=4, unique_by=lambda item: item.path), max_size=5))
 def test_entries_that_do_not_replace_each_other_have_the_states_of_the_ordered_walk(stack: list[list[Item]]) -> None:
     listings = trace(*stack).layers

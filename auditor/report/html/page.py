@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 
 from auditor.core.package_data import data_path
 from auditor.core.text import instruction, plural, printable, shortened, size
+from auditor.images.source import short_names
 from auditor.report.file_text import secrets_text, totals_text
 
 _LINK = re.compile(r"https://[^\s<>\"']+[^\s<>\"'.:,;)]")
@@ -65,6 +66,7 @@ def _environment() -> jinja2.Environment:
         linked=_linked,
         totals=totals_text,
         secrets=secrets_text,
+        short_names=short_names,
     )
     environment.globals["plural"] = _plural
     return environment
