@@ -68,12 +68,8 @@ def _environment() -> jinja2.Environment:
         secrets=secrets_text,
         short_names=short_names,
     )
-    environment.globals["plural"] = _plural
+    environment.globals["plural"] = plural
     return environment
-
-
-def _plural(count: int, noun: str) -> str:
-    return plural(count, noun).replace(str(count), f"{count:,}", 1)
 
 
 def _step(created_by: str | None, limit: int) -> str:
