@@ -9,7 +9,8 @@ Opening a target reads no layer: this module decides when a layer is read. Read 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -21,7 +22,8 @@ from auditor.core.errors import AuditError, Damaged, reason, without_logins
 from auditor.core.finding import Finding
 from auditor.core.image_config import HistoryStep, Platform
 from auditor.core.limits import DEFAULT, Limits
-from auditor.core.text import display_path
+from auditor.core.progress import Progress
+from auditor.core.text import display_path, plural
 from auditor.detect.rules import Ruleset
 from auditor.findings.baseline import BaselineUse, ImageFindings
 from auditor.findings.collect import collect
@@ -153,19 +155,23 @@ def audit_each(target: str, scanner: Scanner, request: Request, records: Records
         images = source.images()
     except Exception as exc:
         note("", exc)
-    unread = {
-        layer.digest or id(layer): layer.size or 0
-        for image in images
-        for layer in image.layers
-        if not isinstance(layer.content, LayerRef) and not records.is_known(layer)
-    }
-    scanner.progress.expect(sum(unread.values()))
+    _announce(without_logins(target), images, records, scanner.progress)
     for image in images:
         try:
             yield audit_image(image, scanner, request, records, streamed)
         except Exception as exc:
             note(_name(image) if len(images) > 1 else "", exc)
     yield from failures
+
+
+def _announce(target: str, images: Iterable[Image], records: Records, progress: Progress) -> None:
+    """Report the number of layers, and the bytes of those that are not in the cache."""
+    layers = {layer.digest or id(layer): layer for image in images for layer in image.layers}
+    unread = [layer for layer in layers.values() if not isinstance(layer.content, LayerRef)]
+    with suppress(AuditError):  # the audit of an image meets the error again, and reports it
+        unread = [layer for layer in unread if not records.has_record(layer)]
+    progress.say(f"{target}: {plural(len(layers), 'layer')}, {len(unread)} to read")
+    progress.expect(sum(layer.size or 0 for layer in unread))
 
 
 def _name(image: Image) -> str:

@@ -10,7 +10,7 @@ from auditor.rulebook.examples import fill
 _LINES = {
     "srv/decoys/placeholders.env": (
         "DB_PASSWORD=changeme", "API_KEY=your-api-key-here", "SECRET=<secret>", "TOKEN=${TOKEN}", "PASSWORD=********",
-        "API_SECRET={{ api_secret }}", "AUTH_TOKEN=xxxxxxxxxxxxxxxxxxxxxxxx", "PASSWORD=password", "JWT_SECRET=",
+        "API_SECRET={{ api_secret }}", "AUTH_TOKEN=xxxxxxxxxxxxxxxxxxxxxxxx", "JWT_SECRET=",
         "GITHUB_TOKEN=ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "SMTP_PASSWORD=REPLACE_ME", "PGPASSWORD=$PG_PASSWORD",
     ),
     "srv/decoys/documented.conf": (

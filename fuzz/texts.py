@@ -6,11 +6,12 @@ import io
 import os
 import re
 import tempfile
+import threading
+from collections.abc import Mapping
 from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -23,6 +24,7 @@ from auditor.registry.authentication import Login
 from auditor.registry.client import Client
 from auditor.registry.reference import parse_reference
 from auditor.registry.repository import Repository, repositories
+from auditor.registry.retry import Clock
 from auditor.scan import Scanner
 
 _MOST = 50  # names of a list that are looked at
@@ -95,11 +97,9 @@ def ignored(data: bytes) -> None:
 
 def registry(data: bytes) -> None:
     """Ask a registry that gives these answers, separated by two zero bytes, for lists, a manifest and a digest."""
-    client = Client("registry.invalid", insecure=True, login=Login("user", "word"))
+    client = Client("registry.invalid", insecure=True, login=Login("user", "word"), clock=_Impatient())
     answers = _Answers(data.split(b"\0\0"))
-    session = client._sender._session
-    for prefix in tuple(session.adapters):
-        session.mount(prefix, answers)
+    client._sender._transmit = answers.answer  # type: ignore[method-assign]
     repository = Repository(client, "team/app")
     for ask in (
         lambda: list(islice(repositories(client), _MOST)),
@@ -108,10 +108,16 @@ def registry(data: bytes) -> None:
         lambda: repository.tags()[:_MOST],
     ):
         try:
-            with patch("time.sleep"):  # between retries
-                ask()
+            ask()
         except AuditError:
             pass
+
+
+class _Impatient(Clock):
+    """A clock that does not wait between retries."""
+
+    def sleep(self, seconds: float, stopped: threading.Event) -> None:
+        """Return at once."""
 
 
 class _Answers(HTTPAdapter):
@@ -124,22 +130,22 @@ class _Answers(HTTPAdapter):
         super().__init__()
         self._texts = iter(texts)
 
-    def send(self, request: requests.PreparedRequest, *_args: Any, **_more: Any) -> requests.Response:
+    def answer(self, method: str, url: str, headers: Mapping[str, str], **_more: Any) -> requests.Response:
         """Return the next answer."""
         head, _, body = next(self._texts, b"404").partition(b"\n\n")
         status, *lines = head.decode("latin-1").split("\n")
-        headers = HTTPHeaderDict()
+        received = HTTPHeaderDict()
         for line in lines:
             key, _, value = line.partition(":")
-            headers.add(key.strip(), value.strip())
+            received.add(key.strip(), value.strip())
         answer = HTTPResponse(
             io.BytesIO(body),
-            headers,
+            received,
             int(status) if status.isdecimal() and len(status) == 3 else 200,
             preload_content=False,
             decode_content=False,
         )
-        return self.build_response(request, answer)
+        return self.build_response(requests.Request(method, url, headers).prepare(), answer)
 
 
 class _Written:

@@ -18,7 +18,7 @@ from auditor.advice.flatten_advice import FlattenAdvice, FlattenPlan
 from auditor.advice.remedy import build_fix
 from auditor.core.finding import Finding, SourceLine
 from auditor.findings.secret_groups import SecretGroup, in_history
-from auditor.images.source import Image
+from auditor.images.source import Image, short_names
 from auditor.images.transports import TRANSPORTS
 
 
@@ -89,7 +89,7 @@ def _copies(image: Image) -> Iterable[ImageCopy]:
     """Yield the references to the leaking layers: the target, its other names, its containers, other tags."""
     row = TRANSPORTS[image.transport]
     target = row.bare(image.target)
-    names = [name for name in image.names if "/" in name or ":" in name]  # the reference of a layout may be a bare tag
+    names = [name for name in short_names(image.names) if "/" in name or ":" in name]  # a layout may have bare tags
     if row.in_registry:
         repository = target.partition("@")[0].rpartition("/")
         name = f"{repository[0]}/{repository[2].partition(':')[0]}"
@@ -98,7 +98,7 @@ def _copies(image: Image) -> Iterable[ImageCopy]:
     elif row.is_container:
         yield ImageCopy("the container", shlex.join(["docker", "rm", target]))
     elif row.in_engine:
-        for name in dict.fromkeys((target, *names)):
+        for name in short_names((target, *names)):
             if name != f"{target}:latest":
                 yield ImageCopy(name, shlex.join(["docker", "rmi", name]))
         yield ImageCopy("its containers", shlex.join(["docker", "ps", "-a", "--filter", f"ancestor={target}"]))

@@ -14,7 +14,7 @@ from auditor.config.file import load_config
 from auditor.config.resolve import resolve
 from auditor.core.clock import timestamp, utc_now
 from auditor.core.entries import Skipped
-from auditor.core.errors import UsageError
+from auditor.core.errors import UsageError, without_logins
 from auditor.core.finding import Confidence, Finding, Severity, State
 from auditor.core.options import AuditOptions, one_of
 from auditor.core.progress import Progress
@@ -221,8 +221,12 @@ def _audited(
 ) -> tuple[list[Audit], tuple[Failure, ...]]:
     """Audit all targets. Raises the error of a single target that can't be read at all."""
     audits, failures = list[Audit](), list[Failure]()
-    for target in targets:
-        for result in audit_each(os.fspath(target), scanner, request, records):
+    for number, target in enumerate(targets, 1):
+        name = os.fspath(target)
+        scanner.progress.begin(number, len(targets))
+        if len(targets) > 1:
+            scanner.progress.say(f"{number} of {len(targets)}: {without_logins(name)}")
+        for result in audit_each(name, scanner, request, records):
             if isinstance(result, Failure):
                 failures.append(result)
             else:

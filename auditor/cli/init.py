@@ -116,7 +116,9 @@ class _Setup:
             yield f"image-audit scan {image}"
         for path in self.found.dockerfiles[:1]:
             yield f"image-audit dockerfile {path}"
-        yield "image-audit hook run" if self.has_hook else "image-audit hook install"
+        if git.root(self.folder):
+            installed = self.has_hook or installation.is_ours(git.hooks(self.folder).folder / "pre-push")
+            yield "image-audit hook run" if installed else "image-audit hook install"
         if self.ci_step:
             yield self.ci_step
 

@@ -25,10 +25,10 @@ class Integer(click.IntRange):
 
 
 class Word(click.Choice[str]):
-    """A word of a fixed set."""
+    """A word of a fixed set, in lower or upper case."""
 
     def __init__(self, words: Sequence[str]) -> None:
-        super().__init__(words)
+        super().__init__(words, case_sensitive=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the word; fail on another one, and name the nearest."""
@@ -42,16 +42,17 @@ class States(click.ParamType):  # type: ignore[type-arg]
     """States joined by commas, such as `deleted,overwritten`."""
 
     name = "states"
+    choices = tuple(state.value for state in State)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         """Return the states; fail on an unknown one."""
         if isinstance(value, tuple):
             return value
-        words = tuple(word.strip() for word in str(value).split(","))
-        known = [state.value for state in State]
+        words = tuple(word.strip().lower() for word in str(value).split(","))
         for word in words:
-            if word not in known:
-                self.fail(f"{word!r} is not one of {', '.join(known)}{nearest(word, known)}", param, ctx)
+            if word not in self.choices:
+                known = ", ".join(self.choices)
+                self.fail(f"{word!r} is not one of {known}{nearest(word, self.choices)}", param, ctx)
         return words
 
 

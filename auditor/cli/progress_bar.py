@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Task, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Task, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
@@ -42,11 +42,11 @@ class _State(TextColumn):
         super().__init__("{task.description}")
 
     def render(self, task: Task) -> Text:
-        exporting = task.fields["exporting"]
+        exporting, position = task.fields["exporting"], task.fields["position"]
         if exporting:
             percent = export_percent(exporting, task.elapsed or 0)
-            return Text(f"Docker is exporting the image… about {min(percent, 99):.0f} %")
-        return Text(f"reading {task.percentage:3.0f} %" if task.total else "reading")
+            return Text(f"{position}Docker is exporting the image… about {min(percent, 99):.0f} %")
+        return Text(f"{position}reading {task.percentage:3.0f} %" if task.total else f"{position}reading")
 
 
 class _Bar:
@@ -54,12 +54,20 @@ class _Bar:
 
     def __init__(self, display: RichProgress, verbose: bool) -> None:
         self._display = display
-        self._task = display.add_task("", total=None, exporting=0)
+        self._task = self._added("")
         self._total = self._exporting = 0
         self._verbose = verbose
 
+    def _added(self, position: str) -> TaskID:
+        return self._display.add_task("", total=None, exporting=0, position=position)
+
     def compiling(self) -> None:
         self._display.console.print(COMPILING, highlight=False)
+
+    def begin(self, number: int, count: int) -> None:
+        self._display.remove_task(self._task)
+        self._task = self._added(f"{number} of {count}: " if count > 1 else "")
+        self._total = self._exporting = 0
 
     def expect(self, count: int) -> None:
         self._total += count

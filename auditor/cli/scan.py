@@ -80,6 +80,8 @@ def command(
         warn(str(failure))
     for path, ending in files:
         write_output(path, ending.render(report.images, report.render_options), private=options.show_secrets)
+        if options.verbose:
+            warn(f"{path}: written")
     # The log of a build server can't be asked for the rest of a screen.
     one_screen = sys.stdout.isatty() and not full
     shown = replace(report.render_options, template=template, one_screen=one_screen, unfold=full)

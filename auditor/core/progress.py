@@ -14,6 +14,10 @@ class Progress(Protocol):
         """Announce that the rules are compiled: some seconds, the first time that they are used."""
         ...
 
+    def begin(self, number: int, count: int) -> None:
+        """Announce target `number`, from 1, of `count`. The bytes to read are counted from zero again."""
+        ...
+
     def expect(self, count: int) -> None:
         """Announce `count` more bytes to read."""
         ...
@@ -39,6 +43,9 @@ class Silent:
     """Receiver that discards everything."""
 
     def compiling(self) -> None:
+        """Do nothing."""
+
+    def begin(self, number: int, count: int) -> None:
         """Do nothing."""
 
     def expect(self, count: int) -> None:

@@ -75,8 +75,8 @@ def size(count: int) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """Return `1 secret`, `2 secrets`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    """Return `1 secret`, `2,000 secrets`."""
+    return f"{count} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from textual import work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.widgets import ContentSwitcher, Footer, Input, OptionList, Static, Tree
+from textual.widgets import ContentSwitcher, Input, OptionList, Static, Tree
 
 from auditor.core.entries import FileVersion
 from auditor.core.errors import reason
@@ -36,6 +37,14 @@ from auditor.report.finding_text import image_name, verdict_text
 _MOST_SECRETS = 1000
 
 
+def _keys_text(bindings: Iterable[BindingType]) -> str:
+    """Return the markup of the keys, each a link to its action."""
+    shown = [one for one in bindings if isinstance(one, Binding) and one.show]
+    return "  ".join(
+        f"[@click=app.{one.action}][bold $accent]{one.key_display or one.key}[/] {one.description}[/]" for one in shown
+    )
+
+
 class ExploreApp(App[None]):
     """Explores the audit of one image. `contents` reads its files."""
 
@@ -53,6 +62,7 @@ class ExploreApp(App[None]):
     #details { height: 1fr; border: round $foreground 40%; padding: 0 1; }
     #layers:focus, #details:focus, #switch:focus-within { border: round $accent; }
     #filter { display: none; }
+    #keys { height: 1; padding: 0 1; background: $panel; link-style: none; link-color: $foreground; }
     TextScreen, PathScreen { align: center middle; }
     .dialog { width: 90%; max-width: 110; height: auto; max-height: 90%; padding: 1 2; }
     .dialog { border: round $accent; background: $surface; }
@@ -103,7 +113,7 @@ class ExploreApp(App[None]):
                     details.border_title, details.can_focus = "Details", True
                     yield Static(id="detail")
         yield Input(placeholder="text in the path", id="filter")
-        yield Footer()
+        yield Static(_keys_text(self.BINDINGS), id="keys")  # Footer has a widget a key, and starts slowly
 
     def on_mount(self) -> None:
         """Start at the lowest layer with the most urgent secret in a file; else at the top layer."""

@@ -19,7 +19,6 @@ from auditor.images.resolve import open_target
 from auditor.images.source import Image
 from auditor.pipeline import Audit
 from auditor.rebuild.layer_reader import LayerReader
-from auditor.rebuild.recover import PathVersions
 from auditor.scan.line_counter import is_binary
 from auditor.scan.masker import masked_text
 from auditor.scan.record import LayerMatch
@@ -93,6 +92,9 @@ class FileContents:
         """
         if os.path.lexists(output):
             raise UsageError(f"{output}: exists already. Choose another name")
+        # It imports all archive formats, which the first screen does not need.
+        from auditor.rebuild.recover import PathVersions
+
         path = self._audit.records[version.layer].listing.paths[version.entry]
         versions = PathVersions(self._image, path, self._options.limits)
         chosen = next((found for found in versions.versions() if found.version == version), None)

@@ -86,7 +86,7 @@ class Verdict:
         """The counts in words, the same in every report."""
         return (
             f"{plural(self.secrets, 'secret')} at {plural(self.places, 'place')}; "
-            f"{self.recoverable} hidden but recoverable, {self.visible} visible"
+            f"{self.recoverable:,} hidden but recoverable, {self.visible:,} visible"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
@@ -85,6 +85,13 @@ class Image:
     skipped: tuple[Skipped, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict, repr=False)
     index_entries: tuple[IndexEntry, ...] = field(default=(), repr=False)
+
+
+def short_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return each name of an image once: archives of the engine repeat `app:1` as `docker.io/library/app:1` and `1`."""
+    short = dict.fromkeys(name.removeprefix("docker.io/library/").removeprefix("docker.io/") for name in names)
+    tags = {name.rpartition(":")[2] for name in short if ":" in name}
+    return tuple(name for name in short if name not in tags)
 
 
 class ExportCache(Protocol):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from auditor.core.entries import Deleted, EntryKind, FileVersion, Overwritten, VersionState, Visible
 from auditor.layers.listing import Listing
@@ -149,6 +149,40 @@ class _HigherLayers:
     def add_layer(self, index: int, listing: Listing, hidden: array[int]) -> None:
         """Set `hidden` for the entries of a layer, then add the layer's own effect on lower layers."""
         self._folder_memo.clear()
+        if not self._add_independent(index, listing, hidden):
+            self._add_in_order(index, listing, hidden)
+        for path in listing.whiteouts:
+            self._whiteouts[path] = index
+            self._imply(path.rpartition("/")[0], index)
+        for path in listing.opaque:
+            self._opaque[path] = index
+            self._imply(path, index)
+
+    def _add_independent(self, index: int, listing: Listing, hidden: array[int]) -> bool:
+        """Add the entries of a tar in which none replaces another, with operations on sets; return False for others."""
+        paths, kinds = listing.paths, listing.kinds
+        unique = set(paths)
+        if len(unique) != len(paths) or _WHITEOUT in kinds:
+            return False
+        folders = {path for path, kind in zip(paths, kinds, strict=True) if kind == _DIR}
+        files, parents = unique - folders, _parents(unique)
+        if not files.isdisjoint(parents):
+            return False
+        hidden[:] = array("i", [_NEVER]) * len(hidden)
+        touched = self._files.keys() & unique | self._whiteouts.keys() & unique | self._folders.keys() & files
+        if any(effects.keys() & parents for effects in (self._files, self._whiteouts, self._opaque)):
+            gone = {folder for folder in parents if self._hidden_in_folder(folder) != _NEVER}
+            touched |= {path for path in paths if path.rpartition("/")[0] in gone}
+        touched.discard("")
+        for entry, path in enumerate(paths if touched else ()):
+            if path in touched:
+                hidden[entry] = self._hidden_by(path, path.rpartition("/")[0], kinds[entry] == _DIR)
+        self._files.update(dict.fromkeys(files, index))
+        self._folders.update(dict.fromkeys((folders | parents) - {""}, index))
+        return True
+
+    def _add_in_order(self, index: int, listing: Listing, hidden: array[int]) -> None:
+        """Add the entries of a tar one by one, the last first: later entries replace earlier ones."""
         replaced: list[tuple[dict[str, int], str, int | None]] = []
         paths, kinds = listing.paths, listing.kinds
         for entry in range(len(listing) - 1, -1, -1):
@@ -177,12 +211,6 @@ class _HigherLayers:
                 del effects[path]
             else:
                 effects[path] = before
-        for path in listing.whiteouts:
-            self._whiteouts[path] = index
-            self._imply(path.rpartition("/")[0], index)
-        for path in listing.opaque:
-            self._opaque[path] = index
-            self._imply(path, index)
 
     def _hidden_by(self, path: str, parent: str, folder: bool) -> int:
         as_file, as_folder = self._files.get(path, _NEVER), self._folders.get(path, _NEVER)
@@ -216,6 +244,15 @@ class _HigherLayers:
         while folder and self._folders.get(folder) != index:
             self._folders[folder] = index
             folder = folder.rpartition("/")[0]
+
+
+def _parents(paths: Iterable[str]) -> set[str]:
+    """Return all folders above some paths, "" for the root included."""
+    found, level = set[str](), set(paths)
+    while level:
+        level = {path.rpartition("/")[0] for path in level} - found
+        found |= level
+    return found
 
 
 def implied_folders(tree: dict[str, FileVersion]) -> Iterator[str]:

@@ -19,6 +19,7 @@ from auditor.codec.hashing import sha256
 from auditor.core.entries import FileVersion
 from auditor.core.errors import UsageError
 from auditor.core.process import trim_heap
+from auditor.images.source import short_names
 from auditor.images.transports import TRANSPORTS
 from auditor.layers.layer_index import index_layer
 from auditor.layers.tree import gc_paused
@@ -210,19 +211,13 @@ def _write_layer(
     return derived_record(index, copied_from, audit.records, what)
 
 
-def _distinct(names: Sequence[str]) -> tuple[str, ...]:
-    """Return each name once: archives of the engine repeat `app:1` as `docker.io/library/app:1` and as `1`."""
-    short = dict.fromkeys(name.removeprefix("docker.io/library/").removeprefix("docker.io/") for name in names)
-    tags = {name.rpartition(":")[2] for name in short if ":" in name}
-    return tuple(name for name in short if "@" not in name and name not in tags)
-
-
 def _rewritten_image(
     job: FlattenJob, scanner: Scanner, audit: Audit, plans: Sequence[LayerPlan], blobs: Sequence[LayerBlob]
 ) -> RewrittenImage:
     image, diff_ids = audit.image, [blob.diff_id for blob in blobs]
     config = rewritten_config(audit, plans, diff_ids, job.drops, HistoryMasker(scanner, audit))
-    own = () if TRANSPORTS[image.transport].is_container else _distinct(image.names)
+    is_container = TRANSPORTS[image.transport].is_container
+    own = () if is_container else tuple(name for name in short_names(image.names) if "@" not in name)
     names = own if job.names is None else job.names
     metadata = rewritten_metadata(audit, plans, sha256(config))
     return RewrittenImage(config, tuple(blobs), names, image.config.platform, metadata, job.names is not None)

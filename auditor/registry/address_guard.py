@@ -10,6 +10,7 @@ Sources: IANA's registries of special-purpose addresses, as `ipaddress` has them
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Sequence
 from enum import Enum
 from urllib.parse import urljoin, urlsplit
@@ -48,6 +49,8 @@ _METADATA = frozenset(
         ("169.254.169.254", "169.254.170.2", "fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"),
     )
 )
+_PLAIN_PATH = re.compile(r"(?:\w[\w.@-]*/)+\w[\w.:@-]*", re.ASCII)
+"""Relative paths that `urljoin` would append unchanged: no scheme, no dot segments."""
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _IPV4_COMPATIBLE = ipaddress.ip_network("::/96")  # obsolete: RFC 4291, 2.5.5.1
 _THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")  # RFC 6890
@@ -101,6 +104,11 @@ def origin_of(url: str) -> tuple[str, str, int]:
     return parts.scheme, (parts.hostname or "").rstrip("."), parts.port or (443 if parts.scheme == "https" else 80)
 
 
+def is_same_origin(url: str, base: str) -> bool:
+    """Whether a URL has the origin of `base`, which ends in a slash. Raises ValueError on a bad port."""
+    return url.startswith(base) or origin_of(url) == origin_of(base)
+
+
 def display_origin(url: str) -> str:
     """Return the origin of a URL for messages; path and query may be secret. Raises ValueError as `origin_of`."""
     scheme, host, port = origin_of(url)
@@ -145,9 +153,11 @@ class RegistryGuard:
 
     def own_url(self, base: str, location: str) -> str:
         """Return the absolute URL of a location at the registry itself. Raises BlockedAddress on another origin."""
+        if _PLAIN_PATH.fullmatch(location) and base.endswith("/"):
+            return base + location
         url = self.resolve_url(base, location)
         try:
-            if origin_of(url) == origin_of(base):
+            if is_same_origin(url, base):
                 return url
         except ValueError:
             pass
@@ -156,8 +166,11 @@ class RegistryGuard:
     def check_url(self, url: str, base: str, action: str) -> None:
         """Raise BlockedAddress if the registry at `base` may not refer to a URL; `action` begins the message.
 
-        Addresses behind a name are checked when the connection is opened; a proxy resolves names itself.
+        `base` ends in a slash. Addresses behind a name are checked when the connection is opened, or resolved by a
+        proxy.
         """
+        if url.startswith(base):
+            return
         try:
             scheme, host, _ = origin = origin_of(url)
         except ValueError:

@@ -17,7 +17,7 @@ import requests
 
 from auditor.core.errors import BlockedAddress, Damaged, NotFound, Temporary, Unauthorized, Unreachable, Unsupported
 from auditor.core.limits import DEFAULT, Limits, limit_note
-from auditor.registry.address_guard import display_origin, is_loopback, origin_of
+from auditor.registry.address_guard import display_origin, is_loopback, is_same_origin
 from auditor.registry.api_client import ApiClient
 from auditor.registry.authentication import Authenticator, secrets_of
 from auditor.registry.login_commands import login_command
@@ -198,11 +198,12 @@ class Client:
 
     def _send(self, method: str, url: str, scope: str, body: Any, headers: dict[str, str]) -> requests.Response:
         """Send a request and follow redirects. Only the registry's own origin receives its token."""
-        own = origin_of(self._base_url())
+        base = self._base_url()
         for _ in range(self.limits.registry_redirects + 1):
             self._sender.check()
-            self._guard.check_url(url, self._base_url(), "redirects to")
-            token = {"Authorization": self._tokens[scope]} if origin_of(url) == own and scope in self._tokens else {}
+            self._guard.check_url(url, base, "redirects to")
+            own = scope in self._tokens and is_same_origin(url, base)
+            token = {"Authorization": self._tokens[scope]} if own else {}
             response = self._sender.send(method, url, {**headers, **token}, data=body)
             location = response.headers.get("Location")
             if location is None or response.status_code not in _REDIRECTS or method not in ("GET", "HEAD"):

@@ -8,7 +8,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
+from urllib3 import HTTPConnectionPool, Timeout
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.poolmanager import ProxyManager
 
@@ -73,17 +74,41 @@ def keep_header(request: Any) -> Any:
     return request
 
 
-def send_plain(
-    session: requests.Session, method: str, url: str, headers: Mapping[str, str], **options: Any
-) -> requests.Response:
-    """Send a request without a body, whose URL needs no normalisation; `options` are those of an adapter.
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Connections to one origin, direct or through a proxy. A request through an HTTP proxy names the `whole_url`."""
 
-    requests takes longer to prepare such a request than to send it.
-    """
-    request = requests.PreparedRequest()
-    request.method, request.url, request.hooks = method, url, {}
-    request.headers = CaseInsensitiveDict({"User-Agent": USER_AGENT, "Accept": "*/*", **headers})
-    return session.get_adapter(url).send(request, **options)
+    pool: HTTPConnectionPool
+    whole_url: bool
+
+    def send(self, method: str, url: str, headers: Mapping[str, str], timeout: Timeout) -> requests.Response:
+        """Send a request without a body, whose URL needs no normalisation. Raises HTTPError of urllib3, OSError.
+
+        requests takes longer to prepare and wrap such a request than urllib3 to send it.
+        """
+        request = requests.PreparedRequest()
+        request.method, request.url, request.hooks = method, url, {}
+        request.headers = CaseInsensitiveDict({"User-Agent": USER_AGENT, "Accept": "*/*", **headers})
+        target = url if self.whole_url else url[url.index("/", len("https://")) :]
+        raw = self.pool.urlopen(
+            method, target, headers=request.headers, retries=False, redirect=False, assert_same_host=False,
+            preload_content=False, decode_content=False, timeout=timeout,
+        )  # fmt: skip
+        response = requests.Response()
+        response.status_code, response.reason, response.raw = raw.status, raw.reason or "", raw
+        response.url, response.request = url, request
+        response.headers = CaseInsensitiveDict(raw.headers)
+        return response
+
+
+def find_route(session: requests.Session, url: str, verify: bool | str, proxies: dict[str, str]) -> Route:
+    """Return the connections of a session to the origin of a URL; `verify` and `proxies` are as requests takes them."""
+    adapter, request = session.get_adapter(url), requests.PreparedRequest()
+    assert isinstance(adapter, HTTPAdapter)  # noqa: S101 - all of `new_session` are
+    request.method, request.url = "GET", url
+    pool: Any = adapter.get_connection_with_tls_context(request, verify, proxies)
+    adapter.cert_verify(pool, url, verify, None)  # type: ignore[no-untyped-call]
+    return Route(pool, whole_url=adapter.request_url(request, proxies) == url)
 
 
 class ProxyTable:

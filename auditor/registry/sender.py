@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from urllib3 import Timeout
 from urllib3.exceptions import HTTPError
 
 from auditor.core.errors import AuditError, Damaged, Temporary, Unreachable
@@ -27,18 +28,19 @@ from auditor.registry.host_certificates import find_certificates
 from auditor.registry.http_session import (
     CONNECT_S,
     ProxyTable,
+    Route,
+    find_route,
     innermost_cause,
     is_temporary,
     new_session,
-    send_plain,
     trusted_certificates,
 )
 from auditor.registry.response_body import RegistryResponse, ResponseBody, read_all
 from auditor.registry.retry import Clock, RateLimit, RetryBudget, RetryPolicy, requested_wait_s
 
 _MAX_MESSAGE = 200
-_PLAIN_URL = re.compile(r"https?://[a-z0-9.:-]+(?:/[a-z0-9_@][\w.:@-]*)*/?(?:\?[\w=&-]*)?", re.ASCII)
-"""URLs that requests would send unchanged: no escapes, no dot segments."""
+_PLAIN_PATH = r"/(?:[A-Za-z0-9_@][\w.:@-]*/)*(?:[A-Za-z0-9_@][\w.:@-]*)?(?:\?[\w=&-]*)?"
+"""Paths that requests would send unchanged: no escapes, no dot segments."""
 
 
 class RequestSender:
@@ -64,6 +66,10 @@ class RequestSender:
         self._clock, self._ca = clock or Clock(), ca
         self._proxies = ProxyTable()
         self._trust: dict[tuple[str, str, int], bool | str] = {}
+        self._routes: dict[str, Route] = {}
+        self._own_url = re.compile(f"(https?://{re.escape(server)}){_PLAIN_PATH}", re.ASCII)
+        self._timeout = Timeout(CONNECT_S, limits.registry_time)
+        self._policy = RetryPolicy.for_registry(limits)
         self._answered = False
         if isinstance(rate, int | float):
             rate = RateLimit(rate, self._clock, self.stopped)
@@ -90,7 +96,7 @@ class RequestSender:
 
     def budget(self) -> RetryBudget:
         """Return the retry budget of a new logical request."""
-        return RetryBudget(RetryPolicy.for_registry(self.limits), self._clock, self.stopped)
+        return RetryBudget(self._policy, self._clock, self.stopped)
 
     def send(self, method: str, url: str, headers: Mapping[str, str], **more: Any) -> requests.Response:
         """Send one request; the body of its response is not read yet. Raises Temporary, Unreachable."""
@@ -105,15 +111,22 @@ class RequestSender:
         return response
 
     def _transmit(self, method: str, url: str, headers: Mapping[str, str], **more: Any) -> requests.Response:
-        options: dict[str, Any] = {
-            "timeout": (CONNECT_S, self.limits.registry_time),
-            "verify": self._trusted(url),
-            "proxies": self._proxies.proxies(url),
-            "stream": True,
-        }
-        if _PLAIN_URL.fullmatch(url) and not any(value is not None for value in more.values()):
-            return send_plain(self._session, method, url, headers, **options)
-        return self._session.request(method, url, headers=headers, allow_redirects=False, **options, **more)
+        if not any(value is not None for value in more.values()) and (own := self._own_url.fullmatch(url)):
+            return self._route(own[1], url).send(method, url, headers, self._timeout)
+        return self._session.request(
+            method, url, headers=headers, allow_redirects=False, stream=True,
+            timeout=(CONNECT_S, self.limits.registry_time), verify=self._trusted(url),
+            proxies=self._proxies.proxies(url), **more,
+        )  # fmt: skip
+
+    def _route(self, origin: str, url: str) -> Route:
+        """Return the connections to an origin of the registry itself, of which `url` is one."""
+        route = self._routes.get(origin)
+        if route is None:
+            route = self._routes[origin] = find_route(
+                self._session, url, self._trusted(url), self._proxies.proxies(url)
+            )
+        return route
 
     def _trusted(self, url: str) -> bool | str:
         """Return the value of `verify` for a URL, the same for all of one origin."""

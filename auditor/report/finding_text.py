@@ -74,7 +74,7 @@ def coverage_text(audit: Audit, fail_on: Severity | None) -> str:
     read = f"{plural(files, 'file')} in {plural(len(audit.records), 'layer')} read{skipped}"
     counts = verdict(audit.secrets, fail_on)
     failing = (
-        f"{counts.failing} of {plural(counts.secrets, 'secret')} at or above {fail_on}. "
+        f"{counts.failing:,} of {plural(counts.secrets, 'secret')} at or above {fail_on}. "
         if fail_on and counts.leaks
         else ""
     )

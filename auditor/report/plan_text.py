@@ -57,7 +57,7 @@ def plan_steps(audit: Audit, groups: Sequence[SecretGroup], show_secrets: bool) 
             f"{'it' if len(plan.revoke) == 1 else 'them'}.",
             tuple(_revoke_items(plan.revoke, show_secrets)),
         ),
-        PlanStep("Fix the build.", tuple(_fix_item(fix, audit.limits) for fix in plan.fixes)),
+        PlanStep("Fix the build.", tuple(_fix_items(plan.fixes, audit.limits))),
         *([_flatten_step(plan.flatten, audit.flatten, groups)] if plan.flatten else []),
         PlanStep(
             "Remove what still holds the secrets.",
@@ -76,13 +76,24 @@ def _revoke_items(groups: Iterable[SecretGroup], show_secrets: bool) -> Iterator
         yield PlanItem(f"{printable(name)} {', '.join(secrets)}", url=url)
 
 
-def _fix_item(fix: BuildFix, limits: Limits) -> PlanItem:
+def _fix_items(fixes: Iterable[BuildFix], limits: Limits) -> Iterator[PlanItem]:
+    """Yield the steps with the same remedy together, the remedy with the last one."""
+    groups: dict[tuple[str, ...], list[BuildFix]] = {}
+    for fix in fixes:
+        groups.setdefault(fix.remedies, []).append(fix)
+    for remedies, own in groups.items():
+        *texts, last = (_fix_text(fix, limits) for fix in own)
+        yield from map(PlanItem, texts)
+        yield PlanItem(last, remedy=printable(" ".join(remedies)))
+
+
+def _fix_text(fix: BuildFix, limits: Limits) -> str:
     place = "metadata" if fix.layer is None else f"layer {fix.layer}"
     if fix.source:
         place = printable(f"{fix.source.file}:{fix.source.line}")
     step = step_text(fix.step, limits)
     more = f" and {plural(fix.steps - 1, 'more step')}" if fix.steps > 1 else ""
-    return PlanItem(f"{place}{f': {step}' if step else ''}{more}", remedy=printable(" ".join(fix.remedies)))
+    return f"{place}{f': {step}' if step else ''}{more}"
 
 
 def _flatten_step(plan: FlattenPlan, advice: FlattenAdvice, groups: Iterable[SecretGroup]) -> PlanStep:

@@ -1,4 +1,4 @@
-"""Text from a Jinja2 template over the values of the JSON report, in Jinja2's sandbox.
+"""Text from a Jinja2 template over the values of the JSON report, in Jinja2's sandbox and a process with limits.
 
 A template has `reports` (one JSON report an image), `failed` (targets with reasons), `created`, and the filters `size`,
 `plural` and those of Jinja2. Texts of the image are escaped for terminals, and for HTML or XML if the template's name
@@ -11,15 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from auditor.core.errors import UsageError, reason
 from auditor.core.package_data import data_path
-from auditor.core.text import plural, printable, size
+from auditor.core.text import printable
 from auditor.pipeline import Audit
 from auditor.report.json_report import image_report
 from auditor.report.render_options import RenderOptions
+from auditor.report.template_process import environment, render_isolated
 
 _DEFAULT = "reports/templates/lines.txt.j2"
 _MARKUP = (".html", ".xml", ".html.j2", ".xml.j2")
@@ -32,25 +30,15 @@ def render(audits: Sequence[Audit], options: RenderOptions) -> str:
         text = Path(str(path)).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise UsageError(f"--template {path}: can't be read: {reason(exc)}") from None
-    environment = ImmutableSandboxedEnvironment(
-        autoescape=str(path).endswith(_MARKUP),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(size=size, plural=plural)
     values = {
         "reports": [_printable(image_report(audit, options)) for audit in audits],
         "failed": [_printable({"target": item.target, "reason": item.reason}) for item in options.failures],
         "created": options.created,
     }
-    try:
-        return environment.from_string(text).render(values)
-    except jinja2.TemplateSyntaxError as exc:
-        raise UsageError(f"--template {path}:{exc.lineno}: {printable(exc.message or '')}") from None
-    except (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:
-        raise UsageError(f"--template {path}: {printable(str(exc))}") from None
+    escape = str(path).endswith(_MARKUP)
+    if options.template is None:
+        return environment(escape=escape).from_string(text).render(values)
+    return render_isolated(f"--template {path}", text, values, escape=escape)
 
 
 def _printable(value: Any) -> Any:

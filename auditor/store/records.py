@@ -88,6 +88,7 @@ class Records:
         self._scanner, self._store, self._keep_secrets = scanner, store, keep_secrets
         self._key = store.key if store else secrets.token_bytes(32)
         self._known: MutableMapping[Digest, LayerRecord] = {} if known is None else known
+        self._slices: dict[str, Digest] = {}  # digests of the parts of files with a record, by their identity
 
     def with_hmac(self, secret: Secret) -> Secret:
         """Return a secret with its HMAC; without its text unless secrets are kept."""
@@ -95,7 +96,7 @@ class Records:
 
     def of(self, layer: Layer, name: str) -> LayerRecord:
         """Return the record of a layer; `name` appears in errors. Raises ImageError and Unreachable."""
-        known = None if layer.digest is None else self._known.get(layer.digest)
+        known = self._known_record(layer)
         if known is not None:
             return known
         record = self._from_store(layer) or self._scan_layer(layer, name)
@@ -126,19 +127,24 @@ class Records:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def is_known(self, layer: Layer) -> bool:
-        """Whether this run has the record of a layer already."""
-        return layer.digest in self._known
-
     def has_record(self, layer: Layer) -> bool:
         """Whether this run has the record of a layer, or the cache has it for a digest that can be trusted."""
-        if self.is_known(layer):
+        if self._known_record(layer) is not None:
             return True
         record = None if isinstance(layer.content, LayerRef) else self._from_store(layer)
         if record is None:
             return False
         self.remember(record)
+        if isinstance(layer.content, FileSlice):
+            self._slices[_identity(layer.content)] = record.digest
         return True
+
+    def _known_record(self, layer: Layer) -> LayerRecord | None:
+        """Return the record of a layer that this run has already."""
+        digest, content = layer.digest, layer.content
+        if digest is None and isinstance(content, FileSlice):
+            digest = self._slices.get(_identity(content))
+        return None if digest is None else self._known.get(digest)
 
     def export(self, key: str) -> bytes | None:
         """Return the cached documents of an engine's export, without the texts that the engine states too."""
@@ -156,6 +162,7 @@ class Records:
         the stream is hashed and not scanned.
         """
         claimed, name = ref.digest, ref.name
+        self._scanner.progress.say(f"reading {name}")
         if claimed is not None:
             record = self._of_digest(claimed)
             if record is not None:
@@ -205,13 +212,9 @@ class Records:
         if store is None:
             return None
         if isinstance(content, FileSlice):
-            record = self._of_slice(layer, content, store)
-        else:
-            stored = getattr(content, "addressed_by_digest", False)
-            record = self._of_digest(layer.digest or layer.diff_id) if stored else None
-        if record is not None:
-            self._scanner.progress.advance(record.size)
-        return record
+            return self._of_slice(layer, content, store)
+        stored = getattr(content, "addressed_by_digest", False)
+        return self._of_digest(layer.digest or layer.diff_id) if stored else None
 
     def _of_slice(self, layer: Layer, content: FileSlice, store: RecordStore) -> LayerRecord | None:
         """Return the cached record of a part of a file, hashed in an earlier run or now."""
@@ -221,15 +224,16 @@ class Records:
             return self._of_digest(digest)
         if self._of_digest(layer.digest or layer.diff_id) is None:
             return None
+        self._scanner.progress.expect(content.size)
         with content.open() as stream:
-            digest = _hashed(HashingReader(stream))
+            digest = _hashed(HashingReader(stream, progress=self._scanner.progress.advance))
         self._keep_slice(content, identity, digest)
         return self._of_digest(digest)
 
     def _scan_layer(self, layer: Layer, name: str) -> LayerRecord:
         """Scan a layer, and cache its record and the digest of its part of a file."""
         content, algorithm = layer.content, layer.digest.algorithm if layer.digest else "sha256"
-        self._scanner.progress.say(name)
+        self._scanner.progress.say(f"reading {name}")
         with content.open() as stream:
             if not isinstance(content, FileSlice):
                 return self.scan(stream, name, algorithm)

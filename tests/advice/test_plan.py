@@ -12,8 +12,9 @@ from auditor.advice.flatten_advice import flatten_command
 from auditor.advice.remedy import build_fix
 from auditor.images.source import Image
 from auditor.pipeline import Audit
+from auditor.report.plan_text import plan_steps
 from auditor.scan import Scanner
-from tests.images import image, layer, token, whiteout
+from tests.images import image, layer, step, token, whiteout
 from tests.report.test_report import audited
 
 
@@ -66,6 +67,21 @@ def test_the_result_goes_where_the_image_is(one: Audit, transport: str, target: 
 def test_copies_are_what_leads_to_the_layers(one: Audit, transport: str, target: str, commands: list[str]) -> None:
     plan = action_plan(at(one, transport, target), one.secrets, one.flatten)
     assert [copy.command for copy in plan.copies] == commands
+
+
+def test_an_image_is_named_once(one: Audit) -> None:
+    names = ("app:1", "docker.io/library/app:1", "1", "docker.io/team/app:2")
+    plan = action_plan(replace(at(one, "docker-archive", "a.tar"), names=names), one.secrets, one.flatten)
+    assert [copy.command for copy in plan.copies] == ["rm a.tar", "docker rmi app:1", "docker rmi team/app:2"]
+
+
+def test_steps_with_one_remedy_are_together(tmp_path: Path, scanner: Scanner) -> None:
+    layers = [layer({f"{name}.env": token(number)}) for number, name in enumerate("abc", 702)]
+    steps = [step("COPY a.env /"), step("RUN make"), step("COPY c.env /")]
+    audit = audited(image(*layers, history=steps), tmp_path, scanner)
+    fix = next(found for found in plan_steps(audit, audit.secrets, False) if found.title == "Fix the build.")
+    assert [item.text[:12] for item in fix.items] == ["layer 0: COP", "layer 2: COP", "layer 1: RUN"]
+    assert [bool(item.remedy) for item in fix.items] == [False, True, True]
 
 
 def test_a_visible_secret_alone_needs_no_flattening(tmp_path: Path, scanner: Scanner) -> None:

@@ -121,6 +121,13 @@ def test_yes_accepts_the_hook_and_the_ci_file(cli: Cli, repository: Path, system
     assert "pip install" in shown and "git+https://" in shown and "image-audit scan" in shown
 
 
+def test_the_hook_is_a_next_step_in_a_repository_alone_and_until_it_is_installed(cli: Cli, repository: Path) -> None:
+    assert cli("init", "--hook").out.endswith("  image-audit hook run\n")
+    assert cli("init", "--no-hook").out.endswith("  image-audit hook run\n")
+    subprocess.run(["rm", "-r", repository / ".git"], check=True)
+    assert "hook" not in cli("init").out.partition("Next:")[2]
+
+
 def test_nothing_is_overwritten(cli: Cli, repository: Path) -> None:
     write(repository, {".image-audit.yaml": "fail_on: low\n", ".github/workflows/image-audit.yml": "on: x\n"})
     done = cli("init", "--no-hook", "--ci", "github")

@@ -121,7 +121,7 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
     "weak-password": ([("admin123", ""), ("Password1", "")], [("r00tpw!", ""), ("hunter2", "")]),
     "sequence": ([("12345678", ""), ("qwertyuiop", ""), ("abcdef1", "")], [("1qaz2wsx", ""), ("hunter2", "")]),
     "password-name": (
-        [("dbPassword", ""), ("my-secret", ""), ("admin_pass1", "")],
+        [("dbPassword", ""), ("my-secret", ""), ("admin_pass1", ""), ("mysql-pwd", "")],
         [("dbPa55word", ""), ("hunter2", "")],
     ),
     "word": ([("dependency", ""), ("installed", "")], [("hunter2", ""), ("xkqzvw", "")]),

@@ -15,8 +15,8 @@ from auditor.fleet.remediation.owners import Owners
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import ledger, queries, withdrawn
 from auditor.fleet.store.database import SweepStore
-from auditor.fleet.store.known import repository_id
 from auditor.fleet.store.layer_records import StoredRecords
+from auditor.fleet.store.observations import stored_repositories
 from auditor.fleet.store.presence import RepositoryContents
 from auditor.fleet.store.rows import SweepRow
 from auditor.images.resolve import open_target
@@ -62,7 +62,7 @@ class Stored:
         started = f"{day}T05:00:00Z"
         sweep = ledger.begin_sweep(self.store, registry, "0" * 64, self.scanner.ruleset.digest, started)
         for repository, tagged in content.items():
-            number = repository_id(self.store, registry, repository)
+            number = stored_repositories(self.store, registry, [repository])[0].id
             tags: dict[str, str] = {}
             for tag, built in tagged.items():
                 audit = self._audit(registry, repository, built)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.core.entries import Deleted, FileVersion, Overwritten, VersionState, Visible
 from auditor.core.limits import DEFAULT
-from auditor.layers.file_history import FileHistory, implied_folders
+from auditor.layers.file_history import FileHistory, _HigherLayers, implied_folders
 from auditor.layers.layer_index import index_layer
 from tests.filesystem import Model
 from tests.images import Item, file, folder, hardlink, layer, opaque, symlink, whiteout
@@ -183,3 +184,18 @@ def test_every_fate_is_what_unpacking_the_layers_one_by_one_shows(stack: list[li
         for entry, (write, is_file) in enumerate(zip(kept, files, strict=True)):
             if is_file:
                 assert traced.hidden_in(number, entry) == model.lost.get(write)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(items, max_size=4, unique_by=lambda item: item.path), max_size=5))
+def test_entries_that_do_not_replace_each_other_have_the_states_of_the_ordered_walk(stack: list[list[Item]]) -> None:
+    listings = trace(*stack).layers
+    at_once = FileHistory(listings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_HigherLayers, "_add_independent", lambda *_: False)
+        in_order = FileHistory(listings)
+    for number, listing in enumerate(listings):
+        states = [
+            (at_once.hidden_by(number, entry), in_order.hidden_by(number, entry)) for entry in range(len(listing))
+        ]
+        assert all(own == other for own, other in states)

@@ -56,7 +56,7 @@ def test_it_is_cut_to_what_a_comment_takes_and_says_so(tmp_path: Path, scanner: 
     text = markdown.render([many], OPTIONS)
     assert len(text.encode()) <= markdown.MAX_BYTES
     rows = text.count("\n| 🔴")
-    assert rows > 100 and f"**{1600 - rows} more places omitted**" in text
+    assert rows > 100 and f"**{1600 - rows:,} more places omitted**" in text
     several = markdown.render([many] * 100, OPTIONS)
     assert len(several.encode()) <= markdown.MAX_BYTES and re.search(r"\*\*\d+ more images omitted\*\*", several)
 

@@ -9,7 +9,7 @@ import pytest
 
 from auditor.core.errors import UsageError
 from auditor.pipeline import Audit
-from auditor.report import template
+from auditor.report import template, template_process
 from auditor.scan import Scanner
 from tests.conftest import Cli
 from tests.report.samples import hostile, one
@@ -48,7 +48,11 @@ def test_markup_is_escaped_by_the_name_of_the_template(
         ("{{ nothing }}", "'nothing' is undefined"),
         ("{{ ''.__class__.__mro__ }}", "is unsafe|undefined"),
         ("{{ reports.append(1) }}", "unsafe|not safely callable"),
-        ("{{ 1 // 0 }}", "own.txt: "),
+        ("{{ 1 // 0 }}", "own.txt: integer division or modulo by zero"),
+        ("{{ cycler.__init__.__globals__.os.popen('id').read() }}", "unsafe|undefined"),
+        ("{{ '{0.__class__}'.format(1) }}", "unsafe"),
+        ("{{ 'x' * 10 ** 11 }}", "takes more than 2 GiB of memory"),
+        ("{% include '/etc/passwd' %}", "no loader"),
     ],
 )
 def test_a_mistake_and_a_way_out_of_the_sandbox_are_one_line(
@@ -57,6 +61,13 @@ def test_a_mistake_and_a_way_out_of_the_sandbox_are_one_line(
     with pytest.raises(UsageError, match=message) as caught:
         rendered(shown, tmp_path, text)
     assert "\n" not in str(caught.value)
+
+
+def test_a_template_that_never_ends_is_stopped(shown: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(template_process, "_SECONDS", 0.3)
+    numbers = "{% for number in range(99999) %}"
+    with pytest.raises(UsageError, match=r"own.txt: takes more than 0.3 seconds"):
+        rendered(shown, tmp_path, f"{numbers}{numbers}{{% endfor %}}{{% endfor %}}")
 
 
 def test_the_command_takes_a_file_and_refuses_another_format(cli: Cli) -> None:

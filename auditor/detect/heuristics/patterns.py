@@ -33,7 +33,7 @@ PASSWORD_NAME = re.compile(
     my|your|the|new|old|db|database|proxy|repo|user|root|admin|app|test|client|server|ftp|mail|smtp|ldap|some|demo|
     super|top|very|store|key|keystore|truststore|mysql|postgres|redis|mongo|default|temp|local|dev|bind|master|api|git|web|
     really|secure|strong|super|default|fake|dummy|sample
-    )?[_.-]?(?:pass(?:word|wd|phrase|code)?|secret|token|key)s?(?:[_.-]?\d{1,3})?$"""
+    )?[_.-]?(?:pass(?:word|wd|phrase|code)?|pwd?|secret|token|key)s?(?:[_.-]?\d{1,3})?$"""
 )
 
 # Runs of the keyboard and the alphabet, typed where any value would do.

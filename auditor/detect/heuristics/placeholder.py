@@ -23,8 +23,8 @@ _SAMPLE = re.compile(
 
 _TYPED = re.compile(
     r"""(?x)
-    SAMPLE|FAKE|(?<![_-])TEST|[Ss]ample|[Ff]ake|                            # but not the prefix FLWSECK_TEST-
-    (?i:abcdefgh|ijklmnop|qrstuvwx|zyxwvuts|qwertyui|12345678|98765432)     # runs of the alphabet or keyboard"""
+    SAMPLE|FAKE|(?<![_-])TEST(?!_)|[Ss]ample|[Ff]ake|    # but not the prefixes FLWSECK_TEST-, TEST_API_KEY:
+    (?i:abcdefgh|ijklmnop|qrstuvwx|zyxwvuts|qwertyui|12345678|98765432)  # runs of the alphabet or keyboard"""
 )
 
 

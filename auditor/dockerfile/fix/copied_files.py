@@ -17,7 +17,10 @@ from auditor.dockerfile.problems import DockerfileProblem
 from auditor.dockerfile.shell_words import expand, split_words, unquote
 from auditor.dockerfile.stages import absolute_path, copy_sources, copy_target
 
-_CONFIGURATION = re.compile(r"(?:^|/)(?:\.npmrc|\.yarnrc(?:\.yml)?|[._]netrc|pip\.conf|\.pypirc|\.git-credentials)$")
+_CONFIGURATION = re.compile(
+    r"(?i)(?:^|/)(?:\.npmrc|\.yarnrc(?:\.yml)?|[._]netrc|pip\.conf|\.pypirc|\.git-credentials|auth\.json|settings\.xml|"
+    r"gradle\.properties|nuget\.config|\.cargo/credentials(?:\.toml)?|\.gem/credentials|\.bundle/config)$"
+)
 """Files of package managers and git, which programs read at fixed places during a build."""
 _SSH_KEY = re.compile(r"(?:^|/)(?:id_(?:rsa|dsa|ecdsa|ed25519)\w*|[\w.-]+\.pem|[\w.-]*(?:deploy|ssh)[\w.-]*key)$")
 _PERMISSIONS = ("chmod", "chown", "chgrp")

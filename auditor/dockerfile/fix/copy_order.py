@@ -25,12 +25,14 @@ _MORE_FILES = {
 }
 """Files that a manager reads if they exist, beside those of the rule."""
 _CACHES = {
-    "maven": ("/root/.m2",),
-    "gradle": ("/root/.gradle",),
-    "cargo": ("/usr/local/cargo/registry",),
+    "maven": "/root/.m2/repository",
+    "gradle": "/root/.gradle/caches",
+    "cargo": "/usr/local/cargo/registry",
 }
+"""Folders of downloaded packages, beside which a user's configuration stays."""
 _INSTALLED = ("node_modules", "vendor", ".venv", "venv", ".yarn", "target", "deps")
 """Folders of installed packages: copied after the installation, they would overwrite it."""
+_OFFLINE = re.compile(r"(?:^|\s)(?:-o|--offline|--frozen)(?=\s|$)")
 _SCRIPTS = ("preinstall", "install", "postinstall", "prepare", "prepublish", "preprepare", "postprepare")
 _LOCAL = re.compile(r"[\"'](?:file|link|portal|workspace):")
 _REQUIREMENTS_REFERENCE = re.compile(
@@ -176,11 +178,22 @@ def _with_cache_mounts(state: FixState, stage: Stage, late: Sequence[BuildStep])
     editor = state.editor()
     for step in late:
         for install, _ in installs(step, state.escape):
-            for path in _CACHES[install.manager]:
-                if any(use.stage == stage.index and use.path.startswith(path) for use in state.graph.uses):
-                    raise NotFixable(f"a later stage copies {path}, which a cache mount would keep out of this stage")
-                editor.add_mount(step.instruction, f"type=cache,target={path}")
+            path = _CACHES[install.manager]
+            _require_unused(state, stage, step, path)
+            editor.add_mount(step.instruction, f"type=cache,target={path}")
     return proposal(editor)
+
+
+def _require_unused(state: FixState, stage: Stage, late: BuildStep, path: str) -> None:
+    """Raise NotFixable where a cache mount at a path would hide files that the step, or a later stage, needs."""
+    if any(use.stage == stage.index and use.path.startswith(path) for use in state.graph.uses):
+        raise NotFixable(f"a later stage copies {path}, which a cache mount would keep out of this stage")
+    if _OFFLINE.search(late.instruction.text):
+        raise NotFixable(f"line {late.instruction.line} works offline, and a cache mount would hide its packages")
+    for step in stage.steps:
+        one = step.instruction
+        if one.line < late.instruction.line and one.keyword in ("COPY", "ADD", "RUN") and path in one.text:
+            raise NotFixable(f"line {one.line} writes to {path}, which a cache mount would hide")
 
 
 def _text(command: Command) -> str:

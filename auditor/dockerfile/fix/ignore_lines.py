@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Sequence
 
 from auditor.dockerfile.copied_files import CopyRules, is_whole_context
 from auditor.dockerfile.fix.copied_files import add_file_mounts, file_id, is_configuration
@@ -33,6 +34,7 @@ def fix_context(state: FixState, problem: DockerfileProblem) -> Proposal:
     excluded = files + ([".git"] if any(entry.path == ".git" for entry in entries) else [])
     if len(excluded) > _MAX_LINES:
         raise NotFixable(f"more than {_MAX_LINES} files: exclude their folders in .dockerignore")
+    _require_not_copied(state, excluded)
     editor, options = state.editor(), list[str]()
     for path in excluded:
         if path == ".git":
@@ -53,15 +55,23 @@ def _steps(state: FixState) -> list[BuildStep]:
     return [step for stage in state.graph.stages for step in stage.steps]
 
 
+def _require_not_copied(state: FixState, excluded: Sequence[str]) -> None:
+    """Raise NotFixable where an instruction copies nothing but excluded files: the builder would miss its source."""
+    for step in _steps(state):
+        one = step.instruction
+        for source in (
+            copy_sources(step, state.escape) if one.keyword in ("COPY", "ADD") and not one.flag("from") else ()
+        ):
+            paths = {entry.path for entry in state.context.matching(source, one.flag("exclude"))}
+            if paths and paths <= set(excluded) and not is_whole_context(source):
+                raise NotFixable(f"{one.keyword} in line {one.line} names {posixpath.basename(source)}")
+
+
 def _require_unread(state: FixState, path: str) -> None:
     name = posixpath.basename(path)
     for step in _steps(state):
-        one = step.instruction
-        by_name = one.keyword in ("COPY", "ADD") and any(
-            posixpath.normpath(source).lstrip("/") == path for source in copy_sources(step, state.escape)
-        )
-        if by_name or (one.keyword in _READERS and mentions(step, name)):
-            raise NotFixable(f"{one.keyword} in line {one.line} names {name}")
+        if step.instruction.keyword in _READERS and mentions(step, name):
+            raise NotFixable(f"{step.instruction.keyword} in line {step.instruction.line} names {name}")
 
 
 def _require_no_git(state: FixState) -> None:

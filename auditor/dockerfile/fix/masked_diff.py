@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
@@ -18,6 +19,8 @@ from auditor.dockerfile.stages import build_stage_graph
 from auditor.scan import Scanner
 
 _CONTEXT_LINES = 3
+_VARIABLE = re.compile(r"[\"']?\$(?:\w+|\{\w+\})[\"']?")
+"""Reference to a variable, which some rules take for a password."""
 _NO_NEWLINE = "\\ No newline at end of file"
 
 
@@ -53,7 +56,8 @@ class MaskedLines(Sequence[str]):
             return [self[index] for index in range(*at.indices(len(self)))]
         data = self._lines[at].encode("utf-8", "surrogateescape")
         for item in sorted(self._scanner.searcher.search_text(self._lines[at]), key=lambda item: -item.start):
-            data = data[: item.start] + MASK.encode() + data[item.end :]
+            if not _VARIABLE.fullmatch(data[item.start : item.end].decode("utf-8", "replace")):
+                data = data[: item.start] + MASK.encode() + data[item.end :]
         line = data.decode("utf-8", "replace")
         for value in self._values_at(at + 1):
             line = line.replace(value, MASK) if value else MASK
@@ -77,7 +81,7 @@ class MaskedLines(Sequence[str]):
                 piece.strip()
                 for value in secrets - set(step.variables.values())
                 for piece in value.split("\n")
-                if piece.strip()
+                if piece.strip() and not _VARIABLE.fullmatch(piece.strip())
             }
             raw = self._lines[step.instruction.line - 1 : step.instruction.end_line]
             shown = {piece if any(piece in text for text in raw) else "" for piece in pieces}

@@ -1,25 +1,28 @@
 """Survey of a repository: its tags, their manifests, and the images in those, with as few requests as possible.
 
 A HEAD request resolves a tag in the store: registries do not count it as a pull. A stored manifest is not fetched.
-A tag that disappears during the survey is no error.
+If every tag names the manifest that it named before, nothing else is read. A tag that disappears during the survey is
+no error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from auditor.core.digests import Digest
 from auditor.core.errors import AuditError, ImageError, NotFound, StoreError, Unauthorized, Unreachable, Unsupported
+from auditor.core.options import RegistryOptions
 from auditor.fleet.discovery.artifacts import is_digest_tag
 from auditor.fleet.discovery.candidates import Candidate, group_by_image, read_leaves
 from auditor.fleet.discovery.catalog import RepositorySelection, match_tags, newest_tags
 from auditor.fleet.discovery.concurrency import ConcurrencyLimit
 from auditor.fleet.store.database import SweepStore
-from auditor.fleet.store.known import KnownRepository, known_repository
+from auditor.fleet.store.known import NOTHING, KnownRepository, known_repository
 from auditor.fleet.store.manifests import Leaf, save_manifest, stored_created_times, stored_leaves
+from auditor.fleet.store.observations import ObservedState, StoredRepository, names_digest
 from auditor.registry.reference import Reference
 from auditor.registry.repository import Repository
 
@@ -30,7 +33,10 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Survey:
-    """Result of the survey of one repository. `known` is its state in the store before.
+    """Result of the survey of one repository. `stored` and `known` are of the store before.
+
+    If the repository `is_unchanged`, its newest observation holds, `known` is empty, and of the following members only
+    `all_tags` and `digests` are set. `state` is the one to store if everything is audited.
 
     `all_tags` are all its tags, None if only some were requested. `digests` maps each resolved tag to its manifest;
     `selected_tags` are those that the filter selects; `attached` of them name signatures, attestations or SBOMs, which
@@ -38,8 +44,11 @@ class Survey:
     """
 
     selection: RepositorySelection
-    known: KnownRepository
+    stored: StoredRepository
     repository: Repository
+    known: KnownRepository = NOTHING
+    is_unchanged: bool = False
+    names: bytes = b""
     all_tags: frozenset[str] | None = None
     digests: dict[str, Digest] = field(default_factory=dict)
     selected_tags: tuple[str, ...] = ()
@@ -55,13 +64,19 @@ class Survey:
     @property
     def repository_id(self) -> int:
         """Id of the repository in the store."""
-        return self.known.id
+        return self.stored.id
+
+    @property
+    def state(self) -> ObservedState:
+        """State of the repository with the digests found."""
+        return ObservedState.of(self.names, self.digests)
 
 
 class Surveyor:
     """Surveys repositories; the threads of a pool resolve their tags.
 
-    `open_repository` opens a repository of the registry, and `limit` bounds the requests at a time.
+    `open_repository` opens a repository of the registry, and `limit` bounds the requests at a time. `basis` returns a
+    text that is equal for sweeps with equal filters, rules and options; `fresh` sweeps audit every image again.
     """
 
     def __init__(
@@ -71,26 +86,27 @@ class Surveyor:
         pool: Executor,
         platform: str | None,
         limit: ConcurrencyLimit,
+        basis: Callable[[RegistryOptions], str],
+        *,
+        fresh: bool,
     ) -> None:
         self._store, self._open, self._pool, self._platform, self._limit = store, open_repository, pool, platform, limit
+        self._basis, self._fresh = basis, fresh
         self._unanswered = 0
 
-    def survey(self, selection: RepositorySelection) -> Survey:
+    def survey(self, item: tuple[RepositorySelection, StoredRepository]) -> Survey:
         """Survey one repository. Failures become part of the result, unless the store or the registry is down."""
-        repository = self._open(selection.name)
-        found = Survey(selection, known_repository(self._store, repository.client.host, selection.name), repository)
+        selection, stored = item
+        found = Survey(selection, stored, self._open(selection.name))
         try:
             versions = self._versions(found)
-        except NotFound as exc:
-            if selection.versions is not None:  # a repository in the catalog may be deleted, or have no tag
-                found.failures.append((selection.name, str(exc)))
-            found.all_tags = frozenset()
-            return found
+        except NotFound:  # a repository in the catalog may be deleted, or have no tag
+            found.all_tags, versions = frozenset(), []
         except (ImageError, Unreachable) as exc:
             self._count_unanswered(exc)
             found.failures.append((selection.name, str(exc)))
             return found
-        self._resolve(found, versions)
+        self._look_up(found, versions)
         return found
 
     def pullable(self, repository: Repository, digests: Iterable[str]) -> dict[str, bool | None]:
@@ -115,12 +131,30 @@ class Surveyor:
         found.all_tags = frozenset(listed)
         return match_tags(listed, selection.settings)
 
-    def _resolve(self, found: Survey, versions: Sequence[str]) -> None:
+    def _look_up(self, found: Survey, versions: Sequence[str]) -> None:
+        """Resolve the tags; if their names are as before, look first whether their digests are too."""
+        basis, stored = self._basis(found.selection.settings), found.stored
+        found.names = names_digest(basis, found.all_tags, versions)
+        answers: dict[str, Digest | AuditError | None] = {}
+        if not self._fresh and stored.state is not None and stored.state.names == found.names:
+            answers = dict(self._each(lambda text: self._limit(lambda: found.repository.look_up(text)), versions))
+            found.digests = {version: answer for version, answer in answers.items() if isinstance(answer, Digest)}
+            if found.state == stored.state:
+                self._unanswered = 0
+                found.is_unchanged = True
+                return
+        found.known = known_repository(self._store, stored.id)
+        self._resolve(found, versions, answers)
+
+    def _resolve(
+        self, found: Survey, versions: Sequence[str], answers: Mapping[str, Digest | AuditError | None]
+    ) -> None:
+        """Resolve tags, some of which were looked up, and read their manifests where the store lacks them."""
         known = found.known
         stored = {**known.leaves, **stored_leaves(self._store, [text for text in versions if ":" in text])}
         digests: dict[str, Digest] = {}
         for version, outcome in self._each(
-            lambda text: self._resolve_tag(found.repository, text, known.tags, stored), versions
+            lambda text: self._resolve_tag(found.repository, text, known.tags, stored, answers), versions
         ):
             if isinstance(outcome, AuditError):
                 self._add_failure(found, version, outcome)
@@ -137,11 +171,18 @@ class Surveyor:
         found.candidates = group_by_image(parts, self._platform)
 
     def _resolve_tag(
-        self, repository: Repository, version: str, known: Collection[str], parts: Collection[Digest]
+        self,
+        repository: Repository,
+        version: str,
+        known: Collection[str],
+        parts: Collection[Digest],
+        answers: Mapping[str, Digest | AuditError | None],
     ) -> Digest:
         """Return the digest that a tag names; store its leaves if they are new."""
-        if version in known or version in parts:
-            digest = self._limit(lambda: repository.look_up(version))
+        if version in answers or version in known or version in parts:
+            digest = answers[version] if version in answers else self._limit(lambda: repository.look_up(version))
+            if isinstance(digest, AuditError):
+                raise digest
             if digest is not None and digest in parts:
                 return digest
         digest_given = Digest(version) if ":" in version else None

@@ -20,11 +20,15 @@ _DIGITS = 32  # 128 bits
 
 @dataclass(frozen=True, slots=True)
 class _SelectionKey:
-    """A selection as JSON values, whether it depends on the names of images, and the key of an image without more."""
+    """A selection as JSON values, whether it depends on the names of images, and the key of an image without more.
+
+    `basis` is the digest of all on which a sweep depends besides the contents of the registry.
+    """
 
     values: dict[str, object]
     depends_on_names: bool
     plain: str
+    basis: str
 
 
 class AuditKeys:
@@ -35,14 +39,16 @@ class AuditKeys:
         self._shared = [ruleset, cache_keys.AUDITS.key, plan.base, plan.endpoint.limits.differences(AUDITS)]
         self._selections: dict[Exclusions, _SelectionKey] = {}
 
+    def basis(self, settings: RegistryOptions) -> str:
+        """Return a text that changes with the filter, and with the audit key of any image under these settings."""
+        return self._of(settings).basis
+
     def of(self, settings: RegistryOptions, candidate: Candidate, indexes: Callable[[], Sequence[Digest]]) -> str:
         """Return the key of an image in a repository with these settings.
 
         `indexes` returns those that list the image, which are attested too.
         """
-        if settings.exclude not in self._selections:
-            self._selections[settings.exclude] = self._selection(settings)
-        selection = self._selections[settings.exclude]
+        selection = self._of(settings)
         is_attested = self._plan.attestor is not None and is_attestable(candidate)
         if not (candidate.attestations or selection.depends_on_names or is_attested):
             return selection.plain
@@ -52,6 +58,11 @@ class AuditKeys:
             parts += [self._plan.attestor.key, indexes()]
         return self._digest(parts)
 
+    def _of(self, settings: RegistryOptions) -> _SelectionKey:
+        if settings.exclude not in self._selections:
+            self._selections[settings.exclude] = self._selection(settings)
+        return self._selections[settings.exclude]
+
     def _selection(self, settings: RegistryOptions) -> _SelectionKey:
         selection = self._plan.selection_for(settings)
         values = {name: getattr(selection, name) for name in selection.__slots__}
@@ -60,7 +71,9 @@ class AuditKeys:
             for name, value in values.items()
         }
         depends_on_names = bool(selection.exclude_images) or any(item.image for item in selection.ignore)
-        return _SelectionKey(plain, depends_on_names, self._digest([plain, [], ()]))
+        attestor = None if self._plan.attestor is None else self._plan.attestor.key
+        basis = self._digest([self._plan.scope_digest, plain, attestor])
+        return _SelectionKey(plain, depends_on_names, self._digest([plain, [], ()]), basis)
 
     def _digest(self, parts: Sequence[object]) -> str:
         text = json.dumps([*self._shared, *parts], sort_keys=True)

@@ -15,13 +15,14 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 
 from auditor.codec.descriptors import platform_matches
 from auditor.core.errors import AuditError, EngineError, NotFound, StoreError
 from auditor.core.text import plural
 from auditor.fleet.discovery.candidates import Candidate, read_image
-from auditor.fleet.discovery.catalog import select_repositories
+from auditor.fleet.discovery.catalog import RepositorySelection, select_repositories
 from auditor.fleet.discovery.concurrency import ConcurrencyLimit
 from auditor.fleet.discovery.memory_cache import CachingRepository, DocumentCache, layer_record_cache
 from auditor.fleet.discovery.survey import Survey, Surveyor
@@ -35,6 +36,7 @@ from auditor.fleet.store import presence as spans
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.layer_records import StoredRecords
 from auditor.fleet.store.lease import Lease, hold_lease, sweep_lease_name
+from auditor.fleet.store.observations import StoredRepository, save_unchanged, stored_repositories
 from auditor.fleet.store.presence import RepositoryContents
 from auditor.fleet.store.withdrawn import Withdrawn
 from auditor.images.source import Image
@@ -45,6 +47,7 @@ from auditor.scan import Scanner
 from auditor.store.records import Records
 
 _SURVEYS = 4  # repositories surveyed ahead
+_BATCH = 100  # repositories read from the store at a time, and unchanged ones written
 _TRANSIENT = "transient"  # equal to no audit key: the next sweep audits the image again
 T = TypeVar("T")
 R = TypeVar("R")
@@ -85,6 +88,8 @@ class Sweeper:
         self._records = Records(scanner, self._kept, known=layer_record_cache())
         self._keys = AuditKeys(plan, scanner.ruleset.digest)
         self._seen: dict[int, list[str]] = {}
+        self._unsettled: set[int] = set()  # repositories with images to audit or attest again
+        self._unchanged: list[int] = []
         self._attached = 0
         self._unattested: dict[int, dict[str, str]] = {}
 
@@ -117,15 +122,26 @@ class Sweeper:
                 for count, name in ((_SURVEYS, "survey"), (plan.parallel, "ask"), (plan.parallel, "open"))
             )
             stack.callback(self._client.stop)
-            self._surveyor = Surveyor(self._store, self._repository, requests, plan.platform, self._limit)
+            self._surveyor = Surveyor(
+                self._store,
+                self._repository,
+                requests,
+                plan.platform,
+                self._limit,
+                self._keys.basis,
+                fresh=plan.fresh,
+            )
             repositories = select_repositories(self._client, plan.scope, plan.tag_filter, known)
-            jobs = self._jobs(ahead(surveys, self._surveyor.survey, repositories, _SURVEYS))
+            jobs = self._jobs(ahead(surveys, self._surveyor.survey, self._stored(repositories), _SURVEYS))
             for step in self._reading(ahead(images, self._opened, jobs, 2 * plan.parallel)):
                 lease.check()
-                if isinstance(step, _End):
-                    self._end(step.survey)
-                else:
+                if not isinstance(step, _End):
                     self._finish(step)
+                elif step.survey.is_unchanged:
+                    self._end_unchanged(step.survey)
+                else:
+                    self._end(step.survey)
+            self._save_unchanged()
         if self._attached:
             tags = plural(self._attached, "tag")
             report(f"{scope}: {tags} of signatures, attestations and SBOMs left out: they name no image")
@@ -137,11 +153,20 @@ class Sweeper:
     def _repository(self, name: str) -> Repository:
         return CachingRepository(self._client, name, self._documents)
 
+    def _stored(
+        self, selections: Iterable[RepositorySelection]
+    ) -> Iterator[tuple[RepositorySelection, StoredRepository]]:
+        """Yield repositories with what the store has of them, read for many at a time."""
+        waiting = iter(selections)
+        while batch := list(islice(waiting, _BATCH)):
+            names = [selection.name for selection in batch]
+            yield from zip(batch, stored_repositories(self._store, self._client.host, names), strict=True)
+
     def _jobs(self, surveys: Iterable[Survey]) -> Iterator[_Job | _End]:
         """Yield the images to audit, and a marker after each repository."""
         for survey in surveys:
             self._scanner.progress.say(f"{self._client.host}/{survey.name}")
-            seen = self._seen.setdefault(survey.repository_id, [])
+            seen = self._seen.setdefault(survey.repository_id, []) if not survey.is_unchanged else []
             for candidate in survey.candidates:
                 key = self._keys.of(survey.selection.settings, candidate, partial(indexes_of, survey, candidate))
                 if survey.known.audit_keys.get(candidate.leaf.digest) == key and not self._plan.fresh:
@@ -192,20 +217,40 @@ class Sweeper:
 
     def _end(self, survey: Survey) -> None:
         """Store the contents and failures of a repository."""
+        self._attest(survey)
+        is_settled = not survey.failures and survey.repository_id not in self._unsettled
         seen = RepositoryContents(
             survey.digests,
             survey.selected_tags,
             self._seen.pop(survey.repository_id),
             survey.all_tags,
             complete=not survey.failures,
+            state=survey.state if is_settled else None,
+            attached=survey.attached,
         )
+        self._unsettled.discard(survey.repository_id)
         found = withdrawn.save_contents(self._store, self._sweep, survey.repository_id, seen)
         self._attached += survey.attached
-        self._attest(survey)
         if found or self._sweep.resumed:
             self._withdraw(survey, found, complete=seen.complete)
         if survey.failures:
             ledger.save_failures(self._store, self._sweep, survey.failures)
+
+    def _end_unchanged(self, survey: Survey) -> None:
+        """Record that a repository is as before, for many at a time; ask for its withdrawn images again."""
+        stored = survey.stored
+        assert stored.observation is not None  # noqa: S101 - without one, nothing is unchanged
+        self._unchanged.append(stored.observation)
+        self._attached += stored.attached
+        if len(self._unchanged) >= _BATCH:
+            self._save_unchanged()
+        if stored.has_withdrawn:
+            found = withdrawn.still_withdrawn(self._store, self._sweep, stored.id, stored.observation)
+            self._withdraw(survey, found, complete=True)
+
+    def _save_unchanged(self) -> None:
+        save_unchanged(self._store, self._sweep.id, self._unchanged, resumed=self._sweep.resumed)
+        self._unchanged.clear()
 
     def _withdraw(self, survey: Survey, found: Sequence[Withdrawn], *, complete: bool) -> None:
         """Store whether images without a tag can still be pulled."""
@@ -222,6 +267,8 @@ class Sweeper:
         request = Request(base=self._plan.base, selection=selection)
         audit = audit_image(image, self._scanner, request, self._records)
         key = _TRANSIENT if audit.transient else job.key
+        if audit.transient:
+            self._unsettled.add(job.survey.repository_id)
         if self._plan.attestor is not None and image.stacked and is_attestable(job.candidate):
             self._plan.attestor.add(job.survey.name, audit)
             self._unattested.setdefault(job.survey.repository_id, {})[str(image.digest)] = key
@@ -237,6 +284,8 @@ class Sweeper:
         # With a filter by platform, the audited images need not be all of an index.
         indexes = index_images(survey) if self._plan.platform is None else {}
         missed = self._plan.attestor.finish(survey.repository, indexes)
+        if missed:
+            self._unsettled.add(survey.repository_id)
         ledger.save_audit_keys(
             self._store, survey.repository_id, {digest: key for digest, key in keys.items() if digest not in missed}
         )

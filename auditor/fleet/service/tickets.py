@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from auditor.core.errors import UsageError, reason
 from auditor.core.finding import Severity
 from auditor.core.owner_options import TicketOptions
@@ -21,6 +18,7 @@ from auditor.core.text import printable
 from auditor.fleet.remediation.locations import short_id
 from auditor.fleet.service.alerts import Alert, Event
 from auditor.fleet.service.receivers import Webhook
+from auditor.report.template_process import environment, render_isolated
 
 _SAMPLE = Alert(
     Event.NEW, Severity.LOW, "rule", "app:1", "0" * 32, repositories=("app",), first_seen="2026-01-01", due="2026-01-02"
@@ -33,13 +31,17 @@ class TicketSystem:
     """Ticket system of a team: a webhook, and the template of its documents."""
 
     webhook: Webhook
-    template: jinja2.Template
+    template: str
+    is_own: bool
     place: str
     project: str
     team: str
 
     def document(self, registry: str, alert: Alert) -> Any:
-        """Return the JSON document of a ticket. Raises UsageError if the template is wrong, with its place."""
+        """Return the JSON document of a ticket. Raises UsageError if the template is wrong, with its place.
+
+        Own templates are rendered in a process with limits: `is_own`.
+        """
         values = {
             "project": self.project,
             "team": self.team,
@@ -55,9 +57,13 @@ class TicketSystem:
             "first_seen": alert.first_seen,
             "due": alert.due,
         }
+        if self.is_own:
+            text = render_isolated(self.place, self.template, values, escape=False)
+        else:
+            text = environment(escape=False).from_string(self.template).render(values)
         try:
-            return json.loads(self.template.render(values))
-        except (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:
+            return json.loads(text)
+        except ValueError as exc:
             raise UsageError(f"{self.place}: {printable(str(exc))}") from None
 
 
@@ -71,15 +77,13 @@ def ticket_system(options: TicketOptions, url: str, token: str | None, team: str
         webhook = Webhook.parse(url, name, token)
     except ValueError:
         raise UsageError(f"{name}: expected an http or https URL") from None
-    path = data_path(_BUILT_IN[options.template]) if options.template in _BUILT_IN else Path(options.template)
-    environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
+    is_own = options.template not in _BUILT_IN
+    path = Path(options.template) if is_own else data_path(_BUILT_IN[options.template])
     try:
-        template = environment.from_string(path.read_text(encoding="utf-8"))
-    except jinja2.TemplateSyntaxError as exc:
-        raise UsageError(f"{name}: {options.template}:{exc.lineno}: {printable(exc.message or '')}") from None
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise UsageError(f"{name}: {options.template}: can't be read: {reason(exc)}") from None
-    system = TicketSystem(webhook, template, f"{name}: {options.template}", options.project, team)
+    system = TicketSystem(webhook, text, is_own, f"{name}: {options.template}", options.project, team)
     system.document("registry.example.com", _SAMPLE)  # before a sweep begins
     return system
 

@@ -39,7 +39,7 @@ from auditor.core.errors import StoreError, UsageError
 from auditor.core.version import install_hint
 from auditor.fleet.store import schema
 
-HEAD = "0003_compact_rows"
+HEAD = "0004_observations"
 """Revision of the newest migration."""
 
 _FILE = "registry.sqlite"

@@ -17,6 +17,7 @@ from auditor.core.text import printable
 from auditor.fleet.store import schema as t
 from auditor.fleet.store.database import SweepStore, upsert
 from auditor.fleet.store.manifests import Leaf, batches, created_time, upsert_manifest
+from auditor.fleet.store.observations import delete_unseen, extend_last_seen
 from auditor.fleet.store.presence import Sweep, upsert_present
 from auditor.pipeline import Audit
 from auditor.report.json_report import image_report
@@ -73,17 +74,11 @@ def save_image(store: SweepStore, sweep: Sweep, repository: int, key: str, leaf:
             connection, leaf.digest, [itself], created_time(audit.image)
         )  # later tags and indexes may name it
         numbers = _layer_numbers(connection, layers)
+        own = {**values, "layers": tuple(numbers[digest] for digest, _ in layers)}
         image = upsert_present(
-            connection, sweep, t.image, {"repository": repository, "digest": audit.image.digest}, values
+            connection, sweep, t.image, {"repository": repository, "digest": audit.image.digest}, own
         )
         _save_report(connection, image, packed)
-        connection.execute(delete(t.image_layer).where(t.image_layer.c.image == image))
-        rows = [
-            {"image": image, "position": position, "layer": numbers[digest]}
-            for position, (digest, _) in enumerate(layers)
-        ]
-        if rows:
-            connection.execute(insert(t.image_layer), rows)
         _save_findings(connection, sweep, image, audit)
 
     store.write(work)
@@ -135,8 +130,10 @@ def finish_sweep(store: SweepStore, sweep: Sweep, now: str, counts: Mapping[str,
         own = select(t.sweep.c.registry, t.sweep.c.scope).where(t.sweep.c.id == sweep.id).subquery()
         same = select(t.sweep.c.id).join(own, (t.sweep.c.registry == own.c.registry) & (t.sweep.c.scope == own.c.scope))
         before = list(connection.execute(same.where(t.sweep.c.id < sweep.id)).scalars())
-        for seen in (t.seen_image, t.seen_tag, t.withdrawn):
+        extend_last_seen(connection, before)
+        for seen in (t.seen, t.withdrawn):
             connection.execute(delete(seen).where(seen.c.sweep.in_(before)))
+        delete_unseen(connection)
 
     store.write(work)
 

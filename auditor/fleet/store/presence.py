@@ -12,11 +12,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Integer, and_, bindparam, case, delete, insert, or_, select, update
+from sqlalchemy import Connection, Integer, and_, bindparam, case, insert, or_, select, update
 
 from auditor.fleet.store import schema as t
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.manifests import batches
+from auditor.fleet.store.observations import ObservedState, record_observation, save_seen
 
 _REPOSITORY, _SWEEP = bindparam("repository", type_=Integer), bindparam("sweep", type_=Integer)
 _KEYS = bindparam("keys", type_=Integer, expanding=True)
@@ -49,7 +50,8 @@ class RepositoryContents:
 
     `tags` maps each resolved tag to its manifest (a listed digest maps to itself). `selected` are those that the filter
     selects. `images` are the digests of the audited images. `all_tags` are all tags of the repository, None if only
-    some were requested. After a failure the contents are not `complete`, and no tag becomes absent.
+    some were requested. After a failure the contents are not `complete`, and no tag becomes absent. `state` is None if
+    the next sweep must look at everything again; `attached` is the number of tags of signatures and attestations.
     """
 
     tags: Mapping[str, str]
@@ -57,18 +59,21 @@ class RepositoryContents:
     images: Collection[str]
     all_tags: Collection[str] | None
     complete: bool = True
+    state: ObservedState | None = None
+    attached: int = 0
 
 
-def update_contents(connection: Connection, sweep: Sweep, repository: int, seen: RepositoryContents) -> None:
-    """Update the presence intervals of a repository's tags and images."""
+def update_contents(connection: Connection, sweep: Sweep, repository: int, seen: RepositoryContents) -> int:
+    """Update the presence intervals of a repository's tags and images; return the id of the new observation."""
     tags = _update_tags(connection, sweep, repository, seen)
     audited = set(seen.images)
     rows = connection.execute(_IMAGES, {"repository": repository}).all()
     images = [row.id for row in rows if row.digest in audited]
     mark_present(connection, sweep, t.image.c.id, images)
     mark_present(connection, sweep, t.finding.c.image, images)
-    _record_seen(connection, sweep, repository, t.seen_tag, t.tag, tags)
-    _record_seen(connection, sweep, repository, t.seen_image, t.image, images)
+    observation = record_observation(connection, repository, seen.state, seen.attached, tags, images)
+    save_seen(connection, sweep.id, [observation], resumed=sweep.resumed)
+    return observation
 
 
 def upsert_present(
@@ -144,17 +149,6 @@ def _is_gone(name: str, tags: Mapping[str, str], all_tags: Collection[str] | Non
     return name in tags or (all_tags is not None and ":" not in name and name not in all_tags)
 
 
-def _record_seen(
-    connection: Connection, sweep: Sweep, repository: int, seen: Any, table: Any, rows: Sequence[int]
-) -> None:
-    """Record the rows that this sweep saw; those that it recorded before it was killed may be outdated."""
-    if sweep.resumed:
-        own = select(table.c.id).where(table.c.repository == repository)
-        connection.execute(delete(seen).where(seen.c.sweep == sweep.id, seen.c[table.name].in_(own)))
-    for batch in batches(rows):
-        connection.execute(_copy_of_ids(seen, table), {"sweep": sweep.id, "keys": batch})
-
-
 @functools.cache
 def _extension(column: Any, *, restarts: bool) -> Any:
     """Return the statement of `mark_present`; with `restarts`, intervals that began in an adopted sweep begin again."""
@@ -170,12 +164,6 @@ def _extension(column: Any, *, restarts: bool) -> Any:
     )
     change = change.where(column.in_(_KEYS), or_(outdated, own.absent_since.is_not(None)))
     return change.where(own.reported.is_(True)) if "reported" in own else change
-
-
-@functools.cache
-def _copy_of_ids(seen: Any, table: Any) -> Any:
-    """Return the statement that records rows of a table as seen."""
-    return insert(seen).from_select(["sweep", table.name], select(_SWEEP, table.c.id).where(table.c.id.in_(_KEYS)))
 
 
 def _new_interval(sweep: Sweep) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from sqlalchemy import Select, and_, case, func, select
 from auditor.core.finding import Severity
 from auditor.fleet.store import schema as t
 from auditor.fleet.store.database import SweepStore
+from auditor.fleet.store.layer_use import used_layers
 from auditor.fleet.store.rows import (
     FindingRow,
     LeakingLayer,
@@ -205,11 +206,10 @@ def report(store: SweepStore, image: int) -> dict[str, Any]:
 
 def layer_counts(store: SweepStore, sweep: int) -> dict[str, int]:
     """Return the number of distinct layers of a sweep, of downloaded ones, and the stored size of those."""
-    own = select(t.image_layer.c.layer).where(t.image_layer.c.image.in_(images_of(sweep)))
-    counted = select(func.count(), func.coalesce(func.sum(t.layer.c.size), 0)).select_from(t.layer)
-    unique = store.read(lambda c: c.execute(counted.where(t.layer.c.id.in_(own))).one())
-    read = store.read(lambda c: c.execute(counted.where(t.layer.c.read_in == sweep)).one())
-    return {"layers_unique": int(unique[0]), "layers_read": int(read[0]), "bytes_read": int(read[1])}
+    counted = select(func.count(), func.coalesce(func.sum(t.layer.c.size), 0)).where(t.layer.c.read_in == sweep)
+    read = store.read(lambda c: c.execute(counted).one())
+    unique = sum(store.read(lambda c: used_layers(c, t.image.c.id.in_(images_of(sweep)))))
+    return {"layers_unique": unique, "layers_read": int(read[0]), "bytes_read": int(read[1])}
 
 
 def counts(store: SweepStore, sweep: int) -> dict[str, int]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Select, and_, or_, select
+from sqlalchemy import CompoundSelect, Select, and_, exists, or_, select
 
 from auditor.fleet.store import schema as t
 
 
 def images_of(sweep: int) -> Select[Any]:
     """Select the ids of the images that a sweep saw."""
-    return select(t.seen_image.c.image).where(t.seen_image.c.sweep == sweep)
+    return (
+        select(t.observed_image.c.image)
+        .join(t.seen, t.seen.c.observation == t.observed_image.c.observation)
+        .where(t.seen.c.sweep == sweep)
+    )
 
 
 def pullable_images(sweep: int) -> CompoundSelect[Any]:
@@ -26,9 +30,10 @@ def withdrawn_by(sweep: int) -> Select[Any]:
 
 def seen_repositories(sweep: int) -> Select[Any]:
     """Select the repositories of the images that a sweep saw."""
-    own = select(t.image.c.repository).join(t.seen_image, t.seen_image.c.image == t.image.c.id)
+    own = select(t.observation.c.repository).join(t.seen, t.seen.c.observation == t.observation.c.id)
+    with_image = exists().where(t.observed_image.c.observation == t.observation.c.id)
     return select(t.repository.c.id, t.repository.c.name).where(
-        t.repository.c.id.in_(own.where(t.seen_image.c.sweep == sweep))
+        t.repository.c.id.in_(own.where(t.seen.c.sweep == sweep, with_image))
     )
 
 
@@ -49,7 +54,12 @@ def repositories_of(sweep: int) -> Select[Any]:
 
 def seen_images(sweep: int) -> Select[Any]:
     """Select the images that a sweep saw."""
-    return _images().join(t.seen_image, t.seen_image.c.image == t.image.c.id).where(t.seen_image.c.sweep == sweep)
+    return (
+        _images()
+        .join(t.observed_image, t.observed_image.c.image == t.image.c.id)
+        .join(t.seen, t.seen.c.observation == t.observed_image.c.observation)
+        .where(t.seen.c.sweep == sweep)
+    )
 
 
 def findings_where(condition: Any) -> Select[Any]:
@@ -98,12 +108,16 @@ def seen_tags(sweep: int) -> Select[Any]:
     own = and_(t.image.c.repository == t.tag.c.repository, t.image.c.digest == t.leaf.c.digest)
     return (
         select(t.tag.c.name, t.image.c.id)
-        .select_from(t.seen_tag)
-        .join(t.tag, t.tag.c.id == t.seen_tag.c.tag)
+        .select_from(t.seen)
+        .join(t.observed_tag, t.observed_tag.c.observation == t.seen.c.observation)
+        .join(t.tag, t.tag.c.id == t.observed_tag.c.tag)
         .join(t.leaf, t.leaf.c.manifest == t.tag.c.manifest)
         .join(t.image, own)
-        .join(t.seen_image, and_(t.seen_image.c.sweep == sweep, t.seen_image.c.image == t.image.c.id))
-        .where(t.seen_tag.c.sweep == sweep, t.tag.c.name.not_like("%:%"))
+        .join(
+            t.observed_image,
+            and_(t.observed_image.c.observation == t.seen.c.observation, t.observed_image.c.image == t.image.c.id),
+        )
+        .where(t.seen.c.sweep == sweep, t.tag.c.name.not_like("%:%"))
     )
 
 

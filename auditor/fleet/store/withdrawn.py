@@ -1,6 +1,7 @@
 """Withdrawn images: no tag names them, but their digest may still be pulled.
 
     save_contents(store, sweep, …)    contents of a repository; returns its audited images without a tag
+    still_withdrawn(store, sweep, …)  the same images of a repository that has not changed
     save_withdrawn(store, sweep, …)   answers of the registry about their digests
 
 An image has a tag if the tag names it, or names an index that lists it. Tags excluded by a filter count.
@@ -13,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Integer, bindparam, delete, insert, or_, select
+from sqlalchemy import Connection, Integer, bindparam, delete, insert, or_, select, update
 
 from auditor.core.image_config import Platform
 from auditor.fleet.store import schema as t
@@ -41,6 +42,9 @@ _UNTAGGED = (
         t.image.c.repository == _REPOSITORY,
         or_(t.image.c.absent_since.is_(None), t.image.c.absent_since == bindparam("sweep", type_=Integer)),
         t.image.c.digest.not_in(_TAGGED),
+        t.image.c.id.not_in(
+            select(t.observed_image.c.image).where(t.observed_image.c.observation == bindparam("observation"))
+        ),
     )
     .order_by(t.image.c.id)
 )
@@ -63,14 +67,19 @@ def save_contents(store: SweepStore, sweep: Sweep, repository: int, seen: Reposi
     """
 
     def work(connection: Connection) -> list[Withdrawn]:
-        update_contents(connection, sweep, repository, seen)
-        rows = connection.execute(_UNTAGGED, {"repository": repository, "sweep": sweep.id}).all()
-        digests = set(seen.images)
-        rows = [row for row in rows if row.digest not in digests]
-        tags = _last_tags(connection, repository, [row.digest for row in rows])
-        return [Withdrawn(row.id, row.digest, parse_platform(row.platform), tags.get(row.digest, ())) for row in rows]
+        observation = update_contents(connection, sweep, repository, seen)
+        found = _withdrawn(connection, sweep, repository, observation)
+        if found:
+            own = t.observation.c.id == observation
+            connection.execute(update(t.observation).where(own).values(has_withdrawn=True))
+        return found
 
     return store.write(work)
+
+
+def still_withdrawn(store: SweepStore, sweep: Sweep, repository: int, observation: int) -> list[Withdrawn]:
+    """Return the withdrawn images of a repository in the state of its newest observation."""
+    return store.read(lambda c: _withdrawn(c, sweep, repository, observation))
 
 
 def save_withdrawn(
@@ -108,6 +117,13 @@ def save_withdrawn(
             connection.execute(insert(t.withdrawn), rows)
 
     store.write(work)
+
+
+def _withdrawn(connection: Connection, sweep: Sweep, repository: int, observation: int) -> list[Withdrawn]:
+    values = {"repository": repository, "sweep": sweep.id, "observation": observation}
+    rows = connection.execute(_UNTAGGED, values).all()
+    tags = _last_tags(connection, repository, [row.digest for row in rows])
+    return [Withdrawn(row.id, row.digest, parse_platform(row.platform), tags.get(row.digest, ())) for row in rows]
 
 
 def _last_tags(connection: Connection, repository: int, digests: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -67,6 +67,14 @@ class RevokeView:
 
 
 @dataclass(frozen=True, slots=True)
+class FixView:
+    """Build steps with the same remedy, as items of the plan in the JSON report."""
+
+    remedy: str
+    steps: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PackageView:
     """A package that publishes secrets in its files."""
 
@@ -90,6 +98,7 @@ class ImageView:
     secrets: tuple[SecretView, ...]
     published: tuple[PackageView, ...]
     revoke: tuple[RevokeView, ...]
+    fixes: tuple[FixView, ...]
     by_severity: dict[str, int]
     by_state: dict[str, int]
     by_confidence: dict[str, int]
@@ -146,6 +155,7 @@ def _view(number: int, report: dict[str, Any], anchors: tuple[str, ...]) -> Imag
         secrets=own,
         published=tuple(_published(every)),
         revoke=tuple(_revoke(report, every)),
+        fixes=tuple(_fixes(report["plan"]["fixes"])),
         by_severity=_counts(Severity, (view.secret["severity"] for view in every)),
         by_state=_counts(State, (state for view in own for state in view.secret["states"])),
         by_confidence=_counts(Confidence, (view.secret["confidence"] for view in own)),
@@ -193,6 +203,13 @@ def _revoke(report: dict[str, Any], secrets: Iterable[SecretView]) -> Iterator[R
         kinds.setdefault((view.secret["name"], view.secret["revoke"]), []).append(view)
     for (name, url), own in kinds.items():
         yield RevokeView(name, url if url and url.startswith("https://") else None, tuple(own))
+
+
+def _fixes(fixes: Iterable[dict[str, Any]]) -> Iterator[FixView]:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for fix in fixes:
+        groups.setdefault(" ".join(fix["remedies"]), []).append(fix)
+    yield from (FixView(remedy, tuple(own)) for remedy, own in groups.items())
 
 
 def _counts(

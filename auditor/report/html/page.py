@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 
 from auditor.core.package_data import data_path
 from auditor.core.text import instruction, plural, printable, shortened, size
+from auditor.images.source import short_names
 from auditor.report.file_text import secrets_text, totals_text
 
 _LINK = re.compile(r"https://[^\s<>\"']+[^\s<>\"'.:,;)]")
@@ -65,13 +66,10 @@ def _environment() -> jinja2.Environment:
         linked=_linked,
         totals=totals_text,
         secrets=secrets_text,
+        short_names=short_names,
     )
-    environment.globals["plural"] = _plural
+    environment.globals["plural"] = plural
     return environment
-
-
-def _plural(count: int, noun: str) -> str:
-    return plural(count, noun).replace(str(count), f"{count:,}", 1)
 
 
 def _step(created_by: str | None, limit: int) -> str:

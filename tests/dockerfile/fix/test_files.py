@@ -173,6 +173,52 @@ class TestOrder:
         text = fix.text(f"{head}RUN cargo build\n{tail}", {"Cargo.toml": ""})
         assert text == f"{head}RUN --mount=type=cache,target=/usr/local/cargo/registry cargo build\n{tail}"
 
+    @pytest.mark.parametrize(
+        ("earlier", "build", "reason"),
+        [
+            ("", "mvn -B -o package", "works offline"),
+            ("COPY repo /root/.m2/repository\n", "mvn package", "line 3 writes to /root/.m2/repository"),
+        ],
+    )
+    def test_a_cache_never_hides_packages(self, fix: Fixer, earlier: str, build: str, reason: str) -> None:
+        head, tail = (
+            f"FROM maven AS build\nWORKDIR /app\n{earlier}COPY . .\n",
+            "FROM debian\nCOPY --from=build /app/x /x\n",
+        )
+        assert reason in fix.reason(f"{head}RUN {build}\n{tail}", {"pom.xml": "", "repo/a/b.jar": "x"})
+
+    def test_a_cache_leaves_the_settings_of_a_user(self, fix: Fixer) -> None:
+        password = {
+            "settings.xml": f"<server><username>u</username><password>{token(9)}</password></server>\n",
+            "pom.xml": "",
+        }
+        result = fix(
+            "FROM maven AS build\nWORKDIR /app\nCOPY settings.xml /root/.m2/\nCOPY pom.xml src ./\nCOPY . .\n"
+            "RUN mvn package\nFROM debian\nCOPY --from=build /app/x /x\n",
+            {**password, "src/A.java": "x"},
+        )
+        assert result.unfixed == () and result.ignore_lines == ("settings.xml",)
+        assert "COPY settings.xml" not in result.source.text
+        assert "type=secret,id=settings-xml,target=/root/.m2/settings.xml" in result.source.text
+        assert "type=cache,target=/root/.m2/repository" in result.source.text
+
+
+def test_a_file_that_a_copy_names_is_not_taken_from_the_context_before_the_copy(fix: Fixer) -> None:
+    files = {"auth.json": f'{{"github-oauth": {{"github.com": "{token(10)}"}}}}\n', "composer.json": "{}"}
+    result = fix(
+        "FROM composer AS vendor\nWORKDIR /app\nCOPY auth.json composer.json ./\nRUN composer install\n"
+        "FROM php\nCOPY --from=vendor /app/vendor /v\nCOPY . /srv\n",
+        files,
+    )
+    assert result.unfixed == () and result.ignore_lines == ("auth.json",)
+    assert (
+        "COPY composer.json ./\nRUN --mount=type=secret,id=auth-json,target=/app/auth.json composer"
+        in result.source.text
+    )
+    (fix.folder / ".dockerignore").unlink()
+    kept = fix("FROM php\nCOPY auth.js* /a/\nCOPY . /srv\n", files)
+    assert kept.ignore_lines is None and "COPY in line 2 names auth.js*" in [reason for _, reason in kept.unfixed]
+
 
 class TestRemovedLater:
     @pytest.mark.parametrize(

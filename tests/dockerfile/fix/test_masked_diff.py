@@ -13,6 +13,11 @@ from tests.images import token
 TOKEN = token(4)
 
 
+def test_a_reference_to_a_variable_is_shown(scanner: Scanner) -> None:
+    text = 'RUN curl -u deploy:"${PASSWORD}" https://x.example.com'
+    assert text in list(MaskedLines(SourceText.of(f"FROM debian\n{text}\n", "D"), "D", scanner))
+
+
 @pytest.mark.parametrize(
     ("text", "secrets"),
     [

@@ -98,14 +98,16 @@ FORMER = (
 def contents(connection: Connection) -> list[Any]:
     """The rows of FORMER, as the schema of today has them."""
     joined = select(
-        schema.tag.c.name, schema.tag.c.manifest, schema.leaf.c.digest, schema.image.c.digest, schema.layer.c.digest,
-        schema.layer.c.diff_id, schema.image_layer.c.position,
+        schema.tag.c.name, schema.tag.c.manifest, schema.leaf.c.digest, schema.image.c.digest, schema.image.c.layers
     ).where(
         schema.leaf.c.manifest == schema.tag.c.manifest, schema.leaf.c.digest == schema.image.c.digest,
-        schema.image_layer.c.image == schema.image.c.id, schema.layer.c.id == schema.image_layer.c.layer,
-        schema.seen_image.c.image == schema.image.c.id, schema.seen_tag.c.tag == schema.tag.c.id,
-    ).order_by(schema.image_layer.c.position)  # fmt: skip
-    return [tuple(row) for row in connection.execute(joined)]
+        schema.seen.c.sweep == 1, schema.observed_image.c.observation == schema.seen.c.observation,
+        schema.observed_image.c.image == schema.image.c.id,
+        schema.observed_tag.c.observation == schema.seen.c.observation,
+        schema.observed_tag.c.tag == schema.tag.c.id,
+    )  # fmt: skip
+    layers = select(schema.layer.c.id, schema.layer.c.digest, schema.layer.c.diff_id)
+    return [tuple(row) for query in (joined, layers) for row in connection.execute(query)]
 
 
 def test_a_store_of_the_former_version_keeps_its_rows(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,11 +120,12 @@ def test_a_store_of_the_former_version_keeps_its_rows(url: str, monkeypatch: pyt
             connection.execute(text(statement))
         connection.execute(insert(schema.secret_key).values(one=1, bytes=bytes(32)))
     engine.dispose()
-    digests = (f"sha256:{'a' * 64}", *2 * (f"sha512:{'b' * 128}",), f"sha256:{'c' * 64}", f"sha256:{'d' * 64}")
+    digests = (f"sha256:{'a' * 64}", *2 * (f"sha512:{'b' * 128}",))
+    layer = (1, f"sha256:{'c' * 64}", f"sha256:{'d' * 64}")
     for _ in range(2):
         with closing(SweepStore(url)) as opened:
             assert opened.key == bytes(32)
-            assert opened.read(contents) == [("1.0", *digests, 0), ("1.0", *digests, 1)]
+            assert opened.read(contents) == [("1.0", *digests, (1, 1)), layer]
             started = opened.read(lambda c: c.execute(select(schema.sweep.c.started)).scalars().all())
             assert started == ["2026-11-24T05:00:00Z"]
             assert opened.read(lambda c: c.execute(select(schema.acknowledgement)).all()) == []
@@ -133,6 +136,8 @@ def test_a_store_of_the_former_version_keeps_its_rows(url: str, monkeypatch: pyt
         opened.write(lambda c: migrate_down(c, "0002_remediation"))
         old = "SELECT layer FROM image_layer JOIN layer ON layer.digest = image_layer.layer ORDER BY position"
         assert opened.read(lambda c: c.execute(text(old)).scalars().all()) == 2 * [f"sha256:{'c' * 64}"]
+        for name in ("seen_image", "seen_tag"):
+            assert opened.read(lambda c, own=name: c.execute(text(f"SELECT * FROM {own}")).all()) == [(1, 1)]  # type: ignore[misc]
 
 
 def migrate_down(connection: Connection, revision: str) -> None:

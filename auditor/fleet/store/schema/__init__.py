@@ -2,9 +2,11 @@
 
     repository ─┬─ tag ─────── manifest ── leaf          tags, their manifests, and the images listed in those
                 └─ image ─┬─ finding, report             audited images and their findings
-                          └─ image_layer ── layer ── record
+                          └─ layer ── record             image.layers has the ids of its layers
     sweep ─┬─ failure                                    references that a sweep could not audit
-           └─ seen_image, seen_tag, withdrawn            images and tags of the newest sweep of each kind
+           ├─ withdrawn                                  images without a tag, of the newest sweep of each kind
+           └─ seen ── observation ─┬─ observed_tag       tags and images of a repository, as the newest sweep of each
+                                   └─ observed_image     kind saw them
     acknowledgement ── acknowledged_repository           secrets that the user acknowledged
     alert                                                secrets that receivers know of
     lease                                                running sweeps and watches
@@ -15,6 +17,11 @@ findings, becomes absent once the registry reports its digest as deleted. An ima
 pulled is *withdrawn*. A sweep leaves rows unchanged that it did not look for, because of a filter or a failure.
 `present_since` restarts when a row returns; `first_seen` never changes.
 
+An *observation* is shared by all sweeps of a kind (same registry, same options) that found the repository unchanged.
+They do not update its tags and images: the last sweep that saw these is the last one that refers to the observation.
+Once no sweep refers to it, it is deleted, and that sweep becomes the `last_seen` of the rows. Observations name tags
+and images without a foreign key, which would need an index: only rows without an observation are deleted.
+
 No column holds a secret: `secret` is an HMAC under the key of the store, texts are masked.
 """
 
@@ -22,7 +29,6 @@ from auditor.fleet.store.schema.columns import metadata
 from auditor.fleet.store.schema.contents import (
     finding,
     image,
-    image_layer,
     layer,
     leaf,
     manifest,
@@ -32,7 +38,17 @@ from auditor.fleet.store.schema.contents import (
     tag,
 )
 from auditor.fleet.store.schema.remediation import acknowledged_repository, acknowledgement, alert
-from auditor.fleet.store.schema.sweeps import failure, lease, secret_key, seen_image, seen_tag, sweep, withdrawn
+from auditor.fleet.store.schema.sweeps import (
+    failure,
+    lease,
+    observation,
+    observed_image,
+    observed_tag,
+    secret_key,
+    seen,
+    sweep,
+    withdrawn,
+)
 
 __all__ = [
     "acknowledged_repository",
@@ -41,18 +57,19 @@ __all__ = [
     "failure",
     "finding",
     "image",
-    "image_layer",
     "layer",
     "leaf",
     "lease",
     "manifest",
     "metadata",
+    "observation",
+    "observed_image",
+    "observed_tag",
     "record",
     "report",
     "repository",
     "secret_key",
-    "seen_image",
-    "seen_tag",
+    "seen",
     "sweep",
     "tag",
     "withdrawn",

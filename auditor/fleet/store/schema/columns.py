@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from typing import Any
 
@@ -33,7 +34,23 @@ class DigestBytes(TypeDecorator[str]):
         return None if value is None else f"sha{len(value) * 8}:{bytes(value).hex()}"
 
 
+class LayerIds(TypeDecorator[tuple[int, ...]]):
+    """Ids of layers, 4 bytes each in the database, big-endian; null for none."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[int, ...] | None, dialect: Dialect) -> bytes | None:  # noqa: ARG002
+        """Return the bytes of the ids."""
+        return struct.pack(f">{len(value)}I", *value) if value else None
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> tuple[int, ...]:  # noqa: ARG002
+        """Return the ids of stored bytes."""
+        return struct.unpack(f">{len(value) // 4}I", value) if value else ()
+
+
 DIGEST = DigestBytes()
+LAYER_IDS = LayerIds()
 NAME = String(255)
 TIME = String(20)
 

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from auditor.core.finding import Confidence, Severity, State
-from auditor.fleet.store.schema.columns import DIGEST, NAME, metadata, number, one_of, presence_interval
+from auditor.fleet.store.schema.columns import DIGEST, LAYER_IDS, NAME, metadata, number, one_of, presence_interval
 
 repository = Table(
     "repository",
@@ -26,6 +26,7 @@ repository = Table(
     number(),
     Column("host", NAME, nullable=False, comment="host and port of the registry"),
     Column("name", NAME, nullable=False, comment="repository name without the host"),
+    Column("observation", Integer, comment="id of its newest observation; null before the first"),
     UniqueConstraint("host", "name"),
 )
 
@@ -92,6 +93,7 @@ image = Table(
     Column("digest", DIGEST, nullable=False, comment="digest of the manifest"),
     Column("platform", String(128), comment="os/architecture[/variant]; null for an artifact"),
     Column("audit_key", String(64), nullable=False, comment="SHA-256 of the rules, code and selection of the audit"),
+    Column("layers", LAYER_IDS, comment="ids of its layers, the lowest first, 4 bytes each"),
     *presence_interval(),
     UniqueConstraint("repository", "digest"),
 )
@@ -114,18 +116,6 @@ layer = Table(
     CheckConstraint("size >= 0", "size"),
     UniqueConstraint("digest"),
 )
-
-image_layer = Table(
-    "image_layer",
-    metadata,
-    Column(
-        "image", ForeignKey("image.id", ondelete="CASCADE"), primary_key=True, comment="image that contains the layer"
-    ),
-    Column("position", Integer, primary_key=True, comment="position in the image; 0 is the lowest layer"),
-    Column("layer", ForeignKey("layer.id"), nullable=False, comment="the layer"),
-    sqlite_with_rowid=False,
-)
-Index("ix_image_layer_layer", image_layer.c.layer)
 
 record = Table(
     "record",

@@ -1,4 +1,4 @@
-"""Tables of sweeps: counts, observed images and tags, failures; leases; the HMAC key of secrets."""
+"""Tables of sweeps: counts, observed tags and images, failures; leases; the HMAC key of secrets."""
 
 from __future__ import annotations
 
@@ -87,23 +87,58 @@ failure = Table(
     Column("reason", Text, nullable=False, comment="reason in one line"),
 )
 
-seen_image = Table(
-    "seen_image",
+observation = Table(
+    "observation",
     metadata,
-    Column("sweep", ForeignKey("sweep.id", ondelete="CASCADE"), primary_key=True, comment="the sweep"),
-    Column("image", ForeignKey("image.id", ondelete="CASCADE"), primary_key=True, comment="observed row"),
-    sqlite_with_rowid=False,
+    number(),
+    Column(
+        "repository", ForeignKey("repository.id", ondelete="CASCADE"), nullable=False, comment="observed repository"
+    ),
+    Column(
+        "names",
+        LargeBinary(16),
+        comment="digest of filter, rules, options and the names of the tags; null if the next sweep audits again",
+    ),
+    Column("digests", LargeBinary(16), comment="digest of the manifests that the tags name; null with names"),
+    Column("attached", Integer, nullable=False, comment="tags of signatures, attestations and SBOMs"),
+    Column("has_withdrawn", Boolean, nullable=False, comment="whether images without a tag were left"),
+    CheckConstraint("(names IS NULL) = (digests IS NULL)", "state"),
 )
-Index("ix_seen_image_image", seen_image.c.image)
+Index("ix_observation_repository", observation.c.repository)
 
-seen_tag = Table(
-    "seen_tag",
+observed_tag = Table(
+    "observed_tag",
     metadata,
-    Column("sweep", ForeignKey("sweep.id", ondelete="CASCADE"), primary_key=True, comment="the sweep"),
-    Column("tag", ForeignKey("tag.id", ondelete="CASCADE"), primary_key=True, comment="observed row"),
+    Column(
+        "observation", ForeignKey("observation.id", ondelete="CASCADE"), primary_key=True, comment="the observation"
+    ),
+    Column("tag", Integer, primary_key=True, comment="id of a tag that the filter selects"),
     sqlite_with_rowid=False,
 )
-Index("ix_seen_tag_tag", seen_tag.c.tag)
+
+observed_image = Table(
+    "observed_image",
+    metadata,
+    Column(
+        "observation", ForeignKey("observation.id", ondelete="CASCADE"), primary_key=True, comment="the observation"
+    ),
+    Column("image", Integer, primary_key=True, comment="id of an audited image"),
+    sqlite_with_rowid=False,
+)
+
+seen = Table(
+    "seen",
+    metadata,
+    Column("sweep", ForeignKey("sweep.id", ondelete="CASCADE"), primary_key=True, comment="the sweep"),
+    Column(
+        "observation",
+        ForeignKey("observation.id", ondelete="CASCADE"),
+        primary_key=True,
+        comment="observation of a repository, perhaps made by an earlier sweep",
+    ),
+    sqlite_with_rowid=False,
+)
+Index("ix_seen_observation", seen.c.observation)
 
 withdrawn = Table(
     "withdrawn",
