@@ -11,8 +11,10 @@ from typing import Any, BinaryIO, Protocol, cast
 import zstandard
 
 from auditor.codec.signatures import magics_of
+from auditor.codec.zstd_frames import ZstdFrames, frame_stream
 from auditor.core.errors import Damaged
 from auditor.core.limits import Limits, limit_note
+from auditor.core.process import usable_cores
 
 try:
     from isal import isal_zlib as _deflate
@@ -26,6 +28,7 @@ _ERRORS = (OSError, EOFError, InflateError, lzma.LZMAError, zstandard.ZstdError)
 _COMPRESSIONS = ("gzip", "zstd", "xz", "bzip2")
 _MAGICS = tuple((magic, name) for name in _COMPRESSIONS for magic in magics_of(name))
 _INPUT_STEP = 64 << 10
+_MAX_THREADS = 4
 _GZIP_FORMAT = 31  # zlib's number for a header and a checksum of gzip, and a window of 32 KB
 
 
@@ -43,7 +46,8 @@ def decompressed(stream: io.BufferedReader[Any], limits: Limits, label: str = ""
     kind = compression_of(stream.peek(8)[:8])
     if kind is None:
         return cast(BinaryIO, stream)
-    return io.BufferedReader(_RawOutput(Decompressor(kind, stream.read, limits, label)), 1 << 16)
+    source = Decompressor(kind, stream.read, limits, label, threads=min(usable_cores(), _MAX_THREADS))
+    return io.BufferedReader(_RawOutput(source), 1 << 16)
 
 
 def inflater(wbits: int) -> Any:
@@ -58,11 +62,14 @@ class Decompressor:
     the limits of growth. The files of the standard library copy each byte several times, and have no limit of memory.
     """
 
-    def __init__(self, kind: str, read_input: Callable[[int], bytes], limits: Limits, label: str = "") -> None:
+    def __init__(
+        self, kind: str, read_input: Callable[[int], bytes], limits: Limits, label: str = "", threads: int = 1
+    ) -> None:
+        """`threads` decode at a time where the compression allows it."""
         self._name, self._limits = f"{label}: {kind} data" if label else f"{kind} data", limits
         self._input = _CountedInput(read_input)
         self._total, self._free = 0, min(limits.layer_growth_free, limits.layer_bytes)
-        self._read_some = _reader(kind, self._input, limits)  # no cycle: a decoder may hold megabytes
+        self._read_some = _reader(kind, self._input, limits, threads)  # no cycle: a decoder may hold megabytes
 
     def read(self, count: int) -> bytes:
         """Return the next bytes."""
@@ -188,7 +195,7 @@ class _CountedInput:
         return data
 
 
-def _reader(kind: str, source: _CountedInput, limits: Limits) -> Callable[[int], bytes]:
+def _reader(kind: str, source: _CountedInput, limits: Limits, threads: int) -> Callable[[int], bytes]:
     """Return the function that reads at most so many decompressed bytes, none at the end."""
     memory = limits.decoder_memory
     match kind:
@@ -199,10 +206,7 @@ def _reader(kind: str, source: _CountedInput, limits: Limits) -> Callable[[int],
         case "bzip2":
             return _Members(bz2.BZ2Decompressor, source.read, ignored=OSError).read
         case _:
-            frames = zstandard.ZstdDecompressor(max_window_size=memory).stream_reader(
-                cast(BinaryIO, source), read_across_frames=True, closefd=False
-            )
-            return cast(Callable[[int], bytes], frames.read)
+            return (ZstdFrames(source.read, memory, threads) if threads > 1 else frame_stream(source.read, memory)).read
 
 
 class _RawOutput(io.RawIOBase):

@@ -217,10 +217,9 @@ class _HigherLayers:
         above = self._folder_memo.get(parent)
         if above is None:
             above = self._hidden_in_folder(parent)
-        hidden = min(as_file, self._whiteouts.get(path, _NEVER), above)
-        if not folder:  # a folder over a folder merges
-            hidden = min(hidden, as_folder)
-        return ~hidden if hidden != _NEVER and hidden in (as_file, as_folder) else hidden
+        entry = as_file if folder else min(as_file, as_folder)  # a folder over a folder merges
+        hidden = min(entry, self._whiteouts.get(path, _NEVER), above)
+        return ~hidden if hidden != _NEVER and hidden == entry else hidden
 
     def _hidden_in_folder(self, folder: str) -> int:
         """Return the lowest layer that hides the content of a folder."""
