@@ -16,6 +16,7 @@ from auditor.codec.windows import AHEAD, WINDOW
 from auditor.core import limits
 from auditor.core.errors import Damaged
 from auditor.detect.rules import Ruleset
+from auditor.rulebook.examples import fill
 from auditor.scan import LayerRecord, Scanner
 from auditor.scan.search_text import MIN_OPAQUE
 from tests.images import COMPRESSIONS, file, layer, token
@@ -37,6 +38,14 @@ def test_a_secret_anywhere_near_the_edge_of_a_window_is_found_once(shift: int, e
     body = (b"line\n" * (place // 5 + 1))[: place - 1] + b"\n" + secret.encode() + b"\n" + b"more\n" * 20_000
     record = scan(_shared(), layer(file("big.log", body)))
     assert found(record) == [("big.log", body.count(b"\n", 0, place) + 1, place)]
+
+
+@pytest.mark.parametrize("shift", range(-50, 5, 6))
+def test_a_password_on_the_edge_of_a_window_is_found_once_whatever_rules_hit(shift: int, scanner: Scanner) -> None:
+    place = WINDOW - AHEAD - 512 + shift  # behind the header
+    text = fill('db_password = "{base62:20}"\n', shift)
+    body = (b"line\n" * (place // 5 + 1))[:place] + b"\n" + text.encode() + b"more\n" * 10_000
+    assert [offset for _, _, offset in found(scan(scanner, layer(file("a.conf", body))))] == [place + 16]
 
 
 _SCANNERS: list[Scanner] = []

@@ -70,7 +70,7 @@ class Extractor:
         The result has checksums if the content is buffered and it, or the file itself (`has_matches`), has matches.
         """
         skipped, transient = list[tuple[str, str]](), False
-        matches: list[LayerMatch] = []
+        found: dict[tuple[object, ...], LayerMatch] = {}  # once on the border of two windows of a member
         count = size = 0
         members = dict[str, None]()
         truncated = dict[str, None]()
@@ -84,9 +84,10 @@ class Extractor:
         for group in _grouped(self._contents(path, content, skip, is_archive=is_archive)):
             count += sum(piece.window is None or piece.window.start == 0 for piece in group)
             size += sum(len(piece.data) for piece in group)
-            matches += self._matches(entry, path, group, truncated.setdefault)
+            for match in self._matches(entry, path, group, truncated.setdefault):
+                found.setdefault((match.member, match.decoded, match.line, match.offset, match.secret), match)
             members |= dict.fromkeys(piece.member for piece in group if piece.member)
-        matches += self._member_name_matches(entry, list(members))
+        matches = [*found.values(), *self._member_name_matches(entry, list(members))]
         skipped += [(path, truncation_reason(rule, self._searcher.limits)) for rule in truncated]
         has_checksums = isinstance(content, BufferedContent) and (matches or has_matches)
         checksums = Checksums.of([content.data]) if has_checksums and isinstance(content, BufferedContent) else None

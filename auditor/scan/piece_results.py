@@ -33,10 +33,17 @@ class PieceResults:
         return tuple(match for match in self._matches if match)
 
     def add_match(self, entry: int, path: str, match: Match, line: int | None, offset: int) -> bool:
-        """Add a match in a file as it is stored; False once a limit is reached."""
+        """Add a match in a file as it is stored; False once a limit is reached.
+
+        A secret on the border of two windows, each of which owns the raw hit of another rule, is added once.
+        """
+        own = self._plain_matches.setdefault(entry, [])
+        last = self._matches[own[-1]] if own else None
+        if last and (last.offset, last.secret) == (offset, match.secret):
+            return True
         if not self.budget.allows_match(entry, path):
             return False
-        self._plain_matches.setdefault(entry, []).append(len(self._matches))
+        own.append(len(self._matches))
         self._matches.append(
             LayerMatch(entry, match.rule.id, match.secret, line, offset, match.check, match.confidence)
         )
