@@ -138,7 +138,8 @@ OTHER_NAME = re.compile(
         stop|eos|bos|pad|unk|mask|sep|cls|special|image|audio|video|                        # tokens of language models
         public|primary|foreign|unique|sort|partition|cache|row|map|object|                   # keys of databases
         routing|websocket|translation|i18n)
-    [ _-]?(?i:token|key)\w{0,12}["'\]]*[\s,]*(?:(?:value|content|default)["']?)?\s*(?:[:=>,(|]+|is)\s*(?:[\[{]\s*|-\s+)?["'`]?$|
+    [ _-]?(?i:token|key)\w{0,12}["'\]]*[\s,]*(?:(?:value|content|default)["']?)?\s*
+    (?:[:=>,(|]+|is)\s*(?:[\[{]\s*|-\s+)?["'`]?$|
     (?i:token|key|secret|pass\w{0,12}|auth|credentials?)[ _.-]?(?i:
         type|name|id|url|uri|file|path|hash|len|size|length|arn|endpoint|version|fingerprint|digest|checksum|ref|alg|
         algorithm|usage|count|index|expir\w*|ttl|prefix|suffix|format|store|class|commit|sha\d*|rev|domain|host|server|
