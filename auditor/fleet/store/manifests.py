@@ -40,6 +40,15 @@ class Leaf:
     subject: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest with its leaves, and the creation time of its first image."""
+
+    digest: Digest
+    leaves: tuple[Leaf, ...]
+    created: str | None
+
+
 def batches(keys: Sequence[Any]) -> Iterable[Sequence[Any]]:
     """Split a list into batches for one IN (...) each."""
     return (keys[at : at + _BATCH] for at in range(0, len(keys), _BATCH))
@@ -83,13 +92,19 @@ def parse_platform(text: str | None) -> Platform | None:
     return Platform(os, architecture, variant) if text else None
 
 
-def save_manifest(store: SweepStore, digest: str, leaves: Sequence[Leaf], created: str | None) -> None:
-    """Store the leaves of a manifest and the creation time of its first image, without annotations."""
-    store.write(lambda c: upsert_manifest(c, digest, leaves, created))
+def save_manifests(store: SweepStore, manifests: Sequence[Manifest]) -> None:
+    """Store manifests with their leaves, without annotations."""
+
+    def work(connection: Connection) -> None:
+        for manifest in manifests:
+            upsert_manifest(connection, manifest.digest, manifest.leaves, manifest.created)
+
+    if manifests:
+        store.write(work)
 
 
 def upsert_manifest(connection: Connection, digest: str, leaves: Sequence[Leaf], created: str | None) -> None:
-    """Do the same as `save_manifest` within a transaction."""
+    """Store a manifest as `save_manifests` does, within a transaction."""
     time = None if created is None else printable(created)[:40]
     known = connection.execute(_CREATED, {"manifest": digest}).first()
     if known is None or (time is not None and known.created != time):  # an update of the same would leave a dead row

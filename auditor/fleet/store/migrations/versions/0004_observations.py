@@ -1,4 +1,7 @@
-"""Observations of repositories, shared by sweeps, instead of rows for each sweep; layers of an image in one column."""
+"""Observations of repositories, shared by sweeps, instead of rows for each sweep; layers of an image in one column.
+
+Signatures, attestations and SBOMs that were audited as images are deleted: no sweep looks for them any more.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,22 @@ down_revision = "0003_compact_rows"
 
 _ROWS = 1_000
 """Rows written at a time."""
+
+_NAMED = """
+SELECT tag.repository, leaf.digest FROM tag JOIN leaf ON leaf.manifest = tag.manifest
+WHERE {0} (tag.name LIKE 'sha256-%')
+"""
+_DELETE_ATTACHED = """
+DELETE FROM image WHERE id IN (
+    SELECT image.id FROM image JOIN ({attached}) AS attached
+    ON attached.repository = image.repository AND attached.digest = image.digest
+) AND id NOT IN (
+    SELECT image.id FROM image JOIN ({named}) AS named
+    ON named.repository = image.repository AND named.digest = image.digest
+)
+"""
+_FORGET_ATTACHED = "DELETE FROM leaf WHERE manifest IN (SELECT manifest FROM tag WHERE name LIKE 'sha256-%')"
+"""The next sweep reads these manifests again, and stores which of them are no images."""
 
 _MOVED = """
 CREATE TEMPORARY TABLE moved AS
@@ -35,6 +54,8 @@ JOIN observed_{0} ON observed_{0}.observation = seen.observation JOIN {0} ON {0}
 
 def upgrade() -> None:
     """Create the tables and columns, and move the rows."""
+    op.execute(_DELETE_ATTACHED.format(attached=_NAMED.format(""), named=_NAMED.format("NOT")))
+    op.execute(_FORGET_ATTACHED)
     _create_observations()
     op.add_column(
         "repository",
