@@ -126,8 +126,9 @@ def _update_tags(connection: Connection, sweep: Sweep, repository: int, seen: Re
     rows = connection.execute(_TAGS, {"repository": repository}).all()
     same = {row.name: row.id for row in rows if tags.get(row.name) == row.manifest}
     mark_present(connection, sweep, t.tag.c.id, list(same.values()))
+    interval = {"present_since": sweep.id, "last_seen": sweep.id}
     new_rows = [
-        {"repository": repository, "name": name, "manifest": manifest, **_new_interval(sweep)}
+        {"repository": repository, "name": name, "manifest": manifest, **interval}
         for name, manifest in tags.items()
         if name not in same
     ]

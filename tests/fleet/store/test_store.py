@@ -130,7 +130,7 @@ def test_a_store_of_the_former_version_keeps_its_rows(url: str, monkeypatch: pyt
             assert started == ["2026-11-24T05:00:00Z"]
             assert opened.read(lambda c: c.execute(select(schema.acknowledgement)).all()) == []
     with closing(SweepStore(url)) as opened:
-        values = {"repository": 1, "name": "2.0", "manifest": digests[0], "first_seen": "2026-11-24T05:00:00Z"}
+        values = {"repository": 1, "name": "2.0", "manifest": digests[0]}
         added = insert(schema.tag).values(**values, present_since=1, last_seen=1)  # the database continues its numbers
         assert opened.write(lambda c: c.execute(added).inserted_primary_key) == (2,)
         opened.write(lambda c: migrate_down(c, "0002_remediation"))
