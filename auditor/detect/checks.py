@@ -14,7 +14,16 @@ from collections.abc import Callable
 from typing import Any
 from zlib import crc32
 
-from auditor.detect.checksums import AZURE_SEEDS, azure_pat_checksum, azure_secret_checksum, base62_crc32, marvin32
+from auditor.detect.checksums import (
+    AZURE_SEEDS,
+    BASE58,
+    azure_pat_checksum,
+    azure_secret_checksum,
+    base58_checksum,
+    base62_crc32,
+    crc16_xmodem,
+    marvin32,
+)
 
 Check = Callable[[str], bool | None]
 
@@ -200,6 +209,32 @@ def docker_auth(text: str) -> bool | None:
     return bool(user and colon and password)
 
 
+@_total
+def base58_key(text: str) -> bool | None:
+    """Test keys of Bitcoin wallets in base58: four bytes at the end are a checksum of those before."""
+    number = 0
+    for char in text:
+        number = number * 58 + BASE58.index(char)
+    data = number.to_bytes(-(-number.bit_length() // 8), "big")
+    return base58_checksum(data[:-4]) == data[-4:]
+
+
+@_total
+def stellar_seed(text: str) -> bool | None:
+    """Test secret seeds of Stellar accounts: two bytes at the end are a CRC-16 of those before. SEP-23."""
+    data = base64.b32decode(text)
+    return crc16_xmodem(data[:-2]).to_bytes(2, "little") == data[-2:]
+
+
+def sanctum_token(text: str) -> bool | None:
+    """Test tokens of Laravel Sanctum: eight hexadecimal digits at the end are the CRC-32 of the 40 characters before.
+
+    laravel/sanctum, HasApiTokens.
+    """
+    body = text.partition("|")[2]
+    return f"{crc32(body[:-8].encode()):08x}" == body[-8:]
+
+
 CHECKS: dict[str, Check] = {
     "github-checksum": github_checksum,
     "grafana-checksum": grafana_checksum,
@@ -214,6 +249,9 @@ CHECKS: dict[str, Check] = {
     "sentry-org-token": sentry_org_token,
     "mapbox-token": mapbox_token,
     "discord-token": discord_token,
+    "base58-key": base58_key,
+    "stellar-seed": stellar_seed,
+    "sanctum-token": sanctum_token,
     # Atlassian Data Center: twelve digits, a colon, twenty random bytes.
     "jira-pat": _decodes_to(rb"[0-9]{12}:.{20}"),
     # JFrog: prefix, version, expiry time, random letters.

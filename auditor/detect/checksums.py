@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import string
 from zlib import crc32
 
@@ -68,3 +69,31 @@ def azure_secret_checksum(text: str) -> str:
 def azure_pat_checksum(data: bytes | bytearray) -> int:
     """Return the CRC-32 in the bytes 2, 7, 8 and 22 of an old Azure DevOps token."""
     return crc32(data[:2] + data[3:7] + data[9:22] + data[23:32])
+
+
+BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+
+
+def base58check(data: bytes) -> str:
+    """Return bytes and their checksum in base58, as Bitcoin writes keys: Bitcoin wiki, Base58Check encoding."""
+    checked = data + base58_checksum(data)
+    number, digits = int.from_bytes(checked, "big"), ""
+    while number:
+        number, digit = divmod(number, 58)
+        digits = BASE58[digit] + digits
+    return "1" * (len(checked) - len(checked.lstrip(b"\0"))) + digits
+
+
+def base58_checksum(data: bytes) -> bytes:
+    """Return the first four bytes of the double SHA-256."""
+    return hashlib.sha256(hashlib.sha256(data).digest()).digest()[:4]
+
+
+def crc16_xmodem(data: bytes) -> int:
+    """Return the CRC-16 with the polynomial 0x1021 and the initial value 0, as Stellar keys have it: SEP-23."""
+    crc = 0
+    for byte in data:
+        crc ^= byte << 8
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x1021 if crc & 0x8000 else 0)) & 0xFFFF
+    return crc

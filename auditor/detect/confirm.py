@@ -149,13 +149,13 @@ class Confirmer:
                     if end <= done or hit == len(ends) or ends[hit] > end:
                         at = max(at, match.end())
                         continue
-                    outcome = _judge(rule, match, low, text, path)
-                    if isinstance(outcome, Match) and outcome.check != GUESSABLE:
-                        done = outcome.end
+                    outcomes = _judge(rule, match, low, text, path)
+                    if any(isinstance(one, Match) and one.check != GUESSABLE for one in outcomes):
+                        done = outcomes[-1].end
                         at = max(at, match.end())
                     else:  # the value may be a name, with its own value behind it
-                        at = max(at, outcome.start - low)
-                    yield outcome
+                        at = max(at, outcomes[0].start - low)
+                    yield from outcomes
 
     def _in_whole_text(
         self, number: int, text: memoryview | bytes, path: str, ends_in: tuple[int, int], overrun: TruncationCallback
@@ -169,7 +169,7 @@ class Confirmer:
                 overrun(rule.id)
                 return
             if ends_in[0] <= match.end() < ends_in[1]:
-                yield _judge(rule, match, 0, data, path)
+                yield from _judge(rule, match, 0, data, path)
 
     def _on_lines(
         self, number: int, text: memoryview | bytes, ends: Sequence[int], path: str
@@ -208,9 +208,23 @@ def _groups(ends: Sequence[int], gap: int) -> Iterator[tuple[int, int]]:
             first = at
 
 
-def _judge(rule: Rule, match: re.Match[bytes], low: int, text: memoryview | bytes, path: str) -> Match | Rejection:
+def _judge(
+    rule: Rule, match: re.Match[bytes], low: int, text: memoryview | bytes, path: str
+) -> list[Match | Rejection]:
+    """Judge each group of a match whose name begins with `secret`, else the whole match."""
+    groups: list[str | int] = [name for name in match.re.groupindex if name.startswith("secret") and match[name]]
+    outcomes = list[Match | Rejection]()
+    for group in groups or [0]:
+        outcomes.append(_judge_group(rule, match, group, low, text, path))
+        if isinstance(outcomes[-1], Rejection) and outcomes[-1].step == "heuristic" and len(groups) > 1:
+            break  # the name before it, which is that of all groups, is far from the others
+    return outcomes
+
+
+def _judge_group(
+    rule: Rule, match: re.Match[bytes], group: str | int, low: int, text: memoryview | bytes, path: str
+) -> Match | Rejection:
     """Apply the conditions of a rule beyond its pattern to a match in the bytes of `text` from `low` on."""
-    group = "secret" if "secret" in match.re.groupindex and match["secret"] is not None else 0
     start, end = match.start(group) + low, match.end(group) + low
     value = match[group].decode("utf-8", "replace")
     if rule.entropy and entropy(value) < rule.entropy:

@@ -37,6 +37,7 @@ _REQUIRED = (
 )
 _OPTIONAL = ("entropy", "check", "verify", "paths", "revoke", "generic", "random")
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_CHECKS_OF_PRIVATE_KEYS = frozenset(("private-key", "base58-key", "stellar-seed"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +83,10 @@ class Rule:
     def has_own_shape(self) -> bool:
         """Whether the shape of a match alone makes it a provider's token.
 
-        Private keys, and keys that only the words around them give away, have none.
+        Private keys, those of wallets too, and keys that only the words around them give away, have none.
         """
         by_words = "(?P<secret>" in self.pattern and self.confidence is not Confidence.HIGH
-        return self.is_token and self.check != "private-key" and not by_words
+        return self.is_token and self.check not in _CHECKS_OF_PRIVATE_KEYS and not by_words
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, TypeVar
 
 from auditor.core.entries import Skipped
@@ -25,7 +26,9 @@ from auditor.findings.metadata_findings import TextMatches, masked_config, maske
 from auditor.findings.metadata_texts import metadata_texts
 from auditor.scan import Scanner
 from auditor.scan.masker import TextMasker
+from auditor.scan.search_text import SearchText
 
+_TEXTS = 100  # searched in one call, which costs as much as some kilobytes of text
 T = TypeVar("T")
 
 
@@ -76,14 +79,16 @@ def _text_matches(
     skipped: list[Skipped],
 ) -> Iterator[TextMatches]:
     """Scan the texts of the metadata; yield those with matches."""
-    image, truncated, search = context.image, dict[str, None](), scanner.searcher.search_text
+    image, truncated = context.image, dict[str, None]()
     texts = metadata_texts(
         image.config, image.annotations, image.documents, scanner.limits, skip, names=image.names, mask=mask
     )
-    for text in texts:
+    while batch := list(islice(texts, _TEXTS)):
         # Rules expect the name of a setting before its value.
-        if items := search(f"{text.key}={text.value}" if text.key else text.value, truncated.setdefault):
-            yield text, items
+        named = [f"{text.key}={text.value}" if text.key else text.value for text in batch]
+        searched = [SearchText(text.encode("utf-8", "surrogateescape"), "") for text in named]
+        matches = scanner.searcher.search_texts(searched, truncated.setdefault)
+        yield from ((text, items) for text, items in zip(batch, matches, strict=True) if items)
     skipped += [Skipped(None, None, f"metadata: {truncation_reason(rule, scanner.limits)}") for rule in truncated]
 
 

@@ -77,7 +77,7 @@ def provenance_confidence(rule: Rule, confidence: Confidence, path: str, package
     """Lower the confidence of a match of a rule by the origin of its file. A token of a provider keeps it.
 
     The result is low in an unmodified file of a package, and in test data of packages. It is one step lower in files of
-    packages without checksums (npm), and in tests, examples and documentation.
+    packages without checksums (npm), where public keys are low, and in tests, examples and documentation.
     """
     if rule.has_own_shape and rule.id not in _PUBLIC_KEYS:
         return confidence
@@ -85,6 +85,8 @@ def provenance_confidence(rule: Rule, confidence: Confidence, path: str, package
         return Confidence.LOW
     if (package is not None and package.unmodified) or file_class(path) is FileClass.THIRD_PARTY_TESTS:
         return Confidence.LOW
-    steps = (package is not None and not BY_MANAGER[package.manager].has_checksums) + bool(_SAMPLES.search(path))
+    steps = int(bool(_SAMPLES.search(path)))
+    if package is not None and not BY_MANAGER[package.manager].has_checksums:
+        steps += 2 if rule.id in _PUBLIC_KEYS else 1
     order = (Confidence.LOW, Confidence.MEDIUM, Confidence.HIGH)
     return order[max(confidence.rank - steps, 0)]

@@ -9,6 +9,9 @@ from auditor.core.finding import Package
 from auditor.provenance.checksums import Checksums
 from auditor.provenance.path_index import PathIndex, decode, encode
 
+_FEW = 50
+"""File names for which a whole RECORD is searched before its lines are read."""
+
 
 class PypiOwners:
     """Owners by RECORD files, which list each file with its hash. Of several the innermost folder counts."""
@@ -19,12 +22,15 @@ class PypiOwners:
 
     def add(self, path: str, content: bytes) -> None:
         """Add a RECORD: lines of a path relative to the folder of `*.dist-info`, a hash and a size."""
+        names = self._index.folders
+        if len(names) <= _FEW and not any(name.replace(b'"', b'""') in content for name in names):
+            return
         site, _, info = path.rpartition("/")[0].rpartition("/")
         package, _, version = info.removesuffix(".dist-info").partition("-")
         for line in io.BytesIO(content):
             listed, digest = _row(line)
             below, _, base = listed.rpartition(b"/")
-            if base not in self._index.folders:  # most lines
+            if base not in names:  # most lines
                 continue
             file = b"/".join(part for part in (encode(site), below, base) if part)
             if file in self._index.paths and self._files.get(file, (-1,))[0] < len(site):

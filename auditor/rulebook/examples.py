@@ -16,7 +16,16 @@ from collections.abc import Callable
 from typing import Any
 from zlib import crc32
 
-from auditor.detect.checksums import AZURE_SEEDS, azure_pat_checksum, azure_secret_checksum, base62_crc32, marvin32
+from auditor.detect.checksums import (
+    AZURE_SEEDS,
+    BASE58,
+    azure_pat_checksum,
+    azure_secret_checksum,
+    base58check,
+    base62_crc32,
+    crc16_xmodem,
+    marvin32,
+)
 
 ALPHABETS = {
     "base62": string.digits + string.ascii_uppercase + string.ascii_lowercase,
@@ -34,7 +43,7 @@ ALPHABETS = {
     "digits": string.digits,
     "word": string.ascii_letters + string.digits + "_",
     "bech32": "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L",
-    "base58": "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz",
+    "base58": BASE58,
 }
 _FIELD = re.compile(r"\{(?P<name>[A-Za-z0-9_]+)(?::(?P<argument>[^{}]*))?\}")
 
@@ -209,6 +218,24 @@ def _azure_devops_pat(source: random.Random, _: str) -> str:
     return base64.b32encode(data).decode().rstrip("=").lower()
 
 
+def _wallet_key(source: random.Random, kind: str) -> str:
+    """`{wallet_key:wif}`, `{wallet_key:wif-uncompressed}`, `{wallet_key:xprv}`: a key of a Bitcoin wallet."""
+    key = source.randbytes(32)
+    if kind == "xprv":
+        return base58check(b"\x04\x88\xad\xe4" + bytes(9) + source.randbytes(32) + b"\0" + key)
+    return base58check(b"\x80" + key + (b"\1" if kind == "wif" else b""))
+
+
+def _stellar_seed(source: random.Random, _: str) -> str:
+    data = b"\x90" + source.randbytes(32)
+    return base64.b32encode(data + crc16_xmodem(data).to_bytes(2, "little")).decode()
+
+
+def _sanctum(source: random.Random, _: str) -> str:
+    body = _pick(source, ALPHABETS["base62"], 40)
+    return f"{source.randrange(1, 10**5)}|{body}{crc32(body.encode()):08x}"
+
+
 MAKERS: dict[str, Callable[[random.Random, str], str]] = {
     "uuid": _uuid,
     "jwt": _jwt,
@@ -227,5 +254,8 @@ MAKERS: dict[str, Callable[[random.Random, str], str]] = {
     "azure_cask": _azure_cask,
     "azure_client_secret": _azure_client_secret,
     "azure_devops_pat": _azure_devops_pat,
+    "wallet_key": _wallet_key,
+    "stellar_seed": _stellar_seed,
+    "sanctum": _sanctum,
 }
 """Makers of whole tokens, by their names in templates."""

@@ -96,6 +96,8 @@ URL = re.compile(
 # Quotes in HTML, in escaped JSON, and of Perl, Ruby and Lua.
 OTHER_QUOTE = re.compile(r"(?:&quot;|u0022|\bqq?[({\[|]|\[\[)$")
 LIST = re.compile(r"""["']\s*,\s*["']$""")
+# Lower-case words with colons or bars between them: the results that a mail server tests for.
+WORDS = re.compile(r"^[a-z]{3,14}(?:[:|][a-z]{3,14})+$")
 # A file by its name.
 FILE_NAME = re.compile(r"^[\w./-]+\.(?:pem|crt|cer|key|json|ya?ml|txt|conf|cfg|ini|pub|p12|jks|sock|service)$")
 # Rules for the input of a form (Laravel), and commands that return a value (PowerShell).
@@ -112,7 +114,7 @@ PUBLIC_KEY = re.compile(
 DATE_OR_NUMBER = re.compile(
     r"""(?x)
     ^\d{4}-\d\d-\d\d(?:[T ][\d:.Z+-]*)?$|           # date, time
-    ^v?\d+(?:\.\d+){1,4}(?:[-+~][\w.+-]+)?$|        # version
+    ^[~^]?v?\d+(?:\.\d+){1,4}(?:[-+~][\w.+-]+)?$|   # version
     ^[\d.,:]+%?$|^0x[0-9A-Fa-f]{1,8}$               # number"""
 )
 # Names of algorithms: HS256, SHA256withRSA, AES/CBC/PKCS5Padding.
@@ -136,7 +138,8 @@ OTHER_NAME = re.compile(
         stop|eos|bos|pad|unk|mask|sep|cls|special|image|audio|video|                        # tokens of language models
         public|primary|foreign|unique|sort|partition|cache|row|map|object|                   # keys of databases
         routing|websocket|translation|i18n)
-    [ _-]?(?i:token|key)\w{0,12}["'\]]*[\s,]*(?:(?:value|content|default)["']?)?\s*(?:[:=>,(|]+|is)\s*(?:-\s+)?["'`]?$|
+    [ _-]?(?i:token|key)\w{0,12}["'\]]*[\s,]*(?:(?:value|content|default)["']?)?\s*
+    (?:[:=>,(|]+|is)\s*(?:[\[{]\s*|-\s+)?["'`]?$|
     (?i:token|key|secret|pass\w{0,12}|auth|credentials?)[ _.-]?(?i:
         type|name|id|url|uri|file|path|hash|len|size|length|arn|endpoint|version|fingerprint|digest|checksum|ref|alg|
         algorithm|usage|count|index|expir\w*|ttl|prefix|suffix|format|store|class|commit|sha\d*|rev|domain|host|server|

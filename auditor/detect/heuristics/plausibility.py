@@ -162,7 +162,14 @@ def _example_address(value: str, line: str) -> bool:
 
 
 def _structured(value: str, _: str) -> bool:
-    shapes = (patterns.URL, patterns.HASH, patterns.PUBLIC_KEY, patterns.DATE_OR_NUMBER, patterns.ALGORITHM)
+    shapes = (
+        patterns.URL,
+        patterns.HASH,
+        patterns.PUBLIC_KEY,
+        patterns.DATE_OR_NUMBER,
+        patterns.ALGORITHM,
+        patterns.WORDS,
+    )
     if any(shape.match(value) for shape in shapes):
         return True
     return bool(patterns.PATH.match(value)) and not looks_random(value)

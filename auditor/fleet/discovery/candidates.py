@@ -42,7 +42,8 @@ def read_leaves(
     if first is None:
         return tuple(leaves), None
     try:
-        created, platform = _stored(store, first) or _requested(repository, first)
+        known = None if first.digest == root.digest else _stored(store, first)
+        created, platform = known or _requested(repository, first)
     except NotFound:
         if first.digest == root.digest:
             raise

@@ -12,6 +12,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from auditor.codec.descriptors import Descriptor
 from auditor.core.digests import Digest
 from auditor.core.errors import AuditError, ImageError, NotFound, StoreError, Unauthorized, Unreachable, Unsupported
 from auditor.core.options import RegistryOptions
@@ -21,7 +22,7 @@ from auditor.fleet.discovery.catalog import RepositorySelection, match_tags, new
 from auditor.fleet.discovery.concurrency import ConcurrencyLimit
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.known import NOTHING, KnownRepository, known_repository
-from auditor.fleet.store.manifests import Leaf, save_manifest, stored_created_times, stored_leaves
+from auditor.fleet.store.manifests import Leaf, Manifest, save_manifests, stored_created_times, stored_leaves
 from auditor.fleet.store.observations import ObservedState, StoredRepository, names_digest
 from auditor.registry.reference import Reference
 from auditor.registry.repository import Repository
@@ -152,16 +153,18 @@ class Surveyor:
         """Resolve tags, some of which were looked up, and read their manifests where the store lacks them."""
         known = found.known
         stored = {**known.leaves, **stored_leaves(self._store, [text for text in versions if ":" in text])}
-        digests: dict[str, Digest] = {}
-        for version, outcome in self._each(
+        roots: dict[str, Descriptor] = {}
+        for version, root in self._each(
             lambda text: self._resolve_tag(found.repository, text, known.tags, stored, answers), versions
         ):
-            if isinstance(outcome, AuditError):
-                self._add_failure(found, version, outcome)
+            if isinstance(root, AuditError):
+                self._add_failure(found, version, root)
             else:
                 self._unanswered = 0
-                digests[version] = outcome
-        leaves = {**stored, **stored_leaves(self._store, set(digests.values()) - stored.keys())}
+                roots[version] = root
+        leaves = {**stored, **stored_leaves(self._store, {root.digest for root in roots.values()} - stored.keys())}
+        leaves |= self._read_manifests(found, {v: root for v, root in roots.items() if root.digest not in leaves})
+        digests = {version: root.digest for version, root in roots.items() if root.digest in leaves}
         times = stored_created_times(self._store, set(digests.values())) if found.selection.settings.newest else {}
         created = {version: times.get(digest) for version, digest in digests.items()}
         selected = newest_tags([*digests], created, found.selection.settings.newest)
@@ -177,21 +180,37 @@ class Surveyor:
         known: Collection[str],
         parts: Collection[Digest],
         answers: Mapping[str, Digest | AuditError | None],
-    ) -> Digest:
-        """Return the digest that a tag names; store its leaves if they are new."""
+    ) -> Descriptor:
+        """Return the manifest that a tag names; it is not fetched if its leaves are among `parts`."""
         if version in answers or version in known or version in parts:
             digest = answers[version] if version in answers else self._limit(lambda: repository.look_up(version))
             if isinstance(digest, AuditError):
                 raise digest
             if digest is not None and digest in parts:
-                return digest
+                return Descriptor("", digest, None, {}, None)
         digest_given = Digest(version) if ":" in version else None
         reference = Reference(repository.client.host, repository.name, None if digest_given else version, digest_given)
-        descriptor = self._limit(lambda: repository.resolve(reference))
-        if descriptor.digest not in stored_leaves(self._store, [descriptor.digest]):
-            leaves, created_time = self._limit(lambda: read_leaves(repository, version, descriptor, self._store))
-            save_manifest(self._store, descriptor.digest, leaves, created_time)
-        return descriptor.digest
+        return self._limit(lambda: repository.resolve(reference))
+
+    def _read_manifests(self, found: Survey, roots: Mapping[str, Descriptor]) -> dict[Digest, tuple[Leaf, ...]]:
+        """Read the leaves of manifests that the store lacks, and store them; return them by manifest."""
+
+        def read(version: str) -> Manifest:
+            leaves, created = self._limit(lambda: read_leaves(found.repository, version, roots[version], self._store))
+            return Manifest(roots[version].digest, leaves, created)
+
+        read_ones: dict[Digest, Manifest] = {}
+        versions: dict[Digest, list[str]] = {}
+        for version in sorted(roots, key=is_digest_tag, reverse=True):  # such a tag tells signatures from images
+            versions.setdefault(roots[version].digest, []).append(version)
+        for version, outcome in self._each(read, [same[0] for same in versions.values()]):
+            if isinstance(outcome, AuditError):
+                for same in versions[roots[version].digest]:
+                    self._add_failure(found, same, outcome)
+            else:
+                read_ones[outcome.digest] = outcome
+        save_manifests(self._store, list(read_ones.values()))
+        return {digest: manifest.leaves for digest, manifest in read_ones.items()}
 
     def _add_failure(self, found: Survey, version: str, error: AuditError) -> None:
         self._count_unanswered(error)

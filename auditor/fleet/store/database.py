@@ -44,6 +44,7 @@ HEAD = "0004_observations"
 
 _FILE = "registry.sqlite"
 _BUSY_S = 60
+_CONNECTIONS = 15  # of a process; all stay open, because a server takes longer to open one than to answer
 _LOCK = 0x1AD17  # number of a PostgreSQL advisory lock: one process migrates at a time
 _SCRIPTS = Path(__file__).parent / "migrations"
 _PERMANENT_ERRORS = (
@@ -207,7 +208,7 @@ def _engine(url: URL) -> Engine:
         if url.get_backend_name() != "sqlite":
             # Texts of a database in SQL_ASCII would be bytes.
             encoding = {"client_encoding": "utf8"} if url.get_driver_name() == "psycopg" else {}
-            return create_engine(url, pool_pre_ping=True, connect_args=encoding)
+            return create_engine(url, pool_pre_ping=True, pool_size=_CONNECTIONS, max_overflow=0, connect_args=encoding)
         if url.database and url.database != ":memory:":
             _make_private(Path(url.database))
         engine = create_engine(url, connect_args={"timeout": _BUSY_S})

@@ -6,7 +6,7 @@ import hashlib
 import time
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 
 from auditor.core.digests import DiffID, Digest
 from auditor.fleet.store import schema as t
@@ -19,6 +19,12 @@ DEFAULT_BYTES = 8 << 30
 
 _TOUCH_S = 3600  # interval between updates of the time of last use
 _CHECKS = 100  # size checks per `max_bytes` stored, because each one sums up all records
+
+# Built once: SQLAlchemy takes longer to build a statement than SQLite to run it.
+_OWN = t.record.c.key == bindparam("own")
+_RECORD = select(t.record.c.data, t.record.c.used).where(_OWN)
+_SIZE = select(t.record.c.size).where(_OWN)
+_TOUCH = update(t.record).where(_OWN).values(used=bindparam("now"))
 
 
 class StoredRecords:
@@ -34,20 +40,19 @@ class StoredRecords:
 
     def record(self, key: str) -> bytes | None:
         """Return a record and update the time of its last use."""
-        own = t.record.c.key == _hashed(key)
-        row = self._store.read(lambda c: c.execute(select(t.record.c.data, t.record.c.used).where(own)).first())
+        own = {"own": _hashed(key)}
+        row = self._store.read(lambda c: c.execute(_RECORD, own).first())
         if row is None:
             return None
         now = int(time.time())
         if row.used < now - _TOUCH_S:
-            self._store.write(lambda c: c.execute(update(t.record).where(own).values(used=now)))
+            self._store.write(lambda c: c.execute(_TOUCH, {**own, "now": now}))
         tag, data = bytes(row.data[:SIZE]), bytes(row.data[SIZE:])
         return data if is_authentic(self.key, tag, key, data) else None
 
     def has_record(self, key: str) -> bool:
         """Whether the store has a record, without a check of its MAC."""
-        query = select(t.record.c.size).where(t.record.c.key == _hashed(key))
-        return self._store.read(lambda c: c.execute(query).first()) is not None
+        return self._store.read(lambda c: c.execute(_SIZE, {"own": _hashed(key)}).first()) is not None
 
     def keep_record(self, key: str, data: bytes) -> None:
         """Store a record, and delete the least recently used ones beyond the limit."""

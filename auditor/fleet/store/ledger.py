@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from auditor.codec.descriptors import Descriptor
 from auditor.core.digests import Digest
@@ -23,6 +23,11 @@ from auditor.pipeline import Audit
 from auditor.report.json_report import image_report
 from auditor.report.render_options import RenderOptions
 from auditor.scan import LayerRecord
+
+# Built once: SQLAlchemy takes longer to build a statement than SQLite to run it.
+_LAYERS = select(t.layer.c.digest, t.layer.c.id).where(t.layer.c.digest.in_(bindparam("digests", expanding=True)))
+_FINDINGS = select(t.finding.c.id, t.finding.c.finding).where(t.finding.c.image == bindparam("image"))
+_DELETE_REPORT = delete(t.report).where(t.report.c.image == bindparam("own"))
 
 
 def begin_sweep(
@@ -141,12 +146,13 @@ def finish_sweep(store: SweepStore, sweep: Sweep, now: str, counts: Mapping[str,
 def _layer_numbers(connection: Connection, layers: Sequence[tuple[Digest, LayerRecord]]) -> dict[Digest, int]:
     """Return the ids of layers; new ones are inserted."""
     wanted = dict(layers)
-    query = select(t.layer.c.digest, t.layer.c.id).where(t.layer.c.digest.in_(wanted))
-    known = {row.digest for row in connection.execute(query)}
-    for digest, record in wanted.items():
-        if digest not in known:
-            upsert(connection, t.layer, {"digest": digest}, {"diff_id": record.diff_id, "size": record.size})
-    return {Digest(row.digest): row.id for row in connection.execute(query)} if wanted else {}
+    known = {Digest(row.digest): row.id for row in connection.execute(_LAYERS, {"digests": list(wanted)})}
+    new = [digest for digest in wanted if digest not in known]
+    for digest in new:
+        values = {"diff_id": wanted[digest].diff_id, "size": wanted[digest].size}
+        upsert(connection, t.layer, {"digest": digest}, values)
+    added = connection.execute(_LAYERS, {"digests": new}) if new else ()
+    return known | {Digest(row.digest): row.id for row in added}
 
 
 def _packed_report(audit: Audit, started: str) -> bytes | None:
@@ -159,7 +165,7 @@ def _packed_report(audit: Audit, started: str) -> bytes | None:
 
 def _save_report(connection: Connection, image: int, packed: bytes | None) -> None:
     if packed is None:
-        connection.execute(delete(t.report).where(t.report.c.image == image))
+        connection.execute(_DELETE_REPORT, {"own": image})
     else:
         upsert(connection, t.report, {"image": image}, {"data": packed})
 
@@ -171,8 +177,8 @@ def _save_findings(connection: Connection, sweep: Sweep, image: int, audit: Audi
     image has not changed. An audit with a transient failure removes nothing.
     """
     found = {finding.id for finding in audit.findings}
-    own = select(t.finding.c.id, t.finding.c.finding).where(t.finding.c.image == image)
-    unreported = [row.id for row in connection.execute(own) if row.finding not in found and not audit.transient]
+    rows = connection.execute(_FINDINGS, {"image": image})
+    unreported = [row.id for row in rows if row.finding not in found and not audit.transient]
     for batch in batches(unreported):
         connection.execute(update(t.finding).where(t.finding.c.id.in_(batch)).values(reported=False))
     for finding in audit.findings:

@@ -113,15 +113,16 @@ def _tags(connection: Connection, images: Sequence[int]) -> dict[int, tuple[str,
     found: dict[int, set[str]] = {}
     # The sum keeps SQLite from the index by repository, which would read all tags of each repository.
     same_repository = t.tag.c.repository + 0 == t.image.c.repository
+    named, is_tag = select(t.image.c.id, t.tag.c.name), t.tag.c.name.not_like("%:%")
+    itself = named.join(t.tag, and_(t.tag.c.manifest == t.image.c.digest, same_repository))
+    listed = named.join(t.leaf, and_(t.leaf.c.digest == t.image.c.digest, t.leaf.c.digest != t.leaf.c.manifest)).join(
+        t.tag, and_(t.tag.c.manifest == t.leaf.c.manifest, same_repository)
+    )
     for batch in batches(images):
-        query = (
-            select(t.image.c.id, t.tag.c.name)
-            .join(t.leaf, t.leaf.c.digest == t.image.c.digest)
-            .join(t.tag, and_(t.tag.c.manifest == t.leaf.c.manifest, same_repository))
-            .where(t.image.c.id.in_(batch), t.tag.c.absent_since.is_(None), t.tag.c.name.not_like("%:%"))
-        )
-        for image, name in connection.execute(query):
-            found.setdefault(image, set()).add(name)
+        for query in (itself, listed):
+            present = query.where(t.image.c.id.in_(batch), t.tag.c.absent_since.is_(None), is_tag)
+            for image, name in connection.execute(present):
+                found.setdefault(image, set()).add(name)
     return {image: tuple(sorted(names)) for image, names in found.items()}
 
 

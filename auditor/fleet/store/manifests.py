@@ -28,6 +28,8 @@ _LEAVES = (
     .where(t.leaf.c.manifest.in_(bindparam("manifests", expanding=True)))
     .order_by(t.leaf.c.manifest, t.leaf.c.position)
 )
+_CREATED = select(t.manifest.c.created).where(t.manifest.c.digest == bindparam("manifest"))
+_HAS_LEAF = select(t.leaf.c.position).where(t.leaf.c.manifest == bindparam("manifest"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,15 @@ class Leaf:
 
     descriptor: Descriptor
     subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest with its leaves, and the creation time of its first image."""
+
+    digest: Digest
+    leaves: tuple[Leaf, ...]
+    created: str | None
 
 
 def batches(keys: Sequence[Any]) -> Iterable[Sequence[Any]]:
@@ -81,15 +92,24 @@ def parse_platform(text: str | None) -> Platform | None:
     return Platform(os, architecture, variant) if text else None
 
 
-def save_manifest(store: SweepStore, digest: str, leaves: Sequence[Leaf], created: str | None) -> None:
-    """Store the leaves of a manifest and the creation time of its first image, without annotations."""
-    store.write(lambda c: upsert_manifest(c, digest, leaves, created))
+def save_manifests(store: SweepStore, manifests: Sequence[Manifest]) -> None:
+    """Store manifests with their leaves, without annotations."""
+
+    def work(connection: Connection) -> None:
+        for manifest in manifests:
+            upsert_manifest(connection, manifest.digest, manifest.leaves, manifest.created)
+
+    if manifests:
+        store.write(work)
 
 
 def upsert_manifest(connection: Connection, digest: str, leaves: Sequence[Leaf], created: str | None) -> None:
-    """Do the same as `save_manifest` within a transaction."""
-    upsert(connection, t.manifest, {"digest": digest}, {} if created is None else {"created": printable(created)[:40]})
-    if connection.execute(select(t.leaf.c.position).where(t.leaf.c.manifest == digest)).first() is None:
+    """Store a manifest as `save_manifests` does, within a transaction."""
+    time = None if created is None else printable(created)[:40]
+    known = connection.execute(_CREATED, {"manifest": digest}).first()
+    if known is None or (time is not None and known.created != time):  # an update of the same would leave a dead row
+        upsert(connection, t.manifest, {"digest": digest}, {} if time is None else {"created": time})
+    if connection.execute(_HAS_LEAF, {"manifest": digest}).first() is None:
         rows = [_leaf_row(digest, position, leaf) for position, leaf in enumerate(leaves)]
         if rows:
             connection.execute(insert(t.leaf), rows)

@@ -80,10 +80,9 @@ def upsert_present(
     connection: Connection, sweep: Sweep, table: Any, key: dict[str, Any], values: dict[str, Any]
 ) -> int:
     """Insert a row that is present in this sweep, or update it; return its id."""
-    where = [table.c[name] == value for name, value in key.items()]
-    found = connection.execute(select(table.c.id).where(*where)).scalar()
+    found = connection.execute(_row_id(table, tuple(key)), key).scalar()
     if found is None:
-        new_rows = connection.execute(insert(table).values(**key, **values, **_new_interval(sweep)))
+        new_rows = connection.execute(insert(table), {**key, **values, **_new_interval(sweep)})
         return int(new_rows.inserted_primary_key[0])  # type: ignore[index]
     connection.execute(update(table).where(table.c.id == found).values(**values))
     mark_present(connection, sweep, table.c.id, [found])
@@ -127,8 +126,9 @@ def _update_tags(connection: Connection, sweep: Sweep, repository: int, seen: Re
     rows = connection.execute(_TAGS, {"repository": repository}).all()
     same = {row.name: row.id for row in rows if tags.get(row.name) == row.manifest}
     mark_present(connection, sweep, t.tag.c.id, list(same.values()))
+    interval = {"present_since": sweep.id, "last_seen": sweep.id}
     new_rows = [
-        {"repository": repository, "name": name, "manifest": manifest, **_new_interval(sweep)}
+        {"repository": repository, "name": name, "manifest": manifest, **interval}
         for name, manifest in tags.items()
         if name not in same
     ]
@@ -147,6 +147,12 @@ def _update_tags(connection: Connection, sweep: Sweep, repository: int, seen: Re
 def _is_gone(name: str, tags: Mapping[str, str], all_tags: Collection[str] | None) -> bool:
     """Whether a tag moved to another manifest or was deleted."""
     return name in tags or (all_tags is not None and ":" not in name and name not in all_tags)
+
+
+@functools.cache
+def _row_id(table: Any, key: tuple[str, ...]) -> Any:
+    """Return the statement that selects the id of a row by columns of these names."""
+    return select(table.c.id).where(*(table.c[name] == bindparam(name) for name in key))
 
 
 @functools.cache

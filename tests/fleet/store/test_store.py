@@ -130,7 +130,7 @@ def test_a_store_of_the_former_version_keeps_its_rows(url: str, monkeypatch: pyt
             assert started == ["2026-11-24T05:00:00Z"]
             assert opened.read(lambda c: c.execute(select(schema.acknowledgement)).all()) == []
     with closing(SweepStore(url)) as opened:
-        values = {"repository": 1, "name": "2.0", "manifest": digests[0], "first_seen": "2026-11-24T05:00:00Z"}
+        values = {"repository": 1, "name": "2.0", "manifest": digests[0]}
         added = insert(schema.tag).values(**values, present_since=1, last_seen=1)  # the database continues its numbers
         assert opened.write(lambda c: c.execute(added).inserted_primary_key) == (2,)
         opened.write(lambda c: migrate_down(c, "0002_remediation"))
@@ -138,6 +138,34 @@ def test_a_store_of_the_former_version_keeps_its_rows(url: str, monkeypatch: pyt
         assert opened.read(lambda c: c.execute(text(old)).scalars().all()) == 2 * [f"sha256:{'c' * 64}"]
         for name in ("seen_image", "seen_tag"):
             assert opened.read(lambda c, own=name: c.execute(text(f"SELECT * FROM {own}")).all()) == [(1, 1)]  # type: ignore[misc]
+
+
+ATTACHED = f"sha256-{'a' * 64}.sig"
+"""A tag of a signature, which 0001_sweeps took for an image."""
+
+
+def test_an_upgrade_deletes_signatures_that_were_taken_for_images(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifests = {"1.0": f"sha256:{'b' * 64}", ATTACHED: f"sha256:{'c' * 64}", "both": f"sha256:{'d' * 64}"}
+    interval = "'2026-11-24T05:00:00Z', 1, 1"
+    engine = database._engine(database._parsed(url))
+    with monkeypatch.context() as patched, engine.begin() as connection:
+        patched.setattr(database, "HEAD", "0001_sweeps")
+        database.migrate(connection)
+        for statement in FORMER[:2]:
+            connection.execute(text(statement))
+        for digest in manifests.values():
+            connection.execute(text(f"INSERT INTO manifest VALUES ('{digest}', NULL)"))
+            connection.execute(text(f"INSERT INTO leaf VALUES ('{digest}', 0, '{digest}', 'm', 1, NULL, NULL)"))
+            columns = "repository, digest, audit_key, first_seen, present_since, last_seen"
+            connection.execute(text(f"INSERT INTO image ({columns}) VALUES (1, '{digest}', 'k', {interval})"))
+        for name, digest in [*manifests.items(), (f"sha256-{'e' * 64}", manifests["both"])]:
+            columns = "repository, name, manifest, first_seen, present_since, last_seen"
+            connection.execute(text(f"INSERT INTO tag ({columns}) VALUES (1, '{name}', '{digest}', {interval})"))
+    engine.dispose()
+    with closing(SweepStore(url)) as opened:
+        images = opened.read(lambda c: c.execute(select(schema.image.c.digest)).scalars().all())
+        leaves = opened.read(lambda c: c.execute(select(schema.leaf.c.digest)).scalars().all())
+    assert (set(images), leaves) == ({manifests["1.0"], manifests["both"]}, [manifests["1.0"]])
 
 
 def migrate_down(connection: Connection, revision: str) -> None:

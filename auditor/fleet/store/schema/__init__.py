@@ -15,7 +15,7 @@ Tags, images and findings have a *presence interval*: they are present from the 
 `absent_since`. A tag becomes absent in the first sweep that looked for it and did not find it. An image, with its
 findings, becomes absent once the registry reports its digest as deleted. An image without a tag that can still be
 pulled is *withdrawn*. A sweep leaves rows unchanged that it did not look for, because of a filter or a failure.
-`present_since` restarts when a row returns; `first_seen` never changes.
+`present_since` restarts when a row returns; `first_seen`, of images and findings, never changes.
 
 An *observation* is shared by all sweeps of a kind (same registry, same options) that found the repository unchanged.
 They do not update its tags and images: the last sweep that saw these is the last one that refers to the observation.

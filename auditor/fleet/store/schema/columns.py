@@ -67,10 +67,13 @@ def number() -> Column[int]:
 
 def presence_interval(
     absent_comment: str = "sweep in which the digest was deleted; null while it may be pulled",
+    *,
+    with_time: bool = True,
 ) -> tuple[Column[Any] | CheckConstraint, ...]:
-    """Columns of a presence interval: see the package."""
+    """Columns of a presence interval, with the time of its first sight or without: see the package."""
+    first_seen = Column("first_seen", TIME, nullable=False, comment="start of the first sweep that saw it")
     return (
-        Column("first_seen", TIME, nullable=False, comment="start of the first sweep that saw it"),
+        *((first_seen,) if with_time else ()),
         Column("present_since", Integer, nullable=False, comment="first sweep of the current presence interval"),
         Column("last_seen", Integer, nullable=False, comment="last sweep that saw it"),
         Column("absent_since", Integer, comment=absent_comment),

@@ -56,7 +56,8 @@ leaf = Table(
     CheckConstraint("size >= 0", "size"),
     sqlite_with_rowid=False,
 )
-Index("ix_leaf_digest", leaf.c.digest)
+_LISTED = leaf.c.digest != leaf.c.manifest
+Index("ix_leaf_digest", leaf.c.digest, sqlite_where=_LISTED, postgresql_where=_LISTED)  # most list themselves alone
 
 tag = Table(
     "tag",
@@ -77,11 +78,10 @@ tag = Table(
         nullable=False,
         comment="manifest named by the tag; a moved tag has two rows",
     ),
-    *presence_interval("first sweep that did not find it; null while present"),
-    UniqueConstraint("repository", "name", "manifest"),
+    *presence_interval("first sweep that did not find it; null while present", with_time=False),
+    UniqueConstraint("manifest", "repository", "name"),
 )
 Index("ix_tag_absent_since", tag.c.repository, tag.c.absent_since)
-Index("ix_tag_manifest", tag.c.manifest)
 
 image = Table(
     "image",

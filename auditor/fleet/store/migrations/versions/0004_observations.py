@@ -1,4 +1,8 @@
-"""Observations of repositories, shared by sweeps, instead of rows for each sweep; layers of an image in one column."""
+"""Observations of repositories, shared by sweeps, instead of rows for each sweep; layers of an image in one column.
+
+Tags lose the time of their first sight, which nothing shows, and tags and leaves an index each.
+Signatures, attestations and SBOMs that were audited as images are deleted: no sweep looks for them any more.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,22 @@ down_revision = "0003_compact_rows"
 
 _ROWS = 1_000
 """Rows written at a time."""
+
+_NAMED = """
+SELECT tag.repository, leaf.digest FROM tag JOIN leaf ON leaf.manifest = tag.manifest
+WHERE {0} (tag.name LIKE 'sha256-%')
+"""
+_DELETE_ATTACHED = """
+DELETE FROM image WHERE id IN (
+    SELECT image.id FROM image JOIN ({attached}) AS attached
+    ON attached.repository = image.repository AND attached.digest = image.digest
+) AND id NOT IN (
+    SELECT image.id FROM image JOIN ({named}) AS named
+    ON named.repository = image.repository AND named.digest = image.digest
+)
+"""
+_FORGET_ATTACHED = "DELETE FROM leaf WHERE manifest IN (SELECT manifest FROM tag WHERE name LIKE 'sha256-%')"
+"""The next sweep reads these manifests again, and stores which of them are no images."""
 
 _MOVED = """
 CREATE TEMPORARY TABLE moved AS
@@ -35,6 +55,8 @@ JOIN observed_{0} ON observed_{0}.observation = seen.observation JOIN {0} ON {0}
 
 def upgrade() -> None:
     """Create the tables and columns, and move the rows."""
+    op.execute(_DELETE_ATTACHED.format(attached=_NAMED.format(""), named=_NAMED.format("NOT")))
+    op.execute(_FORGET_ATTACHED)
     _create_observations()
     op.add_column(
         "repository",
@@ -54,10 +76,16 @@ def upgrade() -> None:
         op.execute("SELECT setval(pg_get_serial_sequence('observation', 'id'), max(id)) FROM moved")
     for name in ("moved", "image_layer", "seen_image", "seen_tag"):
         op.drop_table(name)
+    _rebuild_tags(compact=True)
+    op.drop_index("ix_leaf_digest", table_name="leaf")
+    op.execute("CREATE INDEX ix_leaf_digest ON leaf (digest) WHERE digest <> manifest")
 
 
 def downgrade() -> None:
     """Create the former tables, and move the rows back."""
+    _rebuild_tags(compact=False)
+    op.drop_index("ix_leaf_digest", table_name="leaf")
+    op.create_index("ix_leaf_digest", "leaf", ["digest"], unique=False)
     _create_former()
     _unpack_layers(op.get_bind())
     for name in ("image", "tag"):
@@ -138,6 +166,50 @@ def _id(name: str, comment: str) -> sa.Column[Any]:
 
 def _refers(table: str, name: str) -> sa.ForeignKeyConstraint:
     return sa.ForeignKeyConstraint([name], [f"{name}.id"], name=op.f(f"fk_{table}_{name}"), ondelete="CASCADE")
+
+
+def _rebuild_tags(*, compact: bool) -> None:
+    """Create the table of tags again, and copy its rows. SQLite can't change a constraint in place."""
+    columns = "id, repository, name, manifest, present_since, last_seen, absent_since"
+    op.execute(f"CREATE TEMPORARY TABLE old_tag AS SELECT {columns} FROM tag")  # noqa: S608
+    op.drop_table("tag")
+    first_seen = sa.Column("first_seen", sa.String(20), nullable=False, comment="start of the first sweep that saw it")
+    key = ("manifest", "repository", "name") if compact else ("repository", "name", "manifest")
+    op.create_table(
+        "tag",
+        _id("id", "assigned by the database"),
+        _id("repository", "repository of the tag"),
+        sa.Column(
+            "name",
+            sa.String(128),
+            nullable=False,
+            comment="tag, or start of the digest if the image was listed by digest",
+        ),
+        sa.Column(
+            "manifest",
+            sa.LargeBinary(64),
+            nullable=False,
+            comment="manifest named by the tag; a moved tag has two rows",
+        ),
+        *(() if compact else (first_seen,)),
+        _id("present_since", "first sweep of the current presence interval"),
+        _id("last_seen", "last sweep that saw it"),
+        sa.Column("absent_since", sa.Integer(), comment="first sweep that did not find it; null while present"),
+        sa.CheckConstraint("present_since <= absent_since", name=op.f("ck_tag_absent_since")),
+        sa.CheckConstraint("present_since <= last_seen", name=op.f("ck_tag_last_seen")),
+        sa.ForeignKeyConstraint(["manifest"], ["manifest.digest"], name=op.f("fk_tag_manifest")),
+        _refers("tag", "repository"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_tag")),
+        sa.UniqueConstraint(*key, name=op.f(f"uq_tag_{key[0]}")),
+    )
+    op.create_index("ix_tag_absent_since", "tag", ["repository", "absent_since"], unique=False)
+    if not compact:
+        op.create_index("ix_tag_manifest", "tag", ["manifest"], unique=False)
+    into, values = (columns, columns) if compact else (f"{columns}, first_seen", f"{columns}, ''")
+    op.execute(f"INSERT INTO tag ({into}) SELECT {values} FROM old_tag")  # noqa: S608
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("SELECT setval(pg_get_serial_sequence('tag', 'id'), max(id)) FROM tag")
+    op.drop_table("old_tag")
 
 
 def _pack_layers(connection: sa.Connection) -> None:
