@@ -83,9 +83,10 @@ class Rule:
     def has_own_shape(self) -> bool:
         """Whether the shape of a match alone makes it a provider's token.
 
-        Private keys, those of wallets too, and keys that only the words around them give away, have none.
+        Private keys, those of wallets too, and keys that only the words around them give away, have none; nor
+        have passwords and keys of software that no provider issues or revokes.
         """
-        by_words = "(?P<secret>" in self.pattern and self.confidence is not Confidence.HIGH
+        by_words = "(?P<secret>" in self.pattern and (self.confidence is not Confidence.HIGH or not self.revoke)
         return self.is_token and self.check not in _CHECKS_OF_PRIVATE_KEYS and not by_words
 
 

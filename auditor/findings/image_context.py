@@ -71,6 +71,8 @@ _PUBLIC_KEYS = frozenset(
     }
 )
 """Rules for keys that client software carries in the open, such as the Google API keys of Chromium."""
+_CLUSTER_KEYS = frozenset({"docker-swarm-unlock-key", "swarm-join-token"})
+"""Rules for keys that a cluster makes for itself. No provider issued those in the tests and texts of a package."""
 
 
 def provenance_confidence(rule: Rule, confidence: Confidence, path: str, package: Package | None) -> Confidence:
@@ -79,7 +81,7 @@ def provenance_confidence(rule: Rule, confidence: Confidence, path: str, package
     The result is low in an unmodified file of a package, and in test data of packages. It is one step lower in files of
     packages without checksums (npm), where public keys are low, and in tests, examples and documentation.
     """
-    if rule.has_own_shape and rule.id not in _PUBLIC_KEYS:
+    if rule.has_own_shape and rule.id not in _PUBLIC_KEYS | _CLUSTER_KEYS:
         return confidence
     if _INSTALLED_DATA.search(path):
         return Confidence.LOW

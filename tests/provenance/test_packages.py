@@ -224,6 +224,48 @@ def test_a_public_key_of_client_software_is_low_in_its_package(tmp_path: Path, s
     assert found == {"/etc/chromium.d/apikeys": "low", "/srv/config": "high"}
 
 
+def test_an_example_in_a_configuration_file_of_a_package_is_low_and_so_is_the_copy_of_ucf(
+    tmp_path: Path, scanner: Scanner
+) -> None:
+    line = fill("#connect = host=db.acme-corp.io dbname=mail user=mail password={base62:15}7\n", 3).encode()
+    path = "etc/dovecot/conf.d/auth-sql.conf.ext"
+    files = {path: line, "var/lib/ucf/cache/:etc:dovecot:conf.d:auth-sql.conf.ext": line, "srv/auth-sql.conf.ext": line}
+    files["var/lib/ucf/hashfile"] = f"{md5(line)}  /{path}\n".encode()
+    files["var/lib/ucf/registry"] = f"dovecot-core /{path}\n".encode()
+    found = {finding.path: finding.confidence for finding in audited(files, tmp_path, scanner)}
+    assert found.pop("/srv/auth-sql.conf.ext") == "medium"
+    assert set(found.values()) == {"low"} and len(found) == 2
+
+
+def test_a_sample_keystore_and_a_wallet_key_in_the_description_of_a_package_are_low(
+    tmp_path: Path, scanner: Scanner
+) -> None:
+    (keystore,) = (rule for rule in scanner.ruleset.rules if rule.id == "ethereum-keystore")
+    texts = [fill(keystore.examples[0], 3), fill("seed = '{stellar_seed}'", 3)]
+    folder = "usr/lib/python3/dist-packages/acme-1.2.dist-info"
+    files = {f"{folder}/METADATA": "\n".join(texts).encode(), "srv/notes.txt": "\n".join(texts).encode()}
+    found = {(finding.path, finding.confidence) for finding in audited(files, tmp_path, scanner)}
+    assert found == {(f"/{folder}/METADATA", "low"), ("/srv/notes.txt", "medium"), ("/srv/notes.txt", "high")}
+
+
+@pytest.mark.parametrize("rule", ["grub-password", "kubernetes-encryption-key", "swarm-join-token"])
+def test_a_secret_that_no_provider_issued_is_low_in_a_package(rule: str, tmp_path: Path, scanner: Scanner) -> None:
+    (found_by,) = (one for one in scanner.ruleset.rules if one.id == rule)
+    data = fill(found_by.examples[0], 3).encode()
+    files = dpkg("usr/lib/acme/sample.conf", data) | {"srv/sample.conf": data}
+    files["var/lib/dpkg/info/acme.md5sums"] = f"{md5(data)}  usr/lib/acme/sample.conf\n".encode()
+    found = {finding.path: finding.confidence for finding in audited(files, tmp_path, scanner)}
+    assert found == {"/usr/lib/acme/sample.conf": "low", "/srv/sample.conf": "high"}
+
+
+def test_a_public_key_in_an_npm_package_is_low(tmp_path: Path, scanner: Scanner) -> None:
+    line = fill("const SENTRY_DSN = 'https://{hex:32}@o123456.ingest.sentry.io/1234567';", 3).encode()
+    folder = "app/node_modules/acme"
+    files = {f"{folder}/package.json": b'{"version": "4.5.6"}', f"{folder}/report.js": line, "app/report.js": line}
+    found = {finding.path: finding.confidence for finding in audited(files, tmp_path, scanner)}
+    assert found == {f"/{folder}/report.js": "low", "/app/report.js": "high"}
+
+
 def test_a_key_that_only_words_give_away_is_low_in_a_package(tmp_path: Path, scanner: Scanner) -> None:
     data = fill("DATADOG_API_KEY={hex:32}", 3).encode()
     files = dpkg("usr/lib/acme/config", data)
