@@ -30,7 +30,7 @@ _KEYS = ("vendor key", "integration key", "billing key", "acme key", "mailer key
 _NAMES = {"password": _PASSWORDS, "token": _TOKENS, "key": _KEYS}
 _VALUES = (
     "{hex:32}", "{hex:40}", "{base62:31}{digits:1}", "{base62:39}{digits:1}", "{base62:23}{digits:1}", "{alnum:32}",
-    "{base64url:43}", "{uuid}", "{base64:43}=", "{hex:64}", "{base62:19}{digits:1}", "{alnum:40}",
+    "{base64url:42}{digits:1}", "{uuid}", "{base64:43}=", "{hex:64}", "{base62:19}{digits:1}", "{alnum:40}",
 )  # fmt: skip
 _KEY_VALUES = tuple(value for value in _VALUES if value not in ("{uuid}", "{base62:19}{digits:1}"))
 _WORDS = ("Winter", "harbor", "Falcon", "mango", "Ostrich", "granite", "Velvet", "pixel", "Quasar", "timber")
