@@ -109,6 +109,7 @@ def seen_tags(sweep: int) -> Select[Any]:
     return (
         select(t.tag.c.name, t.image.c.id)
         .select_from(t.seen)
+        .join(t.observation, t.observation.c.id == t.seen.c.observation)
         .join(t.observed_tag, t.observed_tag.c.observation == t.seen.c.observation)
         .join(t.tag, t.tag.c.id == t.observed_tag.c.tag)
         .join(t.leaf, t.leaf.c.manifest == t.tag.c.manifest)
@@ -117,6 +118,8 @@ def seen_tags(sweep: int) -> Select[Any]:
             t.observed_image,
             and_(t.observed_image.c.observation == t.seen.c.observation, t.observed_image.c.image == t.image.c.id),
         )
+        # The database finds the observation of an image by its repository.
+        .where(t.observation.c.repository == t.image.c.repository)
         .where(t.seen.c.sweep == sweep, t.tag.c.name.not_like("%:%"))
     )
 
