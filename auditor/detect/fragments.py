@@ -40,15 +40,18 @@ FRAGMENTS = {
         old|new|current|admin|root|user|db|s))?_{0,2}(?![A-Za-z0-9_])""",
     "name-end": r"""(?:\\{0,3}["'`]|[\])}!?*]|\[[\w$*:]{0,12}\]|&quot;|\\u0022|%2[27]|\x1b\[[0-9;]{0,8}m){0,4}""",
     "type": r"""
-        (?:(?::[ \t]?|[ \t])[&*'\[]{0,2}[a-z][\w.:<>\[\]?|&*']{0,40}(?:[ \t]\|?[ \t]?[\w*]{1,12})?[ \t]{0,4}(?==)|
+        (?:(?::[ \t]?|[ \t])[&*'\[\]]{0,2}[a-z][\w.:<>\[\]?|&*']{0,40}
+        (?:[ \t]\|?[ \t]?[\w*]{1,12}|\([0-9a-z]{1,4}\))?[ \t]{0,4}(?=:?=)|
         \{[ \t]?get;[^}\n]{0,24}\}[ \t]?(?==))?""",
     "operator": r"""
         (?:[:?+.|/!<=-]{0,3}=>?|:-|[:,({|]|->|<-|→|\|\||\?[?:]|//|%3[AD](?:%20)?|
         (?<=[\s)\]])(?:or|to)(?=\s)|
-        \.(?:equals|unwrap_or(?:_else)?|orelse|getorelse|or_else|default)\()""",
+        \.(?:equals|unwrap_or(?:_else)?|orelse|getorelse|or_else|default|set)\()""",
     "constructor": r"""
         (?:(?:new[ \t])?(?![\w:.]{0,20}?(?<![a-z])(?:get|fetch|read|load|find|lookup|resolve))[\w:.\[\]]{0,20}
-        (?:string|str|literal|secret|text|from|of|some|bytes?|value|field|decode|parse)[(\[{]|
+        (?:string|str|literal|secret|sensitive|text|from|of|some|bytes?|value|field|decode|parse|base64|pack)
+        (?:[(\[{]|[ \t](?=["']))|
+        \|_?\|[ \t](?:string::from\()?|~s[(\[{|]|lambda:[ \t]|
         \$?[(`](?:echo|printf)[ \t](?:-n[ \t])?|[(\[{<|_]{1,3}|<[a-z]{1,12}>|new[ \t]|[a-z@$\#*&]{1,3})?""",
     "quoted": r"""
         (?&name-end)[ \t]{0,20}(?&type)(?&operator)[ \t]{0,20}(?:\r?\n[ \t]{0,20})?
@@ -56,7 +59,7 @@ FRAGMENTS = {
     "quote-end": r"""(?<!\\)\\{0,3}(?:["'`]|&quot;|u0022|%22)""",
     "unquoted": r"""
         (?&name-end)[ \t]{0,20}
-        (?:[:?+.]{0,3}=|%3[AD](?:%20)?(?!%2[27])|:-?(?=[^\s:/]{6})|
+        (?:[:?+.]{0,3}=|%3[AD](?:%20)?(?!%2[27])|:-?(?=[^\s:/][^\s:]{5})|
         (?:->|=>|→)[ \t](?=[^\s]{8,400}[ \t]{0,8}(?:[\r\n]|\Z))|
         :[ \t](?=[ \t]{0,20}[^\s]{5,400}[ \t]{0,8}(?:[\r\n,;}\\\x1b]|\#|\*/|-->|\Z)|[^\s"'`]{8,400}["'`]|
         [ \t]{0,20}[!&|>]))
