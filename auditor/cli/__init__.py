@@ -186,6 +186,9 @@ def _fail(message: str) -> int:
 
 def _warn(message: str) -> None:
     # Masking imports the rules, which help does not need.
-    from auditor.cli.messages import warn
+    try:
+        from auditor.cli.messages import warn
 
-    warn(message)
+        warn(message)
+    except MemoryError as exc:  # the rules take more than is left
+        click.echo(f"{PROGRAM}: {reason(exc)}", err=True)

@@ -55,7 +55,7 @@ def reason(error: BaseException) -> str:
             return str(error)
         case OSError() | MemoryError():
             place, cause = getattr(error, "filename", None), getattr(error, "strerror", None)
-            return without_logins(f"{place or 'system'}: {cause or error or 'out of memory'}")
+            return without_logins(f"{place or 'system'}: {cause or str(error) or 'out of memory'}")
         case _:  # its text may contain secrets of an image
             return f"internal error: {type(error).__name__}; please report it, with IMAGE_AUDIT_DEBUG=1 set"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from auditor.cli import main
 from tests.conftest import Cli
 from tests.images import COMPRESSIONS, file, hardlink, image, layer, opaque, story, symlink, token, whiteout
 
@@ -219,3 +220,16 @@ def test_history_masks_and_counts(cli: Cli, archive: Path) -> None:
     done = cli("history", archive)
     assert done.status == 0 and SECRET not in done.out
     assert "rm /secret.txt" in " ".join(done.out.split()) and max(map(len, done.out.splitlines())) <= 80
+
+
+def test_an_error_is_one_line_without_memory_for_its_masking(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def exhausted(_: str) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("auditor.cli.messages.warn", exhausted)
+    with pytest.raises(SystemExit) as ended:
+        main(["scan", "missing.tar"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "image-audit: system: out of memory\n"
