@@ -116,7 +116,7 @@ def _expressions(ruleset: Ruleset) -> list[list[Expression]]:
             built_in, own = (tokens, own_tokens) if everywhere else (keywords, own_keywords)
             expression = Expression(number, item.expression, CASELESS if item.caseless else 0)
             (built_in if rule.builtin else own).append(expression)
-    keywords += [*name_end_expressions(), *assignment_expressions(list(by_provider.values()))]
+    keywords += [*name_end_expressions(by_name), *assignment_expressions(list(by_provider.values()))]
     second_steps = [tail_expressions(by_name), name_expressions(by_provider)]
     return [tokens, own_tokens, keywords, own_keywords, *second_steps, path_expressions(ruleset)]
 

@@ -81,10 +81,10 @@ def name_patterns(ruleset: Ruleset) -> dict[int, NamePattern]:
     return {number: pattern for number, pattern in parts if pattern}
 
 
-def name_end_expressions() -> list[Expression]:
-    """Return the expressions of the first step."""
-    patterns = [prefilter(expand(f"(?i)(?&{kind})[^A-Za-z0-9_]")) for kind in _KINDS]
-    return [Expression(NAMES + (1 << at), pattern.expression, CASELESS) for at, pattern in enumerate(patterns)]
+def name_end_expressions(patterns: dict[int, NamePattern]) -> list[Expression]:
+    """Return the expressions of the first step, from the parts of patterns by the number of their rule."""
+    names = [prefilter(expand(f"(?i)(?&{kind})[^A-Za-z0-9_]")) for kind in _KINDS] if patterns else []
+    return [Expression(NAMES + (1 << at), name.expression, CASELESS) for at, name in enumerate(names)]
 
 
 def tail_expressions(patterns: dict[int, NamePattern]) -> list[Expression]:
