@@ -185,8 +185,8 @@ def _fail(message: str) -> int:
 
 
 def _warn(message: str) -> None:
-    # Masking imports the rules, which help does not need.
     try:
+        # Masking imports the rules, which help does not need.
         from auditor.cli.messages import warn
 
         warn(message)

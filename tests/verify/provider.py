@@ -59,15 +59,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         with here.lock:
             here.requests.append((self.command, self.path, dict(self.headers), body))
-            here.running += 1
-            here.most = max(here.most, here.running)
         try:
             self.answer(here, self.path.partition("?")[0])
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
-        finally:
-            with here.lock:
-                here.running -= 1
 
     def do_POST(self) -> None:
         self.do_GET()
@@ -91,7 +86,12 @@ class _Handler(BaseHTTPRequestHandler):
             case "/silent":
                 here.ends.wait(20)
             case "/busy":
+                with here.lock:
+                    here.running += 1
+                    here.most = max(here.most, here.running)
                 time.sleep(0.1)
+                with here.lock:  # before the answer: the next request may come before this method goes on
+                    here.running -= 1
                 self.say(200, {})
             case "/drip":
                 self.pour(here, b" ", 0.05)
