@@ -15,7 +15,7 @@ Hits = list[tuple[int, int]]
 
 
 NO_RULE = 0xFF00
-"""Numbers from here on stand for no rule, but for the first step of rules that are searched in two steps."""
+"""First number that is no rule's. Expressions of a first step, which several rules share, have this or a higher one."""
 
 
 class Expression(NamedTuple):

@@ -51,7 +51,7 @@ _JOINED = 128 << 10
 
 @dataclass(frozen=True, slots=True)
 class NamePattern:
-    """A pattern of that form: the expression of its tail for the second step.
+    """A pattern of names and a tail: the expression of the tail for the second step.
 
     A match begins at most `back` bytes before the end of its name, and ends at most `ahead` bytes behind it.
     """
@@ -96,7 +96,7 @@ def tail_expressions(patterns: dict[int, NamePattern]) -> list[Expression]:
 
 
 class NameRules:
-    """The second step of these rules."""
+    """Search for the tails of rules behind the ends of names."""
 
     def __init__(self, tails: PatternDatabase, most: int) -> None:
         """`tails` are compiled from `tail_expressions`; `most` is the limit `raw-hits`."""

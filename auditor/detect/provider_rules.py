@@ -81,7 +81,7 @@ def provider_patterns(ruleset: Ruleset) -> dict[int, ProviderPattern]:
 
 
 class ProviderRules:
-    """The second step of these rules."""
+    """Search for the names of providers before assignments."""
 
     def __init__(self, names: PatternDatabase, most: int) -> None:
         """`names` are compiled from `name_expressions`; `most` is the limit `raw-hits`."""

@@ -64,7 +64,7 @@ def damage_of(data: bytes, change: Callable[[bytearray], None]) -> bytes:
     return bytes(changed)
 
 
-def test_damage_in_any_frame_is_told() -> None:
+def test_damage_in_any_frame_is_reported() -> None:
     packed = [frame(content, checksum=True) for content in SMALL]
     for number in range(len(packed)):
         broken = [*packed]

@@ -52,7 +52,7 @@ def test_a_name_selects_rules_of_its_kind(ruleset: Ruleset, cache: Path) -> None
     assert "generic-token" not in ids
 
 
-def test_hits_beyond_the_limit_are_thinned_and_told(ruleset: Ruleset, cache: Path) -> None:
+def test_hits_beyond_the_limit_are_thinned_and_reported(ruleset: Ruleset, cache: Path) -> None:
     text = "".join(fill(LINE, seed) for seed in range(500)).encode()
     found = Matcher(ruleset, cache, dataclasses.replace(DEFAULT, raw_hits=MOST)).hits(text)
     counts = Counter(ruleset.rules[rule].id for rule, _ in found)
