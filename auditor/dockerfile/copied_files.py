@@ -14,6 +14,7 @@ from auditor.dockerfile.instructions import BuildStep, Stage
 from auditor.dockerfile.problems import DockerfileProblem, DockerfileRule
 from auditor.dockerfile.secret_names import SecretFileName, classify_file_name, is_secret_name, value_strength
 from auditor.dockerfile.stages import StageGraph, copy_sources, copy_target
+from auditor.extract.der_keys import is_der_key
 from auditor.scan import Scanner
 
 _MAX_NAMED = 5
@@ -144,7 +145,7 @@ class CopyRules:
             return (
                 SecretBearingFile(entry.path, known.kind, Severity.HIGH) if content is None and known.certain else None
             )
-        if _PRIVATE.search(content):
+        if _PRIVATE.search(content) or is_der_key(entry.path, content):
             return SecretBearingFile(entry.path, "private key", Severity.HIGH)
         found = [item for item in self.scanner.searcher.search_bytes(content, "/" + entry.path) if item.confidence.rank]
         if found:

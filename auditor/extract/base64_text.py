@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 from auditor.codec.signatures import HEAD, magics_of
+from auditor.extract.der_keys import as_pem
 from auditor.extract.formats import format_of
 
 _MIN_RUN = 24
@@ -27,11 +28,17 @@ _ARCHIVES = b"|".join(
     re.escape(binascii.b2a_base64(magic, newline=False)[: len(magic) * 8 // 6])
     for magic in magics_of("gzip", "zip", "bzip2", "xz", "zstd", "7z", "sqlite")
 )
-_KEY = rb"MI[IGH]|MC4C|MHcC|MF8C"
+_KEY = rb"MI[IGH]|M(?:C4|DE|EE|Ec|FE|F8|Hc)C"
 _LIKELY = re.compile(rb"%s|%s|%s|%s" % (_ARCHIVES, _KEY, _ASCII, _WIDE))
 _HEX = re.compile(rb"(?:0x)?((?:[2-7][0-9a-fA-F]|0[9aAdD]){16,})(?![A-Za-z0-9+/])")
+_HEX_KEY = re.compile(
+    rb"(?:0x)?((?i:30(?:[0-7][0-9a-f]|81[0-9a-f]{2}|82[0-9a-f]{4})(?:0201|30)[0-9a-f]{80,}))(?![A-Za-z0-9+/])"
+)
 _URL_SAFE = re.compile(rb"[A-Za-z0-9+/_-]+={0,2}")
-_NEXT_LINE = re.compile(rb"\r?\n[ \t]*([A-Za-z0-9+/]+)")
+# On the next line; or as the next string of an expression: `"MIIE…" +`, then `"…"`.
+_NEXT_LINE = re.compile(
+    rb"(?:\r?\n[ \t]*|[\"'][ \t]{0,4}[+.,\\]?[ \t]{0,4}\r?\n[ \t]*(?:[+.][ \t]{0,4})?[\"'])([A-Za-z0-9+/]+)"
+)
 _PADDING = re.compile(rb"={0,2}")
 _LAST = re.compile(rb"={0,2}(?=[\s\"',]|$)")
 _NAME_BEFORE = re.compile(rb"[\w.-]{2,60}[\"']?[ \t]{0,3}(?:[:=]|=>|:=)[ \t]{0,3}[\"']?$")
@@ -39,11 +46,6 @@ _SECRET = re.compile(rb"kind[\"']?\s{0,3}:\s{0,3}[\"']?Secret\b")
 _SHORT = re.compile(
     rb"(?<![\w.-])([\"']?[\w.-]{2,80}[\"']?[ \t]{0,3}:[ \t]{0,3}[\"']?)([A-Za-z0-9+/]{6,23}={0,2})(?=[\"'\s,}]|$)"
 )
-# Version 0 of PKCS #8 and PKCS #1, version 1 of SEC 1: RFC 5208, RFC 8017 A.1.2, RFC 5915
-_PRIVATE = re.compile(
-    rb"\x30(?:[\x00-\x7f]|\x81.|\x82..)(?:(\x02\x01\x00\x30)|(\x02\x01\x00\x02)|(\x02\x01\x01\x04))", re.S
-)
-_PEM_LABELS = (b"PRIVATE KEY", b"RSA PRIVATE KEY", b"EC PRIVATE KEY")
 
 
 def decoded_runs(text: bytes) -> Iterator[tuple[int, str, bytes]]:
@@ -54,8 +56,9 @@ def decoded_runs(text: bytes) -> Iterator[tuple[int, str, bytes]]:
     while at >= 0:
         end = mapped.find(b" ", at + _MIN_RUN)
         end = len(text) if end < 0 else end
-        if digits := _HEX.match(text, at, end + 1):
-            yield at, "hex", _in_context(text, at, binascii.unhexlify(digits[1][: len(digits[1]) & -2]))
+        if digits := _HEX.match(text, at, end + 1) or _HEX_KEY.match(text, at, end + 1):
+            decoded = binascii.unhexlify(digits[1][: len(digits[1]) & -2])
+            yield at, "hex", as_pem(decoded) or _in_context(text, at, decoded)
         elif likely := _LIKELY.match(text, at):
             last, decoded = _decoded(text, at, end)
             end = max(end, last)
@@ -76,47 +79,41 @@ def printable(data: bytes) -> bool:
 
 def _decoded(text: bytes, at: int, end: int) -> tuple[int, bytes]:
     """Decode base64 from an offset on, over several lines of the same length; return its end too."""
-    width = end - at
-    if _MIN_WRAP <= width <= _MAX_WRAP and text[end : end + 1] in (b"\n", b"\r"):
-        end = _wrapped(text, end, width)
+    digits = text[at:end]
+    if _MIN_WRAP <= end - at <= _MAX_WRAP and _NEXT_LINE.match(text, end):
+        end, digits = _wrapped(text, at, end)
     elif run := _URL_SAFE.match(text, at):
-        end = run.end()
-    digits = b"".join(text[at:end].split()).rstrip(b"=").replace(b"-", b"+").replace(b"_", b"/")
+        end, digits = run.end(), run[0]
+    digits = digits.rstrip(b"=").replace(b"-", b"+").replace(b"_", b"/")
     if len(digits) % 4 == 1:
         digits = digits[:-1]
     return end, binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
 
 
-def _wrapped(text: bytes, end: int, width: int) -> int:
-    """Return the end of the lines of one width that follow a line end; the last may be shorter."""
+def _wrapped(text: bytes, at: int, end: int) -> tuple[int, bytes]:
+    """Return the end of the lines of one width from an offset on, and their characters; the last may be shorter."""
+    lines, width = [text[at:end]], end - at
     while line := _NEXT_LINE.match(text, end):
         size = len(line[1])
-        if size < width and (last := _LAST.match(text, line.end())):
-            return last.end()
-        if size != width:
+        if size != width and not (size < width and _LAST.match(text, line.end())):
             break
+        lines.append(line[1])
         end = line.end()
+        if size < width:
+            break
     padding = _PADDING.match(text, end)
-    return padding.end() if padding else end
+    return padding.end() if padding else end, b"".join(lines)
 
 
 def _searchable(text: bytes, at: int, decoded: bytes, start: bytes) -> bytes | None:
     """Return text and archives as they are, and a private key as PEM, which the rules match; None for other bytes."""
+    if key := as_pem(decoded):
+        return None if b"-----" in text[max(0, at - 16) : at] else key  # in PEM, the rules match the text as it stands
     if format_of("", decoded[:HEAD]) is not None:
         return decoded
-    if private := _PRIVATE.match(decoded):
-        # In PEM, the rules match the text as it stands.
-        return None if b"-----" in text[max(0, at - 16) : at] else _as_pem(decoded, private.lastindex or 1)
     if start[:1] == b"M" and not printable(decoded):
         return None
     return _in_context(text, at, decoded) if printable(decoded) else None
-
-
-def _as_pem(key: bytes, form: int) -> bytes:
-    name = _PEM_LABELS[form - 1]
-    body = binascii.b2a_base64(key, newline=False)
-    lines = b"\n".join(body[at : at + 64] for at in range(0, len(body), 64))
-    return b"-----BEGIN %s-----\n%s\n-----END %s-----\n" % (name, lines, name)
 
 
 def _in_context(text: bytes, at: int, decoded: bytes) -> bytes:

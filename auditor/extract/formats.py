@@ -20,6 +20,7 @@ from auditor.extract import (
     compressed,
     cpio,
     deb,
+    der_keys,
     git_objects,
     git_packs,
     isolated_reader,
@@ -112,6 +113,7 @@ ARCHIVE_FORMATS = (
     ArchiveFormat("utf-16be", read_buffer=utf16.read_big_endian),
     ArchiveFormat("pyc", read_buffer=pyc.read, endings=(".pyc",), by_path=_is_own_pyc),
     ArchiveFormat("class", read_buffer=java_class.read),
+    ArchiveFormat("der", read_buffer=der_keys.read, by_path=der_keys.is_der_key),
     ArchiveFormat("git-object", read_buffer=git_objects.read, by_path=_is_loose_object, members_renamed=True),
     ArchiveFormat("git-pack", read_buffer=git_packs.read),
 )

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import base64
 import json
+import textwrap
 from urllib.parse import quote
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
-from tests.extract.opened import decoded
+from auditor.extract.formats import format_of
+from tests.extract.opened import decoded, opened
 from tests.images import gzipped, layer, token
 
 SECRET = token(21)
@@ -96,19 +104,37 @@ def test_an_archive_in_base64_is_opened() -> None:
     assert found.ways(SECRET) == [("etc/.env", ("base64", "gzip"))]
 
 
-@pytest.mark.parametrize("kind", ["rsa", "ec", "ed25519"])
-@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL], ids=["pkcs8", "traditional"])
-def test_a_private_key_without_armour_gets_it(kind: str, form: PrivateFormat) -> None:
-    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+def private_key(kind: str) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey:
     if kind == "rsa":
-        key = rsa.generate_private_key(65537, 2048)
-    elif kind == "ec":
-        key = ec.generate_private_key(ec.SECP256R1())
-    else:
-        key, form = ed25519.Ed25519PrivateKey.generate(), PrivateFormat.PKCS8
+        return rsa.generate_private_key(65537, 2048)
+    return ec.generate_private_key(ec.SECP384R1()) if kind == "ec" else ed25519.Ed25519PrivateKey.generate()
+
+
+KEYS = [
+    ("rsa", PrivateFormat.PKCS8),
+    ("rsa", PrivateFormat.TraditionalOpenSSL),
+    ("ec", PrivateFormat.PKCS8),
+    ("ec", PrivateFormat.TraditionalOpenSSL),
+    ("ed25519", PrivateFormat.PKCS8),
+]
+
+
+@pytest.mark.parametrize(("kind", "form"), KEYS)
+def test_a_private_key_without_armour_gets_it(kind: str, form: PrivateFormat) -> None:
+    key = private_key(kind)
     der = key.private_bytes(Encoding.DER, form, NoEncryption())
     pem = key.private_bytes(Encoding.PEM, form, NoEncryption())
     assert [p.data for p in decoded(f"privateKey={b64(der)}\n").pieces] == [pem]
+    java = '" +\n    "'.join(textwrap.wrap(b64(der), 64))
+    php = "'\n    . '".join(textwrap.wrap(b64(der), 64))
+    for text in (f'k = "{der.hex()}"', f"0x{der.hex().upper()}\n", f'String key = "{java}";', f"$key = '{php}';"):
+        assert pem in [p.data for p in decoded(text).pieces], text[:20]
+    assert [(p.data, p.decoded) for p in opened("etc/tls/server.key", der).pieces] == [(pem, ("der",))]
+    locked = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, BestAvailableEncryption(b"a"))
+    assert opened("a.pk8", locked).pieces[0].data.startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n")
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert format_of("public.der", public) is None
+    assert not any(b"PRIVATE" in p.data for p in decoded(f'"{public.hex()}" "{b64(public)}"').pieces)
     assert decoded(pem).pieces == ()
     assert pem.strip() in [p.data.strip() for p in decoded(f"client-key-data: {b64(pem)}").pieces]
     google = json.dumps({"type": "service_account", "private_key": pem.decode()})

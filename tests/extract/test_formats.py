@@ -64,6 +64,10 @@ SAMPLES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "utf-16le": ("a.txt", lambda: b"\xff\xfe" + TEXT.encode("utf-16-le")),
     "utf-16be": ("a.txt", lambda: b"\xfe\xff" + TEXT.encode("utf-16-be")),
     "class": ("A.bin", lambda: java_class([b"password", SECRET.encode()], 1)),
+    "der": (
+        "a.bin",
+        lambda: b"\x30\x82\xff\xff\x02\x01\0\x30" + bytes(64 << 10) + TEXT.encode(),
+    ),  # no key, so as it is
     "git-object": (f"objects/ab/{'c' * 38}", lambda: zlib.compress(b"blob %d\0" % len(TEXT) + TEXT.encode())),
     "git-pack": ("a.bin", pack),
 }
