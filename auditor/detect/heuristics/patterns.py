@@ -94,7 +94,7 @@ URL = re.compile(
     ^[\w-]+(?:\.[\w-]+){1,4}:\d{2,5}(?:/|$)     # host:port"""
 )
 # Quotes in HTML, in escaped JSON, and of Perl, Ruby and Lua.
-OTHER_QUOTE = re.compile(r"(?:&quot;|u0022|\bqq?[({\[|]|\[\[)$")
+OTHER_QUOTE = re.compile(r"(?:&quot;|u0022|(?:\bqq?|~s)[({\[|]|\[\[|\{\|)$")
 LIST = re.compile(r"""["']\s*,\s*["']$""")
 # Lower-case words with colons or bars between them: the results that a mail server tests for.
 WORDS = re.compile(r"^[a-z]{3,14}(?:[:|][a-z]{3,14})+$")

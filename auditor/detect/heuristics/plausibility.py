@@ -113,11 +113,7 @@ def _is_token_by_name(value: str, line: str) -> bool:
 
 def _is_unquoted(value: str, line: str) -> bool:
     at = line.find(value)
-    if (
-        at < 1
-        or line[at - 1] in "\"'`:/@"
-        or re.search(r"(?:&quot;|u0022|\bqq?[({\[|]|\[\[)$", line[max(0, at - 6) : at])
-    ):
+    if at < 1 or line[at - 1] in "\"'`:/@" or patterns.OTHER_QUOTE.search(line[max(0, at - 6) : at]):
         return False
     return not any(line.count(quote, 0, at) % 2 for quote in "\"'`")
 
