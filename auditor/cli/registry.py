@@ -74,9 +74,9 @@ def watch(registry: str | None, form: str, load: Callable[[], WatchOptions]) -> 
     """
     _require_extra()
     # The extra is optional.
-    from auditor.cli import sweeps
+    from auditor.cli import watches
 
-    return sweeps.watch(registry, form, load)
+    return watches.watch(registry, form, load)
 
 
 @examples("image-audit registry report registry.example.com --report site")

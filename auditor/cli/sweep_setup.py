@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
@@ -19,19 +18,14 @@ from auditor.core.finding import State
 from auditor.core.progress import Progress
 from auditor.detect.rules import Ruleset
 from auditor.fleet.dashboard import site
-from auditor.fleet.dashboard.publish import write_site
 from auditor.fleet.discovery.catalog import TagFilter, parse_scope
 from auditor.fleet.execution.attestor import Attestor
 from auditor.fleet.execution.engine import Engine, RegistryEndpoint
 from auditor.fleet.execution.local_engine import LocalEngine
 from auditor.fleet.execution.plan import SweepPlan
 from auditor.fleet.execution.sweep import Sweeper
-from auditor.fleet.remediation.open_secrets import overdue_counts
 from auditor.fleet.remediation.owners import Owners
 from auditor.fleet.remediation.policy import Policy
-from auditor.fleet.service.metrics import Metrics
-from auditor.fleet.service.schedule import Schedule
-from auditor.fleet.service.watch import Watch
 from auditor.fleet.store import queries, retention
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.layer_records import DEFAULT_BYTES
@@ -53,6 +47,9 @@ def check_report(folder: Path | None) -> None:
 def write_report(store: SweepStore, sweep: SweepRow, options: SweepOptions) -> None:
     """Write the dashboard of a sweep to the folder of --report, if one is given."""
     if options.report_dir is not None:
+        # jinja2 and the templates take a tenth of a second.
+        from auditor.fleet.dashboard.publish import write_site
+
         write_site(store, sweep, options.report_dir, timestamp(utc_now()), policy(options))
 
 
@@ -89,16 +86,6 @@ class SweepSetup:
             retention.delete_old_sweeps(self.store, timestamp(utc_now() - self.options.keep))
         return next(row for row in queries.sweeps(self.store, str(self.plan.scope)) if row.id == number)
 
-    def watch(self, schedule: Schedule, sweep: Callable[[], SweepRow]) -> Watch:
-        """Return a watch over the registry; its metrics start from the last sweep with the same filters."""
-        scope = str(self.plan.scope)
-        watch = Watch(schedule, sweep, Metrics(scope, time.time), utc_now, time.sleep, strict=self.options.strict)
-        alike = [row for row in queries.sweeps(self.store, scope) if row.filter_text == self.plan.filter_text]
-        if alike:
-            watch.load_previous(alike[-1])
-            watch.metrics.show_overdue(overdue_counts(self.store, alike[-1], policy(self.options)))
-        return watch
-
     def lease(self, say: Callable[[str], None]) -> AbstractContextManager[Lease]:
         """Hold the lease of this watch. Raises StoreError if another process watches with the same filters."""
         scope = str(self.plan.scope)
@@ -110,6 +97,8 @@ class SweepSetup:
         """Open the engine that reads layers, and the sweep's client, which shares the rate limit of the workers."""
         plan, store = self.plan, self.store
         if self.options.engine == "local":
+            if not queries.sweeps(store, str(plan.scope)):
+                scanner.prepare()  # a first sweep reads layers, and processes start faster before there are threads
             with closing(LocalEngine(client, scanner, store.key, plan.parallel)) as local:
                 yield local, client
             return

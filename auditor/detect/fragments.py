@@ -36,7 +36,7 @@ FRAGMENTS = {
         (?-i:(?<=[a-z0-9])(?:Auth|Pat|Sk|Hmac|Salt|Pepper|Seed)(?![a-z])))(?&suffix)""",
     "long-name": r"""(?:secret|token|api[_-]?key|passw(?:or)?d|credentials?)[\w.-]{1,24}(?![A-Za-z0-9_])""",
     "suffix": r"""
-        (?:[_.-]?(?:[0-9]{1,2}|id|key|base|prod(?:uction)?|dev|staging|stage|test|live|value|text|plain|string|str|default|
+        (?:[_.-]?(?:v?[0-9]{1,2}|here|id|key|base|prod(?:uction)?|dev|staging|stage|test|live|value|text|plain|string|str|default|
         old|new|current|admin|root|user|db|s))?_{0,2}(?![A-Za-z0-9_])""",
     "name-end": r"""(?:\\{0,3}["'`]|[\])}!?*]|\[[\w$*:]{0,12}\]|&quot;|\\u0022|%2[27]|\x1b\[[0-9;]{0,8}m){0,4}""",
     "type": r"""
@@ -44,8 +44,8 @@ FRAGMENTS = {
         (?:[ \t]\|?[ \t]?[\w*]{1,12}|\([0-9a-z]{1,4}\))?[ \t]{0,4}(?=:?=)|
         \{[ \t]?get;[^}\n]{0,24}\}[ \t]?(?==))?""",
     "operator": r"""
-        (?:[:?+.|/!<=-]{0,3}=>?|:-|[:,({|]|->|<-|→|\|\||\?[?:]|//|%3[AD](?:%20)?|
-        (?<=[\s)\]])(?:or|to)(?=\s)|
+        (?:[:?+.|/!<=-]{0,3}=>?|:[:-]|[:,({|]|->|<<<|<-|→|\|\||\?[?:]|//|%3[AD](?:%20)?|
+        (?<=[\s)\]])(?:or|to|is|as)(?=\s)|
         \.(?:equals|unwrap_or(?:_else)?|orelse|getorelse|or_else|default|set)\()""",
     "constructor": r"""
         (?:(?:new[ \t])?(?![\w:.]{0,20}?(?<![a-z])(?:get|fetch|read|load|find|lookup|resolve))[\w:.\[\]]{0,20}
@@ -54,26 +54,32 @@ FRAGMENTS = {
         \|_?\|[ \t](?:string::from\()?|~s[(\[{|]|lambda:[ \t]|
         \$?[(`](?:echo|printf)[ \t](?:-n[ \t])?|[(\[{<|_]{1,3}|<[a-z]{1,12}>|new[ \t]|[a-z@$\#*&]{1,3})?""",
     "quoted": r"""
-        (?&name-end)[ \t]{0,20}(?&type)(?&operator)[ \t]{0,20}(?:\r?\n[ \t]{0,20})?
+        (?&name-end)[ \t]{0,20}(?&type)(?&operator)[ \t]{0,20}(?:\\?\r?\n[ \t]{0,20})?
         (?&constructor)\s{0,16}\\{0,3}(?:["'`]{1,3}(?:\\{1,3}["'])?|&quot;|u0022|%22)""",
     "quote-end": r"""(?<!\\)\\{0,3}(?:["'`]|&quot;|u0022|%22)""",
     "unquoted": r"""
         (?&name-end)[ \t]{0,20}
-        (?:[:?+.]{0,3}=|%3[AD](?:%20)?(?!%2[27])|:-?(?=[^\s:/][^\s:]{5})|
+        (?:[:?+.]{0,3}=(?:=(?=[^\s=]))?|%3[AD](?:%20)?(?!%2[27])|:-?(?=[^\s:/][^\s:]{5})|
+        ::[ \t](?=[^\s:]{8})|
         (?:->|=>|→)[ \t](?=[^\s]{8,400}[ \t]{0,8}(?:[\r\n]|\Z))|
+        (?<=[ \t])is[ \t](?=[^\s0-9]{0,60}[0-9])(?=[^\s]{12,400}[ \t]{0,8}(?:[\r\n]|\Z))|
         :[ \t](?=[ \t]{0,20}[^\s]{5,400}[ \t]{0,8}(?:[\r\n,;}\\\x1b]|\#|\*/|-->|\Z)|[^\s"'`]{8,400}["'`]|
         [ \t]{0,20}[!&|>]))
         [ \t]{0,20}
         (?:!!?[a-z]{1,12}[ \t]{1,4}|&[\w-]{1,20}[ \t]{1,4}|[|>][+-]?[ \t]{0,4}\r?\n[ \t]{1,16}|
-        %?qq?[({\[|]|\[(?=[^\s,\]]{8,400}\])|\[\[|<!\[CDATA\[|
+        (?:%?qq?|~s)[({\[|]|\{\||\[(?=[^\s,\]]{8,400}\])|\[\[|<!\[CDATA\[|
         \$?[(`](?:echo|printf)[ \t](?:-n[ \t])?|\x1b\[[0-9;]{0,8}m)?""",
     "token-start": r"(?:\b|(?<=\\.)|(?<=%..)|(?<=[0-9]m))",
     "code-before": r"(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2})|(?<=[0-9]m)",
     "credential-word": r"(?i:key|token|secret|pass|pwd|auth(?!or(?!i))|bearer|cred)",
     "assigned": r"""
-        [\s"'`\[\](){\\,:=>|?]{1,24}(?:(?:value|default|[Ss]tr(?:ing)?)[\s"'\\:=]{1,8})?-?["']?""",
+        (?:</(?:key|name)>\s{0,24}<(?:string|value)>|(?:&quot;|%3[AD]|%22|%20|[:= ]){1,6}|
+        [\s"'`\[\](){\\,:=<>|?!]{1,24}(?:(?:value|default|&?[Ss]tr(?:ing)?|is)[\s"'\\:=(]{1,8})?
+        (?:- ?)?(?:[@A-Za-z]?["'])?)""",
     "near": r"[^\x00]{0,48}?(?&credential-word)[\w.\-]{0,20}",
-    "direct": r"(?i:[_.-]?(?:auth|api|client|credentials?))?(?!\s{0,4}\n)",
+    "direct": r"""
+        (?i:[_.-]?(?:auth|api|client|credentials?|pat|init(?:ialize)?|new|config(?:ure)?|setup|connect|login))?
+        (?!\s{0,4}\n(?!\s{0,24}["']?(?:value|default)))""",
     "past-keyword": r"(?&near)(?&assigned)",
     "past-name": r"(?:(?&near)|(?&direct))(?&assigned)",
 }

@@ -92,6 +92,7 @@ def _finding(context: ImageContext, rules: dict[str, Rule], path: str, run: Sequ
     match, rule = named.match, rules[named.match.rule]
     checksum = context.records[named.content.layer].checksums.get(named.content.entry)
     package = context.packages.package_of(path, checksum)
+    searched = path if match.member is None else f"{path}/{match.member.replace('!', '/')}"
     added_in = run[0].version.layer
     history = context.file_history.state(last.layer, last.entry)
     hidden_in = history.by if isinstance(history, Overwritten | Deleted) else None
@@ -103,7 +104,7 @@ def _finding(context: ImageContext, rules: dict[str, Rule], path: str, run: Sequ
         provider=rule.provider,
         detector=rule.detector,
         severity=severity_of(rule.severity, match.check),
-        confidence=provenance_confidence(rule, match.confidence, path, package),
+        confidence=provenance_confidence(rule, match.confidence, searched, package),
         state=state,
         path=display_path(path),
         where=None,

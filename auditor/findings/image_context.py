@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from auditor.core.finding import Confidence, Package
 from auditor.core.image_config import HistoryStep
-from auditor.detect.heuristics.file_class import FileClass, file_class
+from auditor.detect.heuristics.file_class import FileClass, file_class, is_in_package_archive
 from auditor.detect.rules import Rule
 from auditor.images.source import Image
 from auditor.layers.build_steps import step_of_layer
@@ -78,8 +78,9 @@ _CLUSTER_KEYS = frozenset({"docker-swarm-unlock-key", "swarm-join-token"})
 def provenance_confidence(rule: Rule, confidence: Confidence, path: str, package: Package | None) -> Confidence:
     """Lower the confidence of a match of a rule by the origin of its file. A token of a provider keeps it.
 
-    The result is low in an unmodified file of a package, and in test data of packages. It is one step lower in files of
-    packages without checksums (npm), where public keys are low, and in tests, examples and documentation.
+    `path` is that of the file, of a member with the path of its archive as its folder. The result is low in an
+    unmodified file of a package, and in test data of packages. It is one step lower in files of packages without
+    checksums (npm, archives of packages), where public keys are low, and in tests, examples and documentation.
     """
     if rule.has_own_shape and rule.id not in _PUBLIC_KEYS | _CLUSTER_KEYS:
         return confidence
@@ -88,7 +89,7 @@ def provenance_confidence(rule: Rule, confidence: Confidence, path: str, package
     if (package is not None and package.unmodified) or file_class(path) is FileClass.THIRD_PARTY_TESTS:
         return Confidence.LOW
     steps = int(bool(_SAMPLES.search(path)))
-    if package is not None and not BY_MANAGER[package.manager].has_checksums:
+    if is_in_package_archive(path) or (package is not None and not BY_MANAGER[package.manager].has_checksums):
         steps += 2 if rule.id in _PUBLIC_KEYS else 1
     order = (Confidence.LOW, Confidence.MEDIUM, Confidence.HIGH)
     return order[max(confidence.rank - steps, 0)]

@@ -51,6 +51,8 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
             ("1.2.3", ""),
             (f"md5:{HEX}", ""),
             ("RS256", ""),
+            ("[a-zA-Z0-9]+", ""),
+            ("us-east-1_AbCdEf123", ""),
         ],
         [("https://u:p@acme.io", ""), (f"/{RANDOM}", ""), ("SHA256x9", "")],
     ),
@@ -88,12 +90,27 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
             ("manager", "api_key = manager"),
             ("btn-primary-24", "token = btn-primary-24"),
             ("access_token_v2", "token = access_token_v2"),
+            ("V1SecretEnvSource", "token = V1SecretEnvSource"),
         ],
         [("abc", "password = abc"), (RANDOM, f"token = {RANDOM}")],
     ),
     "type-name": (
         [("Base64URLString", "token: Base64URLString")],
         [("Base64URLString", "token: 'Base64URLString'"), ("Base64URLString", "password: Base64URLString")],
+    ),
+    "list-item": (
+        [
+            ("fullname", "['password', 'fullname']"),
+            ("PHONE", '["PASSWORD", "PHONE"]'),
+            ("VpcSettings", '"Password",\n"VpcSettings",'),
+            ("hostId", 'get("password"),\n"hostId": 1'),
+        ],
+        [
+            ("fullname", "password: 'fullname'"),
+            ("r00tpw", "('password', 'r00tpw')"),
+            ("Hunter2!", 'set(\n"password",\n"Hunter2!")'),
+            ("VpcSettings", '("app", "password", "VpcSettings")'),
+        ],
     ),
     "minified-code": (
         [("hunter2", f"{LONG}password='hunter2'"), (RANDOM, f"{LONG}token={RANDOM}")],
@@ -114,10 +131,6 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
         ],
     ),
     "code": ([("a_b_c", ""), ("f(x)y1", ""), ("a==b", "")], [("hunter2", ""), (f"{RANDOM};", "")]),
-    "list-item": (
-        [("fullname", "['password', 'fullname']")],
-        [("fullname", "password: 'fullname'"), ("r00tpw", "('password', 'r00tpw')")],
-    ),
     "weak-password": ([("admin123", ""), ("Password1", "")], [("r00tpw!", ""), ("hunter2", "")]),
     "sequence": ([("12345678", ""), ("qwertyuiop", ""), ("abcdef1", "")], [("1qaz2wsx", ""), ("hunter2", "")]),
     "password-name": (
@@ -271,6 +284,11 @@ def test_code_words_and_files_of_packages_are_rejected(secret: str, line: str, p
         ("/app/node_modules/x/README.md", FileClass.THIRD_PARTY_TESTS),
         ("/usr/share/doc/x/examples/a.conf", FileClass.THIRD_PARTY_TESTS),
         ("/usr/lib/python3/dist-packages/x-1.0.dist-info/METADATA", FileClass.THIRD_PARTY_TESTS),
+        ("/wheels/x-1.0-py3-none-any.whl/x/config.yml", FileClass.THIRD_PARTY),
+        ("/wheels/x-1.0-py3-none-any.whl/x/tests/a.yml", FileClass.THIRD_PARTY_TESTS),
+        ("/src/openssl-3.0.1/test/a.conf", FileClass.THIRD_PARTY_TESTS),
+        ("/src/openssl-3.0.1/apps/a.conf", FileClass.CONFIG),
+        ("/src/x-1.2.tar.gz/x-1.2/tests/a.conf", FileClass.THIRD_PARTY_TESTS),
     ],
 )
 def test_the_class_of_a_file_follows_from_its_path(path: str, kind: FileClass) -> None:

@@ -80,6 +80,10 @@ _PACKAGE_FOLDER = re.compile(
     usr/share(?!/(?:nginx|elasticsearch|kibana|logstash|grafana|tomcat|jenkins|wordpress|phpmyadmin|app))|usr/local/share|
     var/lib/(?:dpkg|apt|gems))/|^/?(?:lib(?:32|64)?|s?bin|package)/"""
 )
+# Packages as files of their own. A member has the path of its archive as its folder.
+_PACKAGE_ARCHIVE = re.compile(r"\.(?:whl|egg|gem|crate|nupkg|conda|tgz/package)/")
+# Sources of a release, unpacked or in their archive: the folder is named after a version.
+_RELEASE_FOLDER = re.compile(r"-v?\d+(?:\.\d+)+[\w.+~-]*/")
 # Packages as downloaded, under names that tell nothing of their content.
 _DOWNLOAD_CACHE = re.compile(
     r"""(?x)
@@ -102,7 +106,9 @@ def file_class(path: str) -> FileClass:
     if _is_download_cache(folder):
         return FileClass.THIRD_PARTY_TESTS
     prose = _PROSE.search(path)
-    if _is_package_folder(folder):
+    if _is_release_test(path):
+        return FileClass.THIRD_PARTY_TESTS
+    if _is_package_folder(folder) or is_in_package_archive(folder):
         return FileClass.THIRD_PARTY_TESTS if prose or _TESTS.search(path) else FileClass.THIRD_PARTY
     if prose:
         return FileClass.THIRD_PARTY
@@ -147,9 +153,19 @@ def is_third_party_source(path: str) -> bool:
 # Files share folders and endings, so each test is cached.
 
 
+def _is_release_test(path: str) -> bool:
+    release = _RELEASE_FOLDER.search(path)
+    return release is not None and _TESTS.search(path, release.end() - 1) is not None
+
+
 @functools.lru_cache(1 << 14)
 def _is_package_folder(folder: str) -> bool:
     return bool(_PACKAGE_FOLDER.search(folder))
+
+
+def is_in_package_archive(path: str) -> bool:
+    """Tell whether a path is that of a member of a package's archive, such as a wheel."""
+    return _PACKAGE_ARCHIVE.search(path) is not None
 
 
 @functools.lru_cache(1 << 14)

@@ -94,8 +94,11 @@ URL = re.compile(
     ^[\w-]+(?:\.[\w-]+){1,4}:\d{2,5}(?:/|$)     # host:port"""
 )
 # Quotes in HTML, in escaped JSON, and of Perl, Ruby and Lua.
-OTHER_QUOTE = re.compile(r"(?:&quot;|u0022|\bqq?[({\[|]|\[\[)$")
-LIST = re.compile(r"""["']\s*,\s*["']$""")
+OTHER_QUOTE = re.compile(r"(?:&quot;|u0022|(?:\bqq?|~s)[({\[|]|\[\[|\{\|)$")
+# A comma between two strings, and the end of a string that is a key.
+LIST = re.compile(r"""["'][)\]]{0,2}\s*,\s*\\*["']$""")
+KEY_END = re.compile(r"""\\*["']\s*(?::(?!:)|=>)""")
+NAME = re.compile(r"[\w.:#-]+$")
 # Lower-case words with colons or bars between them: the results that a mail server tests for.
 WORDS = re.compile(r"^[a-z]{3,14}(?:[:|][a-z]{3,14})+$")
 # A file by its name.
@@ -103,6 +106,8 @@ FILE_NAME = re.compile(r"^[\w./-]+\.(?:pem|crt|cer|key|json|ya?ml|txt|conf|cfg|i
 # Rules for the input of a form (Laravel), and commands that return a value (PowerShell).
 FORM_RULES = re.compile(r"^(?:required|nullable|sometimes|confirmed|string|bail|present)\|[\w|:,.=-]+$")
 COMMANDLET = re.compile(r"^(?:Get|Read|New|ConvertTo|ConvertFrom|Import|Invoke)-[A-Z]\w+$")
+# A class of characters in a regular expression.
+CHARACTER_CLASS = re.compile(r"a-z0-9|a-zA-Z|A-Za-z|A-Z0-9|a-z_|0-9A-Z|0-9a-f")
 UUID = re.compile(r"(?ix)^\{?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\}?$")
 HASH = re.compile(r"(?ix)^(?:sha(?:1|224|256|384|512)|md5)[-:=][A-Za-z0-9+/=]+$")
 PUBLIC_KEY = re.compile(
@@ -115,7 +120,8 @@ DATE_OR_NUMBER = re.compile(
     r"""(?x)
     ^\d{4}-\d\d-\d\d(?:[T ][\d:.Z+-]*)?$|           # date, time
     ^[~^]?v?\d+(?:\.\d+){1,4}(?:[-+~][\w.+-]+)?$|   # version
-    ^[\d.,:]+%?$|^0x[0-9A-Fa-f]{1,8}$               # number"""
+    ^[\d.,:]+%?$|^0x[0-9A-Fa-f]{1,8}$|             # number
+    ^[a-z]{2}(?:-[a-z]{3,10}){1,2}-\d_[A-Za-z0-9]{4,12}$  # pool of users in a region of AWS"""
 )
 # Names of algorithms: HS256, SHA256withRSA, AES/CBC/PKCS5Padding.
 ALGORITHM = re.compile(
@@ -145,6 +151,7 @@ OTHER_NAME = re.compile(
         algorithm|usage|count|index|expir\w*|ttl|prefix|suffix|format|store|class|commit|sha\d*|rev|domain|host|server|
         header|field|column|param|parameter|label|data|maps?|provider|audience|issuer|scope|method|mode|policy)s?
     ["'\]})]*\s*(?:[:=>,(]+\s*)?["'`]?$|
+    arn:[\w-]{3,10}:secretsmanager:[\w.*-]*:[\w.*-]*:secret:$|(?i:x-amz-credential)["']?\s*[:=,(]+\s*["']?$|
     (?i:bypass|compass|encompass|surpass|trespass|by-pass)\w{0,8}\W*$                     # words with "pass" in them"""
 )
 # A call that gets a secret by its name: getSecret("billing-db-1").

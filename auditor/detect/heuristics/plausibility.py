@@ -113,11 +113,7 @@ def _is_token_by_name(value: str, line: str) -> bool:
 
 def _is_unquoted(value: str, line: str) -> bool:
     at = line.find(value)
-    if (
-        at < 1
-        or line[at - 1] in "\"'`:/@"
-        or re.search(r"(?:&quot;|u0022|\bqq?[({\[|]|\[\[)$", line[max(0, at - 6) : at])
-    ):
+    if at < 1 or line[at - 1] in "\"'`:/@" or patterns.OTHER_QUOTE.search(line[max(0, at - 6) : at]):
         return False
     return not any(line.count(quote, 0, at) % 2 for quote in "\"'`")
 
@@ -162,6 +158,8 @@ def _example_address(value: str, line: str) -> bool:
 
 
 def _structured(value: str, _: str) -> bool:
+    if patterns.CHARACTER_CLASS.search(value):
+        return True
     shapes = (
         patterns.URL,
         patterns.HASH,
@@ -205,8 +203,16 @@ def _plain_key(value: str, line: str) -> bool:
 
 
 def _list_item(value: str, line: str) -> bool:
-    """Reject a word that follows the name of a password in a list of names."""
-    return value.isalpha() and value.islower() and bool(patterns.LIST.search(_text_before(value, line)))
+    """Reject a name that follows the name of a secret in a list, or the key that follows such a value."""
+    before = _text_before(value, line)
+    comma = patterns.LIST.search(before)
+    if comma is None:
+        return False
+    if patterns.KEY_END.match(line, line.find(value) + len(value)):
+        return True
+    is_listed = "\n" in comma[0] or value.isupper()
+    is_name = bool(patterns.NAME.match(value)) and reads_like_words(value)
+    return (value.isalpha() and value.islower()) or (is_listed and is_name and not looks_random(value))
 
 
 def _sequence(value: str, _: str) -> bool:
@@ -286,7 +292,7 @@ def _numbered_words(value: str) -> bool:
     """Tell whether a value is a name of words and short numbers, such as `btn-primary-24`."""
     numbers = re.findall(r"\d+", value)
     is_short = max(map(len, numbers), default=0) <= 2 and len("".join(numbers)) <= 4
-    is_name = bool(re.search(r"[-_./: ]", value)) and reads_like_words(value)
+    is_name = bool(re.search(r"[-_./: ]|[a-z0-9][A-Z][a-z]", value)) and reads_like_words(value)
     return (is_short and is_name) or bool(patterns.NUMBERED_NAME.match(value))
 
 
@@ -323,10 +329,10 @@ HEURISTICS = (
     Heuristic("sentence", "a word of a sentence", FileClass.CONFIG, _sentence),
     Heuristic("weak-token", "too short or regular for a generated token", FileClass.CONFIG, _weak_token),
     Heuristic("type-name", "the name of a type", FileClass.CONFIG, _type_name),
+    Heuristic("list-item", "a name in a list of names", FileClass.CONFIG, _list_item),
     Heuristic("minified-code", "minified code", FileClass.CONFIG, _minified_code),
     Heuristic("expression", "an expression: no quotes around it in code", FileClass.CODE, _expression),
     Heuristic("code", "code", FileClass.CODE, _code),
-    Heuristic("list-item", "a word in a list of names", FileClass.CODE, _list_item),
     # Then those of passwords that are easy to guess, but may be real.
     Heuristic(
         "weak-password", "a password that anybody would guess", FileClass.CREDENTIALS, _weak_password, guessable=True
@@ -334,6 +340,6 @@ HEURISTICS = (
     Heuristic("sequence", "a run of the keyboard or alphabet", FileClass.CREDENTIALS, _sequence, guessable=True),
     Heuristic("password-name", "a name for a password", FileClass.CREDENTIALS, _password_name, guessable=True),
     Heuristic("word", "a word", FileClass.CREDENTIALS, _word, guessable=True),
-    Heuristic("words", "made of words", FileClass.CODE, _words),
+    Heuristic("words", "made of words", FileClass.CODE, _words, guessable=True),
 )
 """Heuristics in the order of their application; the first that rejects a value decides."""

@@ -28,7 +28,6 @@ from auditor.registry.reference import Reference
 from auditor.registry.repository import Repository
 
 _MAX_UNANSWERED = 20  # consecutive requests
-_TASK = 4  # requests of one task: handing each to a thread would take a third of the time of a request
 T = TypeVar("T")
 
 
@@ -97,7 +96,10 @@ class Surveyor:
 
     def survey(self, item: tuple[RepositorySelection, StoredRepository]) -> Survey:
         """Survey one repository. Failures become part of the result, unless the store or the registry is down."""
-        selection, stored = item
+        with self._limit.turn():
+            return self._survey(*item)
+
+    def _survey(self, selection: RepositorySelection, stored: StoredRepository) -> Survey:
         found = Survey(selection, stored, self._open(selection.name))
         try:
             versions = self._versions(found)
@@ -242,21 +244,35 @@ class Surveyor:
                 f"{error}. The registry no longer answers; run the same command again to continue the sweep."
             )
 
-    def _each(self, work: Callable[[str], T], items: Iterable[str]) -> Iterable[tuple[str, T | AuditError]]:
-        """Yield the result or the error of each item, in order. Raises StoreError."""
+    def _each(self, work: Callable[[str], T], items: Iterable[str]) -> list[tuple[str, T | AuditError]]:
+        """Return the result or the error of each item, in order; threads help if the registry is distant.
 
-        def outcome(item: str) -> tuple[str, T | AuditError]:
+        Raises StoreError.
+        """
+        own = list(items)
+        left = iter(own)  # threads share it
+        found: dict[str, T | AuditError] = {}
+
+        def process(item: str) -> None:
             try:
-                return item, work(item)
+                found[item] = work(item)
             except StoreError:
                 raise
             except AuditError as exc:
-                return item, exc
+                found[item] = exc
 
-        own = list(items)
-        tasks = [own[start : start + _TASK] for start in range(0, len(own), _TASK)]
-        for future in [self._pool.submit(lambda task=task: [outcome(item) for item in task]) for task in tasks]:  # type: ignore[misc]
-            yield from future.result()
+        def help_out() -> None:
+            for item in left:
+                process(item)
+
+        while self._limit.is_near and (item := next(left, None)) is not None:
+            process(item)
+        helpers = [self._pool.submit(help_out) for _ in range(min(len(own) - len(found), self._limit.count))]
+        help_out()
+        for helper in helpers:
+            if not helper.cancel():
+                helper.result()
+        return [(item, found[item]) for item in own]
 
 
 def _leaves_of(version: str, digest: Digest, leaves: dict[Digest, tuple[Leaf, ...]]) -> tuple[Leaf, ...]:

@@ -19,11 +19,11 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, inspect, select, text
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -59,7 +59,7 @@ _PERMANENT_ERRORS = (
 )
 _READ_ONLY_ERRORS = ("read-only transaction", "permission denied for")
 _UNRELEASED = re.compile(r"\d{4}")  # revisions before the first release
-_INSERTS: dict[str, Callable[[Any], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_UPSERT_DIALECTS = ("sqlite", "postgresql")
 T = TypeVar("T")
 
 
@@ -163,7 +163,7 @@ def migrate(connection: Connection) -> None:
 
 def upsert(connection: Connection, table: Any, key: dict[str, Any], values: dict[str, Any]) -> None:
     """Update a row or insert it, also if another process inserts it at the same time. `key` is unique in the table."""
-    if connection.dialect.name in _INSERTS:
+    if connection.dialect.name in _UPSERT_DIALECTS:
         statement = _insert_or_update(connection.dialect.name, table, tuple(key), tuple(values))
         connection.execute(statement, {**key, **values})
         return
@@ -181,7 +181,7 @@ def upsert(connection: Connection, table: Any, key: dict[str, Any], values: dict
 @functools.cache
 def _insert_or_update(dialect: str, table: Any, key: tuple[str, ...], values: tuple[str, ...]) -> Any:
     """Return the statement of `upsert` where the database has one."""
-    new = _INSERTS[dialect](table)
+    new = import_module(f"sqlalchemy.dialects.{dialect}").insert(table)  # an open connection has imported it
     if not values:
         return new.on_conflict_do_nothing(index_elements=key)
     return new.on_conflict_do_update(index_elements=key, set_={name: new.excluded[name] for name in values})
