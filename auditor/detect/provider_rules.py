@@ -33,8 +33,8 @@ _LENGTH = 16
 """Bytes of a value that the first step searches. A rule whose values can be shorter keeps its own expression."""
 _VALUE = rf"[\w+/-]{{{_LENGTH}}}"
 _IN_VALUE = frozenset(byte for byte in range(256) if re.match(rb"[\w+/-]", bytes([byte])))
-_TOGETHER = 20
-"""Number of rules whose names share an expression. The engine refuses long expressions; many short ones need memory."""
+_TOGETHER = 400
+"""Characters of names that share an expression. The engine refuses long expressions; many short ones need memory."""
 _NAME = 160
 """Bytes of the longest name."""
 _OPTIONAL = 32
@@ -65,8 +65,20 @@ def assignment_expressions(patterns: Sequence[ProviderPattern]) -> list[Expressi
     if not patterns:
         return []
     direct = [f"(?:{pattern.names})" for pattern in patterns if pattern.direct]
-    names = ["|".join(direct[at : at + _TOGETHER]) for at in range(0, len(direct), _TOGETHER)]
-    return [_expression(ASSIGNMENT, text + _VALUE) for text in (_ASSIGNMENT, *(f"(?:{one}){_DIRECT}" for one in names))]
+    texts = (_ASSIGNMENT, *(f"(?:{names}){_DIRECT}" for names in _joined_names(direct)))
+    return [_expression(ASSIGNMENT, text + _VALUE) for text in texts]
+
+
+def _joined_names(names: Sequence[str]) -> Iterator[str]:
+    """Join the names of rules to expressions of some length."""
+    joined = ""
+    for name in names:
+        if joined and len(joined) + len(name) > _TOGETHER:
+            yield joined
+            joined = ""
+        joined += f"|{name}" if joined else name
+    if joined:
+        yield joined
 
 
 def name_expressions(patterns: dict[int, ProviderPattern]) -> list[Expression]:
