@@ -7,13 +7,14 @@ repositories of one folder, `team000` and so on.
 from __future__ import annotations
 
 import json
-import resource
+import re
 import statistics
 import subprocess
 import sys
 import time
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from auditor.core.clock import timestamp, today, utc_now
 from auditor.core.owner_options import OwnerOptions
@@ -71,9 +72,15 @@ def _measure(store: SweepStore, owners: int) -> Pages:
             largest = max(largest, len(text.encode()))
         last = time.perf_counter()
     write_s = last - began - view_s
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     where_ms = _where_ms(store, sweep.id, policy)
-    return Pages(len(times), view_s, write_s, times[0], max(times[1:]), largest / 1e3, peak, where_ms)
+    return Pages(len(times), view_s, write_s, times[0], max(times[1:]), largest / 1e3, _peak_mb(), where_ms)
+
+
+def _peak_mb() -> float:
+    """Return the peak memory of this process. `ru_maxrss` would be at least that of the process that started it."""
+    found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert found
+    return int(found[1]) * 1024 / 1e6
 
 
 def _where_ms(store: SweepStore, sweep: int, policy: Policy) -> float:
