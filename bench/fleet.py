@@ -148,7 +148,7 @@ def table(rows: list[Row]) -> str:
         lines.append(
             f"| {row.images:,} | {NAMES[row.database]} | {row.first.pss_mb:.0f} MB | {row.again.pss_mb:.0f} MB "
             f"| {row.store:.0f} | {own.pages:,} | {own.view_s + own.write_s:.0f} s | {own.largest_kb:.0f} kB "
-            f"| {own.slowest_ms:.0f} ms | {own.memory_mb:.0f} MB | {own.where_ms:.0f} ms |"
+            f"| {own.slowest_ms:.0f} ms ({own.first_ms:.0f} ms) | {own.memory_mb:.0f} MB | {own.where_ms:.0f} ms |"
         )
     return "\n".join(lines)
 

@@ -1,8 +1,9 @@
-"""Sweeps of 200 new images by one Dask worker, and by four of them on this machine: `python -m bench.machines`.
+"""Sweeps of 200 new images by one Dask worker and by four on this machine: `python -m bench.machines`.
 
 Each image has one new layer of Python's standard library, 16 MB. The registry is Debian's docker-registry on loopback.
-Workers have one thread of Dask, beside which a layer is downloaded, hashed and decompressed: the cores that one worker
-uses bound what more workers can gain on this machine. So do the processor seconds of all other processes.
+Workers have one thread of Dask, beside which a layer is downloaded, hashed and decompressed. One worker therefore uses
+more than one core, and is also measured bound to one, as by the limit of a container. The registry is near, that is on
+loopback, or distant: distant.py. The time does not include the start of the workers, which run on between sweeps.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import gzip
 import io
 import os
 import subprocess
+import sys
 import sysconfig
 import tarfile
 import tempfile
@@ -39,7 +41,9 @@ from tests.fleet.cluster import Cluster
 from tests.fleet.planted import Remote
 from tests.images import OCI, descriptor, digest
 
-IMAGES, LAYER_BYTES, WORKERS = 200, 16_000_000, (1, 4)
+IMAGES, LAYER_BYTES = 200, 16_000_000
+WORKERS = ((1, True), (1, False), (4, False))
+"""Number of workers, and whether they are bound to one core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Run:
     """One sweep: wall time, and processor seconds of the workers and of all other processes together."""
 
     workers: int
+    is_bound: bool
     wall_s: float
     workers_s: float
     others_s: float
@@ -93,16 +98,19 @@ def _tar(files: Iterable[tuple[str, bytes]]) -> bytes:
     return out.getvalue()
 
 
-def measured(address: str, workers: int) -> Run:
+def measured(address: str, workers: int, *, is_bound: bool) -> Run:
     """Sweep the registry into a new store."""
     with tempfile.TemporaryDirectory() as folder, _cluster(Path(folder), workers) as cluster:
+        if is_bound:
+            for worker in cluster.workers:
+                _bind(worker)
         before = _processor_s(cluster)
         began = time.monotonic()
         images = sweep(address, cluster, Path(folder))
         wall_s = time.monotonic() - began
         after = _processor_s(cluster)
     assert images == IMAGES, images
-    return Run(workers, wall_s, after[0] - before[0], after[1] - before[1])
+    return Run(workers, is_bound, wall_s, after[0] - before[0], after[1] - before[1])
 
 
 def sweep(address: str, cluster: Cluster, folder: Path) -> int:
@@ -134,6 +142,13 @@ def _cluster(folder: Path, workers: int) -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.close()
+
+
+def _bind(process: int) -> None:
+    """Bind all threads of a process, and those that they start, to one core."""
+    core = min(os.sched_getaffinity(0))
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {core})
 
 
 def _processor_s(cluster: Cluster) -> tuple[float, float]:
@@ -169,20 +184,35 @@ def registry() -> Iterator[str]:
             process.wait()
 
 
+@contextmanager
+def distant(address: str) -> Iterator[str]:
+    """Start a relay to a registry; yield its address."""
+    command = [sys.executable, "-m", "bench.distant", address.rpartition(":")[2]]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield f"127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.terminate()
+
+
 def main() -> None:
     """Fill a registry, sweep it with each number of workers, print."""
     with components.scanner(AuditOptions(), components.ruleset(AuditOptions())):
         pass  # the rules are compiled now
-    with registry() as address:
-        fill(address)
-        runs = [measured(address, workers) for workers in WORKERS]
-    table = Table(
-        "workers", "seconds", "times as fast", "cores used by the workers", "processor: workers", "all others"
-    )
-    for run in runs:
+    with registry() as near:
+        fill(near)
+        with distant(near) as far:
+            runs = [
+                measured(place, workers, is_bound=is_bound) for place in (near, far) for workers, is_bound in WORKERS
+            ]
+    table = Table("workers", "registry", "seconds", "times as fast", "processor: workers", "all others")
+    for number, run in enumerate(runs):
+        is_far = number >= len(WORKERS)
+        base = runs[len(WORKERS) * is_far]
         table.add_row(
-            str(run.workers), f"{run.wall_s:.1f}", f"{runs[0].wall_s / run.wall_s:.2f}",
-            f"{run.workers_s / run.wall_s:.1f}", f"{run.workers_s:.1f} s", f"{run.others_s:.1f} s",
+            f"{run.workers}{', on one core' if run.is_bound else ''}", "distant" if is_far else "near",
+            f"{run.wall_s:.1f}", f"{base.wall_s / run.wall_s:.2f}", f"{run.workers_s:.1f} s", f"{run.others_s:.1f} s",
         )  # fmt: skip
     Console(width=110).print(f"{IMAGES} images, a new layer of {LAYER_BYTES / 1e6:.0f} MB each", table)
 

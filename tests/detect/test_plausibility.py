@@ -102,14 +102,14 @@ CASES: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
         [
             ("fullname", "['password', 'fullname']"),
             ("PHONE", '["PASSWORD", "PHONE"]'),
-            ("VpcSettings", '"Password",\n"VpcSettings",'),
+            ("TagSettings", '"Password",\n"TagSettings",'),
             ("hostId", 'get("password"),\n"hostId": 1'),
         ],
         [
             ("fullname", "password: 'fullname'"),
             ("r00tpw", "('password', 'r00tpw')"),
             ("Hunter2!", 'set(\n"password",\n"Hunter2!")'),
-            ("VpcSettings", '("app", "password", "VpcSettings")'),
+            ("TagSettings", '("app", "password", "TagSettings")'),
         ],
     ),
     "minified-code": (

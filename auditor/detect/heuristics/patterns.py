@@ -151,8 +151,11 @@ OTHER_NAME = re.compile(
         algorithm|usage|count|index|expir\w*|ttl|prefix|suffix|format|store|class|commit|sha\d*|rev|domain|host|server|
         header|field|column|param|parameter|label|data|maps?|provider|audience|issuer|scope|method|mode|policy)s?
     ["'\]})]*\s*(?:[:=>,(]+\s*)?["'`]?$|
-    arn:[\w-]{3,10}:secretsmanager:[\w.*-]*:[\w.*-]*:secret:$|(?i:x-amz-credential)["']?\s*[:=,(]+\s*["']?$|
     (?i:bypass|compass|encompass|surpass|trespass|by-pass)\w{0,8}\W*$                     # words with "pass" in them"""
+)
+# What stands before the name of a secret of AWS, and before the ID of a key in a signed request.
+AWS_NAME = re.compile(
+    r"""arn:[\w-]{3,10}:secretsmanager:[\w*-]{0,20}:[\w*]{0,12}:secret:$|(?i:amz-credential["']?[:=,])["' ]{0,2}$"""
 )
 # A call that gets a secret by its name: getSecret("billing-db-1").
 GETTER = re.compile(

@@ -189,7 +189,7 @@ def _other_name(value: str, line: str) -> bool:
     before = _text_before(value, line)
     if patterns.GETTER.search(before) and not looks_random(value):
         return True
-    return bool(patterns.OTHER_NAME.search(before))
+    return bool(patterns.OTHER_NAME.search(before) or patterns.AWS_NAME.search(before))
 
 
 def _plain_key(value: str, line: str) -> bool:

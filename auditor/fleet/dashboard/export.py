@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from auditor.core.finding import Severity, State
@@ -21,10 +21,10 @@ Cell = str | int | None
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table: names of its columns, and rows."""
+    """A table: names of its columns, and rows, which are read once."""
 
     columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
+    rows: Iterable[Sequence[Cell]]
 
     def csv(self) -> str:
         """Return the table as CSV; no cell becomes a formula."""
@@ -35,34 +35,39 @@ class Table:
         return out.getvalue()
 
     def json(self) -> str:
-        """Return the table as a JSON list of objects, with the columns as keys."""
-        rows = [dict(zip(map(str, self.columns), row, strict=True)) for row in self.rows]
-        return json.dumps(rows, indent=0) + "\n"
+        """Return the table as a JSON list of objects, one a line, with the columns as keys."""
+        out, names = io.StringIO(), [str(column) for column in self.columns]
+        separator = "[\n"
+        for row in self.rows:
+            out.write(f"{separator}{json.dumps(dict(zip(names, row, strict=True)))}")
+            separator = ",\n"
+        out.write("[]\n" if separator == "[\n" else "\n]\n")
+        return out.getvalue()
 
 
 def tables(view: SweepView, steps: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield path and text of each table, as CSV and JSON. `steps` are the build steps of the layers, by digest."""
     changes = [("new", row) for row in view.new] + [("gone", row) for row in view.gone]
-    made = {
-        "images": _images(view),
-        "withdrawn": _withdrawn(view),
-        "findings": _findings(view),
-        "secrets": _secrets(view),
-        "repositories": _repositories(view),
-        "owners": _owners(view),
-        "layers": _layers(view, steps),
-        "changes": _table(("change", *_FINDING), ((change, *_finding(row)) for change, row in changes)),
-        "sweeps": _sweeps(view),
-        "trend": _trend(view),
-        "failed": _table(("reference", "reason"), view.failed),
+    made: dict[str, Callable[[], Table]] = {
+        "images": lambda: _images(view),
+        "withdrawn": lambda: _withdrawn(view),
+        "findings": lambda: _findings(view),
+        "secrets": lambda: _secrets(view),
+        "repositories": lambda: _repositories(view),
+        "owners": lambda: _owners(view),
+        "layers": lambda: _layers(view, steps),
+        "changes": lambda: Table(("change", *_FINDING), ((change, *_finding(row)) for change, row in changes)),
+        "sweeps": lambda: _sweeps(view),
+        "trend": lambda: _trend(view),
+        "failed": lambda: Table(("reference", "reason"), view.failed),
     }
     for name in TABLES:
-        yield table(name), made[name].csv()
-        yield table(name, "json"), made[name].json()
+        yield table(name), made[name]().csv()
+        yield table(name, "json"), made[name]().json()
 
 
 def _images(view: SweepView) -> Table:
-    return _table(
+    return Table(
         ("repository", "tags", "digest", "platform", *Severity, *State, "new", "gone", "first_seen", "report"),
         (
             (
@@ -77,7 +82,7 @@ def _images(view: SweepView) -> Table:
 
 
 def _withdrawn(view: SweepView) -> Table:
-    return _table(
+    return Table(
         ("repository", "tags", "digest", "platform", "pullable", *Severity, *State, "first_seen", "report"),
         (
             (
@@ -93,7 +98,7 @@ def _withdrawn(view: SweepView) -> Table:
 
 
 def _findings(view: SweepView) -> Table:
-    return _table(
+    return Table(
         ("tags", *_FINDING),
         (
             (" ".join(location.image.tags), *_finding(location.finding))
@@ -104,7 +109,7 @@ def _findings(view: SweepView) -> Table:
 
 
 def _secrets(view: SweepView) -> Table:
-    return _table(
+    return Table(
         ("secret_id", "rule", "name", "secret", "severity", "states", "images", "repositories", "tags", "first_seen",
          "last_seen", "age_days", "owners", "work", "due", "acknowledged_by", "acknowledged_until", "reason"),
         (
@@ -127,7 +132,7 @@ def _acknowledgement(secret: SecretSummary) -> tuple[Cell, ...]:
 
 
 def _repositories(view: SweepView) -> Table:
-    return _table(
+    return Table(
         ("repository", "owner", "images", *Severity, "overdue", "acknowledged", "oldest_days", "new", "gone", "page"),
         (
             (one.name, one.owner, len(one.images), *_counts(one.counts), one.new, one.gone, one.page)
@@ -137,7 +142,7 @@ def _repositories(view: SweepView) -> Table:
 
 
 def _owners(view: SweepView) -> Table:
-    return _table(
+    return Table(
         ("owner", "repositories", *Severity, "overdue", "acknowledged", "oldest_days", "page"),
         ((one.name, one.repositories, *_counts(one.counts), one.page) for one in owner_summaries(view)),
     )
@@ -149,7 +154,7 @@ def _counts(counts: SecretCounts) -> tuple[Cell, ...]:
 
 
 def _trend(view: SweepView) -> Table:
-    return _table(
+    return Table(
         ("sweep", "started", "by", "name", "secrets"),
         (
             (point.sweep.id, point.sweep.started, kind, name, count)
@@ -161,7 +166,7 @@ def _trend(view: SweepView) -> Table:
 
 
 def _layers(view: SweepView, steps: Mapping[str, str]) -> Table:
-    return _table(
+    return Table(
         ("layer", "tag_count", "image_count", "secrets", "rules", "severity", "first_seen", "step", "tags", "images"),
         (
             (
@@ -175,7 +180,7 @@ def _layers(view: SweepView, steps: Mapping[str, str]) -> Table:
 
 def _sweeps(view: SweepView) -> Table:
     counts = tuple(view.sweep.counts)
-    return _table(
+    return Table(
         ("sweep", "registry", "started", "finished", *counts),
         ((row.id, row.registry, row.started, row.finished, *(row.counts[key] for key in counts))
          for row in view.sweeps),
@@ -194,10 +199,6 @@ def _finding(row: FindingRow) -> tuple[Cell, ...]:
         row.path, row.where, row.line, row.masked, row.secret, row.layer, row.added_in, row.hidden_in, row.first_seen,
         row.last_seen,
     )  # fmt: skip
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
-    return Table(columns, tuple(rows))
 
 
 def _cell(value: Cell) -> Cell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -102,9 +103,13 @@ def site_files(view: SweepView) -> list[str]:
 def render_pages(store: SweepStore, view: SweepView, created: str) -> Pages:
     """Yield path and text of each file; the overview, which links to all others, comes last."""
     details, lists = _ReportDetails(frozenset(layer.digest for layer in view.layers)), _lists(view)
-    yield from _images(store, view, details)
-    yield from export.tables(view, details.steps)
-    yield from render_lists(view, lists, details, created)
+    gc.freeze()  # collections during a page would look through the whole view
+    try:
+        yield from _images(store, view, details)
+        yield from export.tables(view, details.steps)
+        yield from render_lists(view, lists, details, created)
+    finally:
+        gc.unfreeze()
 
 
 def render_lists(view: SweepView, lists: _Lists, details: _ReportDetails, created: str) -> Pages:
@@ -123,8 +128,10 @@ def render_lists(view: SweepView, lists: _Lists, details: _ReportDetails, create
                                        **_of_repositories(view, repositories.rows))  # fmt: skip
     for owner, held in lists.by_owner:
         yield held.path, _page("fleet-owner.html", one=owner, part=held, **below, **_of_secrets(view, held.rows))
+    of_layers = _of_layers(view)
     for layers in lists.layers:
-        yield layers.path, _page("fleet-layers.html", part=layers, **shared, **_of_layers(view, layers.rows))
+        severities = _boxes(Severity, ([layer.severity] for layer in layers.rows))
+        yield layers.path, _page("fleet-layers.html", part=layers, severities=severities, **shared, **of_layers)
     trends = _trends(view)
     yield SWEEPS, _page("fleet-sweeps.html", **shared, **trends)
     if view.has_owners:
@@ -222,15 +229,15 @@ def _of_repositories(view: SweepView, rows: Sequence[RepositorySummary]) -> dict
     }
 
 
-def _of_layers(view: SweepView, rows: Sequence[LeakingLayer]) -> dict[str, Any]:
-    secrets: dict[str, dict[str, SecretSummary]] = {layer.digest: {} for layer in rows}
+def _of_layers(view: SweepView) -> dict[str, Any]:
+    """Return the values of all pages of layers: the secrets that each layer added, and the pages of images."""
+    found: dict[str, dict[str, SecretSummary]] = {}
     for secret in view.secrets:
         for location in secret.locations:
-            if location.finding.layer in secrets:
-                secrets[location.finding.layer][secret.secret_id] = secret
+            if location.finding.layer is not None:
+                found.setdefault(location.finding.layer, {})[secret.secret_id] = secret
     return {
-        "severities": _boxes(Severity, ([layer.severity] for layer in rows)),
-        "secrets": {layer: list(views.values()) for layer, views in secrets.items()},
+        "secrets": {layer: list(own.values()) for layer, own in found.items()},
         "pages": {image.name: view.pages[image.id] for image in view.pullable if image.id in view.pages},
         "age_days": age_days,
     }

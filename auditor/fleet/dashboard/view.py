@@ -13,7 +13,7 @@ from auditor.findings.secret_groups import Verdict
 from auditor.fleet.dashboard import charts
 from auditor.fleet.dashboard.image_pages import ImagePages, pages_of_images
 from auditor.fleet.dashboard.site_paths import secret_page
-from auditor.fleet.remediation.open_secrets import OpenSecret, host_of, open_secrets
+from auditor.fleet.remediation.open_secrets import OpenSecret, host_of, secrets_of
 from auditor.fleet.remediation.policy import AcknowledgementStatus, Policy
 from auditor.fleet.remediation.trends import AGES, TrendPoint, age_name, open_secret_trend
 from auditor.fleet.store import image_list, queries
@@ -156,7 +156,8 @@ def sweep_view(store: SweepStore, sweep: SweepRow, policy: Policy) -> SweepView:
     alike = tuple(queries.alike(store, sweep))
     repositories = sorted({image.repository for image in pullable})
     teams = {name: policy.owners.of(host_of(sweep), name) for name in repositories}
-    secrets = open_secrets(store, sweep, policy)
+    secrets = secrets_of(findings, known, host_of(sweep), policy, policy.statuses(store))
+    rows = {(row.image, row.id): row for row in findings}
     image_pages = pages_of_images([image for image in pullable if image.has_report], secrets)
     return SweepView(
         sweep=sweep,
@@ -168,8 +169,8 @@ def sweep_view(store: SweepStore, sweep: SweepRow, policy: Policy) -> SweepView:
         by_severity=_counted(Severity, (row.severity for row in findings)),
         by_state=_counted(State, (row.state for row in findings)),
         secrets=_secrets(sweep, pullable, image_pages, secrets),
-        layers=tuple(queries.leaking_layers(store, sweep.id)),
-        new=_worst_first(queries.new_findings(store, sweep.id)),
+        layers=tuple(queries.leaking_layers(store, sweep.id, findings)),
+        new=_worst_first(rows[row.image, row.id] for row in queries.new_findings(store, sweep.id)),
         gone=_worst_first(queries.gone_findings(store, sweep.id)),
         failed=tuple(queries.failures(store, sweep.id)),
         ages=_ages(sweep, findings, known),

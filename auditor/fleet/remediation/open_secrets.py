@@ -54,10 +54,20 @@ def host_of(sweep: SweepRow) -> str:
 
 def open_secrets(store: SweepStore, sweep: SweepRow, policy: Policy) -> tuple[OpenSecret, ...]:
     """Return the secrets of a sweep, the most severe first, then the oldest."""
-    found = grouped(queries.findings(store, sweep.id))
-    known, statuses = queries.first_seen(store, sweep.id), policy.statuses(store)
+    rows, known = queries.findings(store, sweep.id), queries.first_seen(store, sweep.id)
+    return secrets_of(rows, known, host_of(sweep), policy, policy.statuses(store))
+
+
+def secrets_of(
+    rows: Iterable[FindingRow],
+    known: Mapping[tuple[str, str], str],
+    host: str,
+    policy: Policy,
+    statuses: Mapping[str, AcknowledgementStatus],
+) -> tuple[OpenSecret, ...]:
+    """Return the secrets of findings, the most severe first, then the oldest; `known` as in `open_secret`."""
     secrets = [
-        open_secret(secret, rows, known, host_of(sweep), policy, statuses.get(secret)) for secret, rows in found.items()
+        open_secret(secret, own, known, host, policy, statuses.get(secret)) for secret, own in grouped(rows).items()
     ]
     return tuple(sorted(secrets, key=lambda one: (-Severity(one.worst.severity).rank, one.first_seen, one.secret_id)))
 

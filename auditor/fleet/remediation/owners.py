@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from auditor.core.globs import Globs
 from auditor.core.owner_options import OwnerOptions
 
+_LITERAL = re.compile(r"[\w./:-]*", re.ASCII)
 NO_OWNER = "no owner"
 """Name of the repositories without an owner."""
 
@@ -16,7 +18,7 @@ class Owners:
 
     def __init__(self, options: Mapping[str, OwnerOptions]) -> None:
         longest_first = sorted(options.items(), key=lambda item: -len(item[0]))
-        self._globs = [(Globs([glob]), owner.team) for glob, owner in longest_first]
+        self._globs = [(_begin(glob), Globs([glob]), owner.team) for glob, owner in longest_first]
         self._teams: dict[str, str | None] = {}
         self.teams = tuple(sorted({owner.team for owner in options.values()}))
 
@@ -24,5 +26,11 @@ class Owners:
         """Return the team that owns a repository, None without a matching glob."""
         name = f"{host}/{repository}"
         if name not in self._teams:
-            self._teams[name] = next((team for globs, team in self._globs if globs.match(name)), None)
+            matching = (team for begin, globs, team in self._globs if name.startswith(begin) and globs.match(name))
+            self._teams[name] = next(matching, None)
         return self._teams[name]
+
+
+def _begin(glob: str) -> str:
+    """Return the text with which all matching names begin: comparing it is faster than matching the glob."""
+    return _LITERAL.match(glob.removeprefix("/"))[0] if "/" in glob[:-1] else ""  # type: ignore[index]

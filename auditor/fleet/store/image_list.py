@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import and_, bindparam
@@ -38,7 +39,21 @@ _NONE: dict[str, int] = {}
 
 def images(store: SweepStore, sweep: int) -> list[ImageRow]:
     """Return the images of a sweep."""
-    return list(each_image(store, sweep))
+    texts: dict[str | None, str | None] = {}  # equal texts of many images are one object
+
+    def shared(text: Any) -> Any:
+        return texts.setdefault(text, text)
+
+    return [
+        replace(
+            one,
+            repository=shared(one.repository),
+            platform=shared(one.platform),
+            tags=tuple(map(shared, one.tags)),
+            first_seen=shared(one.first_seen),
+        )
+        for one in each_image(store, sweep)
+    ]
 
 
 def each_image(store: SweepStore, sweep: int) -> Iterator[ImageRow]:

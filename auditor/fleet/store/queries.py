@@ -7,7 +7,7 @@
     findings(store, sweep)              findings of both, except deleted images; with first and last seen
     new_findings, gone_findings         one row for each repository and finding id
     shared_secrets(store, sweep)        secrets in more than one image
-    leaking_layers(store, sweep)        layers that added secrets, with the tags and images that contain them
+    leaking_layers(store, …)            layers that added secrets, with the tags and images that contain them
     first_seen(store, sweep)            when each finding of a repository was first seen, in any image
     tags_of(store, sweep)               tags of each image with findings
     secret_intervals(store, …)          when each secret was in each repository
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Select, and_, case, func, select
@@ -128,11 +128,11 @@ def shared_secrets(store: SweepStore, sweep: int) -> list[SharedSecret]:
     )
 
 
-def leaking_layers(store: SweepStore, sweep: int) -> list[LeakingLayer]:
-    """Return the layers that added secrets, those with most tags first."""
+def leaking_layers(store: SweepStore, sweep: int, findings: Iterable[FindingRow]) -> list[LeakingLayer]:
+    """Return the layers that added the secrets of findings, those with most tags first."""
     tags = tags_of(store, sweep)
     found: dict[str, list[FindingRow]] = {}
-    for row in findings(store, sweep):
+    for row in findings:
         if row.layer is not None:
             found.setdefault(row.layer, []).append(row)
     layers = [
@@ -245,7 +245,8 @@ def rows_of(store: SweepStore, query: Select[Any], values: Mapping[str, Any] | N
 
 def findings_of(store: SweepStore, condition: Any, values: Mapping[str, Any] | None = None) -> list[FindingRow]:
     """Return the findings that fulfil a condition with these values of its parameters, by image."""
-    rows = [finding_row(row) for row in rows_of(store, findings_where(condition), values)]
+    texts: dict[str, str] = {}
+    rows = [finding_row(row, texts) for row in rows_of(store, findings_where(condition), values)]
     return sorted(rows, key=lambda r: (r.repository, r.digest, -Severity(r.severity).rank, r.path or "\uffff", r.id))
 
 

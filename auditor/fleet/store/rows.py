@@ -153,12 +153,17 @@ def sweep_row(row: Any) -> SweepRow:
     return SweepRow(row.id, row.registry, row.started, row.finished, counts, row.filter_text)
 
 
-def finding_row(row: Any) -> FindingRow:
-    """Convert a row of `statements.findings_where`."""
+def finding_row(row: Any, texts: dict[str, str]) -> FindingRow:
+    """Convert a row of `statements.findings_where`. Equal texts of many rows are one object, kept in `texts`."""
+
+    def shared(text: Any) -> Any:
+        return texts.setdefault(text, text)
+
     return FindingRow(
-        row.image, row.repository, row.digest, row.platform, row.finding, row.rule, row.name, row.severity,
-        row.confidence, row.state, row.path, row.metadata_location, row.line, row.masked, bytes(row.secret).hex(),
-        row.layer, row.added_in, row.hidden_in, row.first_seen, row.seen or row.first_seen,
+        row.image, shared(row.repository), shared(row.digest), shared(row.platform), shared(row.finding),
+        shared(row.rule), shared(row.name), shared(row.severity), shared(row.confidence), shared(row.state),
+        shared(row.path), shared(row.metadata_location), row.line, shared(row.masked), shared(bytes(row.secret).hex()),
+        shared(row.layer), row.added_in, row.hidden_in, shared(row.first_seen), shared(row.seen or row.first_seen),
     )  # fmt: skip
 
 

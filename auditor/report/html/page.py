@@ -38,6 +38,7 @@ def page(
     return _environment().get_template(template).render(**inline, **values)
 
 
+@functools.cache
 def _text(name: str) -> str:
     return data_path(f"reports/templates/{name}").read_text(encoding="utf-8")
 

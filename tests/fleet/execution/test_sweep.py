@@ -128,7 +128,7 @@ def test_the_layer_that_leaks_is_named_with_every_tag_that_holds_it(sweeps: Swee
     for tag in ("1", "2"):
         remote.push("team/app", tag, image(base(0), leaking, layer({f"v{tag}": b"x"})))
     sweeps(address)
-    (found,) = queries.leaking_layers(sweeps.store, 1)
+    (found,) = queries.leaking_layers(sweeps.store, 1, queries.findings(sweeps.store, 1))
     assert found.digest == digest(gzipped(leaking)) and found.tags == ("team/app:1", "team/app:2")
     assert len(found.images) == 2 and found.severity == "critical"
 
