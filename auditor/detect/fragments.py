@@ -32,7 +32,7 @@ FRAGMENTS = {
         (?&suffix)""",
     "secret-name": r"""(?:(?&password-name)|(?&token-name)|(?&key-name))""",
     "key-name": r"""
-        (?:(?:[a-z0-9][_.-]|(?-i:(?<=[a-z0-9])(?=K))|(?<=[a-z]{3}))key|[_.-](?:auth|pat|sk|hmac|salt|pepper|seed)|
+        (?:(?:[a-z0-9][_.-]|(?-i:(?<=[a-z0-9])(?=K))|(?<=[a-z]{3}))key|[_.-](?:auth|pat|sk|hmac|salt|pepper|seed)|(?<![a-z0-9])auth|
         (?-i:(?<=[a-z0-9])(?:Auth|Pat|Sk|Hmac|Salt|Pepper|Seed)(?![a-z])))(?&suffix)""",
     "long-name": r"""(?:secret|token|api[_-]?key|passw(?:or)?d|credentials?)[\w.-]{1,24}(?![A-Za-z0-9_])""",
     "suffix": r"""
