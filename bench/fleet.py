@@ -3,7 +3,8 @@
 `make bench-fleet`, or `python -m bench.fleet --images 50000 --database postgresql`. The registry runs in a process of
 its own (simulated_registry.py). Records of its layers are in the store before the first sweep, so that no layer is
 read: what remains is the cost of tags, manifests, audits and rows. The *bare walk* requests every tag list and the
-digest of every tag, one after the other, with the HTTP library of the sweep.
+digest of every tag, one after the other, with the HTTP library of the sweep. Of several walks and second sweeps the
+shortest counts.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def measured_row(images: int, database: str) -> Row:
             walks = [bare_walk(address)]
             first = sweep(address, url, folder, images)
             walks.append(bare_walk(address))
-            again = sweep(address, url, folder, images)
+            again = min((sweep(address, url, folder, images) for _ in walks), key=lambda one: one.wall_s)
             store = (stored_bytes(url) - planted) / images
             walks.append(bare_walk(address))
             requests.get(f"http://{address}/publish", timeout=10).raise_for_status()

@@ -71,6 +71,22 @@ _PUBLIC_KEYS = frozenset(
     }
 )
 """Rules for keys that client software carries in the open, such as the Google API keys of Chromium."""
+_KEY_IDS = frozenset(
+    {
+        "alibaba-access-key-id",
+        "alibaba-sts-key-id",
+        "aws-access-key-id",
+        "baidu-access-key-id",
+        "exoscale-api-key-id",
+        "gcp-hmac-key-id",
+        "jdcloud-access-key-id",
+        "sumologic-access-id",
+        "tencent-secret-id",
+        "volcengine-access-key-id",
+        "yandex-static-key-id",
+    }
+)
+"""Rules for IDs of keys. An ID opens nothing without its key, which has a rule of its own."""
 _CLUSTER_KEYS = frozenset({"docker-swarm-unlock-key", "swarm-join-token"})
 """Rules for keys that a cluster makes for itself. No provider issued those in the tests and texts of a package."""
 
@@ -82,7 +98,7 @@ def provenance_confidence(rule: Rule, confidence: Confidence, path: str, package
     unmodified file of a package, and in test data of packages. It is one step lower in files of packages without
     checksums (npm, archives of packages), where public keys are low, and in tests, examples and documentation.
     """
-    if rule.has_own_shape and rule.id not in _PUBLIC_KEYS | _CLUSTER_KEYS:
+    if rule.has_own_shape and rule.id not in _PUBLIC_KEYS | _KEY_IDS | _CLUSTER_KEYS:
         return confidence
     if _INSTALLED_DATA.search(path):
         return Confidence.LOW

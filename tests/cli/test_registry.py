@@ -46,6 +46,21 @@ def test_the_table_shows_what_leaks_and_no_secret(cli: Cli, two: str) -> None:
     assert cli(*SCAN, two, "-q").out == ""
 
 
+def test_a_sweep_of_unchanged_tags_starts_no_workers_and_imports_no_libraries_of_other_work(cli: Cli, two: str) -> None:
+    cli(*SCAN, two)
+    program = (
+        "import sys\n"
+        "from auditor.cli import main\n"
+        f"try: main(['registry', 'scan', {two!r}, '--format', 'json', '--fail-on', 'never'])\n"
+        "except SystemExit as exc: print(exc.code)\n"
+        "other = {'alembic', 'apprise', 'jinja2', 'rich', 'prometheus_client', 'auditor.scan.parallel_scan'}\n"
+        "print(sorted(other & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", program]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, env=cli.environment)
+    assert out.stdout.splitlines()[-2:] == ["0", "[]"]
+
+
 def test_a_store_of_ones_own_is_used(cli: Cli, two: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/own.sqlite"
     assert cli(*SCAN, two, "--store", url, "--format", "json").json["layers"]["read"] > 0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import py_compile
 import sqlite3
 import struct
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -248,7 +250,7 @@ def test_a_sample_keystore_and_a_wallet_key_in_the_description_of_a_package_are_
     assert found == {(f"/{folder}/METADATA", "low"), ("/srv/notes.txt", "medium"), ("/srv/notes.txt", "high")}
 
 
-@pytest.mark.parametrize("rule", ["grub-password", "kubernetes-encryption-key", "swarm-join-token"])
+@pytest.mark.parametrize("rule", ["grub-password", "kubernetes-encryption-key", "swarm-join-token", "gcp-hmac-key-id"])
 def test_a_secret_that_no_provider_issued_is_low_in_a_package(rule: str, tmp_path: Path, scanner: Scanner) -> None:
     (found_by,) = (one for one in scanner.ruleset.rules if one.id == rule)
     data = fill(found_by.examples[0], 3).encode()
@@ -329,3 +331,16 @@ KEPT = {
 def test_of_a_database_no_more_is_kept_than_names_packages_files_and_digests(path: str) -> None:
     content, want = KEPT[path]
     assert reduced(path, content.encode()).decode() == want
+
+
+def test_generic_secrets_and_keys_in_the_archive_of_a_package_lose_a_step_and_in_its_tests_are_low(
+    tmp_path: Path, scanner: Scanner
+) -> None:
+    password, wheel = fill("password: {base62:20}7", 3).encode(), io.BytesIO()
+    members = {"acme/a.yml": password, "acme/b.pem": KEY, "acme/tests/a.yml": password, "acme/tests/b.pem": KEY}
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    files = {"wheels/acme-1.2-py3-none-any.whl": wheel.getvalue()}
+    found = {finding.member: finding.confidence for finding in audited(files, tmp_path, scanner)}
+    assert found == {"acme/a.yml": "low", "acme/b.pem": "medium", "acme/tests/b.pem": "low"}

@@ -17,6 +17,7 @@ _SAMPLE = re.compile(
     r"""(?ix)
     (?<![./@])example(?!\.(?:com|org|net))|     # AKIA...EXAMPLE, but not the host example.com
     dummy|0123456789abcdef|
+    aBBKDWQvyuVcTPH9EBp|                        # a signature in the documentation of AWS DataSync
     ([^A])\1{8}                                 # one character nine times; "A" is common in base64"""
 )
 

@@ -161,6 +161,16 @@ def migrate(connection: Connection) -> None:
     command.upgrade(config, HEAD)
 
 
+def update_statistics(connection: Connection) -> None:
+    """Tell the planner of PostgreSQL the sizes of the tables, after they were filled.
+
+    PostgreSQL does so itself a minute later. Until then it reads whole tables for a few rows.
+    """
+    if connection.dialect.name == "postgresql":
+        tables = ", ".join(f'"{table.name}"' for table in schema.metadata.sorted_tables)
+        connection.execute(text(f"ANALYZE {tables}"))
+
+
 def upsert(connection: Connection, table: Any, key: dict[str, Any], values: dict[str, Any]) -> None:
     """Update a row or insert it, also if another process inserts it at the same time. `key` is unique in the table."""
     if connection.dialect.name in _UPSERT_DIALECTS:

@@ -34,6 +34,7 @@ _REPOSITORIES = 100
 """Repositories read at a time."""
 
 _IN_BATCH = t.image.c.repository.in_(bindparam("repositories", expanding=True))
+_OBSERVED_IN_BATCH = t.observation.c.repository.in_(bindparam("repositories", expanding=True))
 _NONE: dict[str, int] = {}
 
 
@@ -93,7 +94,8 @@ def _seen_in(sweep: int) -> Any:
 def _tags(store: SweepStore, sweep: int, batch: dict[str, list[int]]) -> dict[int, tuple[str, ...]]:
     """Return the tags of images, by row."""
     found: dict[int, set[str]] = {}
-    for row in rows_of(store, seen_tags(sweep).where(_IN_BATCH), batch):
+    # With the repositories of the images, PostgreSQL would read all images for each batch.
+    for row in rows_of(store, seen_tags(sweep).where(_OBSERVED_IN_BATCH), batch):
         found.setdefault(row.id, set()).add(row.name)
     return {key: tuple(sorted(names)) for key, names in found.items()}
 

@@ -15,7 +15,7 @@ from auditor.core.digests import Digest
 from auditor.core.finding import Finding
 from auditor.core.text import printable
 from auditor.fleet.store import schema as t
-from auditor.fleet.store.database import SweepStore, upsert
+from auditor.fleet.store.database import SweepStore, update_statistics, upsert
 from auditor.fleet.store.manifests import Leaf, batches, created_time, upsert_manifest
 from auditor.fleet.store.observations import delete_unseen, extend_last_seen
 from auditor.fleet.store.presence import Sweep, upsert_present
@@ -139,6 +139,8 @@ def finish_sweep(store: SweepStore, sweep: Sweep, now: str, counts: Mapping[str,
         for seen in (t.seen, t.withdrawn):
             connection.execute(delete(seen).where(seen.c.sweep.in_(before)))
         delete_unseen(connection)
+        if not before:
+            update_statistics(connection)
 
     store.write(work)
 

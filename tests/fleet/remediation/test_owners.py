@@ -1,0 +1,28 @@
+"""Owners of repositories, by globs."""
+
+from __future__ import annotations
+
+import pytest
+
+from auditor.core.owner_options import OwnerOptions
+from auditor.fleet.remediation.owners import Owners
+from tests.fleet.stored import REGISTRY
+
+
+@pytest.mark.parametrize(
+    ("glob", "owned", "others"),
+    [
+        ("registry.example.com/pay/**", ["pay/api", "pay/a/b"], ["payments/api", "pay"]),
+        ("/registry.example.com/pay/*", ["pay/api"], ["shop/api"]),
+        ("**/pay/**", ["pay/api", "team/pay/api"], ["team/payments"]),
+        ("pay", ["pay", "team/pay", "pay/api"], ["payments"]),
+        ("registry.example.com/pa[xy]/**", ["pay/api"], ["paz/api"]),
+        ("registry.example.com/", ["pay/api", "shop"], []),
+    ],
+)
+def test_globs_of_owners_are_those_of_a_gitignore(glob: str, owned: list[str], others: list[str]) -> None:
+    owners = Owners({glob: OwnerOptions("payments")})
+    assert {name: owners.of(REGISTRY, name) for name in (*owned, *others)} == {
+        **dict.fromkeys(owned, "payments"),
+        **dict.fromkeys(others),
+    }
