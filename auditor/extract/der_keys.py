@@ -32,11 +32,17 @@ def is_der_key(_: str, head: bytes) -> bool:
 
 
 def read(data: bytes, context: ExtractContext) -> Iterator[Member]:
-    """Yield a private key in DER as PEM; other data, which only begins like one, as it is."""
-    pem = as_pem(data) if len(data) <= _MAX_BYTES else None
-    text = data if pem is None else pem
-    context.budget.spend(len(text))
-    yield Member(None, text, "der", search_text=text)
+    """Yield the bytes of a file, which may be an archive's member, and a private key in DER as PEM.
+
+    The bytes are searched too: other data may begin like a key, and a key may have attributes.
+    """
+    context.budget.spend(len(data))
+    yield Member(None, data, "der", search_text=data)
+    size = _size(data)
+    is_whole = len(data) <= _MAX_BYTES and size <= len(data) and not data[size:].strip(b"\r\n")
+    if is_whole and (pem := as_pem(data[:size])):
+        context.budget.spend(len(pem))
+        yield Member(None, pem, "der", search_text=pem)
 
 
 def as_pem(key: bytes) -> bytes | None:
@@ -48,3 +54,9 @@ def as_pem(key: bytes) -> bytes | None:
     body = binascii.b2a_base64(key, newline=False)
     lines = b"\n".join(body[at : at + 64] for at in range(0, len(body), 64))
     return b"-----BEGIN %s-----\n%s\n-----END %s-----\n" % (label, lines, label)
+
+
+def _size(data: bytes) -> int:
+    """Return the length of a DER value with its header, as the header says: X.690, 8.1.3."""
+    count = data[1] & 0x7F if data[1] & 0x80 else 0
+    return 2 + count + (int.from_bytes(data[2 : 2 + count], "big") if count else data[1])

@@ -129,9 +129,12 @@ def test_a_private_key_without_armour_gets_it(kind: str, form: PrivateFormat) ->
     php = "'\n    . '".join(textwrap.wrap(b64(der), 64))
     for text in (f'k = "{der.hex()}"', f"0x{der.hex().upper()}\n", f'String key = "{java}";', f"$key = '{php}';"):
         assert pem in [p.data for p in decoded(text).pieces], text[:20]
-    assert [(p.data, p.decoded) for p in opened("etc/tls/server.key", der).pieces] == [(pem, ("der",))]
+    assert [(p.data, p.decoded) for p in opened("etc/tls/server.key", der).pieces] == [(der, ("der",)), (pem, ("der",))]
+    assert opened("server.key", der + b"\r\n").pieces[-1].data == pem
+    assert [p.data for p in opened("a.bin", der + LINE.encode()).pieces] == [der + LINE.encode()]
+    assert [p.data for p in opened("a.bin", der[:-1]).pieces] == [der[:-1]]
     locked = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, BestAvailableEncryption(b"a"))
-    assert opened("a.pk8", locked).pieces[0].data.startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n")
+    assert opened("a.pk8", locked).pieces[-1].data.startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n")
     public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     assert format_of("public.der", public) is None
     assert not any(b"PRIVATE" in p.data for p in decoded(f'"{public.hex()}" "{b64(public)}"').pieces)
