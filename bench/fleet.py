@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,6 +28,7 @@ from bench.fleet_pages import Pages, measured_pages
 from bench.fleet_records import plant
 from bench.fleet_store import new_database, stored_bytes
 from bench.measure import Measure, measured
+from bench.servers import started
 from bench.simulated_content import FakeRegistry
 
 SIZES = (2_000, 5_000)
@@ -66,13 +66,8 @@ class Row:
 @contextmanager
 def simulated_registry(images: int) -> Iterator[str]:
     """Start a registry; yield its address."""
-    command = [sys.executable, "-m", "bench.simulated_registry", str(images)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield f"127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.terminate()
+    with started("bench.simulated_registry", str(images)) as address:
+        yield address
 
 
 def bare_walk(address: str) -> Walk:

@@ -12,7 +12,6 @@ import gzip
 import io
 import os
 import subprocess
-import sys
 import sysconfig
 import tarfile
 import tempfile
@@ -36,6 +35,7 @@ from auditor.fleet.execution.sweep import Sweeper
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
 from bench.measure import process_tree
+from bench.servers import started
 from tests.conftest import free_port, wait_for_port
 from tests.fleet.cluster import Cluster
 from tests.fleet.planted import Remote
@@ -187,13 +187,8 @@ def registry() -> Iterator[str]:
 @contextmanager
 def distant(address: str) -> Iterator[str]:
     """Start a relay to a registry; yield its address."""
-    command = [sys.executable, "-m", "bench.distant", address.rpartition(":")[2]]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield f"127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.terminate()
+    with started("bench.distant", address.rpartition(":")[2]) as own:
+        yield own
 
 
 def main() -> None:
