@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from auditor.core.finding import Confidence, Package
 from auditor.core.image_config import HistoryStep
-from auditor.detect.heuristics.file_class import FileClass, file_class, is_in_package_archive
+from auditor.detect.heuristics.file_class import FileClass, file_class, is_in_package_archive, is_release_test
 from auditor.detect.rules import Rule
 from auditor.images.source import Image
 from auditor.layers.build_steps import step_of_layer
@@ -95,14 +95,16 @@ def provenance_confidence(rule: Rule, confidence: Confidence, path: str, package
     """Lower the confidence of a match of a rule by the origin of its file. A token of a provider keeps it.
 
     `path` is that of the file, of a member with the path of its archive as its folder. The result is low in an
-    unmodified file of a package, and in test data of packages. It is one step lower in files of packages without
-    checksums (npm, archives of packages), where public keys are low, and in tests, examples and documentation.
+    unmodified file of a package, and in test data of packages and releases. It is one step lower in files of packages
+    without checksums (npm, archives of packages), where public keys are low, and in tests, examples and documentation.
     """
     if rule.has_own_shape and rule.id not in _PUBLIC_KEYS | _KEY_IDS | _CLUSTER_KEYS:
         return confidence
     if _INSTALLED_DATA.search(path):
         return Confidence.LOW
     if (package is not None and package.unmodified) or file_class(path) is FileClass.THIRD_PARTY_TESTS:
+        return Confidence.LOW
+    if is_release_test(path):
         return Confidence.LOW
     steps = int(bool(_SAMPLES.search(path)))
     if is_in_package_archive(path) or (package is not None and not BY_MANAGER[package.manager].has_checksums):

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from auditor.core.finding import Confidence
-from auditor.detect.heuristics.file_class import FileClass, file_class
+from auditor.detect.heuristics.file_class import FileClass, file_class, is_release_test
 from auditor.detect.heuristics.plausibility import (
     HEURISTICS,
     Heuristic,
@@ -284,15 +284,29 @@ def test_code_words_and_files_of_packages_are_rejected(secret: str, line: str, p
         ("/app/node_modules/x/README.md", FileClass.THIRD_PARTY_TESTS),
         ("/usr/share/doc/x/examples/a.conf", FileClass.THIRD_PARTY_TESTS),
         ("/usr/lib/python3/dist-packages/x-1.0.dist-info/METADATA", FileClass.THIRD_PARTY_TESTS),
-        ("/wheels/x-1.0-py3-none-any.whl/x/config.yml", FileClass.THIRD_PARTY),
-        ("/wheels/x-1.0-py3-none-any.whl/x/tests/a.yml", FileClass.THIRD_PARTY_TESTS),
-        ("/src/openssl-3.0.1/test/a.conf", FileClass.THIRD_PARTY_TESTS),
-        ("/src/openssl-3.0.1/apps/a.conf", FileClass.CONFIG),
-        ("/src/x-1.2.tar.gz/x-1.2/tests/a.conf", FileClass.THIRD_PARTY_TESTS),
+        ("/wheels/x-1.0-py3-none-any.whl/x/config.yml", FileClass.CONFIG),
+        ("/wheels/x-1.0-py3-none-any.whl/x/tests/a.yml", FileClass.CONFIG),
+        ("/opt/shop-2.0.1/tests/a.conf", FileClass.CONFIG),
     ],
 )
 def test_the_class_of_a_file_follows_from_its_path(path: str, kind: FileClass) -> None:
     assert file_class(path) is kind
+
+
+@pytest.mark.parametrize(
+    ("path", "is_test"),
+    [
+        ("/wheels/x-1.0-py3-none-any.whl/x/config.yml", False),
+        ("/wheels/x-1.0-py3-none-any.whl/x/tests/a.yml", True),
+        ("/src/openssl-3.0.1/test/a.conf", True),
+        ("/src/openssl-3.0.1/apps/a.conf", False),
+        ("/src/x-1.2.tar.gz/x-1.2/tests/a.conf", True),
+        ("/opt/shop-2.0.1/tests/.env", False),
+        ("/opt/shop/tests/a.conf", False),
+    ],
+)
+def test_tests_of_releases_are_known_by_their_path(path: str, is_test: bool) -> None:
+    assert is_release_test(path) is is_test
 
 
 def test_random_text_looks_random_and_names_do_not() -> None:

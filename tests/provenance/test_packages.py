@@ -341,6 +341,10 @@ def test_generic_secrets_and_keys_in_the_archive_of_a_package_lose_a_step_and_in
     with zipfile.ZipFile(wheel, "w") as archive:
         for name, data in members.items():
             archive.writestr(name, data)
-    files = {"wheels/acme-1.2-py3-none-any.whl": wheel.getvalue()}
-    found = {finding.member: finding.confidence for finding in audited(files, tmp_path, scanner)}
-    assert found == {"acme/a.yml": "low", "acme/b.pem": "medium", "acme/tests/b.pem": "low"}
+    release = {"opt/shop-2.0.1/tests/a.yml": password, "opt/shop-2.0.1/a.yml": password}
+    files = {"wheels/acme-1.2-py3-none-any.whl": wheel.getvalue(), **release}
+    found = {one.member or one.path: one.confidence for one in audited(files, tmp_path, scanner)}
+    assert found == {
+        "acme/a.yml": "low", "acme/b.pem": "medium", "acme/tests/a.yml": "low", "acme/tests/b.pem": "low",
+        "/opt/shop-2.0.1/a.yml": "medium", "/opt/shop-2.0.1/tests/a.yml": "low",
+    }  # fmt: skip

@@ -106,9 +106,7 @@ def file_class(path: str) -> FileClass:
     if _is_download_cache(folder):
         return FileClass.THIRD_PARTY_TESTS
     prose = _PROSE.search(path)
-    if _is_release_test(path):
-        return FileClass.THIRD_PARTY_TESTS
-    if _is_package_folder(folder) or is_in_package_archive(folder):
+    if _is_package_folder(folder):
         return FileClass.THIRD_PARTY_TESTS if prose or _TESTS.search(path) else FileClass.THIRD_PARTY
     if prose:
         return FileClass.THIRD_PARTY
@@ -153,19 +151,27 @@ def is_third_party_source(path: str) -> bool:
 # Files share folders and endings, so each test is cached.
 
 
-def _is_release_test(path: str) -> bool:
-    release = _RELEASE_FOLDER.search(path)
-    return release is not None and _TESTS.search(path, release.end() - 1) is not None
-
-
 @functools.lru_cache(1 << 14)
 def _is_package_folder(folder: str) -> bool:
     return bool(_PACKAGE_FOLDER.search(folder))
 
 
 def is_in_package_archive(path: str) -> bool:
-    """Tell whether a path is that of a member of a package's archive, such as a wheel."""
+    """Tell whether a path is that of a member of a package's archive, such as a wheel.
+
+    Anybody can make such an archive, so its members are searched like other files.
+    """
     return _PACKAGE_ARCHIVE.search(path) is not None
+
+
+def is_release_test(path: str) -> bool:
+    """Tell whether a path is that of a test or an example in a release: of a package's archive, or of `name-1.2.3/`.
+
+    False for files made for credentials.
+    """
+    release = _RELEASE_FOLDER.search(path) or _PACKAGE_ARCHIVE.search(path)
+    is_test = release is not None and _TESTS.search(path, release.end() - 1) is not None
+    return is_test and file_class(path) is not FileClass.CREDENTIALS
 
 
 @functools.lru_cache(1 << 14)
