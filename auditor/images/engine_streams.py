@@ -5,9 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import BinaryIO
 
+import docker
+
 from auditor.codec.compression import decompressed
+from auditor.core.errors import NotFound
 from auditor.core.limits import Limits
 from auditor.images.engine import WHOLE_IMAGE_TIMEOUT_S, engine, engine_errors
 
@@ -17,10 +21,14 @@ CHUNK = 1 << 21
 
 @contextmanager
 def saved_image(image_id: str, limits: Limits) -> Iterator[BinaryIO]:
-    """Stream an image as `docker save` writes it."""
+    """Stream an image as `docker save` writes it. Raises NotFound, Unreachable."""
     with engine(WHOLE_IMAGE_TIMEOUT_S) as client:
-        chunks = client.api.get_image(image_id, chunk_size=CHUNK)
-        with io.BufferedReader(ChunkStream(chunks), 1 << 16) as stream:
+        try:
+            chunks = client.api.get_image(image_id, chunk_size=CHUNK)
+            first = next(chunks, b"")  # the request is sent here
+        except docker.errors.NotFound:
+            raise NotFound(f"image {image_id} was removed from the engine before it was exported") from None
+        with io.BufferedReader(ChunkStream(chain((first,), chunks)), 1 << 16) as stream:
             yield decompressed(stream, limits)
 
 

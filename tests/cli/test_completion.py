@@ -17,6 +17,7 @@ from auditor.cli import PROGRAM, completion, group
 from auditor.cli.docker_plugin import NAME as PLUGIN
 from tests.cli.test_manners import Terminal
 from tests.conftest import Cli, docker, require
+from tests.images import image, layer, with_names
 
 pytestmark = pytest.mark.xdist_group("completion")  # one engine has one image of a name
 IMAGE = "image-audit-completion/app"
@@ -132,9 +133,12 @@ class TestDockerPlugin:
     def run(self, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["docker", *arguments], capture_output=True, text=True, env=environment, check=False)
 
-    def test_docker_runs_a_scan(self, installed: dict[str, str], tagged: str) -> None:
-        done = self.run(installed, "imageaudit", "scan", f"{IMAGE}:1.2")
-        assert done.returncode == 0 and done.stdout.startswith(f"{IMAGE}:1.2  docker-daemon"), done.stderr
+    def test_docker_runs_a_scan(self, installed: dict[str, str], tmp_path: Path) -> None:
+        name = f"image-audit-plugin-{os.getpid()}/app:1"
+        docker("load", "-i", str(with_names(image(layer({"a": name})), name).docker_archive(tmp_path / "app.tar")))
+        done = self.run(installed, "imageaudit", "scan", name)
+        docker("rmi", name)
+        assert done.returncode == 0 and done.stdout.startswith(f"{name}  docker-daemon"), done.stderr
 
     def test_the_exit_code_and_the_message_are_passed_on(self, installed: dict[str, str]) -> None:
         done = self.run(installed, "-H", "unix:///nowhere/s", "imageaudit", "scan", "docker-daemon:app")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from auditor.core.errors import NotFound
 from auditor.core.limits import DEFAULT
 from auditor.images import engine_source, engine_streams
 from auditor.images.engine import engine as engine_client
@@ -201,3 +202,10 @@ def test_a_layer_can_be_read_from_an_export_of_its_own(made: str) -> None:
         path = f"blobs/sha256/{str(one.digest).removeprefix('sha256:')}"
         with ExportedLayer(str(only.id), path, DEFAULT).open() as stream:
             assert f"sha256:{hashlib.sha256(stream.read()).hexdigest()}" == only.config.diff_ids[number]
+
+
+def test_an_image_that_is_removed_before_its_export_is_named(made: str) -> None:
+    source = EngineSource(stored_image(made), Origin(made, "docker-daemon", None, DEFAULT))
+    docker("rmi", "-f", made)
+    with pytest.raises(NotFound, match="was removed from the engine before it was exported"):
+        list(source.streams())
