@@ -18,7 +18,6 @@ from auditor.core.errors import Damaged
 from auditor.detect.rules import Ruleset
 from auditor.rulebook.examples import fill
 from auditor.scan import LayerRecord, Scanner
-from auditor.scan.search_text import MIN_OPAQUE
 from tests.images import COMPRESSIONS, file, layer, token
 
 
@@ -140,7 +139,7 @@ def test_words_are_looked_for_in_text_alone_and_tokens_everywhere(
     scanner: Scanner, path: str, head: bytes, rules: int
 ) -> None:
     lines = f"\ntoken {token(4)}\npassword = {token(5, '{base62:18}')}\n".encode()
-    record = scan(scanner, layer({path: head + b"." * MIN_OPAQUE + lines}))
+    record = scan(scanner, layer({path: head + b"." * (64 << 10) + lines}))
     assert len({match.rule for match in record.matches}) == rules
 
 

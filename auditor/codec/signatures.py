@@ -11,6 +11,10 @@ from dataclasses import dataclass
 
 HEAD = 512
 """Bytes from the start of a file that decide its type."""
+_ALWAYS = 0
+"""Files of any size are opaque: compressed ones, and those whose texts are extracted."""
+_LARGE = 64 << 10
+"""Larger files are opaque: programs, whose author may have written words in a small one; types whose magic is text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +25,8 @@ class Signature:
     magic: bytes
     is_container: bool = False
     """Whether it holds files or text to extract: auditor/extract/formats.py has a row of the same name."""
-    is_opaque: bool = False
-    """Whether it is compressed or binary throughout, so that no words stand beside a secret."""
+    opaque_from: int | None = None
+    """Size in bytes from which no words stand beside a secret: it is compressed or binary throughout. None for text."""
     check: Callable[[bytes], bool] | None = None
 
 
@@ -40,13 +44,13 @@ def signature_of(head: bytes) -> Signature | None:
     return _utf16_without_mark(head) if found is None and b"\0" in head[:2] else found
 
 
-def is_opaque(head: bytes) -> bool:
-    """Tell whether a file is compressed or binary throughout, by its first 16 bytes."""
+def is_opaque(head: bytes, size: int) -> bool:
+    """Tell whether a file is compressed or binary throughout, by its first 16 bytes and its size in bytes."""
     for signature in _BY_START.get(head[:2], ()):
-        if head.startswith(signature.magic):
-            return signature.is_opaque
+        if head.startswith(signature.magic) and (signature.check is None or signature.check(head)):
+            return signature.opaque_from is not None and size >= signature.opaque_from
     # Compiled Python: the version's two bytes, then a line end. Tables of ICU. MP4 and its kin.
-    return head[2:4] in (b"\r\n", b"\xda\x27") or head[4:8] == b"ftyp"
+    return size >= _LARGE and (head[2:4] in (b"\r\n", b"\xda\x27") or head[4:8] == b"ftyp")
 
 
 def _is_bzip2(head: bytes) -> bool:
@@ -105,43 +109,48 @@ _UTF16LE = Signature("utf-16le", b"\xff\xfe", is_container=True, check=_is_utf16
 _UTF16BE = Signature("utf-16be", b"\xfe\xff", is_container=True, check=_is_utf16be)
 
 SIGNATURES = (
-    Signature("gzip", b"\x1f\x8b\x08", is_container=True, is_opaque=True),
-    Signature("zstd", b"\x28\xb5\x2f\xfd", is_container=True, is_opaque=True),
+    Signature("gzip", b"\x1f\x8b\x08", is_container=True, opaque_from=_ALWAYS),
+    Signature("zstd", b"\x28\xb5\x2f\xfd", is_container=True, opaque_from=_ALWAYS),
     # Skippable frames: 0x184D2A50 to 0x184D2A5F, little-endian. RFC 8878, 3.1.2.
     *(Signature("zstd", bytes([low]) + b"\x2a\x4d\x18", is_container=True) for low in range(0x50, 0x60)),
-    Signature("xz", b"\xfd7zXZ\0", is_container=True, is_opaque=True),
-    Signature("bzip2", b"BZh", is_container=True, is_opaque=True, check=_is_bzip2),
-    Signature("zip", b"PK\x03\x04", is_container=True),
-    Signature("7z", b"7z\xbc\xaf\x27\x1c", is_container=True, is_opaque=True),
+    Signature("xz", b"\xfd7zXZ\0", is_container=True, opaque_from=_ALWAYS),
+    Signature("bzip2", b"BZh", is_container=True, opaque_from=_ALWAYS, check=_is_bzip2),
+    Signature("zip", b"PK\x03\x04", is_container=True, opaque_from=_ALWAYS),
+    Signature("7z", b"7z\xbc\xaf\x27\x1c", is_container=True, opaque_from=_ALWAYS),
     Signature("cpio", b"07070", is_container=True, check=_is_new_cpio),
-    Signature("deb", b"!<arch>\ndebian-binary", is_container=True, is_opaque=True),
-    Signature("rpm", b"\xed\xab\xee\xdb", is_container=True, is_opaque=True),
+    Signature("deb", b"!<arch>\ndebian-binary", is_container=True, opaque_from=_LARGE),
+    Signature("rpm", b"\xed\xab\xee\xdb", is_container=True, opaque_from=_ALWAYS),
     Signature("sqlite", b"SQLite format 3\0", is_container=True),
     Signature("git-pack", b"PACK\0\0\0", is_container=True, check=_is_git_pack),
-    Signature("class", b"\xca\xfe\xba\xbe\0", is_container=True, is_opaque=True, check=_is_java_class),
+    Signature("class", b"\xca\xfe\xba\xbe\0", is_container=True, opaque_from=_ALWAYS, check=_is_java_class),
     _UTF16LE,
     _UTF16BE,
-    Signature("static library", b"!<arch>\n", is_opaque=True),
-    Signature("ELF", b"\x7fELF", is_opaque=True),
-    Signature("PE", b"MZ", is_opaque=True),
-    Signature("Mach-O", b"\xfe\xed\xfa", is_opaque=True),
-    Signature("Mach-O", b"\xcf\xfa\xed\xfe", is_opaque=True),
-    Signature("Mach-O", b"\xce\xfa\xed\xfe", is_opaque=True),
-    Signature("Mach-O", b"\xca\xfe\xba\xbe", is_opaque=True),
-    Signature("WebAssembly", b"\0asm", is_opaque=True),
-    Signature("PNG", b"\x89PNG", is_opaque=True),
-    Signature("JPEG", b"\xff\xd8\xff", is_opaque=True),
-    Signature("GIF", b"GIF8", is_opaque=True),
-    Signature("RIFF", b"RIFF", is_opaque=True),
-    Signature("Ogg", b"OggS", is_opaque=True),
-    Signature("MP3", b"ID3", is_opaque=True),
-    Signature("WOFF", b"wOF", is_opaque=True),
-    Signature("TrueType", b"\0\1\0\0\0", is_opaque=True),
-    Signature("OpenType", b"OTTO", is_opaque=True),
-    Signature("TrueType collection", b"ttcf", is_opaque=True),
-    Signature("gettext", b"\xde\x12\x04\x95", is_opaque=True),
-    Signature("apt package cache", b"\xdc\x76\xfe\x98", is_opaque=True),
-    Signature("NumPy", b"\x93NUMPY", is_opaque=True),
+    Signature("static library", b"!<arch>\n", opaque_from=_LARGE),
+    Signature("ELF", b"\x7fELF", opaque_from=_LARGE),
+    Signature("PE", b"MZ", opaque_from=_LARGE),
+    Signature("Mach-O", b"\xfe\xed\xfa", opaque_from=_LARGE),
+    Signature("Mach-O", b"\xcf\xfa\xed\xfe", opaque_from=_LARGE),
+    Signature("Mach-O", b"\xce\xfa\xed\xfe", opaque_from=_LARGE),
+    Signature("Mach-O", b"\xca\xfe\xba\xbe", opaque_from=_LARGE),
+    Signature("WebAssembly", b"\0asm", opaque_from=_LARGE),
+    Signature("PNG", b"\x89PNG", opaque_from=_ALWAYS),
+    Signature("JPEG", b"\xff\xd8\xff", opaque_from=_ALWAYS),
+    Signature("GIF", b"GIF8", opaque_from=_LARGE),
+    Signature("RIFF", b"RIFF", opaque_from=_LARGE),
+    Signature("Ogg", b"OggS", opaque_from=_LARGE),
+    Signature("MP3", b"ID3", opaque_from=_LARGE),
+    Signature("WOFF", b"wOF", opaque_from=_LARGE),
+    Signature("TrueType", b"\0\1\0\0\0", opaque_from=_LARGE),
+    Signature("OpenType", b"OTTO", opaque_from=_LARGE),
+    Signature("TrueType collection", b"ttcf", opaque_from=_LARGE),
+    Signature("gettext", b"\xde\x12\x04\x95", opaque_from=_LARGE),
+    Signature("apt package cache", b"\xdc\x76\xfe\x98", opaque_from=_LARGE),
+    Signature("NumPy", b"\x93NUMPY", opaque_from=_LARGE),
+    *(Signature("pickle", magic, opaque_from=_LARGE) for magic in (b"\x80\2", b"\x80\3", b"\x80\4\x95", b"\x80\5\x95")),
+    Signature("LLVM bitcode", b"BC\xc0\xde", opaque_from=_ALWAYS),
+    Signature("Java modules", b"\xda\xfe\xca\xda", opaque_from=_LARGE),
+    Signature("Java module", b"JM\1\0", opaque_from=_ALWAYS),
+    Signature("Java class data", b"\xa2\xba\x0b\xf0", opaque_from=_LARGE),
 )
 """Types in the order in which they are tried: a longer magic before its own beginning."""
 

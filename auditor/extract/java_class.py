@@ -17,7 +17,11 @@ from auditor.detect.hits import CASELESS, Expression
 from auditor.extract.budget import BudgetExceeded, ExtractContext
 from auditor.extract.member_stream import Member
 
-_SECRET_NAMES = (b"passw", b"pwd", b"secret", b"token", b"apikey", b"api_key", b"credential", b"private", b"auth")
+# Names of secrets, and addresses with a login. In a class without them, only tokens of a known form are found.
+_SECRET_WORDS = (
+    b"passw", b"passphrase", b"pwd", b"secret", b"token", b"api_?key", b"a[a-z]{4,6}_?key", b"credential", b"private",
+    b"auth", b"bearer", b"://[^/\\s@]{1,100}@",
+)  # fmt: skip
 # Bytes after each tag: table 4.4-A. Tag 1, text, has its own length.
 _WIDTHS = {3: 4, 4: 4, 5: 8, 6: 8, 7: 2, 8: 2, 9: 4, 10: 4, 11: 4, 12: 4, 15: 3, 16: 2, 17: 4, 18: 4, 19: 2, 20: 2}
 _PAIR = struct.Struct(">HH")
@@ -28,9 +32,9 @@ _BOTH_LOADED = re.compile(_LOAD + _LOAD + rb"[\xb6-\xb9]", re.S)  # `setProperty
 
 
 def read(data: bytes, context: ExtractContext) -> Iterator[Member]:
-    """Yield the string constants of a class as one text, or its raw bytes where no name in it suggests a secret."""
+    """Yield the string constants of a class as one text, or its raw bytes where no word in it suggests a secret."""
     data = data[: context.limits.member_bytes]
-    if not _secret_names().scan(data, 1):
+    if not _secret_words().scan(data, 1):
         yield Member(None, data, "class", search_text=data)
         return
     pool, exceeded = _ConstantPool(data), None
@@ -53,8 +57,8 @@ def read(data: bytes, context: ExtractContext) -> Iterator[Member]:
 
 
 @functools.cache
-def _secret_names() -> PatternDatabase:
-    return matching_engine().compile([Expression(0, name, CASELESS) for name in _SECRET_NAMES])
+def _secret_words() -> PatternDatabase:
+    return matching_engine().compile([Expression(0, word, CASELESS) for word in _SECRET_WORDS])
 
 
 class _ConstantPool:

@@ -10,8 +10,6 @@ from auditor.detect.heuristics.file_class import is_third_party_source
 from auditor.extract.member_windows import MemberWindow
 from auditor.scan.line_counter import is_binary
 
-MIN_OPAQUE = 64 << 10
-"""All rules search a smaller file, of any kind: skipping it would cost more than it saves."""
 SIGNATURE_BYTES = 16
 """Number of leading bytes that show whether a file is opaque."""
 
@@ -29,8 +27,8 @@ class SearchText:
         """Whether keyword rules are not applied: no words stand beside secrets in opaque files, most of an image."""
         if is_third_party_source(self.path):
             return True
-        head = self.window.head if self.window else self.data
-        return len(self.data) >= MIN_OPAQUE and is_opaque(head[:SIGNATURE_BYTES])
+        head, start = (self.window.head, self.window.start) if self.window else (self.data, 0)
+        return is_opaque(head[:SIGNATURE_BYTES], start + len(self.data))
 
     def lines(self, positions: Iterable[int]) -> Iterator[int | None]:
         """Yield the line number, from 1, of each of the ascending positions in `data`; None in binary data."""

@@ -10,7 +10,7 @@ from auditor.codec.signatures import is_opaque
 from auditor.codec.windows import Window
 from auditor.detect.heuristics.file_class import is_third_party_source
 from auditor.layers.listing import Listing
-from auditor.scan.search_text import MIN_OPAQUE, SIGNATURE_BYTES
+from auditor.scan.search_text import SIGNATURE_BYTES
 
 RawHits = Sequence[tuple[int, int]]
 """(rule number, end in the window) for each hit."""
@@ -26,9 +26,7 @@ class KeywordRanges:
     def add(self, window: Window, path: str, begin: int, size: int) -> None:
         """Add a file that begins in a window, at the offset `begin`. Consecutive excluded files form one range."""
         end, at = begin + size, begin - window.start
-        excluded = is_third_party_source("/" + path) or (
-            size >= MIN_OPAQUE and is_opaque(bytes(window.view[at : at + SIGNATURE_BYTES]))
-        )
+        excluded = is_third_party_source("/" + path) or is_opaque(bytes(window.view[at : at + SIGNATURE_BYTES]), size)
         if excluded:
             if self._excluded and self._is_adjacent:
                 begin = self._excluded.pop()[0]

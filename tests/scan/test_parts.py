@@ -17,7 +17,6 @@ from auditor.scan.extractor import ExtractionResult, Extractor
 from auditor.scan.layer_budget import LayerBudget, PieceBudget
 from auditor.scan.piece_results import PieceResults
 from auditor.scan.record import LayerMatch
-from auditor.scan.search_text import MIN_OPAQUE
 from auditor.scan.searcher import Searcher
 from auditor.scan.window_hits import KeywordRanges, hits_by_entry
 from tests.images import file, layer, token
@@ -53,7 +52,7 @@ class TestHitsByEntry:
 
 
 class TestKeywordRanges:
-    OPAQUE = b"\x7fELF" + bytes(MIN_OPAQUE)
+    OPAQUE = b"\x7fELF" + bytes(64 << 10)
 
     def ranges(self, data: bytes) -> list[tuple[int, int]]:
         ranges, whole = KeywordRanges(), window(data)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
+
+import pytest
 
 from auditor.core.limits import Limits
 from auditor.detect.rules import Ruleset
 from auditor.layers.listing import Listing
-from auditor.scan.search_text import MIN_OPAQUE, SearchText
+from auditor.scan.search_text import SearchText
 from auditor.scan.searcher import Searcher
 from tests.images import token
 
@@ -26,13 +29,28 @@ def test_each_text_of_one_search_gets_its_own_matches(searcher: Searcher) -> Non
 
 
 def test_keyword_rules_do_not_search_large_opaque_files_and_token_rules_do(searcher: Searcher) -> None:
-    padding = bytes(MIN_OPAQUE)
-    program = SearchText(b"\x7fELF" + padding + b"\n" + PASSWORD + TOKEN.encode(), "/srv/program")
-    text = SearchText(b"text" + b"\n" * MIN_OPAQUE + PASSWORD + TOKEN.encode(), "/srv/config.conf")
+    size = 64 << 10
+    program = SearchText(b"\x7fELF" + bytes(size) + b"\n" + PASSWORD + TOKEN.encode(), "/srv/program")
+    text = SearchText(b"text" + b"\n" * size + PASSWORD + TOKEN.encode(), "/srv/config.conf")
     assert program.token_rules_only and not text.token_rules_only
     in_program, in_text = searcher.search_texts([program, text])
     assert [match.rule.id for match in in_program] == ["github-pat"]
     assert {match.rule.id for match in in_text} > {"github-pat"}
+
+
+@pytest.mark.parametrize(
+    ("head", "token_rules_only"),
+    [
+        (gzip.compress(b""), True),
+        (b"PK\3\4\x14\0\0\0\x08\0", True),
+        (b"\xca\xfe\xba\xbe\0\0\0\x34", True),
+        (b"BZh91AY&SY", True),
+        (b"BZh_PASSWORD=", False),  # the magic of bzip2 as text
+        (b"\x7fELF\2\1\1\0", False),  # a small program, whose words its author wrote
+    ],
+)
+def test_keyword_rules_do_not_search_compressed_files_of_any_size(head: bytes, token_rules_only: bool) -> None:
+    assert SearchText(head.ljust(512, b"x"), "/srv/file").token_rules_only is token_rules_only
 
 
 def test_lines_are_returned_by_their_index(searcher: Searcher) -> None:

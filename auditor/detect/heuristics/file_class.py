@@ -119,20 +119,23 @@ def file_class(path: str) -> FileClass:
     return FileClass.CREDENTIALS if _CREDENTIALS.search(path) else FileClass.CONFIG
 
 
-# Endings of source code, programs, prose and media.
+# Endings of source code, programs, prose, media, checksums and test vectors; of compressed data too.
 _SOURCE_ENDING = re.compile(
     r"""(?ix)\.(?:
     py[ixdco]?|[mc]?[jt]s|[jt]sx|flow|vue|svelte|coffee|go|java|class|kt|scala|groovy|rbs?|erb|php|phtml|cs|vb|fs|
     c|cc|cpp|cxx|hh?|hpp|hxx|inl|s|asm|rs|swift|mm?|dart|lua|p[lm]|pod|t|r|jl|exs?|erl|hrl|clj|hs|mli?|el|lisp|scm|tcl|
     awk|vim|x?html?|s?css|less|sass|styl|map|so|a|o|lib|dll|exe|node|wasm|mdx?|markdown|rst|adoc|tex|texi|info|pot?|mo|
     qm|xlf|svg|gif|png|jpe?g|ico|webp|woff2?|[to]tf|eot|proto|graphql|xsd|dtd|rng|xslt?|cmake|m4|am|ac|in|gypi?|f|f90|
-    cuh?|[hg]lsl
-    )\Z"""
+    cuh?|[hg]lsl|md5sums|symbols|templates|afm|rsp|
+    (?:json|txt|csv|xml)(?=\.(?:gz|bz2|xz|zst)\Z)
+    )(?:\.(?:gz|bz2|xz|zst))?\Z"""
 )
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 # Folders that hold documentation, media and package lists only.
 _PROSE_FOLDER = re.compile(
     r"""(?x)
-    /usr/(?:local/)?share/(?:doc|man|info|help|locale|gtk-doc|i18n|zoneinfo|icons|fonts|mime)/|/var/lib/apt/lists/"""
+    /usr/(?:local/)?share/(?:doc|man|info|help|locale|gtk-doc|i18n|zoneinfo|icons|fonts|mime|vim/vim\d+/doc)/|
+    /var/lib/apt/lists/|/(?:babel|python-babel-localedata)/locale-data/"""
 )
 
 
@@ -143,7 +146,8 @@ def is_third_party_source(path: str) -> bool:
     """
     cut = path.rfind("/") + 1
     folder = path[:cut]
-    if _is_source_ending(path[max(path.rfind("."), cut) :]):
+    stop = path.rfind(".", cut) if path.endswith(_COMPRESSED) else len(path)
+    if _is_source_ending(path[max(path.rfind(".", cut, stop), cut) :]):
         return (_is_package_folder(folder) or _is_download_cache(folder)) and not _is_config_in_code(path[cut:])
     return _is_prose_folder(folder)
 
