@@ -147,10 +147,15 @@ SIGNATURES = (
     Signature("apt package cache", b"\xdc\x76\xfe\x98", opaque_from=_LARGE),
     Signature("NumPy", b"\x93NUMPY", opaque_from=_LARGE),
     *(Signature("pickle", magic, opaque_from=_LARGE) for magic in (b"\x80\2", b"\x80\3", b"\x80\4\x95", b"\x80\5\x95")),
+    Signature("HDF5", b"\x89HDF\r\n\x1a\n", opaque_from=_LARGE),
+    Signature("Parquet", b"PAR1", opaque_from=_LARGE),
+    Signature("GGUF", b"GGUF", opaque_from=_LARGE),
+    Signature("Matroska", b"\x1aE\xdf\xa3", opaque_from=_LARGE),
+    Signature("FLAC", b"fLaC", opaque_from=_LARGE),
     Signature("LLVM bitcode", b"BC\xc0\xde", opaque_from=_ALWAYS),
-    Signature("Java modules", b"\xda\xfe\xca\xda", opaque_from=_LARGE),
+    Signature("Java modules", b"\xda\xda\xfe\xca", opaque_from=_LARGE),
     Signature("Java module", b"JM\1\0", opaque_from=_ALWAYS),
-    Signature("Java class data", b"\xa2\xba\x0b\xf0", opaque_from=_LARGE),
+    Signature("Java class data", b"\xa2\xab\x0b\xf0", opaque_from=_LARGE),
 )
 """Types in the order in which they are tried: a longer magic before its own beginning."""
 
