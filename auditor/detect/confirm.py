@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -35,6 +35,8 @@ EDGE = 256
 
 _ATTEMPT = 8
 """Bytes that a search passes in the time of an attempt at one byte."""
+_SMALL = 64 << 10
+"""Bytes of a text that is searched for the keywords of rules first: most raw hits have none, so need no pattern."""
 _MAX_GROUP = 16 << 10
 """Bytes over which neighbouring hits of one rule are confirmed in one window."""
 
@@ -82,7 +84,8 @@ class Confirmer:
     def __init__(self, ruleset: Ruleset, limits: Limits = DEFAULT) -> None:
         self._most = limits.raw_hits
         self._rules = ruleset.rules
-        self._patterns: dict[int, tuple[re.Pattern[bytes], int, int]] = {}
+        self._patterns: dict[int, re.Pattern[bytes]] = {}
+        self._reaches: dict[int, tuple[int, int]] = {}
 
     def confirm(
         self,
@@ -102,8 +105,23 @@ class Confirmer:
         if file_class(path) is FileClass.THIRD_PARTY_TESTS:  # heuristics reject every match of a generic rule there
             hits = [hit for hit in hits if not self._rules[hit[0]].generic]
             path_rules = [number for number in path_rules if not self._rules[number].generic]
+        if len(text) <= _SMALL:
+            lacking = self._lacking(bytes(text).lower(), {number for number, _ in hits}.union(path_rules))
+            hits = [hit for hit in hits if hit[0] not in lacking]
+            path_rules = [number for number in path_rules if number not in lacking]
         outcomes = self.outcomes(text, hits, path, path_rules, ends_in, overrun)
         return most_specific([outcome for outcome in outcomes if isinstance(outcome, Match)])
+
+    def _lacking(self, lowered: bytes, numbers: Iterable[int]) -> set[int]:
+        """Return the rules with keywords of which a text, in lower case, has none: no match of theirs can count."""
+        rules = ((number, self._rules[number]) for number in numbers)
+        return {
+            number
+            for number, rule in rules
+            if rule.keywords
+            and rule.detector == "rules"
+            and not any(map(lowered.__contains__, _lowered(rule.keywords)[0]))
+        }
 
     def outcomes(
         self,
@@ -135,7 +153,7 @@ class Confirmer:
         A text can be made so that a rule hits at every byte and never matches; one window for each hit would take
         quadratic time.
         """
-        pattern, back, ahead = self._compiled(number)
+        pattern, (back, ahead) = self._pattern(number), self._reach(number)
         rule, done = self._rules[number], -1
         for first, last in _groups(ends, back + ahead + 2 * EDGE):
             low, high = max(0, ends[first] - back - EDGE), min(len(text), ends[last] + ahead + EDGE)
@@ -160,10 +178,10 @@ class Confirmer:
     def _in_whole_text(
         self, number: int, text: memoryview | bytes, path: str, ends_in: tuple[int, int], overrun: TruncationCallback
     ) -> Iterator[Match | Rejection]:
-        rule, (pattern, _, _) = self._rules[number], self._compiled(number)
-        data = bytes(text)
+        rule, data = self._rules[number], bytes(text)
         if rule.keywords and not _keyword_near(rule, data, 0, len(data)):
             return
+        pattern = self._pattern(number)
         for count, match in enumerate(islice(pattern.finditer(data), self._most + 1)):
             if count == self._most:
                 overrun(rule.id)
@@ -181,13 +199,18 @@ class Confirmer:
                 yield from _judge_line(rule, text, end, path)
                 done = _line_end(text, end)
 
-    def _compiled(self, number: int) -> tuple[re.Pattern[bytes], int, int]:
-        """Return a rule's pattern, and its reach before and behind the end of a raw hit, in bytes."""
+    def _pattern(self, number: int) -> re.Pattern[bytes]:
         if number not in self._patterns:
-            rule = self._rules[number]
-            reach = name_pattern(rule) or prefilter(rule.pattern)
-            self._patterns[number] = re.compile(rule.pattern.encode()), reach.back, reach.ahead
+            self._patterns[number] = re.compile(self._rules[number].pattern.encode())
         return self._patterns[number]
+
+    def _reach(self, number: int) -> tuple[int, int]:
+        """Return how far a match reaches before and behind the end of a raw hit, in bytes."""
+        if number not in self._reaches:
+            rule = self._rules[number]
+            searched = name_pattern(rule) or prefilter(rule.pattern)
+            self._reaches[number] = searched.back, searched.ahead
+        return self._reaches[number]
 
 
 def _next_match(pattern: re.Pattern[bytes], window: bytes, at: int, stop: int, end: int) -> re.Match[bytes] | None:
