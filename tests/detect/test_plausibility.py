@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from auditor.core.finding import Confidence
-from auditor.detect.heuristics.file_class import FileClass, file_class, is_release_test
+from auditor.detect.heuristics.file_class import FileClass, file_class, is_release_test, is_third_party_source
 from auditor.detect.heuristics.plausibility import (
     HEURISTICS,
     Heuristic,
@@ -323,3 +323,23 @@ def test_random_text_looks_random_and_names_do_not() -> None:
 def test_entropy_is_in_bits_a_character() -> None:
     assert entropy("") == 0
     assert entropy("abcd") == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "is_source"),
+    [
+        ("/usr/lib/python3/dist-packages/botocore/data/ec2/service-2.json.gz", True),
+        ("/usr/lib/python3/dist-packages/app/settings.json", False),
+        ("/srv/app/service-2.json.gz", False),
+        ("/usr/lib/app/backup.sql.gz", False),
+        ("/usr/lib/app/config.gz", False),
+        ("/app/node_modules/a/b.js.gz", True),
+        ("/root/.npm/_cacache/content-v2/sha512/0a/1b/2c3d", True),
+        ("/root/.npm/_cacache/content-v2/sha512/0a/1b/2c3d/package/.env", False),  # a member of a package
+        ("/root/.cache/pip/http-v2/a/b/c/d/e/abcde.body", True),
+        ("/root/.cache/go-build/0f/0f1e-d", True),
+        ("/var/cache/nginx/0/1b/2c3d", False),
+    ],
+)
+def test_files_whose_words_nobody_configured_are_told_by_their_paths(path: str, is_source: bool) -> None:
+    assert is_third_party_source(path) is is_source

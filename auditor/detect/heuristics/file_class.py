@@ -131,11 +131,12 @@ _SOURCE_ENDING = re.compile(
     )(?:\.(?:gz|bz2|xz|zst))?\Z"""
 )
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
-# Folders that hold documentation, media and package lists only.
+# Folders that hold documentation, media, package lists, or packages and their metadata as downloaded.
 _PROSE_FOLDER = re.compile(
     r"""(?x)
     /usr/(?:local/)?share/(?:doc|man|info|help|locale|gtk-doc|i18n|zoneinfo|icons|fonts|mime|vim/vim\d+/doc)/|
-    /var/lib/apt/lists/|/(?:babel|python-babel-localedata)/locale-data/"""
+    /var/lib/apt/lists/|/(?:babel|python-babel-localedata)/locale-data/|
+    /(?:_cacache/content-v\d/sha\d+/[0-9a-f]{2}/[0-9a-f]{2}|\.cache/pip/http(?:-v2)?(?:/[0-9a-f]){5}|\.cache/go-build/[0-9a-f]{2})/\Z"""
 )
 
 
