@@ -9,8 +9,8 @@ from typing import Any
 
 from auditor.findings.secret_groups import Verdict
 from auditor.fleet.remediation.open_secrets import acknowledged_secrets
-from auditor.fleet.remediation.plan_text import secret_json
 from auditor.fleet.remediation.policy import Policy
+from auditor.fleet.remediation.secret_json import secret_json
 from auditor.fleet.store import image_list, queries
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import ImageRow, SweepRow, WithdrawnRow, verdict_of
