@@ -30,7 +30,6 @@ from auditor.fleet.remediation.owners import Owners
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import queries, retention
 from auditor.fleet.store.database import SweepStore
-from auditor.fleet.store.layer_records import DEFAULT_BYTES
 from auditor.fleet.store.lease import Lease, hold_lease, watch_lease_name
 from auditor.fleet.store.presence import Sweep
 from auditor.fleet.store.rows import SweepRow
@@ -170,7 +169,7 @@ def _plan(registry: str | None, options: SweepOptions) -> SweepPlan:
         base=options.base,
         parallel=options.parallel,
         fresh=not options.cache,
-        record_bytes=DEFAULT_BYTES if options.cache_size is None else options.cache_size,
+        record_bytes=options.cache_size,
         attestor=_attestor(options),
     )
 
