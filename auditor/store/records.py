@@ -193,8 +193,8 @@ class Records:
     def checked(self, record: LayerRecord, data: bytes | None = None) -> LayerRecord:
         """Search the headers of a new record, cache it for later runs, and return it with the result of the search.
 
-        `data` is the encoded record, if available. A transient record is not cached, as a later run may find more. Nor is
-        one with a secret in a file name or another header text, which records have in clear.
+        `data` is the encoded record, if available. A transient record is not cached, as a later run may find more.
+        Nor is one with a secret in a file name or another header text, which records have in clear.
         """
         record = replace(record, has_clean_headers=not self._scanner.searcher.has_header_secret(record.listing))
         if self._store is not None and record.has_clean_headers and not record.transient:

@@ -82,7 +82,7 @@ def images_with(store: SweepStore, secret: str) -> list[HoldingImage]:
 
     def work(connection: Connection) -> list[HoldingImage]:
         own = bytes.fromhex(secret)
-        rows = connection.execute(_findings(own)).all()
+        rows = connection.execute(_findings(own))
         tags, withdrawn = _tags(connection, own), _withdrawn(connection, own)
         places: dict[Sequence[Any], Place] = {}  # equal places of many images are one object
         return [
