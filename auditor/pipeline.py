@@ -29,8 +29,9 @@ from auditor.findings.baseline import BaselineUse, ImageFindings
 from auditor.findings.collect import collect
 from auditor.findings.file_tree import FileTrees
 from auditor.findings.image_context import ImageContext
+from auditor.findings.image_names import name_without_tag, names_of
 from auditor.findings.secret_groups import SecretGroup, secret_groups
-from auditor.findings.selection import IgnoredBy, IgnoredFinding, Selection, name_without_tag
+from auditor.findings.selection import IgnoredBy, IgnoredFinding, Selection
 from auditor.images.base import Base, found_base, named_base
 from auditor.images.resolve import open_source
 from auditor.images.source import Image, ImageSource, Layer, LayerRef
@@ -209,7 +210,7 @@ def audit_image(
     packages = Packages(records)
     context = ImageContext(image, records, packages, file_history, steps, base.layers if base else 0)
     collected = collect(context, scanner, source.with_hmac)
-    shown, ignored = request.selection.apply(collected.findings, image)
+    shown, ignored = request.selection.apply(collected.findings, names_of(image))
     image = _shown_image(image, collected.mask)
     findings = with_advice(context, image, shown)
     hidden = hidden_files(file_history)

@@ -15,12 +15,12 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from auditor.api import components
+from auditor.api import components, criteria
 from auditor.codec.descriptors import Descriptor
 from auditor.core.command_options import SweepOptions
 from auditor.core.digests import Digest
 from auditor.core.limits import DEFAULT
-from auditor.fleet.store import ledger, queries
+from auditor.fleet.store import audits, ledger, queries
 from auditor.fleet.store import schema as t
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.layer_records import StoredRecords
@@ -48,7 +48,7 @@ def fill(store: SweepStore, folder: Path) -> None:
     options = SweepOptions()
     names = [f"team{number % OWNERS:03}/app{number:04}" for number in range(REPOSITORIES)]
     repositories = [row.id for row in stored_repositories(store, HOST, names)]
-    with components.scanner(options, components.ruleset(options)) as scanner:
+    with components.scanner(options, criteria.ruleset(options)) as scanner:
         sweep = ledger.begin_sweep(store, HOST, "0" * 64, scanner.ruleset.digest, STARTED)
         one, many = (_audited(store, scanner, sweep, repositories[0], folder, count) for count in (1, MANY))
 
@@ -82,7 +82,7 @@ def _audited(store: SweepStore, scanner: Scanner, sweep: Sweep, repository: int,
     audit = audit_image(opened, scanner, Request(), Records(scanner, StoredRecords(store)))
     assert len(audit.findings) == count
     leaf = Descriptor(OCI + "manifest.v1+json", Digest(str(opened.digest)), 1, {}, None)
-    ledger.save_image(store, sweep, repository, "key", leaf, audit)
+    audits.save_image(store, sweep, repository, "key", leaf, audit)
     query = select(t.image.c.id).where(t.image.c.digest == str(opened.digest))
     return int(store.read(lambda c: c.execute(query).scalar_one()))
 

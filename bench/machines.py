@@ -19,17 +19,19 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from auditor.api import components
+from auditor.api import components, criteria
 from auditor.core.options import AuditOptions
 from auditor.core.progress import Silent
 from auditor.fleet.discovery.catalog import TagFilter, parse_scope
 from auditor.fleet.execution.dask_engine import DaskEngine
 from auditor.fleet.execution.engine import RegistryEndpoint
+from auditor.fleet.execution.image_audits import ImageAudits
 from auditor.fleet.execution.plan import SweepPlan
 from auditor.fleet.execution.sweep import Sweeper
 from auditor.fleet.store import queries
@@ -120,7 +122,7 @@ def sweep(address: str, cluster: Cluster, folder: Path) -> int:
     plan = SweepPlan(scope, TagFilter({}), endpoint, lambda: "2026-11-24T00:00:00Z")
     with (
         closing(SweepStore(f"sqlite:///{folder}/store.sqlite")) as store,
-        components.scanner(options, components.ruleset(options)) as scanner,
+        components.scanner(options, criteria.ruleset(options)) as scanner,
         closing(
             DaskEngine(
                 cluster.address, endpoint, scanner.ruleset, store.key,
@@ -128,7 +130,8 @@ def sweep(address: str, cluster: Cluster, folder: Path) -> int:
             )
         ) as engine,
     ):  # fmt: skip
-        number = Sweeper(store, scanner, engine, plan, endpoint.client()).run()
+        audits = partial(ImageAudits, store, scanner, engine, plan)
+        number = Sweeper(store, plan, endpoint.client(), scanner.ruleset.digest, Silent(), audits).run()
         return queries.counts(store, number)["images"]
 
 
@@ -193,7 +196,7 @@ def distant(address: str) -> Iterator[str]:
 
 def main() -> None:
     """Fill a registry, sweep it with each number of workers, print."""
-    with components.scanner(AuditOptions(), components.ruleset(AuditOptions())):
+    with components.scanner(AuditOptions(), criteria.ruleset(AuditOptions())):
         pass  # the rules are compiled now
     with registry() as near:
         fill(near)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
-from auditor.api import components, results
+from auditor.api import components, criteria, results
 from auditor.api.components import Notify
 from auditor.config.file import load_config
 from auditor.config.resolve import resolve
@@ -190,9 +190,9 @@ def run(
             notify(text)
 
     dockerfile = _dockerfile(options)
-    rules = components.ruleset(options)
-    baseline = components.baseline(options, written)
-    request = Request(options.platform, options.base, options.insecure, components.selection(options, baseline))
+    rules = criteria.ruleset(options)
+    baseline = criteria.baseline(options, written)
+    request = Request(options.platform, options.base, options.insecure, criteria.selection(options, baseline))
     with (
         components.scanner(options, rules, progress) as scanner,
         components.layer_store(options, note) as store,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from auditor.attest.image_result import manifest_digest
 from auditor.attest.statement import Subject
 from auditor.core.digests import Digest
-from auditor.findings.selection import name_without_tag
+from auditor.findings.image_names import name_without_tag
 from auditor.images.source import Image
 from auditor.images.transports import TRANSPORTS
 from auditor.registry.reference import Reference, parse_reference

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from auditor.api import components, results
+from auditor.api import components, criteria, results
 from auditor.cli import EXIT_CLEAN, EXIT_FAILED, EXIT_FOUND, options
 from auditor.cli.examples import examples
 from auditor.cli.messages import warn
@@ -74,14 +74,14 @@ def run(remote: tuple[str, ...], config: Path | None, strict: bool) -> int:
 
 
 def _run(options: HookOptions) -> HookResult:
-    baseline = components.baseline(options)
-    rules = components.ruleset(options)
+    baseline = criteria.baseline(options)
+    rules = criteria.ruleset(options)
     with (
         progress(quiet=False, verbose=False) as display,
         components.scanner(options, rules, display) as scanner,
         components.layer_store(options, warn) as store,
     ):
-        result = run_hook(options, scanner, components.selection(options, baseline), store)
+        result = run_hook(options, scanner, criteria.selection(options, baseline), store)
     results.with_baseline([audit for _, audit in result.images], options, baseline, warn)
     return result
 

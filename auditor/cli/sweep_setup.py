@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2s
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from auditor.api import components
+from auditor.api import criteria
 from auditor.cli.attest import require_extra
 from auditor.core.clock import timestamp, today, utc_now
 from auditor.core.command_options import SweepOptions
 from auditor.core.finding import State
-from auditor.core.progress import Progress
+from auditor.core.progress import Progress, Silent
 from auditor.detect.rules import Ruleset
 from auditor.fleet.dashboard import site
 from auditor.fleet.discovery.catalog import TagFilter, parse_scope
+from auditor.fleet.discovery.concurrency import ConcurrencyLimit
 from auditor.fleet.execution.attestor import Attestor
-from auditor.fleet.execution.engine import Engine, RegistryEndpoint
-from auditor.fleet.execution.local_engine import LocalEngine
+from auditor.fleet.execution.engine import RegistryEndpoint
 from auditor.fleet.execution.plan import SweepPlan
 from auditor.fleet.execution.sweep import Sweeper
 from auditor.fleet.remediation.owners import Owners
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import queries, retention
 from auditor.fleet.store.database import SweepStore
-from auditor.fleet.store.layer_records import DEFAULT_BYTES
 from auditor.fleet.store.lease import Lease, hold_lease, watch_lease_name
+from auditor.fleet.store.presence import Sweep
 from auditor.fleet.store.rows import SweepRow
 from auditor.registry.client import Client
-from auditor.scan import Scanner
+
+if TYPE_CHECKING:
+    from auditor.cli.image_auditing import OpenAudits
+    from auditor.fleet.execution.dask_engine import DaskEngine
+    from auditor.fleet.execution.image_audits import ImageAudits
 
 _RESTART_S = 300
 """Time that a database may take to restart between sweeps of a watch."""
@@ -77,11 +83,9 @@ class SweepSetup:
         """Sweep once. Raises AuditError if the registry or the store fails as a whole."""
         client = self.plan.endpoint.client()
         client.ping()  # before the rules are compiled, so that an unreachable registry is reported at once
-        with (
-            components.scanner(self.options, self.rules, progress) as scanner,
-            self._engine(scanner, client) as (engine, own),
-        ):
-            number = Sweeper(self.store, scanner, engine, self.plan, own).run()
+        display = progress or Silent()
+        with self._auditing(client, display) as (open_audits, own):
+            number = Sweeper(self.store, self.plan, own, self.rules.digest, display, open_audits).run()
         if self.options.keep is not None:
             retention.delete_old_sweeps(self.store, timestamp(utc_now() - self.options.keep))
         return next(row for row in queries.sweeps(self.store, str(self.plan.scope)) if row.id == number)
@@ -93,26 +97,47 @@ class SweepSetup:
         return hold_lease(self.store, name, f"{scope} is being watched", report=say)
 
     @contextmanager
-    def _engine(self, scanner: Scanner, client: Client) -> Iterator[tuple[Engine, Client]]:
-        """Open the engine that reads layers, and the sweep's client, which shares the rate limit of the workers."""
-        plan, store = self.plan, self.store
-        if self.options.engine == "local":
-            if not queries.sweeps(store, str(plan.scope)):
-                scanner.prepare()  # a first sweep reads layers, and processes start faster before there are threads
-            with closing(LocalEngine(client, scanner, store.key, plan.parallel)) as local:
-                yield local, client
-            return
+    def _auditing(self, client: Client, progress: Progress) -> Iterator[tuple[OpenAudits, Client]]:
+        """Yield a function that opens the audits of new images, and the sweep's client.
+
+        The client shares the rate limit of Dask's workers. A sweep of unchanged tags does not call the function.
+        """
+        with ExitStack() as stack:
+            engine = None
+            if self.options.engine == "dask":
+                engine = stack.enter_context(closing(self._dask_engine(progress)))
+                if engine.rate:
+                    client = self.plan.endpoint.client(rate=engine.rate)
+            has_swept = queries.has_sweep(self.store, str(self.plan.scope), self.rules.digest)
+
+            @cache
+            def opened() -> OpenAudits:
+                # Scanner, image formats and package databases take 0.2 s, which a sweep of unchanged tags need not pay.
+                from auditor.cli.image_auditing import image_auditing
+
+                return stack.enter_context(
+                    image_auditing(
+                        self.options, self.rules, self.plan, self.store, client, engine, progress, prepare=not has_swept
+                    )
+                )
+
+            def open_audits(sweep: Sweep, limit: ConcurrencyLimit) -> ImageAudits:
+                return opened()(sweep, limit)
+
+            if not has_swept:
+                opened()  # every image will be audited
+            yield open_audits, client
+
+    def _dask_engine(self, progress: Progress) -> DaskEngine:
         # distributed takes a second to import.
         from auditor.fleet.execution.dask_engine import DaskEngine
 
         assert self.options.scheduler is not None  # noqa: S101 - `open_setup` has checked it
-        engine = DaskEngine(
-            self.options.scheduler, plan.endpoint, scanner.ruleset, store.key,
-            name=blake2s(plan.scope_digest.encode(), key=store.key, digest_size=8).hexdigest(),
-            parallel=plan.parallel, progress=scanner.progress,
+        return DaskEngine(
+            self.options.scheduler, self.plan.endpoint, self.rules, self.store.key,
+            name=blake2s(self.plan.scope_digest.encode(), key=self.store.key, digest_size=8).hexdigest(),
+            parallel=self.plan.parallel, progress=progress,
         )  # fmt: skip
-        with closing(engine):
-            yield engine, plan.endpoint.client(rate=engine.rate) if engine.rate else client
 
 
 @contextmanager
@@ -120,7 +145,7 @@ def open_setup(registry: str | None, options: SweepOptions, *, wait_for_store: b
     """Check the options and open the store. Raises UsageError before anything costly is done."""
     if (options.engine == "dask") != (options.scheduler is not None):
         raise click.UsageError("use --engine dask and --scheduler ADDRESS together")
-    plan, rules = _plan(registry, options), components.ruleset(options)
+    plan, rules = _plan(registry, options), criteria.ruleset(options)
     with open_store(options.store, wait=wait_for_store) as store:
         yield SweepSetup(options, plan, rules, store)
 
@@ -139,12 +164,12 @@ def _plan(registry: str | None, options: SweepOptions) -> SweepPlan:
         tag_filter=TagFilter(options.registries, options.repos, options.tags, options.newest),
         endpoint=RegistryEndpoint(scope.host, options.insecure, options.ca, options.rate, options.limits, scope.prefix),
         clock=lambda: timestamp(utc_now()),
-        selection=components.selection(options, components.baseline(options)),
+        selection=criteria.selection(options, criteria.baseline(options)),
         platform=options.platform,
         base=options.base,
         parallel=options.parallel,
         fresh=not options.cache,
-        record_bytes=DEFAULT_BYTES if options.cache_size is None else options.cache_size,
+        record_bytes=options.cache_size,
         attestor=_attestor(options),
     )
 

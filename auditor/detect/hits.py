@@ -73,10 +73,16 @@ def joined_hits(scan: Callable[[bytes | memoryview], Hits], pieces: Sequence[byt
     """
     if len(pieces) == 1:
         return [scan(pieces[0])]
-    starts = list(accumulate((len(piece) + 1 for piece in pieces), initial=0))
-    own: list[Hits] = [[] for _ in pieces]
-    for rule, end in scan(b"\n".join(pieces)) if pieces else ():
+    own = hits_of_pieces(scan(b"\n".join(pieces)), pieces) if pieces else {}
+    return [own.get(index, []) for index in range(len(pieces))]
+
+
+def hits_of_pieces(hits: Hits, pieces: Sequence[bytes | memoryview]) -> dict[int, Hits]:
+    """Return the hits in several pieces that were searched joined by line breaks, by the index of the piece."""
+    own: dict[int, Hits] = {}
+    starts = list(accumulate((len(piece) + 1 for piece in pieces), initial=0)) if hits else []
+    for rule, end in hits:
         at = bisect_left(starts, end) - 1
         if end - starts[at] <= len(pieces[at]):
-            own[at].append((rule, end - starts[at]))
+            own.setdefault(at, []).append((rule, end - starts[at]))
     return own

@@ -55,7 +55,7 @@ class BaselineEntry:
 class ImageFindings:
     """Findings of one audited image as a baseline needs them.
 
-    `name` is shared with the next build of the image (`selection.name_without_tag`), `rules` are the ids of the rules
+    `name` is shared with the next build of the image (`image_names.name_without_tag`), `rules` are the ids of the rules
     searched for, and `ids` those of all findings. `findings` are the shown ones and those silenced by a baseline.
     """
 

@@ -6,14 +6,10 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import astuple, dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from pathlib import PurePath
 
 from auditor.core.finding import Confidence, Finding, Severity, State
 from auditor.core.globs import Globs
 from auditor.core.options import IgnoreEntry
-from auditor.images.source import Image
-from auditor.images.targets import is_image_id
-from auditor.images.transports import TRANSPORTS
 
 
 class IgnoredBy(StrEnum):
@@ -55,10 +51,10 @@ class Selection:
         return repr([sorted(value) if isinstance(value, frozenset) else value for value in astuple(self)])
 
     def apply(
-        self, findings: Iterable[Finding], image: Image
+        self, findings: Iterable[Finding], names: Collection[str]
     ) -> tuple[tuple[Finding, ...], tuple[IgnoredFinding, ...]]:
-        """Return the shown findings and the ignored ones, both in their order."""
-        reason_to_ignore = self._ignorer(names_of(image))
+        """Return the shown findings of an image with these names and the ignored ones, both in their order."""
+        reason_to_ignore = self._ignorer(names)
         shown, ignored = list[Finding](), list[IgnoredFinding]()
         for finding in findings:
             if finding.state in self.states and finding.confidence.rank >= self.min_confidence.rank:
@@ -110,26 +106,9 @@ def failing(findings: Iterable[Finding], fail_on: Severity | None) -> list[Findi
     return [finding for finding in findings if fail_on is not None and finding.severity.rank >= fail_on.rank]
 
 
-def names_of(image: Image) -> frozenset[str]:
-    """Return the names of an image: that of the target, else those in its archive, else the file name.
-
-    Further names in the engine or registry are left out, because rules for them are meant for another image.
-    """
-    transport = TRANSPORTS[image.transport]
-    target = transport.bare(image.target)
-    if transport.has_names and not is_image_id(target) and "@" not in target:
-        return frozenset({target} if target != untagged(target) else {target, f"{target}:latest"})
-    return frozenset(image.names or {PurePath(target).name})
-
-
 def matches_name(names: Iterable[str], pattern: str) -> bool:
     """Whether a glob matches one of the names, with or without tag; `*` matches `/` and `:` too."""
     return any(fnmatchcase(name, pattern) or fnmatchcase(untagged(name), pattern) for name in names)
-
-
-def name_without_tag(image: Image) -> str:
-    """Return the name that an image shares with its next build."""
-    return untagged(min(names_of(image)))
 
 
 def untagged(name: str) -> str:

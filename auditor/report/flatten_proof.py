@@ -9,6 +9,7 @@ from typing import Any
 
 from auditor.core.finding import Finding, Severity
 from auditor.core.text import plural, printable, size
+from auditor.findings.image_names import names_of
 from auditor.findings.selection import Selection, failing
 from auditor.rebuild.flatten import FlattenedImage
 from auditor.rebuild.follow_up import FollowUp
@@ -40,7 +41,7 @@ class FlattenVerdict:
 
 def judged(images: Sequence[FlattenedImage], selection: Selection, fail_on: Severity | None) -> FlattenVerdict:
     """Count the remaining secrets of flattened images, selected as in a scan."""
-    left = [finding for image in images for finding in selection.apply(image.after.findings, image.after.image)[0]]
+    left = [finding for one in images for finding in selection.apply(one.after.findings, names_of(one.after.image))[0]]
     unread = sum(len(image.proof.skipped) for image in images)
     return FlattenVerdict(len({finding.secret for finding in left}), not failing(left, fail_on), fail_on, unread)
 

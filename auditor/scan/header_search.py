@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from auditor.detect.confirm import Match
-from auditor.detect.hits import Hits, joined_hits
+from auditor.detect.hits import Hits, hits_of_pieces
 from auditor.layers.listing import Listing
 
 _TOGETHER = 4096
@@ -50,10 +50,8 @@ def search_lines(texts: Sequence[str], search: Search, confirm: Confirm) -> Iter
     """Yield the matches in some texts, each with the index of its text."""
     for first in range(0, len(texts), _TOGETHER):
         data = [text.encode("utf-8", "surrogateescape") for text in texts[first : first + _TOGETHER]]
-        if not search(b"\n".join(data)):
-            continue
-        for index, hits in enumerate(joined_hits(search, data)):
-            for match in confirm(data[index], hits) if hits else ():
+        for index, hits in sorted(hits_of_pieces(search(b"\n".join(data)), data).items()):
+            for match in confirm(data[index], hits):
                 yield first + index, match
 
 

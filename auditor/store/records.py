@@ -188,23 +188,19 @@ class Records:
         return self._finished(self._scanner.scan_layer(stream, name, algorithm, content))
 
     def _finished(self, record: LayerRecord) -> LayerRecord:
-        record = record.with_hmacs(self._key, keep_text=self._keep_secrets)
-        record = replace(record, has_clean_headers=not self._scanner.searcher.has_header_secret(record.listing))
-        self.keep(record)
-        return record
+        return self.checked(record.with_hmacs(self._key, keep_text=self._keep_secrets))
 
-    def keep(self, record: LayerRecord, data: bytes | None = None) -> None:
-        """Cache a record for later runs; `data` is the encoded record, if available.
+    def checked(self, record: LayerRecord, data: bytes | None = None) -> LayerRecord:
+        """Search the headers of a new record, cache it for later runs, and return it with the result of the search.
 
-        A transient record is not cached, as a later run may find more. Nor is one with a secret in a file name or
-        another header text, which records have in clear.
+        `data` is the encoded record, if available. A transient record is not cached, as a later run may find more.
+        Nor is one with a secret in a file name or another header text, which records have in clear.
         """
-        if self._store is None or record.transient:
-            return
-        if not record.has_clean_headers and self._scanner.searcher.has_header_secret(record.listing):
-            return
-        self._store.keep_record(self.record_key(record.diff_id), data or encode_record(record))
-        self._store.keep_blob(self.blob_key(record.digest), Blob(record.size, record.diff_id))
+        record = replace(record, has_clean_headers=not self._scanner.searcher.has_header_secret(record.listing))
+        if self._store is not None and record.has_clean_headers and not record.transient:
+            self._store.keep_record(self.record_key(record.diff_id), data or encode_record(record))
+            self._store.keep_blob(self.blob_key(record.digest), Blob(record.size, record.diff_id))
+        return record
 
     def _from_store(self, layer: Layer) -> LayerRecord | None:
         """Return the cached record of a layer, if its digest can be trusted."""
@@ -245,7 +241,7 @@ class Records:
         return record
 
     def _of_digest(self, digest: Digest | DiffID | None) -> LayerRecord | None:
-        """Return the cached record of the stored bytes with this digest. Its headers are clean: see `keep`."""
+        """Return the cached record of the stored bytes with this digest. Its headers are clean: see `checked`."""
         if self._store is None or digest is None:
             return None
         blob = self._store.blob(self.blob_key(digest))

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from auditor.core.options import RegistryOptions
 from auditor.fleet.dashboard import sweep_json
 from auditor.fleet.dashboard.publish import write_site
 from auditor.fleet.discovery.catalog import TagFilter, parse_scope
-from auditor.fleet.execution.engine import RegistryEndpoint
+from auditor.fleet.execution.engine import Engine, RegistryEndpoint
+from auditor.fleet.execution.image_audits import ImageAudits
 from auditor.fleet.execution.local_engine import LocalEngine
 from auditor.fleet.execution.plan import SweepPlan
 from auditor.fleet.execution.sweep import Sweeper
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
+from auditor.registry.client import Client
 from auditor.scan import Scanner
 from tests.fleet.cluster import Cluster
 from tests.fleet.owned import Story
@@ -84,11 +87,15 @@ class Sweeps:
         endpoint = RegistryEndpoint(scope.host, ca=more.pop("ca", None), rate=more.pop("rate", None))
         return SweepPlan(scope, choice, endpoint, self.clock, **more)
 
+    def sweeper(self, plan: SweepPlan, client: Client, engine: Engine) -> Sweeper:
+        audits = partial(ImageAudits, self.store, self.scanner, engine, plan)
+        return Sweeper(self.store, plan, client, self.scanner.ruleset.digest, self.scanner.progress, audits)
+
     def __call__(self, name: str | None, lines: Path | None = None, **more: Any) -> dict[str, Any]:
         plan = self.plan(name, lines, **more)
         client = plan.endpoint.client()
         with closing(LocalEngine(client, self.scanner, self.store.key, plan.parallel)) as engine:
-            number = Sweeper(self.store, self.scanner, engine, plan, client).run()
+            number = self.sweeper(plan, client, engine).run()
         row = next(row for row in queries.sweeps(self.store) if row.id == number)
         return sweep_json.sweep_document(self.store, row, lambda _: None, POLICY)
 

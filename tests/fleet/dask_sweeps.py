@@ -9,7 +9,6 @@ from auditor.core.progress import Progress, Silent
 from auditor.fleet.dashboard import sweep_json
 from auditor.fleet.execution.dask_engine import DaskEngine
 from auditor.fleet.execution.engine import RegistryEndpoint
-from auditor.fleet.execution.sweep import Sweeper
 from auditor.fleet.store import queries
 from tests.fleet.conftest import Sweeps
 from tests.fleet.stored import POLICY
@@ -29,6 +28,6 @@ def swept(
     plan = sweeps.plan(registry, rate=rate)
     with closing(engine_of(sweeps, scheduler, plan.endpoint, progress)) as engine:
         client = plan.endpoint.client(rate=engine.rate)
-        number = Sweeper(sweeps.store, sweeps.scanner, engine, plan, client).run()
+        number = sweeps.sweeper(plan, client, engine).run()
     row = next(row for row in queries.sweeps(sweeps.store) if row.id == number)
     return sweep_json.sweep_document(sweeps.store, row, lambda _: None, POLICY)

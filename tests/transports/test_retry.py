@@ -15,7 +15,8 @@ import pytest
 from auditor.core.digests import Digest
 from auditor.core.errors import AuditError, Damaged, NotFound, Temporary, Unauthorized, Unreachable
 from auditor.core.limits import Limits, limits_of
-from auditor.fleet.execution.engine import LayerTask, read_layer
+from auditor.fleet.execution.engine import LayerTask
+from auditor.fleet.execution.layer_scan import read_layer
 from auditor.registry import push
 from auditor.registry.client import Client
 from auditor.registry.logins import Login

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 from auditor.findings.secret_groups import Verdict
 from auditor.fleet.remediation.open_secrets import acknowledged_secrets
-from auditor.fleet.remediation.plan_text import secret_json
 from auditor.fleet.remediation.policy import Policy
+from auditor.fleet.remediation.secret_json import secret_json
 from auditor.fleet.store import image_list, queries
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import ImageRow, SweepRow, WithdrawnRow, verdict_of
 
 SCHEMA = "image-audit-sweep/1"
+_AT_ONCE = 100  # images of one part of the text
 
 
 def sweep_document(
@@ -43,8 +45,8 @@ def sweep_text(
 
 def _list_text(items: Iterator[Any]) -> Iterator[str]:
     separator = "[\n"
-    for item in items:
-        yield f"{separator}    {json.dumps(item)}"
+    while batch := list(islice(items, _AT_ONCE)):
+        yield separator + ",\n".join(f"    {json.dumps(item)}" for item in batch)
         separator = ",\n"
     yield "[]" if separator == "[\n" else "\n  ]"
 

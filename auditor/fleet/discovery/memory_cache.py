@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cachetools import LRUCache
 
@@ -11,7 +11,9 @@ from auditor.codec.descriptors import Descriptor
 from auditor.core.digests import Digest
 from auditor.registry.client import Client
 from auditor.registry.repository import Repository
-from auditor.scan import LayerRecord
+
+if TYPE_CHECKING:
+    from auditor.scan import LayerRecord
 
 _DOCUMENT_BYTES = 32 << 20
 _DOCUMENT_OVERHEAD = 500  # bytes of Python objects beside each document

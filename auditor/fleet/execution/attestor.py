@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from auditor.core.digests import Digest
 from auditor.fleet.discovery.candidates import Candidate
 from auditor.fleet.discovery.survey import Survey
-from auditor.pipeline import Audit
 from auditor.registry.reference import SIGNATURE_TAG
 from auditor.registry.repository import Repository
+
+if TYPE_CHECKING:
+    from auditor.pipeline import Audit
 
 
 class Attestor(Protocol):

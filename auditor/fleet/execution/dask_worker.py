@@ -26,7 +26,8 @@ from auditor.core.process import disable_core_dumps
 from auditor.core.version import __version__
 from auditor.detect.rules import Ruleset
 from auditor.fleet.execution.dask_rate import ClusterRate
-from auditor.fleet.execution.engine import LayerTask, RegistryEndpoint, read_layer
+from auditor.fleet.execution.engine import LayerTask, RegistryEndpoint
+from auditor.fleet.execution.layer_scan import read_layer
 from auditor.registry.client import Client
 from auditor.registry.logins import Login
 from auditor.scan import Scanner

@@ -1,11 +1,10 @@
-"""The `Engine` protocol: where layers are read, and the function that every engine runs.
+"""The `Engine` protocol: where layers are read. Every engine runs `layer_scan.read_layer`.
 
 Each layer is one task. Its record depends on its bytes and the rules alone, so any worker may read it, and another one
 may repeat it after a failure: the result is byte-identical. The sweep requests each layer once and stores the records.
 
     LayerTask          a layer of a repository
     RegistryEndpoint   address and connection settings of the registry; each process finds its own credentials
-    read_layer         fetch, verify and scan a layer: one logical request with one retry budget
     Engine             submit(task) -> Future of the record that `encode_record` writes
 
 An engine is made with a RegistryEndpoint, a Ruleset, and the HMAC key of secrets (`store.key`, which is never logged).
@@ -21,14 +20,9 @@ from pathlib import Path
 from typing import Protocol
 
 from auditor.core.digests import Digest
-from auditor.core.errors import Damaged
 from auditor.core.limits import DEFAULT, Limits
 from auditor.registry.client import Client
 from auditor.registry.logins import Login
-from auditor.registry.repository import Repository
-from auditor.registry.retry import RetryBudget
-from auditor.scan import Scanner
-from auditor.scan.record_format import encode_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +74,3 @@ class Engine(Protocol):
     def close(self) -> None:
         """Cancel waiting tasks and release the workers."""
         ...
-
-
-def read_layer(task: LayerTask, client: Client, scanner: Scanner, key: bytes) -> bytes:
-    """Fetch, verify and scan a layer; return its record, with secrets as HMACs under `key`.
-
-    Raises Damaged, NotFound, Unauthorized or Unreachable, naming the layer.
-    """
-    budget = client.budget()
-    return budget.run(lambda: _read(task, client, scanner, key, budget))
-
-
-def _read(task: LayerTask, client: Client, scanner: Scanner, key: bytes, budget: RetryBudget) -> bytes:
-    name = f"{client.host}/{task.repository}@{task.digest}"
-    with Repository(client, task.repository).open_blob(task.digest, task.size, budget) as stream:
-        record = scanner.scan_layer(stream, name, task.digest.algorithm)
-    if record.digest != task.digest:
-        raise Damaged(f"{name}: the registry sent bytes with the digest {record.digest}")
-    return encode_record(record.with_hmacs(key, keep_text=False))

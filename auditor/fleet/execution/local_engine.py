@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from auditor.fleet.execution.engine import LayerTask, read_layer
+from auditor.fleet.execution.engine import LayerTask
+from auditor.fleet.execution.layer_scan import read_layer
 from auditor.registry.client import Client
 from auditor.scan import Scanner
 

@@ -13,13 +13,13 @@ from auditor.findings.selection import Selection
 from auditor.fleet.discovery.catalog import Scope, TagFilter
 from auditor.fleet.execution.attestor import Attestor
 from auditor.fleet.execution.engine import RegistryEndpoint
-from auditor.fleet.store.layer_records import DEFAULT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
     """Registry, filter and audit settings of a sweep. `clock` returns the time as RFC 3339 in UTC.
 
+    `record_bytes` limits the stored layer records; None is the default of the store.
     With `fresh`, the sweep reads every layer and audits every image again. An `attestor` attests
     the clean images.
     """
@@ -33,7 +33,7 @@ class SweepPlan:
     base: str | None = None
     parallel: int = 8
     fresh: bool = False
-    record_bytes: int = DEFAULT_BYTES
+    record_bytes: int | None = None
     attestor: Attestor | None = None
 
     @property

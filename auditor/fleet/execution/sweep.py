@@ -13,61 +13,38 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from auditor.codec.descriptors import platform_matches
-from auditor.core.errors import AuditError, EngineError, NotFound, StoreError
+from auditor.core.progress import Progress
 from auditor.core.text import plural
-from auditor.fleet.discovery.candidates import Candidate, read_image
 from auditor.fleet.discovery.catalog import RepositorySelection, select_repositories
 from auditor.fleet.discovery.concurrency import ConcurrencyLimit
-from auditor.fleet.discovery.memory_cache import CachingRepository, DocumentCache, layer_record_cache
+from auditor.fleet.discovery.memory_cache import CachingRepository, DocumentCache
 from auditor.fleet.discovery.survey import Survey, Surveyor
-from auditor.fleet.execution.attestor import index_images, indexes_of, is_attestable
+from auditor.fleet.execution.attestor import indexes_of
 from auditor.fleet.execution.audit_keys import AuditKeys
-from auditor.fleet.execution.engine import Engine
-from auditor.fleet.execution.layer_reads import LayerReads
 from auditor.fleet.execution.plan import SweepPlan
 from auditor.fleet.store import ledger, queries, withdrawn
 from auditor.fleet.store import presence as spans
 from auditor.fleet.store.database import SweepStore
-from auditor.fleet.store.layer_records import StoredRecords
 from auditor.fleet.store.lease import Lease, hold_lease, sweep_lease_name
 from auditor.fleet.store.observations import StoredRepository, save_unchanged, stored_repositories
-from auditor.fleet.store.presence import RepositoryContents
+from auditor.fleet.store.presence import RepositoryContents, Sweep
 from auditor.fleet.store.withdrawn import Withdrawn
-from auditor.images.source import Image
-from auditor.pipeline import Request, audit_image
 from auditor.registry.client import Client
 from auditor.registry.repository import Repository
-from auditor.scan import Scanner
-from auditor.store.records import Records
+
+if TYPE_CHECKING:
+    from auditor.fleet.execution.image_audits import ImageAudits, Job, Opened
 
 _SURVEYS = 4  # repositories surveyed ahead
 _BATCH = 100  # repositories read from the store at a time, and unchanged ones written
-_TRANSIENT = "transient"  # equal to no audit key: the next sweep audits the image again
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """Image to audit under `key`."""
-
-    survey: Survey
-    candidate: Candidate
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """Job with its manifest and config, or the error that prevented reading them."""
-
-    job: _Job
-    image: Image | AuditError
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +55,29 @@ class _End:
 
 
 class Sweeper:
-    """Runs one sweep. The caller owns store, scanner, engine and client."""
+    """Runs one sweep. The caller owns store and client. `ruleset` is the digest of the rules.
 
-    def __init__(self, store: SweepStore, scanner: Scanner, engine: Engine, plan: SweepPlan, client: Client) -> None:
-        self._store, self._scanner, self._engine, self._plan, self._client = store, scanner, engine, plan, client
+    `open_audits` is called in the thread of `run` for the first new image, if there is one.
+    """
+
+    def __init__(
+        self,
+        store: SweepStore,
+        plan: SweepPlan,
+        client: Client,
+        ruleset: str,
+        progress: Progress,
+        open_audits: Callable[[Sweep, ConcurrencyLimit], ImageAudits],
+    ) -> None:
+        self._store, self._plan, self._client, self._ruleset = store, plan, client, ruleset
+        self._progress, self._open_audits = progress, open_audits
+        self._audits: ImageAudits | None = None
         self._limit = ConcurrencyLimit(plan.parallel)
         self._documents = DocumentCache()
-        self._kept = StoredRecords(store, plan.record_bytes)
-        self._records = Records(scanner, self._kept, known=layer_record_cache())
-        self._keys = AuditKeys(plan, scanner.ruleset.digest)
+        self._keys = AuditKeys(plan, ruleset)
         self._seen: dict[int, list[str]] = {}
-        self._unsettled: set[int] = set()  # repositories with images to audit or attest again
         self._unchanged: list[int] = []
         self._attached = 0
-        self._unattested: dict[int, dict[str, str]] = {}
 
     def run(self) -> int:
         """Run the sweep; return its number in the store.
@@ -100,20 +86,15 @@ class Sweeper:
         UsageError or EngineError.
         """
         scope, digest = str(self._plan.scope), self._plan.scope_digest
-        report = self._scanner.progress.say
-        with hold_lease(
-            self._store, sweep_lease_name(scope, digest), f"{scope} is being swept", report=report
-        ) as lease:
+        name, report = sweep_lease_name(scope, digest), self._progress.say
+        with hold_lease(self._store, name, f"{scope} is being swept", report=report) as lease:
             return self._run(lease)
 
     def _run(self, lease: Lease) -> int:
         plan = self._plan
-        scope, ruleset, report = str(plan.scope), self._scanner.ruleset.digest, self._scanner.progress.note
+        scope = str(plan.scope)
         self._sweep = ledger.begin_sweep(
-            self._store, scope, plan.scope_digest, ruleset, plan.clock(), filter_text=plan.filter_text
-        )
-        self._layers = LayerReads(
-            self._store, self._kept, self._records, self._engine, self._sweep, self._scanner.progress, fresh=plan.fresh
+            self._store, scope, plan.scope_digest, self._ruleset, plan.clock(), filter_text=plan.filter_text
         )
         known = spans.nonempty_repositories(self._store, self._client.host)
         with ExitStack() as stack:
@@ -144,7 +125,7 @@ class Sweeper:
             self._save_unchanged()
         if self._attached:
             tags = plural(self._attached, "tag")
-            report(f"{scope}: {tags} of signatures, attestations and SBOMs left out: they name no image")
+            self._progress.note(f"{scope}: {tags} of signatures, attestations and SBOMs left out: they name no image")
         counts = queries.counts(self._store, self._sweep.id)
         lease.check()
         ledger.finish_sweep(self._store, self._sweep, plan.clock(), counts)
@@ -162,63 +143,49 @@ class Sweeper:
             names = [selection.name for selection in batch]
             yield from zip(batch, stored_repositories(self._store, self._client.host, names), strict=True)
 
-    def _jobs(self, surveys: Iterable[Survey]) -> Iterator[_Job | _End]:
+    def _jobs(self, surveys: Iterable[Survey]) -> Iterator[Job | _End]:
         """Yield the images to audit, and a marker after each repository."""
         for survey in surveys:
-            self._scanner.progress.say(f"{self._client.host}/{survey.name}")
+            self._progress.say(f"{self._client.host}/{survey.name}")
             seen = self._seen.setdefault(survey.repository_id, []) if not survey.is_unchanged else []
             for candidate in survey.candidates:
                 key = self._keys.of(survey.selection.settings, candidate, partial(indexes_of, survey, candidate))
                 if survey.known.audit_keys.get(candidate.leaf.digest) == key and not self._plan.fresh:
                     seen.append(candidate.leaf.digest)
                 else:
-                    yield _Job(survey, candidate, key)
+                    yield self._new_images().job(survey, candidate, key)
             yield _End(survey)
 
-    def _opened(self, job: _Job | _End) -> _Opened | _End:
-        """Read manifest and config of an image."""
-        if isinstance(job, _End):
-            return job
-        survey, candidate = job.survey, job.candidate
-        try:
-            image = self._limit(lambda: read_image(survey.repository, candidate.leaf, candidate.attestations))
-        except AuditError as exc:
-            return _Opened(job, exc)
-        name = f"{self._client.host}/{survey.name}"
-        names = tuple(f"{name}:{tag}" for tag in candidate.tags if ":" not in tag)
-        return _Opened(job, replace(image, names=names or (f"{name}@{candidate.leaf.digest}",)))
+    def _new_images(self) -> ImageAudits:
+        """Return the audits of new images, opened for the first one."""
+        if self._audits is None:
+            self._audits = self._open_audits(self._sweep, self._limit)
+        return self._audits
 
-    def _reading(self, steps: Iterable[_Opened | _End]) -> Iterator[_Opened | _End]:
+    def _opened(self, job: Job | _End) -> Opened | _End:
+        """Read manifest and config of an image."""
+        return job if isinstance(job, _End) else self._new_images().open(job)
+
+    def _reading(self, steps: Iterable[Opened | _End]) -> Iterator[Opened | _End]:
         """Request the layers of the next images while the first one is audited."""
-        waiting: deque[_Opened | _End] = deque()
+        waiting: deque[Opened | _End] = deque()
         for step in steps:
-            if isinstance(step, _Opened) and isinstance(step.image, Image):
-                for layer in step.image.layers:
-                    self._layers.request(step.job.survey.name, layer)
+            if not isinstance(step, _End):
+                self._new_images().request_layers(step)
             waiting.append(step)
             if len(waiting) > 2 * self._plan.parallel:
                 yield waiting.popleft()
         yield from waiting
 
-    def _finish(self, opened: _Opened) -> None:
-        """Wait for the layers of an image and audit it."""
-        job = opened.job
-        try:
-            if isinstance(opened.image, AuditError):
-                raise opened.image
-            for layer in opened.image.layers:
-                self._layers.wait(layer)
-            self._audit(job, opened.image)
-        except (StoreError, EngineError):
-            raise
-        except AuditError as exc:
-            if not (isinstance(exc, NotFound) and self._vanished(job.survey, job.candidate)):
-                job.survey.failures.append((_reference(job.survey, job.candidate), str(exc)))
+    def _finish(self, opened: Opened) -> None:
+        """Audit an image; a failure becomes one of its repository."""
+        digest = self._new_images().finish(opened)
+        if digest is not None:
+            self._seen[opened.job.survey.repository_id].append(digest)
 
     def _end(self, survey: Survey) -> None:
         """Store the contents and failures of a repository."""
-        self._attest(survey)
-        is_settled = not survey.failures and survey.repository_id not in self._unsettled
+        is_settled = (self._audits is None or self._audits.settle(survey)) and not survey.failures
         seen = RepositoryContents(
             survey.digests,
             survey.selected_tags,
@@ -228,7 +195,6 @@ class Sweeper:
             state=survey.state if is_settled else None,
             attached=survey.attached,
         )
-        self._unsettled.discard(survey.repository_id)
         found = withdrawn.save_contents(self._store, self._sweep, survey.repository_id, seen)
         self._attached += survey.attached
         if found or self._sweep.resumed:
@@ -262,50 +228,6 @@ class Sweeper:
     def _is_of_platform(self, image: Withdrawn) -> bool:
         return image.platform is None or platform_matches(self._plan.platform, image.platform)
 
-    def _audit(self, job: _Job, image: Image) -> None:
-        selection = self._plan.selection_for(job.survey.selection.settings)
-        request = Request(base=self._plan.base, selection=selection)
-        audit = audit_image(image, self._scanner, request, self._records)
-        key = _TRANSIENT if audit.transient else job.key
-        if audit.transient:
-            self._unsettled.add(job.survey.repository_id)
-        if self._plan.attestor is not None and image.stacked and is_attestable(job.candidate):
-            self._plan.attestor.add(job.survey.name, audit)
-            self._unattested.setdefault(job.survey.repository_id, {})[str(image.digest)] = key
-            key = _TRANSIENT  # until it is attested
-        ledger.save_image(self._store, self._sweep, job.survey.repository_id, key, job.candidate.leaf, audit)
-        self._seen[job.survey.repository_id].append(str(image.digest))
-
-    def _attest(self, survey: Survey) -> None:
-        """Attest the images of a repository that were audited; those that fail are audited again by the next sweep."""
-        keys = self._unattested.pop(survey.repository_id, {})
-        if self._plan.attestor is None or not keys:
-            return
-        # With a filter by platform, the audited images need not be all of an index.
-        indexes = index_images(survey) if self._plan.platform is None else {}
-        missed = self._plan.attestor.finish(survey.repository, indexes)
-        if missed:
-            self._unsettled.add(survey.repository_id)
-        ledger.save_audit_keys(
-            self._store, survey.repository_id, {digest: key for digest, key in keys.items() if digest not in missed}
-        )
-
-    def _vanished(self, survey: Survey, candidate: Candidate) -> bool:
-        """Whether all tags of an image were moved or deleted during the sweep."""
-        if survey.selection.versions is not None:
-            return False
-        for tag in candidate.tags:
-            try:
-                if self._limit(lambda tag=tag: survey.repository.look_up(tag)) == survey.digests[tag]:  # type: ignore[misc]
-                    return False
-            except NotFound:
-                continue
-            except AuditError:
-                return False
-        for tag in candidate.tags:
-            survey.digests.pop(tag, None)
-        return True
-
 
 def ahead(pool: Executor, work: Callable[[T], R], items: Iterable[T], count: int) -> Iterator[R]:
     """Map in order, working at most `count` items ahead of the consumer."""
@@ -323,8 +245,3 @@ class _pool(ThreadPoolExecutor):  # noqa: N801 - used like a function
 
     def __exit__(self, *_: object) -> None:
         self.shutdown(cancel_futures=True)
-
-
-def _reference(survey: Survey, candidate: Candidate) -> str:
-    tag = next((tag for tag in candidate.tags if ":" not in tag), None)
-    return f"{survey.name}@{candidate.leaf.digest}" if tag is None else f"{survey.name}:{tag}"

@@ -11,6 +11,7 @@ from auditor.core.finding import Severity
 from auditor.core.secret import Secret
 from auditor.core.text import plural, printable
 from auditor.fleet.remediation.policy import AcknowledgementStatus, Policy
+from auditor.fleet.remediation.secret_json import acknowledgement_json
 from auditor.fleet.store import lookup
 from auditor.fleet.store.acknowledgements import acknowledgements
 from auditor.fleet.store.database import SweepStore
@@ -125,20 +126,6 @@ def locations_json(found: SecretLocations) -> dict[str, Any]:
         "severity": worst.severity,
         "acknowledged": None if found.status is None else acknowledgement_json(found.status),
         "images": [_image(image, owner) for image, owner in zip(found.images, found.owners, strict=True)],
-    }
-
-
-def acknowledgement_json(status: AcknowledgementStatus) -> dict[str, Any]:
-    """Return an acknowledgement as JSON values."""
-    own = status.acknowledgement
-    until = None if own.until is None else own.until.isoformat()
-    return {
-        "reason": own.reason,
-        "by": own.author,
-        "created": own.created,
-        "until": until,
-        "holds": status.holds,
-        "lapsed": status.lapsed,
     }
 
 

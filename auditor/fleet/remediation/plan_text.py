@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from auditor.core.text import plural, printable
-from auditor.fleet.remediation.locations import acknowledgement_json, acknowledgement_text, short_id
+from auditor.fleet.remediation.locations import acknowledgement_text, short_id
 from auditor.fleet.remediation.open_secrets import OpenSecret
 from auditor.fleet.remediation.plan import Deletion, Plan, Rebuild, Revocation
+from auditor.fleet.remediation.secret_json import secret_json
 
 SCHEMA = "image-audit-plan/1"
 
@@ -46,24 +47,6 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "rebuild": [_rebuild_json(one) for one in plan.rebuild],
         "delete": [_deletion_json(one) for one in plan.delete],
         "acknowledged": [secret_json(one) for one in plan.acknowledged],
-    }
-
-
-def secret_json(secret: OpenSecret) -> dict[str, Any]:
-    """Return a secret as JSON values."""
-    worst = secret.worst
-    return {
-        "secret_id": secret.secret_id,
-        "rule": worst.rule,
-        "name": worst.name,
-        "secret": worst.masked,
-        "severity": worst.severity,
-        "owners": list(secret.owners),
-        "repositories": list(secret.repositories),
-        "first_seen": secret.first_seen,
-        "due": secret.due.isoformat(),
-        "overdue": secret.is_overdue,
-        "acknowledged": None if secret.status is None else acknowledgement_json(secret.status),
     }
 
 

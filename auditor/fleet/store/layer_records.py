@@ -33,10 +33,10 @@ class StoredRecords:
     The data of each row begins with its MAC (auditor/store/mac.py), which reveals damage.
     """
 
-    def __init__(self, store: SweepStore, max_bytes: int = DEFAULT_BYTES) -> None:
+    def __init__(self, store: SweepStore, max_bytes: int | None = None) -> None:
         self.key = store.key
-        self._store, self._max_bytes = store, max_bytes
-        self._unchecked = max_bytes  # bytes stored since the last size check
+        self._store, self._max_bytes = store, DEFAULT_BYTES if max_bytes is None else max_bytes
+        self._unchecked = self._max_bytes  # bytes stored since the last size check
 
     def record(self, key: str) -> bytes | None:
         """Return a record and update the time of its last use."""

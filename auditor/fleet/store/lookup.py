@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, select
 
 from auditor.fleet.store import schema as t
 from auditor.fleet.store.database import SweepStore
-from auditor.fleet.store.manifests import batches
 
 LEAST_DIGITS = 8
 """Least number of digits of an abbreviated secret id."""
@@ -80,25 +81,27 @@ def images_with(store: SweepStore, secret: str) -> list[HoldingImage]:
     """Return the images with a secret, those that can be pulled first, then by name."""
 
     def work(connection: Connection) -> list[HoldingImage]:
-        rows = connection.execute(_findings(bytes.fromhex(secret))).all()
-        by_image: dict[int, list[Any]] = {}
-        for row in rows:
-            by_image.setdefault(row.image, []).append(row)
-        tags = _tags(connection, list(by_image))
-        withdrawn = _withdrawn(connection, list(by_image))
-        return [_image(own, tags.get(key, ()), withdrawn.get(key)) for key, own in by_image.items()]
+        own = bytes.fromhex(secret)
+        rows = connection.execute(_findings(own))
+        tags, withdrawn = _tags(connection, own), _withdrawn(connection, own)
+        places: dict[Sequence[Any], Place] = {}  # equal places of many images are one object
+        return [
+            _image(list(group), tags.get(image, ()), withdrawn.get(image), places)
+            for image, group in groupby(rows, key=itemgetter(0))
+        ]
 
     found = store.read(work)
     return sorted(found, key=lambda one: (one.pullable is False, one.host, one.repository, one.tags, one.digest))
 
 
 def _findings(secret: bytes) -> Any:
+    """Query the findings of a secret by image; the columns from the second to the ninth are those of a `Place`."""
     own, last, image = t.finding.c, t.sweep.alias(), t.image.c
     return (
         select(
             own.image, own.rule, own.name, own.severity, own.masked, own.state, own.path, own.metadata_location,
             own.line, own.first_seen, own.absent_since, func.coalesce(last.c.started, own.first_seen).label("seen"),
-            image.repository, image.digest, image.platform, t.repository.c.host, t.repository.c.name.label("repo"),
+            image.digest, image.platform, t.repository.c.host, t.repository.c.name.label("repo"),
         )
         .join(t.image, image.id == own.image)
         .join(t.repository, t.repository.c.id == image.repository)
@@ -108,8 +111,12 @@ def _findings(secret: bytes) -> Any:
     )  # fmt: skip
 
 
-def _tags(connection: Connection, images: Sequence[int]) -> dict[int, tuple[str, ...]]:
-    """Return the present tags of images, by image: tags of the image itself, and of indexes that list it."""
+def _images(secret: bytes) -> Any:
+    return select(t.finding.c.image).where(t.finding.c.secret == secret)
+
+
+def _tags(connection: Connection, secret: bytes) -> dict[int, tuple[str, ...]]:
+    """Return the present tags of the images with a secret: tags of the image itself, and of indexes that list it."""
     found: dict[int, set[str]] = {}
     # The sum keeps SQLite from the index by repository, which would read all tags of each repository.
     same_repository = t.tag.c.repository + 0 == t.image.c.repository
@@ -118,31 +125,28 @@ def _tags(connection: Connection, images: Sequence[int]) -> dict[int, tuple[str,
     listed = named.join(t.leaf, and_(t.leaf.c.digest == t.image.c.digest, t.leaf.c.digest != t.leaf.c.manifest)).join(
         t.tag, and_(t.tag.c.manifest == t.leaf.c.manifest, same_repository)
     )
-    for batch in batches(images):
-        for query in (itself, listed):
-            present = query.where(t.image.c.id.in_(batch), t.tag.c.absent_since.is_(None), is_tag)
-            for image, name in connection.execute(present):
-                found.setdefault(image, set()).add(name)
+    for query in (itself, listed):
+        present = query.where(t.image.c.id.in_(_images(secret)), t.tag.c.absent_since.is_(None), is_tag)
+        for image, name in connection.execute(present).all():
+            found.setdefault(image, set()).add(name)
     return {image: tuple(sorted(names)) for image, names in found.items()}
 
 
-def _withdrawn(connection: Connection, images: Sequence[int]) -> dict[int, tuple[bool | None, tuple[str, ...]]]:
-    """Return the newest answer of the registry about withdrawn images, with their last tags."""
+def _withdrawn(connection: Connection, secret: bytes) -> dict[int, tuple[bool | None, tuple[str, ...]]]:
+    """Return the newest answer of the registry about withdrawn images with a secret, with their last tags."""
     own = t.withdrawn.c
-    found: dict[int, tuple[bool | None, tuple[str, ...]]] = {}
-    for batch in batches(images):
-        newest = select(own.image, func.max(own.sweep).label("sweep")).where(own.image.in_(batch)).group_by(own.image)
-        last = newest.subquery()
-        query = select(own.image, own.pullable, own.tags).join(
-            last, and_(last.c.image == own.image, last.c.sweep == own.sweep)
-        )
-        for image, pullable, tags in connection.execute(query):
-            found[image] = (pullable, tuple(json.loads(tags)))
-    return found
+    newest = select(own.image, func.max(own.sweep).label("sweep")).where(own.image.in_(_images(secret)))
+    last = newest.group_by(own.image).subquery()
+    is_last = and_(last.c.image == own.image, last.c.sweep == own.sweep)
+    query = select(own.image, own.pullable, own.tags).join(last, is_last)
+    return {image: (pullable, tuple(json.loads(tags))) for image, pullable, tags in connection.execute(query)}
 
 
 def _image(
-    rows: Sequence[Any], tags: tuple[str, ...], withdrawn: tuple[bool | None, tuple[str, ...]] | None
+    rows: Sequence[Any],
+    tags: tuple[str, ...],
+    withdrawn: tuple[bool | None, tuple[str, ...]] | None,
+    known: dict[Sequence[Any], Place],
 ) -> HoldingImage:
     first = rows[0]
     pullable, last_tags = withdrawn if withdrawn and not tags else (True, ())
@@ -150,7 +154,5 @@ def _image(
         first.host, first.repo, first.digest, first.platform, tags, last_tags,
         False if first.absent_since is not None else pullable,
         min(row.first_seen for row in rows), max(row.seen for row in rows),
-        tuple(
-            Place(r.rule, r.name, r.severity, r.masked, r.state, r.path, r.metadata_location, r.line) for r in rows
-        ),
+        tuple(known.get(row[1:9]) or known.setdefault(row[1:9], Place(*row[1:9])) for row in rows),
     )  # fmt: skip

@@ -62,6 +62,12 @@ def sweeps(store: SweepStore, registry: str | None = None) -> list[SweepRow]:
     return [sweep_row(row) for row in rows_of(store, query)]
 
 
+def has_sweep(store: SweepStore, registry: str, ruleset: str) -> bool:
+    """Whether a finished sweep of a registry used the rules with this digest."""
+    own = t.sweep.c.finished.is_not(None) & (t.sweep.c.registry == registry) & (t.sweep.c.ruleset == ruleset)
+    return bool(rows_of(store, select(t.sweep.c.id).where(own).limit(1)))
+
+
 def last_sweep(store: SweepStore, registry: str | None = None) -> SweepRow | None:
     """Return the newest finished sweep without a filter; without one, the newest finished sweep."""
     found = sweeps(store, registry)

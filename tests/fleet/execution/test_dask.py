@@ -16,7 +16,6 @@ import requests
 from auditor.core.errors import EngineError
 from auditor.fleet.execution.dask_worker import SoftwareVersions
 from auditor.fleet.execution.engine import RegistryEndpoint
-from auditor.fleet.execution.sweep import Sweeper
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
 from tests.conftest import Cli
@@ -106,7 +105,7 @@ def test_the_rate_is_that_of_the_sweep_and_all_workers_together(
         cluster.add_worker(), cluster.add_worker()
         cluster.wait_for(3)
         began = time.monotonic()
-        Sweeper(sweeps.store, sweeps.scanner, engine, order, order.endpoint.client(rate=engine.rate)).run()
+        sweeps.sweeper(order, order.endpoint.client(rate=engine.rate), engine).run()
         took_s = time.monotonic() - began
     asked = sum(proxy.asked.values())
     assert asked > 30 and took_s >= (asked - 1) / 8
@@ -145,7 +144,7 @@ def test_layers_of_a_later_worker_with_other_versions_fail_with_the_reason(
     with closing(engine_of(sweeps, cluster.address, order.endpoint)) as engine:
         cluster.add_worker(OLD)
         cluster.wait_for(2)
-        number = Sweeper(sweeps.store, sweeps.scanner, engine, order, order.endpoint.client()).run()
+        number = sweeps.sweeper(order, order.endpoint.client(), engine).run()
     reasons = [reason for _, reason in queries.failures(sweeps.store, number)]
     assert reasons and all("has image-audit 0.0.1, not " in reason for reason in reasons)
     cluster.close()
