@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from auditor.core.limits import Limits, limit_note
 
@@ -108,8 +108,7 @@ class Budget:
         self._transient |= transient
 
 
-@dataclass(frozen=True, slots=True)
-class ExtractContext:
+class ExtractContext(NamedTuple):
     """An archive that is being read: the budget of its file, and the paths of its members in reports."""
 
     budget: Budget

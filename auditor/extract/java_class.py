@@ -34,7 +34,7 @@ _BOTH_LOADED = re.compile(_LOAD + _LOAD + rb"[\xb6-\xb9]", re.S)  # `setProperty
 def read(data: bytes, context: ExtractContext) -> Iterator[Member]:
     """Yield the string constants of a class as one text, or its raw bytes where no word in it suggests a secret."""
     data = data[: context.limits.member_bytes]
-    if not _secret_words().scan(data, 1):
+    if not _secret_words().has_hit(data):
         yield Member(None, data, "class", search_text=data)
         return
     pool, exceeded = _ConstantPool(data), None
@@ -68,7 +68,7 @@ class _ConstantPool:
         self._data = data
         self._end = 10
         self.texts: dict[int, bytes] = {}
-        self._pairs: dict[int, tuple[int, int]] = {}
+        self._pairs: dict[int, int] = {}  # offsets
         self._strings: dict[int, int] = {}
 
     def read(self) -> None:
@@ -86,7 +86,7 @@ class _ConstantPool:
             if tag == 8:
                 self._strings[number] = data[at + 1] << 8 | data[at + 2]
             elif 9 <= tag <= 12:
-                self._pairs[number] = _PAIR.unpack_from(data, at + 1)
+                self._pairs[number] = at + 1
             at += 1 + _WIDTHS[tag]
             number += 2 if tag in (5, 6) else 1  # long and double take two numbers
         self._end = at
@@ -96,8 +96,7 @@ class _ConstantPool:
         yield from self._constant_fields()
         for match in _LOADED.finditer(self._data, self._end):
             value = self._string(match[1] or match[2])
-            owner = self._pairs.get(int.from_bytes(match[3], "big"))
-            name = self.texts.get(self._pairs.get(owner[1], (0, 0))[0]) if owner else None
+            name = self.texts.get(self._pair(self._pair(int.from_bytes(match[3], "big"))[1])[0]) if value else None
             if value and name:
                 yield b'%s = "%s"' % (name.removeprefix(b"set"), value)
 
@@ -105,6 +104,10 @@ class _ConstantPool:
             name, value = self._string(match[1] or match[2]), self._string(match[3] or match[4])
             if value and name:
                 yield b'%s = "%s"' % (name, value)
+
+    def _pair(self, number: int) -> tuple[int, int]:
+        """Return the two numbers that a constant refers to; zeros where it is of another kind."""
+        return _PAIR.unpack_from(self._data, self._pairs[number]) if number in self._pairs else (0, 0)
 
     def _string(self, number: bytes) -> bytes | None:
         return self.texts.get(self._strings.get(int.from_bytes(number, "big"), 0))
