@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import re
 import struct
+import sys
 from collections.abc import Iterator
 
 from auditor.detect.engines import PatternDatabase, matching_engine
@@ -30,6 +31,11 @@ _PAIR = struct.Struct(">HH")
 _LOAD = rb"(?:\x12(.)|\x13(..))"
 _LOADED = re.compile(_LOAD + rb"[\xb3\xb5-\xb9](..)", re.S)
 _BOTH_LOADED = re.compile(_LOAD + _LOAD + rb"[\xb6-\xb9]", re.S)  # `setProperty("password", "constant")`
+# Both begin like this. The number of an expression is its length.
+_NEXT = rb"[\x12\x13\xb3\xb5-\xb9]"
+_BEGINNINGS = (Expression(3, rb"\x12[\x00-\xff]" + _NEXT), Expression(4, rb"\x13[\x00-\xff]{2}" + _NEXT))
+_BLOCK = 64 << 10
+"""Bytes that are searched together for beginnings: there may be one at each byte, and each needs memory."""
 
 
 def read(data: bytes, context: ExtractContext) -> Iterator[Member]:
@@ -62,6 +68,22 @@ def _secret_words() -> PatternDatabase:
     return matching_engine().compile([Expression(0, word, CASELESS) for word in _SECRET_WORDS])
 
 
+@functools.cache
+def _beginnings() -> PatternDatabase:
+    return matching_engine().compile(_BEGINNINGS)
+
+
+def _matches(pattern: re.Pattern[bytes], data: bytes, at: int) -> Iterator[re.Match[bytes]]:
+    """Yield the matches of `_LOADED` or `_BOTH_LOADED` as `finditer` does, several times as fast."""
+    view, ahead = memoryview(data), max(one.rule for one in _BEGINNINGS)
+    for base in range(at, len(data), _BLOCK):
+        hits = _beginnings().scan(view[base : base + _BLOCK + ahead], sys.maxsize)
+        for begin in sorted({base + end - size for size, end in hits}):
+            if begin >= at and (match := pattern.match(data, begin)):
+                yield match
+                at = match.end()
+
+
 class _ConstantPool:
     """The constant pool of a class: section 4.4."""
 
@@ -92,13 +114,13 @@ class _ConstantPool:
     def assigned(self) -> Iterator[bytes]:
         """Yield each constant with the field that it is assigned to, or the method that it is passed to."""
         yield from self._constant_fields()
-        for match in _LOADED.finditer(self._data, self._end):
+        for match in _matches(_LOADED, self._data, self._end):
             value = self._string(_number(match[1] or match[2]))
             name = self.texts.get(self._pair(self._pair(_number(match[3]))[1])[0]) if value else None
             if value and name:
                 yield b'%s = "%s"' % (name.removeprefix(b"set"), value)
 
-        for match in _BOTH_LOADED.finditer(self._data, self._end):
+        for match in _matches(_BOTH_LOADED, self._data, self._end):
             name, value = (self._string(_number(match[at] or match[at + 1])) for at in (1, 3))
             if value and name:
                 yield b'%s = "%s"' % (name, value)

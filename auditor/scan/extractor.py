@@ -127,6 +127,8 @@ class Extractor:
         ]
         found = self._searcher.search_texts(texts, on_truncation)
         for piece, text, matches in zip(group, texts, found, strict=True):
+            if not matches:
+                continue
             for match, line in zip(matches, text.lines(match.start for match in matches), strict=True):
                 yield LayerMatch(
                     entry, match.rule.id, match.secret, line if piece.line is None else piece.line,
