@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from auditor.api import components, criteria
+from auditor.api import components, criteria, rulesets
 from auditor.core.options import AuditOptions
 from auditor.pipeline import Failure, Request, audit_each
 from auditor.scan import Scanner
@@ -67,7 +67,7 @@ def work_of(archive: str) -> Work:
     options = AuditOptions(jobs=2)
     request = Request(None, None, False, criteria.selection(options, None))
     with tempfile.TemporaryDirectory() as folder, closing(LayerStore(Path(folder), lambda _: None)) as store:
-        with components.scanner(options, criteria.ruleset(options)) as scanner:
+        with components.scanner(options, rulesets.ruleset(options)) as scanner:
             started = _own_seconds()
             _audit(archive, scanner, request, store)
             scanned = _own_seconds()
@@ -93,7 +93,7 @@ def main() -> None:
     if sys.argv[1:2] == [_ONE]:
         _print(sys.argv[2])
         return
-    with components.scanner(AuditOptions(), criteria.ruleset(AuditOptions())):
+    with components.scanner(AuditOptions(), rulesets.ruleset(AuditOptions())):
         pass  # the rules are compiled now
     for archive in sys.argv[1:] or map(build, NAMES):
         subprocess.run((sys.executable, "-m", "bench.cores", _ONE, archive), check=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from auditor.api import components, criteria
+from auditor.api import components, rulesets
 from auditor.core.command_options import SweepOptions
 from auditor.core.digests import DiffID, Digest
 from auditor.fleet.store import schema as t
@@ -30,7 +30,7 @@ _BATCH = 2_000
 def plant(url: str, registry: FakeRegistry) -> None:
     """Store a record of each layer of a registry."""
     options = SweepOptions()
-    with closing(SweepStore(url)) as store, components.scanner(options, criteria.ruleset(options)) as scanner:
+    with closing(SweepStore(url)) as store, components.scanner(options, rulesets.ruleset(options)) as scanner:
         plant_records(store, scanner, registry)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from auditor.api import components, criteria
+from auditor.api import components, rulesets
 from auditor.codec.descriptors import Descriptor
 from auditor.core.command_options import SweepOptions
 from auditor.core.digests import Digest
@@ -48,7 +48,7 @@ def fill(store: SweepStore, folder: Path) -> None:
     options = SweepOptions()
     names = [f"team{number % OWNERS:03}/app{number:04}" for number in range(REPOSITORIES)]
     repositories = [row.id for row in stored_repositories(store, HOST, names)]
-    with components.scanner(options, criteria.ruleset(options)) as scanner:
+    with components.scanner(options, rulesets.ruleset(options)) as scanner:
         sweep = ledger.begin_sweep(store, HOST, "0" * 64, scanner.ruleset.digest, STARTED)
         one, many = (_audited(store, scanner, sweep, repositories[0], folder, count) for count in (1, MANY))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from auditor.core.finding import Confidence, Finding, State
 from auditor.core.package_data import data_path
-from auditor.detect.rules import rule_files
+from auditor.detect.rule_files import rule_files
 from auditor.pipeline import Audit
 from bench.decoys import decoys
 from bench.dialects import Dialect, dialects

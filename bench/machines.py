@@ -25,7 +25,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from auditor.api import components, criteria
+from auditor.api import components, rulesets
 from auditor.core.options import AuditOptions
 from auditor.core.progress import Silent
 from auditor.fleet.discovery.catalog import TagFilter, parse_scope
@@ -122,7 +122,7 @@ def sweep(address: str, cluster: Cluster, folder: Path) -> int:
     plan = SweepPlan(scope, TagFilter({}), endpoint, lambda: "2026-11-24T00:00:00Z")
     with (
         closing(SweepStore(f"sqlite:///{folder}/store.sqlite")) as store,
-        components.scanner(options, criteria.ruleset(options)) as scanner,
+        components.scanner(options, rulesets.ruleset(options)) as scanner,
         closing(
             DaskEngine(
                 cluster.address, endpoint, scanner.ruleset, store.key,
@@ -196,7 +196,7 @@ def distant(address: str) -> Iterator[str]:
 
 def main() -> None:
     """Fill a registry, sweep it with each number of workers, print."""
-    with components.scanner(AuditOptions(), criteria.ruleset(AuditOptions())):
+    with components.scanner(AuditOptions(), rulesets.ruleset(AuditOptions())):
         pass  # the rules are compiled now
     with registry() as near:
         fill(near)

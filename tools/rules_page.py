@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from auditor.core.package_data import data_path
-from auditor.detect.rules import Rule, load_file, rule_files
+from auditor.detect.rule_files import rule_files
+from auditor.detect.rules import Rule, load_file
 
 _HEAD = """# Built-in rules
 

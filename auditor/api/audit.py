@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
-from auditor.api import components, criteria, results
+from auditor.api import components, criteria, results, rulesets
 from auditor.api.components import Notify
 from auditor.config.file import load_config
 from auditor.config.resolve import resolve
@@ -190,7 +190,7 @@ def run(
             notify(text)
 
     dockerfile = _dockerfile(options)
-    rules = criteria.ruleset(options)
+    rules = rulesets.ruleset(options)
     baseline = criteria.baseline(options, written)
     request = Request(options.platform, options.base, options.insecure, criteria.selection(options, baseline))
     with (

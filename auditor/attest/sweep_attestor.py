@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 from auditor.attest.attachment import AttestationStore
 from auditor.attest.envelope import signed_envelope
 from auditor.attest.image_result import ImageResult, image_result
-from auditor.attest.keys import Signer
+from auditor.attest.keys import Signer, load_signer
 from auditor.attest.statement import AuditRun, Statement, Subject, statement_json
 from auditor.core.digests import Digest
 from auditor.core.errors import AuditError
@@ -35,6 +36,13 @@ class SweepAttestor:
         self._results: dict[str, dict[str, tuple[str, ImageResult]]] = {}
         self.attested = 0
         self.problems: list[str] = []
+
+    @classmethod
+    def with_key(
+        cls, key: Path, fail_on: Severity, confidence: Confidence, clock: Callable[[], str], parallel: int
+    ) -> SweepAttestor:
+        """Return an attestor that signs with the private key in a file. Raises the errors of `load_signer`."""
+        return cls(load_signer(key), fail_on, confidence, clock, parallel)
 
     @property
     def key(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from auditor.api import criteria
+from auditor.api import rulesets
 from auditor.cli import options
 from auditor.cli.examples import examples
 from auditor.config.file import ConfigFile, load_config
@@ -64,7 +64,7 @@ def show(
     The options are those of `scan`, to try a command. A mistake in the file ends with exit code 2.
     """
     file = load_config(config)
-    criteria.ruleset(resolve(AuditOptions, file, {"rules": rules, "exclude_rules": exclude_rules}))
+    rulesets.ruleset(resolve(AuditOptions, file, {"rules": rules, "exclude_rules": exclude_rules}))
     given = {
         "fail_on": fail_on,
         "min_confidence": min_confidence,

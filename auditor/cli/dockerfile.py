@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from auditor.api import components, criteria
+from auditor.api import components, rulesets
 from auditor.cli import EXIT_CLEAN, EXIT_FOUND, options
 from auditor.cli.dockerfile_fix import fix_dockerfile
 from auditor.cli.examples import examples
@@ -103,7 +103,7 @@ def _checking(
     build_context = open_context(file, context)
     # The rules of this command are chosen below.
     options = replace(options, only_rules=(), exclude_rules=(), jobs=1)
-    rules = _detection_rules(criteria.ruleset(options), only, without)
+    rules = _detection_rules(rulesets.ruleset(options), only, without)
     with components.scanner(options, rules) as scanner:
         yield scanner, build_context, lambda found: select_problems(found, only & _OWN_RULES, without)
     if build_context.truncated:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from auditor.api import components, criteria
+from auditor.api import components, criteria, rulesets
 from auditor.cli import EXIT_CLEAN, EXIT_FOUND, completion, options
 from auditor.cli.examples import examples
 from auditor.cli.messages import warn
@@ -90,7 +90,7 @@ def command(target: str, options: FlattenOptions) -> int:
     """
     job = _job(target, options)
     _check_destinations(target, options)
-    rules, judge = criteria.ruleset(options), _judge(options)
+    rules, judge = rulesets.ruleset(options), _judge(options)
     with (
         progress(quiet=options.quiet, verbose=options.verbose) as display,
         components.scanner(options, rules, display) as scanner,

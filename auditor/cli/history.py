@@ -6,7 +6,7 @@ from contextlib import closing
 
 import click
 
-from auditor.api import components, criteria
+from auditor.api import components, rulesets
 from auditor.cli import EXIT_CLEAN, EXIT_FAILED, completion, options
 from auditor.cli.examples import examples
 from auditor.cli.messages import warn
@@ -43,7 +43,7 @@ def command(target: str, form: str, options: AuditOptions) -> int:
 
 
 def _audited(target: str, options: AuditOptions) -> tuple[list[Audit], list[Failure]]:
-    rules = criteria.ruleset(AuditOptions(cache_dir=options.cache_dir))  # they mask secrets in the steps
+    rules = rulesets.ruleset(AuditOptions(cache_dir=options.cache_dir))  # they mask secrets in the steps
     with (
         progress(quiet=False, verbose=False) as display,
         closing(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from auditor.api import components, criteria, results
+from auditor.api import components, criteria, results, rulesets
 from auditor.cli import EXIT_CLEAN, EXIT_FAILED, EXIT_FOUND, options
 from auditor.cli.examples import examples
 from auditor.cli.messages import warn
@@ -75,7 +75,7 @@ def run(remote: tuple[str, ...], config: Path | None, strict: bool) -> int:
 
 def _run(options: HookOptions) -> HookResult:
     baseline = criteria.baseline(options)
-    rules = criteria.ruleset(options)
+    rules = rulesets.ruleset(options)
     with (
         progress(quiet=False, verbose=False) as display,
         components.scanner(options, rules, display) as scanner,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from auditor.api import criteria
+from auditor.api import rulesets
 from auditor.cli import EXIT_CLEAN, EXIT_FOUND, completion, options
 from auditor.cli.examples import examples
 from auditor.cli.option_types import Word
@@ -102,7 +102,7 @@ def explain(value_stdin: bool, path: str, form: str, cache_dir: Path | None) -> 
     Prints the rules that hit the text, and the step that accepted or rejected each value: entropy, keywords,
     placeholder, heuristic, offline check. Give the whole line where keywords matter. Values are masked.
     """
-    ruleset = criteria.ruleset(resolve(AuditOptions, load_config()))
+    ruleset = rulesets.ruleset(resolve(AuditOptions, load_config()))
     text = sys.stdin.buffer.read(_MAX_VALUE + 1)
     if not text.strip() or len(text) > _MAX_VALUE:
         raise click.UsageError(f"expected a value of 1 to {_MAX_VALUE} bytes on standard input")
@@ -144,7 +144,7 @@ def _row(key: str, value: str) -> str:
 
 
 def _rules() -> tuple[Rule, ...]:
-    return criteria.ruleset(resolve(AuditOptions, load_config())).rules
+    return rulesets.ruleset(resolve(AuditOptions, load_config())).rules
 
 
 def _json(rules: Iterable[Rule]) -> str:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import click
 
 from auditor.api import criteria
+from auditor.api.sweep_rules import SweepRules
 from auditor.cli.attest import require_extra
 from auditor.core.clock import timestamp, today, utc_now
 from auditor.core.command_options import SweepOptions
 from auditor.core.finding import State
 from auditor.core.progress import Progress, Silent
-from auditor.detect.rules import Ruleset
 from auditor.fleet.dashboard import site
 from auditor.fleet.discovery.catalog import TagFilter, parse_scope
 from auditor.fleet.discovery.concurrency import ConcurrencyLimit
@@ -76,7 +76,7 @@ class SweepSetup:
 
     options: SweepOptions
     plan: SweepPlan
-    rules: Ruleset
+    rules: SweepRules
     store: SweepStore
 
     def run(self, progress: Progress | None = None) -> SweepRow:
@@ -117,7 +117,14 @@ class SweepSetup:
 
                 return stack.enter_context(
                     image_auditing(
-                        self.options, self.rules, self.plan, self.store, client, engine, progress, prepare=not has_swept
+                        self.options,
+                        self.rules.ruleset,
+                        self.plan,
+                        self.store,
+                        client,
+                        engine,
+                        progress,
+                        prepare=not has_swept,
                     )
                 )
 
@@ -134,7 +141,7 @@ class SweepSetup:
 
         assert self.options.scheduler is not None  # noqa: S101 - `open_setup` has checked it
         return DaskEngine(
-            self.options.scheduler, self.plan.endpoint, self.rules, self.store.key,
+            self.options.scheduler, self.plan.endpoint, self.rules.ruleset, self.store.key,
             name=blake2s(self.plan.scope_digest.encode(), key=self.store.key, digest_size=8).hexdigest(),
             parallel=self.plan.parallel, progress=progress,
         )  # fmt: skip
@@ -145,7 +152,7 @@ def open_setup(registry: str | None, options: SweepOptions, *, wait_for_store: b
     """Check the options and open the store. Raises UsageError before anything costly is done."""
     if (options.engine == "dask") != (options.scheduler is not None):
         raise click.UsageError("use --engine dask and --scheduler ADDRESS together")
-    plan, rules = _plan(registry, options), criteria.ruleset(options)
+    plan, rules = _plan(registry, options), SweepRules(options)
     with open_store(options.store, wait=wait_for_store) as store:
         yield SweepSetup(options, plan, rules, store)
 
@@ -186,10 +193,8 @@ def _attestor(options: SweepOptions) -> Attestor | None:
     if options.only_rules or options.states != frozenset(State):
         raise click.UsageError("--attest states the result of whole audits: remove --rule and --state")
     # The extra is optional.
-    from auditor.attest.keys import load_signer
     from auditor.attest.sweep_attestor import SweepAttestor
 
-    signer = load_signer(options.key)
-    return SweepAttestor(
-        signer, options.fail_on, options.min_confidence, lambda: timestamp(utc_now()), options.parallel
+    return SweepAttestor.with_key(
+        options.key, options.fail_on, options.min_confidence, lambda: timestamp(utc_now()), options.parallel
     )

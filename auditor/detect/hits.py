@@ -41,13 +41,16 @@ def kept_in(found: Hits, most: int) -> Callable[[int, int], None]:
 
     Beyond `most` of one rule, hits closer than SPARSE are dropped. Hits of no rule are kept.
     """
-    counts, last = dict[int, int](), dict[int, int]()
+    counts, last = dict[int, int](), dict[int, int]()  # counted only where some rule may have more than `most`
 
     def add(rule: int, end: int) -> None:
-        count = counts[rule] = counts.get(rule, 0) + 1
-        if count > most and end - last.get(rule, 0) < SPARSE and rule < NO_RULE:
-            return
-        if count >= most:
+        if len(found) >= most:
+            if not counts:
+                counts.update(Counter(earlier for earlier, _ in found))
+                last.update(found)
+            count = counts[rule] = counts.get(rule, 0) + 1
+            if count > most and end - last.get(rule, 0) < SPARSE and rule < NO_RULE:
+                return
             last[rule] = end
         found.append((rule, end))
 

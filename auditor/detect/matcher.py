@@ -20,7 +20,7 @@ from auditor.detect.engines import MatchingEngine, matching_engine
 from auditor.detect.hits import CASELESS, NO_RULE, Expression, Hits, joined_hits
 from auditor.detect.name_rules import NameRules, name_end_expressions, name_patterns, tail_expressions
 from auditor.detect.path_rules import PathRules, path_expressions
-from auditor.detect.prefilter import Prefilter, prefilter
+from auditor.detect.prefilter import MIN_LITERAL, Prefilter, prefilter
 from auditor.detect.provider_rules import (
     ASSIGNMENT,
     ProviderRules,
@@ -29,9 +29,6 @@ from auditor.detect.provider_rules import (
     provider_patterns,
 )
 from auditor.detect.rules import Rule, Ruleset
-
-_MIN_LITERAL = 2
-"""A token rule with a shorter literal searches text alone: a literal that short slows down the search of all rules."""
 
 
 class Matcher:
@@ -96,7 +93,7 @@ def prefilters(rule: Rule) -> list[Prefilter]:
     """Return the expressions that find candidates of a rule: one, or those of a detect-secrets plugin."""
     patterns = [(rule.pattern, 0)] if rule.detector == "rules" else plugin_patterns(rule.id)
     try:
-        return [prefilter(pattern, flags) for pattern, flags in patterns]
+        return [prefilter(pattern, flags, bounded=_is_token_rule(rule)) for pattern, flags in patterns]
     except ValueError as exc:
         raise RuleError(f"rule {rule.id}: {exc}") from None
 
@@ -106,13 +103,14 @@ def _expressions(ruleset: Ruleset) -> list[list[Expression]]:
 
     Token rules and keyword rules, the built-in ones and the user's own apart, so that a change of the latter compiles
     them alone; the second steps of name rules and of provider rules; the globs of rules with `paths`. The first steps
-    are searched together with the keyword rules, since each search of its own takes time.
+    are searched together with the keyword rules, since each search of its own takes time. So is a token rule without a
+    literal, which would slow down the search of every byte.
     """
     tokens, own_tokens, keywords, own_keywords = (list[Expression]() for _ in range(4))
     by_name, by_provider = name_patterns(ruleset), provider_patterns(ruleset)
     for number, rule in enumerate(ruleset.rules):
         for item in prefilters(rule) if not rule.paths and number not in by_name.keys() | by_provider.keys() else ():
-            everywhere = _is_token_rule(rule) and item.literal >= _MIN_LITERAL
+            everywhere = _is_token_rule(rule) and item.literal >= MIN_LITERAL
             built_in, own = (tokens, own_tokens) if everywhere else (keywords, own_keywords)
             expression = Expression(number, item.expression, CASELESS if item.caseless else 0)
             (built_in if rule.builtin else own).append(expression)

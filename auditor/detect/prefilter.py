@@ -21,6 +21,9 @@ MAX_REACH = 32 << 10
 MAX_BACK = 4 << 10
 """Bytes of the longest part of a match that the engine sees; longer gaps end the expression."""
 
+MIN_LITERAL = 2
+"""Bytes of a literal by which the engine finds a match. Without one it tries the expression at every byte."""
+
 _WIDE_GAP = 64
 _ENDLESS = 512
 _FEW = 3
@@ -60,19 +63,23 @@ class Prefilter:
     literal: int
 
 
-def prefilter(pattern: str, flags: int = 0, *, led: bool = False) -> Prefilter:
+def prefilter(pattern: str, flags: int = 0, *, bounded: bool = False) -> Prefilter:
     """Derive the prefilter of a pattern. Raises ValueError where nothing selective is left.
 
-    `led` is for text with a line break before it: the engine then searches the byte before a negative lookbehind too.
+    `bounded` has the engine check the byte before a match, where the pattern begins with a negative lookbehind. The
+    search for short names is faster with it. It has no effect on a pattern without a literal of two bytes, which the
+    engine tries at every byte: there the check costs more than it saves.
     """
     tree = parser.parse(pattern.encode(), flags)
     items = _trimmed_front(list(tree))
     caseless = bool(tree.state.flags & re.IGNORECASE)
-    expression, seen = _Emitter(bool(tree.state.flags & re.DOTALL), led).tail(items, leads=True)
+    literal = _literal(items)
+    emitter = _Emitter(bool(tree.state.flags & re.DOTALL), bounded and literal >= MIN_LITERAL)
+    expression, seen = emitter.tail(items, leads=True)
     if not expression:
         raise ValueError("the pattern has no beginning that the engine can search; begin it with literal text")
     reach, front = width(list(tree)), width(list(tree)[: len(tree) - len(items)])
-    return Prefilter(expression, caseless, min(front + seen, MAX_BACK), min(reach, MAX_REACH), _literal(items))
+    return Prefilter(expression, caseless, min(front + seen, MAX_BACK), min(reach, MAX_REACH), literal)
 
 
 def least(items: Sequence[Any]) -> int:
@@ -167,8 +174,8 @@ def _is_vague(item: Any) -> bool:
 
 
 class _Emitter:
-    def __init__(self, dotall: bool, led: bool) -> None:
-        self._dot, self._led = rb"[\x00-\xff]" if dotall else rb"[^\n]", led
+    def __init__(self, dotall: bool, bounded: bool) -> None:
+        self._dot, self._bounded = rb"[\x00-\xff]" if dotall else rb"[^\n]", bounded
 
     def tail(self, items: Sequence[Any], before: int = 0, *, leads: bool = False) -> tuple[bytes, int]:
         """Emit the sequence at the end of the expression, cut to the common beginning of all matches.
@@ -190,7 +197,7 @@ class _Emitter:
         body = list(items)
         while body:
             *front, last = body
-            emitted, size = self._last(last, before + least(front))
+            emitted, size = self._last(last, before + least(front), leads=leads and not front)
             if emitted:
                 return self._sequence(front, leads=leads) + emitted, width(front) + size
             body = front
@@ -208,7 +215,7 @@ class _Emitter:
             return value[0][0] is op.NEGATE or any(v in _NOT_CATEGORIES for _, v in value if not isinstance(v, tuple))
         return kind in (op.ANY, op.NOT_LITERAL, op.BRANCH, op.SUBPATTERN)
 
-    def _last(self, item: Any, before: int) -> tuple[bytes, int]:
+    def _last(self, item: Any, before: int, *, leads: bool = False) -> tuple[bytes, int]:
         kind, value = item
         if kind in (op.AT, op.ASSERT, op.ASSERT_NOT):
             return b"", 0
@@ -220,12 +227,12 @@ class _Emitter:
                 return self.tail(inner, before)
             return b"(?:%b){%d}" % (self._sequence(inner), low), low * width(inner)
         if kind is op.SUBPATTERN:
-            expression, size = self.tail(value[3], before)
+            expression, size = self.tail(value[3], before, leads=leads)
             return self._scoped(value, expression), size
         if kind is op.ATOMIC_GROUP:
             return self.tail(value, before)
         if kind is op.BRANCH:
-            branches = [self.tail(branch, before) for branch in value[1]]
+            branches = [self.tail(branch, before, leads=leads) for branch in value[1]]
             if not all(expression for expression, _ in branches):
                 return b"", 0
             return b"(?:" + b"|".join(expression for expression, _ in branches) + b")", max(
@@ -264,12 +271,17 @@ class _Emitter:
             return b"(?:" + self._sequence(inner) + b")" + count
         if kind is op.AT and value in (op.AT_BOUNDARY, op.AT_NON_BOUNDARY):
             return rb"\b" if value is op.AT_BOUNDARY else rb"\B"
-        if self._led and kind is op.ASSERT_NOT and value[0] < 0 and [one for one, _ in value[1]] == [op.IN]:
-            members = value[1][0][1]
-            return b"" if members[0][0] is op.NEGATE else self._set([(op.NEGATE, None), *members])
+        if leads and self._bounded and kind is op.ASSERT_NOT and value[0] < 0:
+            return self._byte_before(value[1])
         if leads and kind is op.ASSERT and value[0] < 0:
             return self._sequence(value[1])  # the text before a match
         return b""  # anchors and lookarounds: dropping them widens the expression
+
+    def _byte_before(self, items: Sequence[Any]) -> bytes:
+        """Emit the start of the text, or a byte that is not in the class of a negative lookbehind."""
+        if len(items) != 1 or items[0][0] is not op.IN or items[0][1][0][0] is op.NEGATE:
+            return b""
+        return b"(?:^|" + self._set([(op.NEGATE, None), *items[0][1]]) + b")"
 
     @staticmethod
     def _scoped(value: Any, body: bytes) -> bytes:

@@ -83,7 +83,7 @@ def _joined_names(names: Sequence[str]) -> Iterator[str]:
 
 def name_expressions(patterns: dict[int, ProviderPattern]) -> list[Expression]:
     """Return the expressions of the second step, from the parts of patterns by the number of their rule."""
-    return [_expression(number, pattern.names, led=True) for number, pattern in patterns.items()]
+    return [_expression(number, pattern.names) for number, pattern in patterns.items()]
 
 
 def provider_patterns(ruleset: Ruleset) -> dict[int, ProviderPattern]:
@@ -125,8 +125,8 @@ class ProviderRules:
     def _name_hits(self, block: memoryview, ends: Sequence[int]) -> Hits:
         """Return the raw hits of names before assignments, by the offsets of their ends in the block."""
         ranges = list(_joined((max(0, end - _NAME - _PAST), end) for end in ends))
-        starts = list(accumulate((end - start + 1 for start, end in ranges), initial=1))
-        joined = b"\n" + b"\n".join([block[start:end] for start, end in ranges])
+        starts = list(accumulate((end - start + 1 for start, end in ranges), initial=0))
+        joined = b"\n".join([block[start:end] for start, end in ranges])
         found: Hits = []
         for rule, end in self._names.scan(joined, self._most):
             at = bisect_left(starts, end) - 1
@@ -145,8 +145,8 @@ def _joined(ranges: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     yield low, high
 
 
-def _expression(number: int, pattern: str, *, led: bool = False) -> Expression:
-    item = prefilter(pattern, led=led)
+def _expression(number: int, pattern: str) -> Expression:
+    item = prefilter(pattern, bounded=True)
     return Expression(number, item.expression, CASELESS if item.caseless else 0)
 
 

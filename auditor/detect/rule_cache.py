@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from auditor.core import cache_keys
 from auditor.core.cache_folder import read_cache_file, write_cache_file
 from auditor.core.finding import Confidence, Severity
-from auditor.core.package_data import data_path
+from auditor.detect.detect_secrets_plugins import plugin_rules
 from auditor.detect.probe import Condition, Probe
-from auditor.detect.rules import Rule, builtin_rules, rule_files
+from auditor.detect.rule_files import builtin_rules_key
+from auditor.detect.rules import Rule, builtin_rules
 
 _TUPLES = ("keywords", "examples", "counterexamples", "paths")
 """Fields of a rule that JSON turns into lists."""
@@ -23,17 +22,18 @@ def cached_builtin_rules(cache: Path | None) -> tuple[Rule, ...]:
     """Return the built-in rules, from the folder `cache` where it has them."""
     if cache is None:
         return builtin_rules()
-    state = hashlib.sha256(cache_keys.RULES.key.encode())
-    for path in rule_files(data_path("rules")):
-        state.update(hashlib.sha256(path.read_bytes()).digest())
-    key = state.hexdigest()
-    kept = cache / f"rules-{key[:32]}.json"
+    kept = cache / f"rules-{builtin_rules_key()[:32]}.json"
     data = read_cache_file(kept)
     if data is not None:
         return tuple(map(_rule, json.loads(data)))
     rules = builtin_rules()
     write_cache_file(kept, json.dumps([asdict(rule) for rule in rules]).encode())
     return rules
+
+
+def default_rules(cache: Path | None) -> tuple[Rule, ...]:
+    """Return the built-in rules, as above, and those of the plugins of detect-secrets."""
+    return (*cached_builtin_rules(cache), *plugin_rules())
 
 
 def _rule(row: dict[str, Any]) -> Rule:

@@ -17,6 +17,7 @@ from auditor.core.text import nearest
 from auditor.detect import checks, key_checks
 from auditor.detect.fragments import FRAGMENTS, expand
 from auditor.detect.probe import Probe, parse_probe
+from auditor.detect.rule_files import rule_files
 
 if TYPE_CHECKING:
     from auditor.core.yaml_file import YamlValue
@@ -134,11 +135,6 @@ def load_path(root: Path) -> tuple[Rule, ...]:
     if not rules:
         raise RuleError(f"{root}: no rules found. Give a YAML file of rules, or a folder with such files")
     return rules
-
-
-def rule_files(root: Path) -> list[Path]:
-    """Return the YAML files of a folder, sorted; or the file itself."""
-    return sorted((*root.rglob("*.yaml"), *root.rglob("*.yml"))) if root.is_dir() else [root]
 
 
 def load_file(path: Path) -> list[Rule]:

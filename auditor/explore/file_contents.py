@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from auditor.api import criteria
+from auditor.api import rulesets
 from auditor.core.entries import EntryKind, FileVersion
 from auditor.core.errors import RecoverError, UsageError
 from auditor.core.options import AuditOptions
@@ -55,7 +55,7 @@ class FileContents:
     @functools.cached_property
     def _searcher(self) -> Searcher:
         """Search with all rules: those that the audit left out mask their secrets too."""
-        rules = criteria.ruleset(replace(self._options, only_rules=(), exclude_rules=(), rule_references=()))
+        rules = rulesets.ruleset(replace(self._options, only_rules=(), exclude_rules=(), rule_references=()))
         return Searcher(rules, self._options.cache_dir, self._options.limits)
 
     def preview(self, version: FileVersion) -> Preview:

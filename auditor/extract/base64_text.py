@@ -34,6 +34,10 @@ _HEX = re.compile(rb"(?:0x)?((?:[2-7][0-9a-fA-F]|0[9aAdD]){16,})(?![A-Za-z0-9+/]
 _HEX_KEY = re.compile(
     rb"(?:0x)?((?i:30(?:[0-7][0-9a-f]|81[0-9a-f]{2}|82[0-9a-f]{4})(?:0201|30)[0-9a-f]{80,}))(?![A-Za-z0-9+/])"
 )
+# First bytes of these expressions: most runs are words and paths, and many have another.
+_FIRST_HEX = frozenset(b"0234567")
+_FIRST_LIKELY = frozenset(b"/CDHIJKLMNOPQRSTUVWXYZabcdef")
+
 _URL_SAFE = re.compile(rb"[A-Za-z0-9+/_-]+={0,2}")
 # On the next line; or as the next string of an expression: `"MIIE…" +`, then `"…"`.
 _NEXT_LINE = re.compile(
@@ -56,10 +60,12 @@ def decoded_runs(text: bytes) -> Iterator[tuple[int, str, bytes]]:
     while at >= 0:
         end = mapped.find(b" ", at + _MIN_RUN)
         end = len(text) if end < 0 else end
-        if digits := _HEX.match(text, at, end + 1) or _HEX_KEY.match(text, at, end + 1):
+        first = text[at]
+        digits = (_HEX.match(text, at, end + 1) or _HEX_KEY.match(text, at, end + 1)) if first in _FIRST_HEX else None
+        if digits:
             decoded = binascii.unhexlify(digits[1][: len(digits[1]) & -2])
             yield at, "hex", as_pem(decoded) or _in_context(text, at, decoded)
-        elif likely := _LIKELY.match(text, at):
+        elif first in _FIRST_LIKELY and (likely := _LIKELY.match(text, at)):
             last, decoded = _decoded(text, at, end)
             end = max(end, last)
             if content := _searchable(text, at, decoded, likely[0]):

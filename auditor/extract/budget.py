@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from auditor.core.limits import Limits, limit_note
 
@@ -77,7 +77,7 @@ class Budget:
 
     def tick(self) -> None:
         """Raise BudgetExceeded when the time is up."""
-        if self.late():
+        if time.monotonic() > self._deadline:  # without a call of `late`: this is called twice for each member
             raise self.too_late()
 
     def late(self) -> bool:
@@ -108,8 +108,7 @@ class Budget:
         self._transient |= transient
 
 
-@dataclass(frozen=True, slots=True)
-class ExtractContext:
+class ExtractContext(NamedTuple):
     """An archive that is being read: the budget of its file, and the paths of its members in reports."""
 
     budget: Budget

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import re
 import struct
+import sys
 from collections.abc import Iterator
 
 from auditor.detect.engines import PatternDatabase, matching_engine
@@ -22,19 +23,25 @@ _SECRET_WORDS = (
     b"passw", b"passphrase", b"pwd", b"secret", b"token", b"api_?key", b"a[a-z]{4,6}_?key", b"credential", b"private",
     b"auth", b"bearer", b"://[^/\\s@]{1,100}@",
 )  # fmt: skip
-# Bytes after each tag: table 4.4-A. Tag 1, text, has its own length.
-_WIDTHS = {3: 4, 4: 4, 5: 8, 6: 8, 7: 2, 8: 2, 9: 4, 10: 4, 11: 4, 12: 4, 15: 3, 16: 2, 17: 4, 18: 4, 19: 2, 20: 2}
+# Bytes of each constant, with its tag: table 4.4-A. Tag 1, text, has its own length.
+_WIDTHS = {3: 5, 4: 5, 5: 9, 6: 9, 7: 3, 8: 3, 9: 5, 10: 5, 11: 5, 12: 5, 15: 4, 16: 3, 17: 5, 18: 5, 19: 3, 20: 3}
+_STRING, _PAIRS = 8, (9, 10, 11, 12)
 _PAIR = struct.Struct(">HH")
 # ldc or ldc_w, then putstatic, putfield, or a call that takes the constant as its last argument.
 _LOAD = rb"(?:\x12(.)|\x13(..))"
 _LOADED = re.compile(_LOAD + rb"[\xb3\xb5-\xb9](..)", re.S)
 _BOTH_LOADED = re.compile(_LOAD + _LOAD + rb"[\xb6-\xb9]", re.S)  # `setProperty("password", "constant")`
+# Both begin like this. The number of an expression is its length.
+_NEXT = rb"[\x12\x13\xb3\xb5-\xb9]"
+_BEGINNINGS = (Expression(3, rb"\x12[\x00-\xff]" + _NEXT), Expression(4, rb"\x13[\x00-\xff]{2}" + _NEXT))
+_BLOCK = 64 << 10
+"""Bytes that are searched together for beginnings: there may be one at each byte, and each needs memory."""
 
 
 def read(data: bytes, context: ExtractContext) -> Iterator[Member]:
     """Yield the string constants of a class as one text, or its raw bytes where no word in it suggests a secret."""
     data = data[: context.limits.member_bytes]
-    if not _secret_words().scan(data, 1):
+    if not _secret_words().has_hit(data):
         yield Member(None, data, "class", search_text=data)
         return
     pool, exceeded = _ConstantPool(data), None
@@ -61,6 +68,22 @@ def _secret_words() -> PatternDatabase:
     return matching_engine().compile([Expression(0, word, CASELESS) for word in _SECRET_WORDS])
 
 
+@functools.cache
+def _beginnings() -> PatternDatabase:
+    return matching_engine().compile(_BEGINNINGS)
+
+
+def _matches(pattern: re.Pattern[bytes], data: bytes, at: int) -> Iterator[re.Match[bytes]]:
+    """Yield the matches of `_LOADED` or `_BOTH_LOADED` as `finditer` does, several times as fast."""
+    view, ahead = memoryview(data), max(one.rule for one in _BEGINNINGS)
+    for base in range(at, len(data), _BLOCK):
+        hits = _beginnings().scan(view[base : base + _BLOCK + ahead], sys.maxsize)
+        for begin in sorted({base + end - size for size, end in hits}):
+            if begin >= at and (match := pattern.match(data, begin)):
+                yield match
+                at = match.end()
+
+
 class _ConstantPool:
     """The constant pool of a class: section 4.4."""
 
@@ -68,12 +91,11 @@ class _ConstantPool:
         self._data = data
         self._end = 10
         self.texts: dict[int, bytes] = {}
-        self._pairs: dict[int, tuple[int, int]] = {}
-        self._strings: dict[int, int] = {}
+        self._others: dict[int, int] = {}  # offsets of constants that are no text
 
     def read(self) -> None:
         """Read the pool. Raises struct.error, KeyError or IndexError where it is broken."""
-        data, texts, at, number = self._data, self.texts, 10, 1
+        data, texts, others, at, number = self._data, self.texts, self._others, 10, 1
         count = data[8] << 8 | data[9]
         while number < count:
             tag = data[at]
@@ -81,33 +103,37 @@ class _ConstantPool:
                 start = at + 3
                 at = start + (data[at + 1] << 8 | data[at + 2])
                 texts[number] = data[start:at]
-                number += 1
-                continue
-            if tag == 8:
-                self._strings[number] = data[at + 1] << 8 | data[at + 2]
-            elif 9 <= tag <= 12:
-                self._pairs[number] = _PAIR.unpack_from(data, at + 1)
-            at += 1 + _WIDTHS[tag]
-            number += 2 if tag in (5, 6) else 1  # long and double take two numbers
+            else:
+                others[number] = at
+                at += _WIDTHS[tag]
+                if tag in (5, 6):  # long and double take two numbers
+                    number += 1
+            number += 1
         self._end = at
 
     def assigned(self) -> Iterator[bytes]:
         """Yield each constant with the field that it is assigned to, or the method that it is passed to."""
         yield from self._constant_fields()
-        for match in _LOADED.finditer(self._data, self._end):
-            value = self._string(match[1] or match[2])
-            owner = self._pairs.get(int.from_bytes(match[3], "big"))
-            name = self.texts.get(self._pairs.get(owner[1], (0, 0))[0]) if owner else None
+        for match in _matches(_LOADED, self._data, self._end):
+            value = self._string(_number(match[1] or match[2]))
+            name = self.texts.get(self._pair(self._pair(_number(match[3]))[1])[0]) if value else None
             if value and name:
                 yield b'%s = "%s"' % (name.removeprefix(b"set"), value)
 
-        for match in _BOTH_LOADED.finditer(self._data, self._end):
-            name, value = self._string(match[1] or match[2]), self._string(match[3] or match[4])
+        for match in _matches(_BOTH_LOADED, self._data, self._end):
+            name, value = (self._string(_number(match[at] or match[at + 1])) for at in (1, 3))
             if value and name:
                 yield b'%s = "%s"' % (name, value)
 
-    def _string(self, number: bytes) -> bytes | None:
-        return self.texts.get(self._strings.get(int.from_bytes(number, "big"), 0))
+    def _pair(self, number: int) -> tuple[int, int]:
+        """Return the two numbers that a constant refers to; zeros where it is of another kind."""
+        at = self._others.get(number, 0)  # no tag is at 0, where the class begins
+        return _PAIR.unpack_from(self._data, at + 1) if self._data[at] in _PAIRS else (0, 0)
+
+    def _string(self, number: int) -> bytes | None:
+        """Return the text of a string constant; None where the constant is of another kind."""
+        at = self._others.get(number, 0)
+        return self.texts.get(self._data[at + 1] << 8 | self._data[at + 2]) if self._data[at] == _STRING else None
 
     def _constant_fields(self) -> Iterator[bytes]:
         """Yield `static final` fields; their values are attributes. Sections 4.5 and 4.7.2."""
@@ -119,7 +145,11 @@ class _ConstantPool:
             at += 8
             for _ in range(attributes):
                 kind, length, value = struct.unpack_from(">HIH", data, at)
-                constant = self.texts.get(self._strings.get(value, 0))
+                constant = self._string(value)
                 if self.texts.get(kind) == b"ConstantValue" and constant:
                     yield b'%s = "%s"' % (self.texts.get(name, b"?"), constant)
                 at += 6 + length
+
+
+def _number(data: bytes) -> int:
+    return int.from_bytes(data, "big")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from auditor.codec.signatures import HEAD
 from auditor.core.errors import Damaged
@@ -17,8 +17,7 @@ from auditor.extract.member_windows import MemberWindow, windows
 from auditor.extract.text_decoder import encoded_parts
 
 
-@dataclass(frozen=True, slots=True)
-class ExtractedContent:
+class ExtractedContent(NamedTuple):
     """Content of a member, or text decoded from a file or a member."""
 
     member: str | None
@@ -94,10 +93,10 @@ class MemberExtractor:
             if format_of("", part.data[:HEAD]) is not None:
                 contents = self._contents(part.data, context, codings, 0)
             for content in contents:
-                yield replace(content, line=part.line)
+                yield content._replace(line=part.line)
                 if depth + 1 < self.limits.codings:
                     for inner in self._decoded(content.data, context, content.decoded, depth + 1):
-                        yield replace(inner, member=content.member, line=part.line)
+                        yield inner._replace(member=content.member, line=part.line)
                 elif next(encoded_parts(content.data), None) is not None:
                     context.skip(None, f"has more than {self.limits.codings} nested encodings {limit_note('codings')}")
 
@@ -118,10 +117,12 @@ class MemberExtractor:
                     yield ExtractedContent(context.member, decoded, bytes(window.buffer), None, window)
             return
         for member in _members(row, body, context):
-            inner, codings = _inner(member, context), decoded + ((member.coding,) if member.coding else ())
+            codings = (*decoded, member.coding) if member.coding else decoded
             if member.search_text is not None:
-                yield ExtractedContent(inner.member, codings, member.search_text, None)
-            elif not _is_too_large(member, inner):
+                yield ExtractedContent(context.member_path(member.name), codings, member.search_text, None)
+                continue
+            inner = _inner(member, context)
+            if not _is_too_large(member, inner):
                 yield from self._contents(member.body, inner, codings, depth + _levels(member, inner))
 
     def _find(self, body: bytes | MemberStream, context: ExtractContext, target: str, depth: int) -> bytes | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from auditor.core.errors import Damaged
 from auditor.core.limits import limit_note
@@ -63,9 +63,11 @@ class MemberStream:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A member of an archive by its name. Without a name, the decoded content of the archive itself."""
+class Member(NamedTuple):
+    """A member of an archive by its name. Without a name, the decoded content of the archive itself.
+
+    Named tuples are made in a third of the time of frozen dataclasses, and an image may have a million members.
+    """
 
     name: str | None
     body: bytes | MemberStream

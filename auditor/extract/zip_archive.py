@@ -22,6 +22,7 @@ from auditor.extract.compressed import inflate_raw
 from auditor.extract.member_stream import Member
 
 _RECORD = b"PK\x01\x02"
+_RECORD_BYTES = 46  # at least: APPNOTE.TXT, 4.3.12
 _LOCAL = struct.Struct("<4s22xHH")
 _ENCRYPTED = 1
 _OPENED = 3
@@ -34,7 +35,8 @@ _STEP = 64 << 10
 def read(data: bytes, context: ExtractContext) -> Iterator[Member]:
     """Yield the files of a zip in the order of its directory."""
     # zipfile reads all entries at once, and takes about a kilobyte for each.
-    if data.count(_RECORD) > _OPENED * context.limits.members:
+    most = _OPENED * context.limits.members
+    if len(data) > most * _RECORD_BYTES and data.count(_RECORD) > most:
         context.skip(
             None, f"has more than {_OPENED * context.limits.members} members and is not opened {limit_note('members')}"
         )

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from auditor.core.errors import RuleError
 from auditor.core.yaml_file import YamlValue
-from auditor.detect.rules import Rule, builtin_rules, read_file, rule_files
+from auditor.detect.rule_files import rule_files
+from auditor.detect.rules import Rule, builtin_rules, read_file
 from auditor.rulebook.example_check import Prover, RuleProblem, refused
 
 

@@ -111,10 +111,11 @@ class Extractor:
                 codings = (*piece.decoded, *inner.decoded)
                 yield ExtractedContent(piece.member, codings, inner.data, inner.line)
 
-    def _decoded_parts(self, path: str, text: bytes, skip: SkipCallback) -> Iterator[ExtractedContent]:
+    def _decoded_parts(self, path: str, text: bytes, skip: SkipCallback) -> Iterable[ExtractedContent]:
         # Not in files of packages: they are most of an image, and their encoded parts are pictures and test data.
-        if len(text) <= MAX_DECODED_TEXT and file_class(path) < FileClass.THIRD_PARTY and not is_binary(text):
-            yield from self._members.decode(text, skip)
+        if len(text) > MAX_DECODED_TEXT or is_binary(text) or file_class(path) >= FileClass.THIRD_PARTY:
+            return ()
+        return self._members.decode(text, skip)
 
     def _matches(
         self, entry: int, path: str, group: Sequence[ExtractedContent], on_truncation: TruncationCallback
@@ -126,6 +127,8 @@ class Extractor:
         ]
         found = self._searcher.search_texts(texts, on_truncation)
         for piece, text, matches in zip(group, texts, found, strict=True):
+            if not matches:
+                continue
             for match, line in zip(matches, text.lines(match.start for match in matches), strict=True):
                 yield LayerMatch(
                     entry, match.rule.id, match.secret, line if piece.line is None else piece.line,

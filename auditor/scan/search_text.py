@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from auditor.codec.signatures import is_opaque
 from auditor.detect.heuristics.file_class import is_third_party_source
@@ -14,8 +14,7 @@ SIGNATURE_BYTES = 16
 """Number of leading bytes that show whether a file is opaque."""
 
 
-@dataclass(frozen=True, slots=True)
-class SearchText:
+class SearchText(NamedTuple):
     """Bytes of a file, or a window of them, and its absolute path; an empty path for a text outside of files."""
 
     data: bytes

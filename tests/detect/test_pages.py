@@ -9,7 +9,8 @@ import pytest
 
 from auditor.core.package_data import data_path
 from auditor.detect.detect_secrets_plugins import plugin_rules
-from auditor.detect.rules import CHECKS, builtin_rules, rule_files
+from auditor.detect.rule_files import rule_files
+from auditor.detect.rules import CHECKS, builtin_rules
 from auditor.rulebook.examples import ALPHABETS, MAKERS, fill, outline
 from auditor.rulebook.rule_page import rule_page
 from tests.detect.mutations import alphabet, secret_part

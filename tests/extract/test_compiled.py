@@ -11,7 +11,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from auditor.extract import java_class
 from auditor.extract.member_extractor import MemberExtractor
 from tests.extract.opened import opened
 from tests.images import layer, token
@@ -133,3 +136,13 @@ if shutil.which("javac"):
         (piece,) = opened("A.class", (tmp_path / "A.class").read_bytes()).pieces
         lines = piece.data.decode().splitlines()
         assert {'PASSWORD = "hunter2"', f'token = "{SECRET}"', 'password = "swordfish"'} <= set(lines)
+
+
+@given(st.lists(st.sampled_from([b"\x12", b"\x13", b"\n", b"\0", b"\xb5", b"\xb6"]), max_size=40), st.integers(0, 5))
+def test_constants_that_code_loads_are_found_as_by_a_plain_search(code: list[bytes], at: int) -> None:
+    data = b"".join(code)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(java_class, "_BLOCK", 7)
+        for pattern in (java_class._LOADED, java_class._BOTH_LOADED):
+            found = [match.span() for match in java_class._matches(pattern, data, at)]
+            assert found == [match.span() for match in pattern.finditer(data, at)]

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import re._constants as op  # type: ignore[import-not-found]
+import re._parser as parser  # type: ignore[import-not-found]
 import textwrap
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -17,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from auditor.extract import base64_text
 from auditor.extract.formats import format_of
 from tests.extract.opened import decoded, opened
 from tests.images import gzipped, layer, token
@@ -177,3 +182,26 @@ def test_encoded_parts_are_limited_in_number_and_depth() -> None:
     for _ in range(6):
         deep = b64(deep)
     assert max(len(p.decoded) for p in decoded(deep).pieces) == 3
+
+
+def first_bytes(items: Sequence[Any]) -> set[int]:
+    """Bytes that a match of some items may begin with."""
+    (kind, value), *rest = items
+    if kind is op.LITERAL:
+        return {value}
+    if kind is op.IN:
+        return set().union(
+            *({member} if one is op.LITERAL else range(member[0], member[1] + 1) for one, member in value)
+        )
+    if kind is op.BRANCH:
+        return set().union(*(first_bytes([*branch, *rest]) for branch in value[1]))
+    if kind is op.SUBPATTERN:
+        return first_bytes([*value[3], *rest])
+    assert kind is op.MAX_REPEAT, kind
+    return first_bytes(value[2]) | (set() if value[0] else first_bytes(rest))
+
+
+def test_runs_are_skipped_by_a_byte_that_begins_no_match() -> None:
+    likely, hexadecimal = ({*first_bytes(parser.parse(one.pattern))} for one in (base64_text._LIKELY, base64_text._HEX))
+    assert likely == base64_text._FIRST_LIKELY
+    assert hexadecimal | {*first_bytes(parser.parse(base64_text._HEX_KEY.pattern))} == base64_text._FIRST_HEX
