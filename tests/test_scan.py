@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import tarfile
 from contextlib import closing
 from pathlib import Path
 
@@ -115,6 +116,16 @@ def test_broken_compression_is_damaged_and_names_the_layer(scanner: Scanner) -> 
     data = COMPRESSIONS["gzip"][0](layer({"a": b"x" * 100_000}))
     with pytest.raises(Damaged, match=r"^layer: gzip data is broken"):
         scan(scanner, data[:-20])
+
+
+@pytest.mark.parametrize("last", [b"\0", b"A", b"/", b"_"])
+def test_a_token_at_the_start_of_a_file_is_found_whatever_its_header_ends_with(scanner: Scanner, last: bytes) -> None:
+    data = bytearray(layer(file("a", token(3, "EAAG{base62:176}")), form=tarfile.GNU_FORMAT))
+    data[511:512] = last
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    (match,) = scan(scanner, bytes(data)).matches
+    assert (match.rule, match.offset) == ("facebook-access-token", 0)
 
 
 def test_a_bomb_is_stopped(ruleset: Ruleset, cache: Path) -> None:

@@ -37,6 +37,12 @@ class Window:
         """The bytes that are in no earlier window, without a copy."""
         return memoryview(self.buffer)[self.fresh - self.start : self.size]
 
+    def clear_before(self, offset: int) -> None:
+        """Clear the byte before an offset: the last of a header, where a search would take it for text of the body."""
+        at = offset - self.start - 1
+        if at >= 0 and self.buffer[at]:
+            memoryview(self.buffer)[at] = 0
+
     @property
     def end(self) -> int:
         """Stream offset behind the last byte."""

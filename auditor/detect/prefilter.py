@@ -278,10 +278,13 @@ class _Emitter:
         return b""  # anchors and lookarounds: dropping them widens the expression
 
     def _byte_before(self, items: Sequence[Any]) -> bytes:
-        """Emit the start of the text, or a byte that is not in the class of a negative lookbehind."""
+        """Emit the start of the text, or a byte that is not in the class of a negative lookbehind.
+
+        A line break or a zero byte always passes: one of them stands between two texts that are searched together.
+        """
         if len(items) != 1 or items[0][0] is not op.IN or items[0][1][0][0] is op.NEGATE:
             return b""
-        return b"(?:^|" + self._set([(op.NEGATE, None), *items[0][1]]) + b")"
+        return rb"(?:^|[\x00\n]|" + self._set([(op.NEGATE, None), *items[0][1]]) + b")"
 
     @staticmethod
     def _scoped(value: Any, body: bytes) -> bytes:

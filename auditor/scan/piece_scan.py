@@ -146,6 +146,7 @@ class _PieceScan:
                 if header.pax and (attributes := overlay_attributes(header)):
                     self._budget.report_overlay_attributes("/" + header.path, attributes)
                 if header.size:
+                    window.clear_before(header.offset)
                     self._keyword_ranges.add(window, header.path, header.offset, header.size)
         if self._search_content:
             for index, rules in self._searcher.path_rules(listing.paths[first:]).items():
