@@ -127,7 +127,8 @@ class _Constants:
 
     def _number(self, kind: int) -> None:
         if kind == ord("l"):
-            self._at += 2 * abs(self._int())
+            digits = abs(self._int())
+            self._at += 2 * digits
         elif kind in (ord("f"), ord("x")):
             for _ in range(1 if kind == ord("f") else 2):
                 self._text(self._byte())

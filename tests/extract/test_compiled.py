@@ -21,6 +21,9 @@ from tests.images import layer, token
 
 SECRET = token(31)
 SOURCE = f"""
+OTHERS = (2**40, -(2**70), 1.5, -1e300, 2j, True, None, ..., b"bytes", "\u00e9", "\U0001f511" * 300, ("a", ("b",)))
+def others(a, /, b=2**31, *c, d=frozenset("xy"), **e): return a in {{1, 2**33}} and c[1:2:3] and (lambda: (b, e))
+
 PASSWORD = "hunter2"
 SETTINGS = {{"user": "root", "api_key": "{SECRET}"}}
 connect(password="swordfish")
@@ -103,7 +106,9 @@ def test_compiled_python_gives_its_constants_with_the_names_they_are_given(tmp_p
     (tmp_path / "a.py").write_text(SOURCE)
     script = "import py_compile, sys; py_compile.compile(sys.argv[1], sys.argv[2], doraise=True)"
     subprocess.run([python, "-c", script, str(tmp_path / "a.py"), str(tmp_path / "a.pyc")], check=True)
-    (piece,) = opened("app/a.pyc", (tmp_path / "a.pyc").read_bytes()).pieces
+    found = opened("app/a.pyc", (tmp_path / "a.pyc").read_bytes())
+    (piece,) = found.pieces
+    assert not found.notes
     lines = piece.data.decode().splitlines()
     assert {'PASSWORD = "hunter2"', f'api_key = "{SECRET}"', f'secret = "inner-{SECRET}"'} <= set(lines)
     assert 'password = "swordfish"' in lines
