@@ -251,8 +251,8 @@ def rows_of(store: SweepStore, query: Select[Any], values: Mapping[str, Any] | N
 
 def findings_of(store: SweepStore, condition: Any, values: Mapping[str, Any] | None = None) -> list[FindingRow]:
     """Return the findings that fulfil a condition with these values of its parameters, by image."""
-    texts: dict[str, str] = {}
-    rows = [finding_row(row, texts) for row in rows_of(store, findings_where(condition), values)]
+    shared: dict[Any, Any] = {}
+    rows = [finding_row(row, shared) for row in rows_of(store, findings_where(condition), values)]
     return sorted(rows, key=lambda r: (r.repository, r.digest, -Severity(r.severity).rank, r.path or "\uffff", r.id))
 
 

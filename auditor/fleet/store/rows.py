@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,9 @@ class FindingRow:
     hidden_in: int | None
     first_seen: str
     last_seen: str
+
+
+_SECRET = FindingRow.__slots__.index("secret")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,18 +156,11 @@ def sweep_row(row: Any) -> SweepRow:
     return SweepRow(row.id, row.registry, row.started, row.finished, counts, row.filter_text)
 
 
-def finding_row(row: Any, texts: dict[str, str]) -> FindingRow:
-    """Convert a row of `statements.findings_where`. Equal texts of many rows are one object, kept in `texts`."""
-
-    def shared(text: Any) -> Any:
-        return texts.setdefault(text, text)
-
-    return FindingRow(
-        row.image, shared(row.repository), shared(row.digest), shared(row.platform), shared(row.finding),
-        shared(row.rule), shared(row.name), shared(row.severity), shared(row.confidence), shared(row.state),
-        shared(row.path), shared(row.metadata_location), row.line, shared(row.masked), shared(bytes(row.secret).hex()),
-        shared(row.layer), row.added_in, row.hidden_in, shared(row.first_seen), shared(row.seen or row.first_seen),
-    )  # fmt: skip
+def finding_row(row: Sequence[Any], shared: dict[Any, Any]) -> FindingRow:
+    """Convert a row of `statements.findings_where`. Equal values of many rows are one object, kept in `shared`."""
+    values = (*row[1:_SECRET], bytes(row[_SECRET]).hex(), *row[_SECRET + 1 :])
+    share: Callable[[Any, Any], Any] = shared.setdefault
+    return FindingRow(row[0], *map(share, values, values))
 
 
 def verdict_of(rows: Iterable[FindingRow]) -> Verdict:

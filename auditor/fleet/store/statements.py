@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Select, and_, exists, or_, select
+from sqlalchemy import CompoundSelect, Select, and_, exists, func, or_, select
 
 from auditor.fleet.store import schema as t
 
@@ -63,10 +63,15 @@ def seen_images(sweep: int) -> Select[Any]:
 
 
 def findings_where(condition: Any) -> Select[Any]:
-    """Select findings with their image, and `seen`, the start of the last sweep that saw them."""
+    """Select findings with their image, the columns in the order of the members of `FindingRow`."""
+    own = t.finding.c
     return (
-        select(t.finding, t.repository.c.name.label("repository"), t.image.c.digest, t.image.c.platform,
-               t.sweep.c.started.label("seen"))
+        select(
+            own.image, t.repository.c.name.label("repository"), t.image.c.digest, t.image.c.platform, own.finding,
+            own.rule, own.name, own.severity, own.confidence, own.state, own.path, own.metadata_location, own.line,
+            own.masked, own.secret, own.layer, own.added_in, own.hidden_in, own.first_seen,
+            func.coalesce(t.sweep.c.started, own.first_seen),
+        )
         .join(t.image, t.image.c.id == t.finding.c.image)
         .join(t.repository, t.repository.c.id == t.image.c.repository)
         .outerjoin(t.sweep, t.sweep.c.id == t.finding.c.last_seen)
