@@ -21,7 +21,7 @@ class SweepRules:
         self._options = options
         kept = _digest_file(options)
         data = read_cache_file(kept) if kept else None
-        self.digest = self.ruleset.digest if data is None else data.decode()
+        self.digest = self.ruleset.digest if data is None else data.decode("ascii", "replace")
         if kept and data is None:
             write_cache_file(kept, self.digest.encode())
 
