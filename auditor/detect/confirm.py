@@ -6,29 +6,16 @@ import re
 import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import islice
 
-from auditor.core.finding import GUESSABLE, Confidence
+from auditor.core.finding import GUESSABLE
 from auditor.core.limits import DEFAULT, Limits
-from auditor.core.secret import Secret
-from auditor.detect.detect_secrets_plugins import secrets_in_line
 from auditor.detect.heuristics.file_class import FileClass, file_class
-from auditor.detect.heuristics.placeholder import is_placeholder, is_sample, is_typed
-from auditor.detect.heuristics.plausibility import (
-    Heuristic,
-    entropy,
-    guessable_confidence,
-    looks_random,
-    rejecting_heuristic,
-)
+from auditor.detect.judgement import judge, judge_line, keyword_near, line_end, lowered_words
+from auditor.detect.matches import Match, Rejection, most_specific
 from auditor.detect.name_rules import name_pattern
 from auditor.detect.prefilter import prefilter
-from auditor.detect.rules import CHECKS, Rule, Ruleset
-
-CONTEXT = 4096
-"""Bytes on each side of a match within which one of the rule's keywords must stand."""
+from auditor.detect.rules import Ruleset
 
 EDGE = 256
 """Bytes beyond a window that the pattern may look at."""
@@ -46,36 +33,6 @@ TruncationCallback = Callable[[str], None]
 
 def ignore_truncation(_: str) -> None:
     """Callback that does nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A confirmed secret at the bytes [start, end) of a text."""
-
-    rule: Rule
-    start: int
-    end: int
-    secret: Secret
-    check: str
-    confidence: Confidence
-    """The rule's; low where the check failed or a person typed the token; medium or low for a guessable password."""
-    width: int = 0
-    """Bytes that the pattern matched, the words around the secret included."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """A value at the bytes [start, end) that the pattern of a rule matches and a later step rejects.
-
-    `step` is `entropy`, `random`, `keywords`, `placeholder` or `heuristic`; `heuristic` is set in the last case.
-    """
-
-    rule: Rule
-    start: int
-    end: int
-    value: str = field(repr=False)
-    step: str
-    heuristic: Heuristic | None = None
 
 
 class Confirmer:
@@ -120,7 +77,7 @@ class Confirmer:
             for number, rule in rules
             if rule.keywords
             and rule.detector == "rules"
-            and not any(map(lowered.__contains__, _lowered(rule.keywords)[0]))
+            and not any(map(lowered.__contains__, lowered_words(rule.keywords)[0]))
         }
 
     def outcomes(
@@ -167,7 +124,7 @@ class Confirmer:
                     if end <= done or hit == len(ends) or ends[hit] > end:
                         at = max(at, match.end())
                         continue
-                    outcomes = _judge(rule, match, low, text, path)
+                    outcomes = judge(rule, match, low, text, path)
                     if any(isinstance(one, Match) and one.check != GUESSABLE for one in outcomes):
                         done = outcomes[-1].end
                         at = max(at, match.end())
@@ -179,7 +136,7 @@ class Confirmer:
         self, number: int, text: memoryview | bytes, path: str, ends_in: tuple[int, int], overrun: TruncationCallback
     ) -> Iterator[Match | Rejection]:
         rule, data = self._rules[number], bytes(text)
-        if rule.keywords and not _keyword_near(rule, data, 0, len(data)):
+        if rule.keywords and not keyword_near(rule, data, 0, len(data)):
             return
         pattern = self._pattern(number)
         for count, match in enumerate(islice(pattern.finditer(data), self._most + 1)):
@@ -187,7 +144,7 @@ class Confirmer:
                 overrun(rule.id)
                 return
             if ends_in[0] <= match.end() < ends_in[1]:
-                yield from _judge(rule, match, 0, data, path)
+                yield from judge(rule, match, 0, data, path)
 
     def _on_lines(
         self, number: int, text: memoryview | bytes, ends: Sequence[int], path: str
@@ -196,8 +153,8 @@ class Confirmer:
         rule, done = self._rules[number], -1
         for end in ends:
             if end > done:
-                yield from _judge_line(rule, text, end, path)
-                done = _line_end(text, end)
+                yield from judge_line(rule, text, end, path)
+                done = line_end(text, end)
 
     def _pattern(self, number: int) -> re.Pattern[bytes]:
         if number not in self._patterns:
@@ -229,129 +186,3 @@ def _groups(ends: Sequence[int], gap: int) -> Iterator[tuple[int, int]]:
         if at == len(ends) or ends[at] - ends[at - 1] > gap or ends[at] - ends[first] > _MAX_GROUP:
             yield first, at - 1
             first = at
-
-
-def _judge(
-    rule: Rule, match: re.Match[bytes], low: int, text: memoryview | bytes, path: str
-) -> list[Match | Rejection]:
-    """Judge each group of a match whose name begins with `secret`, else the whole match."""
-    groups: list[str | int] = [name for name in match.re.groupindex if name.startswith("secret") and match[name]]
-    outcomes = list[Match | Rejection]()
-    for group in groups or [0]:
-        outcomes.append(_judge_group(rule, match, group, low, text, path))
-        if isinstance(outcomes[-1], Rejection) and outcomes[-1].step == "heuristic" and len(groups) > 1:
-            break  # the name before it, which is that of all groups, is far from the others
-    return outcomes
-
-
-def _judge_group(
-    rule: Rule, match: re.Match[bytes], group: str | int, low: int, text: memoryview | bytes, path: str
-) -> Match | Rejection:
-    """Apply the conditions of a rule beyond its pattern to a match in the bytes of `text` from `low` on."""
-    start, end = match.start(group) + low, match.end(group) + low
-    value = match[group].decode("utf-8", "replace")
-    if rule.entropy and entropy(value) < rule.entropy:
-        return Rejection(rule, start, end, value, "entropy")
-    if rule.random and not looks_random(value):
-        return Rejection(rule, start, end, value, "random")
-    if rule.keywords and not _keyword_near(rule, text, start, end):
-        return Rejection(rule, start, end, value, "keywords")
-    if rule.generic:
-        line = line_at(text, match.start() + low, end)
-        heuristic = rejecting_heuristic(value, line, path)
-        if heuristic and not heuristic.guessable:
-            return Rejection(rule, start, end, value, "heuristic", heuristic)
-        if heuristic:
-            confidence = guessable_confidence(value, line, path)
-            return Match(rule, start, end, Secret(value, "****"), GUESSABLE, confidence, match.end() - match.start())
-    elif is_placeholder(value):
-        return Rejection(rule, start, end, value, "placeholder")
-    passed = CHECKS[rule.check](value) if rule.check else None
-    check = {True: "passed", False: "failed", None: "none"}[passed]
-    is_refuted = passed is False or is_sample(value) or (rule.is_token and is_typed(value))
-    confidence = Confidence.LOW if is_refuted else rule.confidence
-    secret = Secret(value, mask(value, rule))
-    return Match(rule, start, end, secret, check, confidence, match.end() - match.start())
-
-
-def _judge_line(rule: Rule, text: memoryview | bytes, end: int, path: str) -> Iterator[Match | Rejection]:
-    low, high = _line_start(text, end), _line_end(text, end)
-    raw = bytes(text[low:high])
-    line = raw.decode("utf-8", "replace")
-    for value in secrets_in_line(rule.id, line, path):
-        data = value.encode("utf-8", "replace")
-        at = raw.find(data)
-        if at < 0:
-            continue
-        start = low + at
-        heuristic = rejecting_heuristic(value, line, path)
-        if heuristic:  # a guessable value is a rule's to report
-            yield Rejection(rule, start, start + len(data), value, "heuristic", heuristic)
-        else:
-            secret = Secret(value, mask(value, rule))
-            confidence = Confidence.LOW if is_typed(value) or is_sample(value) else rule.confidence
-            yield Match(rule, start, start + len(data), secret, "none", confidence)
-
-
-def _line_start(text: memoryview | bytes, at: int) -> int:
-    low = max(0, at - CONTEXT)
-    return low + bytes(text[low:at]).rfind(b"\n") + 1
-
-
-def _line_end(text: memoryview | bytes, at: int) -> int:
-    piece = bytes(text[at : at + CONTEXT])
-    cut = piece.find(b"\n")
-    return at + (len(piece) if cut < 0 else cut)
-
-
-def line_at(text: memoryview | bytes, start: int, end: int) -> str:
-    """Return the line or lines that hold the bytes [start, end), at most CONTEXT on each side."""
-    return bytes(text[_line_start(text, start) : _line_end(text, end)]).decode("utf-8", "replace")
-
-
-def _keyword_near(rule: Rule, text: memoryview | bytes, start: int, end: int) -> bool:
-    near, (words, have_letters) = bytes(text[max(0, start - CONTEXT) : end + CONTEXT]), _lowered(rule.keywords)
-    if have_letters:
-        near = near.lower()
-    return any(map(near.__contains__, words))
-
-
-@lru_cache(1024)
-def _lowered(words: tuple[str, ...]) -> tuple[tuple[bytes, ...], bool]:
-    """Return words in lower case, and whether they have letters at all: a large text is lowered for nothing else."""
-    lowered = tuple(word.lower().encode() for word in words)
-    return lowered, any(word != word.swapcase() for word in words)
-
-
-def mask(secret: str, rule: Rule) -> str:
-    """Return the mask of a secret: prefix of the provider and last 4 characters, else at most the first 2."""
-    if secret.startswith("-----BEGIN"):
-        return secret[: secret.find("-----", len("-----BEGIN")) + 5][:60] + "****"
-    prefix = max((word for word in rule.keywords if secret.startswith(word)), key=len, default="")
-    hidden = len(secret) - len(prefix)
-    if prefix and not rule.generic and hidden >= 16:
-        return f"{prefix}****{secret[-4:]}"
-    return f"{secret[:2]}****" if len(secret) >= 8 else "****"
-
-
-def most_specific(found: Sequence[Match]) -> list[Match]:
-    """Return the most specific of overlapping matches, in the order of the text."""
-    kept: list[Match] = []  # in the order of the text, without overlaps
-    for item in sorted(found, key=_rank, reverse=True):
-        at = bisect_right(kept, item.start, key=_start)
-        if (at == 0 or kept[at - 1].end <= item.start) and (at == len(kept) or item.end <= kept[at].start):
-            kept.insert(at, item)
-    return kept
-
-
-def _start(found: Match) -> int:
-    return found.start
-
-
-def _rank(found: Match) -> tuple[object, ...]:
-    """Return the sort key for overlaps: specificity first, then the check, the length of secret and of match.
-
-    A generic match whose check failed ranks below all others; a token whose check failed stays, as a near miss.
-    """
-    refuted = found.rule.generic and found.check == "failed"
-    return not refuted, found.rule.specificity, found.check == "passed", found.end - found.start, found.width

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from auditor.detect.confirm import Confirmer, Match, Rejection, mask, most_specific
+from auditor.detect.confirm import Confirmer
 from auditor.detect.heuristics.file_class import FileClass, file_class
 from auditor.detect.heuristics.placeholder import is_sample, is_typed
 from auditor.detect.heuristics.plausibility import applied_heuristics, entropy, rejecting_heuristic
 from auditor.detect.matcher import Matcher
+from auditor.detect.matches import Match, Rejection, mask, most_specific
 from auditor.detect.rules import Rule, Ruleset
 
 _REASONS = {

@@ -1,6 +1,6 @@
 """Search of a block for all rules: the number of each rule that hits, and the end of the hit.
 
-Token rules, whose secrets have a shape of their own, search every byte, at some 3 GB/s a thread. Keyword rules, which
+Token rules, whose secrets have a shape of their own, search every byte, at some 2 GB/s a thread. Keyword rules, which
 go by the words around a secret, search text alone: those words are short and common, so that search is several times
 slower, and in a program or a picture they mean nothing. Keyword rules that go by the name of a secret or of a provider
 are searched together, see `NameRules` and `ProviderRules`.

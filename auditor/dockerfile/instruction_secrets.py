@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from auditor.core.finding import GUESSABLE, Severity, severity_of
-from auditor.detect.confirm import Match
+from auditor.detect.matches import Match
 from auditor.dockerfile.instructions import BuildStep
 from auditor.dockerfile.problems import DockerfileProblem, DockerfileRule
 from auditor.dockerfile.secret_names import ValueStrength, is_literal, is_secret_name, value_strength

@@ -14,7 +14,7 @@ from auditor.core.errors import RecoverError, UsageError
 from auditor.core.options import AuditOptions
 from auditor.core.output_file import open_output
 from auditor.core.text import display_path, printable, size
-from auditor.detect.confirm import Match
+from auditor.detect.matches import Match
 from auditor.images.resolve import open_target
 from auditor.images.source import Image
 from auditor.pipeline import Audit

@@ -14,7 +14,7 @@ from auditor.core.finding import Finding, State, severity_of
 from auditor.core.limits import Limits, limit_note
 from auditor.core.secret import Secret
 from auditor.core.text import display_path, escaped_bytes
-from auditor.detect.confirm import Match
+from auditor.detect.matches import Match
 from auditor.findings.finding_ids import metadata_id
 from auditor.findings.image_context import ImageContext, provenance_confidence
 from auditor.layers.file_history import FileHistory

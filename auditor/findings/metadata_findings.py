@@ -10,7 +10,7 @@ from typing import Any
 from auditor.core.finding import Finding, State, severity_of
 from auditor.core.image_config import HistoryStep
 from auditor.core.secret import Secret
-from auditor.detect.confirm import Match
+from auditor.detect.matches import Match
 from auditor.detect.secret_replacer import SecretReplacer
 from auditor.findings.finding_ids import metadata_id
 from auditor.findings.image_context import ImageContext

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from auditor.core.errors import RuleError
-from auditor.detect.confirm import Confirmer, Match, most_specific
+from auditor.detect.confirm import Confirmer
 from auditor.detect.engines import matching_engine
 from auditor.detect.hits import CASELESS, Expression
 from auditor.detect.matcher import Matcher, prefilters
+from auditor.detect.matches import Match, most_specific
 from auditor.detect.rules import Rule, Ruleset, select
 from auditor.rulebook.examples import fill
 

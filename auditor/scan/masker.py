@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from auditor.detect.confirm import Match
+from auditor.detect.matches import Match
 from auditor.scan.searcher import Searcher
 
 _SHORTEST = 8

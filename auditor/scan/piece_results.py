@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from isal import isal_zlib
 
-from auditor.detect.confirm import Match
+from auditor.detect.matches import Match
 from auditor.provenance.checksums import Checksums
 from auditor.provenance.databases import reduced
 from auditor.scan.extractor import ExtractionResult

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from auditor.core.limits import DEFAULT, Limits
 from auditor.core.progress import Progress
-from auditor.detect.confirm import Confirmer, Match, TruncationCallback, ignore_truncation
+from auditor.detect.confirm import Confirmer, TruncationCallback, ignore_truncation
 from auditor.detect.hits import Hits, joined_hits, truncated_rules
 from auditor.detect.matcher import Matcher
+from auditor.detect.matches import Match
 from auditor.detect.rules import Ruleset
 from auditor.layers.listing import Listing
 from auditor.scan.header_search import HeaderText, search_headers, search_lines

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from auditor.detect.confirm import Match
+from auditor.detect.matches import Match
 from auditor.detect.rules import CHECKS, Rule
 from auditor.rulebook.example_check import Prover
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from auditor.core.finding import Confidence
 from auditor.core.secret import Secret
-from auditor.detect.confirm import Match, most_specific
 from auditor.detect.matcher import Matcher
+from auditor.detect.matches import Match, most_specific
 from auditor.detect.rules import Ruleset
 from auditor.detect.secret_replacer import SecretReplacer
 from bench.work import counted

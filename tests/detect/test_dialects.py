@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from auditor.core.finding import Confidence
-from auditor.detect.confirm import Confirmer, Match
+from auditor.detect.confirm import Confirmer
 from auditor.detect.matcher import Matcher
+from auditor.detect.matches import Match
 from auditor.detect.rules import builtin_rules, select
 from bench.dialects import Dialect, dialects
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from auditor.detect.confirm import Match
+from auditor.detect.matches import Match
 from auditor.detect.rules import Rule, builtin_rules
 from auditor.rulebook.example_check import Prover
 from auditor.rulebook.examples import fill

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from auditor.core.limits import DEFAULT
-from auditor.detect.confirm import Confirmer, Match
+from auditor.detect.confirm import Confirmer
 from auditor.detect.heuristics.placeholder import is_typed
 from auditor.detect.matcher import Matcher
+from auditor.detect.matches import Match
 from auditor.detect.rules import Ruleset
 from auditor.rulebook.examples import fill
 
