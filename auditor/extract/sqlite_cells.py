@@ -21,7 +21,8 @@ _MIN_CELL = 6
 _MAX_VALUE = 512
 _ALLOWED = frozenset((sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_PRAGMA))
 _SECRET_COLUMN = re.compile(r"pass|pwd|secret|token|key|auth|cred|conn|dsn|url|hash|session|cookie|cert|private", re.I)
-_WORD = re.compile(rb"[\w+/=.-]{16}")
+# A long word, or one that stands beside a short secret.
+_WORD = re.compile(rb"[\w+/=.-]{16}|(?i:pass|pwd|secret|token|key|auth|cred|access|mnemonic|phrase|seed)")
 
 
 def read(data: bytes, context: ExtractContext) -> Iterator[Member]:
@@ -114,7 +115,7 @@ def _quoted(name: str) -> str:
 
 
 def _may_hold_secret(column: str, value: bytes) -> bool:
-    """Tell whether a cell may hold a secret: by its column's name, a long word in it, or as an archive."""
+    """Tell whether a cell may hold a secret: by its column's name, a word in it, or as an archive."""
     if _SECRET_COLUMN.search(column) or _WORD.search(value):
         return True
     signature = signature_of(value[:HEAD])

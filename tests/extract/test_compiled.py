@@ -91,6 +91,13 @@ def test_what_a_schema_computes_is_not_asked_for() -> None:
     assert "g/1/a" in found.members and not found.notes
 
 
+def test_a_cell_without_a_long_word_is_searched_where_it_speaks_of_a_secret() -> None:
+    prose = "one two three four " * 1000
+    rows = [f"{prose}{end}" for end in ("the pass phrase is: correct horse", "nothing else")]
+    found = opened("a.db", database("CREATE TABLE t (body TEXT)", *(f"INSERT INTO t VALUES ('{row}')" for row in rows)))
+    assert found.members == ["t/1/body"]
+
+
 def test_a_broken_database_is_noted() -> None:
     data = bytearray(database(*USERS, *(f"CREATE TABLE t{n} (a TEXT)" for n in range(200))))
     data[200:9000] = b"\xaa" * 8800
