@@ -115,7 +115,7 @@ SIGNATURES = (
     *(Signature("zstd", bytes([low]) + b"\x2a\x4d\x18", is_container=True) for low in range(0x50, 0x60)),
     Signature("xz", b"\xfd7zXZ\0", is_container=True, opaque_from=_ALWAYS),
     Signature("bzip2", b"BZh", is_container=True, opaque_from=_ALWAYS, check=_is_bzip2),
-    Signature("zip", b"PK\x03\x04", is_container=True, opaque_from=_ALWAYS),
+    Signature("zip", b"PK\x03\x04", is_container=True),  # stored members, and bytes between members, are text
     Signature("7z", b"7z\xbc\xaf\x27\x1c", is_container=True, opaque_from=_ALWAYS),
     Signature("cpio", b"07070", is_container=True, check=_is_new_cpio),
     Signature("deb", b"!<arch>\ndebian-binary", is_container=True, opaque_from=_LARGE),
@@ -152,9 +152,9 @@ SIGNATURES = (
     Signature("GGUF", b"GGUF", opaque_from=_LARGE),
     Signature("Matroska", b"\x1aE\xdf\xa3", opaque_from=_LARGE),
     Signature("FLAC", b"fLaC", opaque_from=_LARGE),
-    Signature("LLVM bitcode", b"BC\xc0\xde", opaque_from=_ALWAYS),
+    Signature("LLVM bitcode", b"BC\xc0\xde", opaque_from=_LARGE),
     Signature("Java modules", b"\xda\xda\xfe\xca", opaque_from=_LARGE),
-    Signature("Java module", b"JM\1\0", opaque_from=_ALWAYS),
+    Signature("Java module", b"JM\1\0", opaque_from=_LARGE),
     Signature("Java class data", b"\xa2\xab\x0b\xf0", opaque_from=_LARGE),
 )
 """Types in the order in which they are tried: a longer magic before its own beginning."""

@@ -54,7 +54,7 @@ def read(data: bytes, context: ExtractContext) -> Iterator[Member]:
                 context.budget.spend(len(line))
                 lines[line] = None
     except (IndexError, struct.error, KeyError):
-        lines = dict.fromkeys((*pool.texts.values(), data))
+        lines = dict.fromkeys((b"", *pool.texts.values(), data))  # a text, which does not begin like a class
     except BudgetExceeded as exc:
         exceeded = exc
     text = b"\n".join(lines)
