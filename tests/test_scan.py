@@ -182,3 +182,9 @@ def test_windows_hold_every_byte_and_own_every_place_once(length: int, step: int
         assert whole == data and owned == length + 1
     finally:
         windows.WINDOW, windows.AHEAD, windows.OVERLAP = old
+
+
+@pytest.mark.parametrize("head", [b"PK\3\4", b"\xca\xfe\xba\xbe\0\0\0\x34", b"JM\1\0"], ids=["zip", "class", "module"])
+def test_text_behind_the_magic_of_an_archive_is_searched_for_words(scanner: Scanner, head: bytes) -> None:
+    line = f"\npassword = {token(5, '{base62:18}')}\n".encode()
+    assert scan(scanner, layer({"srv/a": head + line})).matches
