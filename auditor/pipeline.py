@@ -94,6 +94,11 @@ class Audit:
         """Findings grouped by secret, most urgent secret first."""
         return secret_groups(self.findings)
 
+    @property
+    def file_count(self) -> int:
+        """Number of regular files in all layers."""
+        return sum(record.listing.file_count for record in self.records)
+
     def file_trees(self) -> FileTrees:
         """Return the file trees of the layers and of the image, which are built as they are read."""
         return FileTrees(self.file_history, self.findings, self.mask)

@@ -74,7 +74,7 @@ def image_result(audit: Audit) -> ImageResult:
         digest=manifest_digest(image),
         platform=str(image.config.platform) if image.config.platform else None,
         layers=len(audit.records),
-        files=sum(1 for record in audit.records for _ in record.listing.files()),
+        files=audit.file_count,
         bytes=sum(record.uncompressed for record in audit.records),
         secrets=counts.secrets,
         places=counts.places,

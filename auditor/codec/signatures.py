@@ -115,7 +115,7 @@ SIGNATURES = (
     *(Signature("zstd", bytes([low]) + b"\x2a\x4d\x18", is_container=True) for low in range(0x50, 0x60)),
     Signature("xz", b"\xfd7zXZ\0", is_container=True, opaque_from=_ALWAYS),
     Signature("bzip2", b"BZh", is_container=True, opaque_from=_ALWAYS, check=_is_bzip2),
-    Signature("zip", b"PK\x03\x04", is_container=True),  # stored members, and bytes between members, are text
+    Signature("zip", b"PK\x03\x04", is_container=True, opaque_from=_ALWAYS),
     Signature("7z", b"7z\xbc\xaf\x27\x1c", is_container=True, opaque_from=_ALWAYS),
     Signature("cpio", b"07070", is_container=True, check=_is_new_cpio),
     Signature("deb", b"!<arch>\ndebian-binary", is_container=True, opaque_from=_LARGE),

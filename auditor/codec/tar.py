@@ -157,7 +157,7 @@ def read_headers(view: memoryview, at: int, base: int, limits: Limits) -> Header
             verify_checksum(block)
             size = number(block[124:136])
             if block[156] not in _EXTENSIONS:
-                entry = _entry(view, at, base, block, pax, name, link)
+                entry = _entry(view, at, base, block, size, pax, name, link)
                 return entry._replace(comments=comments) if comments else entry
             if size < 0:
                 raise ValueError
@@ -186,20 +186,26 @@ def _endless(at: int) -> Damaged:
     return Damaged(f"tar: extension headers at offset {at} have no end {limit_note('headers-bytes')}")
 
 
-def _entry(view: memoryview, at: int, base: int, block: bytes, pax: dict[str, str], name: str, link: str) -> Header:
-    path = name or pax.get("path") or block_name(block)
-    link = link or pax.get("linkpath") or text(block[157:257]) if block[156] in b"12" else ""
-    kind = _KINDS.get(block[156], EntryKind.FILE)
-    if block[156] == 0 and path.endswith("/"):
+def _entry(
+    view: memoryview, at: int, base: int, block: bytes, size: int, pax: dict[str, str], name: str, link: str
+) -> Header:
+    """Return the entry of a header whose field for the size is `size`."""
+    path, mark = name or pax.get("path") or block_name(block), block[156]
+    kind = _KINDS.get(mark, EntryKind.FILE)
+    if mark == 0 and path.endswith("/"):
         kind = EntryKind.DIR  # as the oldest tars write directories
+    link = link or pax.get("linkpath") or text(block[157:257]) if mark in b"12" else ""
     # Only files have a body; the size field of other entries is ignored: POSIX, and Go's archive/tar.
-    size = int(pax.get("size") or number(block[124:136])) if kind is EntryKind.FILE else 0
+    if kind is not EntryKind.FILE:
+        size = 0
+    elif pax.get("size"):
+        size = int(pax["size"])
     if not 0 <= size <= _MAX_ENTRY:
         raise ValueError
-    if pax.get("GNU.sparse.name") and is_pax_sparse(pax):
+    if pax and pax.get("GNU.sparse.name") and is_pax_sparse(pax):
         path = pax["GNU.sparse.name"]
     start = at + BLOCK
-    if block[156] == SPARSE and block[482]:
+    if mark == SPARSE and block[482]:
         while _take(view, start, BLOCK)[504]:
             start += BLOCK
         start += BLOCK

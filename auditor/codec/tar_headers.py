@@ -87,6 +87,9 @@ class Header(NamedTuple):
 
 def number(field: bytes) -> int:
     """Parse a numeric field: octal text, or base-256 where the first bit is set. Raises ValueError on anything else."""
+    digits = field.rstrip(b" \0")
+    if digits.isdigit():  # in nearly all headers
+        return int(digits, 8)
     if field[0] & 0x80:
         value = int.from_bytes(field, "big", signed=False)
         bits = 8 * len(field)

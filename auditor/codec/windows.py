@@ -37,6 +37,11 @@ class Window:
         """The bytes that are in no earlier window, without a copy."""
         return memoryview(self.buffer)[self.fresh - self.start : self.size]
 
+    def bytes_at(self, offset: int, count: int) -> bytes:
+        """Return up to `count` bytes from a stream offset within the window."""
+        at = offset - self.start
+        return bytes(self.buffer[at : min(at + count, self.size)])
+
     def clear_before(self, offset: int) -> None:
         """Clear the byte before an offset: the last of a header, where a search would take it for text of the body."""
         at = offset - self.start - 1

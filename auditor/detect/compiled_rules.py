@@ -1,8 +1,8 @@
 """Compiled rules in the cache folder.
 
-An index holds, for each pattern database of a ruleset, the digest of its expressions and the rule number of each. The
-databases are files named by these digests, so rulesets share equal ones: a user's own rule does not make the built-in
-rules compile again.
+An index holds, for each pattern database of a ruleset, the digest of its expressions, and the rule number and reach of
+each: to compute a reach takes milliseconds. The databases are files named by these digests, so rulesets share equal
+ones: a user's own rule does not make the built-in rules compile again.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import hashlib
 import platform
 import struct
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from auditor.core import cache_keys
 from auditor.core.cache_folder import read_cache_file, write_cache_file
@@ -23,14 +23,24 @@ from auditor.detect.engines import MatchingEngine, PatternDatabase
 from auditor.detect.hits import Expression
 
 _HEAD = struct.Struct("<I16s")
-"""Of a database in an index: number of expressions, their digest. The rule numbers follow, 16 bits each."""
+"""Of a database in an index: number of expressions, their digest. Rule number, `back` and `ahead` of each follow."""
+_COLUMNS = 3
+_Numbers: TypeAlias = "array[int]"
+"""Rule number, `back` and `ahead` of each expression, 16 bits each."""
+
+
+class CompiledRules(NamedTuple):
+    """The pattern database of each list of expressions, and the reach of rules, by number: `back` and `ahead`."""
+
+    databases: list[PatternDatabase]
+    reaches: dict[int, tuple[int, int]]
 
 
 class _Compiled(NamedTuple):
-    """A pattern database: digest and rule numbers of its expressions, dump."""
+    """A pattern database: digest and numbers of its expressions, dump."""
 
     digest: bytes
-    rules: Sequence[int]
+    numbers: _Numbers
     dump: bytes
 
 
@@ -39,7 +49,7 @@ def compiled_rules(
     ruleset: str,
     expressions: Callable[[], Sequence[Sequence[Expression]]],
     cache: Path | None,
-) -> list[PatternDatabase]:
+) -> CompiledRules:
     """Return the pattern database of each list of expressions, from the folder `cache` where it has them.
 
     `ruleset` is the digest of the ruleset. `expressions` is called where the folder has no index of it. Raises
@@ -47,51 +57,61 @@ def compiled_rules(
     """
     made_by = f"{engine.name} {cache_keys.RULES.key} {platform.machine()} {_cpu_flags()}".encode()
     index = cache / f"rules-{hashlib.sha256(made_by + ruleset.encode()).hexdigest()[:32]}.index" if cache else None
-    databases = _load(engine, index)
-    if databases is None:
+    compiled = _load(engine, index)
+    if compiled is None:
         # The thread has a heap of its own, which is returned whole and saves 30 MB during the scan.
         with ThreadPoolExecutor(1, "compile") as pool:
             parts = pool.submit(lambda: [_compile(engine, part, made_by, cache) for part in expressions()]).result()
         trim_heap()
         if index:
             write_cache_file(index, b"".join(_index_entry(part) for part in parts))
-        databases = [engine.load(part.dump, part.rules) for part in parts]
-    return databases
+        compiled = _loaded(engine, [(part.numbers, part.dump) for part in parts])
+    return compiled
+
+
+def _loaded(engine: MatchingEngine, parts: Iterable[tuple[_Numbers, bytes]]) -> CompiledRules:
+    """Load databases. Raises ValueError where one belongs to another engine."""
+    databases, reaches = list[PatternDatabase](), dict[int, tuple[int, int]]()
+    for numbers, dump in parts:
+        rules, backs, aheads = (numbers[column::_COLUMNS] for column in range(_COLUMNS))
+        databases.append(engine.load(dump, rules))
+        reaches.update((rule, (back, ahead)) for rule, back, ahead in zip(rules, backs, aheads, strict=True) if back)
+    return CompiledRules(databases, reaches)
 
 
 def _compile(
     engine: MatchingEngine, expressions: Sequence[Expression], made_by: bytes, cache: Path | None
 ) -> _Compiled:
     """Compile expressions, or read what an earlier run compiled of equal ones."""
-    rules = array("H", [one.rule for one in expressions])
+    numbers = array("H", [number for one in expressions for number in (one.rule, one.back, one.ahead)])
     state = hashlib.sha256(made_by)
     for one in expressions:
         state.update(b"%d %d " % (one.flags, len(one.pattern)) + one.pattern)
     digest = state.digest()[:16]
     kept = _database_file(engine, digest, cache) if cache else None
     dump = read_cache_file(kept) if kept else None
-    if dump is None or not _can_load(engine, dump, rules):
+    if dump is None or not _can_load(engine, dump, numbers[::_COLUMNS]):
         dump = engine.compile(expressions).dump()
         if kept:
             write_cache_file(kept, dump)
-    return _Compiled(digest, rules, dump)
+    return _Compiled(digest, numbers, dump)
 
 
-def _load(engine: MatchingEngine, index: Path | None) -> list[PatternDatabase] | None:
+def _load(engine: MatchingEngine, index: Path | None) -> CompiledRules | None:
     """Load the databases that an index names; None where one is missing or can't be loaded."""
     data = read_cache_file(index) if index else None
     if data is None or index is None:
         return None
-    loaded = []
-    for digest, rules in _index_entries(data):
+    parts = []
+    for digest, numbers in _index_entries(data):
         dump = read_cache_file(_database_file(engine, digest, index.parent))
         if dump is None:
             return None
-        try:
-            loaded.append(engine.load(dump, rules))
-        except ValueError:
-            return None
-    return loaded
+        parts.append((numbers, dump))
+    try:
+        return _loaded(engine, parts)
+    except ValueError:
+        return None
 
 
 def _can_load(engine: MatchingEngine, dump: bytes, rules: Sequence[int]) -> bool:
@@ -107,14 +127,14 @@ def _database_file(engine: MatchingEngine, digest: bytes, folder: Path) -> Path:
 
 
 def _index_entry(part: _Compiled) -> bytes:
-    return _HEAD.pack(len(part.rules), part.digest) + array("H", part.rules).tobytes()
+    return _HEAD.pack(len(part.numbers) // _COLUMNS, part.digest) + part.numbers.tobytes()
 
 
-def _index_entries(data: bytes) -> Iterator[tuple[bytes, Sequence[int]]]:
+def _index_entries(data: bytes) -> Iterator[tuple[bytes, _Numbers]]:
     at = 0
     while at < len(data):
         count, digest = _HEAD.unpack_from(data, at)
-        start, at = at + _HEAD.size, at + _HEAD.size + 2 * count
+        start, at = at + _HEAD.size, at + _HEAD.size + 2 * _COLUMNS * count
         yield digest, array("H", data[start:at])
 
 

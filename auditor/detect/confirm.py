@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from auditor.core.finding import GUESSABLE
@@ -38,11 +38,14 @@ def ignore_truncation(_: str) -> None:
 class Confirmer:
     """Confirms raw hits of one ruleset. A pattern is compiled when its rule hits for the first time."""
 
-    def __init__(self, ruleset: Ruleset, limits: Limits = DEFAULT) -> None:
+    def __init__(
+        self, ruleset: Ruleset, limits: Limits = DEFAULT, reaches: Mapping[int, tuple[int, int]] | None = None
+    ) -> None:
+        """`reaches` are those of rules whose reach is known: see `CompiledRules`."""
         self._most = limits.raw_hits
         self._rules = ruleset.rules
         self._patterns: dict[int, re.Pattern[bytes]] = {}
-        self._reaches: dict[int, tuple[int, int]] = {}
+        self._reaches = dict(reaches or {})
 
     def confirm(
         self,

@@ -19,11 +19,17 @@ NO_RULE = 0xFF00
 
 
 class Expression(NamedTuple):
-    """One expression for a matching engine: the number of its rule, below 0x10000, the pattern, flags."""
+    """One expression for a matching engine: the number of its rule, below 0x10000, the pattern, flags.
+
+    A match of the rule lies within `back` bytes before and `ahead` bytes behind the end of a hit, both below 0x10000;
+    `back` is 0 where that is not known.
+    """
 
     rule: int
     pattern: bytes
     flags: int = 0
+    back: int = 0
+    ahead: int = 0
 
 
 CASELESS, MULTILINE = 1, 4

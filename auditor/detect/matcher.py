@@ -32,7 +32,7 @@ from auditor.detect.rules import Rule, Ruleset
 
 
 class Matcher:
-    """A compiled ruleset. `paths` selects the rules with `paths` for a file.
+    """A compiled ruleset. `paths` selects the rules with `paths` for a file; `reaches` are for the confirmation.
 
     `hits` may be called from several threads at once and releases the interpreter lock.
     """
@@ -51,7 +51,7 @@ class Matcher:
             return _expressions(ruleset)
 
         try:
-            databases = compiled_rules(engine, ruleset.digest, expressions, cache)
+            databases, self.reaches = compiled_rules(engine, ruleset.digest, expressions, cache)
         except ValueError as exc:
             raise RuleError(_refused_rule(engine, ruleset, exc)) from exc
         tokens, own_tokens, keywords, own_keywords, tails, providers, globs = databases
@@ -112,7 +112,8 @@ def _expressions(ruleset: Ruleset) -> list[list[Expression]]:
         for item in prefilters(rule) if not rule.paths and number not in by_name.keys() | by_provider.keys() else ():
             everywhere = _is_token_rule(rule) and item.literal >= MIN_LITERAL
             built_in, own = (tokens, own_tokens) if everywhere else (keywords, own_keywords)
-            expression = Expression(number, item.expression, CASELESS if item.caseless else 0)
+            flags = CASELESS if item.caseless else 0
+            expression = Expression(number, item.expression, flags, item.back, item.ahead)
             (built_in if rule.builtin else own).append(expression)
     keywords += [*name_end_expressions(by_name), *assignment_expressions(list(by_provider.values()))]
     second_steps = [tail_expressions(by_name), name_expressions(by_provider)]

@@ -90,8 +90,8 @@ def name_end_expressions(patterns: dict[int, NamePattern]) -> list[Expression]:
 def tail_expressions(patterns: dict[int, NamePattern]) -> list[Expression]:
     """Return the expressions of the second step, from the parts of patterns by the number of their rule."""
     return [
-        Expression(number, pattern.tail.expression, CASELESS if pattern.tail.caseless else 0)
-        for number, pattern in patterns.items()
+        Expression(number, one.tail.expression, CASELESS if one.tail.caseless else 0, one.back, one.ahead)
+        for number, one in patterns.items()
     ]
 
 

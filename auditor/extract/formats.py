@@ -11,7 +11,7 @@ space is bound by `reader-memory` (isolated_reader.py).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from auditor.codec.signatures import HEAD, signature_of
@@ -55,6 +55,8 @@ class ArchiveFormat:
     """Check of a file's path and first bytes: of one with such an ending, or of any where there are none."""
     one_level_when_compressed: bool = False
     """Whether a compressed archive counts as one level of nesting, as `a.tar.gz`."""
+    are_plain: Callable[[Sequence[bytes]], Sequence[bool]] | None = None
+    """Tells which of several files have nothing to extract and are searched as they are: faster than to read each."""
     members_renamed: bool = False
     """Whether a scan gives members other names once it has read the layer: paths and commits of git blobs."""
 
@@ -112,7 +114,7 @@ ARCHIVE_FORMATS = (
     ArchiveFormat("utf-16le", read_buffer=utf16.read_little_endian),
     ArchiveFormat("utf-16be", read_buffer=utf16.read_big_endian),
     ArchiveFormat("pyc", read_buffer=pyc.read, endings=(".pyc",), by_path=_is_own_pyc),
-    ArchiveFormat("class", read_buffer=java_class.read),
+    ArchiveFormat("class", read_buffer=java_class.read, are_plain=java_class.have_no_words),
     ArchiveFormat("der", read_buffer=der_keys.read, by_path=der_keys.is_der_key),
     ArchiveFormat("git-object", read_buffer=git_objects.read, by_path=_is_loose_object, members_renamed=True),
     ArchiveFormat("git-pack", read_buffer=git_packs.read),

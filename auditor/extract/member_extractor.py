@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from auditor.codec.signatures import HEAD
@@ -11,10 +11,13 @@ from auditor.core.globs import matches_masked
 from auditor.core.limits import DEFAULT, Limits, limit_note
 from auditor.extract import compressed
 from auditor.extract.budget import Budget, BudgetExceeded, ExtractContext, SkipCallback, is_transient
-from auditor.extract.formats import ArchiveFormat, format_of
+from auditor.extract.formats import FORMATS, ArchiveFormat, format_of
 from auditor.extract.member_stream import Member, MemberStream, buffered
 from auditor.extract.member_windows import MemberWindow, windows
 from auditor.extract.text_decoder import encoded_parts
+
+_BATCH = 256 << 10
+"""Bytes of small members that are handled together: some formats search several files in one call."""
 
 
 class ExtractedContent(NamedTuple):
@@ -116,14 +119,17 @@ class MemberExtractor:
                 for window in windows(body, context):
                     yield ExtractedContent(context.member, decoded, bytes(window.buffer), None, window)
             return
-        for member in _members(row, body, context):
-            codings = (*decoded, member.coding) if member.coding else decoded
-            if member.search_text is not None:
-                yield ExtractedContent(context.member_path(member.name), codings, member.search_text, None)
-                continue
-            inner = _inner(member, context)
-            if not _is_too_large(member, inner):
-                yield from self._contents(member.body, inner, codings, depth + _levels(member, inner))
+        for batch in _batches(_members(row, body, context)):
+            texts = _texts(batch, is_deepest=depth >= self.limits.nesting)
+            for member, text in zip(batch, texts, strict=True):
+                codings = (*decoded, member.coding) if member.coding else decoded
+                if text is not None:
+                    codings = (*codings, text.coding) if text.coding else codings
+                    yield ExtractedContent(context.member_path(member.name), codings, text.data, None)
+                    continue
+                inner = _inner(member, context)
+                if not _is_too_large(member, inner):
+                    yield from self._contents(member.body, inner, codings, depth + _levels(member, inner))
 
     def _find(self, body: bytes | MemberStream, context: ExtractContext, target: str, depth: int) -> bytes | None:
         row = _format_of(body, context)
@@ -146,6 +152,65 @@ def _leads_to(path: str, member: str) -> bool:
     """Tell whether a member, by its possibly masked path, is in the archive at a path."""
     outer = member.split("!")[: path.count("!") + 1]
     return len(outer) <= member.count("!") and matches_masked("!".join(outer), path)
+
+
+class _Text(NamedTuple):
+    """The text to search of a member that holds no other, and the encoding that was removed from it."""
+
+    data: bytes
+    coding: str | None
+
+
+def _batches(members: Iterable[Member]) -> Iterator[list[Member]]:
+    """Group members in memory. A stream comes alone, because it is read before the next member."""
+    batch, size = list[Member](), 0
+    exceeded = None
+    try:
+        for member in members:
+            if isinstance(member.body, bytes):
+                batch.append(member)
+                size += len(member.body)
+                if size < _BATCH:
+                    continue
+                yield batch
+            else:
+                if batch:
+                    yield batch
+                yield [member]
+            batch, size = [], 0
+    except BudgetExceeded as exc:
+        exceeded = exc
+    if batch:
+        yield batch
+    if exceeded is not None:
+        raise exceeded
+
+
+def _texts(batch: Sequence[Member], *, is_deepest: bool) -> list[_Text | None]:
+    """Return the text of each member that is searched as it is; None for one that `_contents` extracts.
+
+    In the deepest archive that is opened, `_contents` notes members that are archives.
+    """
+    texts = list[_Text | None]()
+    joint = dict[str, list[tuple[int, bytes]]]()  # by format: index and content
+    for at, member in enumerate(batch):
+        text = None
+        if member.search_text is not None:
+            text = _Text(member.search_text, None)
+        elif member.name is not None and isinstance(member.body, bytes):
+            row = format_of(member.name, member.body[:HEAD])
+            if row is None:
+                text = _Text(member.body, None)
+            elif row.are_plain is not None and not is_deepest:
+                joint.setdefault(row.name, []).append((at, member.body))
+        texts.append(text)
+    for name, files in joint.items():
+        are_plain = FORMATS[name].are_plain
+        assert are_plain is not None  # noqa: S101 - as above
+        for (at, data), is_plain in zip(files, are_plain([data for _, data in files]), strict=True):
+            if is_plain:
+                texts[at] = _Text(data, name)
+    return texts
 
 
 def _format_of(body: bytes | MemberStream, context: ExtractContext) -> ArchiveFormat | None:

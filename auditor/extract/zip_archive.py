@@ -11,7 +11,7 @@ import io
 import lzma
 import struct
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import zstandard
@@ -24,6 +24,7 @@ from auditor.extract.member_stream import Member
 _RECORD = b"PK\x01\x02"
 _RECORD_BYTES = 46  # at least: APPNOTE.TXT, 4.3.12
 _LOCAL = struct.Struct("<4s22xHH")
+_END, _END_BYTES = b"PK\x05\x06", 22  # 4.3.16
 _ENCRYPTED = 1
 _OPENED = 3
 """Entries that a directory may have, as a multiple of the limit of members. A larger one is not read at all."""
@@ -33,7 +34,7 @@ _STEP = 64 << 10
 
 
 def read(data: bytes, context: ExtractContext) -> Iterator[Member]:
-    """Yield the files of a zip in the order of its directory."""
+    """Yield the files of a zip in the order of its directory, then the bytes that belong to none of them."""
     # zipfile reads all entries at once, and takes about a kilobyte for each.
     most = _OPENED * context.limits.members
     if len(data) > most * _RECORD_BYTES and data.count(_RECORD) > most:
@@ -42,22 +43,56 @@ def read(data: bytes, context: ExtractContext) -> Iterator[Member]:
         )
         return
     try:
-        entries = zipfile.ZipFile(io.BytesIO(data)).infolist()
+        archive = zipfile.ZipFile(io.BytesIO(data))
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, struct.error) as exc:
         if data.startswith(b"PK") or _RECORD in data:  # a program may precede the archive
             context.skip(None, f"is a broken zip: {exc}")
+            yield _as_text([data])
         return
-    for entry in entries:
-        if entry.is_dir() or not entry.file_size:
-            continue
-        context.budget.member()
-        member = _member(memoryview(data), entry, context)
-        if member:
-            yield Member(entry.filename, member)
+    view, listed = memoryview(data), list[tuple[int, int]]()
+    for entry in archive.infolist():
+        content = _member(view, entry, context, listed)
+        if content:
+            yield Member(entry.filename, content)
+    if unlisted := list(_unlisted(data, archive, listed)):
+        yield _as_text(unlisted)
 
 
-def _member(data: memoryview, entry: zipfile.ZipInfo, context: ExtractContext) -> bytes | None:
-    """Return the content of a member; note the reason and return None where it can't be read."""
+def _as_text(pieces: Iterable[bytes]) -> Member:
+    """Return bytes that are no member: the search of the whole file leaves words out, as most of it is compressed.
+
+    The text begins with a line break, or a program before the archive would be taken for an opaque file.
+    """
+    text = b"\n".join((b"", *pieces))
+    return Member(None, text, "zip", search_text=text)
+
+
+def _unlisted(data: bytes, archive: zipfile.ZipFile, listed: list[tuple[int, int]]) -> Iterator[bytes]:
+    """Yield what stands outside of the half-open ranges of the members: comments, a program, members not listed."""
+    at = 0
+    for start, end in [*sorted(listed), (archive.start_dir, 0)]:
+        if start > at:
+            yield data[at:start]
+        at = max(at, end)
+    yield from (entry.comment for entry in archive.infolist() if entry.comment)
+    if behind := data[data.rfind(_END) + _END_BYTES :]:
+        yield behind
+
+
+def _member(
+    data: memoryview, entry: zipfile.ZipInfo, context: ExtractContext, listed: list[tuple[int, int]]
+) -> bytes | None:
+    """Return the content of a member, and add its range; note the reason and return None where it can't be read."""
+    try:
+        start = _start(data, entry)
+    except (ValueError, struct.error) as exc:
+        context.skip(entry.filename, f"is broken: {exc}")
+        return None
+    end = start + entry.compress_size
+    listed.append((entry.header_offset, end))
+    if not entry.file_size or entry.filename.endswith("/"):
+        return None
+    context.budget.member()
     if entry.flag_bits & _ENCRYPTED:
         context.skip(entry.filename, "is encrypted")
         return None
@@ -68,7 +103,7 @@ def _member(data: memoryview, entry: zipfile.ZipInfo, context: ExtractContext) -
     if context.exceeds_member_bytes(entry.filename, entry.file_size):
         return None
     try:
-        content = expand(_stored(data, entry), entry.file_size)
+        content = expand(data[start:end], entry.file_size)
     except (ValueError, EOFError, OSError, struct.error, lzma.LZMAError, MemoryError) as exc:
         context.skip(entry.filename, f"is broken: {exc}", transient=is_transient(exc))
         return None
@@ -76,16 +111,15 @@ def _member(data: memoryview, entry: zipfile.ZipInfo, context: ExtractContext) -
     return content
 
 
-def _stored(data: memoryview, entry: zipfile.ZipInfo) -> memoryview:
-    """Return the compressed bytes, which begin behind the local header."""
+def _start(data: memoryview, entry: zipfile.ZipInfo) -> int:
+    """Return the offset of the compressed bytes, which begin behind the local header."""
     at = entry.header_offset
     if at < 0 or entry.compress_size < 0:
         raise ValueError("it lies outside the archive")
     magic, name, extra = _LOCAL.unpack_from(data, at)
     if magic != b"PK\x03\x04":
         raise ValueError("the directory points to no header")
-    start = at + 30 + int(name) + int(extra)
-    return data[start : start + entry.compress_size]
+    return at + 30 + int(name) + int(extra)
 
 
 def _plain(data: memoryview, size: int) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import InitVar, dataclass, field
 
 from auditor.codec.tar_headers import Header
@@ -165,9 +165,10 @@ class Listing:
         entry = bisect_right(self.offsets, offset) - 1
         return entry if entry >= 0 and offset < self.offsets[entry] + self.sizes[entry] else -1
 
-    def files(self) -> Iterator[int]:
-        """Yield the regular files, which have content."""
-        return (entry for entry, kind in enumerate(self.kinds) if kind == EntryKind.FILE)
+    @property
+    def file_count(self) -> int:
+        """Number of regular files, which have content."""
+        return self.kinds.count(EntryKind.FILE)
 
 
 def _folders(paths: Iterable[str]) -> set[str]:

@@ -107,13 +107,14 @@ PACKAGE_DATABASES = (
 BY_MANAGER = {row.manager: row for row in PACKAGE_DATABASES}
 
 _FILES = tuple(file for row in PACKAGE_DATABASES for file in row.files)
-_CANDIDATE = re.compile("|".join(re.escape(f.ending) + r"\Z" if f.ending else re.escape(f.folder) for f in _FILES))
-"""Excludes nearly every path of an image in one search."""
+_ENDINGS = tuple(file.ending for file in _FILES if file.ending)
+(_FOLDER,) = (file.folder for file in _FILES if not file.ending)
+"""Together they exclude nearly every path of an image."""
 
 
 def is_package_database(path: str) -> bool:
     """Tell whether a relative path is a file of a package database."""
-    return _CANDIDATE.search(path) is not None and database_file(path) is not None
+    return (path.endswith(_ENDINGS) or _FOLDER in path) and database_file(path) is not None
 
 
 def reduced(path: str, content: bytes) -> bytes:

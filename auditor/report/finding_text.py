@@ -69,7 +69,7 @@ def verdict_text(audit: Audit) -> str:
 
 def coverage_text(audit: Audit, fail_on: Severity | None) -> str:
     """Return the second line: secrets at or above `fail_on`, files and layers read, skipped items, ignored findings."""
-    files = sum(1 for record in audit.records for _ in record.listing.files())
+    files = audit.file_count
     skipped = f", {plural(len(audit.skipped), 'item')} skipped" if audit.skipped else ""
     read = f"{plural(files, 'file')} in {plural(len(audit.records), 'layer')} read{skipped}"
     counts = verdict(audit.secrets, fail_on)

@@ -51,7 +51,7 @@ def image_report(audit: Audit, options: RenderOptions) -> dict[str, Any]:
         "flatten": _flatten(audit.flatten),
         "coverage": {
             "layers": len(audit.records),
-            "files": sum(1 for record in audit.records for _ in record.listing.files()),
+            "files": audit.file_count,
             "bytes": sum(record.uncompressed for record in audit.records),
             "decoded": sum(record.decoded for record in audit.records),
             "skipped": len(audit.skipped),

@@ -40,7 +40,7 @@ class EntryAssembler:
         """Take a window's bytes of the file that continues in the next one. `read` bytes of the layer were read."""
         begin = self._listing.offsets[entry]
         if begin >= window.fresh:
-            self._begin(entry, self._listing.paths[entry], _head(window, begin), read)
+            self._begin(entry, self._listing.paths[entry], window.bytes_at(begin, HEAD), read)
         for content in (self._buffered, self._streamed):
             if content is not None:
                 content.add(window.view[max(begin, window.fresh) - window.start :])
@@ -94,7 +94,7 @@ class EntryAssembler:
         is_in_window = begin >= window.start
         if entry == self._refused or not budget.allows_extraction(read):
             return False
-        head = _head(window, begin) if is_in_window else self._buffered.head(HEAD) if self._buffered else b""
+        head = window.bytes_at(begin, HEAD) if is_in_window else self._buffered.head(HEAD) if self._buffered else b""
         if self._extractor.is_extractable(path, head):
             if size <= budget.limits.archive_bytes or not is_in_window:
                 return True
@@ -134,7 +134,3 @@ class _StreamedExtraction:
         self._content.add(b"")
         with self._pool:
             return self._result.result()
-
-
-def _head(window: Window, begin: int) -> bytes:
-    return bytes(window.view[begin - window.start : begin - window.start + HEAD])

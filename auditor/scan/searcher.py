@@ -28,7 +28,7 @@ class Searcher:
         """Compile the rules, or load them from the folder `cache`. Raises RuleError."""
         self.ruleset, self.limits = ruleset, limits
         self._matcher = Matcher(ruleset, cache, limits, progress)
-        self._confirmer = Confirmer(ruleset, limits)
+        self._confirmer = Confirmer(ruleset, limits, self._matcher.reaches)
 
     def window_hits(self, window: memoryview, keyword_ranges: Sequence[tuple[int, int]]) -> Hits:
         """Return the raw hits in a window of a layer: (rule number, end). Keyword rules search the ranges alone."""

@@ -25,9 +25,9 @@ class KeywordRanges:
 
     def add(self, window: Window, path: str, begin: int, size: int) -> None:
         """Add a file that begins in a window, at the offset `begin`. Consecutive excluded files form one range."""
-        end, at = begin + size, begin - window.start
-        excluded = is_third_party_source("/" + path) or is_opaque(bytes(window.view[at : at + SIGNATURE_BYTES]), size)
+        excluded = is_third_party_source("/" + path) or is_opaque(window.bytes_at(begin, SIGNATURE_BYTES), size)
         if excluded:
+            end = begin + size
             if self._excluded and self._is_adjacent:
                 begin = self._excluded.pop()[0]
             self._excluded.append((begin, end))

@@ -41,7 +41,7 @@ def test_keyword_rules_do_not_search_large_opaque_files_and_token_rules_do(searc
     ("head", "token_rules_only"),
     [
         (b"\x1f\x8b\x08\0", True),
-        (b"PK\3\4\x14\0\0\0\x08\0", False),  # what its directory does not list is searched here alone
+        (b"PK\3\4\x14\0\0\0\x08\0", True),
         (b"\xca\xfe\xba\xbe\0\0\0\x34", True),
         (b"BZh91AY&SY", True),
         (b"BZh_PASSWORD=", False),  # the magic of bzip2 as text

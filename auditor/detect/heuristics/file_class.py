@@ -27,7 +27,7 @@ _MAX_NAME = 255
 
 # Files made for credentials.
 _CREDENTIALS = re.compile(
-    r"""(?ix)(?:^|/)(?:
+    r"""(?ix)^(?:
     \.env(?:rc|\.[\w.-]+)?|[\w.-]+\.env|                                        # environment of a program
     [._]?netrc|\.pgpass|\.my(?:login)?\.cnf|\.git-credentials|                  # clients
     \.npmrc|\.pypirc|\.dockercfg|\.s3cfg|\.boto|                                # package managers, clouds
@@ -42,11 +42,11 @@ _CREDENTIALS = re.compile(
 )
 # Files of web applications that hold the login of their database.
 _CREDENTIALS_IN_CODE = re.compile(
-    r"(?i)(?:^|/)(?:wp-config|LocalSettings|configuration|config\.inc|settings\.inc|env)\.php[\w.~-]*$"
+    r"(?i)^(?:wp-config|LocalSettings|configuration|config\.inc|settings\.inc|env)\.php[\w.~-]*$"
 )
 # Configuration written in a programming language: code by its ending, configuration by its name.
 _CONFIG_IN_CODE = re.compile(
-    r"""(?ix)(?:^|/)(?:
+    r"""(?ix)^(?:
     wp-config|config|[\w-]*[._-]config|config[._-][\w-]*|settings|[\w-]*_settings|local_settings|
     configuration|database|db|local|parameters|secrets?|LocalSettings|env|production|staging|credentials?|
     environment(?:\.\w+)?|connect(?:ion)?
@@ -61,12 +61,14 @@ _CODE = re.compile(
     am|ac|xsd|dtd|rng|svg|def|td|inc|zwc|y|ll|mli?|hrl|jinja2?|j2|tmpl
     )$|\.so\.[\d.]+$"""
 )
-# Documentation and translations.
+# Documentation and translations, by the name of the file and by its folder.
 _PROSE = re.compile(
     r"""(?ix)
-    (?:\.(?:md|mdx|markdown|rst|adoc|asciidoc|tex|texi|info|pod|pot?|mo|qm|xlf|rtf|[1-9](?:[a-z]{0,4})(?:\.gz)?)|
-    (?:^|/)(?:readme|change(?:s|log)|licen[cs]e|copying|copyright|authors|news|todo|faq|install|METADATA|PKG-INFO)
-    [\w.-]*)$|
+    \.(?:md|mdx|markdown|rst|adoc|asciidoc|tex|texi|info|pod|pot?|mo|qm|xlf|rtf|[1-9](?:[a-z]{0,4})(?:\.gz)?)$|
+    ^(?:readme|change(?:s|log)|licen[cs]e|copying|copyright|authors|news|todo|faq|install|METADATA|PKG-INFO)[\w.-]*$"""
+)
+_TRANSLATED_FOLDER = re.compile(
+    r"""(?ix)
     (?:^|/)usr/(?:local/)?share/(?:doc|man|info|help|locale|gtk-doc|doc-base|lintian|mime|icons|fonts|
     zoneinfo|perl|perl5|vim|i18n|bash-completion|zsh)/|
     (?:^|/)(?:locales?|i18n|l10n|lang(?:uages?)?|translations?)/"""
@@ -89,39 +91,38 @@ _DOWNLOAD_CACHE = re.compile(
     r"""(?x)
     (?:^|/)(?:_cacache|\.cache/(?:pip|yarn|uv|go-build|pypoetry)|\.yarn/cache|var/cache|pip/(?:http|wheels))/"""
 )
-# Tests, examples and documentation.
-_TESTS = re.compile(
-    r"""(?ix)
-    (?:^|/)(?:tests?|testing|testdata|selftest|__tests__|specs?|fixtures?|examples?|samples?|demos?|mocks?|docs?)/|
-    (?:^|[/._-])(?:tests?|specs?|examples?|samples?|fixtures?|mocks?)[\d_-]*\.\w+$|/test_\w+\.py$"""
+# Tests, examples and documentation, by the folder and by the name of the file.
+_TEST_FOLDER = re.compile(
+    r"(?i)(?:^|/)(?:tests?|testing|testdata|selftest|__tests__|specs?|fixtures?|examples?|samples?|demos?|mocks?|docs?)/"
 )
+_TEST = re.compile(r"(?i)(?:^|[._-])(?:tests?|specs?|examples?|samples?|fixtures?|mocks?)[\d_-]*\.\w+$|^test_\w+\.py$")
 
 
 @functools.lru_cache(4096)
 def file_class(path: str) -> FileClass:
     """Return the class of the file at a path."""
     cut = path.rfind("/") + 1
-    folder = path[:cut]
-    path = folder + path[cut:][-_MAX_NAME:]
+    folder, name = path[:cut], path[cut:][-_MAX_NAME:]
     if _is_download_cache(folder):
         return FileClass.THIRD_PARTY_TESTS
-    prose = _PROSE.search(path)
+    prose = _is_translated_folder(folder) or _PROSE.search(name)
     if _is_package_folder(folder):
-        return FileClass.THIRD_PARTY_TESTS if prose or _TESTS.search(path) else FileClass.THIRD_PARTY
+        is_test = prose or _is_test_folder(folder) or _TEST.search(name)
+        return FileClass.THIRD_PARTY_TESTS if is_test else FileClass.THIRD_PARTY
     if prose:
         return FileClass.THIRD_PARTY
-    if _CREDENTIALS_IN_CODE.search(path):
+    if _CREDENTIALS_IN_CODE.match(name):
         return FileClass.CREDENTIALS
-    if _CONFIG_IN_CODE.search(path):
+    if _CONFIG_IN_CODE.match(name):
         return FileClass.CONFIG
-    if _CODE.search(path):
+    if _CODE.search(name):
         return FileClass.CODE
-    return FileClass.CREDENTIALS if _CREDENTIALS.search(path) else FileClass.CONFIG
+    return FileClass.CREDENTIALS if _CREDENTIALS.match(name) else FileClass.CONFIG
 
 
 # Endings of source code, programs, prose, media, checksums and test vectors; of compressed data too.
 _SOURCE_ENDING = re.compile(
-    r"""(?ix)\.(?:
+    r"""(?ix)(?:
     py[ixdco]?|[mc]?[jt]s|[jt]sx|flow|vue|svelte|coffee|go|java|class|kt|scala|groovy|rbs?|erb|php|phtml|cs|vb|fs|
     c|cc|cpp|cxx|hh?|hpp|hxx|inl|s|asm|rs|swift|mm?|dart|lua|p[lm]|pod|t|r|jl|exs?|erl|hrl|clj|hs|mli?|el|lisp|scm|tcl|
     awk|vim|x?html?|s?css|less|sass|styl|map|so|a|o|lib|dll|exe|node|wasm|mdx?|markdown|rst|adoc|tex|texi|info|pot?|mo|
@@ -130,7 +131,7 @@ _SOURCE_ENDING = re.compile(
     (?:json|txt|csv|xml)(?=\.(?:gz|bz2|xz|zst)\Z)
     )(?:\.(?:gz|bz2|xz|zst))?\Z"""
 )
-_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+_COMPRESSED = frozenset(("gz", "bz2", "xz", "zst"))
 # Folders that hold documentation, media, package lists, or packages and their metadata as downloaded.
 _PROSE_FOLDER = re.compile(
     r"""(?x)
@@ -140,16 +141,19 @@ _PROSE_FOLDER = re.compile(
 )
 
 
+@functools.lru_cache(4096)
 def is_third_party_source(path: str) -> bool:
     """Tell whether the file at an absolute path is code or prose of an installed package, and no configuration.
 
-    Called for every file of an image, so it does not read content.
+    Called for every file of an image, some twice, so it does not read content.
     """
     cut = path.rfind("/") + 1
-    folder = path[:cut]
-    stop = path.rfind(".", cut) if path.endswith(_COMPRESSED) else len(path)
-    if _is_source_ending(path[max(path.rfind(".", cut, stop), cut) :]):
-        return (_is_package_folder(folder) or _is_download_cache(folder)) and not _is_config_in_code(path[cut:])
+    folder, name = path[:cut], path[cut:]
+    stem, dot, ending = name.rpartition(".")
+    if ending in _COMPRESSED:
+        ending = f"{stem.rpartition('.')[2]}.{ending}"
+    if dot and _is_source_ending(ending):
+        return (_is_package_folder(folder) or _is_download_cache(folder)) and not _CONFIG_IN_CODE.match(name)
     return _is_prose_folder(folder)
 
 
@@ -175,8 +179,11 @@ def is_release_test(path: str) -> bool:
     False for files made for credentials.
     """
     release = _RELEASE_FOLDER.search(path) or _PACKAGE_ARCHIVE.search(path)
-    is_test = release is not None and _TESTS.search(path, release.end() - 1) is not None
-    return is_test and file_class(path) is not FileClass.CREDENTIALS
+    if release is None:
+        return False
+    cut = path.rfind("/") + 1
+    is_test = _TEST_FOLDER.search(path, release.end() - 1) or _TEST.search(path[cut:])
+    return is_test is not None and file_class(path) is not FileClass.CREDENTIALS
 
 
 @functools.lru_cache(1 << 14)
@@ -189,11 +196,16 @@ def _is_source_ending(ending: str) -> bool:
     return bool(_SOURCE_ENDING.match(ending))
 
 
-@functools.lru_cache(1 << 11)
-def _is_config_in_code(name: str) -> bool:
-    return bool(_CONFIG_IN_CODE.search(name))
-
-
 @functools.lru_cache(1 << 14)
 def _is_prose_folder(folder: str) -> bool:
     return bool(_PROSE_FOLDER.search(folder))
+
+
+@functools.lru_cache(1 << 14)
+def _is_translated_folder(folder: str) -> bool:
+    return bool(_TRANSLATED_FOLDER.search(folder))
+
+
+@functools.lru_cache(1 << 14)
+def _is_test_folder(folder: str) -> bool:
+    return bool(_TEST_FOLDER.search(folder))
