@@ -87,3 +87,8 @@ class FileSlice:
     def open(self) -> BinaryIO:
         """Return a new stream over the slice."""
         return cast(BinaryIO, self.file.stream(self.offset, self.size))
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Return the bytes from an offset in the slice on, fewer only at its end. Raises ImageError."""
+        with self.file.stream(self.offset + offset, min(count, self.size - offset)) as stream:
+            return stream.read()

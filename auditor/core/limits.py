@@ -74,7 +74,7 @@ class Limits:
     archive_bytes: int = _file(64 << 20, BYTES, "an archive that is read as a whole")
     database_bytes: int = _file(64 << 20, BYTES, "one package database")
     nesting: int = _file(5, NUMBER, "nested archives; a compressed tar is one")
-    members: int = _file(20_000, NUMBER, "members of all archives in a file, and cells of databases")
+    members: int = _file(60_000, NUMBER, "members of all archives in a file, and cells of databases")
     git_objects: int = _file(200_000, NUMBER, "objects of a git pack")
     member_bytes: int = _file(32 << 20, BYTES, "a member of an archive that can't be read as a stream")
     unpacked_bytes: int = _file(256 << 20, BYTES, "all bytes extracted from a file")

@@ -4,7 +4,8 @@ A new format is a module with its function, a row in `ARCHIVE_FORMATS`, and, whe
 auditor/codec/signatures.py with the same name.
 
 A buffered format is read from memory, so its files are bound by the limit `member-bytes`. A streamed one is read front
-to back, whatever its size. An isolated one goes through native code and is read in a process of its own, whose address
+to back, whatever its size. One with random access is read from memory, or from the image where the layer is stored
+uncompressed. An isolated one goes through native code and is read in a process of its own, whose address
 space is bound by `reader-memory` (isolated_reader.py).
 """
 
@@ -14,6 +15,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from auditor.codec.random_access import BytesAccess, FileAccess, RandomAccess
 from auditor.codec.signatures import HEAD, signature_of
 from auditor.codec.tar_headers import is_header
 from auditor.extract import (
@@ -41,12 +43,13 @@ _LOOSE_OBJECT = re.compile(r"(?:^|/)objects/[0-9a-f]{2}/[0-9a-f]{38}(?:[0-9a-f]{
 
 @dataclass(frozen=True, slots=True)
 class ArchiveFormat:
-    """A format that holds files or text. Exactly one of `read_stream` and `read_buffer` is set."""
+    """A format that holds files or text. Exactly one of the three functions `read_…` is set."""
 
     name: str
     """The name in reports (`decoded`), and of its signature."""
     read_stream: Callable[[MemberStream, ExtractContext], Iterator[Member]] | None = None
     read_buffer: Callable[[bytes, ExtractContext], Iterator[Member]] | None = None
+    read_random: Callable[[RandomAccess, ExtractContext], Iterator[Member]] | None = None
     isolated: bool = False
     """Whether it is read in a process of its own."""
     endings: tuple[str, ...] = ()
@@ -65,11 +68,16 @@ class ArchiveFormat:
         """Whether it is read front to back, so that a stream will do."""
         return self.read_stream is not None
 
-    def members(self, body: bytes | MemberStream, context: ExtractContext) -> Iterator[Member]:
-        """Yield the members of an archive; of a buffered format `body` is bytes. Raises BudgetExceeded."""
+    def members(self, body: bytes | MemberStream | FileAccess, context: ExtractContext) -> Iterator[Member]:
+        """Yield the members of an archive; of a file where the format has random access. Raises BudgetExceeded."""
+        if self.read_random is not None and isinstance(body, FileAccess):
+            return self.read_random(body, context)
+        assert not isinstance(body, FileAccess)  # noqa: S101 - as the caller knows by `is_random`
         if self.read_stream is not None:
             return self.read_stream(as_stream(body), context)
         data = body if isinstance(body, bytes) else buffered(body, context)
+        if self.read_random is not None:
+            return self.read_random(BytesAccess(data), context)
         if self.isolated:
             return isolated_reader.read(data, context, self.name)
         assert self.read_buffer is not None  # noqa: S101 - one of the two is set
@@ -96,7 +104,7 @@ def _is_loose_object(path: str, head: bytes) -> bool:
 ARCHIVE_FORMATS = (
     ArchiveFormat(
         "zip",
-        read_buffer=zip_archive.read,
+        read_random=zip_archive.read,
         endings=(".zip", ".jar", ".war", ".ear", ".pyz", ".pex", ".whl"),
         by_path=_is_zip,
     ),

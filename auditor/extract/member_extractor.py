@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
+from auditor.codec.random_access import FileAccess
 from auditor.codec.signatures import HEAD
 from auditor.core.errors import Damaged
 from auditor.core.globs import matches_masked
@@ -15,6 +16,9 @@ from auditor.extract.formats import FORMATS, ArchiveFormat, format_of
 from auditor.extract.member_stream import Member, MemberStream, buffered
 from auditor.extract.member_windows import MemberWindow, windows
 from auditor.extract.text_decoder import encoded_parts
+
+Body: TypeAlias = bytes | MemberStream | FileAccess
+"""Content of an archive: in memory, read once, or in an open file."""
 
 _BATCH = 256 << 10
 """Bytes of small members that are handled together: some formats search several files in one call."""
@@ -49,14 +53,21 @@ class MemberExtractor:
         row = format_of(path, head)
         return row is not None and row.streamed
 
+    def is_random(self, path: str, head: bytes) -> bool:
+        """Tell whether a file is read at any offset, so that `extract` takes an open file."""
+        row = format_of(path, head)
+        return row is not None and row.read_random is not None
+
     def extract(
-        self, path: str, data: bytes | MemberStream, skipped: SkipCallback, size: int | None = None
+        self, path: str, data: Body, skipped: SkipCallback, size: int | None = None
     ) -> Iterator[ExtractedContent]:
         """Yield the content of all members, depth first, in a fixed order. Failures are noted, never raised.
 
         `size` is the length of a stream, in bytes.
         """
-        budget = Budget(self.limits, path, len(data) if isinstance(data, bytes) else size or 0, skipped)
+        if not isinstance(data, MemberStream):
+            size = data.size if isinstance(data, FileAccess) else len(data)
+        budget = Budget(self.limits, path, size or 0, skipped)
         try:
             yield from self._contents(data, ExtractContext(budget, path, None), (), 0)
         except BudgetExceeded as exc:
@@ -104,7 +115,7 @@ class MemberExtractor:
                     context.skip(None, f"has more than {self.limits.codings} nested encodings {limit_note('codings')}")
 
     def _contents(
-        self, body: bytes | MemberStream, context: ExtractContext, decoded: tuple[str, ...], depth: int
+        self, body: Body, context: ExtractContext, decoded: tuple[str, ...], depth: int
     ) -> Iterator[ExtractedContent]:
         """Yield the contents of the members of `body`, which is `depth` archives deep, or `body` itself."""
         row = _format_of(body, context)
@@ -213,9 +224,12 @@ def _texts(batch: Sequence[Member], *, is_deepest: bool) -> list[_Text | None]:
     return texts
 
 
-def _format_of(body: bytes | MemberStream, context: ExtractContext) -> ArchiveFormat | None:
+def _format_of(body: Body, context: ExtractContext) -> ArchiveFormat | None:
     try:
-        head = body[:HEAD] if isinstance(body, bytes) else body.peek(HEAD)
+        if isinstance(body, FileAccess):
+            head = bytes(body.view(0, HEAD))
+        else:
+            head = body[:HEAD] if isinstance(body, bytes) else body.peek(HEAD)
     except Damaged as exc:
         context.skip(None, str(exc), transient=is_transient(exc))
         return None
@@ -244,7 +258,7 @@ def _levels(member: Member, inner: ExtractContext) -> int:
     return 0 if row is not None and row.one_level_when_compressed else 1
 
 
-def _members(row: ArchiveFormat, body: bytes | MemberStream, context: ExtractContext) -> Iterator[Member]:
+def _members(row: ArchiveFormat, body: Body, context: ExtractContext) -> Iterator[Member]:
     """Yield the members of an archive, and note any error that a library raises on damaged bytes."""
     try:
         yield from row.members(body, context)

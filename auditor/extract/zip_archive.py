@@ -13,49 +13,90 @@ import struct
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import IO, cast
 
 import zstandard
 
+from auditor.codec.random_access import RandomAccess
 from auditor.core.limits import Limits, limit_note
 from auditor.extract.budget import ExtractContext, is_transient
 from auditor.extract.compressed import inflate_raw
 from auditor.extract.member_stream import Member
 
 _RECORD = b"PK\x01\x02"
-_RECORD_BYTES = 46  # at least: APPNOTE.TXT, 4.3.12
 _LOCAL = struct.Struct("<4s22xHH")
 _END, _END_BYTES = b"PK\x05\x06", 22  # 4.3.16
+_MAX_TAIL = _END_BYTES + (1 << 16)
+_MAX_OVERHEAD = 4096
+"""Bytes that compression adds at most to random content, besides an eighth."""
 _ENCRYPTED = 1
-_OPENED = 3
+_OPENED = 2
 """Entries that a directory may have, as a multiple of the limit of members. A larger one is not read at all."""
 _MAX_LZMA_DICTIONARY = 64 << 20
 _ZSTD = 93
 _STEP = 64 << 10
 
 
-def read(data: bytes, context: ExtractContext) -> Iterator[Member]:
+def read(source: RandomAccess, context: ExtractContext) -> Iterator[Member]:
     """Yield the files of a zip in the order of its directory, then the bytes that belong to none of them."""
-    # zipfile reads all entries at once, and takes about a kilobyte for each.
-    most = _OPENED * context.limits.members
-    if len(data) > most * _RECORD_BYTES and data.count(_RECORD) > most:
-        context.skip(
-            None, f"has more than {_OPENED * context.limits.members} members and is not opened {limit_note('members')}"
-        )
-        return
     try:
-        archive = zipfile.ZipFile(io.BytesIO(data))
-    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, struct.error) as exc:
-        if data.startswith(b"PK") or _RECORD in data:  # a program may precede the archive
-            context.skip(None, f"is a broken zip: {exc}")
-            yield _as_text([data])
+        archive = zipfile.ZipFile(cast(IO[bytes], _DirectoryFile(source, context.limits)))
+    except _TooManyMembers:
+        most = _OPENED * context.limits.members
+        context.skip(None, f"has more than {most} members and is not opened {limit_note('members')}")
         return
-    view, listed = memoryview(data), list[tuple[int, int]]()
+    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, struct.error) as exc:
+        yield from _broken(source, context, exc)
+        return
+    listed = list[tuple[int, int]]()
     for entry in archive.infolist():
-        content = _member(view, entry, context, listed)
+        content = _member(source, entry, context, listed)
         if content:
             yield Member(entry.filename, content)
-    if unlisted := list(_unlisted(data, archive, listed)):
-        yield _as_text(unlisted)
+    yield from _unlisted(source, archive, listed, context)
+
+
+class _TooManyMembers(Exception):
+    pass
+
+
+class _DirectoryFile(io.RawIOBase):
+    """The file that `zipfile` reads a directory from, in one piece: it takes about a kilobyte for each entry."""
+
+    def __init__(self, source: RandomAccess, limits: Limits) -> None:
+        self._source, self._at, self._limits = source, 0, limits
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._source.size}[whence]
+        if base + offset < 0:
+            raise ValueError("a part of it lies before its beginning")
+        self._at = base + offset
+        return self._at
+
+    def read(self, count: int = -1) -> bytes:
+        left = max(self._source.size - self._at, 0)
+        count = min(count, left) if count >= 0 else left
+        if count > self._limits.archive_bytes:
+            raise zipfile.BadZipFile(f"its directory has {count} bytes {limit_note('archive-bytes')}")
+        data = bytes(self._source.view(self._at, count))
+        if data.count(_RECORD) > _OPENED * self._limits.members:
+            raise _TooManyMembers
+        self._at += len(data)
+        return data
+
+
+def _broken(source: RandomAccess, context: ExtractContext, reason: Exception) -> Iterator[Member]:
+    """Note a file that is no zip, and yield it as a text, unless it only has the ending of one."""
+    data = bytes(source.view(0, min(source.size, context.limits.member_bytes)))
+    if data.startswith(b"PK") or _RECORD in data:  # a program may precede the archive
+        context.skip(None, f"is a broken zip: {reason}")
+        yield _as_text([data])
 
 
 def _as_text(pieces: Iterable[bytes]) -> Member:
@@ -67,30 +108,38 @@ def _as_text(pieces: Iterable[bytes]) -> Member:
     return Member(None, text, "zip", search_text=text)
 
 
-def _unlisted(data: bytes, archive: zipfile.ZipFile, listed: list[tuple[int, int]]) -> Iterator[bytes]:
+def _unlisted(
+    source: RandomAccess, archive: zipfile.ZipFile, listed: list[tuple[int, int]], context: ExtractContext
+) -> Iterator[Member]:
     """Yield what stands outside of the half-open ranges of the members: comments, a program, members not listed."""
-    at = 0
+    gaps, at = list[tuple[int, int]](), 0
     for start, end in [*sorted(listed), (archive.start_dir, 0)]:
         if start > at:
-            yield data[at:start]
+            gaps.append((at, start))
         at = max(at, end)
-    yield from (entry.comment for entry in archive.infolist() if entry.comment)
-    if behind := data[data.rfind(_END) + _END_BYTES :]:
-        yield behind
+    if context.exceeds_member_bytes(None, sum(end - start for start, end in gaps)):
+        gaps = []
+    pieces = [bytes(source.view(start, end - start)) for start, end in gaps]
+    pieces += (entry.comment for entry in archive.infolist() if entry.comment)
+    tail = bytes(source.view(max(source.size - _MAX_TAIL, 0), _MAX_TAIL))
+    if behind := tail[tail.rfind(_END) + _END_BYTES :]:
+        pieces.append(behind)
+    if pieces:
+        yield _as_text(pieces)
 
 
 def _member(
-    data: memoryview, entry: zipfile.ZipInfo, context: ExtractContext, listed: list[tuple[int, int]]
+    source: RandomAccess, entry: zipfile.ZipInfo, context: ExtractContext, listed: list[tuple[int, int]]
 ) -> bytes | None:
     """Return the content of a member, and add its range; note the reason and return None where it can't be read."""
+    size = entry.file_size
     try:
-        start = _start(data, entry)
+        start = _start(source, entry)
     except (ValueError, struct.error) as exc:
         context.skip(entry.filename, f"is broken: {exc}")
         return None
-    end = start + entry.compress_size
-    listed.append((entry.header_offset, end))
-    if not entry.file_size or entry.filename.endswith("/"):
+    listed.append((entry.header_offset, start + entry.compress_size))
+    if not size or entry.filename.endswith("/"):
         return None
     context.budget.member()
     if entry.flag_bits & _ENCRYPTED:
@@ -100,10 +149,10 @@ def _member(
     if expand is None:
         context.skip(entry.filename, f"is compressed by method {entry.compress_type}, which is not supported")
         return None
-    if context.exceeds_member_bytes(entry.filename, entry.file_size):
+    if context.exceeds_member_bytes(entry.filename, size):
         return None
     try:
-        content = expand(data[start:end], entry.file_size)
+        content = expand(source.view(start, min(entry.compress_size, size + size // 8 + _MAX_OVERHEAD)), size)
     except (ValueError, EOFError, OSError, struct.error, lzma.LZMAError, MemoryError) as exc:
         context.skip(entry.filename, f"is broken: {exc}", transient=is_transient(exc))
         return None
@@ -111,15 +160,15 @@ def _member(
     return content
 
 
-def _start(data: memoryview, entry: zipfile.ZipInfo) -> int:
+def _start(source: RandomAccess, entry: zipfile.ZipInfo) -> int:
     """Return the offset of the compressed bytes, which begin behind the local header."""
     at = entry.header_offset
     if at < 0 or entry.compress_size < 0:
         raise ValueError("it lies outside the archive")
-    magic, name, extra = _LOCAL.unpack_from(data, at)
+    magic, name, extra = _LOCAL.unpack(source.view(at, _LOCAL.size))
     if magic != b"PK\x03\x04":
         raise ValueError("the directory points to no header")
-    return at + 30 + int(name) + int(extra)
+    return at + _LOCAL.size + int(name) + int(extra)
 
 
 def _plain(data: memoryview, size: int) -> bytes:

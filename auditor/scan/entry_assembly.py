@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from auditor.codec.file_slices import FileSlice
 from auditor.codec.windows import Window
 from auditor.detect.heuristics.file_class import FileClass, file_class, is_third_party_source
 from auditor.layers.listing import Listing
 from auditor.provenance.databases import is_package_database
 from auditor.scan.extractor import HEAD, MAX_DECODED_TEXT, ExtractionResult, Extractor
-from auditor.scan.file_content import BufferedContent, StreamedContent
+from auditor.scan.file_content import BufferedContent, StoredContent, StreamedContent
 from auditor.scan.piece_results import PieceResults
 
 MAX_BUFFERED = 16 << 20
@@ -21,12 +23,22 @@ MAX_UNSTREAMED = 4 << 20
 class EntryAssembler:
     """Assembles the content of files, one at a time and in the order of the tar, and has it extracted.
 
-    With `search_content` false only package databases are assembled.
+    `place` returns the bytes from an offset of the layer on, where they can be read again. With `search_content` false
+    only package databases are assembled.
     """
 
-    def __init__(self, listing: Listing, results: PieceResults, extractor: Extractor, *, search_content: bool) -> None:
-        self._listing, self._results, self._extractor = listing, results, extractor
+    def __init__(
+        self,
+        listing: Listing,
+        results: PieceResults,
+        extractor: Extractor,
+        place: Callable[[int, int], FileSlice | None],
+        *,
+        search_content: bool,
+    ) -> None:
+        self._listing, self._results, self._extractor, self._place = listing, results, extractor, place
         self._search_content = search_content
+        self._stored: StoredContent | None = None  # an archive that continues, and stays where it is
         self._buffered: BufferedContent | None = None  # of the file that continues in the next window
         self._streamed: _StreamedExtraction | None = None  # of a large archive that continues
         self._refused = -1  # the last archive that continues, and is too large for extraction
@@ -56,6 +68,10 @@ class EntryAssembler:
                 self._extractor, entry, "/" + path, StreamedContent(head, size), has_matches
             )
             return
+        place = self._place(self._listing.offsets[entry], size)
+        if is_archive and place and self._extractor.is_random(path, head) and not is_package_database(path):
+            self._stored = StoredContent(place)
+            return
         if is_archive and not budget.allows_archive("/" + path, size):
             self._refused, is_archive = entry, False
         limit = MAX_BUFFERED if not is_archive else budget.limits.archive_bytes
@@ -71,6 +87,10 @@ class EntryAssembler:
             self._streamed.add(window.view[window.fresh - window.start : end - window.start])
             result, self._streamed = self._streamed.result(), None
             results.add_extraction(entry, "/" + path, result)
+            return
+        if self._stored is not None:
+            stored, self._stored = self._stored, None
+            self._extract_stored(entry, "/" + path, stored, read)
             return
         extracts = self._search_content and self._is_worth_extracting(window, entry, "/" + path, read)
         size = self._listing.sizes[entry]
@@ -88,6 +108,14 @@ class EntryAssembler:
             results.add_checksums(entry, content)
         if is_database:
             results.add_package_database(entry, path, content)
+
+    def _extract_stored(self, entry: int, path: str, content: StoredContent, read: int) -> None:
+        has_matches = entry in self._results.budget.match_counts
+        if self._results.budget.allows_extraction(read):
+            result = self._extractor.extract(entry, path, content, has_matches=has_matches)
+            self._results.add_extraction(entry, path, result)
+        elif has_matches:
+            self._results.add_checksums(entry, content)
 
     def _is_worth_extracting(self, window: Window, entry: int, path: str, read: int) -> bool:
         begin, size, budget = self._listing.offsets[entry], self._listing.sizes[entry], self._results.budget

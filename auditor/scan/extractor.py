@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from auditor.core.secret import Secret
 from auditor.detect.confirm import TruncationCallback
 from auditor.detect.heuristics.file_class import FileClass, file_class
 from auditor.detect.hits import truncation_reason
 from auditor.extract.budget import SkipCallback
-from auditor.extract.member_extractor import ExtractedContent, MemberExtractor
-from auditor.extract.member_stream import MemberStream
+from auditor.extract.member_extractor import Body, ExtractedContent, MemberExtractor
 from auditor.provenance.checksums import Checksums
-from auditor.scan.file_content import BufferedContent, StreamedContent
+from auditor.scan.file_content import BufferedContent, StoredContent, StreamedContent
 from auditor.scan.line_counter import is_binary
 from auditor.scan.record import LayerMatch
 from auditor.scan.search_text import SearchText
 from auditor.scan.searcher import Searcher
+
+FileContent: TypeAlias = BufferedContent | StreamedContent | StoredContent
 
 HEAD = 512
 """Number of leading bytes that tell whether a file can be extracted."""
@@ -62,12 +64,15 @@ class Extractor:
         """Whether an extractable file is read front to back, so that it need not be in memory."""
         return self._members.is_streamed(path, head)
 
-    def extract(
-        self, entry: int, path: str, content: BufferedContent | StreamedContent, has_matches: bool
-    ) -> ExtractionResult:
+    def is_random(self, path: str, head: bytes) -> bool:
+        """Whether an extractable file is read at any offset, so that it may stay where it is stored."""
+        return self._members.is_random(path, head)
+
+    def extract(self, entry: int, path: str, content: FileContent, has_matches: bool) -> ExtractionResult:
         """Extract a file at an absolute path and search its members.
 
-        The result has checksums if the content is buffered and it, or the file itself (`has_matches`), has matches.
+        The result has checksums if the content can be read again, and it or the file itself (`has_matches`) has
+        matches.
         """
         skipped, transient = list[tuple[str, str]](), False
         found: dict[tuple[object, ...], LayerMatch] = {}  # once on the border of two windows of a member
@@ -89,17 +94,20 @@ class Extractor:
             members |= dict.fromkeys(piece.member for piece in group if piece.member)
         matches = [*found.values(), *self._member_name_matches(entry, list(members))]
         skipped += [(path, truncation_reason(rule, self._searcher.limits)) for rule in truncated]
-        has_checksums = isinstance(content, BufferedContent) and (matches or has_matches)
-        checksums = Checksums.of([content.data]) if has_checksums and isinstance(content, BufferedContent) else None
+        checksums = None
+        if (matches or has_matches) and not isinstance(content, StreamedContent):
+            checksums = Checksums.of(content.blocks())
         return ExtractionResult(count, size, tuple(matches), tuple(skipped), checksums, is_archive, transient)
 
     def _contents(
-        self, path: str, content: BufferedContent | StreamedContent, skip: SkipCallback, *, is_archive: bool
+        self, path: str, content: FileContent, skip: SkipCallback, *, is_archive: bool
     ) -> Iterator[ExtractedContent]:
         """Yield the members of a file, and the decoded parts of the file and of its members."""
-        body: bytes | MemberStream
+        body: Body
         if isinstance(content, StreamedContent):
             body = content.stream()
+        elif isinstance(content, StoredContent):
+            body = content.access()
         elif is_archive:
             body = content.stream() if self.is_streamed(path, content.head(HEAD)) else content.data
         else:

@@ -1,13 +1,18 @@
-"""Content of a file that spans several windows: buffered until it is complete, or streamed to another thread."""
+"""Content of a file that spans several windows: buffered until it is complete, streamed to another thread, or left in
+its place where that can be read at any offset."""
 
 from __future__ import annotations
 
 import io
 import queue
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from auditor.codec.file_slices import FileSlice
+from auditor.codec.random_access import FileAccess
 from auditor.extract.member_stream import MemberStream
+
+_BLOCK = 256 << 10
 
 
 class BufferedContent:
@@ -34,9 +39,38 @@ class BufferedContent:
         """Return the first bytes."""
         return bytes(self._bytes.getbuffer()[:count])
 
+    def blocks(self) -> Iterator[bytes]:
+        """Yield all bytes, as one block."""
+        yield self.data
+
     def stream(self) -> MemberStream:
         """Return a stream over the bytes."""
         return MemberStream(io.BytesIO(self.data).read)
+
+
+class StoredContent:
+    """A file in an open file: that of a layer which is stored uncompressed, or of a piece of one."""
+
+    def __init__(self, place: FileSlice) -> None:
+        self._place = place
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._place.size
+
+    def head(self, count: int) -> bytes:
+        """Return the first bytes. Raises ImageError."""
+        return self._place.read_at(0, count)
+
+    def access(self) -> FileAccess:
+        """Return the bytes for reading at any offset."""
+        return FileAccess(self._place)
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the bytes in blocks. Raises ImageError."""
+        for at in range(0, self.size, _BLOCK):
+            yield self._place.read_at(at, _BLOCK)
 
 
 class StreamedContent:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
-from auditor.codec.file_slices import SharedFile
+from auditor.codec.file_slices import FileSlice, SharedFile
 from auditor.extract.git_commits import CommitHistory
 from auditor.layers.listing import Listing
 from auditor.provenance.checksums import Checksums
@@ -39,6 +39,10 @@ class Piece:
     def end(self) -> int:
         """Offset of the layer behind the piece."""
         return self.start + self.size
+
+    def place(self, file: SharedFile, begin: int, size: int) -> FileSlice | None:
+        """Return the bytes of an entry, which begin at an offset of the layer; None where they can't be read again."""
+        return None if self.is_pipe else FileSlice(file, self.offset + begin - self.start, size)
 
     def open(self, file: SharedFile) -> BinaryIO:
         """Return a stream with `readinto` over the bytes of the piece; the caller closes it."""

@@ -8,7 +8,7 @@ from auditor.detect.matches import Match
 from auditor.provenance.checksums import Checksums
 from auditor.provenance.databases import reduced
 from auditor.scan.extractor import ExtractionResult
-from auditor.scan.file_content import BufferedContent
+from auditor.scan.file_content import BufferedContent, StoredContent
 from auditor.scan.git_repositories import GitRepositories
 from auditor.scan.layer_budget import PieceBudget
 from auditor.scan.record import LayerMatch
@@ -49,9 +49,9 @@ class PieceResults:
         )
         return True
 
-    def add_checksums(self, entry: int, content: BufferedContent) -> None:
+    def add_checksums(self, entry: int, content: BufferedContent | StoredContent) -> None:
         """Hash a file that has matches."""
-        self.checksums[entry] = Checksums.of([content.data])
+        self.checksums[entry] = Checksums.of(content.blocks())
 
     def add_package_database(self, entry: int, path: str, content: BufferedContent) -> None:
         """Keep the part of a package database that provenance needs."""

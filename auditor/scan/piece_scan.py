@@ -68,34 +68,35 @@ class PieceScanner:
         Entries are added to `listing`, which knows those before the piece; without it the piece is listed on its own.
         `buffer` is used for its windows.
         """
-        return _PieceScan(self, piece, listing).run(file, buffer)
+        return _PieceScan(self, piece, file, listing).run(buffer)
 
 
 class _PieceScan:
     """One pass over the bytes of a piece."""
 
-    def __init__(self, scanner: PieceScanner, piece: Piece, listing: Listing | None) -> None:
+    def __init__(self, scanner: PieceScanner, piece: Piece, file: SharedFile, listing: Listing | None) -> None:
         searcher = scanner.searcher
-        self._piece, self._searcher = piece, searcher
+        self._piece, self._file, self._searcher = piece, file, searcher
         self._limits, self._search_content = searcher.limits, scanner.recipe.search_content
         given = piece.listing if listing is None else listing
         self._listing = Listing(limits=self._limits) if given is None else given
         self._parser = TarParser(self._limits, piece.start) if piece.listing is None else None
         self._budget = PieceBudget(self._limits, piece.extracted)
         self._results = PieceResults(self._budget)
+        place = partial(piece.place, file)
         self._assembler = EntryAssembler(
-            self._listing, self._results, scanner.extractor, search_content=self._search_content
+            self._listing, self._results, scanner.extractor, place, search_content=self._search_content
         )
         self._path_rules: dict[int, list[int]] = {}  # by entry: rules that apply because of its path
         self._keyword_ranges = KeywordRanges()
         self._lines = LineCounter(self._listing)
         self._next = 0  # the first entry whose end no finished window contains
 
-    def run(self, file: SharedFile, buffer: bytearray | None) -> PieceResult:
+    def run(self, buffer: bytearray | None) -> PieceResult:
         """Read all windows. Raises Damaged."""
         began = time.thread_time()
         try:
-            with closing(self._piece.open(file)) as stream:
+            with closing(self._piece.open(self._file)) as stream:
                 for window in windows(stream, self._piece.start, buffer):
                     if window.last and window.end < self._piece.end and not self._piece.is_pipe:
                         raise Damaged("the file became shorter while it was scanned")

@@ -5,13 +5,17 @@ from __future__ import annotations
 import base64
 import gzip
 import io
+import random
 import subprocess
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from auditor.core.finding import Finding
+from auditor.core.limits import Limits
+from auditor.detect.rules import Ruleset
 from auditor.pipeline import Request, audit
 from auditor.scan import Scanner
 from tests.conftest import Cli
@@ -53,6 +57,28 @@ def test_a_secret_inside_is_found_and_placed(name: str, tmp_path: Path, scanner:
     assert [(f.path, f.member, f.decoded, f.line, f.state) for f in found] == [
         ("/" + path, member, decoded, line, "deleted")
     ]
+
+
+@pytest.mark.parametrize("compression", ["plain", "gzip"])
+def test_a_zip_of_several_windows_is_read_where_it_is_stored(
+    compression: str, tmp_path: Path, scanner: Scanner
+) -> None:
+    files = {"noise": random.Random(1).randbytes(5 << 20), "b/c.env": TEXT}
+    data = b"#!/bin/sh\npassword=" + SECRET.encode() + b"\n" + zipped(files)
+    built = image(layer({"srv/before": b"x" * 700, "srv/a.jar": b"", "srv/b.jar": data, "srv/after": TEXT}))
+    archive = built.oci_archive(tmp_path / "a.tar", compression)
+    found = [(f.path, f.member, f.line) for f in audited(archive, scanner) if f.rule == "github-pat"]
+    assert ("/srv/b.jar", "b/c.env", 3) in found and ("/srv/after", None, 3) in found
+
+
+def test_a_zip_larger_than_what_is_read_into_memory_is_opened_in_an_uncompressed_layer(
+    tmp_path: Path, ruleset: Ruleset, cache: Path
+) -> None:
+    files = {"noise": random.Random(1).randbytes(5 << 20), "b/c.env": TEXT}
+    built = image(layer({"srv/a.jar": zipped(files)}))
+    with closing(Scanner(ruleset, 1, cache=cache, limits=Limits(archive_bytes=1 << 20))) as small:
+        (result,) = audit(str(built.docker_archive(tmp_path / "a.tar")), small, Request())
+    assert [(f.member, f.line) for f in result.findings] == [("b/c.env", 3)] and not result.skipped
 
 
 @pytest.mark.parametrize("packed", [False, True])
