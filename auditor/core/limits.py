@@ -72,6 +72,7 @@ class Limits:
     databases_bytes: int = _layer(256 << 20, BYTES, "all package databases of a layer")
 
     archive_bytes: int = _file(64 << 20, BYTES, "an archive that is read as a whole")
+    indexed_bytes: int = _file(2 << 30, BYTES, "an archive that is read by its directory, as a zip is")
     database_bytes: int = _file(64 << 20, BYTES, "one package database")
     nesting: int = _file(5, NUMBER, "nested archives; a compressed tar is one")
     members: int = _file(60_000, NUMBER, "members of all archives in a file, and cells of databases")

@@ -10,8 +10,8 @@ from auditor.codec.windows import Window
 from auditor.detect.heuristics.file_class import FileClass, file_class, is_third_party_source
 from auditor.layers.listing import Listing
 from auditor.provenance.databases import is_package_database
-from auditor.scan.extractor import HEAD, MAX_DECODED_TEXT, ExtractionResult, Extractor
-from auditor.scan.file_content import BufferedContent, StoredContent, StreamedContent
+from auditor.scan.extractor import HEAD, MAX_DECODED_TEXT, NOT_CACHED, ExtractionResult, Extractor
+from auditor.scan.file_content import BufferedContent, SpooledContent, StoredContent, StreamedContent
 from auditor.scan.piece_results import PieceResults
 
 MAX_BUFFERED = 16 << 20
@@ -23,7 +23,7 @@ MAX_UNSTREAMED = 4 << 20
 class EntryAssembler:
     """Assembles the content of files, one at a time and in the order of the tar, and has it extracted.
 
-    `place` returns the bytes from an offset of the layer on, where they can be read again. With `search_content` false
+    `place` returns the bytes of an entry, by offset in the layer and size; None for a pipe. With `search_content` false
     only package databases are assembled.
     """
 
@@ -32,13 +32,13 @@ class EntryAssembler:
         listing: Listing,
         results: PieceResults,
         extractor: Extractor,
-        place: Callable[[int, int], FileSlice | None],
+        place: Callable[[int, int], FileSlice] | None,
         *,
         search_content: bool,
     ) -> None:
         self._listing, self._results, self._extractor, self._place = listing, results, extractor, place
         self._search_content = search_content
-        self._stored: StoredContent | None = None  # an archive that continues, and stays where it is
+        self._stored: _StoredArchive | None = None  # an archive that continues, and is read at any offset
         self._buffered: BufferedContent | None = None  # of the file that continues in the next window
         self._streamed: _StreamedExtraction | None = None  # of a large archive that continues
         self._refused = -1  # the last archive that continues, and is too large for extraction
@@ -53,7 +53,7 @@ class EntryAssembler:
         begin = self._listing.offsets[entry]
         if begin >= window.fresh:
             self._begin(entry, self._listing.paths[entry], window.bytes_at(begin, HEAD), read)
-        for content in (self._buffered, self._streamed):
+        for content in (self._buffered, self._streamed, self._stored):
             if content is not None:
                 content.add(window.view[max(begin, window.fresh) - window.start :])
 
@@ -68,9 +68,11 @@ class EntryAssembler:
                 self._extractor, entry, "/" + path, StreamedContent(head, size), has_matches
             )
             return
-        place = self._place(self._listing.offsets[entry], size)
-        if is_archive and place and self._extractor.is_random(path, head) and not is_package_database(path):
-            self._stored = StoredContent(place)
+        if is_archive and self._extractor.is_random(path, head) and not is_package_database(path):
+            if budget.allows_indexed("/" + path, size):
+                self._stored = _StoredArchive(self._place)
+            else:
+                self._refused = entry
             return
         if is_archive and not budget.allows_archive("/" + path, size):
             self._refused, is_archive = entry, False
@@ -89,8 +91,7 @@ class EntryAssembler:
             results.add_extraction(entry, "/" + path, result)
             return
         if self._stored is not None:
-            stored, self._stored = self._stored, None
-            self._extract_stored(entry, "/" + path, stored, read)
+            self._extract_stored(window, entry, "/" + path, read)
             return
         extracts = self._search_content and self._is_worth_extracting(window, entry, "/" + path, read)
         size = self._listing.sizes[entry]
@@ -109,7 +110,18 @@ class EntryAssembler:
         if is_database:
             results.add_package_database(entry, path, content)
 
-    def _extract_stored(self, entry: int, path: str, content: StoredContent, read: int) -> None:
+    def _extract_stored(self, window: Window, entry: int, path: str, read: int) -> None:
+        begin, size = self._listing.offsets[entry], self._listing.sizes[entry]
+        archive, self._stored = self._stored, None
+        assert archive is not None  # noqa: S101 - as the caller has seen
+        archive.add(window.view[window.fresh - window.start : begin + size - window.start])
+        try:
+            content = archive.content(begin, size)
+        except OSError as exc:
+            reason = f"can't be copied to a temporary file: {exc.strerror}; {NOT_CACHED}"
+            self._results.budget.skipped.append((path, reason))
+            self._results.transient = True
+            return
         has_matches = entry in self._results.budget.match_counts
         if self._results.budget.allows_extraction(read):
             result = self._extractor.extract(entry, path, content, has_matches=has_matches)
@@ -140,6 +152,32 @@ class EntryAssembler:
         elif content is not None:
             content.add(window.view[window.fresh - window.start : end - window.start])
         return content
+
+
+class _StoredArchive:
+    """An archive that is read at any offset: where it is, or in a temporary file if it comes from a pipe."""
+
+    def __init__(self, place: Callable[[int, int], FileSlice] | None) -> None:
+        self._place = place
+        self._spooled: SpooledContent | None = None
+        self._error: OSError | None = None
+
+    def add(self, piece: memoryview) -> None:
+        """Append the next bytes."""
+        if self._place is None and self._error is None:
+            try:
+                self._spooled = self._spooled or SpooledContent()
+                self._spooled.add(piece)
+            except OSError as exc:
+                self._spooled, self._error = None, exc
+
+    def content(self, begin: int, size: int) -> StoredContent:
+        """Return the content, after the last byte, by its offset in the layer. Raises OSError."""
+        if self._place is not None:
+            return StoredContent(self._place(begin, size))
+        if self._error is not None or self._spooled is None:
+            raise self._error or OSError("it is empty")
+        return self._spooled.stored()
 
 
 class _StreamedExtraction:

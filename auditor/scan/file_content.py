@@ -1,14 +1,16 @@
-"""Content of a file that spans several windows: buffered until it is complete, streamed to another thread, or left in
-its place where that can be read at any offset."""
+"""Content of a file that spans several windows: buffered until it is complete, streamed to another thread, or in an
+open file that is read at any offset."""
 
 from __future__ import annotations
 
 import io
+import os
 import queue
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 
-from auditor.codec.file_slices import FileSlice
+from auditor.codec.file_slices import FileSlice, SharedFile
 from auditor.codec.random_access import FileAccess
 from auditor.extract.member_stream import MemberStream
 
@@ -71,6 +73,23 @@ class StoredContent:
         """Yield the bytes in blocks. Raises ImageError."""
         for at in range(0, self.size, _BLOCK):
             yield self._place.read_at(at, _BLOCK)
+
+
+class SpooledContent:
+    """A file from a pipe, in a temporary file without a name: it is read at any offset. Methods raise OSError."""
+
+    def __init__(self) -> None:
+        with tempfile.TemporaryFile() as file:
+            self._file = SharedFile(os.dup(file.fileno()))
+
+    def add(self, piece: memoryview) -> None:
+        """Append the next bytes."""
+        while piece:
+            piece = piece[os.write(self._file.descriptor, piece) :]
+
+    def stored(self) -> StoredContent:
+        """Return the content, after the last byte."""
+        return StoredContent(FileSlice(self._file, 0, self._file.size))
 
 
 class StreamedContent:

@@ -54,9 +54,15 @@ class PieceBudget:
 
     def allows_archive(self, path: str, size: int) -> bool:
         """Whether an archive that must be in memory as a whole is within the limit."""
-        limit = self.limits.archive_bytes
+        return self._allows(path, size, self.limits.archive_bytes, "archive-bytes")
+
+    def allows_indexed(self, path: str, size: int) -> bool:
+        """Whether an archive that is read by its directory is within the limit."""
+        return self._allows(path, size, self.limits.indexed_bytes, "indexed-bytes")
+
+    def _allows(self, path: str, size: int, limit: int, name: str) -> bool:
         if size > limit:
-            reason = f"archive of {size} bytes exceeds the limit of {limit} {limit_note('archive-bytes')}"
+            reason = f"archive of {size} bytes exceeds the limit of {limit} {limit_note(name)}"
             self.skipped.append((path, reason))
         return size <= limit
 

@@ -40,9 +40,9 @@ class Piece:
         """Offset of the layer behind the piece."""
         return self.start + self.size
 
-    def place(self, file: SharedFile, begin: int, size: int) -> FileSlice | None:
-        """Return the bytes of an entry, which begin at an offset of the layer; None where they can't be read again."""
-        return None if self.is_pipe else FileSlice(file, self.offset + begin - self.start, size)
+    def place(self, file: SharedFile, begin: int, size: int) -> FileSlice:
+        """Return the bytes of an entry, which begin at an offset of the layer; not of a pipe, which is read once."""
+        return FileSlice(file, self.offset + begin - self.start, size)
 
     def open(self, file: SharedFile) -> BinaryIO:
         """Return a stream with `readinto` over the bytes of the piece; the caller closes it."""

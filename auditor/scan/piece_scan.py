@@ -83,7 +83,7 @@ class _PieceScan:
         self._parser = TarParser(self._limits, piece.start) if piece.listing is None else None
         self._budget = PieceBudget(self._limits, piece.extracted)
         self._results = PieceResults(self._budget)
-        place = partial(piece.place, file)
+        place = None if piece.is_pipe else partial(piece.place, file)
         self._assembler = EntryAssembler(
             self._listing, self._results, scanner.extractor, place, search_content=self._search_content
         )

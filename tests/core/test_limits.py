@@ -7,6 +7,7 @@ import itertools
 import json
 import lzma
 import pickle
+import random
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -128,6 +129,7 @@ REACH = {
     "unpacked-layer": Reach(1, _ZIPS, {"unpacked-layer-free": 9}),
     "databases-bytes": Reach(9, _STATUS),
     "archive-bytes": Reach(9, holding("a.zip", _ZIP)),
+    "indexed-bytes": Reach(1 << 20, holding("a.zip", zipped({"a": random.Random(1).randbytes(3 << 20)}))),
     "database-bytes": Reach(9, _STATUS),
     "nesting": Reach(1, holding("a.zip", zipped({"b.zip": zipped({"c.zip": _ZIP})}))),
     "members": Reach(1, holding("a.zip", _ZIP)),

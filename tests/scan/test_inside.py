@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
 import io
 import random
@@ -17,7 +18,7 @@ from auditor.core.finding import Finding
 from auditor.core.limits import Limits
 from auditor.detect.rules import Ruleset
 from auditor.pipeline import Request, audit
-from auditor.scan import Scanner
+from auditor.scan import Scanner, file_content, layer_stream
 from tests.conftest import Cli
 from tests.images import image, layer, token, whiteout
 
@@ -59,26 +60,45 @@ def test_a_secret_inside_is_found_and_placed(name: str, tmp_path: Path, scanner:
     ]
 
 
-@pytest.mark.parametrize("compression", ["plain", "gzip"])
-def test_a_zip_of_several_windows_is_read_where_it_is_stored(
-    compression: str, tmp_path: Path, scanner: Scanner
-) -> None:
-    files = {"noise": random.Random(1).randbytes(5 << 20), "b/c.env": TEXT}
-    data = b"#!/bin/sh\npassword=" + SECRET.encode() + b"\n" + zipped(files)
-    built = image(layer({"srv/before": b"x" * 700, "srv/a.jar": b"", "srv/b.jar": data, "srv/after": TEXT}))
-    archive = built.oci_archive(tmp_path / "a.tar", compression)
-    found = [(f.path, f.member, f.line) for f in audited(archive, scanner) if f.rule == "github-pat"]
-    assert ("/srv/b.jar", "b/c.env", 3) in found and ("/srv/after", None, 3) in found
+FAT_JAR = (
+    b"#!/bin/sh\npassword="
+    + SECRET.encode()
+    + b"\n"
+    + zipped({"noise": random.Random(1).randbytes(5 << 20), "b/c.env": TEXT})
+)
 
 
-def test_a_zip_larger_than_what_is_read_into_memory_is_opened_in_an_uncompressed_layer(
-    tmp_path: Path, ruleset: Ruleset, cache: Path
-) -> None:
-    files = {"noise": random.Random(1).randbytes(5 << 20), "b/c.env": TEXT}
-    built = image(layer({"srv/a.jar": zipped(files)}))
+@pytest.fixture(params=["plain", "gzip", "pipe"])
+def fat_jar(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An archive with a jar of several windows, in a layer that is stored, spooled, or goes through a pipe."""
+    if request.param == "pipe":
+        monkeypatch.setattr(layer_stream.SpooledFiles, "large", 1 << 20)
+    built = image(layer({"srv/before": b"x" * 700, "srv/a.jar": FAT_JAR, "srv/after": TEXT}))
+    return built.oci_archive(tmp_path / "a.tar", "plain" if request.param == "plain" else "gzip")
+
+
+def test_a_zip_larger_than_what_is_read_into_memory_is_opened(fat_jar: Path, ruleset: Ruleset, cache: Path) -> None:
     with closing(Scanner(ruleset, 1, cache=cache, limits=Limits(archive_bytes=1 << 20))) as small:
-        (result,) = audit(str(built.docker_archive(tmp_path / "a.tar")), small, Request())
-    assert [(f.member, f.line) for f in result.findings] == [("b/c.env", 3)] and not result.skipped
+        (result,) = audit(str(fat_jar), small, Request())
+    found = {(f.path, f.member, f.line) for f in result.findings if f.rule == "github-pat"}
+    assert found >= {("/srv/a.jar", "b/c.env", 3), ("/srv/after", None, 3)} and not result.skipped
+
+
+def test_a_zip_that_finds_no_room_is_reported(
+    tmp_path: Path, ruleset: Ruleset, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(layer_stream.SpooledFiles, "large", 1 << 20)
+    monkeypatch.setattr(file_content.SpooledContent, "add", full)
+    archive = image(layer({"srv/a.jar": FAT_JAR})).oci_archive(tmp_path / "a.tar", "gzip")
+    with closing(Scanner(ruleset, 1, cache=cache)) as scanner:
+        (result,) = audit(str(archive), scanner, Request())
+    assert [(item.path, item.reason.partition(";")[0]) for item in result.skipped] == [
+        ("/srv/a.jar", "can't be copied to a temporary file: No space left on device")
+    ]
+    assert result.transient
 
 
 @pytest.mark.parametrize("packed", [False, True])
