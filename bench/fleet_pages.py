@@ -61,6 +61,7 @@ def _measure(store: SweepStore, owners: int) -> Pages:
     assert sweep is not None
     names = [f"team{number:03}" for number in range(owners)]
     policy = Policy(today(), Owners({f"{host_of(sweep)}/{name}/**": OwnerOptions(name) for name in names}))
+    where_ms = _where_ms(store, sweep.id, policy)  # first: `where` runs without a dashboard in memory
     began = time.perf_counter()
     view = sweep_view(store, sweep, policy)
     view_s = time.perf_counter() - began
@@ -72,7 +73,6 @@ def _measure(store: SweepStore, owners: int) -> Pages:
             largest = max(largest, len(text.encode()))
         last = time.perf_counter()
     write_s = last - began - view_s
-    where_ms = _where_ms(store, sweep.id, policy)
     return Pages(len(times), view_s, write_s, times[0], max(times[1:]), largest / 1e3, _peak_mb(), where_ms)
 
 
