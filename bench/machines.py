@@ -1,17 +1,18 @@
 """Sweeps of 200 new images by one Dask worker and by four on this machine: `python -m bench.machines`.
 
-Each image has one new layer of Python's standard library, 16 MB. The registry is Debian's docker-registry on loopback.
-Workers have one thread of Dask, beside which a layer is downloaded, hashed and decompressed. One worker therefore uses
-more than one core, and is also measured bound to one, as by the limit of a container. The registry is near, that is on
-loopback, or distant: distant.py. The time does not include the start of the workers, which run on between sweeps.
+Each image has one new layer of Python's standard library, 16 MB or as `--megabytes` says. The registry sends files:
+file_registry.py. Workers have one thread of Dask, beside which a layer is downloaded, hashed and decompressed. One
+worker therefore uses more than one core, and is also measured bound to one, as by the limit of a container. The
+registry is near, that is on loopback, or distant: distant.py. The time does not include the start of the workers and
+the creation of the store: both remain between sweeps.
 """
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import io
 import os
-import subprocess
 import sysconfig
 import tarfile
 import tempfile
@@ -36,14 +37,13 @@ from auditor.fleet.execution.plan import SweepPlan
 from auditor.fleet.execution.sweep import Sweeper
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
+from bench import file_registry
 from bench.measure import process_tree
 from bench.servers import started
-from tests.conftest import free_port, wait_for_port
 from tests.fleet.cluster import Cluster
-from tests.fleet.planted import Remote
-from tests.images import OCI, descriptor, digest
+from tests.images import digest
 
-IMAGES, LAYER_BYTES = 200, 16_000_000
+IMAGES = 200
 WORKERS = ((1, True), (1, False), (4, False))
 """Number of workers, and whether they are bound to one core."""
 
@@ -59,29 +59,20 @@ class Run:
     others_s: float
 
 
-def fill(address: str) -> None:
-    """Push the images: their layers end in the same files, and start with one of their own."""
-    remote = Remote(address)
-    shared = _tar(_sources())
+def fill(folder: Path, layer_bytes: int) -> None:
+    """Write the images: their layers end in the same files, and start with one of their own."""
+    shared = _tar(_sources(layer_bytes))
     packed = gzip.compress(shared, 1, mtime=0)
+    repositories: dict[str, dict[str, tuple[bytes, bytes]]] = {}
     for number in range(IMAGES):
         own = _tar([("app/version", f"{number}\n".encode())])[: 2 * tarfile.BLOCKSIZE]  # without the end of the archive
         layer = gzip.compress(own, 1, mtime=0) + packed
         config = f'{{"rootfs": {{"type": "layers", "diff_ids": ["{digest(own + shared)}"]}}}}'.encode()
-        repository = f"team/app{number % 20}"
-        for blob in (layer, config):
-            remote.blob(repository, blob)
-        document = {
-            "schemaVersion": 2,
-            "mediaType": OCI + "manifest.v1+json",
-            "config": descriptor(config, OCI + "config.v1+json"),
-            "layers": [descriptor(layer, OCI + "layer.v1.tar+gzip")],
-        }
-        remote.manifest(repository, f"1.{number}", document)
+        repositories.setdefault(f"team/app{number % 20}", {})[f"1.{number}"] = (config, layer)
+    file_registry.write(folder, repositories)
 
 
-def _sources() -> Iterator[tuple[str, bytes]]:
-    left = LAYER_BYTES
+def _sources(left: int) -> Iterator[tuple[str, bytes]]:
     for path in sorted(Path(sysconfig.get_path("stdlib")).rglob("*.py")):
         data = path.read_bytes()
         yield f"usr/lib/python{path}", data
@@ -106,6 +97,7 @@ def measured(address: str, workers: int, *, is_bound: bool) -> Run:
         if is_bound:
             for worker in cluster.workers:
                 _bind(worker)
+        SweepStore(_store(folder)).close()  # the tables: the next sweeps have them
         before = _processor_s(cluster)
         began = time.monotonic()
         images = sweep(address, cluster, Path(folder))
@@ -115,13 +107,17 @@ def measured(address: str, workers: int, *, is_bound: bool) -> Run:
     return Run(workers, is_bound, wall_s, after[0] - before[0], after[1] - before[1])
 
 
+def _store(folder: str | Path) -> str:
+    return f"sqlite:///{folder}/store.sqlite"
+
+
 def sweep(address: str, cluster: Cluster, folder: Path) -> int:
     """Sweep once as `registry scan --engine dask` does; return the number of audited images."""
     scope, options = parse_scope(address, None), AuditOptions()
     endpoint = RegistryEndpoint(scope.host)
     plan = SweepPlan(scope, TagFilter({}), endpoint, lambda: "2026-11-24T00:00:00Z")
     with (
-        closing(SweepStore(f"sqlite:///{folder}/store.sqlite")) as store,
+        closing(SweepStore(_store(folder))) as store,
         components.scanner(options, rulesets.ruleset(options)) as scanner,
         closing(
             DaskEngine(
@@ -168,23 +164,12 @@ def _used_s(process: int) -> float:
 
 
 @contextmanager
-def registry() -> Iterator[str]:
-    """Start Debian's docker-registry with an empty folder; yield its address."""
+def registry(layer_bytes: int) -> Iterator[str]:
+    """Start a registry with the images; yield its address."""
     with tempfile.TemporaryDirectory() as folder:
-        port, config = free_port(), Path(folder) / "config.yml"
-        config.write_text(
-            f"version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n"
-            f"storage:\n  filesystem: {{rootdirectory: {folder}/data}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n"
-        )
-        process = subprocess.Popen(
-            ["docker-registry", "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            wait_for_port(port, process)
-            yield f"127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait()
+        fill(Path(folder), layer_bytes)
+        with started("bench.file_registry", folder) as address:
+            yield address
 
 
 @contextmanager
@@ -195,15 +180,13 @@ def distant(address: str) -> Iterator[str]:
 
 
 def main() -> None:
-    """Fill a registry, sweep it with each number of workers, print."""
+    parser = argparse.ArgumentParser(description="Sweeps of new images by one Dask worker and by four, as a table.")
+    parser.add_argument("--megabytes", type=int, default=16, help="uncompressed size of a layer")
+    layer_bytes = parser.parse_args().megabytes * 1_000_000
     with components.scanner(AuditOptions(), rulesets.ruleset(AuditOptions())):
         pass  # the rules are compiled now
-    with registry() as near:
-        fill(near)
-        with distant(near) as far:
-            runs = [
-                measured(place, workers, is_bound=is_bound) for place in (near, far) for workers, is_bound in WORKERS
-            ]
+    with registry(layer_bytes) as near, distant(near) as far:
+        runs = [measured(place, workers, is_bound=is_bound) for place in (near, far) for workers, is_bound in WORKERS]
     table = Table("workers", "registry", "seconds", "times as fast", "processor: workers", "all others")
     for number, run in enumerate(runs):
         is_far = number >= len(WORKERS)
@@ -212,7 +195,7 @@ def main() -> None:
             f"{run.workers}{', on one core' if run.is_bound else ''}", "distant" if is_far else "near",
             f"{run.wall_s:.1f}", f"{base.wall_s / run.wall_s:.2f}", f"{run.workers_s:.1f} s", f"{run.others_s:.1f} s",
         )  # fmt: skip
-    Console(width=110).print(f"{IMAGES} images, a new layer of {LAYER_BYTES / 1e6:.0f} MB each", table)
+    Console(width=110).print(f"{IMAGES} images, a new layer of {layer_bytes / 1e6:.0f} MB each", table)
 
 
 if __name__ == "__main__":

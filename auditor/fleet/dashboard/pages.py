@@ -67,7 +67,7 @@ class _ReportDetails:
 
 
 @dataclass(frozen=True, slots=True)
-class _Lists:
+class SiteLists:
     """Lists of the site, cut into pages."""
 
     images: Sequence[Part[ImageRow]]
@@ -89,20 +89,34 @@ class _Lists:
         ]
 
 
-def site_files(view: SweepView) -> list[str]:
+def site_lists(view: SweepView) -> SiteLists:
+    """Return the lists of a sweep."""
+    repositories, owners = repository_summaries(view), owner_summaries(view)
+    return SiteLists(
+        parts(OVERVIEW, view.images, listings.IMAGES),
+        parts(SECRETS, view.secrets, listings.SECRETS),
+        parts(LAYERS, view.layers, listings.LAYERS),
+        parts(REPOSITORIES, repositories, listings.REPOSITORIES),
+        [(one, part) for one in repositories for part in parts(one.page, one.images, listings.IMAGES)],
+        owners,
+        [(one, part) for one in owners for part in parts(one.page, one.secrets, listings.SECRETS)],
+    )
+
+
+def site_files(view: SweepView, lists: SiteLists) -> list[str]:
     """Return the paths of all files of the site."""
     tables = [table(name, form) for name in TABLES for form in ("csv", "json")]
     pages = [
         *(path for own in view.image_pages.values() for path in own.paths),
         *(secret.page for secret in view.secrets),
-        *_lists(view).paths,
+        *lists.paths,
     ]
     return [*pages, SWEEPS, *([OWNERS] if view.has_owners else []), *tables]
 
 
-def render_pages(store: SweepStore, view: SweepView, created: str) -> Pages:
+def render_pages(store: SweepStore, view: SweepView, lists: SiteLists, created: str) -> Pages:
     """Yield path and text of each file; the overview, which links to all others, comes last."""
-    details, lists = _ReportDetails(frozenset(layer.digest for layer in view.layers)), _lists(view)
+    details = _ReportDetails(frozenset(layer.digest for layer in view.layers))
     gc.freeze()  # collections during a page would look through the whole view
     try:
         yield from _images(store, view, details)
@@ -112,7 +126,7 @@ def render_pages(store: SweepStore, view: SweepView, created: str) -> Pages:
         gc.unfreeze()
 
 
-def render_lists(view: SweepView, lists: _Lists, details: _ReportDetails, created: str) -> Pages:
+def render_lists(view: SweepView, lists: SiteLists, details: _ReportDetails, created: str) -> Pages:
     """Yield the pages of secrets, repositories, owners, layers and sweeps, and the overview."""
     shared: dict[str, Any] = {"sweep_view": view, "details": details, "created": created, "version": __version__}
     shared["owner_page"] = owner_page
@@ -140,19 +154,6 @@ def render_lists(view: SweepView, lists: _Lists, details: _ReportDetails, create
         template = "fleet-index.html" if images.number == 1 else "fleet-images.html"
         values = {**trends, "owners": lists.owners, "pullable": PULLABLE, "work": secret_counts(view.secrets)}
         yield images.path, _page(template, part=images, **shared, **values, **_of_images(view, images.rows))
-
-
-def _lists(view: SweepView) -> _Lists:
-    repositories, owners = repository_summaries(view), owner_summaries(view)
-    return _Lists(
-        parts(OVERVIEW, view.images, listings.IMAGES),
-        parts(SECRETS, view.secrets, listings.SECRETS),
-        parts(LAYERS, view.layers, listings.LAYERS),
-        parts(REPOSITORIES, repositories, listings.REPOSITORIES),
-        [(one, part) for one in repositories for part in parts(one.page, one.images, listings.IMAGES)],
-        owners,
-        [(one, part) for one in owners for part in parts(one.page, one.secrets, listings.SECRETS)],
-    )
 
 
 def _page(template: str, **values: Any) -> str:

@@ -17,6 +17,7 @@ def write_site(store: SweepStore, sweep: SweepRow, folder: Path, created: str, p
     Raises UsageError if the folder can't be written, or holds files of other programs.
     """
     seen = sweep_view(store, sweep, policy)
-    with site.open_site(folder, pages.site_files(seen)) as out:
-        for name, text in pages.render_pages(store, seen, created):
+    lists = pages.site_lists(seen)
+    with site.open_site(folder, pages.site_files(seen, lists)) as out:
+        for name, text in pages.render_pages(store, seen, lists, created):
             out.write(name, text)

@@ -22,7 +22,7 @@ from tests.fleet.alerted import told_alerts
 from tests.fleet.conftest import Sweeps
 from tests.fleet.planted import Remote, application
 from tests.fleet.stored import POLICY
-from tests.images import token
+from tests.images import image, layer, token
 
 pytestmark = pytest.mark.registry
 
@@ -30,6 +30,22 @@ pytestmark = pytest.mark.registry
 def policy(address: str) -> Policy:
     owners = {f"{address}/team/**": OwnerOptions("team"), f"{address}/other/**": OwnerOptions("other")}
     return replace(POLICY, owners=Owners(owners))
+
+
+def test_an_image_has_all_places_of_a_secret_and_the_tags_of_indexes(sweeps_in: Sweeps, address: str) -> None:
+    remote = Remote(address)
+    for repository in ("team/app", "team/copy"):
+        built = image(layer({"a.env": f"TOKEN={token(1)}\n", "b.env": f"\nTOKEN={token(1)}\n"}))
+        root = remote.push(repository, "1", built)
+        for tag in ("2", "latest"):
+            remote.index(repository, tag, [root])
+    remote.push("team/copy", "alias", built)
+    sweeps_in(address)
+    app, copy = images_with(sweeps_in.store, locations.secret_by_value(sweeps_in.store, token(1)))
+    assert (app.repository, app.digest, app.tags) == ("team/app", root["digest"], ("1", "2", "latest"))
+    assert (copy.repository, copy.digest, copy.tags) == ("team/copy", root["digest"], ("1", "2", "alias", "latest"))
+    assert [(place.path, place.line) for place in app.places] == [("/a.env", 1), ("/b.env", 2)]
+    assert app.places == copy.places
 
 
 def test_a_secret_from_its_first_alert_until_it_is_gone(sweeps_in: Sweeps, address: str) -> None:

@@ -6,7 +6,10 @@ import struct
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Column, Dialect, Integer, LargeBinary, MetaData, String, TypeDecorator
+from sqlalchemy import CheckConstraint, Column, Dialect, Integer, LargeBinary, MetaData, String, Text, TypeDecorator
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 metadata = MetaData(
     naming_convention={
@@ -47,6 +50,23 @@ class LayerIds(TypeDecorator[tuple[int, ...]]):
     def process_result_value(self, value: Any | None, dialect: Dialect) -> tuple[int, ...]:  # noqa: ARG002
         """Return the ids of stored bytes."""
         return struct.unpack(f">{len(value) // 4}I", value) if value else ()
+
+
+class hex_digits(FunctionElement[str]):  # noqa: N801
+    """SQL function: lower-case hexadecimal digits of stored bytes."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(hex_digits)
+def _hex_digits(element: hex_digits, compiler: SQLCompiler, **options: Any) -> str:
+    return f"lower(hex({compiler.process(element.clauses, **options)}))"
+
+
+@compiles(hex_digits, "postgresql")
+def _hex_digits_postgresql(element: hex_digits, compiler: SQLCompiler, **options: Any) -> str:
+    return f"encode({compiler.process(element.clauses, **options)}, 'hex')"
 
 
 DIGEST = DigestBytes()
