@@ -114,7 +114,7 @@ class _ConstantPool:
         Raises KeyError or IndexError where it is broken.
         """
         data, texts, others, at, number = self._data, self.texts, self._others, 10, 1
-        strings, types, starts = self._strings, self._types, list[int]()
+        strings, types, names, starts = self._strings, self._types, set[int](), list[int]()
         count = data[8] << 8 | data[9]
         while number < count:
             tag = data[at]
@@ -130,13 +130,14 @@ class _ConstantPool:
                 elif tag == _CLASS:
                     types.add(data[at + 1] << 8 | data[at + 2])
                 elif tag == _NAME_AND_TYPE:
+                    names.add(data[at + 1] << 8 | data[at + 2])
                     types.add(data[at + 3] << 8 | data[at + 4])
                 at += _WIDTHS[tag]
                 if tag in (5, 6):  # long and double take two numbers
                     number += 1
             number += 1
         self._end = at
-        types.difference_update(strings.values())
+        types.difference_update(names, strings.values())
         numbers = list(texts)
         suspects = {numbers[bisect_left(starts, end) - 1] for end in words if 10 < end <= at}
         self.suspects = suspects - types
