@@ -18,6 +18,7 @@ from typing import IO, cast
 import zstandard
 
 from auditor.codec.random_access import RandomAccess
+from auditor.codec.signatures import is_opaque
 from auditor.core.limits import Limits, limit_note
 from auditor.extract.budget import ExtractContext, is_transient
 from auditor.extract.compressed import inflate_raw
@@ -29,7 +30,9 @@ _END, _END_BYTES = b"PK\x05\x06", 22  # 4.3.16
 _MAX_TAIL = _END_BYTES + (1 << 16)
 _MAX_OVERHEAD = 4096
 """Bytes that compression adds at most to random content, besides an eighth."""
-_ENCRYPTED = 1
+_ENCRYPTED, _HAS_DESCRIPTOR, _DESCRIPTOR_BYTES = 1, 8, 16  # 4.4.4, 4.3.9
+_OPAQUE_BYTES = 16
+"""Bytes that tell whether a file is opaque."""
 _OPENED = 2
 """Entries that a directory may have, as a multiple of the limit of members. A larger one is not read at all."""
 _MAX_LZMA_DICTIONARY = 64 << 20
@@ -102,7 +105,7 @@ def _broken(source: RandomAccess, context: ExtractContext, reason: Exception) ->
 def _as_text(pieces: Iterable[bytes]) -> Member:
     """Return bytes that are no member: the search of the whole file leaves words out, as most of it is compressed.
 
-    The text begins with a line break, or a program before the archive would be taken for an opaque file.
+    The text begins with a line break, or it would be taken for an opaque file like the archive.
     """
     text = b"\n".join((b"", *pieces))
     return Member(None, text, "zip", search_text=text)
@@ -111,13 +114,23 @@ def _as_text(pieces: Iterable[bytes]) -> Member:
 def _unlisted(
     source: RandomAccess, archive: zipfile.ZipFile, listed: list[tuple[int, int]], context: ExtractContext
 ) -> Iterator[Member]:
-    """Yield what stands outside of the half-open ranges of the members: comments, a program, members not listed."""
+    """Yield what stands outside of the half-open ranges of the members: comments, a script, members not listed.
+
+    A program before the archive is opaque, as elsewhere.
+    """
     gaps, at = list[tuple[int, int]](), 0
     for start, end in [*sorted(listed), (archive.start_dir, 0)]:
         if start > at:
             gaps.append((at, start))
         at = max(at, end)
-    if context.exceeds_member_bytes(None, sum(end - start for start, end in gaps)):
+    head = bytes(source.view(0, _OPAQUE_BYTES))
+    if gaps and gaps[0][0] == 0 and not head.startswith(b"PK") and is_opaque(head, gaps[0][1]):
+        del gaps[0]
+    size, most = sum(end - start for start, end in gaps), context.limits.member_bytes
+    if size > most:
+        context.skip(
+            None, f"has {size} bytes outside of its members, searched for tokens alone {limit_note('member-bytes')}"
+        )
         gaps = []
     pieces = [bytes(source.view(start, end - start)) for start, end in gaps]
     pieces += (entry.comment for entry in archive.infolist() if entry.comment)
@@ -138,7 +151,8 @@ def _member(
     except (ValueError, struct.error) as exc:
         context.skip(entry.filename, f"is broken: {exc}")
         return None
-    listed.append((entry.header_offset, start + entry.compress_size))
+    descriptor = _DESCRIPTOR_BYTES if entry.flag_bits & _HAS_DESCRIPTOR else 0
+    listed.append((entry.header_offset, start + entry.compress_size + descriptor))
     if not size or entry.filename.endswith("/"):
         return None
     context.budget.member()

@@ -134,14 +134,15 @@ def split_member(path: str) -> tuple[str, str | None]:
 
 def member_of(path: str, chunks: Iterator[bytes], member: str, limits: Limits) -> bytes:
     """Return one member of the archive at `path` with the content `chunks`. Raises RecoverError."""
-    data = b""
+    pieces, size = list[bytes](), 0
     for chunk in chunks:
-        data += chunk
-        if len(data) > _MAX_ARCHIVE:
+        pieces.append(chunk)
+        size += len(chunk)
+        if size > _MAX_ARCHIVE:
             raise RecoverError(
                 f"{path}: more than {_MAX_ARCHIVE} bytes. Recover the whole archive to a file, without !{member}"
             )
-    found = MemberExtractor(limits).member_content(path, data, member)
+    found = MemberExtractor(limits).member_content(path, b"".join(pieces), member)
     if found is None:
         raise RecoverError(f"{path}: has no member {member}. `image-audit scan` lists members with findings")
     return found

@@ -53,6 +53,52 @@ def test_a_zip_behind_a_script_is_opened() -> None:
     assert opened("app.jar", data).ways(SECRET) == [("app.properties", ())]
 
 
+class TestBytesOfAZipOutsideOfItsMembers:
+    def texts(self, data: bytes) -> list[bytes]:
+        return [piece.data for piece in opened("a.zip", data).pieces if piece.decoded == ("zip",)]
+
+    def test_there_are_none_in_a_plain_zip(self) -> None:
+        assert self.texts(zipped({"a": b"x" * 900, "b/": b"", "b/c": b"y"})) == []
+
+    def test_there_are_none_in_a_zip_that_was_written_as_a_stream(self) -> None:
+        class Pipe(io.BytesIO):
+            def seekable(self) -> bool:
+                return False
+
+            def seek(self, *_: int) -> int:
+                raise io.UnsupportedOperation
+
+        out = Pipe()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a", b"x" * 900)
+            archive.writestr("b", b"y" * 900)
+        assert archive.infolist()[0].flag_bits & 8
+        assert self.texts(out.getvalue()) == []
+
+    def test_comments_are_texts(self) -> None:
+        out = io.BytesIO(zipped({"a": b"x"}))
+        with zipfile.ZipFile(out, "a") as archive:
+            archive.comment = b"of the archive"
+            archive.getinfo("a").comment = b"of a member"
+            archive.writestr("b", b"y")
+        assert self.texts(out.getvalue()) == [b"\nof a member\nof the archive"]
+
+    def test_a_member_that_is_not_listed_is_text(self) -> None:
+        data = zipped({"hidden": b"password=hunter2"}, zipfile.ZIP_STORED)
+        (text,) = self.texts(data[: data.index(b"PK\1\2")] + zipped({"a": b"x"}))
+        assert b"password=hunter2" in text
+
+    def test_a_script_before_the_archive_is_text_and_a_program_is_not(self) -> None:
+        assert self.texts(b"#!/bin/sh\n" + zipped({"a": b"x"})) == [b"\n#!/bin/sh\n"]
+        assert self.texts(b"\x7fELF" + bytes(64 << 10) + zipped({"a": b"x"})) == []
+
+    def test_more_than_a_members_bytes_are_noted(self) -> None:
+        found = opened("a.zip", b"#!/bin/sh\n" * 99 + zipped({"a": b"x"}), member_bytes=100)
+        assert found.notes == (
+            ("a.zip", "has 990 bytes outside of its members, searched for tokens alone (limit member-bytes)"),
+        )
+
+
 def test_an_encrypted_member_is_noted_and_the_others_are_read() -> None:
     data = bytearray(zipped({"locked": LINE, "open": LINE}))
     for magic, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
