@@ -105,7 +105,7 @@ class _Worker:
 
     def _receive(self, context: ExtractContext) -> tuple[Any, bytes]:
         text, size = LENGTHS.unpack(self._read_exactly(LENGTHS.size, context))
-        if text > _MAX_TEXT or size > context.limits.unpacked_bytes:
+        if text > _MAX_TEXT or size > context.limits.reader_memory:
             raise _Died("its reader sent a message beyond the limit")
         try:
             message = json.loads(self._read_exactly(text, context))

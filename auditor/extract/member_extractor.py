@@ -20,6 +20,8 @@ from auditor.extract.text_decoder import encoded_parts
 Body: TypeAlias = bytes | MemberStream | FileAccess
 """Content of an archive: in memory, read once, or in an open file."""
 
+_MAX_RECOVERED = 256 << 20
+"""Bytes of the largest member that is returned whole."""
 _BATCH = 256 << 10
 """Bytes of small members that are handled together: some formats search several files in one call."""
 
@@ -151,7 +153,7 @@ class MemberExtractor:
             if row.members_renamed and target.startswith("commit "):
                 path = target.partition("!")[0]
             if member.name is not None and path is not None and matches_masked(target, path):
-                return member.body if isinstance(member.body, bytes) else member.body.read(self.limits.unpacked_bytes)
+                return member.body if isinstance(member.body, bytes) else member.body.read(_MAX_RECOVERED)
             if path is None or _leads_to(path, target):
                 content = self._find(member.body, inner, target, depth + _levels(member, inner))
                 if content is not None:

@@ -54,9 +54,9 @@ def _extract(data: bytes, context: ExtractContext, collector: _Collector) -> Non
 
     # By its default limits a header of a few kilobytes may take gigabytes; it has no other way to set them.
     py7zr.archiveinfo.MAX_HEADER_SIZE = _MAX_HEADER
-    py7zr.archiveinfo.MAX_NUMFILES = py7zr.archiveinfo.MAX_SUBSTREAMS = 10 * context.limits.members
+    py7zr.archiveinfo.MAX_NUMFILES = py7zr.archiveinfo.MAX_SUBSTREAMS = 3 * context.limits.members
     try:
-        with py7zr.SevenZipFile(io.BytesIO(data), max_extract_size=context.limits.unpacked_bytes) as opened:
+        with py7zr.SevenZipFile(io.BytesIO(data), max_extract_size=context.limits.reader_memory) as opened:
             if opened.needs_password():
                 context.skip(None, "is encrypted")
                 return
