@@ -78,7 +78,7 @@ class Limits:
     members: int = _file(60_000, NUMBER, "members of all archives in a file, and cells of databases")
     git_objects: int = _file(200_000, NUMBER, "objects of a git pack")
     member_bytes: int = _file(32 << 20, BYTES, "a member of an archive that can't be read as a stream")
-    unpacked_bytes: int = _file(1 << 30, BYTES, "all bytes extracted from a file")
+    unpacked_bytes: int = _file(512 << 20, BYTES, "all bytes extracted from a file")
     growth_free: int = _file(16 << 20, BYTES, "bytes extracted from a file that are always allowed")
     growth: int = _file(1000, FOLD, "growth of a file beyond growth-free, by extraction")
     file_time: int = _file(20, SECONDS, "time for the extraction of a file")
