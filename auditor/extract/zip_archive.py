@@ -31,6 +31,8 @@ _MAX_TAIL = _END_BYTES + (1 << 16)
 _MAX_OVERHEAD = 4096
 """Bytes that compression adds at most to random content, besides an eighth."""
 _ENCRYPTED, _HAS_DESCRIPTOR, _DESCRIPTOR_BYTES = 1, 8, 16  # 4.4.4, 4.3.9
+_USUAL_EXTRA, _USUAL_HEADER = 64, 512
+"""Bytes of extra fields, and of a local header, that hold times and numbers. Longer ones may hold text."""
 _OPAQUE_BYTES = 16
 """Bytes that tell whether a file is opaque."""
 _OPENED = 2
@@ -134,6 +136,7 @@ def _unlisted(
         gaps = []
     pieces = [bytes(source.view(start, end - start)) for start, end in gaps]
     pieces += (entry.comment for entry in archive.infolist() if entry.comment)
+    pieces += (entry.extra for entry in archive.infolist() if len(entry.extra) > _USUAL_EXTRA)
     tail = bytes(source.view(max(source.size - _MAX_TAIL, 0), _MAX_TAIL))
     if behind := tail[tail.rfind(_END) + _END_BYTES :]:
         pieces.append(behind)
@@ -152,7 +155,8 @@ def _member(
         context.skip(entry.filename, f"is broken: {exc}")
         return None
     descriptor = _DESCRIPTOR_BYTES if entry.flag_bits & _HAS_DESCRIPTOR else 0
-    listed.append((entry.header_offset, start + entry.compress_size + descriptor))
+    begin = entry.header_offset if start - entry.header_offset <= _USUAL_HEADER else start
+    listed.append((begin, start + entry.compress_size + descriptor))
     if not size or entry.filename.endswith("/"):
         return None
     context.budget.member()

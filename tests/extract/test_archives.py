@@ -88,6 +88,15 @@ class TestBytesOfAZipOutsideOfItsMembers:
         (text,) = self.texts(data[: data.index(b"PK\1\2")] + zipped({"a": b"x"}))
         assert b"password=hunter2" in text
 
+    def test_long_extra_fields_are_texts(self) -> None:
+        entry = zipfile.ZipInfo("a")
+        entry.extra = b"\x99\x99" + (600).to_bytes(2, "little") + b"password=hunter2".ljust(600)
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as archive:
+            archive.writestr(entry, b"x")
+        (text,) = self.texts(out.getvalue())
+        assert text.count(b"password=hunter2") == 2  # of the local header, and of the directory
+
     def test_a_script_before_the_archive_is_text_and_a_program_is_not(self) -> None:
         assert self.texts(b"#!/bin/sh\n" + zipped({"a": b"x"})) == [b"\n#!/bin/sh\n"]
         assert self.texts(b"\x7fELF" + bytes(64 << 10) + zipped({"a": b"x"})) == []
