@@ -18,10 +18,6 @@ class PatternDatabase(Protocol):
         """Return every hit in a block: each end of each match. Beyond `most` of one rule they are thinned."""
         ...
 
-    def has_hit(self, block: memoryview | bytes) -> bool:
-        """Tell whether any expression hits in a block."""
-        ...
-
     def dump(self) -> bytes:
         """Serialize for `MatchingEngine.load`, without the numbers of the rules."""
         ...
