@@ -41,6 +41,7 @@ from auditor.layers.layer_index import LayerIndex
 from auditor.layers.listing import plain_file
 from auditor.layers.stats import HiddenFiles, LayerStats, hidden_files, layer_stats
 from auditor.provenance import Packages
+from auditor.published.image_lists import LayerLists
 from auditor.scan import LayerRecord, Scanner
 from auditor.scan.masker import TextMasker
 from auditor.store.records import Records
@@ -189,9 +190,11 @@ def _scan_streams(source: ImageSource, records: Records) -> Streamed:
     """Scan the layers that can be read only once. A damaged one fails the images that consist of it, and no other."""
     streamed: dict[LayerRef, LayerRecord | Damaged] = {}
     scans: dict[LayerRef, Callable[[], LayerRecord]] = {}
+    lists: list[LayerLists] = []
     for layer, stream in source.streams():
+        lists.append(LayerLists(lists))
         try:
-            scans[layer] = records.read_stream(layer, stream)
+            scans[layer] = records.read_stream(layer, stream, lists[-1])
         except Damaged as exc:
             streamed[layer] = exc
     for layer, record in scans.items():

@@ -107,17 +107,17 @@ _COMMON = ("__init__.py", "core")
 _RULES = (*_COMMON, "detect", "registry/__init__.py", "registry/address_guard.py")
 _RECORDS = (
     *_RULES, "codec", "extract", "images/__init__.py", "images/source.py", "layers",
-    "provenance", "scan", "store",
+    "provenance", "published", "scan", "store",
 )  # fmt: skip
 _PIPELINE = (
     *_COMMON, "advice", "codec", "config", "detect", "extract", "findings", "images", "layers", "pipeline.py",
-    "provenance", "registry", "report", "scan", "store",
+    "provenance", "published", "registry", "report", "scan", "store",
 )  # fmt: skip
 
 _DETECTORS = ("detect-secrets", "hyperscan", "pathspec", "PyYAML")
 _CODECS = (
     "backports.zstd", "brotli", "inflate64", "isal", "multivolumefile", "psutil", "py7zr", "pybcj", "pycryptodomex",
-    "pyppmd", "texttable", "zstandard",
+    "pyppmd", "pysequoia", "texttable", "zstandard",
 )  # fmt: skip
 _CLIENTS = ("docker", "requests", "urllib3")
 

@@ -14,6 +14,7 @@ from auditor.codec.tar import Short, read_headers
 from auditor.codec.tar_headers import BLOCK, ZERO_BLOCK, Header, number, padded
 from auditor.core.errors import Damaged
 from auditor.core.limits import Limits
+from auditor.published.image_lists import FOLDERS, LayerLists
 
 MOST_COST = 12 << 20
 """Cost of a piece, in bytes of text: some 10 ms of work, so that the last pieces of a layer keep all cores busy."""
@@ -22,6 +23,7 @@ _ARCHIVE_COST = 12
 """Cost of a byte of an archive, which is extracted, in bytes of text."""
 _ARCHIVES = tuple(magic for magic in magics_of("gzip", "xz", "zstd", "bzip2", "zip", "7z", "deb", "rpm"))
 _MAGIC = max(map(len, _ARCHIVES))
+_PACKAGE = magics_of("deb")
 _LONG, _PAX = b"LKg", ord("x")
 _WITHOUT_BODY, _FILE = b"123456", ord("0")
 
@@ -30,18 +32,23 @@ _WITHOUT_BODY, _FILE = b"123456", ord("0")
 class Cut:
     """The end of a piece at offset `end` of the tar; `cost` is that of the piece.
 
-    `headers` are those of a large file, which is a piece of its own; empty for any other piece.
+    `headers` are those of a large file, which is a piece of its own; empty for any other piece. `packages` are the
+    sizes of the Debian packages in the piece, in bytes.
     """
 
     end: int
     cost: int
     headers: bytes = b""
+    packages: tuple[int, ...] = ()
 
 
 class Cutter:
-    """Cutter of a tar that is fed block by block. A file of more than `large` bytes is a piece of its own."""
+    """Cutter of a tar that is fed block by block. A file of more than `large` bytes is a piece of its own.
 
-    def __init__(self, limits: Limits, large: int) -> None:
+    The files of apt's package lists are announced to `lists`.
+    """
+
+    def __init__(self, limits: Limits, large: int, lists: LayerLists) -> None:
         self.start = 0
         """Offset of the piece that is not yet cut."""
         self.cost = 0
@@ -50,7 +57,9 @@ class Cutter:
         """Offset of the next header; after the end of the archive, that of the first byte that belongs to no piece."""
         self.ended = False
         """Whether the end of the archive, or an invalid header, was found."""
-        self._limits, self._large = limits, large
+        self.packages: list[int] = []
+        """Sizes of the Debian packages in the piece that is not yet cut."""
+        self._limits, self._large, self._lists = limits, large, lists
 
     def feed(self, block: memoryview, base: int) -> Iterator[Cut]:
         """Yield the cuts in `block`, the bytes of the tar from offset `base` on.
@@ -101,18 +110,27 @@ class Cutter:
                 continue
             header = _header(view, start, base, self._limits)
             size, body = header.size, header.offset - base
-        cost = _cost(view, body, size)
+        if block.startswith(FOLDERS):
+            self._lists.expect(block[:100].rstrip(b"\0"), base + body, size)
+        yield from self._add(view[first:], base + first, body - first, size)
+
+    def _add(self, view: memoryview, offset: int, body: int, size: int) -> Iterator[Cut]:
+        """Add the entry that begins with `view`, its headers of `body` bytes first; yield cuts before and behind it."""
+        magic = bytes(view[body : body + _MAGIC]) if size > BLOCK else b""
+        cost = size * (_ARCHIVE_COST if magic.startswith(_ARCHIVES) else 1) + _ENTRY_COST
         is_large = size > self._large
-        if base + first > self.start and (is_large or self.cost + cost > MOST_COST):
-            yield Cut(base + first, self.cost)
-            self.start, self.cost = base + first, 0
+        if offset > self.start and (is_large or self.cost + cost > MOST_COST):
+            yield Cut(offset, self.cost, packages=tuple(self.packages))
+            self.start, self.cost = offset, 0
+            self.packages.clear()
+        self.position = offset + body + padded(size)
         if is_large:
-            self.position = base + body + padded(size)
-            yield Cut(self.position, cost, bytes(view[first:body]))
+            yield Cut(self.position, cost, bytes(view[:body]))
             self.start, self.cost = self.position, 0
         else:
             self.cost += cost
-            self.position = base + body + padded(size)
+            if magic.startswith(_PACKAGE):
+                self.packages.append(size)
 
 
 def _header(view: memoryview, at: int, base: int, limits: Limits) -> Header:
@@ -126,8 +144,3 @@ def _take(view: memoryview, start: int, size: int) -> bytes:
     if start + size > len(view):
         raise Short
     return bytes(view[start : start + size])
-
-
-def _cost(view: memoryview, at: int, size: int) -> int:
-    is_archive = size > BLOCK and bytes(view[at : at + _MAGIC]).startswith(_ARCHIVES)
-    return size * (_ARCHIVE_COST if is_archive else 1) + _ENTRY_COST

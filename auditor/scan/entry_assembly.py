@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from auditor.codec.file_slices import FileSlice
@@ -23,8 +24,9 @@ MAX_UNSTREAMED = 4 << 20
 class EntryAssembler:
     """Assembles the content of files, one at a time and in the order of the tar, and has it extracted.
 
-    `place` returns the bytes of an entry, by offset in the layer and size; None for a pipe. With `search_content` false
-    only package databases are assembled.
+    `place` returns the bytes of an entry, by offset in the layer and size; None for a pipe. `published` has publishers
+    by the SHA-256 of published packages, which are not extracted. With `search_content` false only package databases
+    are assembled.
     """
 
     def __init__(
@@ -33,15 +35,16 @@ class EntryAssembler:
         results: PieceResults,
         extractor: Extractor,
         place: Callable[[int, int], FileSlice] | None,
+        published: Mapping[bytes, str],
         *,
         search_content: bool,
     ) -> None:
         self._listing, self._results, self._extractor, self._place = listing, results, extractor, place
-        self._search_content = search_content
+        self._published, self._search_content = published, search_content
         self._stored: _StoredArchive | None = None  # an archive that continues, and is read at any offset
         self._buffered: BufferedContent | None = None  # of the file that continues in the next window
         self._streamed: _StreamedExtraction | None = None  # of a large archive that continues
-        self._refused = -1  # the last archive that continues, and is too large for extraction
+        self._refused = -1  # the last archive that continues, and is too large for extraction, or published
 
     def abort(self) -> None:
         """End an extraction in progress, so that no thread waits for the rest of a piece that is cut off."""
@@ -61,6 +64,9 @@ class EntryAssembler:
         """Decide whether to buffer, stream or skip a file that continues in the next window."""
         size, budget = self._listing.sizes[entry], self._results.budget
         is_archive = self._search_content and self._extractor.is_extractable(path, head)
+        if is_archive and self._is_published(entry):
+            self._refused = entry
+            return
         streams = is_archive and size > MAX_UNSTREAMED and self._extractor.is_streamed(path, head)
         if streams and budget.allows_extraction(read):
             has_matches = entry in budget.match_counts
@@ -136,10 +142,24 @@ class EntryAssembler:
             return False
         head = window.bytes_at(begin, HEAD) if is_in_window else self._buffered.head(HEAD) if self._buffered else b""
         if self._extractor.is_extractable(path, head):
+            if self._is_published(entry):
+                return False
             if size <= budget.limits.archive_bytes or not is_in_window:
                 return True
             return self._extractor.is_streamed(path, head) or budget.allows_archive(path, size)
         return size <= MAX_DECODED_TEXT and not is_third_party_source(path) and file_class(path) < FileClass.THIRD_PARTY
+
+    def _is_published(self, entry: int) -> bool:
+        """Whether an archive is a published package; notes it."""
+        if not self._published or self._place is None:
+            return False
+        digest = hashlib.sha256()
+        for block in StoredContent(self._place(self._listing.offsets[entry], self._listing.sizes[entry])).blocks():
+            digest.update(block)
+        publisher = self._published.get(digest.digest())
+        if publisher is not None:
+            self._results.published[entry] = publisher
+        return publisher is not None
 
     def _content(self, window: Window, entry: int) -> BufferedContent | None:
         """Return the content of a file that ends in this window, None for one too large to buffer."""

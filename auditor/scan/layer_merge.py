@@ -34,6 +34,7 @@ class LayerMerge:
         self._matches: list[LayerMatch] = []
         self._checksums: dict[int, Checksums] = {}
         self._package_databases: dict[int, bytes] = {}
+        self._published: dict[int, str] = {}
         self._entries = self._paths_bytes = self._decoded = 0
         self._transient = False
         self._end, self._is_cut_off = 0, False
@@ -78,6 +79,7 @@ class LayerMerge:
             if budget.allows_database("/" + self.listing.paths[at], self.listing.sizes[at]):
                 self._package_databases[at] = data
         self._checksums.update((first + entry, sums) for entry, sums in result.checksums.items())
+        self._published.update((first + entry, publisher) for entry, publisher in result.published.items())
         self._git.append(result.histories)
         self._decoded += result.decoded
         self._transient |= result.transient
@@ -114,5 +116,6 @@ class LayerMerge:
             decoded=self._decoded,
             checksums=self._checksums,
             package_databases=self._package_databases,
+            published=self._published,
             transient=self._transient,
         )

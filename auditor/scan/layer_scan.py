@@ -20,6 +20,7 @@ from auditor.core.digests import DiffID
 from auditor.core.errors import Damaged
 from auditor.core.limits import limit_note
 from auditor.layers.listing import Listing, plain_file
+from auditor.published.image_lists import LayerLists
 from auditor.scan.cutter import Cut, Cutter
 from auditor.scan.layer_budget import extractable
 from auditor.scan.layer_merge import LayerMerge
@@ -34,27 +35,37 @@ _IN_HASH = 3
 """Blocks whose hash may be in progress."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Pending:
-    """A piece that is being scanned. `end` is None for the last one; `listing` has its entries if they are known."""
+    """A piece that is being scanned. `end` is None for the last one; `listing` has its entries if they are known.
+
+    `packages` are the sizes of the Debian packages in it. `scan` is None until the package lists are known.
+    """
 
     piece: Piece
     file: SharedFile
-    scan: Future[PieceResult]
+    scan: Future[PieceResult] | None
     end: int | None
     listing: Listing | None = None
+    packages: tuple[int, ...] = ()
 
 
 class LayerScan:
-    """One pass over a layer's uncompressed bytes: call `run`, then `record`."""
+    """One pass over a layer's uncompressed bytes: call `run`, then `record`.
 
-    def __init__(self, stream: BinaryIO, files: PieceFiles, scanner: PieceScanner, threads: ScanThreads) -> None:
+    `lists` are its package lists, and those below it.
+    """
+
+    def __init__(
+        self, stream: BinaryIO, files: PieceFiles, scanner: PieceScanner, threads: ScanThreads, lists: LayerLists
+    ) -> None:
         self._stream, self._files, self._scanner, self._threads = stream, files, scanner, threads
         self._limits = scanner.searcher.limits
         self._hash = hashlib.sha256()
         self._size = 0
         self._merge = LayerMerge(self._limits)
-        self._cutter = Cutter(self._limits, files.large)
+        self._lists = lists
+        self._cutter = Cutter(self._limits, files.large, lists)
         self._is_tar = True
         self._start = 0  # of the piece that is not yet cut
         self._pending: deque[_Pending] = deque()
@@ -77,6 +88,7 @@ class LayerScan:
             self._cancel()
             raise
         finally:
+            self._lists.close()
             for update in hashes:
                 update.result()
             self._close_pipe()
@@ -115,8 +127,9 @@ class LayerScan:
                 self._begin_large_file(cut)
             else:
                 at = self._write(data, base, at, cut.end)
-                self._submit(cut.end, cut.cost)
+                self._submit(cut.end, cut.cost, cut.packages)
                 self._start = cut.end
+        self._lists.feed(data, base)
         at = self._write(data, base, at, min(self._size, self._cutter.position))
         return b"" if self._cutter.ended else bytes(data[at - base :])
 
@@ -162,29 +175,50 @@ class LayerScan:
         if self._pipe is not None:
             self._close_pipe()
         elif not self._is_tar:
-            self._submit(self._size, self._size, plain_file("", sys.maxsize), is_last=True)
+            self._submit(self._size, self._size, listing=plain_file("", sys.maxsize), is_last=True)
         else:
             end = min(self._cutter.position, self._size) if self._cutter.ended else self._size
             if end > self._start:
-                self._submit(end, self._cutter.cost, is_last=True)
+                self._submit(end, self._cutter.cost, tuple(self._cutter.packages), is_last=True)
+        for pending in self._pending:
+            if pending.scan is None:
+                self._start_scan(pending)
 
-    def _submit(self, end: int, cost: int, listing: Listing | None = None, *, is_last: bool = False) -> None:
-        """Have the piece scanned that ends at an offset; waits while too many bytes are waiting."""
+    def _submit(
+        self,
+        end: int,
+        cost: int,
+        packages: tuple[int, ...] = (),
+        listing: Listing | None = None,
+        *,
+        is_last: bool = False,
+    ) -> None:
+        """Have the piece scanned that ends at an offset; waits while too many bytes are waiting.
+
+        Packages in a file wait for the package lists of the whole layer, which may be behind them.
+        """
         file, offset = self._files.cut(self._start)
         piece = Piece(offset, self._start, end - self._start, cost, listing=listing)
-        scan: Future[PieceResult] = Future()
+        self._pending.append(_Pending(piece, file, None, None if is_last else end, packages=packages))
+        if not packages or self._files.is_stream:
+            self._start_scan(self._pending[-1])
+            self._collect(wait=False)
+            self._check_extracted()
+
+    def _start_scan(self, pending: _Pending) -> None:
+        if pending.packages:
+            pending.piece = replace(pending.piece, published=self._lists.published(pending.packages))
+        pending.scan = Future()
         if self._is_serial:
-            scan.cancel()
+            pending.scan.cancel()
         else:
-            scan = self._threads.pool.submit(piece, file)
-        self._pending.append(_Pending(piece, file, scan, None if is_last else end))
-        self._threads.wait(piece.size, scan, is_stream=self._files.is_stream)
-        self._collect(wait=False)
-        self._check_extracted()
+            pending.scan = self._threads.pool.submit(pending.piece, pending.file)
+        self._threads.wait(pending.piece.size, pending.scan, is_stream=self._files.is_stream)
 
     def _check_extracted(self) -> None:
         """Scan the rest of the layer piece by piece once its limit of extraction is reached."""
-        ended = [pending.scan for pending in self._pending if pending.scan.done() and not pending.scan.cancelled()]
+        scans = [pending.scan for pending in self._pending if pending.scan is not None]
+        ended = [scan for scan in scans if scan.done() and not scan.cancelled()]
         extracted = sum(scan.result().extracted for scan in ended if scan.exception() is None)
         if self._merge.extracted + extracted > extractable(self._limits, self._size):
             self._is_serial = True
@@ -192,19 +226,19 @@ class LayerScan:
 
     def _cancel(self) -> None:
         for pending in self._pending:
-            if not pending.piece.is_pipe:
+            if pending.scan is not None and not pending.piece.is_pipe:
                 pending.scan.cancel()
 
     def _collect(self, *, wait: bool) -> None:
         """Merge the results that are there, in the order of the pieces; all of them with `wait`."""
-        while self._pending and (wait or self._pending[0].scan.done()):
+        while self._pending and (scan := self._pending[0].scan) is not None and (wait or scan.done()):
             pending = self._pending.popleft()
-            self._merge.add(self._result(pending), pending.end, pending.listing)
+            self._merge.add(self._result(pending, scan), pending.end, pending.listing)
 
-    def _result(self, pending: _Pending) -> PieceResult:
+    def _result(self, pending: _Pending, scan: Future[PieceResult]) -> PieceResult:
         """Return the result of a piece behind those that were merged. Raises Damaged."""
         try:
-            result = pending.scan.result()
+            result = scan.result()
         except (CancelledError, PieceLost) as exc:
             if self._threads.closed or (isinstance(exc, CancelledError) and not self._is_serial):
                 raise CancelledError from None

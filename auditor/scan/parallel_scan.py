@@ -14,6 +14,7 @@ from auditor.codec.hashing import HashingReader
 from auditor.core.errors import Damaged
 from auditor.core.progress import Progress
 from auditor.detect.detect_secrets_plugins import load_plugins
+from auditor.published.image_lists import LayerLists
 from auditor.scan.layer_scan import LayerScan
 from auditor.scan.layer_stream import SliceFiles, SpooledFiles
 from auditor.scan.piece_scan import PieceScanner, Recipe
@@ -68,7 +69,7 @@ class ParallelScan:
             threads.close()
 
     def read_layer(
-        self, stream: BinaryIO, name: str, algorithm: str, content: FileSlice | None
+        self, stream: BinaryIO, name: str, algorithm: str, content: FileSlice | None, lists: LayerLists
     ) -> Callable[[], LayerRecord]:
         """Read a layer; return a function that waits for the scan and returns the record: see `Scanner.read_layer`."""
         if self._search_content:
@@ -81,7 +82,7 @@ class ParallelScan:
         files = SpooledFiles() if is_compressed or content is None else SliceFiles(content)
         with self._lock:
             threads = self._start(content.size if content else 0)
-        layer = LayerScan(decompressed(stored, self._limits), files, self._pieces, threads)
+        layer = LayerScan(decompressed(stored, self._limits), files, self._pieces, threads, lists)
         with _named(name):
             layer.run()
             while stored.read(1 << 20):  # bytes after the compressed data are part of the digest

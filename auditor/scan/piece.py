@@ -24,7 +24,8 @@ class Piece:
     The bytes are in a file from `offset` on. A pipe has no offsets and is read once; the size of its piece may not be
     known. `cost` is an estimate in bytes of text to search. `listing` has the entries of a piece that is not parsed: a
     blob that is one file, or a large file of a stream. `extracted` is the number of bytes that were extracted from the
-    files of the pieces before it; None where they are still being scanned.
+    files of the pieces before it; None where they are still being scanned. `published` has publishers by the SHA-256 of
+    published packages that may be in the piece.
     """
 
     offset: int
@@ -34,6 +35,7 @@ class Piece:
     is_pipe: bool = False
     listing: Listing | None = None
     extracted: int | None = None
+    published: Mapping[bytes, str] = field(default_factory=dict)
 
     @property
     def end(self) -> int:
@@ -56,7 +58,7 @@ class PieceResult:
     `end` is the offset behind its last entry, and `cut_off` is set where headers are cut off. `entries`, `paths_bytes`
     and `extracted` bytes count towards the limits of the layer; `refused` is set where an extraction was refused for
     them. `overlay` are entries with extended attributes of overlay file systems. `histories` are those of git
-    repositories, by the folder of their objects.
+    repositories, by the folder of their objects. `published` has the publisher of each published package.
     `seconds` is the processor time that the scan took.
     """
 
@@ -74,5 +76,6 @@ class PieceResult:
     checksums: Mapping[int, Checksums] = field(default_factory=dict)
     package_databases: Mapping[int, bytes] = field(default_factory=dict)
     histories: Mapping[str, CommitHistory] = field(default_factory=dict)
+    published: Mapping[int, str] = field(default_factory=dict)
     transient: bool = False
     seconds: float = 0.0

@@ -22,6 +22,7 @@ class PieceResults:
         self.git = GitRepositories()
         self.checksums: dict[int, Checksums] = {}
         self.package_databases: dict[int, bytes] = {}
+        self.published: dict[int, str] = {}
         self.decoded = 0
         self.transient = False
         self._matches: list[LayerMatch | None] = []

@@ -85,7 +85,12 @@ class _PieceScan:
         self._results = PieceResults(self._budget)
         place = None if piece.is_pipe else partial(piece.place, file)
         self._assembler = EntryAssembler(
-            self._listing, self._results, scanner.extractor, place, search_content=self._search_content
+            self._listing,
+            self._results,
+            scanner.extractor,
+            place,
+            piece.published,
+            search_content=self._search_content,
         )
         self._path_rules: dict[int, list[int]] = {}  # by entry: rules that apply because of its path
         self._keyword_ranges = KeywordRanges()
@@ -124,6 +129,7 @@ class _PieceScan:
             checksums=results.checksums,
             package_databases=results.package_databases,
             histories=results.git.histories,
+            published=results.published,
             transient=results.transient,
             seconds=seconds,
         )

@@ -1,4 +1,7 @@
-"""The record of one layer. It depends on the layer's bytes and the rules alone, so images with the layer share it."""
+"""The record of one layer, which images with the layer share.
+
+It depends on the layer's bytes and the rules, and on which packages are known to be published when it is scanned.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +40,10 @@ class LayerRecord:
 
     `uncompressed` is the size of the uncompressed tar. `skipped` has paths and reasons. `decoded` counts members and
     decoded pieces. `checksums` are those of files with matches, `package_databases` the zlib-compressed content of
-    package databases, both by entry. `transient` is set if something was skipped for a cause that may not recur, such
-    as a timeout, a failed process or lack of memory: such a record is used, but not cached. `has_clean_headers` is set
-    if the header texts of `listing` were searched with the same rules and contain no secret.
+    package databases, both by entry. `published` has the publisher of each package that was not extracted because a
+    distribution published it: auditor/published. `transient` is set if something was skipped for a cause that may not
+    recur, such as a timeout, a failed process or lack of memory: such a record is used, but not cached.
+    `has_clean_headers` is set if the header texts of `listing` were searched with the same rules and contain no secret.
     """
 
     digest: Digest
@@ -53,6 +57,7 @@ class LayerRecord:
     decoded: int = 0
     checksums: Mapping[int, Checksums] = field(default_factory=dict)
     package_databases: Mapping[int, bytes] = field(default_factory=dict)
+    published: Mapping[int, str] = field(default_factory=dict)
     transient: bool = False
     has_clean_headers: bool = field(default=False, compare=False)
 

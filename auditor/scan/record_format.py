@@ -48,6 +48,7 @@ def encode_record(record: LayerRecord) -> bytes:
         "matches": [_match_row(match) for match in record.matches],
         "skipped": record.skipped,
         "checksums": [(entry, sums.md5, sums.sha1, sums.sha256) for entry, sums in record.checksums.items()],
+        "published": list(record.published.items()),
         "transient": record.transient,
         "package_databases": [(entry, len(data)) for entry, data in record.package_databases.items()],
     }
@@ -102,6 +103,7 @@ def _record(view: memoryview) -> LayerRecord:
         header["decoded"],
         {entry: Checksums(*sums) for entry, *sums in header["checksums"]},
         databases,
+        dict(header["published"]),
         header["transient"] is True,
     )
 

@@ -12,6 +12,7 @@ from auditor.core.limits import DEFAULT, Limits
 from auditor.core.process import return_large_blocks
 from auditor.core.progress import Progress, Silent
 from auditor.detect.rules import Ruleset
+from auditor.published.image_lists import LayerLists
 from auditor.scan.record import LayerRecord
 from auditor.scan.searcher import Searcher
 
@@ -72,19 +73,30 @@ class Scanner:
             self._opened.close()
 
     def scan_layer(
-        self, stream: BinaryIO, name: str, algorithm: str = "sha256", content: FileSlice | None = None
+        self,
+        stream: BinaryIO,
+        name: str,
+        algorithm: str = "sha256",
+        content: FileSlice | None = None,
+        lists: LayerLists | None = None,
     ) -> LayerRecord:
         """Scan a layer's stored bytes to their end. Raises Damaged, with `name`, on broken data.
 
         `algorithm` is that of the record's digest. `content` is the part of a file that `stream` reads, if it does.
+        `lists` has the package lists of the layers below it.
         """
-        return self.read_layer(stream, name, algorithm, content)()
+        return self.read_layer(stream, name, algorithm, content, lists)()
 
     def read_layer(
-        self, stream: BinaryIO, name: str, algorithm: str = "sha256", content: FileSlice | None = None
+        self,
+        stream: BinaryIO,
+        name: str,
+        algorithm: str = "sha256",
+        content: FileSlice | None = None,
+        lists: LayerLists | None = None,
     ) -> Callable[[], LayerRecord]:
         """Read a layer as `scan_layer` does; return a function that waits for the scan and returns the record."""
-        return self._scan().read_layer(stream, name, algorithm, content)
+        return self._scan().read_layer(stream, name, algorithm, content, lists or LayerLists())
 
     def _scan(self) -> ParallelScan:
         """Return the scan, made for the first layer that is not in the cache."""

@@ -17,6 +17,7 @@ import secrets
 import time
 from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from typing import BinaryIO, Protocol
 
@@ -27,6 +28,7 @@ from auditor.core.errors import Damaged, ImageError
 from auditor.core.limits import RECORDS
 from auditor.core.secret import Secret
 from auditor.images.source import Image, Layer, LayerRef
+from auditor.published.image_lists import LayerLists
 from auditor.scan import LayerRecord, Scanner
 from auditor.scan.record_format import decode_record, encode_record, format_version
 from auditor.store.layer_store import Blob
@@ -94,29 +96,39 @@ class Records:
         """Return a secret with its HMAC; without its text unless secrets are kept."""
         return secret.with_hmac(self._key, keep_text=self._keep_secrets)
 
-    def of(self, layer: Layer, name: str) -> LayerRecord:
-        """Return the record of a layer; `name` appears in errors. Raises ImageError and Unreachable."""
-        known = self._known_record(layer)
-        if known is not None:
-            return known
-        record = self._from_store(layer) or self._scan_layer(layer, name)
-        if layer.digest == record.digest:
-            self.remember(record)
-        return record
+    def of(self, layer: Layer, name: str, lists: LayerLists | None = None) -> LayerRecord:
+        """Return the record of a layer; `name` appears in errors. Raises ImageError and Unreachable.
+
+        `lists` has the package lists of the layers below it, and is closed.
+        """
+        lists = lists or LayerLists()
+        with closing(lists):
+            known = self._known_record(layer)
+            if known is not None:
+                return known
+            record = self._from_store(layer) or self._scan_layer(layer, name, lists)
+            if layer.digest is None and isinstance(layer.content, FileSlice):
+                self._slices[_identity(layer.content)] = record.digest
+            if layer.digest in (None, record.digest):
+                self.remember(record)
+            return record
 
     def fetch(self, image: Image) -> None:
         """Get the records of an image's layers: some are read while others are still being scanned."""
         layers = {
-            layer.digest: (layer, f"{image.target}: layer {number}")
+            key: (layer, f"{image.target}: layer {number}")
             for number, layer in enumerate(image.layers)
-            if layer.digest is not None and not isinstance(layer.content, LayerRef)
-            if not self.has_record(layer)
+            if (key := _key(layer)) and not self.has_record(layer)
         }
         if not layers:
             return
         self._scanner.prepare(sum(layer.size or 0 for layer, _ in layers.values()))
-        with ThreadPoolExecutor(_AT_ONCE, "fetch") as pool:
-            futures = [pool.submit(self.of, layer, name) for layer, name in layers.values()]
+        lists: list[LayerLists] = []
+        with ThreadPoolExecutor(_AT_ONCE, "fetch") as pool:  # begins the lowest first: layers wait for those below
+            futures = []
+            for layer, name in layers.values():
+                lists.append(LayerLists(lists))
+                futures.append(pool.submit(self.of, layer, name, lists[-1]))
             try:
                 for future in futures:
                     future.result()
@@ -155,23 +167,24 @@ class Records:
         if self._store is not None and not self._scanner.searcher.search_text(literals):
             self._store.keep_record(self._export_key(key), data)
 
-    def read_stream(self, ref: LayerRef, stream: BinaryIO) -> Callable[[], LayerRecord]:
+    def read_stream(self, ref: LayerRef, stream: BinaryIO, lists: LayerLists) -> Callable[[], LayerRecord]:
         """Read a layer that can be read only once; return a function that waits for its scan and returns the record.
 
         Both raise ImageError, reading also Unreachable. If the cache has a record for the digest in the layer's path,
-        the stream is hashed and not scanned.
+        the stream is hashed and not scanned. `lists` has the package lists of the layers read before, and is closed.
         """
         claimed, name = ref.digest, ref.name
+        algorithm = claimed.algorithm if claimed else "sha256"
         self._scanner.progress.say(f"reading {name}")
-        if claimed is not None:
+        with closing(lists):
             record = self._of_digest(claimed)
             if record is not None:
-                digest = _hashed(HashingReader(stream, claimed.algorithm, self._scanner.progress.advance))
+                digest = _hashed(HashingReader(stream, algorithm, self._scanner.progress.advance))
                 if digest != claimed:
                     raise Damaged(f"{name}: digest is {digest}, want {claimed}; the image was damaged or tampered with")
                 return lambda: record
-        self._scanner.prepare()
-        scan = self._scanner.read_layer(stream, name, claimed.algorithm if claimed else "sha256")
+            self._scanner.prepare()
+            scan = self._scanner.read_layer(stream, name, algorithm, lists=lists)
         return lambda: self._finished(scan())
 
     def remember(self, record: LayerRecord) -> None:
@@ -179,13 +192,19 @@ class Records:
         self._known[record.digest] = record
 
     def scan(
-        self, stream: BinaryIO, name: str, algorithm: str = "sha256", content: FileSlice | None = None
+        self,
+        stream: BinaryIO,
+        name: str,
+        algorithm: str = "sha256",
+        content: FileSlice | None = None,
+        lists: LayerLists | None = None,
     ) -> LayerRecord:
         """Scan a layer's stored bytes to their end, and cache the record. Raises Damaged with `name`.
 
-        `content` is the part of a file that `stream` reads, if it does.
+        `content` is the part of a file that `stream` reads, if it does; `lists` has the package lists of the layers
+        below.
         """
-        return self._finished(self._scanner.scan_layer(stream, name, algorithm, content))
+        return self._finished(self._scanner.scan_layer(stream, name, algorithm, content, lists))
 
     def _finished(self, record: LayerRecord) -> LayerRecord:
         return self.checked(record.with_hmacs(self._key, keep_text=self._keep_secrets))
@@ -226,15 +245,15 @@ class Records:
         self._keep_slice(content, identity, digest)
         return self._of_digest(digest)
 
-    def _scan_layer(self, layer: Layer, name: str) -> LayerRecord:
+    def _scan_layer(self, layer: Layer, name: str, lists: LayerLists) -> LayerRecord:
         """Scan a layer, and cache its record and the digest of its part of a file."""
         content, algorithm = layer.content, layer.digest.algorithm if layer.digest else "sha256"
         self._scanner.progress.say(f"reading {name}")
         with content.open() as stream:
             if not isinstance(content, FileSlice):
-                return self.scan(stream, name, algorithm)
+                return self.scan(stream, name, algorithm, lists=lists)
             identity = _identity(content)
-            record = self.scan(stream, name, algorithm, content)
+            record = self.scan(stream, name, algorithm, content, lists)
         if _identity(content) != identity:  # its bytes were hashed and searched at different times
             raise ImageError(f"{name}: the file was changed while it was scanned. Scan it again.")
         self._keep_slice(content, identity, record.digest)
@@ -285,6 +304,13 @@ def _hashed(raw: HashingReader) -> Digest:
         pass
     assert raw.digest is not None  # noqa: S101 - an algorithm was given
     return raw.digest
+
+
+def _key(layer: Layer) -> str | None:
+    """Return a text that equal layers share; None for one whose bytes come from a stream, or are not known."""
+    if isinstance(layer.content, LayerRef):
+        return None
+    return layer.digest or (_identity(layer.content) if isinstance(layer.content, FileSlice) else None)
 
 
 def _identity(content: FileSlice) -> str:

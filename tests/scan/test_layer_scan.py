@@ -23,6 +23,7 @@ from auditor.codec.tar import TarParser
 from auditor.core.errors import Damaged
 from auditor.core.limits import DEFAULT, Limits
 from auditor.detect.rules import Ruleset
+from auditor.published.image_lists import LayerLists
 from auditor.scan import LayerRecord, Scanner, cutter, layer_stream, parallel_scan
 from auditor.scan.cutter import Cutter
 from auditor.scan.piece import Piece
@@ -298,7 +299,7 @@ def test_a_tar_is_cut_where_the_parser_sees_entries_begin() -> None:
                 ends.append(parser.position)
         except Damaged:
             continue
-        step, one, rest = (512, 1024, 10_240)[number % 3], Cutter(DEFAULT, -1), b""
+        step, one, rest = (512, 1024, 10_240)[number % 3], Cutter(DEFAULT, -1, LayerLists()), b""
         cuts = list[int]()
         for begin in range(0, len(tar), step):
             block, base = rest + tar[begin : begin + step], begin - len(rest)

@@ -80,7 +80,7 @@ class TestEntryAssembly:
         """Feed a layer of one file in windows that end at the cuts."""
         tar = layer(file(path, data))
         listing, results = listed(tar), PieceResults(PieceBudget(DEFAULT))
-        assembler = EntryAssembler(listing, results, extractor, None, search_content=True)
+        assembler = EntryAssembler(listing, results, extractor, None, {}, search_content=True)
         begin, end = 0, listing.offsets[0] + len(data)
         for cut in (*cuts, len(tar)):
             part = window(tar[begin:cut], begin, begin, last=cut == len(tar))
@@ -106,7 +106,7 @@ class TestEntryAssembly:
         size = 6 << 20
         tar = layer(file("a.gz", gzip.compress(b"x" * 100) + bytes(size)))
         assembler = EntryAssembler(
-            listed(tar), PieceResults(PieceBudget(DEFAULT)), extractor, None, search_content=True
+            listed(tar), PieceResults(PieceBudget(DEFAULT)), extractor, None, {}, search_content=True
         )
         assembler.continue_file(window(tar[:2000], last=False), 0, 2000)
         assembler.abort()
