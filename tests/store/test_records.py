@@ -43,9 +43,9 @@ def scans(scanner: Scanner, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     done: list[str] = []
     scan: Callable[..., Callable[[], LayerRecord]] = scanner.read_layer
 
-    def counted(stream: BinaryIO, what: str, *options: Any) -> Callable[[], LayerRecord]:
+    def counted(stream: BinaryIO, what: str, *options: Any, **named: Any) -> Callable[[], LayerRecord]:
         done.append(what)
-        return scan(stream, what, *options)
+        return scan(stream, what, *options, **named)
 
     monkeypatch.setattr(scanner, "read_layer", counted)
     return done
