@@ -74,16 +74,18 @@ class LayerLists:
 
         Waits until the layers below are read. Has no package of the lists in this layer that are yet to come.
         """
+        return {
+            digest: publisher for known, publisher in self.signed() for size in sizes for digest in known.of_size(size)
+        }
+
+    def signed(self) -> list[tuple[PackageList, str]]:
+        """Return the signed lists with their publishers. Waits as `published` does."""
         for layer in self._below:
             layer.read.wait()
         layers = (*self._below, self)
-        releases = [release for layer in layers for release in layer.releases]
-        return {
-            digest: release.publisher
-            for layer in layers
-            for known in layer.lists
-            for release in releases
+        return [
+            (known, release.publisher)
+            for known in (known for layer in layers for known in layer.lists)
+            for release in (release for layer in layers for release in layer.releases)
             if known.digest in release.lists
-            for size in sizes
-            for digest in known.of_size(size)
-        }
+        ]

@@ -24,6 +24,7 @@ _ARCHIVE_COST = 12
 _ARCHIVES = tuple(magic for magic in magics_of("gzip", "xz", "zstd", "bzip2", "zip", "7z", "deb", "rpm"))
 _MAGIC = max(map(len, _ARCHIVES))
 _PACKAGE = magics_of("deb")
+_LARGE_ARCHIVE = 64 << 10
 _LONG, _PAX = b"LKg", ord("x")
 _WITHOUT_BODY, _FILE = b"123456", ord("0")
 
@@ -33,13 +34,14 @@ class Cut:
     """The end of a piece at offset `end` of the tar; `cost` is that of the piece.
 
     `headers` are those of a large file, which is a piece of its own; empty for any other piece. `packages` are the
-    sizes of the Debian packages in the piece, in bytes.
+    sizes of the Debian packages in the piece, in bytes, `archives` the paths of its large archives.
     """
 
     end: int
     cost: int
     headers: bytes = b""
     packages: tuple[int, ...] = ()
+    archives: tuple[bytes, ...] = ()
 
 
 class Cutter:
@@ -59,6 +61,8 @@ class Cutter:
         """Whether the end of the archive, or an invalid header, was found."""
         self.packages: list[int] = []
         """Sizes of the Debian packages in the piece that is not yet cut."""
+        self.archives: list[bytes] = []
+        """Paths of the large archives in it."""
         self._limits, self._large, self._lists = limits, large, lists
 
     def feed(self, block: memoryview, base: int) -> Iterator[Cut]:
@@ -110,19 +114,22 @@ class Cutter:
                 continue
             header = _header(view, start, base, self._limits)
             size, body = header.size, header.offset - base
-        if block.startswith(FOLDERS):
-            self._lists.expect(block[:100].rstrip(b"\0"), base + body, size)
-        yield from self._add(view[first:], base + first, body - first, size)
+        path = block[:100].rstrip(b"\0")  # not of an entry with a longer one
+        if path.startswith(FOLDERS):
+            self._lists.expect(path, base + body, size)
+        yield from self._add(view[first:], base + first, body - first, size, path)
 
-    def _add(self, view: memoryview, offset: int, body: int, size: int) -> Iterator[Cut]:
+    def _add(self, view: memoryview, offset: int, body: int, size: int, path: bytes) -> Iterator[Cut]:
         """Add the entry that begins with `view`, its headers of `body` bytes first; yield cuts before and behind it."""
-        magic = bytes(view[body : body + _MAGIC]) if size > BLOCK else b""
-        cost = size * (_ARCHIVE_COST if magic.startswith(_ARCHIVES) else 1) + _ENTRY_COST
+        magic = _take(view, body, _MAGIC) if size > BLOCK else b""
+        is_archive = magic.startswith(_ARCHIVES)
+        cost = size * (_ARCHIVE_COST if is_archive else 1) + _ENTRY_COST
         is_large = size > self._large
         if offset > self.start and (is_large or self.cost + cost > MOST_COST):
-            yield Cut(offset, self.cost, packages=tuple(self.packages))
+            yield Cut(offset, self.cost, packages=tuple(self.packages), archives=tuple(self.archives))
             self.start, self.cost = offset, 0
             self.packages.clear()
+            self.archives.clear()
         self.position = offset + body + padded(size)
         if is_large:
             yield Cut(self.position, cost, bytes(view[:body]))
@@ -131,6 +138,8 @@ class Cutter:
             self.cost += cost
             if magic.startswith(_PACKAGE):
                 self.packages.append(size)
+            elif is_archive and size >= _LARGE_ARCHIVE:
+                self.archives.append(path)
 
 
 def _header(view: memoryview, at: int, base: int, limits: Limits) -> Header:

@@ -11,12 +11,16 @@ from auditor.codec.windows import Window
 from auditor.detect.heuristics.file_class import FileClass, file_class, is_third_party_source
 from auditor.layers.listing import Listing
 from auditor.provenance.databases import is_package_database
+from auditor.published.package_files import HEAD as PACKAGE_HEAD
+from auditor.published.package_files import PackageFiles, md5sums_of
 from auditor.scan.extractor import HEAD, MAX_DECODED_TEXT, NOT_CACHED, ExtractionResult, Extractor
 from auditor.scan.file_content import BufferedContent, SpooledContent, StoredContent, StreamedContent
 from auditor.scan.piece_results import PieceResults
 
 MAX_BUFFERED = 16 << 20
 """Bytes of a file of several windows that is buffered, if it is neither an archive nor a package database."""
+_ALGORITHMS = {32: "sha256", 16: "md5"}
+"""Algorithms of the digests of published packages and of their files, by the digest's length."""
 MAX_UNSTREAMED = 4 << 20
 """A larger archive is extracted while it is read, if its format is read front to back."""
 
@@ -150,16 +154,22 @@ class EntryAssembler:
         return size <= MAX_DECODED_TEXT and not is_third_party_source(path) and file_class(path) < FileClass.THIRD_PARTY
 
     def _is_published(self, entry: int) -> bool:
-        """Whether an archive is a published package; notes it."""
+        """Whether an archive is a published package, or one that such a package installs; notes it."""
         if not self._published or self._place is None:
             return False
-        digest = hashlib.sha256()
-        for block in StoredContent(self._place(self._listing.offsets[entry], self._listing.sizes[entry])).blocks():
-            digest.update(block)
-        publisher = self._published.get(digest.digest())
-        if publisher is not None:
-            self._results.published[entry] = publisher
-        return publisher is not None
+        content = StoredContent(self._place(self._listing.offsets[entry], self._listing.sizes[entry]))
+        hashes = [hashlib.new(_ALGORITHMS[size]) for size in set(map(len, self._published))]
+        for block in content.blocks():
+            for digest in hashes:
+                digest.update(block)
+        for digest in hashes:
+            publisher = self._published.get(digest.digest())
+            if publisher is not None:
+                self._results.published[entry] = publisher
+                if digest.name == "sha256":
+                    self._results.package_files.append(PackageFiles(publisher, md5sums_of(content.head(PACKAGE_HEAD))))
+                return True
+        return False
 
     def _content(self, window: Window, entry: int) -> BufferedContent | None:
         """Return the content of a file that ends in this window, None for one too large to buffer."""

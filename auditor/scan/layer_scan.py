@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
 from typing import BinaryIO
@@ -21,6 +22,7 @@ from auditor.core.errors import Damaged
 from auditor.core.limits import limit_note
 from auditor.layers.listing import Listing, plain_file
 from auditor.published.image_lists import LayerLists
+from auditor.published.package_files import PackageFiles, digests_of
 from auditor.scan.cutter import Cut, Cutter
 from auditor.scan.layer_budget import extractable
 from auditor.scan.layer_merge import LayerMerge
@@ -39,7 +41,8 @@ _IN_HASH = 3
 class _Pending:
     """A piece that is being scanned. `end` is None for the last one; `listing` has its entries if they are known.
 
-    `packages` are the sizes of the Debian packages in it. `scan` is None until the package lists are known.
+    `packages` are the sizes of the Debian packages in it, `archives` the paths of its large archives. `scan` is None
+    until those are known that a distribution published.
     """
 
     piece: Piece
@@ -48,6 +51,7 @@ class _Pending:
     end: int | None
     listing: Listing | None = None
     packages: tuple[int, ...] = ()
+    archives: tuple[bytes, ...] = ()
 
 
 class LayerScan:
@@ -127,7 +131,7 @@ class LayerScan:
                 self._begin_large_file(cut)
             else:
                 at = self._write(data, base, at, cut.end)
-                self._submit(cut.end, cut.cost, cut.packages)
+                self._submit(cut.end, cut.cost, cut.packages, cut.archives)
                 self._start = cut.end
         self._lists.feed(data, base)
         at = self._write(data, base, at, min(self._size, self._cutter.position))
@@ -179,35 +183,60 @@ class LayerScan:
         else:
             end = min(self._cutter.position, self._size) if self._cutter.ended else self._size
             if end > self._start:
-                self._submit(end, self._cutter.cost, tuple(self._cutter.packages), is_last=True)
-        for pending in self._pending:
-            if pending.scan is None:
-                self._start_scan(pending)
+                cutter = self._cutter
+                self._submit(end, cutter.cost, tuple(cutter.packages), tuple(cutter.archives), is_last=True)
+        self._start_held()
 
     def _submit(
         self,
         end: int,
         cost: int,
         packages: tuple[int, ...] = (),
+        archives: tuple[bytes, ...] = (),
         listing: Listing | None = None,
         *,
         is_last: bool = False,
     ) -> None:
         """Have the piece scanned that ends at an offset; waits while too many bytes are waiting.
 
-        Packages in a file wait for the package lists of the whole layer, which may be behind them.
+        Packages and archives in a file are held until the end of the layer: the package lists and the packages that
+        prove them may be behind them.
         """
         file, offset = self._files.cut(self._start)
         piece = Piece(offset, self._start, end - self._start, cost, listing=listing)
-        self._pending.append(_Pending(piece, file, None, None if is_last else end, packages=packages))
-        if not packages or self._files.is_stream:
-            self._start_scan(self._pending[-1])
+        pending = _Pending(piece, file, None, None if is_last else end, packages=packages, archives=archives)
+        self._pending.append(pending)
+        if self._files.is_stream or not (packages or (archives and self._lists.signed())):
+            self._start_scan(pending, self._lists.published(packages) if packages else {})
             self._collect(wait=False)
             self._check_extracted()
 
-    def _start_scan(self, pending: _Pending) -> None:
-        if pending.packages:
-            pending.piece = replace(pending.piece, published=self._lists.published(pending.packages))
+    def _start_held(self) -> None:
+        """Have the pieces scanned that were held: those with packages first, as they prove archives of the others."""
+        held = [pending for pending in self._pending if pending.scan is None]
+        with_packages = [pending for pending in held if pending.packages]
+        for pending in with_packages:
+            self._start_scan(pending, self._lists.published(pending.packages))
+        others = [pending for pending in held if not pending.packages]
+        if others:
+            files = [files for pending in with_packages for files in self._package_files(pending)]
+            digests = digests_of(files, [path for pending in others for path in pending.archives])
+            for pending in others:
+                self._start_scan(pending, dict(digests[path] for path in pending.archives if path in digests))
+
+    def _package_files(self, pending: _Pending) -> tuple[PackageFiles, ...]:
+        """Return the files of the published packages in a piece. Waits for its scan."""
+        if not pending.piece.published or pending.scan is None:
+            return ()
+        try:
+            return pending.scan.result().package_files
+        except CancelledError:
+            return () if self._threads.closed else self._scanner.scan(pending.piece, pending.file).package_files
+        except (Damaged, PieceLost):  # reported when the result is merged
+            return ()
+
+    def _start_scan(self, pending: _Pending, published: Mapping[bytes, str]) -> None:
+        pending.piece = replace(pending.piece, published=published)
         pending.scan = Future()
         if self._is_serial:
             pending.scan.cancel()

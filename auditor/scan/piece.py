@@ -14,6 +14,7 @@ from auditor.codec.file_slices import FileSlice, SharedFile
 from auditor.extract.git_commits import CommitHistory
 from auditor.layers.listing import Listing
 from auditor.provenance.checksums import Checksums
+from auditor.published.package_files import PackageFiles
 from auditor.scan.record import LayerMatch
 
 
@@ -25,7 +26,7 @@ class Piece:
     known. `cost` is an estimate in bytes of text to search. `listing` has the entries of a piece that is not parsed: a
     blob that is one file, or a large file of a stream. `extracted` is the number of bytes that were extracted from the
     files of the pieces before it; None where they are still being scanned. `published` has publishers by the SHA-256 of
-    published packages that may be in the piece.
+    published packages that may be in the piece, and by the MD5 of archives that such packages install.
     """
 
     offset: int
@@ -58,8 +59,9 @@ class PieceResult:
     `end` is the offset behind its last entry, and `cut_off` is set where headers are cut off. `entries`, `paths_bytes`
     and `extracted` bytes count towards the limits of the layer; `refused` is set where an extraction was refused for
     them. `overlay` are entries with extended attributes of overlay file systems. `histories` are those of git
-    repositories, by the folder of their objects. `published` has the publisher of each published package.
-    `seconds` is the processor time that the scan took.
+    repositories, by the folder of their objects. `published` has the publisher of each entry that a distribution
+    published, `package_files` the files that the packages among them install. `seconds` is the processor time that the
+    scan took.
     """
 
     end: int
@@ -77,5 +79,6 @@ class PieceResult:
     package_databases: Mapping[int, bytes] = field(default_factory=dict)
     histories: Mapping[str, CommitHistory] = field(default_factory=dict)
     published: Mapping[int, str] = field(default_factory=dict)
+    package_files: tuple[PackageFiles, ...] = ()
     transient: bool = False
     seconds: float = 0.0

@@ -7,6 +7,7 @@ from isal import isal_zlib
 from auditor.detect.matches import Match
 from auditor.provenance.checksums import Checksums
 from auditor.provenance.databases import reduced
+from auditor.published.package_files import PackageFiles
 from auditor.scan.extractor import ExtractionResult
 from auditor.scan.file_content import BufferedContent, StoredContent
 from auditor.scan.git_repositories import GitRepositories
@@ -23,6 +24,7 @@ class PieceResults:
         self.checksums: dict[int, Checksums] = {}
         self.package_databases: dict[int, bytes] = {}
         self.published: dict[int, str] = {}
+        self.package_files: list[PackageFiles] = []
         self.decoded = 0
         self.transient = False
         self._matches: list[LayerMatch | None] = []

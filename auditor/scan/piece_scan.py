@@ -130,6 +130,7 @@ class _PieceScan:
             package_databases=results.package_databases,
             histories=results.git.histories,
             published=results.published,
+            package_files=tuple(results.package_files),
             transient=results.transient,
             seconds=seconds,
         )
