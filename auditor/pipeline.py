@@ -100,6 +100,11 @@ class Audit:
         """Number of regular files in all layers."""
         return sum(record.listing.file_count for record in self.records)
 
+    @property
+    def published_count(self) -> int:
+        """Number of archives that were not extracted because a distribution published them."""
+        return sum(len(record.published) for record in self.records)
+
     def file_trees(self) -> FileTrees:
         """Return the file trees of the layers and of the image, which are built as they are read."""
         return FileTrees(self.file_history, self.findings, self.mask)

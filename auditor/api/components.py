@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
+from auditor.core.finding import Confidence
 from auditor.core.options import AuditOptions
 from auditor.core.progress import Progress
 from auditor.detect.rules import Ruleset
@@ -20,7 +21,16 @@ Notify = Callable[[str], None]
 def scanner(options: AuditOptions, rules: Ruleset, progress: Progress | None = None) -> Iterator[Scanner]:
     """Open a scanner. Raises MissingLibrary without a matching engine."""
     jobs = workers_within(options.memory, options.jobs)
-    with closing(Scanner(rules, jobs, progress, cache=options.cache_dir, limits=options.limits)) as opened:
+    with closing(
+        Scanner(
+            rules,
+            jobs,
+            progress,
+            cache=options.cache_dir,
+            limits=options.limits,
+            extract_published=options.min_confidence is Confidence.LOW,
+        )
+    ) as opened:
         yield opened
 
 

@@ -46,7 +46,7 @@ class ReleaseReader:
         data = bytes(self._data)
         if not data.startswith(_BEGIN):  # another kind of OpenPGP message
             return None
-        for publisher, certificates in _publishers():
+        for publisher, certificates in _publishers(_KEYS):
             with suppress(RuntimeError, ValueError):  # not signed by it
                 signed = verify(data, store=lambda _ids, known=certificates: list(known)).bytes
                 lists = _LISTS.search(signed or b"")
@@ -56,5 +56,5 @@ class ReleaseReader:
 
 
 @functools.cache
-def _publishers() -> tuple[tuple[str, tuple[Cert, ...]], ...]:
-    return tuple((path.stem, tuple(Cert.split_file(str(path)))) for path in sorted(_KEYS.glob("*.asc")))
+def _publishers(folder: Path) -> tuple[tuple[str, tuple[Cert, ...]], ...]:
+    return tuple((path.stem, tuple(Cert.split_file(str(path)))) for path in sorted(folder.glob("*.asc")))

@@ -69,9 +69,10 @@ def verdict_text(audit: Audit) -> str:
 
 def coverage_text(audit: Audit, fail_on: Severity | None) -> str:
     """Return the second line: secrets at or above `fail_on`, files and layers read, skipped items, ignored findings."""
-    files = audit.file_count
+    files, published = audit.file_count, audit.published_count
     skipped = f", {plural(len(audit.skipped), 'item')} skipped" if audit.skipped else ""
-    read = f"{plural(files, 'file')} in {plural(len(audit.records), 'layer')} read{skipped}"
+    known = f", {plural(published, 'published archive')} not extracted" if published else ""
+    read = f"{plural(files, 'file')} in {plural(len(audit.records), 'layer')} read{known}{skipped}"
     counts = verdict(audit.secrets, fail_on)
     failing = (
         f"{counts.failing:,} of {plural(counts.secrets, 'secret')} at or above {fail_on}. "

@@ -54,6 +54,7 @@ def image_report(audit: Audit, options: RenderOptions) -> dict[str, Any]:
             "files": audit.file_count,
             "bytes": sum(record.uncompressed for record in audit.records),
             "decoded": sum(record.decoded for record in audit.records),
+            "published": audit.published_count,
             "skipped": len(audit.skipped),
         },
         "skipped": [asdict(item) for item in audit.skipped],

@@ -12,7 +12,7 @@ from auditor.core.limits import DEFAULT, Limits
 from auditor.core.process import return_large_blocks
 from auditor.core.progress import Progress, Silent
 from auditor.detect.rules import Ruleset
-from auditor.published.image_lists import LayerLists
+from auditor.published.image_lists import IgnoredLists, LayerLists
 from auditor.scan.record import LayerRecord
 from auditor.scan.searcher import Searcher
 
@@ -32,7 +32,8 @@ def workers_within(memory: int | None, jobs: int) -> int:
 class Scanner:
     """Scans layers with `jobs` worker processes. Close it to end them. `searcher` searches texts outside of layers.
 
-    With `search_content` false layers are listed and verified, and no file is searched.
+    With `search_content` false layers are listed and verified, and no file is searched. With `extract_published`
+    archives are extracted even if a distribution published them: see auditor/published.
     """
 
     def __init__(
@@ -44,10 +45,11 @@ class Scanner:
         cache: Path | None = None,
         search_content: bool = True,
         limits: Limits = DEFAULT,
+        extract_published: bool = False,
     ) -> None:
         return_large_blocks()
         self.ruleset, self.limits = ruleset, limits
-        self.search_content = search_content
+        self.search_content, self.extract_published = search_content, extract_published
         self.progress = progress or Silent()
         self.searcher = Searcher(ruleset, cache, limits, self.progress)
         self._cache, self._jobs = cache, jobs
@@ -96,7 +98,8 @@ class Scanner:
         lists: LayerLists | None = None,
     ) -> Callable[[], LayerRecord]:
         """Read a layer as `scan_layer` does; return a function that waits for the scan and returns the record."""
-        return self._scan().read_layer(stream, name, algorithm, content, lists or LayerLists())
+        lists = IgnoredLists() if self.extract_published else lists or LayerLists()
+        return self._scan().read_layer(stream, name, algorithm, content, lists)
 
     def _scan(self) -> ParallelScan:
         """Return the scan, made for the first layer that is not in the cache."""

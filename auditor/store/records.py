@@ -277,7 +277,8 @@ class Records:
         """Return the cache key of a layer's record: it depends on bytes, rules, code and limits."""
         scanner = self._scanner
         limits = scanner.limits.differences(RECORDS)
-        version = f"{format_version()} {scanner.search_content}{limits and f' {limits}'}"
+        scope = f"{scanner.search_content} {scanner.extract_published}"
+        version = f"{format_version()} {scope}{limits and f' {limits}'}"
         return f"{diff_id} {scanner.ruleset.digest} {version}"
 
     def _export_key(self, key: str) -> str:

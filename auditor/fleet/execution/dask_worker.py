@@ -112,7 +112,13 @@ class SweepPlugin(WorkerPlugin):
         self._rate = ClusterRate(endpoint, lambda: worker) if endpoint.rate else None
         self._differences = SoftwareVersions.of(self._ruleset).differences(self._required)
         self._folder = tempfile.TemporaryDirectory(prefix="image-audit-")
-        self._scanner = Scanner(self._ruleset, worker.state.nthreads, cache=cache_folder(), limits=endpoint.limits)
+        self._scanner = Scanner(
+            self._ruleset,
+            worker.state.nthreads,
+            cache=cache_folder(),
+            limits=endpoint.limits,
+            extract_published=True,  # the package lists of other layers are not at hand
+        )
         self._scanner.prepare()
         self._lock = threading.Lock()
         self._client: Client | None = None
