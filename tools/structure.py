@@ -16,8 +16,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "auditor"
 ORDER = (
-    "core", "codec", "registry", "images", "layers", "detect", "rulebook", "extract", "provenance", "scan", "store",
-    "findings", "verify", "advice", "pipeline", "rebuild", "attest", "report", "dockerfile", "config", "api",
+    "core", "codec", "registry", "images", "layers", "detect", "rulebook", "extract", "provenance", "published", "scan",
+    "store", "findings", "verify", "advice", "pipeline", "rebuild", "attest", "report", "dockerfile", "config", "api",
     "explore", "fleet", "hook", "cli", "__main__",
 )  # fmt: skip
 """Packages, and modules at the root. A module imports from its own package and from those before it."""

@@ -13,7 +13,7 @@ FOLDERS = (b"var/lib/apt/lists/", b"./var/lib/apt/lists/")
 """Starts of the paths of apt's lists in a tar."""
 _RELEASE, _LIST = b"_InRelease", b"_Packages"
 _MOST_RELEASE = 1 << 20  # bytes; Debian's has 140,000
-_MOST_FILES = 32  # in one layer
+_MOST_FILES = 16  # in one layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,14 @@ class _ExpectedFile:
     begin: int
     end: int
     reader: ReleaseReader | PackageListReader
+
+
+@dataclass(frozen=True, slots=True)
+class PackageLists:
+    """Signed releases in one layer, and its package lists that a release there or below names."""
+
+    releases: tuple[Release, ...] = ()
+    lists: tuple[PackageList, ...] = ()
 
 
 class LayerLists:
@@ -65,6 +73,11 @@ class LayerLists:
                     case Release() as release:
                         self.releases.append(release)
 
+    def use(self, known: PackageLists) -> None:
+        """Take the lists of a layer that was read before, and close."""
+        self.releases, self.lists = list(known.releases), list(known.lists)
+        self.close()
+
     def close(self) -> None:
         """Mark the layer as read."""
         self.read.set()
@@ -83,12 +96,20 @@ class LayerLists:
         for layer in self._below:
             layer.read.wait()
         layers = (*self._below, self)
+        lists = {known.digest: known for layer in layers for known in layer.lists}
+        releases = [release for layer in layers for release in layer.releases]
         return [
             (known, release.publisher)
-            for known in (known for layer in layers for known in layer.lists)
-            for release in (release for layer in layers for release in layer.releases)
+            for known in lists.values()
+            for release in releases
             if known.digest in release.lists
         ]
+
+    def found(self) -> PackageLists:
+        """Return the lists of this layer. Waits as `published` does."""
+        own = {known.digest for known in self.lists}
+        signed = {known.digest: known for known, _ in self.signed() if known.digest in own}
+        return PackageLists(tuple(self.releases), tuple(signed.values()))
 
 
 class IgnoredLists(LayerLists):

@@ -111,17 +111,21 @@ class Extractor:
         elif is_archive:
             body = content.stream() if self.is_streamed(path, content.head(HEAD)) else content.data
         else:
-            yield from self._decoded_parts(path, content.data, skip)
+            if _is_decoded(path):
+                yield from self._decoded_parts(content.data, skip)
             return
-        for piece in self._members.extract(path, body, skip, content.size):
+        pieces = self._members.extract(path, body, skip, content.size)
+        if not _is_decoded(path):
+            yield from pieces
+            return
+        for piece in pieces:
             yield piece
-            for inner in self._decoded_parts(path, piece.data, skip):
+            for inner in self._decoded_parts(piece.data, skip):
                 codings = (*piece.decoded, *inner.decoded)
                 yield ExtractedContent(piece.member, codings, inner.data, inner.line)
 
-    def _decoded_parts(self, path: str, text: bytes, skip: SkipCallback) -> Iterable[ExtractedContent]:
-        # Not in files of packages: they are most of an image, and their encoded parts are pictures and test data.
-        if len(text) > MAX_DECODED_TEXT or is_binary(text) or file_class(path) >= FileClass.THIRD_PARTY:
+    def _decoded_parts(self, text: bytes, skip: SkipCallback) -> Iterable[ExtractedContent]:
+        if len(text) > MAX_DECODED_TEXT or is_binary(text):
             return ()
         return self._members.decode(text, skip)
 
@@ -152,6 +156,11 @@ class Extractor:
                 yield LayerMatch(
                     entry, match.rule.id, match.secret, None, 0, match.check, match.confidence, members[index]
                 )
+
+
+def _is_decoded(path: str) -> bool:
+    """Whether encoded parts of a file are decoded: not in packages, where they are pictures and test data."""
+    return file_class(path) < FileClass.THIRD_PARTY
 
 
 def _grouped(contents: Iterable[ExtractedContent]) -> Iterator[list[ExtractedContent]]:

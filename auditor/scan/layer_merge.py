@@ -12,6 +12,7 @@ from auditor.core.errors import Damaged
 from auditor.core.limits import Limits
 from auditor.layers.listing import Listing, overlay_attributes
 from auditor.provenance.checksums import Checksums
+from auditor.published.image_lists import PackageLists
 from auditor.scan.extractor import NOT_CACHED
 from auditor.scan.git_repositories import GitRepositories
 from auditor.scan.layer_budget import LayerBudget, extractable
@@ -98,7 +99,9 @@ class LayerMerge:
             reason = f"{what}: the process that scanned {piece.size} bytes was killed; {NOT_CACHED}"
             self._budget.skipped.append(("/" + paths[0], reason))
 
-    def record(self, raw: HashingReader, diff_id: DiffID, size: int, *, is_tar: bool) -> LayerRecord:
+    def record(
+        self, raw: HashingReader, diff_id: DiffID, size: int, lists: PackageLists, *, is_tar: bool
+    ) -> LayerRecord:
         """Return the record of a layer of `size` bytes; `raw` hashed the stored bytes to their end. Raises Damaged."""
         if is_tar:
             check_end(size, self._end, is_cut_off=self._is_cut_off)
@@ -117,5 +120,6 @@ class LayerMerge:
             checksums=self._checksums,
             package_databases=self._package_databases,
             published=self._published,
+            package_lists=lists,
             transient=self._transient,
         )

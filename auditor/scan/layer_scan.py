@@ -105,7 +105,7 @@ class LayerScan:
             self._cancel()
             raise
         diff_id = DiffID(f"sha256:{self._hash.hexdigest()}")
-        return self._merge.record(raw, diff_id, self._size, is_tar=self._is_tar)
+        return self._merge.record(raw, diff_id, self._size, self._lists.found(), is_tar=self._is_tar)
 
     def _count(self, fresh: int) -> None:
         if self._threads.closed:

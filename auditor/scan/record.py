@@ -14,6 +14,7 @@ from auditor.core.finding import Confidence
 from auditor.core.secret import Secret
 from auditor.layers.listing import Listing
 from auditor.provenance.checksums import Checksums
+from auditor.published.image_lists import PackageLists
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,10 @@ class LayerRecord:
     `uncompressed` is the size of the uncompressed tar. `skipped` has paths and reasons. `decoded` counts members and
     decoded pieces. `checksums` are those of files with matches, `package_databases` the zlib-compressed content of
     package databases, both by entry. `published` has the publisher of each package that was not extracted because a
-    distribution published it: auditor/published. `transient` is set if something was skipped for a cause that may not
-    recur, such as a timeout, a failed process or lack of memory: such a record is used, but not cached.
-    `has_clean_headers` is set if the header texts of `listing` were searched with the same rules and contain no secret.
+    distribution published it, `package_lists` prove that of packages here and in layers above: auditor/published.
+    `transient` is set if something was skipped for a cause that may not recur, such as a timeout, a failed process or
+    lack of memory: such a record is used, but not cached. `has_clean_headers` is set if the header texts of `listing`
+    were searched with the same rules and contain no secret.
     """
 
     digest: Digest
@@ -58,6 +60,7 @@ class LayerRecord:
     checksums: Mapping[int, Checksums] = field(default_factory=dict)
     package_databases: Mapping[int, bytes] = field(default_factory=dict)
     published: Mapping[int, str] = field(default_factory=dict)
+    package_lists: PackageLists = field(default_factory=PackageLists)
     transient: bool = False
     has_clean_headers: bool = field(default=False, compare=False)
 

@@ -1,8 +1,8 @@
 """A layer record as bytes, and back. Secrets are stored as HMAC and mask only, in caches and in answers of workers.
 
-The format: a JSON header of texts and small numbers, preceded by its length; then the columns of the listing and the
-package databases as they are in memory; all compressed. It is valid for the byte order of one machine and one version
-of the code, which is why cache keys include `format_version`.
+The format: a JSON header of texts and small numbers, preceded by its length; then the columns of the listing, the
+package databases and the package lists as they are in memory; all compressed. It is valid for the byte order of one
+machine and one version of the code, which is why cache keys include `format_version`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from auditor.core.secret import Secret
 from auditor.layers.header_texts import HeaderTexts
 from auditor.layers.listing import Listing
 from auditor.provenance.checksums import Checksums
+from auditor.published.image_lists import PackageLists
+from auditor.published.package_list import PackageList
+from auditor.published.release import Release
 from auditor.scan.record import LayerMatch, LayerRecord
 
 _LENGTH = struct.Struct("<I")
@@ -31,7 +34,7 @@ _LENGTH = struct.Struct("<I")
 
 def encode_record(record: LayerRecord) -> bytes:
     """Encode a record. Raises ValueError if a secret has no HMAC."""
-    listing = record.listing
+    listing, known = record.listing, record.package_lists
     header = {
         "digest": record.digest,
         "size": record.size,
@@ -49,14 +52,15 @@ def encode_record(record: LayerRecord) -> bytes:
         "skipped": record.skipped,
         "checksums": [(entry, sums.md5, sums.sha1, sums.sha256) for entry, sums in record.checksums.items()],
         "published": list(record.published.items()),
+        "releases": [(release.publisher, b"".join(sorted(release.lists)).hex()) for release in known.releases],
+        "package_lists": [(one.digest.hex(), len(one.rows)) for one in known.lists],
         "transient": record.transient,
         "package_databases": [(entry, len(data)) for entry, data in record.package_databases.items()],
     }
     text = json.dumps(header, separators=(",", ":")).encode()
     columns = (bytes(listing.kinds), listing.sizes.tobytes(), listing.offsets.tobytes())
-    return isal_zlib.compress(
-        b"".join((_LENGTH.pack(len(text)), text, *columns, *record.package_databases.values())), 1
-    )
+    parts = (*columns, *record.package_databases.values(), *(one.rows for one in known.lists))
+    return isal_zlib.compress(b"".join((_LENGTH.pack(len(text)), text, *parts)), 1)
 
 
 def decode_record(data: bytes) -> LayerRecord:
@@ -86,11 +90,10 @@ def _record(view: memoryview) -> LayerRecord:
         header["opaque"],
         HeaderTexts.of(header["texts"], full=header["texts_full"]),
     )
-    rest = next(columns)
-    databases, at = {}, 0
-    for entry, size in header["package_databases"]:
-        databases[entry] = bytes(rest[at : at + size])
-        at += size
+    rest = _Parts(next(columns))
+    databases = {entry: rest.take(size) for entry, size in header["package_databases"]}
+    lists = tuple(PackageList(bytes.fromhex(digest), rest.take(size)) for digest, size in header["package_lists"])
+    releases = tuple(Release(publisher, _digests(digests)) for publisher, digests in header["releases"])
     return LayerRecord(
         Digest(header["digest"]),
         header["size"],
@@ -104,6 +107,7 @@ def _record(view: memoryview) -> LayerRecord:
         {entry: Checksums(*sums) for entry, *sums in header["checksums"]},
         databases,
         dict(header["published"]),
+        PackageLists(releases, lists),
         header["transient"] is True,
     )
 
@@ -114,6 +118,23 @@ def _columns(view: memoryview, count: int) -> Iterator[memoryview]:
         yield view[: width * count]
         view = view[width * count :]
     yield view
+
+
+class _Parts:
+    """Bytes that are taken part by part."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+
+    def take(self, size: int) -> bytes:
+        """Return the next bytes."""
+        part, self._data = bytes(self._data[:size]), self._data[size:]
+        return part
+
+
+def _digests(text: str) -> frozenset[bytes]:
+    data = bytes.fromhex(text)
+    return frozenset(data[at : at + 32] for at in range(0, len(data), 32))
 
 
 def _match_row(match: LayerMatch) -> tuple[Any, ...]:

@@ -105,8 +105,13 @@ class Records:
         with closing(lists):
             known = self._known_record(layer)
             if known is not None:
+                lists.use(known.package_lists)
                 return known
-            record = self._from_store(layer) or self._scan_layer(layer, name, lists)
+            record = self._from_store(layer)
+            if record is None:
+                record = self._scan_layer(layer, name, lists)
+            else:
+                lists.use(record.package_lists)
             if layer.digest is None and isinstance(layer.content, FileSlice):
                 self._slices[_identity(layer.content)] = record.digest
             if layer.digest in (None, record.digest):
@@ -116,19 +121,23 @@ class Records:
     def fetch(self, image: Image) -> None:
         """Get the records of an image's layers: some are read while others are still being scanned."""
         layers = {
-            key: (layer, f"{image.target}: layer {number}")
-            for number, layer in enumerate(image.layers)
+            key: number
+            for number, layer in reversed([*enumerate(image.layers)])  # of equal layers the lowest
             if (key := _key(layer)) and not self.has_record(layer)
         }
         if not layers:
             return
-        self._scanner.prepare(sum(layer.size or 0 for layer, _ in layers.values()))
-        lists: list[LayerLists] = []
+        self._scanner.prepare(sum(image.layers[number].size or 0 for number in layers.values()))
+        unread, lists = set(layers.values()), list[LayerLists]()
         with ThreadPoolExecutor(_AT_ONCE, "fetch") as pool:  # begins the lowest first: layers wait for those below
             futures = []
-            for layer, name in layers.values():
-                lists.append(LayerLists(lists))
-                futures.append(pool.submit(self.of, layer, name, lists[-1]))
+            for number, layer in enumerate(image.layers):
+                if number in unread:
+                    lists.append(LayerLists(lists))
+                    futures.append(pool.submit(self.of, layer, f"{image.target}: layer {number}", lists[-1]))
+                elif known := self._known_record(layer):
+                    lists.append(LayerLists())
+                    lists[-1].use(known.package_lists)
             try:
                 for future in futures:
                     future.result()
@@ -182,6 +191,7 @@ class Records:
                 digest = _hashed(HashingReader(stream, algorithm, self._scanner.progress.advance))
                 if digest != claimed:
                     raise Damaged(f"{name}: digest is {digest}, want {claimed}; the image was damaged or tampered with")
+                lists.use(record.package_lists)
                 return lambda: record
             self._scanner.prepare()
             scan = self._scanner.read_layer(stream, name, algorithm, lists=lists)

@@ -109,6 +109,20 @@ class TestProven:
         assert again.published_count == first.published_count == 3
         assert [finding.id for finding in again.findings] == [finding.id for finding in first.findings]
 
+    def test_by_lists_of_a_layer_that_is_cached(self, archive: Archive, scanner: Scanner, tmp_path: Path) -> None:
+        base = layer(archive.lists)
+        with closing(LayerStore(tmp_path / "cache", pytest.fail)) as store:
+            audited(scanner, tmp_path, base, store=store)
+            cached = audited(scanner, tmp_path, base, installed(archive), store=store)
+        (tmp_path / "new").mkdir()
+        new = audited(scanner, tmp_path / "new", base, installed(archive))
+        assert cached.published_count == new.published_count == 3
+        assert [record.package_lists for record in cached.records] == [record.package_lists for record in new.records]
+
+    def test_by_lists_of_the_same_layer_read_before(self, archive: Archive, scanner: Scanner, tmp_path: Path) -> None:
+        base = layer(archive.lists)
+        assert audited(scanner, tmp_path, base, base, installed(archive)).published_count == 3
+
 
 class TestNotProven:
     @pytest.mark.parametrize(
