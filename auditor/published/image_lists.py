@@ -14,6 +14,7 @@ FOLDERS = (b"var/lib/apt/lists/", b"./var/lib/apt/lists/")
 _RELEASE, _LIST = b"_InRelease", b"_Packages"
 _MOST_RELEASE = 1 << 20  # bytes; Debian's has 140,000
 _MOST_FILES = 16  # in one layer
+_MOST_BYTES = 32 << 20  # of the lists of an image; Debian's largest has 3 MB of rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,17 @@ class LayerLists:
         """Set once the layer is read."""
 
     def expect(self, path: bytes, begin: int, size: int) -> None:
-        """Take the header of a file of apt's lists, of which `size` bytes begin at an offset of the layer."""
+        """Take the header of a file of apt's lists, of which `size` bytes begin at an offset of the layer.
+
+        Waits until the layers below are read.
+        """
         if not size or self._files == _MOST_FILES:
             return
         if path.endswith(_LIST):
+            for layer in self._below:
+                layer.read.wait()
+            if sum(len(known.rows) for layer in (*self._below, self) for known in layer.lists) > _MOST_BYTES:
+                return
             self._expected.append(_ExpectedFile(begin, begin + size, PackageListReader()))
         elif path.endswith(_RELEASE) and size <= _MOST_RELEASE:
             self._expected.append(_ExpectedFile(begin, begin + size, ReleaseReader()))
@@ -76,11 +84,13 @@ class LayerLists:
     def use(self, known: PackageLists) -> None:
         """Take the lists of a layer that was read before, and close."""
         self.releases, self.lists = list(known.releases), list(known.lists)
-        self.close()
+        self.read.set()
 
     def close(self) -> None:
-        """Mark the layer as read."""
-        self.read.set()
+        """Mark the layer as read, and drop the lists that no release names. Waits until the layers below are read."""
+        if not self.read.is_set():
+            self.lists = list(self.found().lists)
+            self.read.set()
 
     def published(self, sizes: Collection[int]) -> Mapping[bytes, str]:
         """Return publishers by the SHA-256 of the published packages of some sizes in bytes.

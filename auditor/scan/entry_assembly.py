@@ -158,7 +158,7 @@ class EntryAssembler:
         if not self._published or self._place is None:
             return False
         content = StoredContent(self._place(self._listing.offsets[entry], self._listing.sizes[entry]))
-        hashes = [hashlib.new(_ALGORITHMS[size]) for size in set(map(len, self._published))]
+        hashes = [hashlib.new(_ALGORITHMS[size], usedforsecurity=False) for size in set(map(len, self._published))]
         for block in content.blocks():
             for digest in hashes:
                 digest.update(block)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import threading
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future
@@ -73,6 +74,7 @@ class LayerScan:
         self._is_tar = True
         self._start = 0  # of the piece that is not yet cut
         self._pending: deque[_Pending] = deque()
+        self._lock, self._unmerged = threading.Lock(), 0  # bytes extracted by scans that ended, and are not merged
         self._is_serial = False  # the limit of extraction is reached: each piece waits for those before it
         self._pipe: PiecePipe | None = None
 
@@ -208,8 +210,6 @@ class LayerScan:
         self._pending.append(pending)
         if self._files.is_stream or not (packages or (archives and self._lists.signed())):
             self._start_scan(pending, self._lists.published(packages) if packages else {})
-            self._collect(wait=False)
-            self._check_extracted()
 
     def _start_held(self) -> None:
         """Have the pieces scanned that were held: those with packages first, as they prove archives of the others."""
@@ -242,16 +242,22 @@ class LayerScan:
             pending.scan.cancel()
         else:
             pending.scan = self._threads.pool.submit(pending.piece, pending.file)
+            pending.scan.add_done_callback(self._ended)
         self._threads.wait(pending.piece.size, pending.scan, is_stream=self._files.is_stream)
+        self._collect(wait=False)
+        self._check_extracted()
 
     def _check_extracted(self) -> None:
         """Scan the rest of the layer piece by piece once its limit of extraction is reached."""
-        scans = [pending.scan for pending in self._pending if pending.scan is not None]
-        ended = [scan for scan in scans if scan.done() and not scan.cancelled()]
-        extracted = sum(scan.result().extracted for scan in ended if scan.exception() is None)
-        if self._merge.extracted + extracted > extractable(self._limits, self._size):
+        if self._merge.extracted + self._unmerged > extractable(self._limits, self._size):
             self._is_serial = True
             self._cancel()
+
+    def _ended(self, scan: Future[PieceResult]) -> None:
+        """Count the bytes that a scan extracted, until its result is merged."""
+        if not scan.cancelled() and scan.exception() is None:
+            with self._lock:
+                self._unmerged += scan.result().extracted
 
     def _cancel(self) -> None:
         for pending in self._pending:
@@ -263,6 +269,9 @@ class LayerScan:
         while self._pending and (scan := self._pending[0].scan) is not None and (wait or scan.done()):
             pending = self._pending.popleft()
             self._merge.add(self._result(pending, scan), pending.end, pending.listing)
+            if not scan.cancelled() and scan.exception() is None and not pending.piece.is_pipe:
+                with self._lock:
+                    self._unmerged -= scan.result().extracted
 
     def _result(self, pending: _Pending, scan: Future[PieceResult]) -> PieceResult:
         """Return the result of a piece behind those that were merged. Raises Damaged."""
