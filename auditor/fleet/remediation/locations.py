@@ -12,6 +12,7 @@ from auditor.core.errors import UsageError
 from auditor.core.finding import Severity
 from auditor.core.secret import Secret
 from auditor.core.text import plural, printable
+from auditor.fleet.remediation.json_text import document_text
 from auditor.fleet.remediation.owners import Owners
 from auditor.fleet.remediation.policy import AcknowledgementStatus, Policy
 from auditor.fleet.remediation.secret_json import acknowledgement_json
@@ -122,6 +123,15 @@ def acknowledgement_text(status: AcknowledgementStatus) -> str:
 
 def locations_json(found: SecretLocations) -> dict[str, Any]:
     """Return the locations as JSON values: the schema `image-audit-where/1`, described in docs/registry.md."""
+    return {**_secret(found), "images": list(_images(found))}
+
+
+def locations_json_text(found: SecretLocations) -> Iterator[str]:
+    """Yield the text of `locations_json`, in parts."""
+    return document_text({**_secret(found), "images": _images(found)}.items())
+
+
+def _secret(found: SecretLocations) -> dict[str, Any]:
     worst = found.worst
     return {
         "schema": SCHEMA,
@@ -131,13 +141,13 @@ def locations_json(found: SecretLocations) -> dict[str, Any]:
         "secret": worst.masked,
         "severity": worst.severity,
         "acknowledged": None if found.status is None else acknowledgement_json(found.status),
-        "images": [
-            _image(image, owner, places)
-            for group, images in found.by_group()
-            for owner, places in [(found.owners.of(group.host, group.repository), list(_places(group)))]
-            for image in images
-        ],
     }
+
+
+def _images(found: SecretLocations) -> Iterator[dict[str, Any]]:
+    for group, images in found.by_group():
+        owner, places = found.owners.of(group.host, group.repository), list(_places(group))
+        yield from (_image(image, owner, places) for image in images)
 
 
 def _image(image: HoldingImage, owner: str | None, places: list[dict[str, Any]]) -> dict[str, Any]:
