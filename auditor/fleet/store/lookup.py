@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Text, and_, cast, func, select
@@ -25,7 +25,7 @@ LEAST_DIGITS = 8
 
 _MOST_IDS = 5
 _SECRET_DIGITS, _FINDING_DIGITS = 32, 16
-_REPOSITORY = attrgetter("host", "name")
+_REPOSITORY = itemgetter(0, 1)
 _ITEM, _FIELD = "\x1e", "\x1f"  # separators in texts of the database; neither is in printable columns
 _FINDING = t.finding.c
 _PLACE = (
@@ -34,6 +34,8 @@ _PLACE = (
     _FINDING.absent_since,
 )  # fmt: skip
 _IN_PLACE = 8  # of these columns, the fields of Place
+_IS_LISTED = t.leaf.c.digest != t.leaf.c.manifest
+_LISTED = select(t.leaf.c.digest).where(_IS_LISTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +108,9 @@ def images_with(store: SweepStore, secret: str) -> list[HoldingImage]:
     def work(connection: Connection) -> list[HoldingImage]:
         own = bytes.fromhex(secret)
         places = _Places(connection.execute(_distinct_places(own)).all())
-        rows = sorted(connection.execute(_image_lists(own, places.varying)), key=_REPOSITORY)
-        index_tags = {row.repository: row.images for row in connection.execute(_index_tags(own))}
+        rows = sorted(map(tuple, connection.execute(_image_lists(own, places.varying))), key=_REPOSITORY)
+        has_indexes = connection.execute(_LISTED.limit(1)).first()  # the database would read all images for none
+        index_tags = {row.repository: row.images for row in connection.execute(_index_tags(own))} if has_indexes else {}
         images = list[HoldingImage]()
         for _, lists in groupby(rows, key=_REPOSITORY):
             images += _in_repository(lists, places, index_tags)
@@ -146,7 +149,7 @@ def _image_lists(secret: bytes, varying: Sequence[Any]) -> Any:
         .subquery()
     )
     repository = t.repository.c
-    return select(lists, repository.host, repository.name).join(t.repository, repository.id == lists.c.repository)
+    return select(repository.host, repository.name, lists).join(t.repository, repository.id == lists.c.repository)
 
 
 def _index_tags(secret: bytes) -> Any:
@@ -156,7 +159,7 @@ def _index_tags(secret: bytes) -> Any:
     return (
         select(image.repository, func.aggregate_strings(item, _ITEM).label("images"))
         .join(t.finding, t.finding.c.image == image.id)
-        .join(t.leaf, and_(t.leaf.c.digest == image.digest, t.leaf.c.digest != t.leaf.c.manifest))
+        .join(t.leaf, and_(t.leaf.c.digest == image.digest, _IS_LISTED))
         .join(t.tag, _named(t.leaf.c.manifest))
         .where(t.finding.c.secret == secret)
         .group_by(image.repository)
@@ -191,41 +194,45 @@ class _Places:
             for row in rows
         }  # fmt: skip
 
-    def groups(self, images: Any) -> Iterator[tuple[ImageGroup, str, str]]:
-        """Yield group, digest and tag for each item of a row of `_image_lists`, the oldest finding first."""
-        items = [item.split(_FIELD, 3) for item in images.images.split(_ITEM)]
-        name = images.host, images.name, images.platform
+    def images(self, host: str, repository: str, platform: str | None, text: str) -> list[HoldingImage]:
+        """Return an image for each item of a text of `_image_lists`, the oldest finding first."""
+        items = (item.split(_FIELD, 3) for item in text.split(_ITEM))
         if not self.varying:
             (known,) = self._known.values()
-            group = ImageGroup(*name, *known)
-            for digest, tag in items:
-                yield group, digest, tag
-            return
-        groups = {key: ImageGroup(*name, *self._known[key]) for key in {key for *_, key in items}}
-        for digest, tag, _, key in sorted(items, key=lambda fields: int(fields[2])):
-            yield groups[key], digest, tag
+            group = ImageGroup(host, repository, platform, *known)
+            return [HoldingImage((tag,) if tag else (), _digest(digits), group) for digits, tag in items]
+        groups = {key: ImageGroup(host, repository, platform, *known) for key, known in self._known.items()}
+        return [
+            HoldingImage((tag,) if tag else (), _digest(digits), groups[key])
+            for digits, tag, _, key in sorted(items, key=lambda fields: int(fields[2]))
+        ]
+
+
+def _digest(digits: str) -> str:
+    return f"sha{4 * len(digits)}:{digits}"
 
 
 def _in_repository(rows: Iterable[Any], places: _Places, index_tags: Mapping[int, str]) -> list[HoldingImage]:
     """Return the images of one repository from its rows of `_image_lists`, by name."""
-    found: dict[str, HoldingImage] = {}
-    repeated: dict[str, list[HoldingImage]] = {}
-    for row in rows:
-        for group, digest, tag in places.groups(row):
-            image = HoldingImage((tag,) if tag else (), f"sha{4 * len(digest)}:{digest}", group)
-            if found.setdefault(digest, image) is not image:
-                repeated.setdefault(digest, [found[digest]]).append(image)
-    if row.repository in index_tags:
-        for item in index_tags[row.repository].split(_ITEM):
-            digest, tag = item.split(_FIELD)
-            repeated.setdefault(digest, [found[digest]]).append(found[digest]._replace(tags=(tag,)))
-    if repeated:
-        merged = functools.cache(_merged)
-        for digest, images in repeated.items():
-            tags = tuple(sorted({tag for image in images for tag in image.tags}))
-            group = merged(tuple(dict.fromkeys(image.group for image in images)))
-            found[digest] = images[0]._replace(tags=tags, group=group)
-    return sorted(found.values())
+    images = list[HoldingImage]()
+    for host, name, repository, platform, text in rows:  # noqa: B007 - the repository is the same in all rows
+        images += places.images(host, name, platform, text)
+    by_digest = {image.digest: image for image in images}
+    if repository in index_tags:
+        tags = (item.split(_FIELD) for item in index_tags[repository].split(_ITEM))
+        images += [by_digest[_digest(digits)]._replace(tags=(tag,)) for digits, tag in tags]
+    return sorted(images if len(images) == len(by_digest) else _merged_images(images))
+
+
+def _merged_images(images: Iterable[HoldingImage]) -> Iterator[HoldingImage]:
+    """Yield each image once, with all tags and places that the items with its digest have."""
+    merged = functools.cache(_merged)
+    by_digest: dict[str, list[HoldingImage]] = {}
+    for image in images:
+        by_digest.setdefault(image.digest, []).append(image)
+    for digest, own in by_digest.items():
+        tags = tuple(sorted({tag for image in own for tag in image.tags}))
+        yield HoldingImage(tags, digest, merged(tuple(dict.fromkeys(image.group for image in own))))
 
 
 def _merged(groups: Sequence[ImageGroup]) -> ImageGroup:
