@@ -38,7 +38,8 @@ def where(secret_id: str | None, form: str, options: SweepOptions, *, from_stdin
         )
         found = locations.locate(store, known, policy(options))
     if form == "json":
-        _print_json(locations.locations_json(found))
+        for text in locations.locations_json_text(found):
+            click.echo(text, nl=False)
     else:
         click.echo(locations.locations_text(found), nl=False)
     return EXIT_CLEAN

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from itertools import islice
 from typing import Any
 
 from auditor.findings.secret_groups import Verdict
+from auditor.fleet.remediation.json_text import document_text
 from auditor.fleet.remediation.open_secrets import acknowledged_secrets
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.remediation.secret_json import secret_json
@@ -17,7 +16,6 @@ from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import ImageRow, SweepRow, WithdrawnRow, verdict_of
 
 SCHEMA = "image-audit-sweep/1"
-_AT_ONCE = 100  # images of one part of the text
 
 
 def sweep_document(
@@ -31,29 +29,8 @@ def sweep_document(
 def sweep_text(
     store: SweepStore, sweep: SweepRow, page: Callable[[ImageRow], str | None], policy: Policy
 ) -> Iterator[str]:
-    """Yield the text of `sweep_document`, in parts: its images are not in memory all at once.
-
-    Each image is one line: the encoder without an indent is faster.
-    """
-    separator = "{\n"
-    for key, value in _members(store, sweep, page, policy):
-        yield f"{separator}  {json.dumps(key)}: "
-        yield from _list_text(value) if isinstance(value, Iterator) else (_indented(value),)
-        separator = ",\n"
-    yield "\n}\n"
-
-
-def _list_text(items: Iterator[Any]) -> Iterator[str]:
-    separator = "[\n"
-    while batch := list(islice(items, _AT_ONCE)):
-        yield separator + ",\n".join(f"    {json.dumps(item)}" for item in batch)
-        separator = ",\n"
-    yield "[]" if separator == "[\n" else "\n  ]"
-
-
-def _indented(value: Any) -> str:
-    """Return the value of a member as JSON, its further lines indented."""
-    return json.dumps(value, indent=2).replace("\n", "\n  ")
+    """Yield the text of `sweep_document`, in parts: its images are not in memory all at once."""
+    return document_text(_members(store, sweep, page, policy))
 
 
 def _members(

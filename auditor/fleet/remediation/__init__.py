@@ -6,6 +6,7 @@
     locations           every repository, tag and digest of one secret: `registry where`
     plan                secrets to revoke, tags to rebuild, digests to delete: `registry plan`
     plan_text           the same as text and JSON
+    json_text           text of JSON documents with long lists
     trends              open secrets of past sweeps by owner and age
 
 It reads the store, and must not know how sweeps are run or how results are delivered.

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from auditor.core.errors import UsageError
 from auditor.core.finding import Severity
 from auditor.core.secret import Secret
 from auditor.core.text import plural, printable
+from auditor.fleet.remediation.json_text import document_text
+from auditor.fleet.remediation.owners import Owners
 from auditor.fleet.remediation.policy import AcknowledgementStatus, Policy
 from auditor.fleet.remediation.secret_json import acknowledgement_json
 from auditor.fleet.store import lookup
 from auditor.fleet.store.acknowledgements import acknowledgements
 from auditor.fleet.store.database import SweepStore
-from auditor.fleet.store.lookup import HoldingImage, Place
+from auditor.fleet.store.lookup import HoldingImage, ImageGroup, Place
 
 SCHEMA = "image-audit-where/1"
 _PULLABLE = {True: "can be pulled", None: "may be pulled: the registry did not answer", False: "deleted"}
@@ -24,19 +28,22 @@ _SHORT = 12  # digits of a secret id in texts
 
 @dataclass(frozen=True, slots=True)
 class SecretLocations:
-    """A secret with all its images, those that can be pulled first. `owners` has an owner or None for each image."""
+    """A secret with all its images, those that can be pulled first."""
 
     secret_id: str
-    images: tuple[HoldingImage, ...]
-    owners: tuple[str | None, ...]
+    images: Sequence[HoldingImage]
+    owners: Owners
     status: AcknowledgementStatus | None
+
+    def by_group(self) -> Iterator[tuple[ImageGroup, Iterator[HoldingImage]]]:
+        """Yield the images in order, those of a group that follow each other at once."""
+        return groupby(self.images, key=attrgetter("group"))
 
     @property
     def worst(self) -> Place:
         """The most severe place."""
-        return max(
-            (place for image in self.images for place in image.places), key=lambda place: Severity(place.severity).rank
-        )
+        places = (place for group, _ in self.by_group() for place in group.places)
+        return max(places, key=lambda place: Severity(place.severity).rank)
 
 
 def short_id(secret_id: str) -> str:
@@ -74,12 +81,11 @@ def secret_by_value(store: SweepStore, text: str) -> str:
 
 def locate(store: SweepStore, secret_id: str, policy: Policy) -> SecretLocations:
     """Return all locations of a secret of the store."""
-    images = tuple(lookup.images_with(store, secret_id))
     acknowledged = acknowledgements(store).get(secret_id)
     return SecretLocations(
         secret_id,
-        images,
-        tuple(policy.owners.of(image.host, image.repository) for image in images),
+        lookup.images_with(store, secret_id),
+        policy.owners,
         None if acknowledged is None else policy.status(acknowledged),
     )
 
@@ -88,7 +94,7 @@ def locations_text(found: SecretLocations) -> str:
     """Return the locations as text, one image per line, each with its first place."""
     worst = found.worst
     pullable = [image for image in found.images if image.pullable is not False]
-    repositories = len({(image.host, image.repository) for image in pullable})
+    repositories = len({(image.group.host, image.group.repository) for image in pullable})
     lines = [
         f"{worst.severity}: {printable(worst.name)} {printable(worst.masked)}, secret {found.secret_id}",
         f"{plural(len(pullable), 'image')} not deleted, in {_repositories(repositories)}; "
@@ -96,13 +102,14 @@ def locations_text(found: SecretLocations) -> str:
     ]
     if found.status is not None:
         lines.append(acknowledgement_text(found.status))
-    for image, owner in zip(found.images, found.owners, strict=True):
-        place = image.places[0]
-        more = f" and {len(image.places) - 1} more" if len(image.places) > 1 else ""
-        lines.append(f"{_PULLABLE[image.pullable]}: {_name(image)}{f' ({printable(owner)})' if owner else ''}")
-        lines.append(
-            f"    {_location(place)}{more} ({place.state}), seen {image.first_seen[:10]} to {image.last_seen[:10]}"
-        )
+    for group, images in found.by_group():
+        owner = found.owners.of(group.host, group.repository)
+        place = group.places[0]
+        more = f" and {len(group.places) - 1} more" if len(group.places) > 1 else ""
+        name, shown_owner = printable(f"{group.host}/{group.repository}"), f" ({printable(owner)})" if owner else ""
+        seen = f"seen {group.first_seen[:10]} to {group.last_seen[:10]}"
+        end = f"{shown_owner}\n    {_location(place)}{more} ({place.state}), {seen}"
+        lines += [f"{_PULLABLE[image.pullable]}: {name}@{image.digest}{_tags(image)}{end}" for image in images]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -116,6 +123,15 @@ def acknowledgement_text(status: AcknowledgementStatus) -> str:
 
 def locations_json(found: SecretLocations) -> dict[str, Any]:
     """Return the locations as JSON values: the schema `image-audit-where/1`, described in docs/registry.md."""
+    return {**_secret(found), "images": list(_images(found))}
+
+
+def locations_json_text(found: SecretLocations) -> Iterator[str]:
+    """Yield the text of `locations_json`, in parts."""
+    return document_text({**_secret(found), "images": _images(found)}.items())
+
+
+def _secret(found: SecretLocations) -> dict[str, Any]:
     worst = found.worst
     return {
         "schema": SCHEMA,
@@ -125,28 +141,34 @@ def locations_json(found: SecretLocations) -> dict[str, Any]:
         "secret": worst.masked,
         "severity": worst.severity,
         "acknowledged": None if found.status is None else acknowledgement_json(found.status),
-        "images": [_image(image, owner) for image, owner in zip(found.images, found.owners, strict=True)],
     }
 
 
-def _image(image: HoldingImage, owner: str | None) -> dict[str, Any]:
+def _images(found: SecretLocations) -> Iterator[dict[str, Any]]:
+    for group, images in found.by_group():
+        owner, places = found.owners.of(group.host, group.repository), list(_places(group))
+        yield from (_image(image, owner, places) for image in images)
+
+
+def _image(image: HoldingImage, owner: str | None, places: list[dict[str, Any]]) -> dict[str, Any]:
+    group = image.group
     return {
-        "registry": image.host,
-        "repository": image.repository,
+        "registry": group.host,
+        "repository": group.repository,
         "digest": image.digest,
-        "platform": image.platform,
+        "platform": group.platform,
         "tags": list(image.tags),
         "last_tags": list(image.last_tags),
         "pullable": image.pullable,
         "owner": owner,
-        "first_seen": image.first_seen,
-        "last_seen": image.last_seen,
-        "findings": list(_places(image)),
+        "first_seen": group.first_seen,
+        "last_seen": group.last_seen,
+        "findings": places,
     }
 
 
-def _places(image: HoldingImage) -> Iterator[dict[str, Any]]:
-    for place in image.places:
+def _places(group: ImageGroup) -> Iterator[dict[str, Any]]:
+    for place in group.places:
         yield {
             "rule": place.rule,
             "severity": place.severity,
@@ -157,10 +179,10 @@ def _places(image: HoldingImage) -> Iterator[dict[str, Any]]:
         }
 
 
-def _name(image: HoldingImage) -> str:
+def _tags(image: HoldingImage) -> str:
     tags = f" (tags {', '.join(image.tags)})" if image.tags else ""
     last = f" (was {', '.join(image.last_tags)})" if image.last_tags else ""
-    return printable(f"{image.host}/{image.repository}@{image.digest}{tags}{last}")
+    return printable(tags + last)
 
 
 def _location(place: Place) -> str:

@@ -81,7 +81,9 @@ class SweepStore:
         self.url = _parsed(url or default_url())
         self._retry_s = min(connect_s, retry_s)
         self._engine = _engine(self.url)
-        self._reads = self._engine.execution_options(reads=True)
+        # In SQLite, each transaction has a snapshot. In PostgreSQL, each statement would see later commits.
+        snapshot = {"isolation_level": "REPEATABLE READ"} if self.url.get_backend_name() == "postgresql" else {}
+        self._reads = self._engine.execution_options(reads=True, **snapshot)
         try:
             self._migrate()
             self.key: bytes = self.write(_load_key)

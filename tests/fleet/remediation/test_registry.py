@@ -42,10 +42,14 @@ def test_an_image_has_all_places_of_a_secret_and_the_tags_of_indexes(sweeps_in: 
     remote.push("team/copy", "alias", built)
     sweeps_in(address)
     app, copy = images_with(sweeps_in.store, locations.secret_by_value(sweeps_in.store, token(1)))
-    assert (app.repository, app.digest, app.tags) == ("team/app", root["digest"], ("1", "2", "latest"))
-    assert (copy.repository, copy.digest, copy.tags) == ("team/copy", root["digest"], ("1", "2", "alias", "latest"))
-    assert [(place.path, place.line) for place in app.places] == [("/a.env", 1), ("/b.env", 2)]
-    assert app.places == copy.places
+    assert (app.group.repository, app.digest, app.tags) == ("team/app", root["digest"], ("1", "2", "latest"))
+    assert (copy.group.repository, copy.digest, copy.tags) == (
+        "team/copy",
+        root["digest"],
+        ("1", "2", "alias", "latest"),
+    )
+    assert [(place.path, place.line) for place in app.group.places] == [("/a.env", 1), ("/b.env", 2)]
+    assert app.group.places == copy.group.places
 
 
 def test_a_secret_from_its_first_alert_until_it_is_gone(sweeps_in: Sweeps, address: str) -> None:
@@ -57,7 +61,7 @@ def test_a_secret_from_its_first_alert_until_it_is_gone(sweeps_in: Sweeps, addre
     secret = locations.secret_by_value(store, token(1))
     assert secret == locations.secret_by_id(store, alert.secret_id[:8]) == alert.secret_id
     (image,) = images_with(store, secret)
-    assert (image.host, image.repository, image.tags, image.pullable) == (address, "team/app", ("1",), True)
+    assert (image.group.host, image.group.repository, image.tags, image.pullable) == (address, "team/app", ("1",), True)
 
     save_acknowledgement(store, secret, "vendor key", "ada", "2026-11-24T00:05:00Z", None)
     assert told_alerts(store, own) == ()
@@ -76,7 +80,7 @@ def test_a_secret_from_its_first_alert_until_it_is_gone(sweeps_in: Sweeps, addre
 
     remote.push("team/app", "1", application(0, "clean", None))
     assert len(sweeps_in(address)["withdrawn"]) == 1 and told_alerts(store, own) == ()
-    withdrawn = next(image for image in images_with(store, secret) if image.repository == "team/app")
+    withdrawn = next(image for image in images_with(store, secret) if image.group.repository == "team/app")
     assert (withdrawn.tags, withdrawn.last_tags, withdrawn.pullable) == ((), ("1",), True)
     remote.delete("team/app", root["digest"])
     sweeps_in(address)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import sys
+from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,10 +16,12 @@ from auditor.core.errors import UsageError
 from auditor.core.package_data import data_path
 from auditor.fleet.remediation import locations
 from auditor.fleet.store import queries
+from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.lookup import find_secrets, images_with
+from auditor.scan import Scanner
 from tests.conftest import Cli
 from tests.fleet.owned import Story
-from tests.fleet.stored import Site
+from tests.fleet.stored import Site, Stored, service
 from tests.images import token
 
 
@@ -25,10 +29,12 @@ def test_all_images_of_a_secret_are_listed_those_that_can_be_pulled_first(change
     found = images_with(changed.store, changed.shared)
     pullable = [image for image in found if image.pullable]
     rows = [row for row in queries.findings(changed.store, changed.sweep.id) if row.secret == changed.shared]
-    assert {(image.repository, image.digest) for image in pullable} == {(row.repository, row.digest) for row in rows}
+    assert {(image.group.repository, image.digest) for image in pullable} == {
+        (row.repository, row.digest) for row in rows
+    }
     assert found[: len(pullable)] == pullable and len(pullable) == 6
     checkout = next(image for image in pullable if "2.0" in image.tags)
-    assert checkout.tags == ("2.0", "latest") and checkout.places[0].path == "/root/.netrc"
+    assert checkout.tags == ("2.0", "latest") and checkout.group.places[0].path == "/root/.netrc"
 
 
 def test_a_deleted_image_is_listed_as_deleted(changed: Story) -> None:
@@ -37,8 +43,21 @@ def test_a_deleted_image_is_listed_as_deleted(changed: Story) -> None:
         row.secret for row in queries.findings(changed.store, changed.sweep.id)
     }
     (image,) = images_with(changed.store, gone)
-    assert (image.pullable, image.tags, image.last_tags, image.repository) == (False, (), ("1",), "batch/job")
+    assert (image.pullable, image.tags, image.last_tags, image.group.repository) == (False, (), ("1",), "batch/job")
     assert "0 images not deleted" in locations.locations_text(locations.locate(changed.store, gone, changed.policy))
+
+
+def test_each_image_of_a_repository_has_its_own_places_and_times(url: str, scanner: Scanner, tmp_path: Path) -> None:
+    with closing(SweepStore(url)) as store:
+        stored = Stored(store, scanner, tmp_path)
+        first, second = service("a", token(1)), service("b", token(1), hidden=1)
+        stored.sweep("2026-11-23", {"team/app": {"1": first}})
+        stored.sweep("2026-11-24", {"team/app": {"1": first, "2": second, "3": second}})
+        old, new = images_with(store, locations.secret_by_value(store, token(1)))
+    assert (old.tags, new.tags) == (("1",), ("2", "3"))
+    assert [[place.state for place in image.group.places] for image in (old, new)] == [["present"], ["deleted"]]
+    assert [image.group.first_seen[:10] for image in (old, new)] == ["2026-11-23", "2026-11-24"]
+    assert [image.group.last_seen[:10] for image in (old, new)] == ["2026-11-24", "2026-11-24"]
 
 
 def test_the_first_digits_of_an_id_suffice(changed: Story) -> None:

@@ -8,14 +8,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from auditor.fleet.remediation.locations import locate, locations_json
 from auditor.fleet.service.alerts import Event
 from auditor.fleet.store import image_list, queries
 from auditor.fleet.store.acknowledgements import acknowledgements, delete_acknowledgement, save_acknowledgement
 from auditor.fleet.store.database import SweepStore
-from auditor.fleet.store.lookup import images_with
 from auditor.scan import Scanner
 from tests.fleet.alerted import told_alerts
-from tests.fleet.stored import OWNED, Stored, service
+from tests.fleet.stored import OWNED, POLICY, Stored, service
 from tests.images import token
 
 NOW = "2026-11-24T07:00:00Z"
@@ -33,7 +33,7 @@ def contents(store: SweepStore) -> Mapping[str, Any]:
         "reports": [queries.report(store, image.id) for image in image_list.images(store, sweep.id)],
         "withdrawn": image_list.withdrawn(store, sweep.id),
         "acknowledged": acknowledgements(store),
-        "locations": {secret: images_with(store, secret) for secret in secrets},
+        "locations": [locations_json(locate(store, secret, POLICY)) for secret in secrets],
     }
 
 

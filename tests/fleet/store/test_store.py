@@ -211,6 +211,19 @@ def test_a_second_store_in_a_process_keeps_the_locks_of_the_first(tmp_path: Path
             assert len(other.read(lambda c: c.execute(select(schema.repository)).all())) == 1
 
 
+def test_a_transaction_that_reads_sees_no_later_commit(url: str) -> None:
+    row = {"holder": "h", "machine": "m", "process": "p", "acquired": "2026-11-24T05:00:00Z", "expires": 1}
+    with closing(SweepStore(url)) as store, closing(SweepStore(url)) as other:
+
+        def work(connection: Connection) -> list[int]:
+            before = len(connection.execute(select(schema.lease)).all())
+            other.write(lambda c: c.execute(insert(schema.lease).values(name="a", token="t", **row)))
+            return [before, len(connection.execute(select(schema.lease)).all())]
+
+        assert store.read(work) == [0, 0]
+        assert len(store.read(lambda c: c.execute(select(schema.lease)).all())) == 1
+
+
 def test_several_may_write_one_row_at_once(url: str) -> None:
     with closing(SweepStore(url)) as opened:
         key = {"host": "h", "name": "n"}
