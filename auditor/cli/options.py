@@ -76,7 +76,10 @@ fail_on_option = click.option(
     "--fail-on", type=Word(FAIL_ON), help="Exit with 1 on a finding of this severity or above.  [default: high]"
 )
 min_confidence_option = click.option(
-    "--min-confidence", type=Word(CONFIDENCES), help="Leave out findings below this confidence.  [default: medium]"
+    "--min-confidence",
+    type=Word(CONFIDENCES),
+    help="Leave out findings below this confidence. With `low`, packages that a distribution published are extracted"
+    " too.  [default: medium]",
 )
 baseline_option = click.option(
     "--baseline", type=click.Path(path_type=Path), help="File of accepted findings; they are not shown."
