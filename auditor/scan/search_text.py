@@ -24,10 +24,8 @@ class SearchText(NamedTuple):
     @property
     def token_rules_only(self) -> bool:
         """Whether keyword rules are not applied: no words stand beside secrets in opaque files, most of an image."""
-        if is_third_party_source(self.path):
-            return True
         head, start = (self.window.head, self.window.start) if self.window else (self.data, 0)
-        return is_opaque(head[:SIGNATURE_BYTES], start + len(self.data))
+        return is_opaque(head[:SIGNATURE_BYTES], start + len(self.data)) or is_third_party_source(self.path)
 
     def lines(self, positions: Iterable[int]) -> Iterator[int | None]:
         """Yield the line number, from 1, of each of the ascending positions in `data`; None in binary data."""
