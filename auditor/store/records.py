@@ -201,20 +201,9 @@ class Records:
         """Use a record for all layers of its digest in this run. Its bytes were hashed."""
         self._known[record.digest] = record
 
-    def scan(
-        self,
-        stream: BinaryIO,
-        name: str,
-        algorithm: str = "sha256",
-        content: FileSlice | None = None,
-        lists: LayerLists | None = None,
-    ) -> LayerRecord:
-        """Scan a layer's stored bytes to their end, and cache the record. Raises Damaged with `name`.
-
-        `content` is the part of a file that `stream` reads, if it does; `lists` has the package lists of the layers
-        below.
-        """
-        return self._finished(self._scanner.scan_layer(stream, name, algorithm, content, lists))
+    def scan(self, stream: BinaryIO, name: str) -> LayerRecord:
+        """Scan a layer's stored bytes to their end, and cache the record. Raises Damaged with `name`."""
+        return self._finished(self._scanner.scan_layer(stream, name))
 
     def _finished(self, record: LayerRecord) -> LayerRecord:
         return self.checked(record.with_hmacs(self._key, keep_text=self._keep_secrets))
@@ -261,9 +250,9 @@ class Records:
         self._scanner.progress.say(f"reading {name}")
         with content.open() as stream:
             if not isinstance(content, FileSlice):
-                return self.scan(stream, name, algorithm, lists=lists)
+                return self._finished(self._scanner.scan_layer(stream, name, algorithm, lists=lists))
             identity = _identity(content)
-            record = self.scan(stream, name, algorithm, content, lists)
+            record = self._finished(self._scanner.scan_layer(stream, name, algorithm, content, lists))
         if _identity(content) != identity:  # its bytes were hashed and searched at different times
             raise ImageError(f"{name}: the file was changed while it was scanned. Scan it again.")
         self._keep_slice(content, identity, record.digest)
