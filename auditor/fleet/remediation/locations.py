@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
 from typing import Any
 
 from auditor.core.errors import UsageError
@@ -19,7 +17,7 @@ from auditor.fleet.remediation.secret_json import acknowledgement_json
 from auditor.fleet.store import lookup
 from auditor.fleet.store.acknowledgements import acknowledgements
 from auditor.fleet.store.database import SweepStore
-from auditor.fleet.store.lookup import HoldingImage, ImageGroup, Place
+from auditor.fleet.store.lookup import ImageGroup, Place
 
 SCHEMA = "image-audit-where/1"
 _PULLABLE = {True: "can be pulled", None: "may be pulled: the registry did not answer", False: "deleted"}
@@ -31,19 +29,19 @@ class SecretLocations:
     """A secret with all its images, those that can be pulled first."""
 
     secret_id: str
-    images: Sequence[HoldingImage]
+    groups: Sequence[ImageGroup]
     owners: Owners
     status: AcknowledgementStatus | None
-
-    def by_group(self) -> Iterator[tuple[ImageGroup, Iterator[HoldingImage]]]:
-        """Yield the images in order, those of a group that follow each other at once."""
-        return groupby(self.images, key=attrgetter("group"))
 
     @property
     def worst(self) -> Place:
         """The most severe place."""
-        places = (place for group, _ in self.by_group() for place in group.places)
+        places = (place for group in self.groups for place in group.places)
         return max(places, key=lambda place: Severity(place.severity).rank)
+
+    def owner(self, group: ImageGroup) -> str | None:
+        """Return the team that owns the repository of a group."""
+        return self.owners.of(group.host, group.repository)
 
 
 def short_id(secret_id: str) -> str:
@@ -93,24 +91,23 @@ def locate(store: SweepStore, secret_id: str, policy: Policy) -> SecretLocations
 def locations_text(found: SecretLocations) -> str:
     """Return the locations as text, one image per line, each with its first place."""
     worst = found.worst
-    pullable = [image for image in found.images if image.pullable is not False]
-    repositories = len({(image.group.host, image.group.repository) for image in pullable})
+    pullable = [group for group in found.groups if group.pullable is not False]
+    images, deleted = (
+        sum(len(group.images) for group in groups) for groups in (pullable, found.groups[len(pullable) :])
+    )
+    repositories = len({(group.host, group.repository) for group in pullable})
     lines = [
         f"{worst.severity}: {printable(worst.name)} {printable(worst.masked)}, secret {found.secret_id}",
-        f"{plural(len(pullable), 'image')} not deleted, in {_repositories(repositories)}; "
-        f"{len(found.images) - len(pullable)} deleted",
+        f"{plural(images, 'image')} not deleted, in {_repositories(repositories)}; {deleted} deleted",
     ]
     if found.status is not None:
         lines.append(acknowledgement_text(found.status))
-    for group, images in found.by_group():
-        owner = found.owners.of(group.host, group.repository)
-        place = group.places[0]
-        more = f" and {len(group.places) - 1} more" if len(group.places) > 1 else ""
-        name, shown_owner = printable(f"{group.host}/{group.repository}"), f" ({printable(owner)})" if owner else ""
-        seen = f"seen {group.first_seen[:10]} to {group.last_seen[:10]}"
-        end = f"{shown_owner}\n    {_location(place)}{more} ({place.state}), {seen}"
-        lines += [f"{_PULLABLE[image.pullable]}: {name}@{image.digest}{_tags(image)}{end}" for image in images]
-    return "".join(f"{line}\n" for line in lines)
+    for group in found.groups:
+        begin = f"{_PULLABLE[group.pullable]}: {printable(f'{group.host}/{group.repository}')}@"
+        owner, kind = found.owner(group), "was" if group.is_untagged else "tags"
+        end = f"{f' ({printable(owner)})' if owner else ''}\n    {_seen(group)}"
+        lines += [f"{begin}{digest}{_tags(kind, tags)}{end}" for tags, digest in group.images]
+    return "\n".join((*lines, ""))
 
 
 def acknowledgement_text(status: AcknowledgementStatus) -> str:
@@ -145,26 +142,22 @@ def _secret(found: SecretLocations) -> dict[str, Any]:
 
 
 def _images(found: SecretLocations) -> Iterator[dict[str, Any]]:
-    for group, images in found.by_group():
-        owner, places = found.owners.of(group.host, group.repository), list(_places(group))
-        yield from (_image(image, owner, places) for image in images)
-
-
-def _image(image: HoldingImage, owner: str | None, places: list[dict[str, Any]]) -> dict[str, Any]:
-    group = image.group
-    return {
-        "registry": group.host,
-        "repository": group.repository,
-        "digest": image.digest,
-        "platform": group.platform,
-        "tags": list(image.tags),
-        "last_tags": list(image.last_tags),
-        "pullable": image.pullable,
-        "owner": owner,
-        "first_seen": group.first_seen,
-        "last_seen": group.last_seen,
-        "findings": places,
-    }
+    for group in found.groups:
+        owner, places = found.owner(group), list(_places(group))
+        for tags, digest in group.images:
+            yield {
+                "registry": group.host,
+                "repository": group.repository,
+                "digest": digest,
+                "platform": group.platform,
+                "tags": [] if group.is_untagged else list(tags),
+                "last_tags": list(tags) if group.is_untagged else [],
+                "pullable": group.pullable,
+                "owner": owner,
+                "first_seen": group.first_seen,
+                "last_seen": group.last_seen,
+                "findings": places,
+            }
 
 
 def _places(group: ImageGroup) -> Iterator[dict[str, Any]]:
@@ -179,10 +172,15 @@ def _places(group: ImageGroup) -> Iterator[dict[str, Any]]:
         }
 
 
-def _tags(image: HoldingImage) -> str:
-    tags = f" (tags {', '.join(image.tags)})" if image.tags else ""
-    last = f" (was {', '.join(image.last_tags)})" if image.last_tags else ""
-    return printable(tags + last)
+def _tags(kind: str, tags: Sequence[str]) -> str:
+    return printable(f" ({kind} {', '.join(tags)})") if tags else ""
+
+
+def _seen(group: ImageGroup) -> str:
+    """Return the first place of a group, and when its images were seen."""
+    place = group.places[0]
+    more = f" and {len(group.places) - 1} more" if len(group.places) > 1 else ""
+    return f"{_location(place)}{more} ({place.state}), seen {group.first_seen[:10]} to {group.last_seen[:10]}"
 
 
 def _location(place: Place) -> str:

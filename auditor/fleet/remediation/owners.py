@@ -19,9 +19,11 @@ class Owners:
 
     def __init__(self, options: Mapping[str, OwnerOptions]) -> None:
         longest_first = sorted(options.items(), key=lambda item: -len(item[0]))
-        self._by_begin: dict[str, list[tuple[int, Globs, str]]] = {}
+        self._by_begin: dict[str, list[tuple[int, Globs | None, str]]] = {}
         for rank, (glob, owner) in enumerate(longest_first):
-            self._by_begin.setdefault(_begin(glob), []).append((rank, Globs([glob]), owner.team))
+            begin = _begin(glob)
+            is_folder = begin.endswith("/") and glob.removeprefix("/") == f"{begin}**"  # matches all that begin so
+            self._by_begin.setdefault(begin, []).append((rank, None if is_folder else Globs([glob]), owner.team))
         self._lengths = sorted({len(begin) for begin in self._by_begin})
         self._teams: dict[str, str | None] = {}
         self.teams = tuple(sorted({owner.team for owner in options.values()}))
@@ -32,7 +34,9 @@ class Owners:
         if name not in self._teams:
             begins = (name[:length] for length in self._lengths if length <= len(name))
             candidates = sorted((one for begin in begins for one in self._by_begin.get(begin, ())), key=itemgetter(0))
-            self._teams[name] = next((team for _, globs, team in candidates if globs.match(name)), None)
+            self._teams[name] = next(
+                (team for _, globs, team in candidates if globs is None or globs.match(name)), None
+            )
         return self._teams[name]
 
 

@@ -39,7 +39,7 @@ from auditor.core.errors import StoreError, UsageError
 from auditor.core.version import install_hint
 from auditor.fleet.store import schema
 
-HEAD = "0004_observations"
+HEAD = "0005_images_of_secrets"
 """Revision of the newest migration."""
 
 _FILE = "registry.sqlite"

@@ -1,20 +1,18 @@
 """Look-up of one secret: every image that holds it or held it, with its tags.
 
 find_secrets(store, text)      secrets with an id that begins with a text, or with a finding of that id
-images_with(store, secret)     images with the secret, those that can be pulled first
+images_with(store, secret)     images with the secret in groups, those that can be pulled first
 """
 
 from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
-from operator import itemgetter
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, Text, and_, cast, func, select
+from sqlalchemy import Connection, Text, and_, cast, exists, func, select
 
 from auditor.fleet.store import schema as t
 from auditor.fleet.store.database import SweepStore
@@ -25,7 +23,6 @@ LEAST_DIGITS = 8
 
 _MOST_IDS = 5
 _SECRET_DIGITS, _FINDING_DIGITS = 32, 16
-_REPOSITORY = itemgetter(0, 1)
 _ITEM, _FIELD = "\x1e", "\x1f"  # separators in texts of the database; neither is in printable columns
 _FINDING = t.finding.c
 _PLACE = (
@@ -52,34 +49,27 @@ class Place:
     line: int | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class ImageGroup:
-    """Images of one repository that have a secret at the same places, seen at the same times; times are RFC 3339."""
+    """Images of one repository that have a secret at the same places, seen at the same times; times are RFC 3339.
+
+    `images` are pairs of tags and digest, because a secret may be in all images of a registry. The tags name the image
+    now, or with `is_untagged` named it last. `pullable` is False once the registry reported the digests as deleted, and
+    None if it did not answer.
+    """
 
     host: str
     repository: str
     platform: str | None
     first_seen: str
     last_seen: str
-    is_absent: bool
     places: tuple[Place, ...]
-
-
-class HoldingImage(NamedTuple):
-    """An image with a secret. `tags` name it now, `last_tags` named it last.
-
-    `pullable` is False once the registry reported the digest as deleted, and None if it did not answer. A named tuple
-    with what it shares in a group: a secret may be in all images of a registry. The order is that by name.
-    """
-
-    tags: tuple[str, ...]
-    digest: str
-    group: ImageGroup
-    last_tags: tuple[str, ...] = ()
+    images: Sequence[tuple[tuple[str, ...], str]]
     pullable: bool | None = True
+    is_untagged: bool = False
 
 
-_Withdrawn = dict[tuple[str, ...], tuple[bool | None, tuple[str, ...]]]
+_Withdrawn = dict[tuple[str, str, str], tuple[bool | None, tuple[str, ...]]]
 """Whether withdrawn images can be pulled, and their last tags, by host, repository and digest."""
 
 
@@ -102,25 +92,24 @@ def find_secrets(store: SweepStore, text: str) -> list[str]:
     return [bytes(one).hex() for one in found]
 
 
-def images_with(store: SweepStore, secret: str) -> list[HoldingImage]:
-    """Return the images with a secret, those that can be pulled first, then by name."""
+def images_with(store: SweepStore, secret: str) -> list[ImageGroup]:
+    """Return the images with a secret, those that can be pulled first, then by repository and tag."""
 
-    def work(connection: Connection) -> list[HoldingImage]:
+    def work(connection: Connection) -> list[ImageGroup]:
         own = bytes.fromhex(secret)
         places = _Places(connection.execute(_distinct_places(own)).all())
-        rows = sorted(map(tuple, connection.execute(_image_lists(own, places.varying))), key=_REPOSITORY)
+        rows = connection.execute(_image_lists(own, places.varying)).all()
         has_indexes = connection.execute(_LISTED.limit(1)).first()  # the database would read all images for none
         index_tags = {row.repository: row.images for row in connection.execute(_index_tags(own))} if has_indexes else {}
-        images = list[HoldingImage]()
-        for _, lists in groupby(rows, key=_REPOSITORY):
-            images += _in_repository(lists, places, index_tags)
-        withdrawn = functools.cache(lambda: _withdrawn(connection, own))
+        withdrawn = _withdrawn(connection, own)
         return [
-            image if image.tags and not image.group.is_absent else _withdrawn_image(image, withdrawn())
-            for image in images
+            group
+            for host, name, repository, platform, text in sorted(rows, key=lambda row: (*row[:2], row[3] or ""))
+            for places_of, images in places.images(text, index_tags.get(repository))
+            for group in _groups(host, name, platform, places_of, images, withdrawn)
         ]
 
-    return sorted(store.read(work), key=lambda image: image.pullable is False)
+    return sorted(store.read(work), key=lambda group: group.pullable is False)
 
 
 def _distinct_places(secret: bytes) -> Any:
@@ -133,13 +122,13 @@ def _distinct_places(secret: bytes) -> Any:
 def _image_lists(secret: bytes, varying: Sequence[Any]) -> Any:
     """Query the images of a secret as one text for each repository and platform.
 
-    An item of the text is a digest with a tag that names it, and with the columns of the place that vary between
+    An item of the text is a tag with the digest that it names, and with the columns of the place that vary between
     places, after the id of the finding. It is repeated for further tags and places. The database joins texts in a
     fraction of the time that Python takes to convert rows.
     """
     image = t.image.c
     place = [cast(t.finding.c.id, Text), *(func.coalesce(cast(column, Text), "") for column in varying)]
-    item = _joined(hex_digits(image.digest), func.coalesce(t.tag.c.name, ""), *(place if varying else ()))
+    item = _joined(func.coalesce(t.tag.c.name, ""), hex_digits(image.digest), *(place if varying else ()))
     lists = (
         select(image.repository, image.platform, func.aggregate_strings(item, _ITEM).label("images"))
         .join(t.finding, t.finding.c.image == image.id)
@@ -153,9 +142,9 @@ def _image_lists(secret: bytes, varying: Sequence[Any]) -> Any:
 
 
 def _index_tags(secret: bytes) -> Any:
-    """Query the tags of indexes that list images with a secret, as one text of digests and tags for each repository."""
+    """Query the tags of indexes that list images with a secret, as one text of tags and digests for each repository."""
     image = t.image.c
-    item = _joined(hex_digits(image.digest), t.tag.c.name)
+    item = _joined(t.tag.c.name, hex_digits(image.digest))
     return (
         select(image.repository, func.aggregate_strings(item, _ITEM).label("images"))
         .join(t.finding, t.finding.c.image == image.id)
@@ -181,77 +170,92 @@ def _joined(*fields: Any) -> Any:
     return functools.reduce(lambda text, field: text + _FIELD + field, fields)
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Places of a secret in images, and when they were seen; `is_absent` if the digests are deleted."""
+
+    first_seen: str
+    last_seen: str
+    is_absent: bool
+    places: tuple[Place, ...]
+
+
+_Images = dict[str, tuple[str, ...]]
+"""Tags of images, by the hexadecimal digits of their digest, in the order of the first tag."""
+
+
 class _Places:
     """Distinct places of a secret, each with a key: the values of the columns that vary between them."""
 
     def __init__(self, rows: Sequence[Any]) -> None:
         own = [number for number in range(len(_PLACE)) if len({row[number] for row in rows}) > 1]
         self.varying = [_PLACE[number] for number in own]
-        self._known: dict[str, Any] = {
-            _FIELD.join("" if row[number] is None else str(row[number]) for number in own): (
+        self._known = {
+            _FIELD.join("" if row[number] is None else str(row[number]) for number in own): _Seen(
                 row.first_seen, row.last_time, row.absent_since is not None, (Place(*row[:_IN_PLACE]),)
             )
             for row in rows
-        }  # fmt: skip
+        }
 
-    def images(self, host: str, repository: str, platform: str | None, text: str) -> list[HoldingImage]:
-        """Return an image for each item of a text of `_image_lists`, the oldest finding first."""
-        items = (item.split(_FIELD, 3) for item in text.split(_ITEM))
+    def images(self, text: str, index_tags: str | None) -> Sequence[tuple[_Seen, _Images]]:
+        """Return the images of a text of `_image_lists` by their places, with the tags of indexes too."""
+        items = [item.split(_FIELD, 3) for item in sorted(text.split(_ITEM))]
+        images: _Images = {digits: (tag,) if tag else () for tag, digits, *_ in items}
+        if len(images) < len(items) or index_tags is not None:
+            listed = [item.split(_FIELD) for item in index_tags.split(_ITEM)] if index_tags else []
+            images = _all_tags([*items, *listed])
         if not self.varying:
-            (known,) = self._known.values()
-            group = ImageGroup(host, repository, platform, *known)
-            return [HoldingImage((tag,) if tag else (), _digest(digits), group) for digits, tag in items]
-        groups = {key: ImageGroup(host, repository, platform, *known) for key, known in self._known.items()}
-        return [
-            HoldingImage((tag,) if tag else (), _digest(digits), groups[key])
-            for digits, tag, _, key in sorted(items, key=lambda fields: int(fields[2]))
-        ]
+            return [(seen, images) for seen in self._known.values()]
+        keys: dict[str, dict[str, None]] = {}
+        for _, digits, _, key in sorted(items, key=lambda fields: int(fields[2])):  # the oldest finding first
+            keys.setdefault(digits, {})[key] = None
+        found: dict[tuple[str, ...], _Images] = {}
+        for digits, tags in images.items():
+            found.setdefault(tuple(keys[digits]), {})[digits] = tags
+        return [(self._merged(own), by_digits) for own, by_digits in found.items()]
+
+    def _merged(self, keys: Sequence[str]) -> _Seen:
+        seen = [self._known[key] for key in keys]
+        return _Seen(
+            min(one.first_seen for one in seen),
+            max(one.last_seen for one in seen),
+            seen[0].is_absent,
+            tuple(place for one in seen for place in one.places),
+        )
 
 
-def _digest(digits: str) -> str:
-    return f"sha{4 * len(digits)}:{digits}"
+def _all_tags(items: Iterable[Sequence[str]]) -> _Images:
+    """Return the tags of each digest that several items name."""
+    found: dict[str, set[str]] = {}
+    for tag, digits, *_ in items:
+        found.setdefault(digits, set()).add(tag)
+    tags = {digits: tuple(sorted(own - {""})) for digits, own in found.items()}
+    return dict(sorted(tags.items(), key=lambda item: (item[1], item[0])))
 
 
-def _in_repository(rows: Iterable[Any], places: _Places, index_tags: Mapping[int, str]) -> list[HoldingImage]:
-    """Return the images of one repository from its rows of `_image_lists`, by name."""
-    images = list[HoldingImage]()
-    for host, name, repository, platform, text in rows:  # noqa: B007 - the repository is the same in all rows
-        images += places.images(host, name, platform, text)
-    by_digest = {image.digest: image for image in images}
-    if repository in index_tags:
-        tags = (item.split(_FIELD) for item in index_tags[repository].split(_ITEM))
-        images += [by_digest[_digest(digits)]._replace(tags=(tag,)) for digits, tag in tags]
-    return sorted(images if len(images) == len(by_digest) else _merged_images(images))
+def _groups(
+    host: str, repository: str, platform: str | None, seen: _Seen, images: _Images, withdrawn: _Withdrawn
+) -> Iterator[ImageGroup]:
+    """Yield the images with a tag as one group, then those without one, by the answer of the registry."""
 
+    def group(images: Sequence[tuple[tuple[str, ...], str]], pullable: bool | None, *, is_untagged: bool) -> ImageGroup:
+        own = False if seen.is_absent else pullable
+        return ImageGroup(
+            host, repository, platform, seen.first_seen, seen.last_seen, seen.places, images, own, is_untagged
+        )
 
-def _merged_images(images: Iterable[HoldingImage]) -> Iterator[HoldingImage]:
-    """Yield each image once, with all tags and places that the items with its digest have."""
-    merged = functools.cache(_merged)
-    by_digest: dict[str, list[HoldingImage]] = {}
-    for image in images:
-        by_digest.setdefault(image.digest, []).append(image)
-    for digest, own in by_digest.items():
-        tags = tuple(sorted({tag for image in own for tag in image.tags}))
-        yield HoldingImage(tags, digest, merged(tuple(dict.fromkeys(image.group for image in own))))
-
-
-def _merged(groups: Sequence[ImageGroup]) -> ImageGroup:
-    """Merge the groups of the findings of an image, the oldest one first."""
-    if len(groups) == 1:
-        return groups[0]
-    return replace(
-        groups[0],
-        first_seen=min(group.first_seen for group in groups),
-        last_seen=max(group.last_seen for group in groups),
-        places=tuple(place for group in groups for place in group.places),
-    )
-
-
-def _withdrawn_image(image: HoldingImage, withdrawn: _Withdrawn) -> HoldingImage:
-    """Add the last tags, and whether the image can be pulled."""
-    name = image.group.host, image.group.repository, image.digest
-    pullable, last_tags = (True, ()) if image.tags else withdrawn.get(name, (True, ()))
-    return image._replace(last_tags=last_tags, pullable=False if image.group.is_absent else pullable)
+    tagged = [(tags, f"sha{4 * len(digits)}:{digits}") for digits, tags in images.items() if tags]
+    if tagged:
+        yield group(tagged, True, is_untagged=False)
+    if len(tagged) == len(images):
+        return
+    untagged: dict[bool | None, list[tuple[tuple[str, ...], str]]] = {}
+    for digits in (digits for digits, tags in images.items() if not tags):
+        digest = f"sha{4 * len(digits)}:{digits}"
+        pullable, last_tags = withdrawn.get((host, repository, digest), (True, ()))
+        untagged.setdefault(pullable, []).append((last_tags, digest))
+    for pullable, own in untagged.items():
+        yield group(own, pullable, is_untagged=True)
 
 
 def _withdrawn(connection: Connection, secret: bytes) -> _Withdrawn:
@@ -261,10 +265,10 @@ def _withdrawn(connection: Connection, secret: bytes) -> _Withdrawn:
         select(t.repository.c.host, t.repository.c.name, t.image.c.digest, own.pullable, own.tags)
         .join(t.image, t.image.c.id == own.image)
         .join(t.repository, t.repository.c.id == t.image.c.repository)
-        .where(own.image.in_(select(t.finding.c.image).where(t.finding.c.secret == secret)))
+        .where(exists().where(t.finding.c.secret == secret, t.finding.c.image == own.image))
         .order_by(own.sweep)
     )
     return {
-        (*name, digest): (pullable, tuple(json.loads(tags)))
-        for *name, digest, pullable, tags in connection.execute(query)
+        (host, name, digest): (pullable, tuple(json.loads(tags)))
+        for host, name, digest, pullable, tags in connection.execute(query)
     }

@@ -42,14 +42,10 @@ def test_an_image_has_all_places_of_a_secret_and_the_tags_of_indexes(sweeps_in: 
     remote.push("team/copy", "alias", built)
     sweeps_in(address)
     app, copy = images_with(sweeps_in.store, locations.secret_by_value(sweeps_in.store, token(1)))
-    assert (app.group.repository, app.digest, app.tags) == ("team/app", root["digest"], ("1", "2", "latest"))
-    assert (copy.group.repository, copy.digest, copy.tags) == (
-        "team/copy",
-        root["digest"],
-        ("1", "2", "alias", "latest"),
-    )
-    assert [(place.path, place.line) for place in app.group.places] == [("/a.env", 1), ("/b.env", 2)]
-    assert app.group.places == copy.group.places
+    assert (app.repository, app.images) == ("team/app", [(("1", "2", "latest"), root["digest"])])
+    assert (copy.repository, copy.images) == ("team/copy", [(("1", "2", "alias", "latest"), root["digest"])])
+    assert [(place.path, place.line) for place in app.places] == [("/a.env", 1), ("/b.env", 2)]
+    assert app.places == copy.places
 
 
 def test_a_secret_from_its_first_alert_until_it_is_gone(sweeps_in: Sweeps, address: str) -> None:
@@ -60,8 +56,9 @@ def test_a_secret_from_its_first_alert_until_it_is_gone(sweeps_in: Sweeps, addre
     assert (alert.event, alert.owners, told_alerts(store, own)) == (Event.NEW, ("team",), ())
     secret = locations.secret_by_value(store, token(1))
     assert secret == locations.secret_by_id(store, alert.secret_id[:8]) == alert.secret_id
-    (image,) = images_with(store, secret)
-    assert (image.group.host, image.group.repository, image.tags, image.pullable) == (address, "team/app", ("1",), True)
+    (group,) = images_with(store, secret)
+    assert (group.host, group.repository, group.pullable) == (address, "team/app", True)
+    assert [tags for tags, _ in group.images] == [("1",)]
 
     save_acknowledgement(store, secret, "vendor key", "ada", "2026-11-24T00:05:00Z", None)
     assert told_alerts(store, own) == ()
@@ -80,14 +77,14 @@ def test_a_secret_from_its_first_alert_until_it_is_gone(sweeps_in: Sweeps, addre
 
     remote.push("team/app", "1", application(0, "clean", None))
     assert len(sweeps_in(address)["withdrawn"]) == 1 and told_alerts(store, own) == ()
-    withdrawn = next(image for image in images_with(store, secret) if image.group.repository == "team/app")
-    assert (withdrawn.tags, withdrawn.last_tags, withdrawn.pullable) == ((), ("1",), True)
+    withdrawn = next(group for group in images_with(store, secret) if group.repository == "team/app")
+    assert (withdrawn.images, withdrawn.is_untagged, withdrawn.pullable) == ([(("1",), root["digest"])], True, True)
     remote.delete("team/app", root["digest"])
     sweeps_in(address)
     (gone,) = told_alerts(store, own)
     assert (gone.event, gone.image, gone.secret_id) == (Event.GONE, "team/app", secret)
     assert told_alerts(store, own) == ()
-    assert [image.pullable for image in images_with(store, secret)] == [True, False]
+    assert [group.pullable for group in images_with(store, secret)] == [True, False]
     trend = open_secret_trend(store, queries.sweeps(store), own)
     assert [point.by_owner for point in trend] == [
         {"team": 1}, {"other": 1, "team": 1}, {"other": 1, "team": 1}, {"other": 1},

@@ -27,14 +27,14 @@ from tests.images import token
 
 def test_all_images_of_a_secret_are_listed_those_that_can_be_pulled_first(changed: Story) -> None:
     found = images_with(changed.store, changed.shared)
-    pullable = [image for image in found if image.pullable]
+    pullable = [group for group in found if group.pullable]
     rows = [row for row in queries.findings(changed.store, changed.sweep.id) if row.secret == changed.shared]
-    assert {(image.group.repository, image.digest) for image in pullable} == {
-        (row.repository, row.digest) for row in rows
-    }
-    assert found[: len(pullable)] == pullable and len(pullable) == 6
-    checkout = next(image for image in pullable if "2.0" in image.tags)
-    assert checkout.tags == ("2.0", "latest") and checkout.group.places[0].path == "/root/.netrc"
+    images = {(group.repository, digest): tags for group in pullable for tags, digest in group.images}
+    assert set(images) == {(row.repository, row.digest) for row in rows}
+    assert found[: len(pullable)] == pullable and len(images) == 6
+    assert ("2.0", "latest") in images.values()
+    (checkout,) = (group for group in pullable if ("2.0", "latest") in [tags for tags, _ in group.images])
+    assert checkout.places[0].path == "/root/.netrc"
 
 
 def test_a_deleted_image_is_listed_as_deleted(changed: Story) -> None:
@@ -42,8 +42,9 @@ def test_a_deleted_image_is_listed_as_deleted(changed: Story) -> None:
     (gone,) = {row.secret for row in queries.gone_findings(changed.store, changed.sweep.id)} - {
         row.secret for row in queries.findings(changed.store, changed.sweep.id)
     }
-    (image,) = images_with(changed.store, gone)
-    assert (image.pullable, image.tags, image.last_tags, image.group.repository) == (False, (), ("1",), "batch/job")
+    (group,) = images_with(changed.store, gone)
+    assert (group.pullable, group.is_untagged, group.repository) == (False, True, "batch/job")
+    assert [tags for tags, _ in group.images] == [("1",)]
     assert "0 images not deleted" in locations.locations_text(locations.locate(changed.store, gone, changed.policy))
 
 
@@ -54,10 +55,10 @@ def test_each_image_of_a_repository_has_its_own_places_and_times(url: str, scann
         stored.sweep("2026-11-23", {"team/app": {"1": first}})
         stored.sweep("2026-11-24", {"team/app": {"1": first, "2": second, "3": second}})
         old, new = images_with(store, locations.secret_by_value(store, token(1)))
-    assert (old.tags, new.tags) == (("1",), ("2", "3"))
-    assert [[place.state for place in image.group.places] for image in (old, new)] == [["present"], ["deleted"]]
-    assert [image.group.first_seen[:10] for image in (old, new)] == ["2026-11-23", "2026-11-24"]
-    assert [image.group.last_seen[:10] for image in (old, new)] == ["2026-11-24", "2026-11-24"]
+    assert [[tags for tags, _ in group.images] for group in (old, new)] == [[("1",)], [("2", "3")]]
+    assert [[place.state for place in group.places] for group in (old, new)] == [["present"], ["deleted"]]
+    assert [group.first_seen[:10] for group in (old, new)] == ["2026-11-23", "2026-11-24"]
+    assert [group.last_seen[:10] for group in (old, new)] == ["2026-11-24", "2026-11-24"]
 
 
 def test_the_first_digits_of_an_id_suffice(changed: Story) -> None:

@@ -78,7 +78,7 @@ def test_a_released_store_is_upgraded_and_keeps_all_it_has(
         (withdrawn,) = image_list.withdrawn(store, second.id)
         assert (withdrawn.tags, withdrawn.pullable) == (("1",), True)
         secrets = [secret_by_value(store, token(number)) for number in (1, 2)]
-        assert {image.pullable for secret in secrets for image in images_with(store, secret)} == {True}
+        assert {group.pullable for secret in secrets for group in images_with(store, secret)} == {True}
         assert len(make_plan(store, second, OWNED).revoke) == 2
         assert [one.event for one in told_alerts(store, OWNED)] == [Event.NEW, Event.NEW]
         save_acknowledgement(store, secrets[0], "vendor key", "ada", "2026-11-24T07:00:00Z", None)

@@ -168,6 +168,6 @@ finding = Table(
     CheckConstraint("length(secret) = 16", "secret"),
     CheckConstraint("(path IS NULL) <> (metadata_location IS NULL)", "somewhere"),
 )
-Index("ix_finding_secret", finding.c.secret)
+Index("ix_finding_secret", finding.c.secret, finding.c.image)
 Index("ix_finding_layer", finding.c.layer)
 Index("ix_finding_absent_since", finding.c.absent_since)
