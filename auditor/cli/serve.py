@@ -60,6 +60,6 @@ class _Updater:
             shown = _Shown(last_sweep(store, self._registry), options, own.today.isoformat(), own.statuses(store))
             if shown == self._shown:
                 return False
-            write_site(store, shown.sweep, self._folder, now, own)
+            write_site(store, shown.sweep, self._folder, now, own, options.cache_dir)
         self._shown = shown
         return True

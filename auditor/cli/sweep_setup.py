@@ -56,7 +56,7 @@ def write_report(store: SweepStore, sweep: SweepRow, options: SweepOptions) -> N
         # jinja2 and the templates take a tenth of a second.
         from auditor.fleet.dashboard.publish import write_site
 
-        write_site(store, sweep, options.report_dir, timestamp(utc_now()), policy(options))
+        write_site(store, sweep, options.report_dir, timestamp(utc_now()), policy(options), options.cache_dir)
 
 
 def policy(options: SweepOptions) -> Policy:

@@ -9,13 +9,19 @@ from auditor.fleet.dashboard.view import sweep_view
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import SweepRow
+from auditor.report.html.page import cache_templates
 
 
-def write_site(store: SweepStore, sweep: SweepRow, folder: Path, created: str, policy: Policy) -> None:
+def write_site(
+    store: SweepStore, sweep: SweepRow, folder: Path, created: str, policy: Policy, cache: Path | None = None
+) -> None:
     """Write the site of a sweep to a new or empty folder, or over an older site; `created` is RFC 3339 in UTC.
 
-    Raises UsageError if the folder can't be written, or holds files of other programs.
+    `cache` is the folder of compiled templates. Raises UsageError if the folder of the site can't be written, or holds
+    files of other programs.
     """
+    if cache is not None:
+        cache_templates(cache)
     seen = sweep_view(store, sweep, policy)
     lists = pages.site_lists(seen)
     with site.open_site(folder, pages.site_files(seen, lists)) as out:

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -16,6 +17,7 @@ from auditor.core.package_data import data_path
 from auditor.core.text import instruction, plural, printable, shortened, size
 from auditor.images.source import short_names
 from auditor.report.file_text import secrets_text, totals_text
+from auditor.report.html.template_cache import TemplateCache
 
 _LINK = re.compile(r"https://[^\s<>\"']+[^\s<>\"'.:,;)]")
 
@@ -36,6 +38,11 @@ def page(
     )
     inline = {"style": Markup(style), "script": Markup(script), "policy": Markup(policy)}  # noqa: S704
     return _environment().get_template(template).render(**inline, **values)
+
+
+def cache_templates(folder: Path) -> None:
+    """Keep compiled templates in a cache folder: they compile in a fifth of a second."""
+    _environment().bytecode_cache = TemplateCache(folder)
 
 
 @functools.cache
