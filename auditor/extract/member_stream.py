@@ -8,29 +8,33 @@ from typing import NamedTuple
 
 from auditor.core.errors import Damaged
 from auditor.core.limits import limit_note
-from auditor.extract.budget import ExtractContext, is_transient
+from auditor.extract.budget import BudgetExceeded, ExtractContext, is_transient
 
 _STEP = 1 << 20
 _BUFFER_STEP = 256 << 10
 
 
 class MemberStream:
-    """A stream with look-ahead. `read_some` returns at most as many bytes as asked for, none at the end."""
+    """A stream with look-ahead. `read_some` returns at most as many bytes as asked for, none at the end.
+
+    The bytes before damage, or before a limit, are returned first; the next read raises the error.
+    """
 
     def __init__(self, read_some: Callable[[int], bytes]) -> None:
         self._read_some = read_some
         self._ahead = b""
+        self._error: Exception | None = None
 
     def peek(self, count: int) -> bytes:
         """Return the next bytes, fewer only at the end, without consuming them."""
         if len(self._ahead) < count:
-            self._ahead += self._read(count - len(self._ahead))
+            self._ahead = self._read(self._ahead, count)
         return self._ahead[:count]
 
     def read(self, count: int) -> bytes:
         """Return the next bytes, fewer only at the end."""
         data, self._ahead = self._ahead[:count], self._ahead[count:]
-        return data + self._read(count - len(data)) if len(data) < count else data
+        return self._read(data, count) if len(data) < count else data
 
     def skip(self, count: int) -> None:
         """Read bytes and drop them."""
@@ -52,14 +56,19 @@ class MemberStream:
 
         return MemberStream(read_some)
 
-    def _read(self, count: int) -> bytes:
-        pieces = []
-        while count > 0:
-            data = self._read_some(count)
-            if not data:
-                break
-            pieces.append(data)
-            count -= len(data)
+    def _read(self, begun: bytes, count: int) -> bytes:
+        """Return `begun` and the bytes that follow it, `count` in all."""
+        pieces, left = [begun] if begun else [], count - len(begun)
+        try:
+            if self._error is not None:
+                raise self._error
+            while left > 0 and (data := self._read_some(left)):
+                pieces.append(data)
+                left -= len(data)
+        except (Damaged, BudgetExceeded) as exc:
+            self._error = exc
+            if not pieces:
+                raise
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 

@@ -6,6 +6,7 @@ import bz2
 import io
 import lzma
 import zipfile
+from collections.abc import Callable
 
 import py7zr
 import pytest
@@ -246,3 +247,19 @@ def test_a_member_is_returned_by_the_way_to_it() -> None:
     assert get("a.tgz", data, "b.gz") == gzipped(LINE)
     assert get("a.tgz", data, "lib/inner.jar!none") is None
     assert get("a.txt", b"plain", "x") is None
+
+
+@pytest.mark.parametrize("squeeze", [gzipped, lzma.compress], ids=["gzip", "xz"])
+@pytest.mark.parametrize("size", [0, 3 * WINDOW], ids=["small", "windows"])
+def test_what_comes_before_other_bytes_is_read(squeeze: Callable[[bytes], bytes], size: int) -> None:
+    """gunzip and xz write it out, and report the other bytes after it."""
+    secret = token()
+    found = opened("a.gz", squeeze(b"x" * size + f"\nkey = {secret}\n".encode()) + b"other bytes")
+    assert found.ways(secret)
+    assert ["is broken after" in why for _, why in found.notes] == [True]
+
+
+def test_members_before_other_bytes_are_read() -> None:
+    secret = token()
+    found = opened("a.tar.gz", gzipped(layer({"a": b"x", "key": secret.encode()})) + b"other bytes")
+    assert [member for member, _ in found.ways(secret)] == ["key"]
