@@ -15,7 +15,7 @@ from auditor.codec.tar import TarParser
 from auditor.codec.tar_headers import Header
 from auditor.core.errors import Damaged, ImageError
 from auditor.core.limits import DEFAULT, Limits
-from auditor.extract.member_extractor import MemberExtractor
+from auditor.extract.member_extractor import MemberExtractor, PlainMembers
 from auditor.images import manifest
 from auditor.images.layout_index import read_layout_index
 from auditor.images.manifest import Origin
@@ -111,6 +111,10 @@ def _unpacked(path: str, data: bytes) -> None:
     extractor, size = MemberExtractor(_LIMITS), 0
     members = []
     for piece in extractor.extract(path, data, _ignore):
+        if isinstance(piece, PlainMembers):
+            size += sum(map(len, piece.bodies))
+            members += piece.names
+            continue
         size += len(piece.data)
         if piece.member:
             members.append(piece.member)

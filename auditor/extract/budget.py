@@ -66,14 +66,14 @@ class Budget:
             )
         self.tick()
 
-    def member(self) -> None:
-        """Count a member. Raises BudgetExceeded."""
+    def member(self, count: int = 0) -> None:
+        """Count a member, and bytes extracted of it. Raises BudgetExceeded."""
         self._members += 1
         if self._members > self.limits.members:
             raise BudgetExceeded(
                 f"more than {self.limits.members} members; the rest was left out {limit_note('members')}"
             )
-        self.tick()
+        self.spend(count)
 
     def tick(self) -> None:
         """Raise BudgetExceeded when the time is up."""

@@ -61,10 +61,11 @@ def inflated(body: MemberStream, context: ExtractContext) -> MemberStream:
 
 def inflate_raw(data: memoryview, size: int, wbits: int) -> bytes:
     """Return at most `size` bytes of deflated data. Raises ValueError where it is broken."""
-    decoder, pieces, left = inflater(wbits), list[bytes](), size
+    decoder = inflater(wbits)
     try:
         if len(data) <= _STEP:  # of nearly all members
             return bytes(decoder.decompress(data, size))
+        pieces, left = list[bytes](), size
         for at in range(0, len(data), _STEP):  # in steps: the decoder copies the input that it has not used
             pieces.append(decoder.decompress(data[at : at + _STEP], left))
             left -= len(pieces[-1])

@@ -40,6 +40,26 @@ class ExtractedContent(NamedTuple):
     """The window that this is of a member too large to buffer."""
 
 
+class PlainMembers(NamedTuple):
+    """Members without anything to extract, of a format whose files are opaque: most classes of a jar.
+
+    They come together, because making an object of each would cost more than the search of all.
+    """
+
+    names: Sequence[str]
+    """As `ExtractedContent.member`."""
+    bodies: Sequence[bytes]
+    decoded: tuple[str, ...]
+
+    def contents(self) -> Iterator[ExtractedContent]:
+        """Yield each as a content of its own."""
+        for name, body in zip(self.names, self.bodies, strict=True):
+            yield ExtractedContent(name, self.decoded, body, None)
+
+
+Extracted: TypeAlias = ExtractedContent | PlainMembers
+
+
 class MemberExtractor:
     """Extracts members of archives and decodes text. Holds no state between files."""
 
@@ -60,9 +80,7 @@ class MemberExtractor:
         row = format_of(path, head)
         return row is not None and row.read_random is not None
 
-    def extract(
-        self, path: str, data: Body, skipped: SkipCallback, size: int | None = None
-    ) -> Iterator[ExtractedContent]:
+    def extract(self, path: str, data: Body, skipped: SkipCallback, size: int | None = None) -> Iterator[Extracted]:
         """Yield the content of all members, depth first, in a fixed order. Failures are noted, never raised.
 
         `size` is the length of a stream, in bytes.
@@ -107,7 +125,7 @@ class MemberExtractor:
             codings = (*decoded, part.coding)
             contents: Iterable[ExtractedContent] = (ExtractedContent(None, codings, part.data, None),)
             if format_of("", part.data[:HEAD]) is not None:
-                contents = self._contents(part.data, context, codings, 0)
+                contents = _singly(self._contents(part.data, context, codings, 0))
             for content in contents:
                 yield content._replace(line=part.line)
                 if depth + 1 < self.limits.codings:
@@ -118,7 +136,7 @@ class MemberExtractor:
 
     def _contents(
         self, body: Body, context: ExtractContext, decoded: tuple[str, ...], depth: int
-    ) -> Iterator[ExtractedContent]:
+    ) -> Iterator[Extracted]:
         """Yield the contents of the members of `body`, which is `depth` archives deep, or `body` itself."""
         row = _format_of(body, context)
         if isinstance(body, MemberStream) and row is not None and not row.streamed:
@@ -132,9 +150,13 @@ class MemberExtractor:
                 for window in windows(body, context):
                     yield ExtractedContent(context.member, decoded, bytes(window.buffer), None, window)
             return
+        outer = "" if context.member is None else f"{context.member}!"
         for batch in _batches(_members(row, body, context)):
             texts = _texts(batch, is_deepest=depth >= self.limits.nesting)
-            for member, text in zip(batch, texts, strict=True):
+            for format_name, members in texts.plain.items():
+                names = [f"{outer}{name}" for name, _ in members]
+                yield PlainMembers(names, [body for _, body in members], (*decoded, format_name))
+            for member, text in texts.others:
                 codings = (*decoded, member.coding) if member.coding else decoded
                 if text is not None:
                     codings = (*codings, text.coding) if text.coding else codings
@@ -165,6 +187,14 @@ def _leads_to(path: str, member: str) -> bool:
     """Tell whether a member, by its possibly masked path, is in the archive at a path."""
     outer = member.split("!")[: path.count("!") + 1]
     return len(outer) <= member.count("!") and matches_masked("!".join(outer), path)
+
+
+def _singly(extracted: Iterable[Extracted]) -> Iterator[ExtractedContent]:
+    for one in extracted:
+        if isinstance(one, PlainMembers):
+            yield from one.contents()
+        else:
+            yield one
 
 
 class _Text(NamedTuple):
@@ -199,30 +229,38 @@ def _batches(members: Iterable[Member]) -> Iterator[list[Member]]:
         raise exceeded
 
 
-def _texts(batch: Sequence[Member], *, is_deepest: bool) -> list[_Text | None]:
-    """Return the text of each member that is searched as it is; None for one that `_contents` extracts.
+class _Texts(NamedTuple):
+    plain: dict[str, list[tuple[str, bytes]]]
+    """Names and contents of plain members, by format."""
+    others: list[tuple[Member, _Text | None]]
+    """With the text of each member that is searched as it is; None for one that `_contents` extracts."""
 
-    In the deepest archive that is opened, `_contents` notes members that are archives.
-    """
-    texts = list[_Text | None]()
-    joint = dict[str, list[tuple[int, bytes]]]()  # by format: index and content
-    for at, member in enumerate(batch):
-        text = None
+
+def _texts(batch: Sequence[Member], *, is_deepest: bool) -> _Texts:
+    """Tell what is searched of each member. In the deepest archive that is opened, `_contents` notes archives."""
+    texts = _Texts({}, [])
+    joint = dict[str, list[tuple[Member, str, bytes]]]()  # by format
+    for member in batch:
+        name, body, text = member.name, member.body, None
         if member.search_text is not None:
             text = _Text(member.search_text, None)
-        elif member.name is not None and isinstance(member.body, bytes):
-            row = format_of(member.name, member.body[:HEAD])
+        elif name is not None and isinstance(body, bytes):
+            row = format_of(name, body[:HEAD])
             if row is None:
-                text = _Text(member.body, None)
+                text = _Text(body, None)
             elif row.are_plain is not None and not is_deepest:
-                joint.setdefault(row.name, []).append((at, member.body))
-        texts.append(text)
+                joint.setdefault(row.name, []).append((member, name, body))
+                continue
+        texts.others.append((member, text))
     for name, files in joint.items():
         are_plain = FORMATS[name].are_plain
         assert are_plain is not None  # noqa: S101 - as above
-        for (at, data), is_plain in zip(files, are_plain([data for _, data in files]), strict=True):
+        plain = texts.plain[name] = list[tuple[str, bytes]]()
+        for (member, path, body), is_plain in zip(files, are_plain([body for *_, body in files]), strict=True):
             if is_plain:
-                texts[at] = _Text(data, name)
+                plain.append((path, body))
+            else:
+                texts.others.append((member, None))
     return texts
 
 

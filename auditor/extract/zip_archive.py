@@ -56,6 +56,8 @@ def read(source: RandomAccess, context: ExtractContext) -> Iterator[Member]:
     listed = list[tuple[int, int]]()
     for entry in archive.infolist():
         content = _member(source, entry, context, listed)
+        if entry.file_size:
+            context.budget.member(len(content or b""))
         if content:
             yield Member(entry.filename, content)
     yield from _unlisted(source, archive, listed, context)
@@ -159,7 +161,6 @@ def _member(
     listed.append((begin, start + entry.compress_size + descriptor))
     if not size or entry.filename.endswith("/"):
         return None
-    context.budget.member()
     if entry.flag_bits & _ENCRYPTED:
         context.skip(entry.filename, "is encrypted")
         return None
@@ -174,7 +175,6 @@ def _member(
     except (ValueError, EOFError, OSError, struct.error, lzma.LZMAError, MemoryError) as exc:
         context.skip(entry.filename, f"is broken: {exc}", transient=is_transient(exc))
         return None
-    context.budget.spend(len(content))
     return content
 
 

@@ -10,8 +10,9 @@ from auditor.core.secret import Secret
 from auditor.detect.confirm import TruncationCallback
 from auditor.detect.heuristics.file_class import FileClass, file_class
 from auditor.detect.hits import truncation_reason
+from auditor.detect.matches import Match
 from auditor.extract.budget import SkipCallback
-from auditor.extract.member_extractor import Body, ExtractedContent, MemberExtractor
+from auditor.extract.member_extractor import Body, Extracted, ExtractedContent, MemberExtractor, PlainMembers
 from auditor.provenance.checksums import Checksums
 from auditor.scan.file_content import BufferedContent, StoredContent, StreamedContent
 from auditor.scan.line_counter import is_binary
@@ -87,21 +88,28 @@ class Extractor:
 
         is_archive = self.is_extractable(path, content.head(HEAD))
         for group in _grouped(self._contents(path, content, skip, is_archive=is_archive)):
-            count += sum(piece.window is None or piece.window.start == 0 for piece in group)
-            size += sum(len(piece.data) for piece in group)
-            for match in self._matches(entry, path, group, truncated.setdefault):
+            if isinstance(group, PlainMembers):
+                count += len(group.bodies)
+                size += sum(map(len, group.bodies))
+                members |= dict.fromkeys(group.names)
+                matches = self._plain_matches(entry, path, group, truncated.setdefault)
+            else:
+                count += sum(piece.window is None or piece.window.start == 0 for piece in group)
+                size += sum(len(piece.data) for piece in group)
+                members |= dict.fromkeys(piece.member for piece in group if piece.member)
+                matches = self._matches(entry, path, group, truncated.setdefault)
+            for match in matches:
                 found.setdefault((match.member, match.decoded, match.line, match.offset, match.secret), match)
-            members |= dict.fromkeys(piece.member for piece in group if piece.member)
-        matches = [*found.values(), *self._member_name_matches(entry, list(members))]
+        every = (*found.values(), *self._member_name_matches(entry, list(members)))
         skipped += [(path, truncation_reason(rule, self._searcher.limits)) for rule in truncated]
         checksums = None
-        if (matches or has_matches) and not isinstance(content, StreamedContent):
+        if (every or has_matches) and not isinstance(content, StreamedContent):
             checksums = Checksums.of(content.blocks())
-        return ExtractionResult(count, size, tuple(matches), tuple(skipped), checksums, is_archive, transient)
+        return ExtractionResult(count, size, every, tuple(skipped), checksums, is_archive, transient)
 
     def _contents(
         self, path: str, content: FileContent, skip: SkipCallback, *, is_archive: bool
-    ) -> Iterator[ExtractedContent]:
+    ) -> Iterator[Extracted]:
         """Yield the members of a file, and the decoded parts of the file and of its members."""
         body: Body
         if isinstance(content, StreamedContent):
@@ -120,6 +128,8 @@ class Extractor:
             return
         for piece in pieces:
             yield piece
+            if isinstance(piece, PlainMembers):
+                continue
             for inner in self._decoded_parts(piece.data, skip):
                 codings = (*piece.decoded, *inner.decoded)
                 yield ExtractedContent(piece.member, codings, inner.data, inner.line)
@@ -133,19 +143,20 @@ class Extractor:
         self, entry: int, path: str, group: Sequence[ExtractedContent], on_truncation: TruncationCallback
     ) -> Iterator[LayerMatch]:
         """Yield the matches in some members of the file at an absolute path."""
-        texts = [
-            SearchText(piece.data, f"{path}/{piece.member.replace('!', '/')}" if piece.member else path, piece.window)
-            for piece in group
-        ]
+        texts = [SearchText(piece.data, _path_of(path, piece.member), piece.window) for piece in group]
         found = self._searcher.search_texts(texts, on_truncation)
         for piece, text, matches in zip(group, texts, found, strict=True):
-            if not matches:
-                continue
-            for match, line in zip(matches, text.lines(match.start for match in matches), strict=True):
-                yield LayerMatch(
-                    entry, match.rule.id, match.secret, line if piece.line is None else piece.line,
-                    text.offset(match.start), match.check, match.confidence, piece.member, piece.decoded,
-                )  # fmt: skip
+            if matches:
+                yield from _located(entry, piece, text, matches)
+
+    def _plain_matches(
+        self, entry: int, path: str, members: PlainMembers, on_truncation: TruncationCallback
+    ) -> Iterator[LayerMatch]:
+        """Yield the matches in plain members of the file at an absolute path."""
+        paths = [_path_of(path, name) for name in members.names]
+        for at, matches in self._searcher.search_opaque(members.bodies, paths, on_truncation):
+            content = ExtractedContent(members.names[at], members.decoded, members.bodies[at], None)
+            yield from _located(entry, content, SearchText(content.data, paths[at]), matches)
 
     def _member_name_matches(self, entry: int, members: Sequence[str]) -> Iterator[LayerMatch]:
         """Yield the secrets in members' names, each once, for the first member with it."""
@@ -163,11 +174,28 @@ def _is_decoded(path: str) -> bool:
     return file_class(path) < FileClass.THIRD_PARTY
 
 
-def _grouped(contents: Iterable[ExtractedContent]) -> Iterator[list[ExtractedContent]]:
+def _path_of(file: str, member: str | None) -> str:
+    """Return the absolute path of a member: archives count as folders."""
+    return f"{file}/{member.replace('!', '/')}" if member else file
+
+
+def _located(entry: int, content: ExtractedContent, text: SearchText, matches: Sequence[Match]) -> Iterator[LayerMatch]:
+    """Yield the matches in a text with their lines and offsets."""
+    for match, line in zip(matches, text.lines(match.start for match in matches), strict=True):
+        yield LayerMatch(
+            entry, match.rule.id, match.secret, line if content.line is None else content.line,
+            text.offset(match.start), match.check, match.confidence, content.member, content.decoded,
+        )  # fmt: skip
+
+
+def _grouped(contents: Iterable[Extracted]) -> Iterator[list[ExtractedContent] | PlainMembers]:
     """Group small contents: a search of each alone costs more in its call than in the search."""
     group: list[ExtractedContent] = []
     size = 0
     for content in contents:
+        if isinstance(content, PlainMembers):
+            yield content
+            continue
         if group and size + len(content.data) > _GROUP:
             yield group
             group, size = [], 0

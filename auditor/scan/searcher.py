@@ -10,7 +10,7 @@ from pathlib import Path
 from auditor.core.limits import DEFAULT, Limits
 from auditor.core.progress import Progress
 from auditor.detect.confirm import Confirmer, TruncationCallback, ignore_truncation
-from auditor.detect.hits import Hits, joined_hits, truncated_rules
+from auditor.detect.hits import Hits, hits_of_pieces, joined_hits, truncated_rules
 from auditor.detect.matcher import Matcher
 from auditor.detect.matches import Match
 from auditor.detect.rules import Ruleset
@@ -75,6 +75,20 @@ class Searcher:
             self._confirm_text(text, hits[at], rules.get(at, ()), on_truncation) if hits[at] or at in rules else []
             for at, text in enumerate(texts)
         ]
+
+    def search_opaque(
+        self, bodies: Sequence[bytes], paths: Sequence[str], on_truncation: TruncationCallback
+    ) -> Iterator[tuple[int, list[Match]]]:
+        """Yield the matches in small opaque files by their absolute paths: the index of each file with any."""
+        hits = hits_of_pieces(self._matcher.token_hits(b"\n".join(bodies)), bodies)
+        if sum(map(len, hits.values())) >= self.limits.raw_hits:
+            self.report_truncated(chain.from_iterable(hits.values()), on_truncation)
+        rules = self.path_rules([path.lstrip("/") for path in paths])
+        for at in sorted(hits.keys() | rules.keys()):
+            if found := self._confirm_text(
+                SearchText(bodies[at], paths[at]), hits.get(at, []), rules.get(at, ()), on_truncation
+            ):
+                yield at, found
 
     def search_headers(self, listing: Listing) -> Iterator[tuple[HeaderText, Match]]:
         """Yield the matches in the names and other header texts of a layer."""

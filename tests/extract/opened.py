@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from auditor.core.limits import Limits
-from auditor.extract.member_extractor import ExtractedContent, MemberExtractor
+from auditor.extract.member_extractor import ExtractedContent, MemberExtractor, PlainMembers
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,10 @@ class Opened:
 def opened(path: str, data: bytes, **limits: int) -> Opened:
     notes: list[tuple[str, str]] = []
     extractor = MemberExtractor(Limits(**limits))
-    pieces = tuple(extractor.extract(path, data, lambda where, why, _: notes.append((where, why))))
+    extracted = extractor.extract(path, data, lambda where, why, _: notes.append((where, why)))
+    pieces = tuple(
+        piece for one in extracted for piece in (one.contents() if isinstance(one, PlainMembers) else (one,))
+    )
     return Opened(pieces, tuple(notes))
 
 
