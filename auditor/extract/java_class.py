@@ -13,6 +13,7 @@ import struct
 import sys
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from auditor.detect.engines import PatternDatabase, matching_engine
 from auditor.detect.hits import CASELESS, Expression, joined_hits
@@ -37,6 +38,8 @@ _BOTH_LOADED = re.compile(_LOAD + _LOAD + rb"[\xb6-\xb9]", re.S)  # `setProperty
 # Both begin like this. The number of an expression is its length.
 _NEXT = rb"[\x12\x13\xb3\xb5-\xb9]"
 _BEGINNINGS = (Expression(3, rb"\x12[\x00-\xff]" + _NEXT), Expression(4, rb"\x13[\x00-\xff]{2}" + _NEXT))
+_NO_NAME, _NO_NAME_OR_TYPE = re.compile(rb"[^\w.$-]"), re.compile(rb"[=:@|\s\"']")
+"""Characters that names do not have, as of keys; that names and types of generics do not have."""
 _BLOCK = 64 << 10
 """Bytes that are searched together for beginnings: there may be one at each byte, and each needs memory."""
 _MIN_TOKEN = 16
@@ -49,27 +52,29 @@ def have_no_words(classes: Sequence[bytes]) -> list[bool]:
 
 
 def read(data: bytes, context: ExtractContext) -> Iterator[Member]:
-    """Yield the constants of a class as one text, or its raw bytes where no constant suggests a secret."""
+    """Yield the constants of a class as one text, or its raw bytes where no constant may be a secret with its name.
+
+    Most classes with a word of a secret have it in the names of methods alone, like `nextToken`.
+    """
     data = data[: context.limits.member_bytes]
     words = _secret_words().scan(data, sys.maxsize)
     pool, exceeded = _ConstantPool(data), None
-    lines: dict[bytes, None] = {}  # without repeats: a long constant may be assigned thousands of times
+    named: dict[bytes, None] = {}  # without repeats: a long constant may be assigned thousands of times
     try:
         if words:
             pool.read([end for _, end in words])
-        if not pool.suspects:
-            yield Member(None, data, "class", search_text=data)
-            return
-        lines = dict.fromkeys(pool.values())
-        for line in pool.assigned():
-            if line not in lines:
+        is_suspect = pool.has_suspect_text()
+        for constant in pool.assigned() if pool.suspects else ():
+            is_suspect = is_suspect or constant.is_suspect
+            if (line := constant.line) not in named:
                 context.budget.spend(len(line))
-                lines[line] = None
+                named[line] = None
+        lines = dict.fromkeys(pool.values()) | named if is_suspect else {}
     except (IndexError, struct.error, KeyError):
         lines = dict.fromkeys((b"", *pool.texts.values(), data))  # a text, which does not begin like a class
     except BudgetExceeded as exc:
-        exceeded = exc
-    text = b"\n".join(lines)
+        exceeded, lines = exc, dict.fromkeys(pool.values()) | named
+    text = b"\n".join(lines) if lines else data
     yield Member(None, text, "class", search_text=text)
     if exceeded:
         raise exceeded
@@ -93,6 +98,17 @@ def _matches(data: bytes, at: int) -> Iterator[re.Match[bytes]]:
         for begin in sorted({base + end - size for size, end in hits if end - size < _BLOCK}):
             if match := _LOADED.match(data, begin) or _BOTH_LOADED.match(data, begin):
                 yield match
+
+
+class _NamedConstant(NamedTuple):
+    name: bytes
+    value: bytes
+    is_suspect: bool
+    """Whether the name has a word that suggests a secret."""
+
+    @property
+    def line(self) -> bytes:
+        return b'%s = "%s"' % (self.name, self.value)
 
 
 class _ConstantPool:
@@ -149,34 +165,43 @@ class _ConstantPool:
             if number in chosen or (len(text) >= _MIN_TOKEN and number not in self._types):
                 yield text
 
-    def assigned(self) -> Iterator[bytes]:
+    def has_suspect_text(self) -> bool:
+        """Tell whether a text with a word of a secret says more than a name: `password=`, a message, an annotation."""
+        strings = set(self._strings.values())
+        return any(
+            (_NO_NAME if number in strings else _NO_NAME_OR_TYPE).search(self.texts[number]) for number in self.suspects
+        )
+
+    def assigned(self) -> Iterator[_NamedConstant]:
         """Yield each constant with the field that it is assigned to, or the method that it is passed to.
 
         A string with spaces is a message, unless the name suggests a secret.
         """
         yield from self._constant_fields()
+        texts = self.texts
         for match in _matches(self._data, self._end):
             if match.re is _BOTH_LOADED:
-                name, value = (self._string(_number(match[at] or match[at + 1])) for at in (1, 3))
-            elif value := self._string(_number(match[1] or match[2])):
+                number, constant = (self._string(_number(match[at] or match[at + 1])) for at in (1, 3))
+                name, value = texts.get(number), texts.get(constant)
+            elif value := texts.get(self._string(_number(match[1] or match[2]))):
                 number = self._pair(self._pair(_number(match[3]))[1])[0]
-                name = self.texts.get(number)
+                name = texts.get(number)
                 if name and b" " in value and number not in self.suspects:
                     continue
                 name = name and name.removeprefix(b"set")
             if value and name:
-                yield b'%s = "%s"' % (name, value)
+                yield _NamedConstant(name, value, number in self.suspects)
 
     def _pair(self, number: int) -> tuple[int, int]:
         """Return the two numbers that a constant refers to; zeros where it is of another kind."""
         at = self._others.get(number, 0)  # no tag is at 0, where the class begins
         return _PAIR.unpack_from(self._data, at + 1) if self._data[at] in _PAIRS else (0, 0)
 
-    def _string(self, number: int) -> bytes | None:
-        """Return the text of a string constant; None where the constant is of another kind."""
-        return self.texts.get(self._strings.get(number, 0))
+    def _string(self, number: int) -> int:
+        """Return the number of a string constant's text; 0, which no text has, for a constant of another kind."""
+        return self._strings.get(number, 0)
 
-    def _constant_fields(self) -> Iterator[bytes]:
+    def _constant_fields(self) -> Iterator[_NamedConstant]:
         """Yield `static final` fields; their values are attributes. Sections 4.5 and 4.7.2."""
         data, at = self._data, self._end + 6
         at += 2 + 2 * int(struct.unpack_from(">H", data, at)[0])
@@ -186,9 +211,9 @@ class _ConstantPool:
             at += 8
             for _ in range(attributes):
                 kind, length, value = struct.unpack_from(">HIH", data, at)
-                constant = self._string(value)
+                constant = self.texts.get(self._string(value))
                 if self.texts.get(kind) == b"ConstantValue" and constant:
-                    yield b'%s = "%s"' % (self.texts.get(name, b"?"), constant)
+                    yield _NamedConstant(self.texts.get(name, b"?"), constant, name in self.suspects)
                 at += 6 + length
 
 

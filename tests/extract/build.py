@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tests.images import gzipped, layer
 
@@ -48,3 +48,30 @@ def rpm_header(lead: bytes) -> bytes:
 
     signature = section(b"sig\0")
     return lead + signature + bytes(-len(signature) % 8) + section(b"planted\0")
+
+
+def java_class(strings: Sequence[str], names: Sequence[str] = (), calls: Mapping[str, str] = {}) -> bytes:
+    """A Java class: its string constants, other texts, and calls of a method with a string: JVM specification, 4.1."""
+    pool = list[bytes]()
+
+    def added(constant: bytes) -> int:
+        pool.append(constant)
+        return len(pool)
+
+    def text(value: str) -> int:
+        return added(struct.pack(">BH", 1, len(value.encode())) + value.encode())
+
+    def string(value: str) -> int:
+        return added(struct.pack(">BH", 8, text(value)))
+
+    for value in strings:
+        string(value)
+    for name in names:
+        text(name)
+    code = b""
+    for method, value in calls.items():
+        name_and_type = added(struct.pack(">BHH", 12, text(method), text("(Ljava/lang/String;)V")))
+        called = added(struct.pack(">BHH", 10, added(struct.pack(">BH", 7, text("A"))), name_and_type))
+        code += struct.pack(">BHBH", 0x13, string(value), 0xB6, called)
+    head = b"\xca\xfe\xba\xbe\0\0\0\x34" + struct.pack(">H", len(pool) + 1)
+    return head + b"".join(pool) + struct.pack(">HHHHH", 1, 0, 0, 0, 0) + code

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from auditor.extract import java_class
 from auditor.extract.member_extractor import MemberExtractor
+from tests.extract import build
 from tests.extract.opened import opened
 from tests.images import layer, token
 
@@ -148,6 +149,26 @@ if shutil.which("javac"):
         (piece,) = opened("A.class", (tmp_path / "A.class").read_bytes()).pieces
         lines = piece.data.decode().splitlines()
         assert {'PASSWORD = "hunter2"', f'token = "{SECRET}"', 'password = "swordfish"'} <= set(lines)
+
+
+@pytest.mark.parametrize(
+    ("data", "is_read"),
+    [
+        (build.java_class(["plain text"], names=["nextToken", "Ljava/security/PrivateKey;"]), False),
+        (build.java_class(["user.name"], names=["getPassword"], calls={"open": "a string"}), False),
+        (build.java_class([], calls={"setPassword": "hunter2"}), True),
+        (build.java_class(["password"], names=["x"]), False),
+        (build.java_class(["password=hunter2"]), True),
+        (build.java_class(["<password>hunter2</password>"]), True),
+        (build.java_class([], names=["${db.password:hunter2}"]), True),  # of an annotation
+        (build.java_class([], names=["<T:Ljava/lang/Object;>(Lcom/example/TypeToken<TT;>;)V"]), True),
+    ],
+    ids=["names", "a call", "a setter", "a key", "a string", "markup", "an annotation", "generics"],
+)
+def test_constants_of_a_java_class_are_read_where_one_may_be_a_secret(data: bytes, is_read: bool) -> None:
+    (piece,) = opened("A.class", data).pieces
+    assert (piece.data != data) is is_read and piece.decoded == ("class",)
+    assert (b"hunter2" in piece.data) is (b"hunter2" in data)
 
 
 @given(st.lists(st.sampled_from([b"\x12", b"\x13", b"\n", b"\0", b"\xb5", b"\xb6"]), max_size=40), st.integers(0, 5))
