@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 from typing import Any
 
 from auditor.advice.finding_advice import with_advice
 from auditor.advice.flatten_advice import FlattenAdvice, flatten_advice
+from auditor.core.dataclass import dataclass
 from auditor.core.entries import Skipped
 from auditor.core.errors import AuditError, Damaged, reason, without_logins
 from auditor.core.finding import Finding

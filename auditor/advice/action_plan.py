@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from auditor.advice.flatten_advice import FlattenAdvice, FlattenPlan
 from auditor.advice.remedy import build_fix
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Finding, SourceLine
 from auditor.findings.secret_groups import SecretGroup, in_history
 from auditor.images.source import Image, short_names

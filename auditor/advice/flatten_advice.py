@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
 from auditor.advice.exported import export_command
+from auditor.core.dataclass import dataclass
 from auditor.core.entries import FileVersion
 from auditor.core.finding import Finding
 from auditor.core.text import plural

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
@@ -13,6 +13,7 @@ from auditor.api.components import Notify
 from auditor.config.file import load_config
 from auditor.config.resolve import resolve
 from auditor.core.clock import timestamp, utc_now
+from auditor.core.dataclass import dataclass
 from auditor.core.entries import Skipped
 from auditor.core.errors import UsageError, without_logins
 from auditor.core.finding import Confidence, Finding, Severity, State

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from auditor.attest.bundle import BUNDLE_ANNOTATIONS, BUNDLE_TYPE, bundle_of, envelope_of
@@ -25,6 +24,7 @@ from auditor.attest.statement import PREDICATE_TYPE
 from auditor.codec.descriptors import INDEXES, MANIFESTS, Descriptor, parse_descriptors
 from auditor.codec.hashing import sha256
 from auditor.codec.json_documents import parse_object
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
 from auditor.core.errors import AttestationError, Damaged, NotFound, Unauthorized
 from auditor.registry.push import Pusher

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
 from auditor.core.errors import AttestationError
 from auditor.core.finding import Severity

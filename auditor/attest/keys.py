@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import UsageError
 
 PASSPHRASE = "IMAGE_AUDIT_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable

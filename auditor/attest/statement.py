@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from auditor.attest.image_result import ImageResult, parse_image_result
 from auditor.codec.json_documents import parse_object
 from auditor.core.clock import timestamp
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
 from auditor.core.errors import AttestationError, AuditError
 from auditor.core.finding import Confidence, Severity

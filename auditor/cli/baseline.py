@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from auditor.cli.examples import examples
 from auditor.core.clock import today
+from auditor.core.dataclass import dataclass
 from auditor.core.text import printable
 from auditor.findings.baseline import Baseline, BaselineEntry, load_baseline
 

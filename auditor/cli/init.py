@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -16,6 +15,7 @@ from auditor.config.ci_files import CI_SYSTEMS
 from auditor.config.file import FILE_NAME, load_config
 from auditor.config.project_files import ProjectFiles, find_project_files, own_images
 from auditor.config.starter_file import starter_text
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import AuditError
 from auditor.core.output_file import create_text
 from auditor.core.text import plural

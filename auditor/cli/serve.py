@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from auditor.cli import EXIT_CLEAN
@@ -13,6 +12,7 @@ from auditor.cli.sweeps import last_sweep
 from auditor.core.atomic_files import work_folder
 from auditor.core.clock import timestamp, utc_now
 from auditor.core.command_options import SweepOptions
+from auditor.core.dataclass import dataclass
 from auditor.fleet.dashboard.publish import write_site
 from auditor.fleet.remediation.policy import AcknowledgementStatus
 from auditor.fleet.service import http_server

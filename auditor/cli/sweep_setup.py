@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2s
 from pathlib import Path
@@ -17,6 +16,7 @@ from auditor.api.sweep_rules import SweepRules
 from auditor.cli.attest import require_extra
 from auditor.core.clock import timestamp, today, utc_now
 from auditor.core.command_options import SweepOptions
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import State
 from auditor.core.progress import Progress, Silent
 from auditor.fleet.dashboard import site

@@ -6,10 +6,11 @@ Sources: OCI image spec v1.1 (descriptor.md, config.md), BuildKit's attestation-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from auditor.codec.json_documents import canonical_keys, key_names, parse_object
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import DiffID, Digest
 from auditor.core.entries import Skipped
 from auditor.core.errors import Damaged, ImageError

@@ -7,10 +7,10 @@ import io
 import os
 import sys
 import weakref
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import ImageError
 
 

@@ -7,7 +7,8 @@ each format.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from auditor.core.dataclass import dataclass
 
 HEAD = 512
 """Bytes from the start of a file that decide its type."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
+
+from auditor.core.dataclass import dataclass
 
 WINDOW = 2 << 20
 """New bytes of one window."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
+
+from auditor.core.dataclass import dataclass
 
 _SOURCE = "git+https://git.example.com/tools/image-audit"
 SOURCE_HINT = "IMAGE_AUDIT is the address of your copy of image-audit: git+URL of a clone, or a wheel"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor.config.keys import below
+from auditor.core.dataclass import dataclass
 from auditor.core.limits import BY_NAME
 from auditor.core.options import CONFIDENCES, FAIL_ON, Exclusions, IgnoreEntry, RegistryOptions, RuleReference
 

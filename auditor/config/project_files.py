@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import ConfigError
 from auditor.core.yaml_file import load_yaml
 

@@ -21,8 +21,9 @@ import sqlite3
 import sys
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from auditor.core.dataclass import dataclass
 
 PACKAGE = Path(__file__).parents[1]
 _DISTRIBUTION = re.compile(r"(.+)-(.+)\.dist-info")

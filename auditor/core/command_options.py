@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Severity
 from auditor.core.options import AuditOptions, RegistryOptions
 from auditor.core.owner_options import DUE_DAYS, OwnerOptions

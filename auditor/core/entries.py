@@ -5,8 +5,9 @@ Paths inside a layer are relative, normalised and free of `..`; bytes that are n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+from auditor.core.dataclass import dataclass
 
 
 class EntryKind(IntEnum):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
+from auditor.core.dataclass import dataclass
 from auditor.core.entries import FileVersion
 from auditor.core.secret import Secret
 

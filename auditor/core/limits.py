@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any, cast
+
+from auditor.core.dataclass import dataclass
 
 BYTES, NUMBER, SECONDS, FOLD = "bytes", "number", "seconds", "-fold"
 IMAGE, LAYER, FILE, REPORT, REGISTRY = "an image", "a layer", "a file", "a report", "a registry"

@@ -15,11 +15,12 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from auditor.core.cache_folder import cache_folder
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import UsageError
 from auditor.core.finding import Confidence, Severity, State
 from auditor.core.limits import BY_NAME, Limits

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Severity
 
 DUE_DAYS: Mapping[Severity, int] = MappingProxyType(

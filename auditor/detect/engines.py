@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import MissingLibrary
 from auditor.detect import vectorscan
 from auditor.detect.hits import Expression, Hits

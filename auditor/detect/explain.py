@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from auditor.core.dataclass import dataclass
 from auditor.detect.confirm import Confirmer
 from auditor.detect.heuristics.file_class import FileClass, file_class
 from auditor.detect.heuristics.placeholder import is_sample, is_typed

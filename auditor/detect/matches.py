@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Confidence
 from auditor.core.secret import Secret
 from auditor.detect.heuristics.plausibility import Heuristic

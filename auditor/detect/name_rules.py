@@ -12,9 +12,9 @@ import re._constants as op  # type: ignore[import-not-found]
 import re._parser as parser  # type: ignore[import-not-found]
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 
+from auditor.core.dataclass import dataclass
 from auditor.detect.engines import PatternDatabase
 from auditor.detect.fragments import expand
 from auditor.detect.hits import CASELESS, NO_RULE, Expression, Hits, kept_in

@@ -12,8 +12,9 @@ import re
 import re._constants as op  # type: ignore[import-not-found]
 import re._parser as parser  # type: ignore[import-not-found]
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from auditor.core.dataclass import dataclass
 
 MAX_REACH = 32 << 10
 """Bytes of the longest match that is confirmed."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from auditor.core.dataclass import dataclass
 from auditor.registry.address_guard import AddressClass, class_of_host
 
 if TYPE_CHECKING:

@@ -6,10 +6,11 @@ import functools
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import ConfigError, RuleError
 from auditor.core.finding import Confidence, Severity
 from auditor.core.package_data import data_path

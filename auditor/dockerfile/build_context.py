@@ -6,10 +6,10 @@ import fnmatch
 import os
 import posixpath
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import UsageError
 from auditor.dockerfile.dockerignore import IgnorePatterns, compile_patterns, find_dockerignore, read_dockerignore
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Severity
 from auditor.detect.heuristics.file_class import FileClass, file_class
 from auditor.dockerfile.build_context import BuildContext, ContextFile

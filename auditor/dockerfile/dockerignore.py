@@ -9,9 +9,9 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import DockerfileError
 from auditor.dockerfile.input_file import read_small
 

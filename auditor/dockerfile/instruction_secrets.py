@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import GUESSABLE, Severity, severity_of
 from auditor.detect.matches import Match
 from auditor.dockerfile.instructions import BuildStep

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Severity
 from auditor.dockerfile.command_effects import covers
 from auditor.dockerfile.instructions import BuildStep

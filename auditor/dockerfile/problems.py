@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Severity
 
 FORMATS = {"table": ".txt", "json": ".json", "sarif": ".sarif"}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import islice
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Severity
 from auditor.core.text import size as bytes_of
 from auditor.dockerfile.build_context import BuildContext

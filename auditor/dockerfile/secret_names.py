@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import IntEnum
 
+from auditor.core.dataclass import dataclass
 from auditor.detect.heuristics.plausibility import rejecting_heuristic
 from auditor.detect.heuristics.word_lists import weak_passwords
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from auditor.core.dataclass import dataclass
 from auditor.dockerfile.instructions import BuildStep
 from auditor.dockerfile.secret_names import is_secret_name, value_strength
 from auditor.dockerfile.shell_commands import Command, commands

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from auditor.core.dataclass import dataclass
 from auditor.dockerfile.instructions import BuildStep
 from auditor.dockerfile.shell_words import expand, split_words
 from auditor.dockerfile.stages import absolute_path

@@ -5,9 +5,10 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 
+from auditor.core.dataclass import dataclass
 from auditor.dockerfile.instructions import BuildStep, Dockerfile, Instruction, Stage
 from auditor.dockerfile.shell_words import expand, parse_arguments, parse_assignments, split_words, unquote
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
+from auditor.core.dataclass import dataclass
 from auditor.core.image_config import HistoryStep
 from auditor.dockerfile.instructions import BuildStep, Dockerfile
 from auditor.dockerfile.parser import KEYWORDS

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from auditor.codec.random_access import BytesAccess, FileAccess, RandomAccess
 from auditor.codec.signatures import HEAD, signature_of
 from auditor.codec.tar_headers import is_header
+from auditor.core.dataclass import dataclass
 from auditor.extract import (
     compressed,
     cpio,

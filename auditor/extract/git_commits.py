@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from auditor.core.dataclass import dataclass
 
 SHORT = 12
 """Hex digits of an object's name in a member's name."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from auditor.core.dataclass import dataclass
 from auditor.core.limits import limit_note
 from auditor.extract import git_delta
 from auditor.extract.budget import ExtractContext, is_transient

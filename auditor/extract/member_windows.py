@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from auditor.codec.signatures import HEAD
 from auditor.codec.windows import OVERLAP, WINDOW, Window
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import Damaged
 from auditor.extract.budget import BudgetExceeded, ExtractContext, is_transient
 from auditor.extract.member_stream import MemberStream

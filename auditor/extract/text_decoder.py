@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
 
+from auditor.core.dataclass import dataclass
 from auditor.extract.base64_text import decoded_runs
 from auditor.extract.escapes import decoded_escapes, decoded_percent
 

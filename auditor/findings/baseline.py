@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Finding, State
 from auditor.core.output_file import write_output
 from auditor.core.text import printable

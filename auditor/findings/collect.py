@@ -8,10 +8,11 @@ header texts ─► header_findings ────────┘
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import islice
 from typing import Any, TypeVar
 
+from auditor.core.dataclass import dataclass
 from auditor.core.entries import Skipped
 from auditor.core.finding import Finding
 from auditor.core.image_config import HistoryStep

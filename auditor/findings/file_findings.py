@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from auditor.core.dataclass import dataclass
 from auditor.core.entries import Deleted, EntryKind, FileVersion, Overwritten
 from auditor.core.finding import Finding, State, severity_of
 from auditor.core.secret import Secret

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
 
+from auditor.core.dataclass import dataclass
 from auditor.core.entries import FileVersion, Skipped
 from auditor.core.finding import Finding, State, severity_of
 from auditor.core.limits import Limits, limit_note

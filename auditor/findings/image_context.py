@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Confidence, Package
 from auditor.core.image_config import HistoryStep
 from auditor.detect.heuristics.file_class import FileClass, file_class, is_in_package_archive, is_release_test

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from auditor.core.dataclass import dataclass
 from auditor.core.image_config import ImageConfig
 from auditor.core.limits import Limits, limit_note
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Confidence, Finding, Package, Severity, State
 from auditor.core.text import plural
 

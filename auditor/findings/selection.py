@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Confidence, Finding, Severity, State
 from auditor.core.globs import Globs
 from auditor.core.options import IgnoreEntry

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import UsageError
 
 _NONE = frozenset("0")

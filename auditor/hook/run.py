@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from auditor.core import cache_keys
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import AuditError, EngineUnusable, NotFound, Unreachable
 from auditor.core.limits import AUDITS
 from auditor.core.options import HookOptions

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import DiffID
 from auditor.core.errors import AuditError, EngineUnusable, ImageError, NotFound, Unreachable, UsageError
 from auditor.core.limits import Limits

@@ -9,12 +9,13 @@ import io
 import posixpath
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import docker
 from docker import DockerClient
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import NotFound
 from auditor.core.image_config import HistoryStep
 from auditor.images.engine import engine

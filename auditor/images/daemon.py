@@ -8,13 +8,14 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import docker
 from docker import DockerClient
 
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import DiffID
 from auditor.core.errors import NotFound, Unreachable
 from auditor.images.engine import TIMEOUT_S, WHOLE_IMAGE_TIMEOUT_S, engine

@@ -11,12 +11,13 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, BinaryIO, ClassVar, cast
 
 from docker import DockerClient
 
 from auditor.codec.text_references import Piece, joined_document, literal_text, split_document, strings_of
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import DiffID
 from auditor.core.errors import Damaged, ImageError, NotFound
 from auditor.core.limits import Limits

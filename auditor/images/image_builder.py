@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from auditor.codec.descriptors import Descriptor, parse_config, parse_descriptor, strings
@@ -20,6 +20,7 @@ from auditor.codec.json_documents import (
     parse_json_or_none,
     parse_object,
 )
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import DiffID
 from auditor.core.errors import Damaged, ImageError
 from auditor.core.image_config import ImageConfig, Platform

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Protocol
 
 from auditor.codec.descriptors import INDEXES, MANIFESTS, Descriptor, parse_descriptors, platform_matches, strings
 from auditor.codec.file_slices import Content
 from auditor.codec.json_documents import canonical_keys, key_names, parse_object
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
 from auditor.core.entries import Skipped
 from auditor.core.errors import Damaged, NotFound

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from auditor.codec.descriptors import Descriptor, parse_descriptors, strings
 from auditor.codec.json_documents import canonical_keys, key_names, parse_object
+from auditor.core.dataclass import dataclass
 from auditor.core.entries import Skipped
 from auditor.core.errors import Damaged, NotFound
 from auditor.core.limits import Limits

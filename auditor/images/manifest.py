@@ -7,10 +7,11 @@ attestation-storage.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from auditor.codec.descriptors import Descriptor, platform_matches
 from auditor.codec.json_documents import DocumentBudget, canonical_keys, parse_json, parse_object
+from auditor.core.dataclass import dataclass
 from auditor.core.entries import Skipped
 from auditor.core.errors import Damaged, ImageError, NotFound, Unreachable
 from auditor.core.limits import Limits, limit_note

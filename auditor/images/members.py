@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from auditor.codec.file_slices import FileSlice
 from auditor.codec.tar_headers import Header, normalise
+from auditor.core.dataclass import dataclass
 from auditor.core.entries import EntryKind
 from auditor.core.errors import Damaged
 from auditor.core.limits import Limits, limit_note

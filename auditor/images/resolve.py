@@ -6,12 +6,12 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from auditor.codec.compression import decompressed
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import EngineUnusable, ImageError, NotFound, Unreachable
 from auditor.core.limits import Limits
 from auditor.core.progress import Progress, Silent

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, BinaryIO, Protocol
 
 from auditor.codec.file_slices import Content
 from auditor.codec.json_documents import JsonDocuments
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import DiffID, Digest
 from auditor.core.entries import Skipped
 from auditor.core.errors import ImageError

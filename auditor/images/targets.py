@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import UsageError
 from auditor.images.transports import Transport, transport_of
 from auditor.registry.reference import parse_reference

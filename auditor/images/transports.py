@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from auditor.codec.file_slices import SharedFile
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import ImageError
 from auditor.images import archive, layout
 from auditor.images.manifest import Origin

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import BinaryIO, cast
 
 from auditor.codec.compression import compression_of, decompressed
 from auditor.codec.hashing import HashingReader
 from auditor.codec.tar import TarParser
 from auditor.codec.tar_headers import BLOCK, Header, is_header
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import DiffID, Digest
 from auditor.core.errors import Damaged
 from auditor.core.limits import Limits

@@ -5,9 +5,10 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, field
 
 from auditor.codec.tar_headers import Header
+from auditor.core.dataclass import dataclass
 from auditor.core.entries import EntryKind
 from auditor.core.limits import DEFAULT, Limits
 from auditor.layers.header_texts import HeaderTexts

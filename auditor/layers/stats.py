@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from auditor.codec.tar_headers import BLOCK, padded
+from auditor.core.dataclass import dataclass
 from auditor.core.entries import EntryKind, FileVersion
 from auditor.layers.file_history import FileHistory
 from auditor.layers.listing import Listing

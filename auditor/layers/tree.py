@@ -11,8 +11,9 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from auditor.core.dataclass import dataclass
 from auditor.core.entries import EntryKind, FileVersion
 from auditor.layers.listing import Listing
 

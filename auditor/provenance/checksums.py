@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Self
+
+from auditor.core.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Package
 from auditor.extract.budget import SkipCallback
 from auditor.provenance import apk, dpkg, npm, pypi, rpm

@@ -9,8 +9,9 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Package
 from auditor.provenance.checksums import Checksums
 from auditor.provenance.path_index import PathIndex, decode, encode

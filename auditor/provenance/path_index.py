@@ -7,7 +7,9 @@ files that have matches, time with the size of the databases, and neither with t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from auditor.core.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 
+from auditor.core.dataclass import dataclass
 from auditor.published.package_list import PackageList, PackageListReader
 from auditor.published.release import Release, ReleaseReader
 

@@ -7,8 +7,8 @@ method is known that finds another file with the MD5 of a given one.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 
+from auditor.core.dataclass import dataclass
 from auditor.extract.member_extractor import MemberExtractor
 
 HEAD = 4 << 20

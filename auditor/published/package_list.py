@@ -6,7 +6,8 @@ import hashlib
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from auditor.core.dataclass import dataclass
 
 _FIELDS = re.compile(rb"\nSize: ([0-9]{1,18})\n(?:MD5sum: .*\n)?(?:SHA1: .*\n)?SHA256: ([0-9a-f]{64})\n")
 _STANZA_END = b"\n\n"

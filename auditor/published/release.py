@@ -9,10 +9,11 @@ from __future__ import annotations
 import functools
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from pysequoia import Cert, verify
+
+from auditor.core.dataclass import dataclass
 
 _KEYS = Path(__file__).parent / "keys"
 _BEGIN = b"-----BEGIN PGP SIGNED MESSAGE-----"

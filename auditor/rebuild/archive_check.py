@@ -9,13 +9,13 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from auditor.codec.compression import compression_of
 from auditor.codec.file_slices import SharedFile
 from auditor.codec.tar import TarParser
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
 from auditor.core.errors import Damaged
 from auditor.core.limits import Limits

@@ -13,13 +13,13 @@ import json
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
 from auditor.codec.compression import compression_of
 from auditor.codec.file_slices import FileSlice
 from auditor.codec.tar_headers import BLOCK, padded
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import DiffID, Digest
 from auditor.rebuild.compress import compressor
 from auditor.rebuild.growing_file import GrowingFile

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from auditor.core.dataclass import dataclass
 from auditor.core.entries import EntryKind, FileVersion
 from auditor.core.text import display_path
 from auditor.rebuild.content_comparison import ContentPairs, differing_contents

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate, chain
 from typing import Any
 
+from auditor.core.dataclass import dataclass
 from auditor.core.entries import FileVersion
 from auditor.core.errors import FlattenError
 from auditor.layers.layer_index import LayerIndex

@@ -10,9 +10,10 @@ Sources: moby pkg/archive (Unpack, overlayWhiteoutConverter), overlayfs in the L
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from auditor.codec.tar_headers import Header
+from auditor.core.dataclass import dataclass
 from auditor.core.entries import EntryKind, FileVersion
 
 SETGID = 0o2000

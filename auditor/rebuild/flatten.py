@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 
 from auditor.codec.file_slices import FileSlice
 from auditor.codec.hashing import sha256
+from auditor.core.dataclass import dataclass
 from auditor.core.entries import FileVersion
 from auditor.core.errors import UsageError
 from auditor.core.process import trim_heap

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import DiffID, Digest
 from auditor.core.errors import AuditError, ImageError
 from auditor.core.finding import Confidence

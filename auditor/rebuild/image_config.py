@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from auditor.codec.hashing import sha256
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import DiffID
 from auditor.core.errors import UsageError
 from auditor.pipeline import Audit

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from auditor.codec.tar import TarParser
 from auditor.codec.tar_headers import Header, padded
+from auditor.core.dataclass import dataclass
 from auditor.core.entries import EntryKind, FileVersion
 from auditor.core.errors import ImageError
 from auditor.core.text import display_path

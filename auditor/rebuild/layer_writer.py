@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from auditor.codec.tar_headers import BLOCK, Header, padded
+from auditor.core.dataclass import dataclass
 from auditor.core.entries import EntryKind, FileVersion
 from auditor.rebuild.layer_reader import LayerReader
 from auditor.rebuild.operations import (

@@ -7,10 +7,11 @@ layers, and those that contain a digest the output lacks, are dropped and report
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from auditor.codec.descriptors import strings
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
 from auditor.images.image_builder import CONTAINERD_NAME, REF_NAME
 from auditor.images.source import Image, IndexEntry, Layer

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
 from auditor.core.image_config import Platform
 from auditor.images.image_builder import CONTAINERD_NAME, REF_NAME

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+from auditor.core.dataclass import dataclass
 from auditor.core.entries import FileVersion
 from auditor.layers.listing import WHITEOUT, Listing
 from auditor.rebuild.extraction import IMPLIED_MODE

@@ -7,10 +7,10 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from auditor.core.atomic_files import work_folder
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import UsageError
 from auditor.core.output_file import default_mode, require_writable
 from auditor.images.targets import parse_target

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from auditor.codec.hashing import sha256
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
 from auditor.core.entries import Skipped
 from auditor.core.errors import FlattenError

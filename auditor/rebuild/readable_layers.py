@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
 from auditor.core.entries import EntryKind, FileVersion
 from auditor.core.limits import Limits

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from auditor.codec.sparse import expanded, real_size
 from auditor.codec.tar_headers import Header, normalise
+from auditor.core.dataclass import dataclass
 from auditor.core.entries import EntryKind, FileVersion
 from auditor.core.errors import RecoverError
 from auditor.core.globs import matches_masked

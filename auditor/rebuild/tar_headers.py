@@ -6,9 +6,10 @@ All other entries of a rewritten layer are copied unchanged. Sources: POSIX pax,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from auditor.codec.tar_headers import BLOCK, Header, is_extended, number, padded
+from auditor.core.dataclass import dataclass
 from auditor.core.entries import EntryKind
 
 _NUMBERS = ("uid", "gid", "mtime")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import requests
 
 from auditor.codec.json_documents import parse_json
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import BlockedAddress, NotFound, Unauthorized, Unreachable, Unsupported
 from auditor.core.limits import limit_note
 from auditor.registry.address_guard import display_origin

@@ -9,8 +9,8 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import Unauthorized, Unreachable
 from auditor.registry.http_session import keep_header
 from auditor.registry.login_commands import login_command

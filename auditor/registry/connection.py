@@ -13,7 +13,7 @@ import ssl
 import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +21,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import Damaged, Temporary
 from auditor.registry.address_guard import AddressCheck
 

@@ -13,12 +13,12 @@ import ssl
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from urllib3.util.ssl_ import create_urllib3_context
 
 from auditor.core.cache_folder import config_home
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import UsageError
 
 SYSTEM_FOLDER = Path("/etc")

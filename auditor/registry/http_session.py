@@ -8,7 +8,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from urllib3 import HTTPConnectionPool, Timeout
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.poolmanager import ProxyManager
 
+from auditor.core.dataclass import dataclass
 from auditor.core.version import __version__
 from auditor.registry.address_guard import is_loopback, origin_of
 from auditor.registry.connection import ConnectionRules, connection_pools

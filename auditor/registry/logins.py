@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from auditor.core.cache_folder import config_home
+from auditor.core.dataclass import dataclass
 
 _VARIABLES = ("DOCKER_AUTH_CONFIG", "REGISTRY_AUTH_FILE")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 from urllib.parse import urlencode
 
 from auditor.codec.file_slices import FileSlice
 from auditor.codec.hashing import sha256
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
 from auditor.core.errors import Unreachable
 from auditor.registry.client import Client

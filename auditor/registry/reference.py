@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
 from auditor.core.errors import UsageError
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
 from typing import BinaryIO, ClassVar
 
 from auditor.codec.descriptors import ACCEPT, Descriptor, parse_descriptor
 from auditor.codec.hashing import sha256, verified_document
 from auditor.codec.json_documents import canonical_keys, key_names, parse_object
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
 from auditor.core.errors import ImageError, NotFound, Unsupported
 from auditor.core.limits import Limits

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import requests
 from urllib3.exceptions import HTTPError
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import Temporary
 from auditor.registry.connection import PIECE, BoundedResponse
 from auditor.registry.http_session import innermost_cause

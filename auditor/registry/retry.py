@@ -19,10 +19,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import Damaged, Temporary
 from auditor.core.limits import Limits, limit_note
 

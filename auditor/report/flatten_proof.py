@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Finding, Severity
 from auditor.core.text import plural, printable, size
 from auditor.findings.image_names import names_of

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import UsageError
 from auditor.pipeline import Audit
 from auditor.report.render_options import RenderOptions

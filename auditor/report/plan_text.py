@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from auditor.advice.action_plan import BuildFix, action_plan
 from auditor.advice.flatten_advice import FlattenAdvice, FlattenPlan
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Severity
 from auditor.core.limits import Limits
 from auditor.core.text import plural, printable, size

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Severity
 from auditor.pipeline import Failure
 

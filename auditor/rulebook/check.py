@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import RuleError
 from auditor.core.yaml_file import YamlValue
 from auditor.detect.rule_files import rule_files

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import RuleError
 from auditor.detect.confirm import Confirmer
 from auditor.detect.engines import matching_engine

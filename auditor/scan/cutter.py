@@ -7,11 +7,11 @@ others. At an invalid header the last piece ends behind it, so that the parser o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from auditor.codec.signatures import magics_of
 from auditor.codec.tar import Short, read_headers
 from auditor.codec.tar_headers import BLOCK, ZERO_BLOCK, Header, number, padded
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import Damaged
 from auditor.core.limits import Limits
 from auditor.published.image_lists import FOLDERS, LayerLists

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from auditor.core.dataclass import dataclass
 from auditor.core.secret import Secret
 from auditor.detect.confirm import TruncationCallback
 from auditor.detect.heuristics.file_class import FileClass, file_class

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
+from auditor.core.dataclass import dataclass
 from auditor.detect.hits import Hits, hits_of_pieces
 from auditor.detect.matches import Match
 from auditor.layers.listing import Listing

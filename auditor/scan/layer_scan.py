@@ -11,13 +11,14 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import BinaryIO
 
 from auditor.codec.file_slices import SharedFile
 from auditor.codec.hashing import HashingReader
 from auditor.codec.tar import TarParser
 from auditor.codec.tar_headers import BLOCK, is_header
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import DiffID
 from auditor.core.errors import Damaged
 from auditor.core.limits import limit_note

@@ -7,10 +7,11 @@ rules alone; what depends on the pieces before it is decided when the results ar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import BinaryIO, cast
 
 from auditor.codec.file_slices import FileSlice, SharedFile
+from auditor.core.dataclass import dataclass
 from auditor.extract.git_commits import CommitHistory
 from auditor.layers.listing import Listing
 from auditor.provenance.checksums import Checksums

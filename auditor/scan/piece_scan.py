@@ -10,13 +10,14 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from auditor.codec.file_slices import SharedFile
 from auditor.codec.tar import TarParser
 from auditor.codec.windows import Window, windows
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import Damaged
 from auditor.core.limits import Limits
 from auditor.detect.hits import Hits

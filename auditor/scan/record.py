@@ -6,9 +6,10 @@ It depends on the layer's bytes and the rules, and on which packages are known t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Self
 
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import DiffID, Digest
 from auditor.core.finding import Confidence
 from auditor.core.secret import Secret

@@ -18,11 +18,11 @@ import sys
 import threading
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing import reduction
 from multiprocessing.connection import Connection, Pipe
 
 from auditor.codec.file_slices import SharedFile
+from auditor.core.dataclass import dataclass
 from auditor.scan import worker
 from auditor.scan.piece import Piece, PieceResult
 from auditor.scan.piece_scan import PieceScanner, Recipe

@@ -6,9 +6,9 @@ import base64
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from urllib.parse import quote, urlencode, urlsplit
 
+from auditor.core.dataclass import dataclass
 from auditor.core.secret import Secret
 from auditor.detect.probe import PLACEHOLDERS, Pairs, Probe
 from auditor.registry.address_guard import AddressClass, class_of_host

@@ -7,11 +7,11 @@ cookie takes part, and no line is logged. Messages of these libraries may quote 
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
 from http.client import HTTPException
 
 from urllib3.exceptions import HTTPError
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import AuditError
 from auditor.registry.address_guard import check_loopback, check_public
 from auditor.registry.connection import ConnectionRules, Deadline, connection_classes

@@ -183,7 +183,8 @@ PLAIN_KEY = re.compile(
 NOTE = re.compile(r"(?:^|[ \t])(?://|\#|/?\*{1,2}|--|<!--|;)[ \t]|^[^(){};<=]{0,80}(?::|\||->|→|\bis)[ \t*]{1,4}$")
 LINE_END = re.compile(r"[ \t*|.]{0,4}(?:\*/|-->|\#.*|//.*)?\r?$")
 CODE = re.compile(r"(?x)[(){};]|=>|&&|\|\||==|\+=|->|::|\\x|\\u|\.\w+\.|\[")
-CONTROL = re.compile(r"[^\x20-\x7e\xa0-\ufffc\t\r\n\f]")
+# All but \x20-\x7e, \xa0-\ufffc, \t, \r, \n, \f; a long range takes 10 ms to compile.
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ufffd-\U0010ffff]")
 MARKUP = re.compile(r"(?x)</?[a-z]|&[a-z]+;|&\#[0-9x]")
 
 MAX_HOST = 256

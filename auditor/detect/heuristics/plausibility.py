@@ -11,8 +11,8 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Confidence
 from auditor.detect.heuristics import patterns
 from auditor.detect.heuristics.file_class import FileClass, file_class

@@ -5,8 +5,8 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from auditor.core.dataclass import dataclass
 from auditor.dockerfile.command_effects import command_effects, covers
 from auditor.dockerfile.fix.proposal import MOUNT_VERSION, FixState, Proposal, proposal, syntax_version
 from auditor.dockerfile.fix.run_steps import access, later_steps, may_read, mentions, user_of

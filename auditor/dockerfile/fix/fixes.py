@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import DockerfileError
 from auditor.dockerfile.build_context import BuildContext
 from auditor.dockerfile.check import check

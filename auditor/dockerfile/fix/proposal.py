@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from auditor.core.dataclass import dataclass
 from auditor.dockerfile.build_context import BuildContext
 from auditor.dockerfile.fix.source_text import Editor, NotFixable, SourceText
 from auditor.dockerfile.instructions import BuildStep, Dockerfile, Stage

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from auditor.core.dataclass import dataclass
 from auditor.dockerfile.instructions import BuildStep
 from auditor.dockerfile.shell_commands import Command, commands
 from auditor.dockerfile.shell_words import split_words

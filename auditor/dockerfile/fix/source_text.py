@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import DockerfileError
 from auditor.dockerfile.instructions import Instruction
 from auditor.dockerfile.parser import continuation, is_complete

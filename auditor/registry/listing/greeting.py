@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from auditor.core.dataclass import dataclass
 from auditor.registry.authentication import parse_challenge
 from auditor.registry.client import Client
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import Damaged, ImageError, NotFound, Unauthorized, Unreachable, Unsupported
 from auditor.core.limits import limit_note
 from auditor.registry.client import Client

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from auditor.core.dataclass import dataclass
 from auditor.pipeline import Audit
 from auditor.report.finding_text import failure_text
 from auditor.report.html.file_rows import layer_files

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
 
+from auditor.core.dataclass import dataclass
 from auditor.findings.file_tree import Children, FileNode, FileTree, FolderNode, Totals
 from auditor.pipeline import Audit
 from auditor.report.file_text import fate_text

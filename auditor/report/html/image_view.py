@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Confidence, Severity, State
 from auditor.findings.secret_groups import Verdict
 from auditor.report.html.layer_chart import LayerChart, lane_key, layer_chart
