@@ -1,9 +1,10 @@
-"""Cache of the parsed built-in rules, as JSON: loading it is faster than parsing YAML."""
+"""Cache of the parsed built-in rules, as JSON, by field: loading it is faster than parsing YAML."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,11 @@ def cached_builtin_rules(cache: Path | None) -> tuple[Rule, ...]:
     kept = cache / f"rules-{builtin_rules_key()[:32]}.json"
     data = read_cache_file(kept)
     if data is not None:
-        return tuple(map(_rule, json.loads(data)))
+        return tuple(_rules(json.loads(data)))
     rules = builtin_rules()
-    write_cache_file(kept, json.dumps([asdict(rule) for rule in rules]).encode())
+    rows = [asdict(rule) for rule in rules]
+    columns = {field.name: [row[field.name] for row in rows] for field in fields(Rule)}
+    write_cache_file(kept, json.dumps(columns).encode())
     return rules
 
 
@@ -36,12 +39,15 @@ def default_rules(cache: Path | None) -> tuple[Rule, ...]:
     return (*cached_builtin_rules(cache), *plugin_rules())
 
 
-def _rule(row: dict[str, Any]) -> Rule:
+def _rules(columns: Mapping[str, Iterable[Any]]) -> Iterable[Rule]:
+    """Return the rules of the values of each field."""
+    values = dict(columns)
     for name in _TUPLES:
-        row[name] = tuple(row[name])
-    row["severity"], row["confidence"] = Severity(row["severity"]), Confidence(row["confidence"])
-    row["verify"] = _probe(row["verify"]) if row["verify"] else None
-    return Rule(**row)
+        values[name] = map(tuple, values[name])
+    values["severity"] = map({one.value: one for one in Severity}.__getitem__, values["severity"])
+    values["confidence"] = map({one.value: one for one in Confidence}.__getitem__, values["confidence"])
+    values["verify"] = (row and _probe(row) for row in values["verify"])
+    return (Rule(*row) for row in zip(*(values[field.name] for field in fields(Rule)), strict=True))
 
 
 def _probe(row: dict[str, Any]) -> Probe:

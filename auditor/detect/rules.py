@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import field, replace
+from dataclasses import field, fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,6 +94,9 @@ class Rule:
         return self.is_token and self.check not in _CHECKS_OF_PRIVATE_KEYS and not by_words
 
 
+_DIGESTED = attrgetter(*(one.name for one in fields(Rule) if one.repr))
+
+
 @dataclass(frozen=True)
 class Ruleset:
     """The rules of a scan, in the order of their ids."""
@@ -101,7 +106,7 @@ class Ruleset:
     @functools.cached_property
     def digest(self) -> str:
         """`sha256:…` over every field of the rules that can change a finding."""
-        return "sha256:" + hashlib.sha256(repr(self.rules).encode()).hexdigest()
+        return "sha256:" + hashlib.sha256(json.dumps([_DIGESTED(rule) for rule in self.rules]).encode()).hexdigest()
 
     @functools.cached_property
     def by_id(self) -> dict[str, Rule]:
