@@ -31,7 +31,8 @@ DEFAULT_BYTES = 1 << 30
 
 _VERSION = 2
 _BUSY_S = 60
-_TOUCH_S = 60  # a record used again within that time keeps its timestamp
+_TOUCH_S = 3600
+"""A record used again within that time keeps its timestamp: to set it writes the whole record again."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS record (
     key TEXT PRIMARY KEY,                           -- diff_id, digest of the rules, digest of the code
@@ -214,7 +215,8 @@ class LayerStore:
             database.execute("PRAGMA synchronous = NORMAL")
             database.executescript(_SCHEMA)
             database.execute(_FORGET_FACTS, (_MAX_FACTS,))
-            database.execute(f"PRAGMA user_version = {_VERSION}")
+            if version != _VERSION:
+                database.execute(f"PRAGMA user_version = {_VERSION}")
         except sqlite3.Error:
             database.close()
             raise

@@ -78,10 +78,10 @@ def test_what_was_not_used_for_longest_goes_first(
     store = opened(tmp_path, max_bytes=250)
     for name in ("old", "used", "new"):
         store.keep_record(name, bytes(100))
-        now += 1000
+        now += 10_000
         if name == "used":
             assert store.record("old") is not None  # so it is not the oldest any more
-            now += 1000
+            now += 10_000
     assert store.record("used") is None
     assert store.record("old") is not None and store.record("new") is not None
     assert store.usage().bytes == 200
