@@ -201,6 +201,9 @@ class _HigherLayers:
                 hidden[entry] = by = self._hidden_by(path, parent, kind == _DIR)
                 if by in (index, ~index):
                     replaced.append((effects, path, effects.get(path)))
+                    replaced += [
+                        (self._folders, folder, self._folders.get(folder)) for folder in self._new(parent, index)
+                    ]
             effects[path] = index
             if effects is not self._folders and path in self._folder_memo:  # the path is a folder later in this tar
                 self._folder_memo.clear()
@@ -240,8 +243,13 @@ class _HigherLayers:
 
     def _imply(self, folder: str, index: int) -> None:
         """Add a folder and its parents: each replaces a file or link at its path in lower layers."""
+        for path in self._new(folder, index):
+            self._folders[path] = index
+
+    def _new(self, folder: str, index: int) -> Iterator[str]:
+        """Yield a folder and its parents as far as the layer does not have them yet."""
         while folder and self._folders.get(folder) != index:
-            self._folders[folder] = index
+            yield folder
             folder = folder.rpartition("/")[0]
 
 

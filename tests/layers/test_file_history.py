@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from auditor.core.entries import Deleted, FileVersion, Overwritten, VersionState, Visible
@@ -170,6 +170,7 @@ items = st.one_of(
 
 
 @settings(max_examples=400, deadline=None)
+@example([[file("b/b")], [file("b/b/a"), file("b"), file("b/a")]])  # the folder b/b is gone before the layer ends
 @given(st.lists(st.lists(items, max_size=6), max_size=5))
 def test_every_fate_is_what_unpacking_the_layers_one_by_one_shows(stack: list[list[Item]]) -> None:
     model, traced = Model(), trace(*stack)
