@@ -107,7 +107,8 @@ _AT_START = ("PYTHON", "LD_", "IMAGE_AUDIT_MATCHER")
 
 
 @functools.cache
-def _nursery() -> Nursery:
+def started_nursery() -> Nursery:
+    """The nursery of this process of pytest."""
     made = Nursery()
     atexit.register(made.close)
     return made
@@ -126,7 +127,7 @@ class Cli:
         variables = {**self.environment, **environment}
         if not hasattr(stdin, "fileno") and not any(name.startswith(_AT_START) for name in environment):
             words = [str(word) for word in arguments]
-            forked = _nursery().run(words, variables, self.folder, stdin or b"", umask=0o022, watched=False)
+            forked = started_nursery().run(words, variables, self.folder, stdin or b"", umask=0o022, watched=False)
             return Result(forked.status, forked.out.decode(errors="replace"), forked.err.decode(), forked.out)
         done = subprocess.run(
             [sys.executable, "-m", "auditor", *map(str, arguments)],
