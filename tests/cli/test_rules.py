@@ -121,6 +121,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory, kept: tuple[Path, ...]) -
     return done.status, done.out.replace(f"{folder}/", "").splitlines()
 
 
+@pytest.mark.xdist_group("rule problems")  # they share one check
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_each_problem_is_named_with_its_line(reported: tuple[int, list[str]], problem: str) -> None:
     number, (_, message) = list(PROBLEMS).index(problem), PROBLEMS[problem]
