@@ -1,10 +1,14 @@
-"""Sweeps of 200 new images by one Dask worker and by four on this machine: `python -m bench.machines`.
+"""Sweeps of new images by one Dask worker and by four on this machine: `python -m bench.machines`.
 
-Each image has one new layer of Python's standard library, 16 MB or as `--megabytes` says. The registry sends files:
-file_registry.py. Workers have one thread of Dask, beside which a layer is downloaded, hashed and decompressed. One
-worker therefore uses more than one core, and is also measured bound to one, as by the limit of a container. The
-registry is near, that is on loopback, or distant: distant.py. The time does not include the start of the workers and
-the creation of the store: both remain between sweeps.
+Each of 100 images (`--images`) has one new layer of Python's standard library, 16 MB (`--megabytes`). The registry
+sends files: file_registry.py. Workers have one thread of Dask, beside which a layer is downloaded, hashed and
+decompressed. One worker therefore uses more than one core, and is also measured bound to one, as by the limit of a
+container. The registry is near, that is on loopback, or distant: distant.py. The time does not include the start of the
+workers and the creation of the store: both remain between sweeps.
+
+The gain that this machine allows is measured with two plain scans, each bound to one core, one after the other and
+side by side. On a busy machine seconds depend on other programs: `processor-bound` is how many times as fast a sweep
+would be if it had its cores for itself, from the processor times alone.
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ import argparse
 import gzip
 import io
 import os
+import subprocess
+import sys
 import sysconfig
 import tarfile
 import tempfile
@@ -22,9 +28,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
 
 from auditor.api import components, rulesets
 from auditor.core.options import AuditOptions
@@ -43,9 +46,11 @@ from bench.servers import started
 from tests.fleet.cluster import Cluster
 from tests.images import digest
 
-IMAGES = 200
-WORKERS = ((1, True), (1, False), (4, False))
-"""Number of workers, and whether they are bound to one core."""
+NEAR, DISTANT = ((1, True), (1, False), (4, False)), ((1, True), (4, False))
+"""Number of workers, and whether they are bound to one core, for each registry."""
+
+_SCANNED = 10
+"""Images of each plain scan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +63,18 @@ class Run:
     workers_s: float
     others_s: float
 
+    @property
+    def least_s(self) -> float:
+        """Seconds without other programs: of a bound worker, or of several workers and all others on all cores."""
+        return self.workers_s if self.is_bound else (self.workers_s + self.others_s) / len(os.sched_getaffinity(0))
 
-def fill(folder: Path, layer_bytes: int) -> None:
+
+def fill(folder: Path, images: int, layer_bytes: int) -> None:
     """Write the images: their layers end in the same files, and start with one of their own."""
     shared = _tar(_sources(layer_bytes))
     packed = gzip.compress(shared, 1, mtime=0)
     repositories: dict[str, dict[str, tuple[bytes, bytes]]] = {}
-    for number in range(IMAGES):
+    for number in range(images):
         own = _tar([("app/version", f"{number}\n".encode())])[: 2 * tarfile.BLOCKSIZE]  # without the end of the archive
         layer = gzip.compress(own, 1, mtime=0) + packed
         config = f'{{"rootfs": {{"type": "layers", "diff_ids": ["{digest(own + shared)}"]}}}}'.encode()
@@ -91,8 +101,8 @@ def _tar(files: Iterable[tuple[str, bytes]]) -> bytes:
     return out.getvalue()
 
 
-def measured(address: str, workers: int, *, is_bound: bool) -> Run:
-    """Sweep the registry into a new store."""
+def measured(address: str, images: int, workers: int, *, is_bound: bool) -> Run:
+    """Sweep the registry into a new store; check that it saw every image."""
     with tempfile.TemporaryDirectory() as folder, _cluster(Path(folder), workers) as cluster:
         if is_bound:
             for worker in cluster.workers:
@@ -100,10 +110,10 @@ def measured(address: str, workers: int, *, is_bound: bool) -> Run:
         SweepStore(_store(folder)).close()  # the tables: the next sweeps have them
         before = _processor_s(cluster)
         began = time.monotonic()
-        images = sweep(address, cluster, Path(folder))
+        audited = sweep(address, cluster, Path(folder))
         wall_s = time.monotonic() - began
         after = _processor_s(cluster)
-    assert images == IMAGES, images
+    assert audited == images, audited
     return Run(workers, is_bound, wall_s, after[0] - before[0], after[1] - before[1])
 
 
@@ -158,16 +168,44 @@ def _processor_s(cluster: Cluster) -> tuple[float, float]:
 
 
 def _used_s(process: int) -> float:
-    """Return the processor seconds of a process. Source: proc_pid_stat(5), `utime` and `stime`."""
-    numbers = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    """Return the processor seconds of a process, 0 if it has ended. Source: proc_pid_stat(5), `utime` and `stime`."""
+    try:
+        numbers = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
     return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def two_scans(address: str) -> tuple[float, float]:
+    """Return the seconds of two scans, each on one core: one after the other, and side by side."""
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    began = time.monotonic()
+    for number in range(2):
+        _ended(_scan(address, number, cores[0]))
+    between = time.monotonic()
+    for process in [_scan(address, number, core) for number, core in enumerate(cores)]:
+        _ended(process)
+    return between - began, time.monotonic() - between
+
+
+def _scan(address: str, number: int, core: int) -> subprocess.Popen[bytes]:
+    """Start a scan of some images, of others for each number, bound to a core."""
+    numbers = range(number * _SCANNED, (number + 1) * _SCANNED)
+    images = [f"{address}/team/app{one % 20}:1.{one}" for one in numbers]
+    command = [sys.executable, "-m", "auditor", "scan", *images, "--no-cache", "--quiet", "--fail-on", "never"]
+    bind = f"import os, sys; os.sched_setaffinity(0, {{{core}}}); os.execv(sys.executable, sys.argv[1:])"
+    return subprocess.Popen([sys.executable, "-c", bind, *command], stdout=subprocess.DEVNULL)
+
+
+def _ended(process: subprocess.Popen[bytes]) -> None:
+    assert process.wait() == 0, process.returncode
+
+
 @contextmanager
-def registry(layer_bytes: int) -> Iterator[str]:
+def registry(images: int, layer_bytes: int) -> Iterator[str]:
     """Start a registry with the images; yield its address."""
     with tempfile.TemporaryDirectory() as folder:
-        fill(Path(folder), layer_bytes)
+        fill(Path(folder), images, layer_bytes)
         with started("bench.file_registry", folder) as address:
             yield address
 
@@ -181,21 +219,38 @@ def distant(address: str) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Sweeps of new images by one Dask worker and by four, as a table.")
+    parser.add_argument("--images", type=int, default=100, help="number of images, at least 20")
     parser.add_argument("--megabytes", type=int, default=16, help="uncompressed size of a layer")
-    layer_bytes = parser.parse_args().megabytes * 1_000_000
+    options = parser.parse_args()
     with components.scanner(AuditOptions(), rulesets.ruleset(AuditOptions())):
         pass  # the rules are compiled now
-    with registry(layer_bytes) as near, distant(near) as far:
-        runs = [measured(place, workers, is_bound=is_bound) for place in (near, far) for workers, is_bound in WORKERS]
-    table = Table("workers", "registry", "seconds", "times as fast", "processor: workers", "all others")
-    for number, run in enumerate(runs):
-        is_far = number >= len(WORKERS)
-        base = runs[len(WORKERS) * is_far]
-        table.add_row(
-            f"{run.workers}{', on one core' if run.is_bound else ''}", "distant" if is_far else "near",
-            f"{run.wall_s:.1f}", f"{base.wall_s / run.wall_s:.2f}", f"{run.workers_s:.1f} s", f"{run.others_s:.1f} s",
-        )  # fmt: skip
-    Console(width=110).print(f"{IMAGES} images, a new layer of {layer_bytes / 1e6:.0f} MB each", table)
+    print(f"{options.images} images, a new layer of {options.megabytes} MB each\n")
+    columns = "workers", "registry", "seconds", "times as fast", "processor-bound", "processor: workers", "all others"
+    _print_row(*columns)
+    _print_row("---", "---", *["--:"] * (len(columns) - 2))
+    with registry(options.images, options.megabytes * 1_000_000) as near, distant(near) as far:
+        for name, address, sizes in (("near", near, NEAR), ("distant", far, DISTANT)):
+            runs = list[Run]()
+            for workers, is_bound in sizes:
+                run = measured(address, options.images, workers, is_bound=is_bound)
+                runs.append(run)
+                uses_all = is_bound or workers > 1
+                bound = f"{runs[0].least_s / run.least_s:.2f}" if uses_all else "-"
+                _print_row(
+                    f"{workers}{', on one core' if is_bound else ''}", name,
+                    f"{run.wall_s:.1f}", f"{runs[0].wall_s / run.wall_s:.2f}", bound,
+                    f"{run.workers_s:.1f} s", f"{run.others_s:.1f} s",
+                )  # fmt: skip
+        alone, beside = two_scans(near)
+    print(
+        f"\nTwo scans of {_SCANNED} images: {alone:.1f} s one after the other on one core, {beside:.1f} s side by side "
+        f"on two: {alone / beside:.2f} times as fast. More is not to be had on these cores."
+    )
+
+
+def _print_row(*cells: str) -> None:
+    """Print a row at once: the measures take minutes."""
+    print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

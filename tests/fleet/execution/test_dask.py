@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import requests
+from distributed import Worker
 
 from auditor.core.errors import EngineError
 from auditor.fleet.execution.dask_worker import SoftwareVersions
@@ -53,6 +54,25 @@ def test_the_result_is_that_of_this_machine_though_a_worker_is_killed(
         local = Sweeps(store, sweeps_in.scanner)(filled[0])
     assert remote["failed"] == [] and without_times(remote) == without_times(local)
     assert remote["layers"]["read"] == len(filled[1].layers)
+
+
+def test_a_worker_does_not_measure_itself_during_a_sweep(sweeps_in: Sweeps, cluster: Cluster) -> None:
+    cluster.add_worker()
+    cluster.wait_for(1)
+
+    def running() -> set[str]:
+        with cluster.client() as client:
+            (names,) = client.run(running_callbacks).values()
+            return set(names)
+
+    before = running()
+    with closing(engine_of(sweeps_in, cluster.address, RegistryEndpoint("127.0.0.1:1"))):
+        assert before - running() == {"profile", "profile-cycle", "tick"}
+    assert running() == before
+
+
+def running_callbacks(dask_worker: Worker) -> list[str]:
+    return [name for name, callback in dask_worker.periodic_callbacks.items() if callback.is_running()]
 
 
 def test_the_command_sweeps_with_workers_that_have_the_login_and_show_it_nowhere(
