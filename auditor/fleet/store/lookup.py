@@ -49,6 +49,9 @@ class Place:
     line: int | None
 
 
+_Tagged = tuple[tuple[str, ...], str]
+
+
 @dataclass(frozen=True, slots=True)
 class ImageGroup:
     """Images of one repository that have a secret at the same places, seen at the same times; times are RFC 3339.
@@ -64,7 +67,7 @@ class ImageGroup:
     first_seen: str
     last_seen: str
     places: tuple[Place, ...]
-    images: Sequence[tuple[tuple[str, ...], str]]
+    images: Sequence[_Tagged]
     pullable: bool | None = True
     is_untagged: bool = False
 
@@ -105,8 +108,8 @@ def images_with(store: SweepStore, secret: str) -> list[ImageGroup]:
         return [
             group
             for host, name, repository, platform, text in sorted(rows, key=lambda row: (*row[:2], row[3] or ""))
-            for places_of, images in places.images(text, index_tags.get(repository))
-            for group in _groups(host, name, platform, places_of, images, withdrawn)
+            for seen, images in places.images(text, index_tags.get(repository))
+            for group in _groups(host, name, platform, seen, images, withdrawn)
         ]
 
     return sorted(store.read(work), key=lambda group: group.pullable is False)
@@ -198,12 +201,15 @@ class _Places:
         }
 
     def images(self, text: str, index_tags: str | None) -> Sequence[tuple[_Seen, _Images]]:
-        """Return the images of a text of `_image_lists` by their places, with the tags of indexes too."""
+        """Return the images of a text of `_image_lists` by their places.
+
+        `index_tags` is the text of `_index_tags` for the repository, which has images of other platforms too.
+        """
         items = [item.split(_FIELD, 3) for item in sorted(text.split(_ITEM))]
         images: _Images = {digits: (tag,) if tag else () for tag, digits, *_ in items}
         if len(images) < len(items) or index_tags is not None:
             listed = [item.split(_FIELD) for item in index_tags.split(_ITEM)] if index_tags else []
-            images = _all_tags([*items, *listed])
+            images = _all_tags([*items, *(item for item in listed if item[1] in images)])
         if not self.varying:
             return [(seen, images) for seen in self._known.values()]
         keys: dict[str, dict[str, None]] = {}
@@ -237,25 +243,21 @@ def _groups(
     host: str, repository: str, platform: str | None, seen: _Seen, images: _Images, withdrawn: _Withdrawn
 ) -> Iterator[ImageGroup]:
     """Yield the images with a tag as one group, then those without one, by the answer of the registry."""
+    tagged = [(tags, _digest(digits)) for digits, tags in images.items() if tags]
+    groups: dict[tuple[bool | None, bool], list[_Tagged]] = {(True, False): tagged} if tagged else {}
+    if len(tagged) < len(images):
+        for digest in [_digest(digits) for digits, tags in images.items() if not tags]:
+            pullable, last_tags = withdrawn.get((host, repository, digest), (True, ()))
+            groups.setdefault((pullable, True), []).append((last_tags, digest))
+    for (pullable, is_untagged), own in groups.items():
+        yield ImageGroup(
+            host, repository, platform, seen.first_seen, seen.last_seen, seen.places, own,
+            False if seen.is_absent else pullable, is_untagged,
+        )  # fmt: skip
 
-    def group(images: Sequence[tuple[tuple[str, ...], str]], pullable: bool | None, *, is_untagged: bool) -> ImageGroup:
-        own = False if seen.is_absent else pullable
-        return ImageGroup(
-            host, repository, platform, seen.first_seen, seen.last_seen, seen.places, images, own, is_untagged
-        )
 
-    tagged = [(tags, f"sha{4 * len(digits)}:{digits}") for digits, tags in images.items() if tags]
-    if tagged:
-        yield group(tagged, True, is_untagged=False)
-    if len(tagged) == len(images):
-        return
-    untagged: dict[bool | None, list[tuple[tuple[str, ...], str]]] = {}
-    for digits in (digits for digits, tags in images.items() if not tags):
-        digest = f"sha{4 * len(digits)}:{digits}"
-        pullable, last_tags = withdrawn.get((host, repository, digest), (True, ()))
-        untagged.setdefault(pullable, []).append((last_tags, digest))
-    for pullable, own in untagged.items():
-        yield group(own, pullable, is_untagged=True)
+def _digest(digits: str) -> str:
+    return f"sha{4 * len(digits)}:{digits}"
 
 
 def _withdrawn(connection: Connection, secret: bytes) -> _Withdrawn:

@@ -48,6 +48,22 @@ def test_an_image_has_all_places_of_a_secret_and_the_tags_of_indexes(sweeps_in: 
     assert app.places == copy.places
 
 
+def test_the_tags_of_an_index_are_those_of_each_of_its_platforms(sweeps_in: Sweeps, address: str) -> None:
+    """The secret is at another place on each platform, and in another file of the second one."""
+    remote = Remote(address)
+    files = ({"a.env": f"TOKEN={token(1)}\n"}, {"b.env": f"TOKEN={token(1)}\n", "c.env": f"TOKEN={token(1)}\n"})
+    built = [image(layer(own), architecture=name) for name, own in zip(("amd64", "arm64"), files, strict=True)]
+    listed = [remote.push("team/app", f"only{number}", one) for number, one in enumerate(built)]
+    remote.index("team/app", "all", listed)
+    sweeps_in(address)
+    groups = images_with(sweeps_in.store, locations.secret_by_value(sweeps_in.store, token(1)))
+    assert [(group.platform, group.images) for group in groups] == [
+        ("linux/amd64", [(("all", "only0"), listed[0]["digest"])]),
+        ("linux/arm64", [(("all", "only1"), listed[1]["digest"])]),
+    ]
+    assert [[place.path for place in group.places] for group in groups] == [["/a.env"], ["/b.env", "/c.env"]]
+
+
 def test_a_secret_from_its_first_alert_until_it_is_gone(sweeps_in: Sweeps, address: str) -> None:
     store, remote, own = sweeps_in.store, Remote(address), policy(address)
     root = remote.push("team/app", "1", application(0, "app", token(1)))
