@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Severity
 from auditor.fleet.store.rows import SweepRow
 

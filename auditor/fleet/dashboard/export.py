@@ -6,8 +6,8 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Severity, State
 from auditor.core.text import printable
 from auditor.fleet.dashboard.groups import SecretCounts, owner_summaries, repository_summaries

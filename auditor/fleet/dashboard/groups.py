@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Severity
 from auditor.fleet.dashboard.site_paths import owner_page, repository_page
 from auditor.fleet.dashboard.view import SecretSummary, SweepView

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from html import escape
 
+from auditor.core.dataclass import dataclass
 from auditor.core.text import printable
 from auditor.fleet.dashboard.site_paths import image_page, numbered
 from auditor.fleet.remediation.open_secrets import OpenSecret

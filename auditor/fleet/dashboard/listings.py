@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from auditor.core.dataclass import dataclass
 from auditor.fleet.dashboard.site_paths import numbered
 
 IMAGES, SECRETS, REPOSITORIES, LAYERS = 50, 100, 150, 40

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Severity, State
 from auditor.core.version import __version__
 from auditor.fleet.dashboard import charts, export, listings

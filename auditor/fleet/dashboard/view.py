@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Severity, State
 from auditor.findings.secret_groups import Verdict
 from auditor.fleet.dashboard import charts

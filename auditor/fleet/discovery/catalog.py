@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import NotFound, Unauthorized, Unsupported, UsageError, without_logins
 from auditor.core.options import RegistryOptions
 from auditor.registry.client import Client

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TypeVar
 
 from auditor.codec.descriptors import Descriptor
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
 from auditor.core.errors import AuditError, ImageError, NotFound, StoreError, Unauthorized, Unreachable, Unsupported
 from auditor.core.options import RegistryOptions

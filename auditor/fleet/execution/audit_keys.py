@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from auditor.core import cache_keys
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
 from auditor.core.limits import AUDITS
 from auditor.core.options import Exclusions, RegistryOptions

@@ -13,7 +13,7 @@ import json
 import sys
 import tempfile
 import threading
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from distributed import Worker, WorkerPlugin, get_worker
@@ -21,6 +21,7 @@ from nacl.public import PrivateKey, PublicKey, SealedBox
 
 from auditor.core.cache_folder import cache_folder
 from auditor.core.cache_keys import RECORDS
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import Unreachable
 from auditor.core.process import disable_core_dumps
 from auditor.core.version import __version__

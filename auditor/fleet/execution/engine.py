@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
 from auditor.core.limits import DEFAULT, Limits
 from auditor.registry.client import Client

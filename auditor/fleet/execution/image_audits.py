@@ -5,8 +5,9 @@ A sweep of unchanged tags imports nothing of this.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
 from auditor.core.errors import AuditError, EngineError, NotFound, StoreError
 from auditor.fleet.discovery.candidates import Candidate, read_image

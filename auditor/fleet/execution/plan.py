@@ -6,8 +6,9 @@ import hashlib
 import json
 import shlex
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 
+from auditor.core.dataclass import dataclass
 from auditor.core.options import RegistryOptions
 from auditor.findings.selection import Selection
 from auditor.fleet.discovery.catalog import Scope, TagFilter

@@ -13,12 +13,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from auditor.codec.descriptors import platform_matches
+from auditor.core.dataclass import dataclass
 from auditor.core.progress import Progress
 from auditor.core.text import plural
 from auditor.fleet.discovery.catalog import RepositorySelection, select_repositories

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Severity
 from auditor.fleet.remediation.owners import NO_OWNER
 from auditor.fleet.remediation.policy import AcknowledgementStatus, Policy

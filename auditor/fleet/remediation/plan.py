@@ -9,9 +9,9 @@ from __future__ import annotations
 import datetime
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from auditor.core.dataclass import dataclass
 from auditor.fleet.remediation.open_secrets import OpenSecret, host_of, open_secrets
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import image_list, queries

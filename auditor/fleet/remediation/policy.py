@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Severity
 from auditor.core.owner_options import DUE_DAYS
 from auditor.fleet.remediation.owners import Owners

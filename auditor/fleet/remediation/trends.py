@@ -8,8 +8,8 @@ from __future__ import annotations
 import datetime
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from auditor.core.dataclass import dataclass
 from auditor.fleet.remediation.open_secrets import host_of
 from auditor.fleet.remediation.owners import NO_OWNER
 from auditor.fleet.remediation.policy import Policy

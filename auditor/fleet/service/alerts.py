@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
+from auditor.core.dataclass import dataclass
 from auditor.core.finding import Severity
 from auditor.core.text import printable, shortened
 from auditor.fleet.remediation.locations import short_id

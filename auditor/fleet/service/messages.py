@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from auditor.core.dataclass import dataclass
 from auditor.core.text import plural
 from auditor.findings.secret_groups import Verdict
 from auditor.fleet.service.alerts import Alert, Event, plain

@@ -10,8 +10,8 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import AuditError, UsageError
 from auditor.core.owner_options import OwnerOptions
 from auditor.core.text import plural, printable

@@ -7,7 +7,6 @@ sends the rest itself, without retries and without redirects.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -15,6 +14,7 @@ import requests
 from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType, OverflowMode
 from urllib3.exceptions import HTTPError
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import Temporary, Unreachable, UsageError
 from auditor.fleet.service.messages import Message
 from auditor.registry.address_guard import check_not_reserved

@@ -8,11 +8,11 @@ from __future__ import annotations
 import datetime
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import UsageError
 
 

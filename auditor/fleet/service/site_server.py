@@ -7,9 +7,10 @@ import os
 import re
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import AuditError, reason
 from auditor.fleet.dashboard.site_paths import OVERVIEW, is_site_file
 from auditor.fleet.service.health import health, live

@@ -6,10 +6,10 @@ Sources: Jira REST API version 2, `POST /rest/api/2/issue`; GitHub REST API, `PO
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import UsageError, reason
 from auditor.core.finding import Severity
 from auditor.core.owner_options import TicketOptions

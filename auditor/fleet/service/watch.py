@@ -16,9 +16,10 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import AuditError, LeaseLost
 from auditor.fleet.service.health import health, live
 from auditor.fleet.service.http_server import Page

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Select, delete, insert, select
 
+from auditor.core.dataclass import dataclass
 from auditor.fleet.store import schema as t
 from auditor.fleet.store.database import SweepStore
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, and_, delete, exists, insert, select, update
 
+from auditor.core.dataclass import dataclass
 from auditor.fleet.store import schema as t
 from auditor.fleet.store.database import SweepStore
 

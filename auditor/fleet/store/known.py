@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Integer, bindparam, select
 
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
 from auditor.fleet.store import schema as t
 from auditor.fleet.store.database import SweepStore

@@ -19,13 +19,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import LeaseLost, StoreError
 from auditor.fleet.store import schema as t
 from auditor.fleet.store.database import SweepStore

@@ -6,12 +6,12 @@ Annotations are not stored, because they may contain secrets.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select
 
 from auditor.codec.descriptors import Descriptor
+from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
 from auditor.core.image_config import Platform
 from auditor.core.text import printable

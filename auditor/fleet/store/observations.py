@@ -15,11 +15,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, delete, exists, insert, select, update
 
+from auditor.core.dataclass import dataclass
 from auditor.fleet.store import schema as t
 from auditor.fleet.store.database import SweepStore, upsert
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Integer, bindparam, delete, insert, or_, select, update
 
+from auditor.core.dataclass import dataclass
 from auditor.core.image_config import Platform
 from auditor.fleet.store import schema as t
 from auditor.fleet.store.database import SweepStore
