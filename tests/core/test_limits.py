@@ -167,8 +167,8 @@ def registries_end() -> Iterator[None]:
 
 @pytest.fixture
 def quick_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock by which each look takes half a second: nobody waits."""
-    seconds = itertools.count(step=0.5)
+    """A clock by which each look takes two seconds: nobody waits."""
+    seconds = itertools.count(step=2)
     monkeypatch.setattr("auditor.extract.budget.time", SimpleNamespace(monotonic=lambda: next(seconds)))
 
 
@@ -247,7 +247,7 @@ def test_commands_take_them_from_options_and_from_the_config(cli: Cli) -> None:
 def test_workers_of_a_cluster_get_those_of_the_sweep(ruleset: Ruleset, tmp_path: Path) -> None:
     limits = limits_of({"members": 5, "registry-pages": 3})
     session = pickle.loads(pickle.dumps(SweepPlugin(RegistryEndpoint("127.0.0.1:1", limits=limits), ruleset)))
-    session.setup(SimpleNamespace(address="tcp://worker", state=SimpleNamespace(nthreads=1)))
+    session.setup(SimpleNamespace(address="tcp://worker", state=SimpleNamespace(nthreads=1), periodic_callbacks={}))
     try:
         assert session._scanner.limits == limits
         assert session._connect(None).limits == limits
