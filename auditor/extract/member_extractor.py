@@ -302,6 +302,8 @@ def _members(row: ArchiveFormat, body: Body, context: ExtractContext) -> Iterato
     """Yield the members of an archive, and note any error that a library raises on damaged bytes."""
     try:
         yield from row.members(body, context)
+        if isinstance(body, MemberStream):
+            body.raise_error()
     except BudgetExceeded:
         raise
     except Exception as exc:  # each library has its own error classes, and damaged files raise all of them

@@ -17,7 +17,8 @@ _BUFFER_STEP = 256 << 10
 class MemberStream:
     """A stream with look-ahead. `read_some` returns at most as many bytes as asked for, none at the end.
 
-    The bytes before damage, or before a limit, are returned first; the next read raises the error.
+    The bytes before damage, or before a limit, are returned first; the next read raises the error. A reader that takes
+    fewer bytes for the end does not read again: `raise_error` tells after it.
     """
 
     def __init__(self, read_some: Callable[[int], bytes]) -> None:
@@ -44,6 +45,11 @@ class MemberStream:
                 return
             count -= len(data)
 
+    def raise_error(self) -> None:
+        """Raise the error that ended this stream, if any."""
+        if self._error is not None:
+            raise self._error
+
     def part(self, size: int) -> MemberStream:
         """Return the next `size` bytes as a stream; this stream advances as that one is read."""
         left = size
@@ -60,8 +66,7 @@ class MemberStream:
         """Return `begun` and the bytes that follow it, `count` in all."""
         pieces, left = [begun] if begun else [], count - len(begun)
         try:
-            if self._error is not None:
-                raise self._error
+            self.raise_error()
             while left > 0 and (data := self._read_some(left)):
                 pieces.append(data)
                 left -= len(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import io
 import lzma
+import random
 import zipfile
 from collections.abc import Callable
 
@@ -263,3 +264,10 @@ def test_members_before_other_bytes_are_read() -> None:
     secret = token()
     found = opened("a.tar.gz", gzipped(layer({"a": b"x", "key": secret.encode()})) + b"other bytes")
     assert [member for member, _ in found.ways(secret)] == ["key"]
+
+
+@pytest.mark.parametrize("archive", [cpio, layer], ids=["cpio", "tar"])
+def test_an_archive_that_breaks_off_anywhere_is_noted(archive: Callable[[dict[str, bytes]], bytes]) -> None:
+    data = gzipped(archive({f"f{number}": random.Random(number).randbytes(300) for number in range(4)}))
+    beyond = 20  # bytes of the stream behind the mark of the end of the archive
+    assert [at for at in range(20, len(data) - beyond) if not opened("a.gz", data[:at]).notes] == []
