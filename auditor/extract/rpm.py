@@ -28,7 +28,9 @@ def read(source: MemberStream, context: ExtractContext) -> Iterator[Member]:
         count, size = struct.unpack(">II", intro[8:])
         length = 16 * count + size
         source.skip(length + -length % alignment)
+    payload = inflated(source, context)
     try:
-        yield from cpio.read(inflated(source, context), context)
+        yield from cpio.read(payload, context)
+        payload.raise_error()
     except Damaged as exc:
         context.skip(None, str(exc), transient=is_transient(exc))
