@@ -17,8 +17,8 @@ _BUFFER_STEP = 256 << 10
 class MemberStream:
     """A stream with look-ahead. `read_some` returns at most as many bytes as asked for, none at the end.
 
-    The bytes before damage, or before a limit, are returned first; the next read raises the error. A reader that takes
-    fewer bytes for the end does not read again: `raise_error` tells after it.
+    The bytes before damage, or before a limit, are returned first; the next read raises the error. A reader may take a
+    short read for the end of the data and stop, so call `raise_error` when it has finished.
     """
 
     def __init__(self, read_some: Callable[[int], bytes]) -> None:
