@@ -16,6 +16,7 @@ import click
 
 from auditor.cli.examples import examples
 from auditor.cli.signals import Signals, Terminated
+from auditor.core.cache_folder import cache_folder
 from auditor.core.errors import AuditError, reason
 from auditor.core.process import disable_core_dumps
 from auditor.core.text import nearest
@@ -67,10 +68,10 @@ def _print_version(ctx: click.Context, _: click.Parameter, is_set: bool) -> None
     if not is_set:
         return
     # Help and errors work without the rules.
-    from auditor.detect.detect_secrets_plugins import plugin_rules
-    from auditor.detect.rules import builtin_rules, select
+    from auditor.detect.rule_cache import default_rules
+    from auditor.detect.rules import select
 
-    rules = select((*builtin_rules(), *plugin_rules()))
+    rules = select(default_rules(cache_folder()))
     click.echo(f"{PROGRAM} {__version__}, rules {rules.digest[:19]} ({len(rules.rules):,})")
     ctx.exit()
 

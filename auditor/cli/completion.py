@@ -9,6 +9,7 @@ from click.shell_completion import BashComplete, CompletionItem, ShellComplete, 
 
 from auditor.cli import PROGRAM, group
 from auditor.cli.examples import examples
+from auditor.core.cache_folder import cache_folder
 from auditor.core.limits import TABLE
 
 _ENGINE_PREFIX = "docker-daemon:"
@@ -114,8 +115,7 @@ def limits(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[C
 def rules(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:  # noqa: ARG001
     """Complete the id of a built-in rule."""
     # Every command imports this module for its options; only completion itself needs the rules.
-    from auditor.detect.detect_secrets_plugins import plugin_rules
-    from auditor.detect.rules import builtin_rules
+    from auditor.detect.rule_cache import default_rules
 
-    known = (*builtin_rules(), *plugin_rules())
+    known = default_rules(cache_folder())
     return [CompletionItem(rule.id, help=rule.name) for rule in known if rule.id.startswith(typed)]
