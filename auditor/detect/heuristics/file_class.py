@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-import re
 from enum import IntEnum
+
+from auditor.core.expression import Expression
 
 
 class FileClass(IntEnum):
@@ -26,7 +27,7 @@ _MAX_NAME = 255
 """Longest file name of common file systems. Of a longer one the end counts."""
 
 # Files made for credentials.
-_CREDENTIALS = re.compile(
+_CREDENTIALS = Expression(
     r"""(?ix)^(?:
     \.env(?:rc|\.[\w.-]+)?|[\w.-]+\.env|                                        # environment of a program
     [._]?netrc|\.pgpass|\.my(?:login)?\.cnf|\.git-credentials|                  # clients
@@ -41,11 +42,11 @@ _CREDENTIALS = re.compile(
     )$"""
 )
 # Files of web applications that hold the login of their database.
-_CREDENTIALS_IN_CODE = re.compile(
+_CREDENTIALS_IN_CODE = Expression(
     r"(?i)^(?:wp-config|LocalSettings|configuration|config\.inc|settings\.inc|env)\.php[\w.~-]*$"
 )
 # Configuration written in a programming language: code by its ending, configuration by its name.
-_CONFIG_IN_CODE = re.compile(
+_CONFIG_IN_CODE = Expression(
     r"""(?ix)^(?:
     wp-config|config|[\w-]*[._-]config|config[._-][\w-]*|settings|[\w-]*_settings|local_settings|
     configuration|database|db|local|parameters|secrets?|LocalSettings|env|production|staging|credentials?|
@@ -53,7 +54,7 @@ _CONFIG_IN_CODE = re.compile(
     )(?:\.inc)?\.(?:php|py|js|cjs|mjs|ts|rb|exs|groovy|pl)$"""
 )
 # Source code, markup, styles, build files and programs.
-_CODE = re.compile(
+_CODE = Expression(
     r"""(?ix)\.(?:
     py[wix]?|[mc]?js|jsx|[mc]?ts|tsx|vue|svelte|go|java|kts?|scala|groovy|rb|erb|php\d?|phtml|cs|vb|fs|c|cc|
     cpp|cxx|hh?|hpp|hxx|mm?|rs|swift|dart|lua|p[lm]|t|r|jl|exs?|erl|hrl|clj|hs|ml|el|lisp|scm|tcl|awk|ipynb|x?html?|
@@ -62,19 +63,19 @@ _CODE = re.compile(
     )$|\.so\.[\d.]+$"""
 )
 # Documentation and translations, by the name of the file and by its folder.
-_PROSE = re.compile(
+_PROSE = Expression(
     r"""(?ix)
     \.(?:md|mdx|markdown|rst|adoc|asciidoc|tex|texi|info|pod|pot?|mo|qm|xlf|rtf|[1-9](?:[a-z]{0,4})(?:\.gz)?)$|
     ^(?:readme|change(?:s|log)|licen[cs]e|copying|copyright|authors|news|todo|faq|install|METADATA|PKG-INFO)[\w.-]*$"""
 )
-_TRANSLATED_FOLDER = re.compile(
+_TRANSLATED_FOLDER = Expression(
     r"""(?ix)
     (?:^|/)usr/(?:local/)?share/(?:doc|man|info|help|locale|gtk-doc|doc-base|lintian|mime|icons|fonts|
     zoneinfo|perl|perl5|vim|i18n|bash-completion|zsh)/|
     (?:^|/)(?:locales?|i18n|l10n|lang(?:uages?)?|translations?)/"""
 )
 # Folders of package managers and of the system. Folders of /usr/share that users fill themselves are left out.
-_PACKAGE_FOLDER = re.compile(
+_PACKAGE_FOLDER = Expression(
     r"""(?x)
     (?:^|/)(?:node_modules|site-packages|dist-packages|bower_components|jspm_packages|vendor/[\w.-]+|go/pkg/mod|
     \.cargo/registry|\.rustup|\.m2/repository|gems/[\w.-]+|opt/conda|usr/local/go|
@@ -83,19 +84,19 @@ _PACKAGE_FOLDER = re.compile(
     var/lib/(?:dpkg|apt|gems))/|^/?(?:lib(?:32|64)?|s?bin|package)/"""
 )
 # Packages as files of their own. A member has the path of its archive as its folder.
-_PACKAGE_ARCHIVE = re.compile(r"\.(?:whl|egg|gem|crate|nupkg|conda|tgz/package)/")
+_PACKAGE_ARCHIVE = Expression(r"\.(?:whl|egg|gem|crate|nupkg|conda|tgz/package)/")
 # Sources of a release, unpacked or in their archive: the folder is named after a version.
-_RELEASE_FOLDER = re.compile(r"-v?\d+(?:\.\d+)+[\w.+~-]*/")
+_RELEASE_FOLDER = Expression(r"-v?\d+(?:\.\d+)+[\w.+~-]*/")
 # Packages as downloaded, under names that tell nothing of their content.
-_DOWNLOAD_CACHE = re.compile(
+_DOWNLOAD_CACHE = Expression(
     r"""(?x)
     (?:^|/)(?:_cacache|\.cache/(?:pip|yarn|uv|go-build|pypoetry)|\.yarn/cache|var/cache|pip/(?:http|wheels))/"""
 )
 # Tests, examples and documentation, by the folder and by the name of the file.
-_TEST_FOLDER = re.compile(
+_TEST_FOLDER = Expression(
     r"(?i)(?:^|/)(?:tests?|testing|testdata|selftest|__tests__|specs?|fixtures?|examples?|samples?|demos?|mocks?|docs?)/"
 )
-_TEST = re.compile(r"(?i)(?:^|[._-])(?:tests?|specs?|examples?|samples?|fixtures?|mocks?)[\d_-]*\.\w+$|^test_\w+\.py$")
+_TEST = Expression(r"(?i)(?:^|[._-])(?:tests?|specs?|examples?|samples?|fixtures?|mocks?)[\d_-]*\.\w+$|^test_\w+\.py$")
 
 
 @functools.lru_cache(4096)
@@ -121,7 +122,7 @@ def file_class(path: str) -> FileClass:
 
 
 # Endings of source code, programs, prose, media, checksums and test vectors; of compressed data too.
-_SOURCE_ENDING = re.compile(
+_SOURCE_ENDING = Expression(
     r"""(?ix)(?:
     py[ixdco]?|[mc]?[jt]s|[jt]sx|flow|vue|svelte|coffee|go|java|class|kt|scala|groovy|rbs?|erb|php|phtml|cs|vb|fs|
     c|cc|cpp|cxx|hh?|hpp|hxx|inl|s|asm|rs|swift|mm?|dart|lua|p[lm]|pod|t|r|jl|exs?|erl|hrl|clj|hs|mli?|el|lisp|scm|tcl|
@@ -133,7 +134,7 @@ _SOURCE_ENDING = re.compile(
 )
 _COMPRESSED = frozenset(("gz", "bz2", "xz", "zst"))
 # Folders that hold documentation, media, package lists, or packages and their metadata as downloaded.
-_PROSE_FOLDER = re.compile(
+_PROSE_FOLDER = Expression(
     r"""(?x)
     /usr/(?:local/)?share/(?:doc|man|info|help|locale|gtk-doc|i18n|zoneinfo|icons|fonts|mime|vim/vim\d+/doc)/|
     /var/lib/apt/lists/|/(?:babel|python-babel-localedata)/locale-data/|
