@@ -12,14 +12,15 @@ import os
 import re
 import ssl
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import docker
 import requests
 from docker import DockerClient
+from docker.constants import DEFAULT_DOCKER_API_VERSION
 from docker.context import Context, ContextAPI
 from docker.errors import APIError, DockerException, InvalidVersion, TLSParameterError
 from docker.utils import kwargs_from_env
@@ -35,8 +36,18 @@ _OTHERWISE = "set DOCKER_HOST, or name an archive"
 _MAX_MESSAGE = 200
 
 
+class EngineClient(DockerClient):
+    """The client of the Docker SDK, with the engine's answer to `GET /version`."""
+
+    server: Mapping[str, Any]
+
+
+_servers: dict[str, Mapping[str, Any]] = {}
+"""Answers to `GET /version`, by address: an engine starts programs for one, which takes 20 ms."""
+
+
 @contextmanager
-def engine(timeout_s: int = TIMEOUT_S) -> Iterator[DockerClient]:
+def engine(timeout_s: int = TIMEOUT_S) -> Iterator[EngineClient]:
     """Connect to the engine of DOCKER_HOST or of the current Docker context. Raises Unreachable, NotFound.
 
     An engine that is silent for `timeout_s` counts as unusable.
@@ -45,8 +56,7 @@ def engine(timeout_s: int = TIMEOUT_S) -> Iterator[DockerClient]:
     try:
         parameters = _connection_parameters()
         address = parameters.get("base_url") or _DEFAULT
-        client = docker.DockerClient(timeout=min(timeout_s, TIMEOUT_S), version="auto", **parameters)
-        client.ping()
+        client = _connected(address, parameters, min(timeout_s, TIMEOUT_S))
         client.api.timeout = timeout_s
     except AuditError:
         raise
@@ -69,6 +79,27 @@ def engine_errors() -> Iterator[None]:
     except (requests.RequestException, DockerException) as exc:
         address = _connection_parameters().get("base_url") or _DEFAULT
         raise EngineUnusable(f"the Docker engine at {address} fails: {_explanation(exc)}") from exc
+
+
+def _connected(address: str, parameters: Mapping[str, Any], timeout_s: int) -> EngineClient:
+    """Return a client that speaks the engine's version of the API. Raises an error if the engine does not answer."""
+    known = _servers.pop(address, None)
+    server = known or _server(parameters, timeout_s)
+    client = EngineClient(timeout=timeout_s, version=server["ApiVersion"], **parameters)
+    if known:
+        try:
+            client.ping()
+        except DockerException:  # it has stopped, or another one is in its place
+            client.close()
+            return _connected(address, parameters, timeout_s)
+    client.server = _servers[address] = server
+    return client
+
+
+def _server(parameters: Mapping[str, Any], timeout_s: int) -> Mapping[str, Any]:
+    with closing(DockerClient(timeout=timeout_s, version=DEFAULT_DOCKER_API_VERSION, **parameters)) as client:
+        server: Mapping[str, Any] = client.version(api_version=False)
+    return server
 
 
 def _connection_parameters() -> dict[str, Any]:

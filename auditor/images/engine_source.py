@@ -14,8 +14,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, BinaryIO, ClassVar, cast
 
-from docker import DockerClient
-
 from auditor.codec.text_references import Piece, joined_document, literal_text, split_document, strings_of
 from auditor.core.dataclass import dataclass
 from auditor.core.digests import DiffID
@@ -23,6 +21,7 @@ from auditor.core.errors import Damaged, ImageError, NotFound
 from auditor.core.limits import Limits
 from auditor.images.archive import ArchiveStream, walk_stream
 from auditor.images.archive_images import digest_in_path, images_of
+from auditor.images.engine import EngineClient
 from auditor.images.engine_streams import CHUNK, ChunkStream, saved_image
 from auditor.images.manifest import Origin
 from auditor.images.members import BufferedMember, Member, Members
@@ -48,8 +47,8 @@ class StoredImage:
     texts: tuple[str, ...]
 
     @classmethod
-    def of(cls, client: DockerClient, attributes: Mapping[str, Any]) -> StoredImage:
-        """Ask the engine for version and history of an image, besides its `attributes`. Raises Damaged."""
+    def of(cls, client: EngineClient, attributes: Mapping[str, Any]) -> StoredImage:
+        """Ask the engine for the history of an image, besides its `attributes`. Raises Damaged."""
         image_id = attributes["Id"]
         steps = [(step.get("CreatedBy"), step.get("Comment")) for step in client.api.history(image_id) or ()]  # type: ignore[no-untyped-call]
         config = [attributes.get(key) for key in ("Config", "ContainerConfig", "Comment", "Author")]
@@ -58,7 +57,7 @@ class StoredImage:
             image_id,
             attributes.get("Size") or 0,
             stated_diff_ids(attributes),
-            _version(client),
+            " ".join(str(client.server.get(key)) for key in ("Version", "Os", "Arch")),
             tuple(filter(None, texts)),
         )
 
@@ -69,11 +68,6 @@ def stated_diff_ids(attributes: Mapping[str, Any]) -> tuple[DiffID, ...]:
         return tuple(DiffID(item) for item in (attributes.get("RootFS") or {}).get("Layers") or ())
     except ImageError as exc:
         raise Damaged(f"the engine's description of image {attributes.get('Id')}: {exc}") from None
-
-
-def _version(client: DockerClient) -> str:
-    version: dict[str, Any] = client.version()
-    return f"{version.get('Version')} {version.get('Os')} {version.get('Arch')}"
 
 
 class EngineSource:

@@ -6,17 +6,20 @@ import json
 import os
 import shutil
 import socket
+import socketserver
 import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from auditor.images.engine import engine
 from tests.conftest import Cli, free_port, require
 from tests.images import story
 
@@ -215,3 +218,50 @@ def test_the_hook_does_not_let_pass_what_an_engine_refuses_to_show(cli: Cli, tmp
     with answering(unix(tmp_path / "s"), http("500 X", b'{"message": "no"}')):
         done = cli("hook", "run", DOCKER_HOST=f"unix://{tmp_path}/s")
     assert done.status == 2 and "answers 500: no" in done.err
+
+
+@contextmanager
+def versions(path: Path, asked: list[str], version: str) -> Iterator[None]:
+    """An engine that speaks one version of the API, and refuses others."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            known = self.path == "/version" or self.path.startswith(f"/v{version}/")
+            body = json.dumps({"ApiVersion": version} if known else {"message": "too new"}).encode()
+            self.send_response(200 if known else 400)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None: ...
+
+        def address_string(self) -> str:
+            return "unix"
+
+    with socketserver.ThreadingUnixStreamServer(str(path), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+    path.unlink()
+
+
+def test_an_engine_is_asked_for_its_version_once_and_again_after_it_was_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    path = tmp_path / "s"
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+    with versions(path, asked, "1.44"):
+        for _ in range(3):
+            with engine() as client:
+                assert client.server["ApiVersion"] == client.api.api_version == "1.44"
+        assert asked == ["/version", "/v1.44/_ping", "/v1.44/_ping"]
+    with versions(path, asked, "1.43"), engine() as client:
+        assert client.api.api_version == "1.43"
+    assert asked[3:] == ["/v1.44/_ping", "/version"]
