@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from auditor.core.entries import Deleted, EntryKind, FileVersion, Overwritten, VersionState, Visible
 from auditor.layers.listing import Listing
@@ -253,9 +253,10 @@ class _HigherLayers:
             folder = folder.rpartition("/")[0]
 
 
-def _parents(paths: Iterable[str]) -> set[str]:
+def _parents(paths: set[str]) -> set[str]:
     """Return all folders above some paths, "" for the root included."""
-    found, level = set[str](), set(paths)
+    found = {path.rpartition("/")[0] for path in paths}
+    level = found - paths  # those of the others are found already
     while level:
         level = {path.rpartition("/")[0] for path in level} - found
         found |= level
