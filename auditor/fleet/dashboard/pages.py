@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import field
 from typing import Any
 
@@ -42,8 +43,10 @@ from auditor.report.html import BRIEF, render_page
 from auditor.report.html.image_view import part_of
 from auditor.report.html.page import page
 
-Pages = Iterator[tuple[str, str]]
+Pages = Generator[tuple[str, str], None, None]
 _MOST_NAMES = 20  # repositories of one secret in the filter
+_NEW_OBJECTS = 10_000
+"""New objects before a collection: the garbage of a hundred large pages, a twentieth of the threshold at the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +121,22 @@ def site_files(view: SweepView, lists: SiteLists) -> list[str]:
 def render_pages(store: SweepStore, view: SweepView, lists: SiteLists, created: str) -> Pages:
     """Yield path and text of each file; the overview, which links to all others, comes last."""
     details = _ReportDetails(frozenset(layer.digest for layer in view.layers))
-    gc.freeze()  # collections during a page would look through the whole view
-    try:
+    with _small_collections():
         yield from _images(store, view, details)
         yield from export.tables(view, details.steps)
         yield from render_lists(view, lists, details, created)
+
+
+@contextmanager
+def _small_collections() -> Iterator[None]:
+    """Collect the garbage of a page soon, and without a look through the view: pages leave cycles, 60 kB each."""
+    threshold = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS)
+    try:
+        yield
     finally:
+        gc.set_threshold(*threshold)
         gc.unfreeze()
 
 

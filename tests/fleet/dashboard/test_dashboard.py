@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import gc
 import json
 import re
 from collections.abc import Iterator
@@ -19,9 +20,11 @@ from auditor.core.errors import UsageError
 from auditor.core.finding import Severity
 from auditor.fleet.dashboard import charts, site, site_paths, sweep_table
 from auditor.fleet.dashboard.listings import parts
+from auditor.fleet.dashboard.pages import render_pages, site_lists
 from auditor.fleet.dashboard.publish import write_site
 from auditor.fleet.dashboard.site import check_folder
 from auditor.fleet.dashboard.sweep_json import sweep_document
+from auditor.fleet.dashboard.view import sweep_view
 from auditor.fleet.service.messages import message
 from auditor.fleet.store import image_list, queries
 from auditor.fleet.store.acknowledgements import save_acknowledgement
@@ -40,6 +43,9 @@ from tests.report.browser.planted import HOSTILE
 from tests.report.test_verdict import EXPECTED, TEXT, counted
 
 FORMULAS = ("=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(1)", "\t=1", "\r=1", "\uff1d1", " =1")
+
+
+GC_AT_START = 200_000, 10, 10
 
 
 @pytest.fixture
@@ -218,6 +224,21 @@ def test_hostile_names_stay_text(stored: Stored, tmp_path: Path) -> None:
     for path in (tmp_path / "site").rglob("*.html"):
         text = path.read_text()
         assert "<script>alert" not in text and "\u202e" not in text and "\x1b" not in text
+
+
+def test_garbage_of_pages_is_collected_while_they_are_written(stored: Stored) -> None:
+    sweep = stored.sweep("2026-11-24", {"team/app": {"1": service("a", token(1))}})
+    view = sweep_view(stored.store, sweep, POLICY)
+    before = gc.get_threshold()
+    gc.set_threshold(*GC_AT_START)
+    try:
+        pages = render_pages(stored.store, view, site_lists(view), CREATED)
+        next(pages)
+        assert gc.get_threshold()[0] == 10_000 and gc.get_freeze_count() > 0
+        pages.close()
+        assert gc.get_threshold() == GC_AT_START and gc.get_freeze_count() == 0
+    finally:
+        gc.set_threshold(*before)
 
 
 def test_pages_have_names_that_no_file_system_confuses() -> None:
