@@ -20,10 +20,11 @@ async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, por
 
     async def requests() -> None:
         nonlocal asked
-        while data := await reader.read(_PIECE):
-            asked = loop.time()
-            server_writer.write(data)
-            await server_writer.drain()
+        with contextlib.suppress(OSError):  # a client that ends resets its connections
+            while data := await reader.read(_PIECE):
+                asked = loop.time()
+                server_writer.write(data)
+                await server_writer.drain()
         server_writer.write_eof()
 
     sender = asyncio.create_task(requests())
