@@ -12,6 +12,7 @@ import os
 import re
 import ssl
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -42,8 +43,12 @@ class EngineClient(DockerClient):
     server: Mapping[str, Any]
 
 
-_servers: dict[str, Mapping[str, Any]] = {}
-"""Answers to `GET /version`, by address: an engine starts programs for one, which takes 20 ms."""
+_KNOWN_S = 60
+_servers: dict[str, tuple[float, Mapping[str, Any]]] = {}
+"""Answers to `GET /version` with their time, by address, for a minute: later, another version may run there.
+
+An engine starts programs for an answer, which takes 20 ms.
+"""
 
 
 @contextmanager
@@ -83,16 +88,19 @@ def engine_errors() -> Iterator[None]:
 
 def _connected(address: str, parameters: Mapping[str, Any], timeout_s: int) -> EngineClient:
     """Return a client that speaks the engine's version of the API. Raises an error if the engine does not answer."""
-    known = _servers.pop(address, None)
-    server = known or _server(parameters, timeout_s)
+    asked, server = _servers.pop(address, (0.0, None))
+    is_known = server is not None and time.monotonic() - asked < _KNOWN_S
+    if server is None or not is_known:
+        asked, server = time.monotonic(), _server(parameters, timeout_s)
     client = EngineClient(timeout=timeout_s, version=server["ApiVersion"], **parameters)
-    if known:
+    if is_known:
         try:
             client.ping()
         except DockerException:  # it has stopped, or another one is in its place
             client.close()
             return _connected(address, parameters, timeout_s)
-    client.server = _servers[address] = server
+    client.server = server
+    _servers[address] = asked, server
     return client
 
 

@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler
@@ -265,3 +266,18 @@ def test_an_engine_is_asked_for_its_version_once_and_again_after_it_was_replaced
     with versions(path, asked, "1.43"), engine() as client:
         assert client.api.api_version == "1.43"
     assert asked[3:] == ["/v1.44/_ping", "/version"]
+
+
+def test_an_engine_is_asked_for_its_version_again_after_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
+    with versions(tmp_path / "s", asked, "1.44"):
+        with engine():
+            pass
+        later = time.monotonic() + 61
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+        with engine():
+            pass
+    assert asked == ["/version", "/version"]
