@@ -57,6 +57,7 @@ def serve(folder: Path) -> None:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # the kernel would hold a body back until the client acknowledges the head
 
         def do_HEAD(self) -> None:
             self._answer()
