@@ -2,9 +2,8 @@
 
 `make bench-fleet`, or `python -m bench.fleet --images 50000 --database postgresql`. The registry runs in a process of
 its own (simulated_registry.py). Records of its layers are in the store before the first sweep, so that no layer is
-read: what remains is the cost of tags, manifests, audits and rows. The *bare walk* requests every tag list and the
-digest of every tag, one after the other, with the HTTP library of the sweep. Of several walks and second sweeps the
-shortest counts.
+read: what remains is the cost of tags, manifests, audits and rows. The *bare walk* (bare_walk.py) is a command too. Of
+several walks and second sweeps the shortest counts.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import argparse
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -21,7 +19,6 @@ from pathlib import Path
 
 import requests
 
-from auditor.codec.descriptors import ACCEPT
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
 from bench.fleet_pages import Pages, measured_pages
@@ -37,20 +34,12 @@ MODEL = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
-    """The bare walk: seconds of the wall clock and of the processor."""
-
-    wall_s: float
-    cpu_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
     """Measures of one size and database. `store` is bytes per image, layer records excluded."""
 
     images: int
     database: str
-    walk: Walk
+    walk: Measure
     first: Measure
     again: Measure
     new_tag: Measure
@@ -70,21 +59,11 @@ def simulated_registry(images: int) -> Iterator[str]:
         yield address
 
 
-def bare_walk(address: str) -> Walk:
-    """Request the catalog, every tag list and the digest of every tag, one after the other."""
-    began, cpu = time.perf_counter(), time.process_time()
-    with requests.Session() as session:
-        session.trust_env = False
-        session.headers["Accept"] = ACCEPT
-        path = "/v2/_catalog"
-        while path:
-            page = session.get(f"http://{address}{path}")
-            for name in page.json()["repositories"]:
-                for tag in session.get(f"http://{address}/v2/{name}/tags/list?n=1000").json()["tags"]:
-                    answer = session.head(f"http://{address}/v2/{name}/manifests/{tag}")
-                    assert answer.headers["Docker-Content-Digest"]
-            path = page.links.get("next", {}).get("url", "")
-    return Walk(time.perf_counter() - began, time.process_time() - cpu)
+def bare_walk(address: str, folder: Path) -> Measure:
+    """Walk over the tags with the command, one request after the other."""
+    run = measured([sys.executable, "-m", "bench.bare_walk", address], folder)
+    assert run.exit_code == 0, f"exit code {run.exit_code}"
+    return run
 
 
 def sweep(address: str, url: str, folder: Path, images: int) -> Measure:
@@ -107,12 +86,12 @@ def measured_row(images: int, database: str) -> Row:
         with simulated_registry(images) as address, new_database(database, folder) as url:
             plant(url, registry)
             planted = stored_bytes(url)
-            walks = [bare_walk(address)]
+            walks = [bare_walk(address, folder)]
             first = sweep(address, url, folder, images)
-            walks.append(bare_walk(address))
+            walks.append(bare_walk(address, folder))
             again = min((sweep(address, url, folder, images) for _ in walks), key=lambda one: one.wall_s)
             store = (stored_bytes(url) - planted) / images
-            walks.append(bare_walk(address))
+            walks.append(bare_walk(address, folder))
             requests.get(f"http://{address}/publish", timeout=10).raise_for_status()
             new_tag = sweep(address, url, folder, images + 1)
             walk = min(walks, key=lambda one: one.wall_s)
@@ -128,9 +107,9 @@ def table(rows: list[Row]) -> str:
         "|--:|---|--:|--:|--:|--:|--:|",
     ]
     lines += [
-        f"| {row.images:,} | {NAMES[row.database]} | {row.walk.wall_s:.1f} s | {row.first.wall_s:.0f} s "
-        f"({row.first.cpu_s:.0f} s) | {row.again.wall_s:.1f} s ({row.again.cpu_s:.1f} s) "
-        f"| {row.times_the_walk:.2f} | {row.new_tag.wall_s:.1f} s |"
+        f"| {row.images:,} | {NAMES[row.database]} | {row.walk.wall_s:.2f} s | {row.first.wall_s:.0f} s "
+        f"({row.first.cpu_s:.0f} s) | {row.again.wall_s:.2f} s ({row.again.cpu_s:.2f} s) "
+        f"| {row.times_the_walk:.2f} | {row.new_tag.wall_s:.2f} s |"
         for row in rows
     ]
     lines += [

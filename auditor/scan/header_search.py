@@ -12,6 +12,8 @@ from auditor.layers.listing import Listing
 _TOGETHER = 4096
 """Number of texts in one search: a call costs as much as searching some kilobytes."""
 
+_LINE_BREAK = ord("\n")
+
 Search = Callable[[bytes | memoryview], Hits]
 Confirm = Callable[[bytes, Hits], list[Match]]
 
@@ -49,10 +51,30 @@ def search_headers(listing: Listing, search: Search, confirm: Confirm) -> Iterat
 def search_lines(texts: Sequence[str], search: Search, confirm: Confirm) -> Iterator[tuple[int, Match]]:
     """Yield the matches in some texts, each with the index of its text."""
     for first in range(0, len(texts), _TOGETHER):
-        data = [text.encode("utf-8", "surrogateescape") for text in texts[first : first + _TOGETHER]]
-        for index, hits in sorted(hits_of_pieces(search(b"\n".join(data)), data).items()):
-            for match in confirm(data[index], hits):
+        some = texts[first : first + _TOGETHER]
+        data = "\n".join(some).encode("utf-8", "surrogateescape")
+        for index, hits in _hits_of_texts(search(data), data, some):
+            for match in confirm(some[index].encode("utf-8", "surrogateescape"), hits):
                 yield first + index, match
+
+
+def _hits_of_texts(hits: Hits, data: bytes, texts: Sequence[str]) -> list[tuple[int, Hits]]:
+    """Return the hits in each text by its index, ascending. `data` are the texts, joined by line breaks."""
+    if data.count(b"\n") >= len(texts):  # a text has line breaks itself
+        pieces = [text.encode("utf-8", "surrogateescape") for text in texts]
+        return sorted(hits_of_pieces(hits, pieces).items())
+    own: dict[int, Hits] = {}
+    index = start = 0
+    places: dict[int, tuple[int, int]] = {}
+    for end in sorted({end for _, end in hits}):  # few: most texts have none, and are not looked at
+        index += data.count(b"\n", start, end - 1)
+        start = data.rfind(b"\n", start, end - 1) + 1 or start
+        places[end] = index, start
+    for rule, end in hits:
+        index, start = places[end]
+        if data[end - 1] != _LINE_BREAK:
+            own.setdefault(index, []).append((rule, end - start))
+    return sorted(own.items())
 
 
 def _truncated(path: str, match: Match) -> str:
