@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 from auditor.codec.file_slices import SharedFile
+from auditor.codec.windows import OVERLAP, WINDOW
 from auditor.scan.piece import Piece, PieceResult
 from auditor.scan.piece_scan import PieceScanner
 
@@ -35,6 +36,7 @@ class ScanThread:
     def __init__(self, scanner: PieceScanner) -> None:
         self._scanner = scanner
         self._pool = ThreadPoolExecutor(1, "scan")
+        self._buffer = bytearray(OVERLAP + WINDOW)
 
     def submit(self, piece: Piece, file: SharedFile) -> Future[PieceResult]:
         """Schedule the scan of a piece."""
@@ -42,7 +44,7 @@ class ScanThread:
 
     def _scan(self, piece: Piece, file: SharedFile) -> PieceResult:
         try:
-            return self._scanner.scan(piece, file)
+            return self._scanner.scan(piece, file, buffer=self._buffer)
         finally:
             if piece.is_pipe:
                 file.close()  # its writer would wait for a reader
