@@ -165,7 +165,7 @@ class _HigherLayers:
         if len(unique) != len(paths) or _WHITEOUT in kinds:
             return False
         folders = {path for path, kind in zip(paths, kinds, strict=True) if kind == _DIR}
-        files, parents = unique - folders, _parents(unique)
+        files, parents = unique - folders, _parents(paths, unique)
         if not files.isdisjoint(parents):
             return False
         hidden[:] = array("i", [_NEVER]) * len(hidden)
@@ -253,10 +253,10 @@ class _HigherLayers:
             folder = folder.rpartition("/")[0]
 
 
-def _parents(paths: set[str]) -> set[str]:
-    """Return all folders above some paths, "" for the root included."""
-    found = {path.rpartition("/")[0] for path in paths}
-    level = found - paths  # those of the others are found already
+def _parents(paths: Sequence[str], unique: set[str]) -> set[str]:
+    """Return all folders above some paths, "" for the root included. `unique` are the same paths."""
+    found = {path.rpartition("/")[0] for path in paths}  # in memory, neighbours of a tar are neighbours; not in a set
+    level = found - unique  # those of the others are found already
     while level:
         level = {path.rpartition("/")[0] for path in level} - found
         found |= level

@@ -55,6 +55,7 @@ def encode_record(record: LayerRecord) -> bytes:
         "releases": [(release.publisher, b"".join(sorted(release.lists)).hex()) for release in known.releases],
         "package_lists": [(one.digest.hex(), len(one.rows)) for one in known.lists],
         "transient": record.transient,
+        "clean_headers": record.has_clean_headers,
         "package_databases": [(entry, len(data)) for entry, data in record.package_databases.items()],
     }
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -109,6 +110,7 @@ def _record(view: memoryview) -> LayerRecord:
         dict(header["published"]),
         PackageLists(releases, lists),
         header["transient"] is True,
+        header["clean_headers"] is True,
     )
 
 

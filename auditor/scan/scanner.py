@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -99,7 +100,13 @@ class Scanner:
     ) -> Callable[[], LayerRecord]:
         """Read a layer as `scan_layer` does; return a function that waits for the scan and returns the record."""
         lists = IgnoredLists() if self.extract_published else lists or LayerLists()
-        return self._scan().read_layer(stream, name, algorithm, content, lists)
+        scan = self._scan().read_layer(stream, name, algorithm, content, lists)
+
+        def record() -> LayerRecord:
+            found = scan()
+            return replace(found, has_clean_headers=not self.searcher.has_header_secret(found.listing))
+
+        return record
 
     def _scan(self) -> ParallelScan:
         """Return the scan, made for the first layer that is not in the cache."""

@@ -206,19 +206,19 @@ class Records:
         return self._finished(self._scanner.scan_layer(stream, name))
 
     def _finished(self, record: LayerRecord) -> LayerRecord:
-        return self.checked(record.with_hmacs(self._key, keep_text=self._keep_secrets))
+        record = record.with_hmacs(self._key, keep_text=self._keep_secrets)
+        self.keep(record)
+        return record
 
-    def checked(self, record: LayerRecord, data: bytes | None = None) -> LayerRecord:
-        """Search the headers of a new record, cache it for later runs, and return it with the result of the search.
+    def keep(self, record: LayerRecord, data: bytes | None = None) -> None:
+        """Cache a new record for later runs. `data` is the encoded record, if available.
 
-        `data` is the encoded record, if available. A transient record is not cached, as a later run may find more.
-        Nor is one with a secret in a file name or another header text, which records have in clear.
+        A transient record is not cached, as a later run may find more. Nor is one with a secret in a file name or
+        another header text, which records have in clear.
         """
-        record = replace(record, has_clean_headers=not self._scanner.searcher.has_header_secret(record.listing))
         if self._store is not None and record.has_clean_headers and not record.transient:
             self._store.keep_record(self.record_key(record.diff_id), data or encode_record(record))
             self._store.keep_blob(self.blob_key(record.digest), Blob(record.size, record.diff_id))
-        return record
 
     def _from_store(self, layer: Layer) -> LayerRecord | None:
         """Return the cached record of a layer, if its digest can be trusted."""
@@ -270,7 +270,7 @@ class Records:
             return None
         if blob is None or record is None or (self._keep_secrets and record.matches):
             return None
-        return replace(record, digest=Digest(digest), size=blob.size, has_clean_headers=True)
+        return replace(record, digest=Digest(digest), size=blob.size)
 
     def record_key(self, diff_id: DiffID) -> str:
         """Return the cache key of a layer's record: it depends on bytes, rules, code and limits."""

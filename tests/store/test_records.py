@@ -166,6 +166,14 @@ def test_what_is_no_record_is_refused(data: bytes) -> None:
         decode_record(data)
 
 
+@pytest.mark.parametrize("name", ["srv/app", token(8)], ids=["clean", "secret"])
+def test_a_record_tells_whether_a_secret_is_in_a_header(scanner: Scanner, name: str) -> None:
+    import io
+
+    record = decode_record(encode_record(Records(scanner).scan(io.BytesIO(layer({name: "x"})), "layer")))
+    assert record.has_clean_headers is (name != token(8))
+
+
 @pytest.mark.parametrize("transient", [False, True])
 def test_a_dump_tells_whether_a_record_may_be_kept(scanner: Scanner, transient: bool) -> None:
     import io

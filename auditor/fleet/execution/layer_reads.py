@@ -81,6 +81,6 @@ class LayerReads:
             raise Damaged(f"layer {digest}: invalid record from the engine: {exc}") from exc
         if record.digest != digest:
             raise Damaged(f"layer {digest}: the engine returned the record of {record.digest}")
-        record = self._records.checked(record, data)
+        self._records.keep(record, data)
         ledger.save_download(self._store, self._sweep, digest, record.diff_id, record.size)
         self._records.remember(record)
