@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 
 from auditor.codec.compression import Decompressor, InflateError, compression_of, inflater
@@ -65,15 +66,14 @@ def inflate_raw(data: memoryview, size: int, wbits: int) -> bytes:
     try:
         if len(data) <= _STEP:  # of nearly all members
             return bytes(decoder.decompress(data, size))
-        pieces, left = list[bytes](), size
+        content = io.BytesIO()  # which gives its bytes away without a copy
         for at in range(0, len(data), _STEP):  # in steps: the decoder copies the input that it has not used
-            pieces.append(decoder.decompress(data[at : at + _STEP], left))
-            left -= len(pieces[-1])
-            if decoder.eof or left <= 0:
+            content.write(decoder.decompress(data[at : at + _STEP], size - content.tell()))
+            if decoder.eof or content.tell() >= size:
                 break
     except InflateError as exc:
         raise ValueError(str(exc)) from exc
-    return b"".join(pieces)
+    return content.getvalue()
 
 
 def inner_name(name: str) -> str:
