@@ -64,12 +64,13 @@ def _hits_of_texts(hits: Hits, data: bytes, texts: Sequence[str]) -> list[tuple[
         pieces = [text.encode("utf-8", "surrogateescape") for text in texts]
         return sorted(hits_of_pieces(hits, pieces).items())
     own: dict[int, Hits] = {}
-    index = start = 0
+    index = start = at = 0
     places: dict[int, tuple[int, int]] = {}
     for end in sorted({end for _, end in hits}):  # few: most texts have none, and are not looked at
-        index += data.count(b"\n", start, end - 1)
-        start = data.rfind(b"\n", start, end - 1) + 1 or start
+        index += data.count(b"\n", at, end - 1)
+        start = data.rfind(b"\n", at, end - 1) + 1 or start
         places[end] = index, start
+        at = end - 1
     for rule, end in hits:
         index, start = places[end]
         if data[end - 1] != _LINE_BREAK:
