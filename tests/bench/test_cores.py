@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from bench.cores import Work
 from bench.measure import measured, process_tree
 from bench.real_images import DOCKERFILES, NAMES
 
-WORK = Work(start=0.25, report=0.5, parent=2.0, workers=10.0, longest_piece=1.0, pieces=300)
+WORK = Work(start=0.25, report=0.5, parent=1.0, hashes=2.0, workers=9.0, longest_piece=1.0, pieces=300)
 
 
 def test_few_cores_are_the_limit_of_a_scan() -> None:
@@ -24,11 +25,12 @@ def test_few_cores_are_the_limit_of_a_scan() -> None:
 
 def test_on_many_cores_the_parent_is_the_limit() -> None:
     assert WORK.seconds(32) == 0.25 + 2 + 0.5
-    assert WORK.next_limit(32).startswith("parent")
+    assert WORK.next_limit(32) == "hashes"
+    assert replace(WORK, parent=3.0).next_limit(32).startswith("parent")
 
 
 def test_a_long_piece_is_a_limit_of_its_own() -> None:
-    work = Work(start=0.25, report=0.5, parent=2.0, workers=10.0, longest_piece=5.0, pieces=300)
+    work = replace(WORK, longest_piece=5.0)
     assert work.seconds(32) == 0.25 + 5 + 0.5
     assert work.next_limit(32) == "longest piece"
 
