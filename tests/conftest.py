@@ -25,13 +25,24 @@ from auditor.detect.matcher import Matcher
 from auditor.detect.rule_cache import cached_builtin_rules
 from auditor.detect.rules import Ruleset, builtin_rules, select
 from auditor.scan import Scanner
-from tests.browser import browser, open_page
+from tests.browser import browser, idle_tabs, open_page
 from tests.fleet.proxy import Proxy
 from tests.nursery import Nursery
 
-__all__ = ["browser", "open_page"]  # fixtures of their own file
+__all__ = ["browser", "idle_tabs", "open_page"]  # fixtures of their own file
 
 CI = bool(os.environ.get("CI"))
+LONG = ("fleet", "security", "hook", "hostile")
+"""Folders with tests that take seconds each."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Start the long tests first where several workers run: the short ones then keep all of them busy to the end.
+
+    xdist starts groups of tests before all others, the largest first.
+    """
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.relative_to(Path(__file__).parent).parts[0] not in LONG)
 
 
 def require(condition: bool, what: str) -> None:

@@ -1,17 +1,20 @@
 """Commands, each in a process of its own that is forked from one that has read all modules and rules: ten a second.
 
-`python -m tests.nursery SOCKET` takes a command as JSON with the ends of its pipes, forks, and answers with
-the child's number, and when it has ended, with its status.
+`python -m tests.nursery LISTENER LIFELINE` takes a command from each connection, as JSON with the ends of its pipes,
+forks, and answers with the child's number, and when it has ended, with its status. It ends with its lifeline.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import importlib
 import json
 import os
 import pkgutil
+import selectors
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +23,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -47,21 +51,26 @@ class Done:
 
 
 class Nursery:
-    """Runs commands one after another."""
+    """Runs commands. Any process of this user may ask for one at its address."""
 
     def __init__(self) -> None:
-        self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket.settimeout(_TIMEOUT_S)
-        with other:
+        self._folder = tempfile.mkdtemp(prefix="image-audit-nursery-")
+        self.address = f"{self._folder}/socket"
+        self._lifeline, other = socket.socketpair()
+        with other, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(self.address)
+            listener.listen()
+            ends = listener.fileno(), other.fileno()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.nursery", str(other.fileno())],
-                pass_fds=[other.fileno()], cwd=ROOT, stdin=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C.UTF-8"},
+                [sys.executable, "-m", "tests.nursery", *map(str, ends)],
+                pass_fds=ends, cwd=ROOT, stdin=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C.UTF-8"},
             )  # fmt: skip
 
     def close(self) -> None:
         """End the process that all others were forked from."""
-        self._socket.close()
+        self._lifeline.close()
         self._process.wait()
+        shutil.rmtree(self._folder)
 
     def run(
         self,
@@ -87,21 +96,20 @@ class Nursery:
             "umask": umask, "watched": watched,
         }  # fmt: skip
         ends = [theirs, *(end for _, end in outs)]
-        socket.send_fds(self._socket, [json.dumps(given).encode()], ends)
-        for end in ends:
-            os.close(end)
-        with ThreadPoolExecutor(4) as pool:
+        with (
+            ThreadPoolExecutor(4) as pool,  # waits for the pipes, once the command has ended
+            socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection,  # a command ends with its connection
+        ):
+            connection.settimeout(_TIMEOUT_S)
+            connection.connect(self.address)
+            socket.send_fds(connection, [json.dumps(given).encode()], ends)
+            for end in ends:
+                os.close(end)
             pool.submit(_fill, feed, stdin)
             texts = [pool.submit(_drain, own) for own, _ in outs]
-            number = int(self._socket.recv(64))
-            try:
-                meanwhile(number)
-                status = int(self._socket.recv(64))
-            except BaseException:
-                os.kill(number, signal.SIGKILL)
-                self._socket.recv(64)
-                raise
-            return Done(status, *(text.result() for text in texts))
+            meanwhile(int(connection.recv(64)))
+            status = int(connection.recv(64))
+        return Done(status, *(text.result() for text in texts))
 
 
 def _fill(end: int, data: bytes) -> None:
@@ -119,26 +127,53 @@ def _drain(end: int) -> bytes:
         return source.read()
 
 
-def _serve(client: socket.socket) -> dict[str, Any] | None:
-    """Fork for each command. Return in the child, with its command; and with None where nobody asks any more."""
-    while True:
-        try:
-            message, ends, _, _ = socket.recv_fds(client, _MOST, 4)
-        except ConnectionResetError:  # a test ended in the middle of a command
-            return None
-        if not message:
-            return None
-        child = os.fork()
-        if not child:
-            client.close()
-            given: dict[str, Any] = json.loads(message)
-            _become(given, ends)
-            return given
-        for end in ends:
-            os.close(end)
-        client.send(str(child).encode())
-        _, status = os.waitpid(child, 0)
-        client.send(str(os.waitstatus_to_exitcode(status)).encode())
+def _serve(listener: socket.socket, lifeline: socket.socket) -> dict[str, Any] | None:
+    """Fork for each command. Return in the child, with its command; and None at the end of the lifeline."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(listener, selectors.EVENT_READ)
+        selector.register(lifeline, selectors.EVENT_READ)
+        running: dict[socket.socket, tuple[int, FileIO]] = {}
+        while True:
+            ready = [key.fileobj for key, _ in selector.select()]
+            if lifeline in ready:
+                return None
+            for client, (child, ended) in [*running.items()]:
+                if ended in ready:
+                    _, status = os.waitpid(child, 0)
+                    with contextlib.suppress(ConnectionError):
+                        client.send(str(os.waitstatus_to_exitcode(status)).encode())
+                    selector.unregister(client)
+                    selector.unregister(ended)
+                    _close(client, ended)
+                    del running[client]
+                elif client in ready:  # it has gone, as it has nothing more to say
+                    os.kill(child, signal.SIGKILL)
+            if listener in ready:
+                client, _ = listener.accept()
+                try:
+                    message, ends, _, _ = socket.recv_fds(client, _MOST, 4)
+                except ConnectionError:
+                    client.close()
+                    continue
+                child = os.fork()
+                if not child:
+                    client.close()
+                    _close(listener, lifeline, *running, *(ended for _, ended in running.values()))
+                    given: dict[str, Any] = json.loads(message)
+                    _become(given, ends)
+                    return given
+                for end in ends:
+                    os.close(end)
+                running[client] = child, FileIO(os.pidfd_open(child))
+                with contextlib.suppress(ConnectionError):
+                    client.send(str(child).encode())
+                selector.register(client, selectors.EVENT_READ)
+                selector.register(running[client][1], selectors.EVENT_READ)
+
+
+def _close(*ends: socket.socket | FileIO) -> None:
+    for end in ends:
+        end.close()
 
 
 def _become(given: dict[str, Any], ends: list[int]) -> None:
@@ -198,9 +233,9 @@ def _run(given: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    with socket.socket(fileno=int(sys.argv[1])) as client:
+    with socket.socket(fileno=int(sys.argv[1])) as listener, socket.socket(fileno=int(sys.argv[2])) as lifeline:
         _read_all()
-        given = _serve(client)
+        given = _serve(listener, lifeline)
     if given is not None:
         _run(given)
 

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import started_nursery
 from tests.docs.page import Page
 from tests.docs.reader import Done, read
-from tests.docs.services import SETUPS, Engine, Names, docker_command
+from tests.docs.services import SETUPS, Engine, Names, docker_command, forked_command
 from tests.fleet.conftest import postgres
 from tests.fleet.receiver import Receiver
 
 __all__ = ["postgres"]  # a fixture of another folder
+STARTED = ("docs/tutorial.md",)
+"""Pages that start image-audit as its users do; those of others are forked."""
 
 
 @pytest.fixture(scope="session")
@@ -40,10 +43,13 @@ class Reader:
     """Follows pages in a folder of its own."""
 
     folder: Path
+    programs: Path
     environment: dict[str, str]
     start: Callable[[tuple[str, ...]], Names]
 
     def __call__(self, page: Page) -> tuple[list[Done], Names]:
+        if page.name not in STARTED:
+            forked_command(self.programs, started_nursery().address)
         names = self.start(page.setups)
         work = self.folder / "work"
         work.mkdir()
@@ -71,6 +77,7 @@ def reader(
             request.getfixturevalue("postgres").new_database() if "database" in setups else None,
         )
 
+    del environment["PYTHONDONTWRITEBYTECODE"]  # no page limits the size of files
     environment |= {
         "PATH": f"{programs}:{Path(sys.executable).parent}:{environment['PATH']}",
         "DOCKER_HOST": own_engine.address,
@@ -81,7 +88,7 @@ def reader(
         "GIT_CONFIG_NOSYSTEM": "1",
         **{f"GIT_{who}_{what}": "x@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     }
-    yield Reader(tmp_path, environment, start)
+    yield Reader(tmp_path, programs, environment, start)
     for receiver in receivers:
         receiver.close()
     own_engine.clear()

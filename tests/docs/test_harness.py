@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port
+from tests.conftest import free_port, started_nursery
 from tests.docs.content import check
 from tests.docs.output import same
 from tests.docs.page import Page, PageError, parse
 from tests.docs.reader import Done, read
+from tests.docs.services import forked_command
 
 SERVE = """
 import signal, socket, sys
@@ -98,6 +100,23 @@ def test_a_shell_that_ends_early_is_told(tmp_path: Path) -> None:
 def test_a_text_block_that_comes_next_is_the_output(tmp_path: Path) -> None:
     page: Page = parse(block("sh", "echo a") + "prints\n\n" + block("text", "a") + block("text", "a picture"), "page")
     assert [one.output for one in page.blocks] == ["a\n", None, None]
+
+
+def test_a_forked_command_is_as_one_that_is_started(tmp_path: Path, environment: dict[str, str]) -> None:
+    text = block(
+        "sh",
+        "mkdir a; cd a; echo FROM scratch >Dockerfile; image-audit dockerfile Dockerfile; image-audit scan none.tar\n"
+        "echo DB_PASSWORD=changeme | image-audit rules explain --value-stdin | tail -n 3\n"
+        "mkfifo pipe; image-audit scan - <pipe & exec 3>pipe; sleep 1; kill -TERM $!; wait $! 2>/dev/null",
+    )
+    forked_command(tmp_path, started_nursery().address)
+    seen = []
+    for programs in (tmp_path, Path(sys.executable).parent):
+        own = {**environment, "PATH": f"{programs}:{environment['PATH']}"}
+        (tmp_path / f"of-{programs.name}").mkdir()
+        (done,) = read(parse(text, "page"), tmp_path / f"of-{programs.name}", own)
+        seen.append((done.exits, done.printed.splitlines()[:-1]))
+    assert seen[0] == seen[1] and seen[0][0] == [2, 143], seen
 
 
 @pytest.mark.parametrize(

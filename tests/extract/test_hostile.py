@@ -43,13 +43,29 @@ def bounded() -> Iterator[None]:
     assert time.process_time() - began < 60
 
 
-# Made here, because the memory that making them takes is not what is measured.
 FILES = {"large": bytes(2 * MIB), "small": b"x"}
-SEVEN_FILES = seven_zipped(FILES)
-SEVEN_MANY = seven_zipped({str(number): b"x" for number in range(101)})
-SEVEN_LARGE = seven_zipped({str(number): random.Random(number).randbytes(MIB) * 30 for number in range(4)}, quick=True)
 ZEROS = bytes(64 * MIB)
-ZLIB_ZEROS = zlib.compress(bytes(200 * MIB))
+
+
+# Made for the session, before a test is measured: making them takes memory.
+@pytest.fixture(scope="session")
+def seven_files() -> bytes:
+    return seven_zipped(FILES)
+
+
+@pytest.fixture(scope="session")
+def seven_many() -> bytes:
+    return seven_zipped({str(number): b"x" for number in range(101)})
+
+
+@pytest.fixture(scope="session")
+def seven_large() -> bytes:
+    return seven_zipped({str(number): random.Random(number).randbytes(MIB) * 30 for number in range(4)}, quick=True)
+
+
+@pytest.fixture(scope="session")
+def zlib_zeros() -> bytes:
+    return zlib.compress(bytes(200 * MIB))
 
 
 @pytest.mark.parametrize("squeeze", [gzipped, bz2.compress, zstd], ids=["gzip", "bzip2", "zstd"])
@@ -95,22 +111,22 @@ def test_a_quine_ends() -> None:
     assert len(found.pieces) <= 1 and "in more than 5 archives" in found.notes[0][1]
 
 
-def test_many_members_are_cut() -> None:
+def test_many_members_are_cut(seven_many: bytes) -> None:
     many = {str(number): b"x" for number in range(200)}
     for name, data in {"a.zip": zipped(many), "a.tar": layer(many), "a.cpio": cpio(many)}.items():
         found = opened(name, data, members=100)
         assert len(found.pieces) == 100
         assert found.notes == ((name, "more than 100 members; the rest was left out (limit members)"),)
     assert "members" in opened("a.zip", zipped(many), members=20).notes[0][1]
-    assert "more than 100" in opened("a.7z", SEVEN_MANY, members=100).notes[0][1]
+    assert "more than 100" in opened("a.7z", seven_many, members=100).notes[0][1]
 
 
-def test_a_member_that_is_too_large_is_noted_and_the_next_is_read() -> None:
+def test_a_member_that_is_too_large_is_noted_and_the_next_is_read(seven_files: bytes) -> None:
     for name, data in {
         "a.zip": zipped(FILES),
         "a.cpio": cpio(FILES),
         "a.rpm": rpm(FILES),
-        "a.7z": SEVEN_FILES,
+        "a.7z": seven_files,
     }.items():
         found = opened(name, data, member_bytes=MIB)
         assert any(member and member.endswith("small") for member in found.members), name
@@ -227,12 +243,12 @@ def test_a_chain_of_deltas_that_each_double_is_stopped() -> None:
     assert found.notes
 
 
-def test_objects_that_say_a_wrong_size_end_the_pack() -> None:
+def test_objects_that_say_a_wrong_size_end_the_pack(zlib_zeros: bytes) -> None:
     for says in (1, 100, 1 << 40):
         found = opened("a.pack", packed((3, b"", b"first", None), (3, b"", b"hello", says)))
         assert "broken git pack" in found.notes[0][1]
         assert [p.data for p in found.pieces] == [b"first"]
-    assert opened("a.pack", b"PACK" + struct.pack(">II", 2, 1) + b"\x35" + ZLIB_ZEROS).notes
+    assert opened("a.pack", b"PACK" + struct.pack(">II", 2, 1) + b"\x35" + zlib_zeros).notes
 
 
 def test_a_pack_of_too_many_objects_is_read_in_part() -> None:
@@ -320,13 +336,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - began, len(notes))
 """
 
 
-def test_memory_outside_of_python_stays_small_too(tmp_path: Path) -> None:
+def test_memory_outside_of_python_stays_small_too(tmp_path: Path, seven_large: bytes) -> None:
     path = tmp_path / "a.7z"
-    path.write_bytes(SEVEN_LARGE)
+    path.write_bytes(seven_large)
     done = subprocess.run([sys.executable, "-c", MEASURE, str(path)], check=True, capture_output=True, text=True)
     kibibytes, notes = map(int, done.stdout.split())
     assert kibibytes < 250 * 1024 and notes == 1
-    assert opened("a.7z", SEVEN_LARGE).notes == (
+    assert opened("a.7z", seven_large).notes == (
         ("a.7z", f"more than {64 * MIB} bytes in a 7z archive; the rest was left out (limit member-bytes)"),
     )
 

@@ -30,7 +30,7 @@ from auditor.scan import Scanner
 from tests.fleet.cluster import Cluster
 from tests.fleet.owned import Story
 from tests.fleet.planted import Content, Remote, fill
-from tests.fleet.postgres import Postgres
+from tests.fleet.postgres import Postgres, make_template
 from tests.fleet.stored import CREATED, OWNED, POLICY, Site, Stored, story
 
 
@@ -60,11 +60,28 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty store, in each kind of database."""
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without tables, of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/store.sqlite"
     made: str = request.getfixturevalue("postgres").new_database()
+    return made
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with an empty store, to be copied: migrations take longer."""
+    path = tmp_path_factory.mktemp("template") / "store.sqlite"
+    make_template(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path, template: Path) -> str:
+    """An empty store, in each kind of database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{shutil.copy(template, tmp_path / 'store.sqlite')}"
+    made: str = request.getfixturevalue("postgres").new_store()
     return made
 
 
@@ -109,8 +126,9 @@ def cluster(tmp_path: Path, environment: dict[str, str]) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def sweeps(tmp_path: Path, scanner: Scanner) -> Iterator[Sweeps]:
-    with closing(SweepStore(f"sqlite:///{tmp_path}/sweeps.sqlite", retry_s=2)) as store:
+def sweeps(tmp_path: Path, scanner: Scanner, template: Path) -> Iterator[Sweeps]:
+    path = shutil.copy(template, tmp_path / "sweeps.sqlite")
+    with closing(SweepStore(f"sqlite:///{path}", retry_s=2)) as store:
         yield Sweeps(store, scanner)
 
 

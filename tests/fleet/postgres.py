@@ -6,9 +6,21 @@ import os
 import pwd
 import shutil
 import subprocess
+from contextlib import closing
+from functools import cached_property
 from pathlib import Path
 
+from sqlalchemy import delete
+
+from auditor.fleet.store import schema
+from auditor.fleet.store.database import SweepStore
 from tests.conftest import free_port, require
+
+
+def make_template(url: str) -> None:
+    """Make an empty store whose copies get a key of their own when they are opened."""
+    with closing(SweepStore(url)) as store:
+        store.write(lambda connection: connection.execute(delete(schema.secret_key)))
 
 
 class Postgres:
@@ -42,8 +54,18 @@ class Postgres:
     def stop(self) -> None:
         self._run("pg_ctl", "-D", str(self._folder / "data"), "-w", "-m", "immediate", "stop")
 
-    def new_database(self) -> str:
+    def new_database(self, template: str = "template1") -> str:
         """Make a database; return its URL."""
         name = f"sweeps{os.urandom(4).hex()}"
-        self._run("createdb", "-h", "127.0.0.1", "-p", str(self._port), "-U", "postgres", name)
+        self._run("createdb", "-h", "127.0.0.1", "-p", str(self._port), "-U", "postgres", "-T", template, name)
         return f"postgresql://postgres@127.0.0.1:{self._port}/{name}"
+
+    def new_store(self) -> str:
+        """Make a database with an empty store, without migrating it again; return its URL."""
+        return self.new_database(self._template)
+
+    @cached_property
+    def _template(self) -> str:
+        url = self.new_database()
+        make_template(url)
+        return url.rpartition("/")[2]

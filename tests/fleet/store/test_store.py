@@ -25,7 +25,7 @@ from auditor.fleet.store.database import SweepStore, default_url, upsert
 from tests.conftest import Cli
 
 
-def test_the_migrations_make_the_tables_of_the_schema(url: str) -> None:
+def test_the_migrations_make_the_tables_of_the_schema(empty_url: str) -> None:
     def differences(connection: Connection) -> list[Any]:
         return list(compare_metadata(MigrationContext.configure(connection), schema.metadata))
 
@@ -33,7 +33,7 @@ def test_the_migrations_make_the_tables_of_the_schema(url: str) -> None:
         seen = inspect(connection)
         return {str(c["name"]) for table in schema.metadata.tables for c in seen.get_check_constraints(table)}
 
-    with closing(SweepStore(url)) as opened:
+    with closing(SweepStore(empty_url)) as opened:
         assert opened.read(differences) == []
         wanted = {
             str(constraint.name)
@@ -50,23 +50,23 @@ def test_the_newest_migration_is_the_one_that_the_program_knows() -> None:
 
 
 @pytest.mark.parametrize("revision", ["0001", "0003"])
-def test_a_store_from_before_the_first_release_is_refused_and_kept(url: str, revision: str) -> None:
-    engine = database._engine(database._parsed(url))
+def test_a_store_from_before_the_first_release_is_refused_and_kept(empty_url: str, revision: str) -> None:
+    engine = database._engine(database._parsed(empty_url))
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))
         connection.execute(text(f"INSERT INTO alembic_version VALUES ('{revision}')"))
         connection.execute(text("CREATE TABLE sweep (registry TEXT)"))
     with pytest.raises(StoreError, match=r"before the first release, and unchanged.*--store URL") as caught:
-        SweepStore(url)
-    if url.startswith("sqlite"):
-        path = url.removeprefix("sqlite:///")
+        SweepStore(empty_url)
+    if empty_url.startswith("sqlite"):
+        path = empty_url.removeprefix("sqlite:///")
         assert f"`mv {path} {path}.old`" in str(caught.value)
     with engine.begin() as connection:
         assert inspect(connection).get_table_names() == ["alembic_version", "sweep"]
     engine.dispose()
 
 
-def test_the_migrations_can_be_reverted(url: str) -> None:
+def test_the_migrations_can_be_reverted(empty_url: str) -> None:
     def revert(connection: Connection) -> list[str]:
         with Operations.context(MigrationContext.configure(connection)):
             scripts = ScriptDirectory(str(Path(database.__file__).parent / "migrations"))
@@ -74,7 +74,7 @@ def test_the_migrations_can_be_reverted(url: str) -> None:
                 revision.module.downgrade()
         return inspect(connection).get_table_names()
 
-    with closing(SweepStore(url)) as opened:
+    with closing(SweepStore(empty_url)) as opened:
         assert opened.write(revert) == ["alembic_version"]
 
 
@@ -110,8 +110,8 @@ def contents(connection: Connection) -> list[Any]:
     return [tuple(row) for query in (joined, layers) for row in connection.execute(query)]
 
 
-def test_a_store_of_the_former_version_keeps_its_rows(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = database._engine(database._parsed(url))
+def test_a_store_of_the_former_version_keeps_its_rows(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = database._engine(database._parsed(empty_url))
     with monkeypatch.context() as patched, engine.begin() as connection:
         patched.setattr(database, "HEAD", "0001_sweeps")
         database.migrate(connection)
@@ -123,13 +123,13 @@ def test_a_store_of_the_former_version_keeps_its_rows(url: str, monkeypatch: pyt
     digests = (f"sha256:{'a' * 64}", *2 * (f"sha512:{'b' * 128}",))
     layer = (1, f"sha256:{'c' * 64}", f"sha256:{'d' * 64}")
     for _ in range(2):
-        with closing(SweepStore(url)) as opened:
+        with closing(SweepStore(empty_url)) as opened:
             assert opened.key == bytes(32)
             assert opened.read(contents) == [("1.0", *digests, (1, 1)), layer]
             started = opened.read(lambda c: c.execute(select(schema.sweep.c.started)).scalars().all())
             assert started == ["2026-11-24T05:00:00Z"]
             assert opened.read(lambda c: c.execute(select(schema.acknowledgement)).all()) == []
-    with closing(SweepStore(url)) as opened:
+    with closing(SweepStore(empty_url)) as opened:
         values = {"repository": 1, "name": "2.0", "manifest": digests[0]}
         added = insert(schema.tag).values(**values, present_since=1, last_seen=1)  # the database continues its numbers
         assert opened.write(lambda c: c.execute(added).inserted_primary_key) == (2,)
@@ -144,10 +144,12 @@ ATTACHED = f"sha256-{'a' * 64}.sig"
 """A tag of a signature, which 0001_sweeps took for an image."""
 
 
-def test_an_upgrade_deletes_signatures_that_were_taken_for_images(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upgrade_deletes_signatures_that_were_taken_for_images(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     manifests = {"1.0": f"sha256:{'b' * 64}", ATTACHED: f"sha256:{'c' * 64}", "both": f"sha256:{'d' * 64}"}
     interval = "'2026-11-24T05:00:00Z', 1, 1"
-    engine = database._engine(database._parsed(url))
+    engine = database._engine(database._parsed(empty_url))
     with monkeypatch.context() as patched, engine.begin() as connection:
         patched.setattr(database, "HEAD", "0001_sweeps")
         database.migrate(connection)
@@ -162,7 +164,7 @@ def test_an_upgrade_deletes_signatures_that_were_taken_for_images(url: str, monk
             columns = "repository, name, manifest, first_seen, present_since, last_seen"
             connection.execute(text(f"INSERT INTO tag ({columns}) VALUES (1, '{name}', '{digest}', {interval})"))
     engine.dispose()
-    with closing(SweepStore(url)) as opened:
+    with closing(SweepStore(empty_url)) as opened:
         images = opened.read(lambda c: c.execute(select(schema.image.c.digest)).scalars().all())
         leaves = opened.read(lambda c: c.execute(select(schema.leaf.c.digest)).scalars().all())
     assert (set(images), leaves) == ({manifests["1.0"], manifests["both"]}, [manifests["1.0"]])
@@ -189,8 +191,8 @@ def test_a_store_keeps_its_key(url: str) -> None:
     assert len(keys) == 1 and len(keys.pop()) == 32
 
 
-def test_several_may_open_a_new_store_at_once(url: str) -> None:
-    program = f"from auditor.fleet.store.database import SweepStore; print(SweepStore({url!r}).key.hex())"
+def test_several_may_open_a_new_store_at_once(empty_url: str) -> None:
+    program = f"from auditor.fleet.store.database import SweepStore; print(SweepStore({empty_url!r}).key.hex())"
     command = [sys.executable, "-c", program]
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda _: subprocess.run(command, capture_output=True, check=False), range(4)))

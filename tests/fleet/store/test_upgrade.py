@@ -65,10 +65,10 @@ def _set_sequences(connection: Connection, tables: list[str]) -> None:
 
 @pytest.mark.parametrize("file", RELEASED, ids=lambda file: file.name.partition(".")[0])
 def test_a_released_store_is_upgraded_and_keeps_all_it_has(
-    url: str, file: Path, scanner: Scanner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    empty_url: str, file: Path, scanner: Scanner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    rows = write_store(url, file, monkeypatch)
-    with closing(SweepStore(url)) as store:
+    rows = write_store(empty_url, file, monkeypatch)
+    with closing(SweepStore(empty_url)) as store:
         first, second = queries.sweeps(store)
         assert (first.counts["new"], second.counts["new"], second.counts["withdrawn"]) == (2, 0, 1)
         found = queries.findings(store, second.id)
@@ -86,5 +86,5 @@ def test_a_released_store_is_upgraded_and_keeps_all_it_has(
         last = Stored(store, scanner, tmp_path / "images").sweep("2026-11-25", {"team/app": {"2": image}})
         assert (last.counts["new"], last.counts["gone"]) == (0, 1)
         assert [one.event for one in told_alerts(store, OWNED)] == [Event.GONE]
-    with closing(SweepStore(url)) as store:
+    with closing(SweepStore(empty_url)) as store:
         assert set(acknowledgements(store)) == {secrets[0]}
