@@ -1,7 +1,8 @@
 """Commands, each in a process of its own that is forked from one that has read all modules and rules: ten a second.
 
-`python -m tests.nursery LISTENER LIFELINE` takes a command from each connection, as JSON with the ends of its pipes,
-forks, and answers with the child's number, and when it has ended, with its status. It ends with its lifeline.
+`python -m tests.nursery LISTENER LIFELINE [MODULE...]` takes a command from each connection, as JSON with the ends of
+its pipes, forks, and answers with the child's number, and when it has ended, with its status and the peak of its memory
+in KiB. It ends with its lifeline.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import Any
 
 import auditor
 from auditor import cli
+from auditor.__main__ import GC_THRESHOLD
 from auditor.core.cache_keys import AUDITS, RECORDS, RULES, VERDICTS
 from auditor.detect.detect_secrets_plugins import load_plugins
 from auditor.detect.rules import builtin_rules
@@ -42,18 +44,25 @@ _TIMEOUT_S = 300
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended, what it printed, and with which arguments and environment it began programs."""
+    """How a command ended, what it printed, and with which arguments and environment it began programs.
+
+    `memory_mb` is the largest resident memory of the command, or of a child of it. It counts from that of the nursery.
+    """
 
     status: int
+    memory_mb: float
     out: bytes
     err: bytes
     begun: bytes
 
 
 class Nursery:
-    """Runs commands. Any process of this user may ask for one at its address."""
+    """Runs commands. Any process of this user may ask for one at its address.
 
-    def __init__(self) -> None:
+    With `modules`, it imports these instead of the whole program: it is then as small as a command that has begun.
+    """
+
+    def __init__(self, *modules: str) -> None:
         self._folder = tempfile.mkdtemp(prefix="image-audit-nursery-")
         self.address = f"{self._folder}/socket"
         self._lifeline, other = socket.socketpair()
@@ -62,7 +71,7 @@ class Nursery:
             listener.listen()
             ends = listener.fileno(), other.fileno()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.nursery", *map(str, ends)],
+                [sys.executable, "-m", "tests.nursery", *map(str, ends), *modules],
                 pass_fds=ends, cwd=ROOT, stdin=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C.UTF-8"},
             )  # fmt: skip
 
@@ -83,8 +92,11 @@ class Nursery:
         *,
         umask: int = 0,
         watched: bool = True,
+        limit_s: float = _TIMEOUT_S,
     ) -> Done:
         """Run a command. `before` is Python code that runs before it in its process.
+
+        A command that takes longer than `limit_s` is killed: TimeoutError.
 
         `meanwhile` is called with the process's number when it has begun. The programs that it begins are noted where
         it is `watched`, which slows it down.
@@ -100,7 +112,7 @@ class Nursery:
             ThreadPoolExecutor(4) as pool,  # waits for the pipes, once the command has ended
             socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection,  # a command ends with its connection
         ):
-            connection.settimeout(_TIMEOUT_S)
+            connection.settimeout(limit_s)
             connection.connect(self.address)
             socket.send_fds(connection, [json.dumps(given).encode()], ends)
             for end in ends:
@@ -108,8 +120,8 @@ class Nursery:
             pool.submit(_fill, feed, stdin)
             texts = [pool.submit(_drain, own) for own, _ in outs]
             meanwhile(int(connection.recv(64)))
-            status = int(connection.recv(64))
-        return Done(status, *(text.result() for text in texts))
+            status, kibibytes = map(int, connection.recv(64).split())
+        return Done(status, kibibytes / 1024, *(text.result() for text in texts))
 
 
 def _fill(end: int, data: bytes) -> None:
@@ -139,9 +151,9 @@ def _serve(listener: socket.socket, lifeline: socket.socket) -> dict[str, Any] |
                 return None
             for client, (child, ended) in [*running.items()]:
                 if ended in ready:
-                    _, status = os.waitpid(child, 0)
+                    _, status, usage = os.wait4(child, 0)
                     with contextlib.suppress(ConnectionError):
-                        client.send(str(os.waitstatus_to_exitcode(status)).encode())
+                        client.send(b"%d %d" % (os.waitstatus_to_exitcode(status), usage.ru_maxrss))
                     selector.unregister(client)
                     selector.unregister(ended)
                     _close(client, ended)
@@ -205,10 +217,8 @@ def _read_all() -> None:
             importlib.import_module(module.name)
     importlib.import_module("docker")
     builtin_rules()
-    load_plugins()
     for producer in (RULES, RECORDS, VERDICTS, AUDITS):
         assert producer.key
-    gc.freeze()
 
 
 def _run(given: dict[str, Any]) -> None:
@@ -234,7 +244,13 @@ def _run(given: dict[str, Any]) -> None:
 
 def main() -> None:
     with socket.socket(fileno=int(sys.argv[1])) as listener, socket.socket(fileno=int(sys.argv[2])) as lifeline:
-        _read_all()
+        for name in sys.argv[3:]:
+            importlib.import_module(name)
+        if not sys.argv[3:]:
+            _read_all()
+        load_plugins()
+        gc.set_threshold(GC_THRESHOLD)
+        gc.freeze()
         given = _serve(listener, lifeline)
     if given is not None:
         _run(given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import re._constants as op  # type: ignore[import-not-found]
 import re._parser as parser  # type: ignore[import-not-found]
@@ -58,10 +59,9 @@ def mutants(rule: Rule, text: str, found: Match) -> Iterator[Mutant]:
 
 def _shortened(rule: Rule, secret: str) -> Iterator[tuple[int, str]]:
     """Cut the last character, or so many that the pattern allows no such length; where any byte goes on, none."""
-    items = secret_part(rule.pattern)
-    allowed = lengths(items)
+    allowed, known = _shape(rule.pattern)
     size = max((n for n in range(1, min(len(secret), LONGEST)) if n not in allowed), default=0)
-    if size and len(alphabet(items)) < 256:
+    if size and len(known) < 256:
         yield size, secret[:size]
 
 
@@ -81,12 +81,18 @@ def _like(char: str) -> str:
 
 def _strange(rule: Rule, secret: str) -> Iterator[tuple[int, str]]:
     """Put a character that stands nowhere in the pattern where the shortest secret would still need one."""
-    items = secret_part(rule.pattern)
-    known = alphabet(items)
-    at = min(*lengths(items), len(secret)) - 1
+    allowed, known = _shape(rule.pattern)
+    at = min(*allowed, len(secret)) - 1
     strange = next((char for char in STRANGE if ord(char) not in known), None)
     if strange and at > 0:
         yield at, secret[:at] + strange + secret[at + 1 :]
+
+
+@functools.cache
+def _shape(pattern: str) -> tuple[set[int], set[int]]:
+    """Return the lengths and the bytes of the secrets of a pattern."""
+    items = secret_part(pattern)
+    return lengths(items), alphabet(items)
 
 
 def secret_part(pattern: str) -> list[Any]:

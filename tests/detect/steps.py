@@ -23,7 +23,7 @@ class TooManyError(Exception):
 
 
 class Steps:
-    """Searches with one expression. `search` and `match` raise TooManyError beyond `most` steps in all."""
+    """Searches with one expression. `search` raises TooManyError beyond `most` steps."""
 
     def __init__(self, pattern: re.Pattern[Any], most: int) -> None:
         flags = pattern.flags & (re.IGNORECASE | re.MULTILINE | re.DOTALL)
@@ -35,6 +35,8 @@ class Steps:
 
     def search(self, text: Any) -> tuple[int, int] | None:
         """Return the span of the first match."""
+        self.steps = 0
+        self._groups.clear()
         return next((found for at in range(len(text) + 1) if (found := self.match(text, at))), None)
 
     def match(self, text: Any, at: int = 0) -> tuple[int, int] | None:

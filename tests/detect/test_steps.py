@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 import sys
@@ -56,9 +57,12 @@ def texts(expression: re.Pattern[str]) -> Iterator[str]:
         yield data.decode("latin-1") + "\0"
 
 
+steps_of = functools.cache(functools.partial(Steps, most=MOST))
+
+
 def slow(expression: re.Pattern[Any], text: Any) -> bool:
     try:
-        Steps(expression, MOST).search(text)
+        steps_of(expression).search(text)
     except TooManyError:
         return True
     return False

@@ -22,7 +22,7 @@ def main() -> None:
         child = int(nursery.recv(64))
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda received, _: os.kill(child, received))
-        status = int(nursery.recv(64))
+        status = int(nursery.recv(64).split()[0])
     if status < 0:
         signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)

@@ -26,14 +26,14 @@ def deb(files: Mapping[str, bytes | str]) -> bytes:
 
 
 def cpio(files: Mapping[str, bytes]) -> bytes:
-    out = b""
+    out = bytearray()
     for name, data in [*files.items(), ("TRAILER!!!", b"")]:
         named = name.encode() + b"\0"
         fields = (1, 0o100644, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(named), 0)
         out += b"070701" + b"".join(b"%08x" % field for field in fields) + named
         out += b"\0" * (-len(out) % 4) + data
         out += b"\0" * (-len(out) % 4)
-    return out
+    return bytes(out)
 
 
 def rpm(files: Mapping[str, bytes], squeeze: object = gzipped) -> bytes:
