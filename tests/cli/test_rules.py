@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from auditor.cli import rules
+from auditor.cli import group, rules
 from auditor.detect.rule_files import rule_files
 from auditor.detect.rules import Rule, builtin_rules, read_file
 from auditor.rulebook.check import Checked
@@ -80,7 +80,7 @@ def test_without_a_path_all_built_in_rules_are_checked(monkeypatch: pytest.Monke
         return Checked(sum(isinstance(rule, Rule) for file in rule_files(path) for _, rule in read_file(file)), ())
 
     monkeypatch.setattr(rules, "check_path", check)
-    done = CliRunner().invoke(rules.check, [], standalone_mode=False)
+    done = CliRunner().invoke(group, ["rules", "check"], standalone_mode=False)
     assert (done.return_value, done.stdout) == (0, "")
     assert done.stderr == f"{len(builtin_rules()):,} rules checked, 0 problems\n"
 

@@ -20,6 +20,7 @@ from distributed.cli.dask_scheduler import main as dask_scheduler
 from distributed.cli.dask_worker import main as dask_worker
 
 from auditor import __version__
+from auditor.cli import group
 from auditor.cli.registry import command
 from tests.conftest import Cli, require
 from tests.fleet.planted import Remote, application
@@ -30,12 +31,13 @@ PROGRAM = Path(sys.executable).parent / "image-audit"
 IMAGE = f"registry.example.com/tools/image-audit:{__version__}"
 SERVICES = ("image-audit-registry.service", "image-audit-watch.service", "image-audit-dashboard.service")
 UNITS = (*SERVICES, "image-audit-registry.timer")
+PARENT = click.Context(group, help_option_names=["-h", "--help"])  # click keeps the help option of a first context
 
 
 def parsed(arguments: list[str]) -> dict[str, Any]:
     """What the command line takes from arguments. Fails where it knows one not."""
     assert isinstance(command, click.Group) and arguments[0] == "registry"
-    return command.commands[arguments[1]].make_context("registry", arguments[2:]).params
+    return command.commands[arguments[1]].make_context("registry", arguments[2:], parent=PARENT).params
 
 
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
