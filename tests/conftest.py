@@ -32,17 +32,6 @@ from tests.nursery import Nursery
 __all__ = ["browser", "idle_tabs", "open_page"]  # fixtures of their own file
 
 CI = bool(os.environ.get("CI"))
-LONG = ("fleet", "security", "hook", "hostile")
-"""Folders with tests that take seconds each."""
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Start the long tests first where several workers run: the short ones then keep all of them busy to the end.
-
-    xdist starts groups of tests before all others, the largest first.
-    """
-    if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: item.path.relative_to(Path(__file__).parent).parts[0] not in LONG)
 
 
 def require(condition: bool, what: str) -> None:

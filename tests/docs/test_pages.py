@@ -35,7 +35,6 @@ def opened(name: str) -> Page:
     return parse((ROOT / name).read_text(), name)
 
 
-@pytest.mark.xdist_group("docs")  # they share an engine
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_works_as_it_is_written(name: str, request: pytest.FixtureRequest) -> None:
     page = opened(name)
