@@ -66,7 +66,7 @@ def inflate_raw(data: memoryview, size: int, wbits: int) -> bytes:
     try:
         if len(data) <= _STEP:  # of nearly all members
             return bytes(decoder.decompress(data, size))
-        content = io.BytesIO()  # which gives its bytes away without a copy
+        content = io.BytesIO()  # getvalue() returns its buffer, not a copy
         for at in range(0, len(data), _STEP):  # in steps: the decoder copies the input that it has not used
             content.write(decoder.decompress(data[at : at + _STEP], size - content.tell()))
             if decoder.eof or content.tell() >= size:

@@ -60,13 +60,13 @@ def search_lines(texts: Sequence[str], search: Search, confirm: Confirm) -> Iter
 
 def _hits_of_texts(hits: Hits, data: bytes, texts: Sequence[str]) -> list[tuple[int, Hits]]:
     """Return the hits in each text by its index, ascending. `data` are the texts, joined by line breaks."""
-    if data.count(b"\n") >= len(texts):  # a text has line breaks itself
+    if data.count(b"\n") >= len(texts):  # a text itself contains a line break
         pieces = [text.encode("utf-8", "surrogateescape") for text in texts]
         return sorted(hits_of_pieces(hits, pieces).items())
     own: dict[int, Hits] = {}
     index = start = at = 0
     places: dict[int, tuple[int, int]] = {}
-    for end in sorted({end for _, end in hits}):  # few: most texts have none, and are not looked at
+    for end in sorted({end for _, end in hits}):  # only texts with a hit are looked at
         index += data.count(b"\n", at, end - 1)
         start = data.rfind(b"\n", at, end - 1) + 1 or start
         places[end] = index, start
