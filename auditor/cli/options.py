@@ -103,7 +103,10 @@ limit_option = click.option(
     shell_complete=completion.limits,
 )  # fmt: skip
 jobs_option = click.option(
-    "--jobs", type=Integer(1, 256), metavar="N", help="Worker processes of the scan.  [default: one per core]"
+    "--jobs",
+    type=Integer(1, 256),
+    metavar="N",
+    help="Worker processes of the scan; 1 scans in this process, on one core.  [default: one per core]",
 )
 memory_option = click.option(
     "--memory", type=Size(), help="Memory that the scan may use, such as 300M: fewer workers where it is short."

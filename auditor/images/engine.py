@@ -10,6 +10,7 @@ import grp
 import json
 import os
 import re
+import socket
 import ssl
 import stat
 import time
@@ -91,6 +92,7 @@ def _connected(address: str, parameters: Mapping[str, Any], timeout_s: int) -> E
     asked, server = _servers.pop(address, (0.0, None))
     is_known = server is not None and time.monotonic() - asked < _KNOWN_S
     if server is None or not is_known:
+        _dial(address, timeout_s)
         asked, server = time.monotonic(), _server(parameters, timeout_s)
     client = EngineClient(timeout=timeout_s, version=server["ApiVersion"], **parameters)
     if is_known:
@@ -102,6 +104,20 @@ def _connected(address: str, parameters: Mapping[str, Any], timeout_s: int) -> E
     client.server = server
     _servers[address] = asked, server
     return client
+
+
+def _dial(address: str, timeout_s: int) -> None:
+    """Raise OSError where a Unix socket does not accept connections: the SDK would leave its own socket open."""
+    if path := _socket_path(address):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(timeout_s)
+            connection.connect(str(path))
+
+
+def _socket_path(address: str) -> Path | None:
+    """Return the path of the socket at an address; None if it is no Unix socket."""
+    scheme, _, path = address.partition("://")
+    return Path("/" + path.lstrip("/")) if scheme in {"unix", "http+unix"} else None
 
 
 def _server(parameters: Mapping[str, Any], timeout_s: int) -> Mapping[str, Any]:
@@ -127,15 +143,15 @@ def _connection_parameters() -> dict[str, Any]:
 
 def _connection_error(exc: Exception, address: str) -> Unreachable:
     """Return the error, with its remedy, of a connection that failed."""
-    socket = Path(address.partition("://")[2] or "/") if address.startswith(("unix://", "http+unix://")) else None
+    path = _socket_path(address)
     for cause in _causes(exc):
         match cause:
             case PermissionError():
-                return EngineUnusable(_permission_denied(address, socket))
-            case FileNotFoundError() if socket:
-                return Unreachable(f"no Docker engine: {socket} does not exist; start it, {_OTHERWISE}")
-            case ConnectionRefusedError() if socket:
-                return Unreachable(_refused_socket(socket))
+                return EngineUnusable(_permission_denied(address, path))
+            case FileNotFoundError() if path:
+                return Unreachable(f"no Docker engine: {path} does not exist; start it, {_OTHERWISE}")
+            case ConnectionRefusedError() if path:
+                return Unreachable(_refused_socket(path))
             case ConnectionRefusedError():
                 return Unreachable(f"no Docker engine: nothing listens at {address}; start it, {_OTHERWISE}")
             case TLSParameterError():
@@ -166,30 +182,30 @@ def _causes(exc: BaseException) -> Iterator[BaseException]:
     yield from reversed(chain)
 
 
-def _permission_denied(address: str, socket: Path | None) -> str:
-    if socket is None:
+def _permission_denied(address: str, path: Path | None) -> str:
+    if path is None:
         return f"permission denied by the Docker engine at {address}; log in there, {_OTHERWISE}"
-    group = _socket_group(socket)
+    group = _socket_group(path)
     return (
-        f"permission denied on {socket}, the socket of the Docker engine: add your user to the group {group} "
+        f"permission denied on {path}, the socket of the Docker engine: add your user to the group {group} "
         f"(`sudo usermod -aG {group} $USER`, then log in again), use sudo, {_OTHERWISE}"
     )
 
 
-def _socket_group(socket: Path) -> str:
+def _socket_group(path: Path) -> str:
     """Return the group with access to a socket; `docker`, the group of Docker's packages, if only root has access."""
     try:
-        status = socket.stat()
+        status = path.stat()
         name = grp.getgrgid(status.st_gid).gr_name
     except (OSError, KeyError):
         return "docker"
     return name if status.st_gid and status.st_mode & stat.S_IWGRP else "docker"
 
 
-def _refused_socket(socket: Path) -> str:
-    if socket.is_socket():
-        return f"no Docker engine: nothing listens on {socket}, left over from an engine; start it, {_OTHERWISE}"
-    return f"no Docker engine: {socket} is no socket; start the engine, {_OTHERWISE}"
+def _refused_socket(path: Path) -> str:
+    if path.is_socket():
+        return f"no Docker engine: nothing listens on {path}, left over from an engine; start it, {_OTHERWISE}"
+    return f"no Docker engine: {path} is no socket; start the engine, {_OTHERWISE}"
 
 
 def _error_response(exc: APIError, address: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, cast
 
@@ -19,7 +20,7 @@ from auditor.scan.layer_scan import LayerScan
 from auditor.scan.layer_stream import SliceFiles, SpooledFiles
 from auditor.scan.piece_scan import PieceScanner, Recipe
 from auditor.scan.record import LayerRecord
-from auditor.scan.scan_pool import ScanThread
+from auditor.scan.scan_pool import SameThread, ScanThread
 from auditor.scan.scan_threads import ScanThreads
 from auditor.scan.searcher import Searcher
 from auditor.scan.worker_pool import WorkerPool, may_start_processes
@@ -35,7 +36,7 @@ class ParallelScan:
         self._limits, self._progress = searcher.limits, progress
         self._search_content = recipe.search_content
         self._pieces = PieceScanner(searcher, recipe)
-        self._jobs = jobs if recipe.search_content else 1
+        self._jobs = jobs
         self._threads: list[ScanThreads] = []  # the last are in use
         self._lock = threading.Lock()
 
@@ -55,12 +56,15 @@ class ParallelScan:
     def _start(self, size: int | None) -> ScanThreads:
         """Return the threads to use for layers of `size` bytes."""
         is_parallel = any(isinstance(threads.pool, WorkerPool) for threads in self._threads)
-        is_large = self._jobs > 1 and (size is None or size > _SMALL) and may_start_processes()
-        if is_large and not is_parallel:
+        is_one = self._jobs == 1 or not may_start_processes()  # all work of a layer in one thread, on one core
+        is_large = self._search_content and (size is None or size > _SMALL)
+        if is_large and not is_one and not is_parallel:
             with suppress(OSError):  # too few processes, files or memory: one thread scans instead
-                self._threads.append(ScanThreads(WorkerPool(self._pieces, self._jobs), self._jobs))
+                pool = WorkerPool(self._pieces, self._jobs)
+                self._threads.append(ScanThreads(pool, ThreadPoolExecutor(1, "hash"), self._jobs))
         if not self._threads:
-            self._threads.append(ScanThreads(ScanThread(self._pieces), 1))
+            scanning, hashing = (SameThread() if is_one else ThreadPoolExecutor(1, name) for name in ("scan", "hash"))
+            self._threads.append(ScanThreads(ScanThread(self._pieces, scanning), hashing, 1))
         return self._threads[-1]
 
     def close(self) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import ParamSpec, Protocol, TypeVar
 
 from auditor.codec.file_slices import SharedFile
 from auditor.codec.windows import OVERLAP, WINDOW
 from auditor.scan.piece import Piece, PieceResult
 from auditor.scan.piece_scan import PieceScanner
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class ScanPool(Protocol):
@@ -31,24 +36,42 @@ class PieceLost(Exception):
 
 
 class ScanThread:
-    """One thread of this process, for small targets and where no process may be started."""
+    """One thread of this process, for small targets and where no process may be started.
 
-    def __init__(self, scanner: PieceScanner) -> None:
-        self._scanner = scanner
-        self._pool = ThreadPoolExecutor(1, "scan")
-        self._buffer = bytearray(OVERLAP + WINDOW)
+    That is the thread of the caller if `executor` calls at once. A piece that comes through a pipe has another one.
+    """
+
+    def __init__(self, scanner: PieceScanner, executor: Executor) -> None:
+        self._scanner, self._executor = scanner, executor
+        self._pipes = ThreadPoolExecutor(1, "pipe")
+        self._lock, self._buffer = threading.Lock(), bytearray(OVERLAP + WINDOW)
 
     def submit(self, piece: Piece, file: SharedFile) -> Future[PieceResult]:
         """Schedule the scan of a piece."""
-        return self._pool.submit(self._scan, piece, file)
+        return (self._pipes if piece.is_pipe else self._executor).submit(self._scan, piece, file)
 
     def _scan(self, piece: Piece, file: SharedFile) -> PieceResult:
         try:
-            return self._scanner.scan(piece, file, buffer=self._buffer)
+            with self._lock:
+                return self._scanner.scan(piece, file, buffer=self._buffer)
         finally:
             if piece.is_pipe:
                 file.close()  # its writer would wait for a reader
 
     def close(self) -> None:
-        """End the thread after the scan in progress."""
-        self._pool.shutdown(cancel_futures=True)
+        """End the threads after the scan in progress."""
+        for executor in self._executor, self._pipes:
+            executor.shutdown(cancel_futures=True)
+
+
+class SameThread(Executor):
+    """Calls each function at once, in the thread that submits it."""
+
+    def submit(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Call a function; return its result, or its exception, as a future that is done."""
+        future: Future[_T] = Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except Exception as exc:
+            future.set_exception(exc)
+        return future

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 
 from auditor.scan.piece import PieceResult
 from auditor.scan.scan_pool import ScanPool
@@ -16,13 +16,13 @@ _AHEAD = 256 << 20
 
 
 class ScanThreads:
-    """The pool that scans pieces, a thread for hashes, and the bytes that wait for a scan."""
+    """The pool that scans pieces, what runs the hashes, in order, and the bytes that wait for a scan."""
 
-    def __init__(self, pool: ScanPool, jobs: int) -> None:
+    def __init__(self, pool: ScanPool, hasher: Executor, jobs: int) -> None:
         self.pool = pool
         self.closed = False
         """Set when the run ends: layers in progress stop reading."""
-        self._hasher = ThreadPoolExecutor(1, "hash")
+        self._hasher = hasher
         self._spooled, self._ahead = _Backlog(_SPOOLED * (jobs + 1)), _Backlog(_AHEAD)
 
     def hash(self, update: Callable[[memoryview], None], view: memoryview) -> Future[None]:

@@ -53,7 +53,7 @@ class Scanner:
         self.search_content, self.extract_published = search_content, extract_published
         self.progress = progress or Silent()
         self.searcher = Searcher(ruleset, cache, limits, self.progress)
-        self._cache, self._jobs = cache, jobs
+        self._cache, self.jobs = cache, jobs
         self._opened: ParallelScan | None = None
         self._lock = threading.Lock()
 
@@ -117,5 +117,5 @@ class Scanner:
         with self._lock:
             if self._opened is None:
                 recipe = Recipe(self.ruleset, self._cache, self.limits, self.search_content)
-                self._opened = ParallelScan(self.searcher, recipe, self._jobs, self.progress)
+                self._opened = ParallelScan(self.searcher, recipe, self.jobs, self.progress)
             return self._opened

@@ -129,7 +129,8 @@ class Records:
             return
         self._scanner.prepare(sum(image.layers[number].size or 0 for number in layers.values()))
         unread, lists = set(layers.values()), list[LayerLists]()
-        with ThreadPoolExecutor(_AT_ONCE, "fetch") as pool:  # begins the lowest first: layers wait for those below
+        at_once = 1 if self._scanner.jobs == 1 else _AT_ONCE
+        with ThreadPoolExecutor(at_once, "fetch") as pool:  # begins the lowest first: layers wait for those below
             futures = []
             for number, layer in enumerate(image.layers):
                 if number in unread:

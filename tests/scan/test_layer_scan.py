@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, closing
@@ -272,6 +273,14 @@ class TestFaults:
         one.prepare()
         with pytest.raises(CancelledError):
             one.scan_layer(Closing(data * 9), "layer")
+
+    def test_one_job_is_one_thread(self, ruleset: Ruleset, cache: Path, tmp_path: Path, monkeypatch: Patch) -> None:
+        """Then it uses one core, and no more."""
+        content = stored(tmp_path / "a.tar", planted(11))
+        with closing(Scanner(ruleset, 1, cache=cache)) as one:
+            monkeypatch.setattr(threading.Thread, "start", lambda _: pytest.fail("a thread was started"))
+            assert len(scanned(one, content).matches) == 60
+            assert len(one.scan_layer(content.open(), "layer").matches) == 60
 
     def test_a_daemon_starts_no_process(self, ruleset: Ruleset, cache: Path, monkeypatch: Patch) -> None:
         monkeypatch.setattr(multiprocessing.current_process(), "_config", {"daemon": True})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from auditor.core.errors import Unreachable
 from auditor.images.engine import engine
 from tests.conftest import Cli, free_port, require
 from tests.images import story
@@ -40,8 +42,8 @@ def answering(server: socket.socket, answer: bytes) -> Iterator[None]:
             except OSError:
                 return
             with peer:
-                peer.recv(1 << 16)
-                peer.sendall(answer)
+                if peer.recv(1 << 16):
+                    peer.sendall(answer)
 
     server.listen()
     thread = threading.Thread(target=serve)
@@ -87,6 +89,13 @@ def test_an_engine_that_is_absent_is_told_with_its_socket(cli: Cli, tmp_path: Pa
     make(path)
     line = told(cli, f"unix://{path}")
     assert words in line and str(path) in line and "start" in line and "permission" not in line
+
+
+def test_an_engine_that_is_absent_leaves_no_socket_open(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/engine.sock")
+    with pytest.raises(Unreachable, match="does not exist"), engine():
+        pass
+    gc.collect()  # a socket that is still open would warn, which is an error in tests
 
 
 ANSWERS = {
