@@ -156,15 +156,27 @@ class MemberExtractor:
             for format_name, members in texts.plain.items():
                 names = [f"{outer}{name}" for name, _ in members]
                 yield PlainMembers(names, [body for _, body in members], (*decoded, format_name))
-            for member, text in texts.others:
-                codings = (*decoded, member.coding) if member.coding else decoded
-                if text is not None:
-                    codings = (*codings, text.coding) if text.coding else codings
-                    yield ExtractedContent(context.member_path(member.name), codings, text.data, None)
-                    continue
-                inner = _inner(member, context)
-                if not _is_too_large(member, inner):
-                    yield from self._contents(member.body, inner, codings, depth + _levels(member, inner))
+            del batch
+            yield from self._other_contents(texts.others, context, decoded, depth)
+            del texts
+
+    def _other_contents(
+        self,
+        members: Iterable[tuple[Member, _Text | None]],
+        context: ExtractContext,
+        decoded: tuple[str, ...],
+        depth: int,
+    ) -> Iterator[Extracted]:
+        """Yield the texts of members of an archive, and the contents of those without a text."""
+        for member, text in members:
+            codings = (*decoded, member.coding) if member.coding else decoded
+            if text is not None:
+                codings = (*codings, text.coding) if text.coding else codings
+                yield ExtractedContent(context.member_path(member.name), codings, text.data, None)
+                continue
+            inner = _inner(member, context)
+            if not _is_too_large(member, inner):
+                yield from self._contents(member.body, inner, codings, depth + _levels(member, inner))
 
     def _find(self, body: bytes | MemberStream, context: ExtractContext, target: str, depth: int) -> bytes | None:
         row = _format_of(body, context)
@@ -221,6 +233,7 @@ def _batches(members: Iterable[Member]) -> Iterator[list[Member]]:
                     yield batch
                 yield [member]
             batch, size = [], 0
+            del member  # it may be large: the next one is read without it
     except BudgetExceeded as exc:
         exceeded = exc
     if batch:

@@ -60,6 +60,7 @@ def read(source: RandomAccess, context: ExtractContext) -> Iterator[Member]:
             context.budget.member(len(content or b""))
         if content:
             yield Member(entry.filename, content)
+        del content  # it may be large: the next one is read without it
     yield from _unlisted(source, archive, listed, context)
 
 

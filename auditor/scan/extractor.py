@@ -100,6 +100,7 @@ class Extractor:
                 matches = self._matches(entry, path, group, truncated.setdefault)
             for match in matches:
                 found.setdefault((match.member, match.decoded, match.line, match.offset, match.secret), match)
+            del group, matches  # its bytes
         every = (*found.values(), *self._member_name_matches(entry, list(members)))
         skipped += [(path, truncation_reason(rule, self._searcher.limits)) for rule in truncated]
         checksums = None
@@ -128,11 +129,11 @@ class Extractor:
             return
         for piece in pieces:
             yield piece
-            if isinstance(piece, PlainMembers):
-                continue
-            for inner in self._decoded_parts(piece.data, skip):
-                codings = (*piece.decoded, *inner.decoded)
-                yield ExtractedContent(piece.member, codings, inner.data, inner.line)
+            if not isinstance(piece, PlainMembers):
+                for inner in self._decoded_parts(piece.data, skip):
+                    codings = (*piece.decoded, *inner.decoded)
+                    yield ExtractedContent(piece.member, codings, inner.data, inner.line)
+            del piece
 
     def _decoded_parts(self, text: bytes, skip: SkipCallback) -> Iterable[ExtractedContent]:
         if len(text) > MAX_DECODED_TEXT or is_binary(text):
@@ -201,5 +202,9 @@ def _grouped(contents: Iterable[Extracted]) -> Iterator[list[ExtractedContent] |
             group, size = [], 0
         group.append(content)
         size += len(content.data)
+        del content
+        if size > _GROUP:  # a large one is searched, and freed, before the next one is read
+            yield group
+            group, size = [], 0
     if group:
         yield group
