@@ -1,11 +1,10 @@
 """Sweeps of new images by one Dask worker and by four on this machine: `python -m bench.machines`.
 
 Each of 100 images (`--images`) has one new layer of Python's standard library, 16 MB (`--megabytes`). The registry
-sends files: file_registry.py. Workers have one thread of Dask, beside which a layer is downloaded, hashed and
-decompressed. One worker therefore uses more than one core, and is also measured bound to one, as by the limit of a
-container. The registry is near, that is on loopback, or distant: distant.py. The time does not include the start of the
-workers and the creation of the store: both remain between sweeps. A sweep of a few small images comes before, in which
-the workers import the program and load the rules.
+sends files: file_registry.py. Workers have one thread of Dask, and use one core. The registry is near, that is on
+loopback, or distant: distant.py. The time does not include the start of the workers and the creation of the store: both
+remain between sweeps. A sweep of a few small images comes before, in which the workers import the program and load the
+rules.
 
 The gain that this machine allows is measured with two plain scans, each bound to one core, one after the other and
 side by side. On a busy machine seconds depend on other programs: `processor-bound` is how many times as fast a sweep
@@ -47,8 +46,7 @@ from bench.servers import started
 from tests.fleet.cluster import Cluster
 from tests.images import digest
 
-NEAR, DISTANT = ((1, True), (1, False), (4, False)), ((1, True), (4, False))
-"""Number of workers, and whether they are bound to one core, for each registry."""
+_WORKERS = (1, 4)
 
 _SCANNED = 10
 """Images of each plain scan, and of the sweep before."""
@@ -62,15 +60,14 @@ class Run:
     """One sweep: wall time, and processor seconds of the workers and of all other processes together."""
 
     workers: int
-    is_bound: bool
     wall_s: float
     workers_s: float
     others_s: float
 
     @property
     def least_s(self) -> float:
-        """Seconds without other programs: of a bound worker, or of several workers and all others on all cores."""
-        return self.workers_s if self.is_bound else (self.workers_s + self.others_s) / len(os.sched_getaffinity(0))
+        """Seconds without other programs: of one worker, or of several workers and all others on all cores."""
+        return self.workers_s if self.workers == 1 else (self.workers_s + self.others_s) / len(os.sched_getaffinity(0))
 
 
 def fill(folder: Path, images: int, layer_bytes: int) -> None:
@@ -110,12 +107,9 @@ def _tar(files: Iterable[tuple[str, bytes]]) -> bytes:
     return out.getvalue()
 
 
-def measured(address: str, images: int, workers: int, *, is_bound: bool) -> Run:
+def measured(address: str, images: int, workers: int) -> Run:
     """Sweep the registry into a new store; check that it saw every image."""
     with tempfile.TemporaryDirectory() as folder, _cluster(Path(folder), workers) as cluster:
-        if is_bound:
-            for worker in cluster.workers:
-                _bind(worker)
         sweep(f"{address}/{_BEFORE}", cluster, Path(folder))
         before = _processor_s(cluster)
         began = time.monotonic()
@@ -123,7 +117,7 @@ def measured(address: str, images: int, workers: int, *, is_bound: bool) -> Run:
         wall_s = time.monotonic() - began
         after = _processor_s(cluster)
     assert audited == images, audited
-    return Run(workers, is_bound, wall_s, after[0] - before[0], after[1] - before[1])
+    return Run(workers, wall_s, after[0] - before[0], after[1] - before[1])
 
 
 def _store(folder: str | Path) -> str:
@@ -160,13 +154,6 @@ def _cluster(folder: Path, workers: int) -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.close()
-
-
-def _bind(process: int) -> None:
-    """Bind all threads of a process, and those that they start, to one core."""
-    core = min(os.sched_getaffinity(0))
-    for thread in Path(f"/proc/{process}/task").iterdir():
-        os.sched_setaffinity(int(thread.name), {core})
 
 
 def _processor_s(cluster: Cluster) -> tuple[float, float]:
@@ -238,16 +225,14 @@ def main() -> None:
     _print_row(*columns)
     _print_row("---", "---", *["--:"] * (len(columns) - 2))
     with registry(options.images, options.megabytes * 1_000_000) as near, distant(near) as far:
-        for name, address, sizes in (("near", near, NEAR), ("distant", far, DISTANT)):
+        for name, address in (("near", near), ("distant", far)):
             runs = list[Run]()
-            for workers, is_bound in sizes:
-                run = measured(address, options.images, workers, is_bound=is_bound)
+            for workers in _WORKERS:
+                run = measured(address, options.images, workers)
                 runs.append(run)
-                uses_all = is_bound or workers > 1
-                bound = f"{runs[0].least_s / run.least_s:.2f}" if uses_all else "-"
                 _print_row(
-                    f"{workers}{', on one core' if is_bound else ''}", name,
-                    f"{run.wall_s:.1f}", f"{runs[0].wall_s / run.wall_s:.2f}", bound,
+                    str(workers), name,
+                    f"{run.wall_s:.1f}", f"{runs[0].wall_s / run.wall_s:.2f}", f"{runs[0].least_s / run.least_s:.2f}",
                     f"{run.workers_s:.1f} s", f"{run.others_s:.1f} s",
                 )  # fmt: skip
         alone, beside = two_scans(near)

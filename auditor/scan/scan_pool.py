@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from typing import ParamSpec, Protocol, TypeVar
 
 from auditor.codec.file_slices import SharedFile
@@ -65,13 +65,21 @@ class ScanThread:
 
 
 class SameThread(Executor):
-    """Calls each function at once, in the thread that submits it."""
+    """Calls each function at once, in the thread that submits it; none after `shutdown`, which another may call."""
+
+    _is_shut_down = False
 
     def submit(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
-        """Call a function; return its result, or its exception, as a future that is done."""
+        """Call a function; return its result, or its exception, as a future that is done. Raises CancelledError."""
+        if self._is_shut_down:
+            raise CancelledError
         future: Future[_T] = Future()
         try:
             future.set_result(function(*args, **kwargs))
         except Exception as exc:
             future.set_exception(exc)
         return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
+        """Refuse all further calls."""
+        self._is_shut_down = True

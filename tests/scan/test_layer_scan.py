@@ -27,7 +27,8 @@ from auditor.detect.rules import Ruleset
 from auditor.published.image_lists import LayerLists
 from auditor.scan import LayerRecord, Scanner, cutter, layer_stream, parallel_scan
 from auditor.scan.cutter import Cutter
-from auditor.scan.piece import Piece
+from auditor.scan.piece import Piece, PieceResult
+from auditor.scan.piece_scan import PieceScanner
 from auditor.scan.record_format import encode_record
 from auditor.scan.scan_pool import ScanThread
 from auditor.scan.worker_pool import WorkerPool
@@ -281,6 +282,22 @@ class TestFaults:
             monkeypatch.setattr(threading.Thread, "start", lambda _: pytest.fail("a thread was started"))
             assert len(scanned(one, content).matches) == 60
             assert len(one.scan_layer(content.open(), "layer").matches) == 60
+
+    def test_one_job_scans_nothing_more_once_the_scanner_is_closed(
+        self, ruleset: Ruleset, cache: Path, tmp_path: Path, monkeypatch: Patch
+    ) -> None:
+        content, scan, scans = stored(tmp_path / "a.tar", planted(12)), PieceScanner.scan, list[object]()
+        with closing(Scanner(ruleset, 1, cache=cache)) as one:
+
+            def closing_scan(*arguments: Any, **options: Any) -> PieceResult:
+                scans.append(arguments)
+                one.close()
+                return scan(*arguments, **options)
+
+            monkeypatch.setattr(PieceScanner, "scan", closing_scan)
+            with pytest.raises(CancelledError):
+                scanned(one, content)
+        assert len(scans) == 1
 
     def test_a_daemon_starts_no_process(self, ruleset: Ruleset, cache: Path, monkeypatch: Patch) -> None:
         monkeypatch.setattr(multiprocessing.current_process(), "_config", {"daemon": True})
