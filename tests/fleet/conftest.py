@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import sqlite3
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -123,6 +125,9 @@ def cluster(tmp_path: Path, environment: dict[str, str]) -> Iterator[Cluster]:
     made = Cluster(tmp_path, environment)
     yield made
     made.close()
+    with warnings.catch_warnings():  # Dask's client leaves connections open that it could not finish in time
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture

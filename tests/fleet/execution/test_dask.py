@@ -27,7 +27,10 @@ from tests.fleet.planted import Content, Remote, application
 from tests.fleet.proxy import Proxy
 from tests.images import token
 
-pytestmark = pytest.mark.registry
+pytestmark = [
+    pytest.mark.registry,
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),  # see the fixture `cluster`
+]
 WORKER = "import auditor.fleet.execution.dask_worker as w"
 OLD = f"{WORKER}; w.__version__ = '0.0.1'"
 """What a worker of another version runs first."""

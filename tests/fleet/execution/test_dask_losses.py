@@ -30,7 +30,10 @@ from tests.fleet.proxy import Proxy
 from tests.fleet.recorder import Recorder
 from tests.images import digest, gzipped, token
 
-pytestmark = pytest.mark.registry
+pytestmark = [
+    pytest.mark.registry,
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),  # see the fixture `cluster`
+]
 DEADLY = """
 import os, signal
 import auditor.fleet.execution.dask_worker as worker
