@@ -23,7 +23,7 @@ class ScanThreads:
         self.closed = False
         """Set when the run ends: layers in progress stop reading."""
         self._hasher = hasher
-        self._spooled, self._ahead = _Backlog(_SPOOLED * (jobs + 1)), _Backlog(_AHEAD)
+        self._spooled, self._ahead = _Backlog(_SPOOLED * (jobs + 1), 0), _Backlog(_AHEAD, 2 * jobs)
 
     def hash(self, update: Callable[[memoryview], None], view: memoryview) -> Future[None]:
         """Hash bytes, in the order of the calls."""
@@ -41,20 +41,24 @@ class ScanThreads:
 
 
 class _Backlog:
-    """Bytes of pieces whose scan has not ended."""
+    """Bytes of pieces whose scan has not ended: up to `most`, or of any size if there are not more than `few`.
 
-    def __init__(self, most: int) -> None:
-        self._most, self._size = most, 0
+    Workers wait for the next piece while one of them scans a large archive.
+    """
+
+    def __init__(self, most: int, few: int) -> None:
+        self._most, self._few = most, few
+        self._size = self._count = 0
         self._changed = threading.Condition()
 
     def add(self, size: int, scan: Future[PieceResult]) -> None:
         with self._changed:
-            self._size += size
+            self._size, self._count = self._size + size, self._count + 1
         scan.add_done_callback(lambda _: self._remove(size))
         with self._changed:
-            self._changed.wait_for(lambda: self._size <= self._most)
+            self._changed.wait_for(lambda: self._size <= self._most or self._count <= self._few)
 
     def _remove(self, size: int) -> None:
         with self._changed:
-            self._size -= size
+            self._size, self._count = self._size - size, self._count - 1
             self._changed.notify_all()
