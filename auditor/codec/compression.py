@@ -29,7 +29,8 @@ _COMPRESSIONS = ("gzip", "zstd", "xz", "bzip2")
 _MAGICS = tuple((magic, name) for name in _COMPRESSIONS for magic in magics_of(name))
 _INPUT_STEP = 64 << 10
 _MAX_THREADS = 4
-_GZIP_FORMAT = 31  # zlib's number for a header and a checksum of gzip, and a window of 32 KB
+_GZIP_FORMAT, _RAW_FORMAT = 31, -15
+"""The numbers of zlib for a header and a checksum of gzip, and for none, with a window of 32 KB."""
 
 
 def compression_of(head: bytes) -> str | None:
@@ -56,7 +57,9 @@ def inflater(wbits: int) -> Any:
 
 
 class Decompressor:
-    """Decompressed bytes of a stream that `read_input` reads, of a compression that `compression_of` names.
+    """Decompressed bytes of a stream that `read_input` reads, by the name of its compression.
+
+    That is one that `compression_of` returns, or `deflate` for deflated data without a header.
 
     `read` returns at most as many bytes as asked for, and none at the end. It raises Damaged on broken data and beyond
     the limits of growth. The files of the standard library copy each byte several times, and have no limit of memory.
@@ -115,11 +118,11 @@ class _Member(Protocol):
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
 
-class _GzipMember:
-    """Decoder of a gzip member, with the attributes that those of `lzma` and `bz2` have."""
+class _Deflated:
+    """Decoder of a gzip member, or of deflated data, with the attributes that those of `lzma` and `bz2` have."""
 
-    def __init__(self) -> None:
-        self._decoder = inflater(_GZIP_FORMAT)
+    def __init__(self, wbits: int) -> None:
+        self._decoder = inflater(wbits)
 
     @property
     def eof(self) -> bool:
@@ -200,7 +203,9 @@ def _reader(kind: str, source: _CountedInput, limits: Limits, threads: int) -> C
     memory = limits.decoder_memory
     match kind:
         case "gzip":
-            return _Members(_GzipMember, source.read).read
+            return _Members(lambda: _Deflated(_GZIP_FORMAT), source.read).read
+        case "deflate":
+            return _Members(lambda: _Deflated(_RAW_FORMAT), source.read).read
         case "xz":
             return _Members(lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memory), source.read).read
         case "bzip2":

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+import tempfile
 import weakref
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
@@ -39,6 +40,18 @@ class SharedFile:
             return cls(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
         except OSError as exc:
             raise ImageError(f"{path}: can't be read: {exc.strerror}") from exc
+
+    @classmethod
+    def temporary(cls) -> SharedFile:
+        """Make an empty file without a name, for writing too. Raises OSError."""
+        with tempfile.TemporaryFile() as file:
+            return cls(os.dup(file.fileno()))
+
+    def append(self, data: memoryview | bytes) -> None:
+        """Write bytes to the end. Raises OSError."""
+        data = memoryview(data)
+        while data:
+            data = data[os.write(self.descriptor, data) :]
 
     @property
     def size(self) -> int:

@@ -4,9 +4,9 @@ A new format is a module with its function, a row in `ARCHIVE_FORMATS`, and, whe
 auditor/codec/signatures.py with the same name.
 
 A buffered format is read from memory, so its files are bound by the limit `member-bytes`. A streamed one is read front
-to back, whatever its size. One with random access is read from memory, or from the image where the layer is stored
-uncompressed. An isolated one goes through native code and is read in a process of its own, whose address
-space is bound by `reader-memory` (isolated_reader.py).
+to back, whatever its size. One with random access is read from memory, from the image where the layer is stored
+uncompressed, or from a temporary file. An isolated one goes through native code and is read in a process of its own,
+whose address space is bound by `reader-memory` (isolated_reader.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from auditor.codec.random_access import BytesAccess, FileAccess, RandomAccess
+from auditor.codec.random_access import FileAccess, RandomAccess
 from auditor.codec.signatures import HEAD, signature_of
 from auditor.codec.tar_headers import is_header
 from auditor.core.dataclass import dataclass
@@ -36,7 +36,7 @@ from auditor.extract import (
     zip_archive,
 )
 from auditor.extract.budget import ExtractContext
-from auditor.extract.member_stream import Member, MemberStream, as_stream, buffered
+from auditor.extract.member_stream import Member, MemberStream, as_stream, buffered, random_access
 
 _LOOSE_OBJECT = re.compile(r"(?:^|/)objects/[0-9a-f]{2}/[0-9a-f]{38}(?:[0-9a-f]{24})?$")
 
@@ -70,14 +70,12 @@ class ArchiveFormat:
 
     def members(self, body: bytes | MemberStream | FileAccess, context: ExtractContext) -> Iterator[Member]:
         """Yield the members of an archive; of a file where the format has random access. Raises BudgetExceeded."""
-        if self.read_random is not None and isinstance(body, FileAccess):
-            return self.read_random(body, context)
+        if self.read_random is not None:
+            return self.read_random(body if isinstance(body, FileAccess) else random_access(body, context), context)
         assert not isinstance(body, FileAccess)  # noqa: S101 - as the caller knows by `is_random`
         if self.read_stream is not None:
             return self.read_stream(as_stream(body), context)
         data = body if isinstance(body, bytes) else buffered(body, context)
-        if self.read_random is not None:
-            return self.read_random(BytesAccess(data), context)
         if self.isolated:
             return isolated_reader.read(data, context, self.name)
         assert self.read_buffer is not None  # noqa: S101 - one of the two is set

@@ -24,6 +24,7 @@ _MAX_RECOVERED = 256 << 20
 """Bytes of the largest member that is returned whole."""
 _BATCH = 256 << 10
 """Bytes of small members that are handled together: some formats search several files in one call."""
+_IN_BATCH = 4096
 
 
 class ExtractedContent(NamedTuple):
@@ -139,14 +140,14 @@ class MemberExtractor:
     ) -> Iterator[Extracted]:
         """Yield the contents of the members of `body`, which is `depth` archives deep, or `body` itself."""
         row = _format_of(body, context)
-        if isinstance(body, MemberStream) and row is not None and not row.streamed:
+        if isinstance(body, MemberStream) and row is not None and not (row.streamed or row.read_random):
             body = buffered(body, context)
         if row is None or depth > self.limits.nesting:
             if row is not None:
                 context.skip(None, f"is nested in more than {self.limits.nesting} archives {limit_note('nesting')}")
             if isinstance(body, bytes) and (depth or decoded):
                 yield ExtractedContent(context.member, decoded, body, None)
-            elif isinstance(body, MemberStream) and row is None:
+            elif isinstance(body, MemberStream) and (row is None or not row.streamed):
                 for window in windows(body, context):
                     yield ExtractedContent(context.member, decoded, bytes(window.buffer), None, window)
             return
@@ -225,7 +226,7 @@ def _batches(members: Iterable[Member]) -> Iterator[list[Member]]:
             if isinstance(member.body, bytes):
                 batch.append(member)
                 size += len(member.body)
-                if size < _BATCH:
+                if size < _BATCH and len(batch) < _IN_BATCH:
                     continue
                 yield batch
             else:
@@ -299,7 +300,7 @@ def _is_too_large(member: Member, inner: ExtractContext) -> bool:
     if member.size is None or isinstance(member.body, bytes):
         return False
     row = _format_of(member.body, inner)
-    return row is not None and not row.streamed and inner.exceeds_member_bytes(None, member.size)
+    return row is not None and not (row.streamed or row.read_random) and inner.exceeds_member_bytes(None, member.size)
 
 
 def _levels(member: Member, inner: ExtractContext) -> int:

@@ -6,12 +6,16 @@ import io
 from collections.abc import Callable
 from typing import NamedTuple
 
+from auditor.codec.file_slices import FileSlice, SharedFile
+from auditor.codec.random_access import BytesAccess, FileAccess, RandomAccess
 from auditor.core.errors import Damaged
 from auditor.core.limits import limit_note
 from auditor.extract.budget import BudgetExceeded, ExtractContext, is_transient
 
 _STEP = 1 << 20
 _BUFFER_STEP = 256 << 10
+_IN_MEMORY = 4 << 20
+"""Bytes of an archive in an archive that are kept in memory; a larger one is read from a temporary file."""
 
 
 class MemberStream:
@@ -96,6 +100,31 @@ class Member(NamedTuple):
 def as_stream(body: bytes | MemberStream) -> MemberStream:
     """Return a body as a stream."""
     return body if isinstance(body, MemberStream) else MemberStream(io.BytesIO(body).read)
+
+
+def random_access(source: bytes | MemberStream, context: ExtractContext) -> RandomAccess:
+    """Return bytes for reading at any offset: those of a stream up to damage, from a temporary file where it is long.
+
+    Damage is noted, and a temporary file that can't be written.
+    """
+    if isinstance(source, bytes):
+        return BytesAccess(source)
+    pieces, size, file = list[bytes](), 0, None
+    try:
+        while piece := source.read(_BUFFER_STEP):
+            pieces.append(piece)
+            size += len(piece)
+            if size > _IN_MEMORY:
+                file = file or SharedFile.temporary()
+                for piece in pieces:
+                    file.append(piece)
+                pieces.clear()
+    except Damaged as exc:
+        context.skip(None, str(exc), transient=is_transient(exc))
+    except OSError as exc:
+        context.skip(None, f"can't be copied to a temporary file: {exc.strerror}", transient=True)
+        return BytesAccess(b"")
+    return FileAccess(FileSlice(file, 0, size)) if file else BytesAccess(b"".join(pieces))
 
 
 def buffered(source: MemberStream, context: ExtractContext) -> bytes:

@@ -1,33 +1,42 @@
 """Zip archives, and formats built on them: jar, war, wheel, apk, NuGet, office documents.
 
-`zipfile` reads the directory; members are decompressed here, because `zipfile` bounds memory for deflate only
-(github.com/python/cpython/issues/156002).
+Members are decompressed here, because `zipfile` bounds memory for deflate only
+(github.com/python/cpython/issues/156002), and zip_directory.py reads the directory.
 """
 
 from __future__ import annotations
 
 import bz2
-import io
 import lzma
 import struct
 import zipfile
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import IO, cast
+from itertools import chain
 
 import zstandard
 
+from auditor.codec.compression import Decompressor
 from auditor.codec.random_access import RandomAccess
 from auditor.codec.signatures import is_opaque
+from auditor.codec.windows import WINDOW
 from auditor.core.limits import Limits, limit_note
 from auditor.extract.budget import ExtractContext, is_transient
 from auditor.extract.compressed import inflate_raw
-from auditor.extract.member_stream import Member
+from auditor.extract.member_stream import Member, MemberStream
+from auditor.extract.zip_directory import (
+    END,
+    END_BYTES,
+    MAX_TAIL,
+    RECORD,
+    BrokenDirectory,
+    Directory,
+    Entry,
+    TooManyEntries,
+)
 
-_RECORD = b"PK\x01\x02"
 _LOCAL = struct.Struct("<4s22xHH")
-_END, _END_BYTES = b"PK\x05\x06", 22  # 4.3.16
-_MAX_TAIL = _END_BYTES + (1 << 16)
 _MAX_OVERHEAD = 4096
 """Bytes that compression adds at most to random content, besides an eighth."""
 _ENCRYPTED, _HAS_DESCRIPTOR, _DESCRIPTOR_BYTES = 1, 8, 16  # 4.4.4, 4.3.9
@@ -39,70 +48,37 @@ _OPENED = 2
 """Entries that a directory may have, as a multiple of the limit of members. A larger one is not read at all."""
 _MAX_LZMA_DICTIONARY = 64 << 20
 _ZSTD = 93
-_STEP = 64 << 10
+_STEP, _BLOCK = 64 << 10, 256 << 10
+_STREAMED = {zipfile.ZIP_STORED: None, zipfile.ZIP_DEFLATED: "deflate", zipfile.ZIP_BZIP2: "bzip2", _ZSTD: "zstd"}
+"""Methods whose large members are read front to back, with the names of their compression."""
 
 
 def read(source: RandomAccess, context: ExtractContext) -> Iterator[Member]:
     """Yield the files of a zip in the order of its directory, then the bytes that belong to none of them."""
     try:
-        archive = zipfile.ZipFile(cast(IO[bytes], _DirectoryFile(source, context.limits)))
-    except _TooManyMembers:
-        most = _OPENED * context.limits.members
+        directory = Directory(source, context.limits, most := _OPENED * context.limits.members)
+    except TooManyEntries:
         context.skip(None, f"has more than {most} members and is not opened {limit_note('members')}")
         return
-    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, struct.error) as exc:
+    except BrokenDirectory as exc:
         yield from _broken(source, context, exc)
         return
-    listed = list[tuple[int, int]]()
-    for entry in archive.infolist():
+    texts, listed = list[bytes](), array("Q")  # comments and other fields; where each member begins and ends
+    for entry in directory:
+        texts += (text for text, usual in ((entry.comment, 0), (entry.extra, _USUAL_EXTRA)) if len(text) > usual)
         content = _member(source, entry, context, listed)
-        if entry.file_size:
-            context.budget.member(len(content or b""))
+        if entry.size:
+            context.budget.member(len(content) if isinstance(content, bytes) else 0)
         if content:
-            yield Member(entry.filename, content)
+            yield Member(entry.path, content, size=entry.size)
         del content  # it may be large: the next one is read without it
-    yield from _unlisted(source, archive, listed, context)
-
-
-class _TooManyMembers(Exception):
-    pass
-
-
-class _DirectoryFile(io.RawIOBase):
-    """The file that `zipfile` reads a directory from, in one piece: it takes about a kilobyte for each entry."""
-
-    def __init__(self, source: RandomAccess, limits: Limits) -> None:
-        self._source, self._at, self._limits = source, 0, limits
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._source.size}[whence]
-        if base + offset < 0:
-            raise ValueError("a part of it lies before its beginning")
-        self._at = base + offset
-        return self._at
-
-    def read(self, count: int = -1) -> bytes:
-        left = max(self._source.size - self._at, 0)
-        count = min(count, left) if count >= 0 else left
-        if count > self._limits.archive_bytes:
-            raise zipfile.BadZipFile(f"its directory has {count} bytes {limit_note('archive-bytes')}")
-        data = bytes(self._source.view(self._at, count))
-        if data.count(_RECORD) > _OPENED * self._limits.members:
-            raise _TooManyMembers
-        self._at += len(data)
-        return data
+    yield from _unlisted(source, directory.start, listed, texts, context)
 
 
 def _broken(source: RandomAccess, context: ExtractContext, reason: Exception) -> Iterator[Member]:
     """Note a file that is no zip, and yield it as a text, unless it only has the ending of one."""
     data = bytes(source.view(0, min(source.size, context.limits.member_bytes)))
-    if data.startswith(b"PK") or _RECORD in data:  # a program may precede the archive
+    if data.startswith(b"PK") or RECORD in data:  # a program may precede the archive
         context.skip(None, f"is a broken zip: {reason}")
         yield _as_text([data])
 
@@ -117,14 +93,14 @@ def _as_text(pieces: Iterable[bytes]) -> Member:
 
 
 def _unlisted(
-    source: RandomAccess, archive: zipfile.ZipFile, listed: list[tuple[int, int]], context: ExtractContext
+    source: RandomAccess, directory: int, listed: array[int], texts: list[bytes], context: ExtractContext
 ) -> Iterator[Member]:
-    """Yield what stands outside of the half-open ranges of the members: comments, a script, members not listed.
+    """Yield what stands outside of the members and of the directory, at an offset: a script, members not listed.
 
-    A program before the archive is opaque, as elsewhere.
+    Then `texts`. A program before the archive is opaque, as elsewhere.
     """
     gaps, at = list[tuple[int, int]](), 0
-    for start, end in [*sorted(listed), (archive.start_dir, 0)]:
+    for start, end in chain(sorted(zip(listed[::2], listed[1::2], strict=True)), [(directory, 0)]):
         if start > at:
             gaps.append((at, start))
         at = max(at, end)
@@ -138,51 +114,75 @@ def _unlisted(
         )
         gaps = []
     pieces = [bytes(source.view(start, end - start)) for start, end in gaps]
-    pieces += (entry.comment for entry in archive.infolist() if entry.comment)
-    pieces += (entry.extra for entry in archive.infolist() if len(entry.extra) > _USUAL_EXTRA)
-    tail = bytes(source.view(max(source.size - _MAX_TAIL, 0), _MAX_TAIL))
-    if behind := tail[tail.rfind(_END) + _END_BYTES :]:
+    pieces += texts
+    tail = bytes(source.view(max(source.size - MAX_TAIL, 0), MAX_TAIL))
+    if behind := tail[tail.rfind(END) + END_BYTES :]:
         pieces.append(behind)
     if pieces:
         yield _as_text(pieces)
 
 
 def _member(
-    source: RandomAccess, entry: zipfile.ZipInfo, context: ExtractContext, listed: list[tuple[int, int]]
-) -> bytes | None:
+    source: RandomAccess, entry: Entry, context: ExtractContext, listed: array[int]
+) -> bytes | MemberStream | None:
     """Return the content of a member, and add its range; note the reason and return None where it can't be read."""
-    size = entry.file_size
+    size = entry.size
     try:
         start = _start(source, entry)
     except (ValueError, struct.error) as exc:
-        context.skip(entry.filename, f"is broken: {exc}")
+        context.skip(entry.path, f"is broken: {exc}")
         return None
-    descriptor = _DESCRIPTOR_BYTES if entry.flag_bits & _HAS_DESCRIPTOR else 0
-    begin = entry.header_offset if start - entry.header_offset <= _USUAL_HEADER else start
-    listed.append((begin, start + entry.compress_size + descriptor))
-    if not size or entry.filename.endswith("/"):
+    descriptor = _DESCRIPTOR_BYTES if entry.flags & _HAS_DESCRIPTOR else 0
+    listed.append(entry.header if start - entry.header <= _USUAL_HEADER else start)
+    listed.append(min(start + entry.packed_size + descriptor, source.size))
+    if not size or entry.path.endswith("/"):
         return None
-    if entry.flag_bits & _ENCRYPTED:
-        context.skip(entry.filename, "is encrypted")
+    if entry.flags & _ENCRYPTED:
+        context.skip(entry.path, "is encrypted")
         return None
-    expand = _METHODS.get(entry.compress_type) if entry.compress_type != _ZSTD else partial(_zstd, context.limits)
+    expand = _METHODS.get(entry.method) if entry.method != _ZSTD else partial(_zstd, context.limits)
     if expand is None:
-        context.skip(entry.filename, f"is compressed by method {entry.compress_type}, which is not supported")
+        context.skip(entry.path, f"is compressed by method {entry.method}, which is not supported")
         return None
-    if context.exceeds_member_bytes(entry.filename, size):
+    if size > WINDOW and entry.method in _STREAMED:
+        return _streamed(source, entry, start, context)
+    if context.exceeds_member_bytes(entry.path, size):
         return None
     try:
-        content = expand(source.view(start, min(entry.compress_size, size + size // 8 + _MAX_OVERHEAD)), size)
+        content = expand(source.view(start, min(entry.packed_size, size + size // 8 + _MAX_OVERHEAD)), size)
     except (ValueError, EOFError, OSError, struct.error, lzma.LZMAError, MemoryError) as exc:
-        context.skip(entry.filename, f"is broken: {exc}", transient=is_transient(exc))
+        context.skip(entry.path, f"is broken: {exc}", transient=is_transient(exc))
         return None
     return content
 
 
-def _start(source: RandomAccess, entry: zipfile.ZipInfo) -> int:
+def _streamed(source: RandomAccess, entry: Entry, start: int, context: ExtractContext) -> MemberStream:
+    """Return the content of a member whose compressed bytes begin at an offset. The bytes read count in the budget."""
+    at, left = start, entry.size
+    kind = _STREAMED[entry.method]
+
+    def read_packed(count: int) -> bytes:
+        nonlocal at
+        data = bytes(source.view(at, min(count, start + entry.packed_size - at)))
+        at += len(data)
+        return data
+
+    read = Decompressor(kind, read_packed, context.limits).read if kind else read_packed
+
+    def read_some(count: int) -> bytes:
+        nonlocal left
+        data = read(min(count, left, _BLOCK)) if left else b""
+        left -= len(data)
+        context.budget.spend(len(data))
+        return data
+
+    return MemberStream(read_some)
+
+
+def _start(source: RandomAccess, entry: Entry) -> int:
     """Return the offset of the compressed bytes, which begin behind the local header."""
-    at = entry.header_offset
-    if at < 0 or entry.compress_size < 0:
+    at = entry.header
+    if at > source.size:
         raise ValueError("it lies outside the archive")
     magic, name, extra = _LOCAL.unpack(source.view(at, _LOCAL.size))
     if magic != b"PK\x03\x04":

@@ -28,8 +28,12 @@ MAX_DECODED_TEXT = 1 << 20
 """Bytes of the largest text that is searched for encoded parts."""
 NOT_CACHED = "the next scan reads this layer again"
 """Part of a message about a transient failure."""
+_NAMES = 4096
+"""Names of members that are searched together."""
 _GROUP = 256 << 10
 """Bytes of small members that one search covers."""
+_IN_GROUP = 4096
+"""Members that one search covers: an empty one takes memory too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class Extractor:
         skipped, transient = list[tuple[str, str]](), False
         found: dict[tuple[object, ...], LayerMatch] = {}  # once on the border of two windows of a member
         count = size = 0
-        members = dict[str, None]()
+        names, name_matches = list[str](), dict[Secret, LayerMatch]()
         truncated = dict[str, None]()
 
         def skip(where: str, reason: str, is_transient: bool) -> None:
@@ -91,17 +95,21 @@ class Extractor:
             if isinstance(group, PlainMembers):
                 count += len(group.bodies)
                 size += sum(map(len, group.bodies))
-                members |= dict.fromkeys(group.names)
+                names += group.names
                 matches = self._plain_matches(entry, path, group, truncated.setdefault)
             else:
                 count += sum(piece.window is None or piece.window.start == 0 for piece in group)
                 size += sum(len(piece.data) for piece in group)
-                members |= dict.fromkeys(piece.member for piece in group if piece.member)
+                names += (piece.member for piece in group if piece.member)
                 matches = self._matches(entry, path, group, truncated.setdefault)
             for match in matches:
                 found.setdefault((match.member, match.decoded, match.line, match.offset, match.secret), match)
             del group, matches  # its bytes
-        every = (*found.values(), *self._member_name_matches(entry, list(members)))
+            if len(names) > _NAMES:
+                self._search_names(entry, names, name_matches)
+                names.clear()
+        self._search_names(entry, names, name_matches)
+        every = (*found.values(), *name_matches.values())
         skipped += [(path, truncation_reason(rule, self._searcher.limits)) for rule in truncated]
         checksums = None
         if (every or has_matches) and not isinstance(content, StreamedContent):
@@ -159,13 +167,11 @@ class Extractor:
             content = ExtractedContent(members.names[at], members.decoded, members.bodies[at], None)
             yield from _located(entry, content, SearchText(content.data, paths[at]), matches)
 
-    def _member_name_matches(self, entry: int, members: Sequence[str]) -> Iterator[LayerMatch]:
-        """Yield the secrets in members' names, each once, for the first member with it."""
-        secrets = set[Secret]()
+    def _search_names(self, entry: int, members: Sequence[str], found: dict[Secret, LayerMatch]) -> None:
+        """Add the secrets in members' names to `found`, each once, for the first member with it."""
         for index, match in self._searcher.search_lines(members):
-            if match.secret not in secrets:
-                secrets.add(match.secret)
-                yield LayerMatch(
+            if match.secret not in found:
+                found[match.secret] = LayerMatch(
                     entry, match.rule.id, match.secret, None, 0, match.check, match.confidence, members[index]
                 )
 
@@ -197,7 +203,7 @@ def _grouped(contents: Iterable[Extracted]) -> Iterator[list[ExtractedContent] |
         if isinstance(content, PlainMembers):
             yield content
             continue
-        if group and size + len(content.data) > _GROUP:
+        if group and (size + len(content.data) > _GROUP or len(group) == _IN_GROUP):
             yield group
             group, size = [], 0
         group.append(content)

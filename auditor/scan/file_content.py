@@ -4,9 +4,7 @@ open file that is read at any offset."""
 from __future__ import annotations
 
 import io
-import os
 import queue
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 
@@ -79,13 +77,11 @@ class SpooledContent:
     """A file from a pipe, in a temporary file without a name: it is read at any offset. Methods raise OSError."""
 
     def __init__(self) -> None:
-        with tempfile.TemporaryFile() as file:
-            self._file = SharedFile(os.dup(file.fileno()))
+        self._file = SharedFile.temporary()
 
     def add(self, piece: memoryview) -> None:
         """Append the next bytes."""
-        while piece:
-            piece = piece[os.write(self._file.descriptor, piece) :]
+        self._file.append(piece)
 
     def stored(self) -> StoredContent:
         """Return the content, after the last byte."""

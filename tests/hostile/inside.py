@@ -58,7 +58,7 @@ def patched_zip(offset: int, value: bytes) -> bytes:
 
 
 def wide_zip() -> bytes:
-    return zipped({str(number): b"x" for number in range(70_000)})
+    return zipped({str(number): b"x" for number in range(260_000)})
 
 
 def zeros_in_7z() -> bytes:
@@ -190,18 +190,18 @@ _CASES: tuple[tuple[str, str, Callable[[], bytes] | bytes, str, int], ...] = (
     ("a zip of zips", "a.zip", nested_zip, "left out", 250),
     ("a zip whose entries overlap", "a.zip", overlapping_zip, "grows more than", 250),
     ("a zip that slips", "a.zip", slipping_zip, "", 150),
-    ("a zip of 70,000 members", "a.zip", wide_zip, "members", 250),
+    ("a zip of 260,000 members", "a.zip", wide_zip, "members", 250),
     ("a zip cut short", "a.zip", zipped({"a": b"x" * 999})[:-30], "is a broken zip", 150),
     ("a zip of an unknown method", "a.zip", patched_zip(10, b"\x63\0"), "method 99", 150),
     ("a zip that is encrypted", "a.zip", patched_zip(8, b"\1\0"), "is encrypted", 150),
     ("a zip that says less than it holds", "a.zip", patched_zip(24, b"\5\0\0\0"), "", 150),
-    ("a zip that says 4 GB", "a.zip", patched_zip(24, b"\xff\xff\xff\x7f"), "members up to 33554432", 150),
+    ("a zip that says 4 GB", "a.zip", patched_zip(24, b"\xff\xff\xff\x7f"), "", 150),
     ("a zip that points outside", "a.zip", patched_zip(42, b"\xff\xff\xff\x7f"), "is broken", 150),
     ("a bomb of gzip in an image", "a.gz", lambda: gzip.compress(bytes(200 * MIB)), "grows more than", 250),
     ("a bomb of xz in an image", "a.xz", lambda: lzma.compress(bytes(200 * MIB), preset=0), "grows more than", 250),
     ("a bomb of bzip2 in an image", "a.bz2", lambda: bz2.compress(bytes(200 * MIB)), "grows more than", 250),
     ("a bomb of zstd in an image", "a.zst", lambda: zstd(bytes(200 * MIB)), "grows more than", 250),
-    ("a bomb of tar in gzip", "a.tgz", lambda: gzip.compress(layer({str(n): bytes(9 * MIB) for n in range(60)}), 1),
+    ("a bomb of tar in gzip", "a.tgz", lambda: gzip.compress(layer({str(n): bytes(9 * MIB) for n in range(120)}), 1),
      "left out", 300),
     ("a quine of gzip", "a.gz", quine, "in more than 5 archives", 150),
     ("a 7z of zeros", "a.7z", zeros_in_7z, "", 350),
@@ -215,7 +215,7 @@ _CASES: tuple[tuple[str, str, Callable[[], bytes] | bytes, str, int], ...] = (
     ("a deb of broken parts", "a.deb", ar({"debian-binary": b"2.0\n", "data.tar.gz": gzipped(b"no tar")}), "", 150),
     ("a deb whose tar slips", "a.deb", deb({"../../tmp/slipped": _TOKEN}), "", 150),
     ("a cpio of huge names", "a.cpio", b"070701" + b"ffffffff" * 13 + b"name", "broken cpio", 150),
-    ("a cpio of many files", "a.cpio", lambda: cpio({str(n): b"x" for n in range(61_000)}), "members", 150),
+    ("a cpio of many files", "a.cpio", lambda: cpio({str(n): b"x" for n in range(251_000)}), "members", 150),
     ("a database whose pages go round", "a.db", lambda: poisoned(_loop), "broken", 150),
     ("a database of noise", "a.db", lambda: poisoned(_noise), "broken", 150),
     ("a database whose table is a view", "a.db", lambda: poisoned(_schema), "", 150),
@@ -230,7 +230,7 @@ _CASES: tuple[tuple[str, str, Callable[[], bytes] | bytes, str, int], ...] = (
     ("compiled Python of 2 GB", "a.pyc", b"\xa7\r\r\n" + bytes(12) + marshal.dumps(b"x")[:1] + b"\xff\xff\xff\x7f",
         "", 150),
     ("base64 ten deep", "a.yaml", base64s(10), "", 250),
-    ("bombs in base64", "a.yaml", base64_bomb, "left out", 300),
+    ("bombs in base64", "a.yaml", base64_bomb, "", 300),
     ("a text of one line", "a.json", lambda: b'{"a":"' + b"A" * (9 * MIB) + b'"}', "", 250),
 )  # fmt: skip
 

@@ -78,7 +78,7 @@ def no_memory(patch: Patch) -> None:
 
 
 def no_memory_anywhere(patch: Patch) -> None:
-    patch.setattr("zipfile.ZipFile", raising(MemoryError()))
+    patch.setattr(zip_archive, "Directory", raising(MemoryError()))
 
 
 def no_memory_for_zstd(patch: Patch) -> None:
