@@ -60,6 +60,6 @@ def test_a_run_is_measured_with_its_exit_code() -> None:
 
 
 def test_each_image_of_the_bench_begins_from_the_common_base() -> None:
-    assert len(NAMES) == 3
+    assert len(NAMES) == 4
     for name in NAMES:
         assert "\nFROM image-audit-bench/debian\n" in (DOCKERFILES / f"{name}.Dockerfile").read_text()
