@@ -24,7 +24,7 @@ from auditor.core.secret import Secret
 from auditor.scan.piece import Piece, PieceResult
 from auditor.scan.piece_scan import PieceScanner, Recipe
 
-_LARGE = 32 << 20
+_LARGE = 8 << 20
 """Bytes read or extracted for a piece after which memory is returned to the system."""
 
 
