@@ -25,6 +25,7 @@ _MAX_RECOVERED = 256 << 20
 _BATCH = 256 << 10
 """Bytes of small members that are handled together: some formats search several files in one call."""
 _IN_BATCH = 4096
+"""Members that are handled together: an empty one takes memory too."""
 
 
 class ExtractedContent(NamedTuple):

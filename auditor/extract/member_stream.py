@@ -105,11 +105,11 @@ def as_stream(body: bytes | MemberStream) -> MemberStream:
 def random_access(source: bytes | MemberStream, context: ExtractContext) -> RandomAccess:
     """Return bytes for reading at any offset: those of a stream up to damage, from a temporary file where it is long.
 
-    Damage is noted, and a temporary file that can't be written.
+    Damage is noted, a temporary file that can't be written, and a stream beyond the limit `indexed-bytes`.
     """
     if isinstance(source, bytes):
         return BytesAccess(source)
-    pieces, size, file = list[bytes](), 0, None
+    pieces, size, file, limit = list[bytes](), 0, None, context.limits.indexed_bytes
     try:
         while piece := source.read(_BUFFER_STEP):
             pieces.append(piece)
@@ -119,6 +119,9 @@ def random_access(source: bytes | MemberStream, context: ExtractContext) -> Rand
                 for piece in pieces:
                     file.append(piece)
                 pieces.clear()
+            if size > limit:
+                context.skip(None, f"goes on beyond {limit} bytes and is not opened {limit_note('indexed-bytes')}")
+                return BytesAccess(b"")
     except Damaged as exc:
         context.skip(None, str(exc), transient=is_transient(exc))
     except OSError as exc:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditor.codec.file_slices import SharedFile
 from auditor.codec.random_access import BytesAccess
 from auditor.codec.windows import WINDOW
 from auditor.core.limits import DEFAULT
@@ -136,6 +137,23 @@ class TestLargeMembers:
         monkeypatch.setattr(member_stream, "_IN_MEMORY", MIB)
         found = opened(f"a.{outer}", data, member_bytes=MIB)
         assert found.ways(SECRET) == [("inner.jar!a.env", ()), ("after", ())] and not found.notes
+
+    def test_a_zip_in_an_archive_beyond_the_limit_is_noted(self) -> None:
+        found = opened("a.tar", layer({"inner.jar": zipped({"lib.so": self.NOISE}), "after": LINE}), indexed_bytes=MIB)
+        assert found.ways(SECRET) == [("after", ())]
+        assert found.notes[0] == (
+            "inner.jar", f"goes on beyond {MIB} bytes and is not opened (limit indexed-bytes)"
+        )  # fmt: skip
+
+    def test_a_temporary_file_that_cannot_be_written_is_noted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(_: object, data: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(member_stream, "_IN_MEMORY", MIB)
+        monkeypatch.setattr(SharedFile, "append", full)
+        found = opened("a.tar", layer({"inner.jar": zipped({"lib.so": self.NOISE}), "after": LINE}))
+        assert found.ways(SECRET) == [("after", ())]
+        assert "can't be copied to a temporary file: No space left on device" in found.notes[0][1]
 
     def test_what_breaks_off_is_noted_and_the_bytes_before_are_searched(self) -> None:
         data = bytearray(zipped({"lib.so": LINE + self.NOISE.hex().encode(), "after": LINE}))
