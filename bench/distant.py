@@ -12,9 +12,12 @@ import sys
 
 ROUND_TRIP_S, BYTES_PER_S = 0.02, 20_000_000
 _PIECE = 1 << 18
+_RELAYS = set[asyncio.Task[None] | None]()
+"""The tasks of all connections: asyncio itself keeps weak references."""
 
 
 async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+    _RELAYS.add(asyncio.current_task())
     server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
     loop, asked = asyncio.get_running_loop(), 0.0
 
