@@ -19,8 +19,9 @@ import zstandard
 
 from auditor.codec.compression import Decompressor
 from auditor.codec.random_access import RandomAccess
-from auditor.codec.signatures import is_opaque
+from auditor.codec.signatures import HEAD, is_opaque
 from auditor.codec.windows import WINDOW
+from auditor.core.errors import Damaged
 from auditor.core.limits import Limits, limit_note
 from auditor.extract.budget import ExtractContext, is_transient
 from auditor.extract.compressed import inflate_raw
@@ -145,7 +146,13 @@ def _member(
         context.skip(entry.path, f"is compressed by method {entry.method}, which is not supported")
         return None
     if size > WINDOW and entry.method in _STREAMED:
-        return _streamed(source, entry, start, context)
+        stream = _streamed(source, entry, start, context)
+        try:
+            stream.peek(HEAD)  # damage at the start is noted once, here
+        except Damaged as exc:
+            context.skip(entry.path, str(exc), transient=is_transient(exc))
+            return None
+        return stream
     if context.exceeds_member_bytes(entry.path, size):
         return None
     try:

@@ -155,6 +155,14 @@ class TestLargeMembers:
         assert found.ways(SECRET) == [("after", ())]
         assert "can't be copied to a temporary file: No space left on device" in found.notes[0][1]
 
+    @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2], ids=str)
+    def test_what_is_broken_from_the_start_is_noted(self, method: int) -> None:
+        data = bytearray(zipped({"lib.so": self.NOISE, "after": LINE}, method))
+        data[36:44] = b"\xff" * 8
+        found = opened("a.jar", bytes(data))
+        assert found.ways(SECRET) == [("after", ())] and found.notes[0][0] == "lib.so"
+        assert "is broken after 0 bytes" in found.notes[0][1]
+
     def test_what_breaks_off_is_noted_and_the_bytes_before_are_searched(self) -> None:
         data = bytearray(zipped({"lib.so": LINE + self.NOISE.hex().encode(), "after": LINE}))
         data[WINDOW // 2 : WINDOW // 2 + 100] = b"\xff" * 100
