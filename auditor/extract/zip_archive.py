@@ -37,6 +37,7 @@ from auditor.extract.zip_directory import (
     TooManyEntries,
 )
 
+_LOCAL_MAGIC = b"PK\x03\x04"
 _LOCAL = struct.Struct("<4s22xHH")
 _MAX_OVERHEAD = 4096
 """Bytes that compression adds at most to random content, besides an eighth."""
@@ -68,7 +69,7 @@ def read(source: RandomAccess, context: ExtractContext) -> Iterator[Member]:
     for entry in directory:
         texts += (text for text, usual in ((entry.comment, 0), (entry.extra, _USUAL_EXTRA)) if len(text) > usual)
         content = _member(source, entry, context, listed)
-        if entry.size:
+        if entry.packed_size:
             context.budget.member(len(content) if isinstance(content, bytes) else 0)
         if content:
             yield Member(entry.path, content, size=entry.size)
@@ -115,6 +116,8 @@ def _unlisted(
         )
         gaps = []
     pieces = [bytes(source.view(start, end - start)) for start, end in gaps]
+    if any(_LOCAL_MAGIC in piece for piece in pieces):
+        context.skip(None, "has members that its directory does not list; they are searched as they are stored")
     pieces += texts
     tail = bytes(source.view(max(source.size - MAX_TAIL, 0), MAX_TAIL))
     if behind := tail[tail.rfind(END) + END_BYTES :]:
@@ -136,7 +139,7 @@ def _member(
     descriptor = _DESCRIPTOR_BYTES if entry.flags & _HAS_DESCRIPTOR else 0
     listed.append(entry.header if start - entry.header <= _USUAL_HEADER else start)
     listed.append(min(start + entry.packed_size + descriptor, source.size))
-    if not size or entry.path.endswith("/"):
+    if not entry.packed_size:
         return None
     if entry.flags & _ENCRYPTED:
         context.skip(entry.path, "is encrypted")
@@ -146,26 +149,29 @@ def _member(
         context.skip(entry.path, f"is compressed by method {entry.method}, which is not supported")
         return None
     if size > WINDOW and entry.method in _STREAMED:
-        stream = _streamed(source, entry, start, context)
-        try:
-            stream.peek(HEAD)  # damage at the start is noted once, here
-        except Damaged as exc:
-            context.skip(entry.path, str(exc), transient=is_transient(exc))
-            return None
-        return stream
+        return _streamed(source, entry, start, context)
     if context.exceeds_member_bytes(entry.path, size):
         return None
     try:
-        content = expand(source.view(start, min(entry.packed_size, size + size // 8 + _MAX_OVERHEAD)), size)
+        content = expand(source.view(start, min(entry.packed_size, size + size // 8 + _MAX_OVERHEAD)), size + 1)
     except (ValueError, EOFError, OSError, struct.error, lzma.LZMAError, MemoryError) as exc:
         context.skip(entry.path, f"is broken: {exc}", transient=is_transient(exc))
         return None
+    if len(content) <= size:
+        return content
+    if entry.method in _STREAMED:
+        return _streamed(source, entry, start, context)
+    context.skip(entry.path, f"has more than the {size} bytes that the directory says; the rest was left out")
     return content
 
 
-def _streamed(source: RandomAccess, entry: Entry, start: int, context: ExtractContext) -> MemberStream:
-    """Return the content of a member whose compressed bytes begin at an offset. The bytes read count in the budget."""
-    at, left = start, entry.size
+def _streamed(source: RandomAccess, entry: Entry, start: int, context: ExtractContext) -> MemberStream | None:
+    """Return the content of a member whose compressed bytes begin at an offset; note damage at its start.
+
+    It is read to its end, whatever size the directory says: programs that extract it do so too. Bytes read count in the
+    budget.
+    """
+    at = start
     kind = _STREAMED[entry.method]
 
     def read_packed(count: int) -> bytes:
@@ -177,13 +183,17 @@ def _streamed(source: RandomAccess, entry: Entry, start: int, context: ExtractCo
     read = Decompressor(kind, read_packed, context.limits).read if kind else read_packed
 
     def read_some(count: int) -> bytes:
-        nonlocal left
-        data = read(min(count, left, _BLOCK)) if left else b""
-        left -= len(data)
+        data = read(min(count, _BLOCK))
         context.budget.spend(len(data))
         return data
 
-    return MemberStream(read_some)
+    stream = MemberStream(read_some)
+    try:
+        stream.peek(HEAD)
+    except Damaged as exc:
+        context.skip(entry.path, str(exc), transient=is_transient(exc))
+        return None
+    return stream
 
 
 def _start(source: RandomAccess, entry: Entry) -> int:
@@ -192,7 +202,7 @@ def _start(source: RandomAccess, entry: Entry) -> int:
     if at > source.size:
         raise ValueError("it lies outside the archive")
     magic, name, extra = _LOCAL.unpack(source.view(at, _LOCAL.size))
-    if magic != b"PK\x03\x04":
+    if magic != _LOCAL_MAGIC:
         raise ValueError("the directory points to no header")
     return at + _LOCAL.size + int(name) + int(extra)
 

@@ -1,7 +1,7 @@
 """The central directory of a zip: APPNOTE.TXT, https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
 
 The standard library keeps an object of 0.7 kB for each entry, 60 MB for a jar of 80,000 classes. Here the directory
-stays as it is stored, and an entry is read when it is its turn.
+stays as it is stored, and its entries are decoded one after the other.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _END_64, _END_64_BYTES = struct.Struct("<4s36xQQ"), 56  # 4.3.14
 _LENGTHS = struct.Struct("<4s24x3H12x")
 _ENTRY = struct.Struct("<8xHH8xLLHHH8xL")  # 4.3.12
 _IN_EXTRA, _IN_EXTRA_2 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
-"""Numbers that say that the extra field for large files has the number: 4.5.3."""
+"""Values in place of a number that is in the zip64 extra field: 4.5.3."""
 _UTF_8 = 1 << 11  # 4.4.4
 
 
@@ -99,7 +99,7 @@ class Directory:
 
     @staticmethod
     def _large(source: RandomAccess, end: int) -> tuple[int, int] | None:
-        """Return size and stated offset from the records for large archives, if they stand before the end record."""
+        """Return size and stated offset from the zip64 records, if they stand before the end record."""
         start = end - _LOCATOR_64_BYTES - _END_64_BYTES
         if start < 0 or bytes(source.view(end - _LOCATOR_64_BYTES, 4)) != _LOCATOR_64:
             return None
@@ -123,7 +123,7 @@ class Directory:
 
 
 def _from_extra(extra: bytes, *stored: int) -> list[int]:
-    """Return size, packed size and header offset, from the extra field for large files where they are not stored."""
+    """Return size, packed size and header offset: those stored, or from the zip64 extra field."""
     at, field = 0, b""
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<HH", extra, at)

@@ -38,7 +38,7 @@ class PieceLost(Exception):
 class ScanThread:
     """One thread of this process, for small targets and where no process may be started.
 
-    That is the thread of the caller if `executor` calls at once. A piece that comes through a pipe has another one.
+    With a `SameThread` as the executor, it is that of the caller. A piece that comes through a pipe has another one.
     """
 
     def __init__(self, scanner: PieceScanner, executor: Executor) -> None:
@@ -65,7 +65,7 @@ class ScanThread:
 
 
 class SameThread(Executor):
-    """Calls each function at once, in the thread that submits it; none after `shutdown`, which another may call."""
+    """Calls each function at once, in the thread that submits it. After `shutdown`, by any thread, it refuses."""
 
     _is_shut_down = False
 

@@ -16,7 +16,7 @@ _AHEAD = 256 << 20
 
 
 class ScanThreads:
-    """The pool that scans pieces, what runs the hashes, in order, and the bytes that wait for a scan."""
+    """The pool that scans pieces, the executor that hashes, in order, and the bytes that wait for a scan."""
 
     def __init__(self, pool: ScanPool, hasher: Executor, jobs: int) -> None:
         self.pool = pool
@@ -41,9 +41,9 @@ class ScanThreads:
 
 
 class _Backlog:
-    """Bytes of pieces whose scan has not ended: up to `most`, or of any size if there are not more than `few`.
+    """Bytes of pieces whose scan has not ended: at most `most`, or any number in at most `few` pieces.
 
-    Workers wait for the next piece while one of them scans a large archive.
+    Without these, the other workers would have no piece while one of them scans a large archive.
     """
 
     def __init__(self, most: int, few: int) -> None:

@@ -77,11 +77,12 @@ def test_a_bomb_of_one_stream_is_cut(squeeze: object) -> None:
     assert len(found.notes) == 1
 
 
-def test_a_bomb_of_bzip2_in_a_zip_takes_no_more_than_its_entry_says() -> None:
+def test_a_bomb_of_bzip2_in_a_zip_that_says_a_thousand_bytes_is_stopped_by_the_ratio() -> None:
     data = bytearray(zipped({"a": bytes(64 * MIB)}, zipfile.ZIP_BZIP2))
     at = data.find(b"PK\x01\x02") + 24
     data[at : at + 4] = struct.pack("<I", 1000)
-    assert [len(p.data) for p in opened("a.zip", bytes(data)).pieces] == [1000]
+    found = opened("a.zip", bytes(data))
+    assert sum(len(piece.data) for piece in found.pieces) < 20 * MIB and "grows more than" in found.notes[-1][1]
 
 
 def test_entries_that_overlap_are_stopped_by_the_ratio() -> None:

@@ -110,6 +110,37 @@ def test_more_entries_than_are_wanted() -> None:
         directory(zipped({str(number): b"" for number in range(4)}), 3)
 
 
+def with_size(data: bytes, size: int) -> bytes:
+    """A zip whose directory says another size of its last member."""
+    at = data.rfind(b"PK\x01\x02") + 24
+    return data[:at] + struct.pack("<L", size) + data[at + 4 :]
+
+
+@pytest.mark.parametrize("size", [0, 5, WINDOW + 1], ids=str)
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2], ids=str)
+def test_a_member_is_read_to_its_end_whatever_size_the_directory_says(method: int, size: int) -> None:
+    data = with_size(zipped({"a.env": b"x" * (size + 500) + b"\n" + LINE}, method), size)
+    assert opened("a.zip", data).ways(SECRET) == [("a.env", ())]
+
+
+def test_what_lzma_holds_beyond_its_size_is_noted() -> None:
+    found = opened("a.zip", with_size(zipped({"a.env": b"x" * 500 + LINE}, zipfile.ZIP_LZMA), 5))
+    assert found.notes == (("a.env", "has more than the 5 bytes that the directory says; the rest was left out"),)
+
+
+def test_a_folder_with_content_is_read() -> None:
+    assert opened("a.zip", zipped({"a/": LINE})).ways(SECRET) == [("a/", ())]
+
+
+def test_members_that_the_directory_does_not_list_are_noted() -> None:
+    data = bytearray(zipped({"a.env": b"x" * 500 + b"\n" + LINE}))
+    end = data.rfind(b"PK\x05\x06")
+    data[end + 12 : end + 16] = bytes(4)  # the size of the directory
+    assert opened("a.zip", bytes(data)).notes == (
+        ("a.zip", "has members that its directory does not list; they are searched as they are stored"),
+    )
+
+
 class TestLargeMembers:
     """Of more than a window: read front to back, whatever their size."""
 

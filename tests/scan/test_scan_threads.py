@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from unittest.mock import create_autospec
 
 import pytest
 
 from auditor.scan import scan_threads
-from auditor.scan.piece import Piece, PieceResult
-from auditor.scan.scan_pool import SameThread
+from auditor.scan.piece import PieceResult
+from auditor.scan.scan_pool import SameThread, ScanPool
 from auditor.scan.scan_threads import ScanThreads
-
-
-class NoPool:
-    def submit(self, piece: Piece, file: object) -> Future[PieceResult]:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        pass
 
 
 def waits(threads: ScanThreads, scan: Future[PieceResult], *, is_stream: bool) -> threading.Thread | None:
@@ -35,7 +28,7 @@ def test_large_pieces_of_a_file_leave_no_worker_idle_and_those_in_memory_are_bou
 ) -> None:
     monkeypatch.setattr(scan_threads, "_AHEAD", 99)
     monkeypatch.setattr(scan_threads, "_SPOOLED", 33)
-    threads = ScanThreads(NoPool(), SameThread(), 2)
+    threads = ScanThreads(create_autospec(ScanPool), SameThread(), 2)
     scans = [Future[PieceResult]() for _ in range(free + 1)]
     for scan in scans[:-1]:
         assert waits(threads, scan, is_stream=is_stream) is None
