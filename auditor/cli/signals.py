@@ -60,9 +60,12 @@ class Signals:
         self._armed = True
 
     def disarm(self) -> None:
-        """Let a signal end the process at once again. Raises the exception of a signal that is pending."""
+        """Let a signal end the process at once again.
+
+        Raises the exception of a received signal: it is still pending, or other code suppressed it.
+        """
         self._armed = False
-        if self._pending is not None and not self.raised:
+        if self._pending is not None:
             self.raised = True
             raise self.error()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -12,11 +13,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from auditor import __version__
 from auditor.cli import cache, main
+from auditor.cli.signals import Terminated
 from auditor.core.output_file import open_output
 from auditor.detect.detect_secrets_plugins import plugin_rules
 from auditor.detect.rules import Ruleset, builtin_rules
@@ -223,12 +226,9 @@ class TestSignals:
         self, cli: Cli, large: Path, command: str, number: signal.Signals, said: str
     ) -> None:
         before = set(cli.folder.iterdir())
-        process = subprocess.Popen(
-            [sys.executable, "-m", "auditor", *command.split()],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=cli.environment, cwd=cli.folder, text=True,
-        )  # fmt: skip
-        self.wait_until_busy(process, cli.folder if "flatten" in command else None)
+        process = self.busy_process(cli, command)
         process.send_signal(number)
+        process.send_signal(signal.SIGCONT)
         out, err = process.communicate(timeout=60)
         assert (process.returncode, out, err.strip()) == (128 + number, "", f"image-audit: {said}")
         assert set(cli.folder.iterdir()) == before
@@ -250,16 +250,49 @@ class TestSignals:
         done = cli("recover", archive, "/secret.txt", "-o", pipe, "--force")
         assert done.status == 2 and "not a regular file" in done.err and pipe.is_fifo()
 
-    def wait_until_busy(self, process: subprocess.Popen[str], folder: Path | None) -> None:
-        """Wait until the archive is open, and where a folder is given, until a temporary one is in it."""
-        for _ in range(6000):
-            assert process.poll() is None, "it was done before the signal"
+    def test_a_signal_whose_exception_is_suppressed_still_ends_the_run(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def suppress(*_: object, **__: object) -> None:
+            with contextlib.suppress(Terminated):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        def end(status: int) -> NoReturn:
+            raise SystemExit(status)
+
+        monkeypatch.setattr(cache, "LayerStore", suppress)
+        monkeypatch.setattr(os, "_exit", end)
+        with pytest.raises(SystemExit, match="143"):
+            main(["cache", "clear"])
+        assert capsys.readouterr().err.endswith("image-audit: terminated\n")
+
+    def busy_process(self, cli: Cli, command: str) -> subprocess.Popen[str]:
+        """Return a process that was stopped in the middle of a command."""
+        for _ in range(5):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "auditor", *command.split()],
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=cli.environment, cwd=cli.folder, text=True,
+            )  # fmt: skip
+            if self.is_stopped_when_busy(process, cli.folder if "flatten" in command else None):
+                return process
+            process.communicate()  # it was faster than this
+            for output in ("report.json", "flat.tar"):
+                (cli.folder / output).unlink(missing_ok=True)
+        pytest.fail("it was never busy")
+
+    def is_stopped_when_busy(self, process: subprocess.Popen[str], folder: Path | None) -> bool:
+        """Stop a process when the archive is open, and where a folder is given, a temporary one is in it."""
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
             try:
                 opened = [os.path.realpath(path) for path in Path(f"/proc/{process.pid}/fd").iterdir()]
             except FileNotFoundError:  # it is done
-                continue
+                break
             hidden = folder is None or any(path.name.startswith(".image-audit-") for path in folder.iterdir())
             if hidden and any(path.endswith("large.tar") for path in opened):
-                return
+                process.send_signal(signal.SIGSTOP)
+                state = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+                return state is not None and state.si_code == os.CLD_STOPPED
             time.sleep(0.01)
-        pytest.fail("it never began")
+        process.kill()
+        return False
