@@ -99,7 +99,7 @@ _TEST_FOLDER = Expression(
 _TEST = Expression(r"(?i)(?:^|[._-])(?:tests?|specs?|examples?|samples?|fixtures?|mocks?)[\d_-]*\.\w+$|^test_\w+\.py$")
 
 
-@functools.lru_cache(4096)
+@functools.lru_cache(1 << 10)
 def file_class(path: str) -> FileClass:
     """Return the class of the file at a path."""
     cut = path.rfind("/") + 1
@@ -142,7 +142,7 @@ _PROSE_FOLDER = Expression(
 )
 
 
-@functools.lru_cache(4096)
+@functools.lru_cache(1 << 10)
 def is_third_party_source(path: str) -> bool:
     """Tell whether the file at an absolute path is code or prose of an installed package, and no configuration.
 
@@ -161,7 +161,7 @@ def is_third_party_source(path: str) -> bool:
 # Files share folders and endings, so each test is cached.
 
 
-@functools.lru_cache(1 << 14)
+@functools.lru_cache(1 << 10)
 def _is_package_folder(folder: str) -> bool:
     return bool(_PACKAGE_FOLDER.search(folder))
 
@@ -187,7 +187,7 @@ def is_release_test(path: str) -> bool:
     return is_test is not None and file_class(path) is not FileClass.CREDENTIALS
 
 
-@functools.lru_cache(1 << 14)
+@functools.lru_cache(1 << 10)
 def _is_download_cache(folder: str) -> bool:
     return bool(_DOWNLOAD_CACHE.search(folder))
 
@@ -197,16 +197,16 @@ def _is_source_ending(ending: str) -> bool:
     return bool(_SOURCE_ENDING.match(ending))
 
 
-@functools.lru_cache(1 << 14)
+@functools.lru_cache(1 << 10)
 def _is_prose_folder(folder: str) -> bool:
     return bool(_PROSE_FOLDER.search(folder))
 
 
-@functools.lru_cache(1 << 14)
+@functools.lru_cache(1 << 10)
 def _is_translated_folder(folder: str) -> bool:
     return bool(_TRANSLATED_FOLDER.search(folder))
 
 
-@functools.lru_cache(1 << 14)
+@functools.lru_cache(1 << 10)
 def _is_test_folder(folder: str) -> bool:
     return bool(_TEST_FOLDER.search(folder))
