@@ -47,6 +47,9 @@ from auditor.scan import LayerRecord, Scanner
 from auditor.scan.masker import TextMasker
 from auditor.store.records import Records
 
+_MANY = 50_000
+"""Entries of an image that are worth the start of new worker processes for the next one, a tenth of a second."""
+
 Streamed = Mapping[LayerRef, LayerRecord | Damaged]
 """Records of the layers that can be read only once, or why they can't be read."""
 
@@ -171,7 +174,7 @@ def audit_each(target: str, scanner: Scanner, request: Request, records: Records
     _announce(without_logins(target), images, records, scanner.progress)
     for image in images:
         try:
-            yield audit_image(image, scanner, request, records, streamed)
+            yield audit_image(image, scanner, request, records, streamed, is_alone=True)
         except Exception as exc:
             note(_name(image) if len(images) > 1 else "", exc)
     yield from failures
@@ -212,11 +215,22 @@ def _scan_streams(source: ImageSource, records: Records) -> Streamed:
 
 
 def audit_image(
-    image: Image, scanner: Scanner, request: Request, source: Records, streamed: Streamed = MappingProxyType({})
+    image: Image,
+    scanner: Scanner,
+    request: Request,
+    source: Records,
+    streamed: Streamed = MappingProxyType({}),
+    *,
+    is_alone: bool = False,
 ) -> Audit:
-    """Audit one image. `source` returns the records of its layers, `streamed` those already read from a stream."""
+    """Audit one image. `source` returns the records of its layers, `streamed` those already read from a stream.
+
+    With `is_alone`, the scanner scans no other image meanwhile.
+    """
     source.fetch(image)
     records = [_record(image, number, source, streamed) for number in range(len(image.layers))]
+    if is_alone and sum(len(record.listing) for record in records) > _MANY:
+        scanner.release()  # the history of the files takes as much memory as the worker processes
     file_history = FileHistory([record.listing for record in records], stacked=image.stacked)
     limits = scanner.limits
     base = named_base(request.base, image, limits) if request.base else found_base(image, limits)

@@ -30,6 +30,8 @@ class FileHistory:
         self._contents: dict[FileVersion, FileVersion | None] = {}  # of hard links
         # Of each entry, the layer that hides it, or ~layer where that has an entry of the same path; _NEVER if visible.
         self._hidden = [array("i", bytes(4 * len(layer))) for layer in layers]
+        for layer in layers:
+            layer.paths.unpack()  # they are read in any order from now on
         higher = _HigherLayers()
         for index in reversed(range(len(layers))):
             higher.add_layer(index, layers[index], self._hidden[index])
@@ -160,7 +162,7 @@ class _HigherLayers:
 
     def _add_independent(self, index: int, listing: Listing, hidden: array[int]) -> bool:
         """Add the entries of a tar in which none replaces another, with operations on sets; return False for others."""
-        paths, kinds = listing.paths, listing.kinds
+        paths, kinds = list(listing.paths), listing.kinds
         unique = set(paths)
         if len(unique) != len(paths) or _WHITEOUT in kinds:
             return False
@@ -184,7 +186,7 @@ class _HigherLayers:
     def _add_in_order(self, index: int, listing: Listing, hidden: array[int]) -> None:
         """Add the entries of a tar one by one, the last first: later entries replace earlier ones."""
         replaced: list[tuple[dict[str, int], str, int | None]] = []
-        paths, kinds = listing.paths, listing.kinds
+        paths, kinds = list(listing.paths), listing.kinds
         for entry in range(len(listing) - 1, -1, -1):
             path, kind = paths[entry], kinds[entry]
             if not path and kind == _DIR:

@@ -12,6 +12,7 @@ from auditor.core.dataclass import dataclass
 from auditor.core.entries import EntryKind
 from auditor.core.limits import DEFAULT, Limits
 from auditor.layers.header_texts import HeaderTexts
+from auditor.layers.path_list import PathList
 from auditor.layers.path_resolver import PathResolver
 
 # OCI image spec, layer.md#whiteouts.
@@ -41,7 +42,7 @@ class Listing:
     An entry of kind WHITEOUT is a whiteout device, or a file that engines never extract, under its own path.
     """
 
-    paths: list[str] = field(default_factory=list)
+    paths: PathList = field(default_factory=PathList)
     kinds: bytearray = field(default_factory=bytearray)
     sizes: array[int] = field(default_factory=lambda: array("q"))
     offsets: array[int] = field(default_factory=lambda: array("q"))
@@ -56,16 +57,16 @@ class Listing:
         self._resolver = PathResolver(limits)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.kinds)
 
     def add(self, header: Header) -> None:
         """Append an entry, or record a whiteout. The parser of the tar limits their number."""
-        entry, path = len(self.paths), self._resolver.real(header.path)
+        entry, path = len(self.kinds), self._resolver.real(header.path)
         if header.kind is EntryKind.FILE and path and WHITEOUT not in path and path not in self._resolver.tracked:
             self._append(path, EntryKind.FILE, header)
         else:
             self._add(path, header)
-        self.texts.add(header, entry if len(self.paths) > entry else None, linked=entry in self.links)
+        self.texts.add(header, entry if len(self.kinds) > entry else None, linked=entry in self.links)
 
     def _add(self, path: str, header: Header) -> None:
         kind, link = header.kind, header.link
@@ -79,15 +80,15 @@ class Listing:
             return
         target = None
         if kind is EntryKind.SYMLINK:
-            self.links[len(self.paths)] = target = link
+            self.links[len(self.kinds)] = target = link
         elif kind is EntryKind.HARDLINK:
-            self.links[len(self.paths)] = link = self._resolver.real(link)
+            self.links[len(self.kinds)] = link = self._resolver.real(link)
             target = self._resolver.link_at(link)
         if (kind is EntryKind.CHAR and header.device == (0, 0)) or (
             kind is EntryKind.HARDLINK and link in self.whiteouts
         ):
             kind = EntryKind.WHITEOUT
-            self.links.pop(len(self.paths), None)
+            self.links.pop(len(self.kinds), None)
             self.whiteouts[path] = None
         elif kind is EntryKind.DIR:
             # A folder behind its own whiteout is a new folder that merges with lower layers' folder.
@@ -140,8 +141,8 @@ class Listing:
 
     def append(self, other: Listing) -> None:
         """Append the entries of a listing that `affects` is false of, or that `behind` returned. Raises Damaged."""
-        first = len(self.paths)
-        self.paths += other.paths
+        first = len(self)
+        self.paths.extend(other.paths)
         self.kinds += other.kinds
         self.sizes += other.sizes
         self.offsets += other.offsets
@@ -155,11 +156,6 @@ class Listing:
     def real(self, path: str) -> str:
         """Return a path with the symbolic links among its parents resolved, by all links of the layer."""
         return self._resolver.real(path)
-
-    def replace(self, other: Listing) -> None:
-        """Replace the entries by those of another listing."""
-        self.paths[:], self.kinds[:] = other.paths, other.kinds
-        self.sizes[:], self.offsets[:] = other.sizes, other.offsets
 
     def at(self, offset: int) -> int:
         """Return the entry with the byte of the tar at an offset in its body, or -1."""
@@ -204,7 +200,7 @@ def overlay_attributes(header: Header) -> tuple[str, ...]:
 
 def plain_file(path: str, size: int) -> Listing:
     """Return the listing of a blob that is one file instead of a tar."""
-    listing = Listing([path], bytearray([EntryKind.FILE]))
+    listing = Listing(PathList([path]), bytearray([EntryKind.FILE]))
     listing.sizes.append(size)
     listing.offsets.append(0)
     return listing

@@ -17,6 +17,7 @@ from auditor.core.entries import FileVersion
 from auditor.core.errors import FlattenError
 from auditor.layers.layer_index import LayerIndex
 from auditor.layers.listing import Listing
+from auditor.layers.path_list import PathList
 from auditor.rebuild.operations import (
     NO_VERSION,
     AddFile,
@@ -136,10 +137,12 @@ def _by_new_entry(
 
 def _with_shared_paths(listing: Listing, copied_from: array[int], records: Sequence[LayerRecord]) -> Listing:
     """Share path strings with the listings of the input: an image has some hundred thousand."""
+    paths = list(listing.paths)
     for entry, source in enumerate(copied_from):
         if source != NO_VERSION:
             at = unpack_version(source)
             path = records[at.layer].listing.paths[at.entry]
-            if listing.paths[entry] == path:
-                listing.paths[entry] = path
+            if paths[entry] == path:
+                paths[entry] = path
+    listing.paths = PathList(paths)
     return listing

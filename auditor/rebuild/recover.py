@@ -56,7 +56,7 @@ class PathVersions:
             )
         check_digests(layer, index, what)
         if not index.is_tar:
-            index.listing.paths[:] = plain_file(layer.title or f"layer-{number}", 0).paths
+            index.listing.paths = plain_file(layer.title or f"layer-{number}", 0).paths
         return index
 
     def versions(self) -> list[RecoverableVersion]:

@@ -38,13 +38,14 @@ class ParallelScan:
         self._pieces = PieceScanner(searcher, recipe)
         self._jobs = jobs
         self._threads: list[ScanThreads] = []  # the last are in use
+        self._seconds: list[float] = []  # of processes that were released
         self._lock = threading.Lock()
 
     @property
     def piece_seconds(self) -> list[float]:
         """Processor times of the scans by worker processes so far, one for each piece of a layer."""
         pools = (threads.pool for threads in self._threads)
-        return [time for pool in pools if isinstance(pool, WorkerPool) for time in pool.seconds]
+        return [*self._seconds, *(time for pool in pools if isinstance(pool, WorkerPool) for time in pool.seconds)]
 
     def prepare(self, size: int | None) -> None:
         """Start worker processes where `size` is worth it, and import libraries: see `Scanner.prepare`."""
@@ -66,6 +67,13 @@ class ParallelScan:
             scanning, hashing = (SameThread() if is_one else ThreadPoolExecutor(1, name) for name in ("scan", "hash"))
             self._threads.append(ScanThreads(ScanThread(self._pieces, scanning), hashing, 1))
         return self._threads[-1]
+
+    def release(self) -> None:
+        """End threads and processes while no layer is read; the next layer starts new ones."""
+        with self._lock:
+            self._seconds = self.piece_seconds
+            self.close()
+            self._threads.clear()
 
     def close(self) -> None:
         """End threads and processes; work that has not started is cancelled."""

@@ -23,6 +23,7 @@ from auditor.core.finding import Confidence
 from auditor.core.secret import Secret
 from auditor.layers.header_texts import HeaderTexts
 from auditor.layers.listing import Listing
+from auditor.layers.path_list import PathList
 from auditor.provenance.checksums import Checksums
 from auditor.published.image_lists import PackageLists
 from auditor.published.package_list import PackageList
@@ -42,7 +43,7 @@ def encode_record(record: LayerRecord) -> bytes:
         "uncompressed": record.uncompressed,
         "is_tar": record.is_tar,
         "decoded": record.decoded,
-        "paths": listing.paths,
+        "paths": list(listing.paths),
         "links": list(listing.links.items()),
         "whiteouts": list(listing.whiteouts),
         "opaque": listing.opaque,
@@ -82,7 +83,7 @@ def _record(view: memoryview) -> LayerRecord:
     header = json.loads(bytes(view[_LENGTH.size : _LENGTH.size + length]))
     columns = _columns(view[_LENGTH.size + length :], len(header["paths"]))
     listing = Listing(
-        header["paths"],
+        PathList(header["paths"]),
         bytearray(next(columns)),
         array("q", bytes(next(columns))),
         array("q", bytes(next(columns))),

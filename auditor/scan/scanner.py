@@ -70,6 +70,11 @@ class Scanner:
         """
         self._scan().prepare(size)
 
+    def release(self) -> None:
+        """End threads and processes while no layer is read; the next layer starts new ones."""
+        if self._opened:
+            self._opened.release()
+
     def close(self) -> None:
         """End threads and processes; work that has not started is cancelled."""
         if self._opened:

@@ -144,7 +144,7 @@ class TestLinksAcrossPieces:
         records = [scanned(one, content) for one in scanners]
         records += [one.scan_layer(io.BytesIO(data), "layer") for one in scanners]
         assert len({encoded(record) for record in records}) == 1
-        return records[0].listing.paths
+        return list(records[0].listing.paths)
 
     @pytest.mark.parametrize("large", [1, 1 << 30])
     def test_a_link_in_an_earlier_piece_is_followed(
@@ -245,6 +245,22 @@ class TestFaults:
         for pid in started:
             with pytest.raises(ProcessLookupError):
                 os.kill(pid, 0)
+
+    def test_processes_that_were_released_are_started_again(
+        self, ruleset: Ruleset, cache: Path, tmp_path: Path
+    ) -> None:
+        content = stored(tmp_path / "a.tar", planted(13))
+        with closing(Scanner(ruleset, 2, cache=cache)) as one:
+            one.prepare()
+            first, started = scanned(one, content), pids(one)
+            one.release()
+            for pid in started:
+                with pytest.raises(ProcessLookupError):
+                    os.kill(pid, 0)
+            count = len(one.piece_seconds)
+            one.prepare()
+            assert encoded(scanned(one, content)) == encoded(first)
+            assert pids(one).isdisjoint(started) and len(one.piece_seconds) > count > 0
 
     def test_an_error_of_a_worker_is_raised_here(self, scanners: Sequence[Scanner], tmp_path: Path) -> None:
         file = stored(tmp_path / "a.tar", b"").file

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from auditor.codec.windows import windows
-from auditor.layers.listing import Listing, plain_file
+from auditor.layers.listing import plain_file
 from auditor.scan.line_counter import LineCounter
 from auditor.scan.search_text import SearchText
 
@@ -41,8 +41,7 @@ def test_of_a_member() -> None:
 
 
 def test_of_a_file_in_a_window() -> None:
-    listing = Listing()
-    listing.replace(plain_file("a", len(LINES)))
+    listing = plain_file("a", len(LINES))
     (read,) = windows(io.BytesIO(LINES))
     window, counter = replace(read, buffer=CountedBuffer(read.buffer)), LineCounter(listing)
     assert [counter.line(window, 0, place) for place in range(0, len(LINES), 5)] == list(range(1, 2001))
@@ -50,8 +49,7 @@ def test_of_a_file_in_a_window() -> None:
 
 
 def test_places_that_do_not_rise_are_counted_too() -> None:
-    listing = Listing()
-    listing.replace(plain_file("a", len(LINES)))
+    listing = plain_file("a", len(LINES))
     (window,) = windows(io.BytesIO(LINES))
     counter = LineCounter(listing)
     assert [counter.line(window, 0, place) for place in (50, 10, 10, 9999)] == [11, 3, 3, 2000]

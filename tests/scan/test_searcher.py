@@ -9,6 +9,7 @@ import pytest
 from auditor.core.limits import Limits
 from auditor.detect.rules import Ruleset
 from auditor.layers.listing import Listing
+from auditor.layers.path_list import PathList
 from auditor.scan.search_text import SearchText
 from auditor.scan.searcher import Searcher
 from tests.images import token
@@ -60,10 +61,12 @@ def test_lines_are_returned_by_their_index(searcher: Searcher) -> None:
 
 
 def test_a_secret_in_a_header_names_its_part_and_entry(searcher: Searcher) -> None:
-    listing = Listing(["a", f"keys/{TOKEN}/b", "link"], links={2: f"/x/{TOKEN}"}, whiteouts={f"gone-{TOKEN}": None})
+    listing = Listing(
+        PathList(["a", f"keys/{TOKEN}/b", "link"]), links={2: f"/x/{TOKEN}"}, whiteouts={f"gone-{TOKEN}": None}
+    )
     found = [(header.part, header.entry, header.path) for header, _ in searcher.search_headers(listing)]
     assert found == [("name", 1, f"keys/{TOKEN}"), ("link", 2, "link"), ("whiteout", None, f"gone-{TOKEN}")]
-    assert searcher.has_header_secret(listing) and not searcher.has_header_secret(Listing(["a"]))
+    assert searcher.has_header_secret(listing) and not searcher.has_header_secret(Listing(PathList(["a"])))
 
 
 def test_a_rule_with_too_many_hits_is_reported(ruleset: Ruleset, cache: Path) -> None:

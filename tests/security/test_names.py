@@ -195,9 +195,10 @@ def test_what_is_kept_of_layers_is_used_again_but_where_a_name_is_a_secret(cli: 
 
 def test_an_image_of_many_files_costs_a_search_of_some_blocks(ruleset: Any, cache: Path) -> None:
     from auditor.layers.listing import Listing
+    from auditor.layers.path_list import PathList
     from auditor.scan.searcher import Searcher
 
-    listing = Listing([f"usr/share/doc/package-{number}/changelog.gz" for number in range(100_000)])
+    listing = Listing(PathList(f"usr/share/doc/package-{number}/changelog.gz" for number in range(100_000)))
     searcher, searched = Searcher(ruleset, cache), list[int]()
     own = searcher._matcher.hits
     searcher._matcher.hits = lambda block, text=None: searched.append(len(block)) or own(block, text)  # type: ignore
