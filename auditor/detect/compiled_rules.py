@@ -13,11 +13,14 @@ import struct
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from auditor.core import cache_keys
 from auditor.core.cache_folder import read_cache_file, write_cache_file
+from auditor.core.forked import may_fork, results_of_forks
 from auditor.core.process import trim_heap
 from auditor.detect.engines import MatchingEngine, PatternDatabase
 from auditor.detect.hits import Expression
@@ -25,6 +28,8 @@ from auditor.detect.hits import Expression
 _HEAD = struct.Struct("<I16s")
 """Of a database in an index: number of expressions, their digest. Rule number, `back` and `ahead` of each follow."""
 _COLUMNS = 3
+T = TypeVar("T")
+
 _Numbers: TypeAlias = "array[int]"
 """Rule number, `back` and `ahead` of each expression, 16 bits each."""
 
@@ -37,7 +42,7 @@ class CompiledRules(NamedTuple):
 
 
 class _Compiled(NamedTuple):
-    """A pattern database: digest and numbers of its expressions, dump."""
+    """A pattern database: digest and numbers of its expressions, dump; that is empty until it is compiled."""
 
     digest: bytes
     numbers: _Numbers
@@ -49,24 +54,55 @@ def compiled_rules(
     ruleset: str,
     expressions: Callable[[], Sequence[Sequence[Expression]]],
     cache: Path | None,
+    jobs: int = 1,
 ) -> CompiledRules:
     """Return the pattern database of each list of expressions, from the folder `cache` where it has them.
 
-    `ruleset` is the digest of the ruleset. `expressions` is called where the folder has no index of it. Raises
-    ValueError where the engine refuses an expression.
+    `ruleset` is the digest of the ruleset. `expressions` is called where the folder has no index of it. Up to `jobs`
+    processes compile, where this one can be forked. Raises ValueError where the engine refuses an expression.
     """
     made_by = f"{engine.name} {cache_keys.RULES.key} {platform.machine()} {_cpu_flags()}".encode()
     index = cache / f"rules-{hashlib.sha256(made_by + ruleset.encode()).hexdigest()[:32]}.index" if cache else None
     compiled = _load(engine, index)
     if compiled is None:
-        # The thread has a heap of its own, which is returned whole and saves 30 MB during the scan.
-        with ThreadPoolExecutor(1, "compile") as pool:
-            parts = pool.submit(lambda: [_compile(engine, part, made_by, cache) for part in expressions()]).result()
+        parts = _parts(engine, _in_thread(expressions), made_by, cache, jobs)
         trim_heap()
         if index:
             write_cache_file(index, b"".join(_index_entry(part) for part in parts))
         compiled = _loaded(engine, [(part.numbers, part.dump) for part in parts])
     return compiled
+
+
+def _in_thread(function: Callable[[], T]) -> T:
+    """Call a function in a thread: its own heap is returned whole, which saves 30 MB during the scan."""
+    with ThreadPoolExecutor(1, "compile") as pool:
+        return pool.submit(function).result()
+
+
+def _parts(
+    engine: MatchingEngine, lists: Sequence[Sequence[Expression]], made_by: bytes, cache: Path | None, jobs: int
+) -> list[_Compiled]:
+    """Compile each list of expressions, unless an earlier run compiled an equal one."""
+    parts = [_kept(engine, expressions, made_by, cache) for expressions in lists]
+    missing = [number for number, part in enumerate(parts) if not part.dump]
+    missing.sort(key=lambda number: sum(len(one.pattern) for one in lists[number]), reverse=True)  # the slowest first
+    dumps = _results([partial(_dump, engine, lists[number]) for number in missing], jobs)
+    for number, dump in zip(missing, dumps, strict=True):
+        parts[number] = parts[number]._replace(dump=dump)
+        if cache:
+            write_cache_file(_database_file(engine, parts[number].digest, cache), dump)
+    return parts
+
+
+def _results(functions: Sequence[Callable[[], bytes]], jobs: int) -> list[bytes]:
+    if functions and may_fork():
+        with suppress(OSError):  # too few processes, or one was killed
+            return results_of_forks(functions, jobs)
+    return _in_thread(lambda: [function() for function in functions])
+
+
+def _dump(engine: MatchingEngine, expressions: Sequence[Expression]) -> bytes:
+    return engine.compile(expressions).dump()
 
 
 def _loaded(engine: MatchingEngine, parts: Iterable[tuple[_Numbers, bytes]]) -> CompiledRules:
@@ -79,22 +115,16 @@ def _loaded(engine: MatchingEngine, parts: Iterable[tuple[_Numbers, bytes]]) -> 
     return CompiledRules(databases, reaches)
 
 
-def _compile(
-    engine: MatchingEngine, expressions: Sequence[Expression], made_by: bytes, cache: Path | None
-) -> _Compiled:
-    """Compile expressions, or read what an earlier run compiled of equal ones."""
+def _kept(engine: MatchingEngine, expressions: Sequence[Expression], made_by: bytes, cache: Path | None) -> _Compiled:
+    """Return what an earlier run compiled of equal expressions; without a dump where there is none."""
     numbers = array("H", [number for one in expressions for number in (one.rule, one.back, one.ahead)])
     state = hashlib.sha256(made_by)
     for one in expressions:
         state.update(b"%d %d " % (one.flags, len(one.pattern)) + one.pattern)
     digest = state.digest()[:16]
-    kept = _database_file(engine, digest, cache) if cache else None
-    dump = read_cache_file(kept) if kept else None
-    if dump is None or not _can_load(engine, dump, numbers[::_COLUMNS]):
-        dump = engine.compile(expressions).dump()
-        if kept:
-            write_cache_file(kept, dump)
-    return _Compiled(digest, numbers, dump)
+    dump = read_cache_file(_database_file(engine, digest, cache)) if cache else None
+    is_usable = dump is not None and _can_load(engine, dump, numbers[::_COLUMNS])
+    return _Compiled(digest, numbers, dump if dump and is_usable else b"")
 
 
 def _load(engine: MatchingEngine, index: Path | None) -> CompiledRules | None:

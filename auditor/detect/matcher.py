@@ -38,9 +38,14 @@ class Matcher:
     """
 
     def __init__(
-        self, ruleset: Ruleset, cache: Path | None = None, limits: Limits = DEFAULT, progress: Progress | None = None
+        self,
+        ruleset: Ruleset,
+        cache: Path | None = None,
+        limits: Limits = DEFAULT,
+        progress: Progress | None = None,
+        jobs: int = 1,
     ) -> None:
-        """Compile, or load the dump that an earlier run left in the folder `cache`.
+        """Compile with up to `jobs` processes, or load the dump that an earlier run left in the folder `cache`.
 
         Raises RuleError, and MissingLibrary where no matching engine is installed.
         """
@@ -51,7 +56,7 @@ class Matcher:
             return _expressions(ruleset)
 
         try:
-            databases, self.reaches = compiled_rules(engine, ruleset.digest, expressions, cache)
+            databases, self.reaches = compiled_rules(engine, ruleset.digest, expressions, cache, jobs)
         except ValueError as exc:
             raise RuleError(_refused_rule(engine, ruleset, exc)) from exc
         tokens, own_tokens, keywords, own_keywords, tails, providers, globs = databases

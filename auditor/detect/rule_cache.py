@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from auditor.core.cache_folder import read_cache_file, write_cache_file
 from auditor.core.finding import Confidence, Severity
+from auditor.core.forked import may_fork, results_of_forks
 from auditor.detect.detect_secrets_plugins import plugin_rules
 from auditor.detect.probe import Condition, Probe
 from auditor.detect.rule_files import builtin_rules_key
@@ -25,13 +27,23 @@ def cached_builtin_rules(cache: Path | None) -> tuple[Rule, ...]:
         return builtin_rules()
     kept = cache / f"rules-{builtin_rules_key()[:32]}.json"
     data = read_cache_file(kept)
-    if data is not None:
-        return tuple(_rules(json.loads(data)))
-    rules = builtin_rules()
-    rows = [asdict(rule) for rule in rules]
-    columns = {field.name: [row[field.name] for row in rows] for field in fields(Rule)}
-    write_cache_file(kept, json.dumps(columns).encode())
-    return rules
+    if data is None:
+        data = _parsed()
+        write_cache_file(kept, data)
+    return tuple(_rules(json.loads(data)))
+
+
+def _parsed() -> bytes:
+    """Parse the built-in rules, in a forked process if possible: what parsing leaves in memory remains there."""
+    if may_fork():
+        with suppress(OSError):  # too few processes, or it was killed
+            return results_of_forks([_encoded], 1)[0]
+    return _encoded()
+
+
+def _encoded() -> bytes:
+    rows = [asdict(rule) for rule in builtin_rules()]
+    return json.dumps({field.name: [row[field.name] for row in rows] for field in fields(Rule)}).encode()
 
 
 def default_rules(cache: Path | None) -> tuple[Rule, ...]:

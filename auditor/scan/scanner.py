@@ -52,7 +52,7 @@ class Scanner:
         self.ruleset, self.limits = ruleset, limits
         self.search_content, self.extract_published = search_content, extract_published
         self.progress = progress or Silent()
-        self.searcher = Searcher(ruleset, cache, limits, self.progress)
+        self.searcher = Searcher(ruleset, cache, limits, self.progress, jobs)
         self._cache, self.jobs = cache, jobs
         self._opened: ParallelScan | None = None
         self._lock = threading.Lock()

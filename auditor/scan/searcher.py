@@ -23,11 +23,16 @@ class Searcher:
     """Matcher and confirmation for one ruleset. Holds no state between calls, so threads may share it."""
 
     def __init__(
-        self, ruleset: Ruleset, cache: Path | None = None, limits: Limits = DEFAULT, progress: Progress | None = None
+        self,
+        ruleset: Ruleset,
+        cache: Path | None = None,
+        limits: Limits = DEFAULT,
+        progress: Progress | None = None,
+        jobs: int = 1,
     ) -> None:
-        """Compile the rules, or load them from the folder `cache`. Raises RuleError."""
+        """Compile the rules with up to `jobs` processes, or load them from the folder `cache`. Raises RuleError."""
         self.ruleset, self.limits = ruleset, limits
-        self._matcher = Matcher(ruleset, cache, limits, progress)
+        self._matcher = Matcher(ruleset, cache, limits, progress, jobs)
         self._confirmer = Confirmer(ruleset, limits, self._matcher.reaches)
 
     def window_hits(self, window: memoryview, keyword_ranges: Sequence[tuple[int, int]]) -> Hits:

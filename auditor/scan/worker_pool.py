@@ -23,6 +23,7 @@ from multiprocessing.connection import Connection, Pipe
 
 from auditor.codec.file_slices import SharedFile
 from auditor.core.dataclass import dataclass
+from auditor.core.forked import may_fork
 from auditor.scan import worker
 from auditor.scan.piece import Piece, PieceResult
 from auditor.scan.piece_scan import PieceScanner, Recipe
@@ -53,7 +54,7 @@ class WorkerPool:
         self._jobs: queue.PriorityQueue[tuple[int, int, _Job | None]] = queue.PriorityQueue()
         self._numbers = itertools.count()
         self._closed = False
-        if threading.active_count() == 1 and hasattr(os, "fork"):
+        if may_fork():
             self._workers = _fork(scanner, count)
         else:
             self._workers = [_start(scanner) for _ in range(count)]

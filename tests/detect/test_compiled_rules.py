@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from auditor.core.package_data import data_path
 from auditor.detect.matcher import Matcher
-from auditor.detect.rules import Ruleset, builtin_rules, select
+from auditor.detect.rule_cache import cached_builtin_rules
+from auditor.detect.rule_files import rule_files
+from auditor.detect.rules import Ruleset, builtin_rules, load_file, select
 
 BUILTIN = next(rule for rule in builtin_rules() if rule.id == "github-pat")
 OWN = replace(BUILTIN, id="own-token", pattern=r"\bacme_[0-9a-z]{8}", builtin=False)
@@ -48,3 +53,42 @@ def test_a_damaged_database_is_compiled_again(tmp_path: Path, damage: str) -> No
 def test_a_rule_that_is_replaced_is_the_users(tmp_path: Path) -> None:
     assert found(select([BUILTIN]), tmp_path) == []
     assert found(select([BUILTIN, replace(OWN, id=BUILTIN.id)]), tmp_path) == [BUILTIN.id]
+
+
+FORKING = """
+import os, sys
+from pathlib import Path
+from auditor.detect.matcher import Matcher
+from auditor.detect.rule_cache import cached_builtin_rules
+from auditor.detect.rules import select
+
+forks, fork = [], os.fork
+
+def counted():
+    if sys.argv[2] == "refused":
+        raise BlockingIOError(11, "no process")
+    forks.append(1)
+    return fork()
+
+os.fork = counted
+cache = Path(sys.argv[1])
+rules = [rule for rule in cached_builtin_rules(cache) if rule.provider in ("github", "aws", "generic")]
+Matcher(select(rules), cache, jobs=2)
+print(len(forks))
+"""
+
+
+@pytest.mark.parametrize(("fork", "count"), [("allowed", 8), ("refused", 0)])
+def test_processes_compile_what_one_thread_compiles(tmp_path: Path, fork: str, count: int) -> None:
+    rules = [rule for rule in cached_builtin_rules(tmp_path / "a") if rule.provider in ("github", "aws", "generic")]
+    Matcher(select(rules), tmp_path / "a")
+    command = [sys.executable, "-W", "error", "-c", FORKING, str(tmp_path / "b"), fork]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == f"{count}\n"
+    one, other = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "ab")
+    assert one == other and len(one) > 4
+
+
+def test_the_patterns_of_the_built_in_rules_are_sound() -> None:
+    """A scan does not check them."""
+    checked = [rule for path in rule_files(data_path("rules")) for rule in load_file(path)]
+    assert [replace(rule, builtin=True) for rule in checked] == [*builtin_rules()]
