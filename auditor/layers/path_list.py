@@ -70,6 +70,8 @@ class PathList(Sequence[str]):
     def __getitem__(self, index: slice) -> list[str]: ...
 
     def __getitem__(self, index: int | slice) -> str | list[str]:
+        if not self._ends:
+            return self._rest[index]
         if isinstance(index, slice):
             return self._slice(range(len(self))[index])
         index = range(len(self))[index]
