@@ -16,9 +16,14 @@ from typing import Any, NamedTuple, TypeVar
 T = TypeVar("T")
 
 
+def may_start_processes() -> bool:
+    """Whether this process may have children: a daemon of `multiprocessing`, as workers of Dask are, may not."""
+    return not multiprocessing.current_process().daemon
+
+
 def may_fork() -> bool:
     """Whether this process can be forked safely: it has no other thread, whose locks the child would hold for ever."""
-    return hasattr(os, "fork") and threading.active_count() == 1 and not multiprocessing.current_process().daemon
+    return hasattr(os, "fork") and threading.active_count() == 1 and may_start_processes()
 
 
 def results_of_forks(functions: Sequence[Callable[[], T]], most: int) -> list[T]:

@@ -13,6 +13,7 @@ from auditor.codec.compression import compression_of, decompressed
 from auditor.codec.file_slices import FileSlice
 from auditor.codec.hashing import HashingReader
 from auditor.core.errors import Damaged
+from auditor.core.forked import may_start_processes
 from auditor.core.progress import Progress
 from auditor.detect.detect_secrets_plugins import load_plugins
 from auditor.published.image_lists import LayerLists
@@ -23,7 +24,7 @@ from auditor.scan.record import LayerRecord
 from auditor.scan.scan_pool import SameThread, ScanThread
 from auditor.scan.scan_threads import ScanThreads
 from auditor.scan.searcher import Searcher
-from auditor.scan.worker_pool import WorkerPool, may_start_processes
+from auditor.scan.worker_pool import WorkerPool
 
 _SMALL = 32 << 20
 """Bytes of layers that are scanned faster by one thread than processes are started."""

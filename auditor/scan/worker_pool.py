@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import itertools
-import multiprocessing
 import os
 import queue
 import signal
@@ -149,11 +148,6 @@ class _Worker:
             with suppress(ChildProcessError):
                 os.waitpid(self.pid, 0)
             self.connection.close()
-
-
-def may_start_processes() -> bool:
-    """Whether this process may have children: a daemon of `multiprocessing`, as workers of Dask are, may not."""
-    return not multiprocessing.current_process().daemon
 
 
 def _fork(scanner: PieceScanner, count: int) -> list[_Worker]:

@@ -99,7 +99,7 @@ _TEST_FOLDER = Expression(
 _TEST = Expression(r"(?i)(?:^|[._-])(?:tests?|specs?|examples?|samples?|fixtures?|mocks?)[\d_-]*\.\w+$|^test_\w+\.py$")
 
 
-@functools.lru_cache(1 << 10)
+@functools.lru_cache(1 << 12)
 def file_class(path: str) -> FileClass:
     """Return the class of the file at a path."""
     cut = path.rfind("/") + 1
@@ -142,7 +142,7 @@ _PROSE_FOLDER = Expression(
 )
 
 
-@functools.lru_cache(1 << 10)
+@functools.lru_cache(1 << 12)
 def is_third_party_source(path: str) -> bool:
     """Tell whether the file at an absolute path is code or prose of an installed package, and no configuration.
 

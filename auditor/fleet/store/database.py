@@ -218,9 +218,11 @@ def _parsed(text: str) -> URL:
 def _engine(url: URL) -> Engine:
     try:
         if url.get_backend_name() != "sqlite":
-            # Texts of a database in SQL_ASCII would be bytes.
-            encoding = {"client_encoding": "utf8"} if url.get_driver_name() == "psycopg" else {}
-            return create_engine(url, pool_pre_ping=True, pool_size=_CONNECTIONS, max_overflow=0, connect_args=encoding)
+            # Texts of a database in SQL_ASCII would be bytes. A type that no table has need not be looked for.
+            own: dict[str, Any] = {}
+            if url.get_driver_name() == "psycopg":
+                own = {"connect_args": {"client_encoding": "utf8"}, "use_native_hstore": False}
+            return create_engine(url, pool_pre_ping=True, pool_size=_CONNECTIONS, max_overflow=0, **own)
         if url.database and url.database != ":memory:":
             _make_private(Path(url.database))
         engine = create_engine(url, connect_args={"timeout": _BUSY_S})
