@@ -174,7 +174,9 @@ def audit_each(target: str, scanner: Scanner, request: Request, records: Records
     _announce(without_logins(target), images, records, scanner.progress)
     for image in images:
         try:
-            yield audit_image(image, scanner, request, records, streamed, is_alone=True)
+            if sum(len(record.listing) for record in _records(image, records, streamed)) > _MANY:
+                scanner.release()  # the history of the files takes as much memory as the worker processes
+            yield audit_image(image, scanner, request, records, streamed)
         except Exception as exc:
             note(_name(image) if len(images) > 1 else "", exc)
     yield from failures
@@ -215,22 +217,10 @@ def _scan_streams(source: ImageSource, records: Records) -> Streamed:
 
 
 def audit_image(
-    image: Image,
-    scanner: Scanner,
-    request: Request,
-    source: Records,
-    streamed: Streamed = MappingProxyType({}),
-    *,
-    is_alone: bool = False,
+    image: Image, scanner: Scanner, request: Request, source: Records, streamed: Streamed = MappingProxyType({})
 ) -> Audit:
-    """Audit one image. `source` returns the records of its layers, `streamed` those already read from a stream.
-
-    With `is_alone`, the scanner scans no other image meanwhile.
-    """
-    source.fetch(image)
-    records = [_record(image, number, source, streamed) for number in range(len(image.layers))]
-    if is_alone and sum(len(record.listing) for record in records) > _MANY:
-        scanner.release()  # the history of the files takes as much memory as the worker processes
+    """Audit one image. `source` returns the records of its layers, `streamed` those already read from a stream."""
+    records = _records(image, source, streamed)
     file_history = FileHistory([record.listing for record in records], stacked=image.stacked)
     limits = scanner.limits
     base = named_base(request.base, image, limits) if request.base else found_base(image, limits)
@@ -268,6 +258,12 @@ def audit_image(
         mask=collected.mask,
         transient=packages.transient or any(record.transient for record in records),
     )
+
+
+def _records(image: Image, source: Records, streamed: Streamed) -> list[LayerRecord]:
+    """Return the record of each layer; scan those that have none."""
+    source.fetch(image)
+    return [_record(image, number, source, streamed) for number in range(len(image.layers))]
 
 
 def _record(image: Image, number: int, source: Records, streamed: Streamed) -> LayerRecord:
