@@ -14,6 +14,7 @@ would be if it had its cores for itself, from the processor times alone.
 from __future__ import annotations
 
 import argparse
+import gc
 import gzip
 import io
 import os
@@ -29,6 +30,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from auditor.__main__ import GC_THRESHOLD
 from auditor.api import components, rulesets
 from auditor.core.options import AuditOptions
 from auditor.core.progress import Silent
@@ -218,6 +220,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100, help="number of images, at least 20")
     parser.add_argument("--megabytes", type=int, default=16, help="uncompressed size of a layer")
     options = parser.parse_args()
+    gc.set_threshold(GC_THRESHOLD)  # as the program does
     with components.scanner(AuditOptions(), rulesets.ruleset(AuditOptions())):
         pass  # the rules are compiled now
     print(f"{options.images} images, a new layer of {options.megabytes} MB each\n")

@@ -121,7 +121,7 @@ def parse_config(data: bytes, label: str, limits: Limits) -> ImageConfig:
     except ImageError as exc:
         raise Damaged(f"{label}: rootfs.diff_ids: {exc}") from None
     steps = tuple(_step(item) for item in raw.get("history") or () if isinstance(item, dict))
-    return ImageConfig(parse_platform(raw), parsed, steps, raw)
+    return ImageConfig(parse_platform(raw), parsed, steps, raw, len(data))
 
 
 def _step(item: dict[str, Any]) -> HistoryStep:

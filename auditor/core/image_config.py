@@ -33,9 +33,10 @@ class Platform:
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """An image config. `raw` is the whole parsed document; `diff_ids` has one item a layer."""
+    """An image config. `raw` is the whole parsed document, `size` its bytes; `diff_ids` has one item a layer."""
 
     platform: Platform | None
     diff_ids: tuple[DiffID, ...]
     history: tuple[HistoryStep, ...]
     raw: Mapping[str, Any]
+    size: int = 0

@@ -28,7 +28,7 @@ from auditor.core.errors import AuditError
 from auditor.core.limits import AUDITS, BY_NAME, DEFAULT, RECORDS, TABLE, limits_of
 from auditor.core.options import AuditOptions
 from auditor.detect.rules import Ruleset
-from auditor.fleet.execution.dask_worker import SweepPlugin
+from auditor.fleet.execution.dask_worker import RulesData, SoftwareVersions, SweepPlugin
 from auditor.fleet.execution.engine import RegistryEndpoint
 from auditor.registry.client import Client
 from auditor.registry.repository import repositories
@@ -246,7 +246,8 @@ def test_commands_take_them_from_options_and_from_the_config(cli: Cli) -> None:
 
 def test_workers_of_a_cluster_get_those_of_the_sweep(ruleset: Ruleset, tmp_path: Path) -> None:
     limits = limits_of({"members": 5, "registry-pages": 3})
-    session = pickle.loads(pickle.dumps(SweepPlugin(RegistryEndpoint("127.0.0.1:1", limits=limits), ruleset)))
+    endpoint, rules = RegistryEndpoint("127.0.0.1:1", limits=limits), RulesData.of(ruleset)
+    session = pickle.loads(pickle.dumps(SweepPlugin(endpoint, rules, SoftwareVersions.of(rules))))
     session.setup(SimpleNamespace(address="tcp://worker", state=SimpleNamespace(nthreads=1), periodic_callbacks={}))
     try:
         assert session._scanner.limits == limits

@@ -18,7 +18,7 @@ from distributed.comm.core import connect
 from auditor.core.errors import EngineError
 from auditor.detect.rules import Ruleset
 from auditor.fleet.execution.dask_scheduler import FirstLossFails
-from auditor.fleet.execution.dask_worker import SoftwareVersions, SweepPlugin
+from auditor.fleet.execution.dask_worker import RulesData, SoftwareVersions, SweepPlugin
 from auditor.fleet.execution.engine import RegistryEndpoint
 
 _CONNECT_S, _WORKER_S = 10, 60  # timeouts for the scheduler, and for the first worker
@@ -37,7 +37,8 @@ class DaskCluster:
         self, address: str, name: str, endpoint: RegistryEndpoint, ruleset: Ruleset, note: Callable[[str], None]
     ) -> None:
         self.address, self.name, self._note = address, name, note
-        self._endpoint, self._ruleset = endpoint, ruleset
+        self._endpoint, self._rules = endpoint, RulesData.of(ruleset)
+        self._versions = SoftwareVersions.of(self._rules)
         self._lock, self._closed = threading.Lock(), threading.Event()
         self.client = self._connected()
 
@@ -98,12 +99,11 @@ class DaskCluster:
                 f"--scheduler {self.address}: no worker joined it within {_WORKER_S} s. "
                 f"Start one: dask worker {self.address} --nthreads 2"
             ) from None
-        own = SoftwareVersions.of(self._ruleset)
-        answers: dict[str, Any] = client.run(SoftwareVersions.of, self._ruleset, on_error="return")
+        answers: dict[str, Any] = client.run(SoftwareVersions.of, self._rules, on_error="return")
         bad = [
             f"worker {worker} {reason}"
             for worker, answer in sorted(answers.items())
-            if (reason := _mismatch(answer, own))
+            if (reason := _mismatch(answer, self._versions))
         ]
         if bad:
             more = f"; and {len(bad) - _MAX_NAMED} more workers" if len(bad) > _MAX_NAMED else ""
@@ -117,7 +117,7 @@ class DaskCluster:
                 f"--scheduler {self.address}: can't run image-audit ({exc}). "
                 "Install the same image-audit there as here."
             ) from exc
-        client.register_plugin(SweepPlugin(self._endpoint, self._ruleset), name=self.name)
+        client.register_plugin(SweepPlugin(self._endpoint, self._rules, self._versions), name=self.name)
 
 
 def _client(address: str) -> Client:

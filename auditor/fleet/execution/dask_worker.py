@@ -1,20 +1,25 @@
 """Worker side of the Dask engine.
 
+RulesData            rules as they are sent to workers
 SoftwareVersions     versions that must be equal on the worker and on the machine that runs the sweep
 Credentials          registry login and HMAC key; encrypted for one worker
 SweepPlugin          state shared by the tasks of a sweep: rules, scanner, connections, credentials
-read                 the task: read one layer
+read                 the task: read layers
 accept_credentials   what the sweep runs on a worker that asked for the credentials
 """
 
 from __future__ import annotations
 
+import functools
 import json
+import pickle
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from distributed import Worker, WorkerPlugin, get_worker
 from nacl.public import PrivateKey, PublicKey, SealedBox
@@ -22,7 +27,7 @@ from nacl.public import PrivateKey, PublicKey, SealedBox
 from auditor.core.cache_folder import cache_folder
 from auditor.core.cache_keys import RECORDS
 from auditor.core.dataclass import dataclass
-from auditor.core.errors import Unreachable
+from auditor.core.errors import AuditError, Unreachable
 from auditor.core.process import disable_core_dumps
 from auditor.core.version import __version__
 from auditor.detect.rules import Ruleset
@@ -39,6 +44,27 @@ _SELF_MEASUREMENTS = ("profile", "profile-cycle", "tick")
 
 
 @dataclass(frozen=True, slots=True)
+class RulesData:
+    """The rules of a sweep in the format of pickle, which is how Dask itself sends functions and their arguments."""
+
+    pickled: bytes
+
+    @classmethod
+    def of(cls, ruleset: Ruleset) -> RulesData:
+        """Return the rules of a ruleset, without its digest."""
+        return cls(pickle.dumps(ruleset.rules, pickle.HIGHEST_PROTOCOL))
+
+    def ruleset(self) -> Ruleset:
+        """Return the ruleset; the same object for the next call with equal data."""
+        return _ruleset(self.pickled)
+
+
+@functools.lru_cache(1)
+def _ruleset(pickled: bytes) -> Ruleset:
+    return Ruleset(pickle.loads(pickled))  # noqa: S301 - from the sweep, whose functions a worker runs
+
+
+@dataclass(frozen=True, slots=True)
 class SoftwareVersions:
     """Versions that records depend on: they must be equal on both sides."""
 
@@ -49,9 +75,9 @@ class SoftwareVersions:
     libraries: tuple[tuple[str, str], ...]
 
     @classmethod
-    def of(cls, ruleset: Ruleset) -> SoftwareVersions:
-        """Return the versions of this process."""
-        digest = Ruleset(ruleset.rules).digest  # computed here, because a received digest proves nothing
+    def of(cls, rules: RulesData) -> SoftwareVersions:
+        """Return the versions of this process; the digest of the rules is computed here."""
+        digest = rules.ruleset().digest
         return cls(__version__, format_version()[:12], digest[:19], sys.byteorder, RECORDS.versions)
 
     def differences(self, required: SoftwareVersions) -> str:
@@ -102,10 +128,9 @@ class SweepPlugin(WorkerPlugin):
     `endpoint.ca` is a file on the machine that runs the sweep; the plugin carries its content.
     """
 
-    def __init__(self, endpoint: RegistryEndpoint, ruleset: Ruleset) -> None:
-        self._endpoint, self._ruleset = endpoint, ruleset
+    def __init__(self, endpoint: RegistryEndpoint, rules: RulesData, required: SoftwareVersions) -> None:
+        self._endpoint, self._rules, self._required = endpoint, rules, required
         self._certificates = endpoint.ca.read_bytes() if endpoint.ca else None
-        self._required = SoftwareVersions.of(ruleset)
 
     def setup(self, worker: Worker) -> None:
         """Create the scanner. A worker with other versions does not fail here: its tasks fail with the reason."""
@@ -119,10 +144,10 @@ class SweepPlugin(WorkerPlugin):
         self._private_key = PrivateKey.generate()
         self._credentials: Credentials | None = None
         self._rate = ClusterRate(endpoint, lambda: worker) if endpoint.rate else None
-        self._differences = SoftwareVersions.of(self._ruleset).differences(self._required)
+        self._differences = SoftwareVersions.of(self._rules).differences(self._required)
         self._folder = tempfile.TemporaryDirectory(prefix="image-audit-")
         self._scanner = Scanner(
-            self._ruleset,
+            self._rules.ruleset(),
             worker.state.nthreads,
             cache=cache_folder(),
             limits=endpoint.limits,
@@ -143,8 +168,8 @@ class SweepPlugin(WorkerPlugin):
         """Take the credentials of the sweep, encrypted for this worker."""
         self._credentials = Credentials.opened(sealed, self._private_key)
 
-    def read(self, task: LayerTask) -> bytes | CredentialsRequest:
-        """Read a layer by `read_layer`, or ask for the credentials.
+    def read(self, tasks: Sequence[LayerTask]) -> list[bytes | AuditError] | CredentialsRequest:
+        """Read layers by `read_layer`, or ask for the credentials. A layer that can't be read does not affect others.
 
         Raises Unreachable if this worker has other versions than the sweep.
         """
@@ -157,7 +182,15 @@ class SweepPlugin(WorkerPlugin):
             return CredentialsRequest(self._address, bytes(self._private_key.public_key))
         with self._lock:
             self._client = self._client or self._connect(credentials.login)
-        return read_layer(task, self._client, self._scanner, credentials.key)
+        return [self._read(task, self._client, credentials.key) for task in tasks]
+
+    def _read(self, task: LayerTask, client: Client, key: bytes) -> bytes | AuditError:
+        try:
+            return read_layer(task, client, self._scanner, key)
+        except AuditError as exc:
+            return exc
+        except Exception as exc:  # its text may contain content of the layer
+            return Unreachable(f"{task}: {error_name(exc)} on a worker")
 
     def _connect(self, login: Login) -> Client:
         """Return the client of all tasks: they share its tokens and its rate limit."""
@@ -169,10 +202,19 @@ class SweepPlugin(WorkerPlugin):
         return endpoint.client(login, self._rate)
 
 
-def read(plugin_name: str, task: LayerTask) -> bytes | CredentialsRequest | None:
-    """Read a layer on a worker; None if it lacks the plugin of the sweep, because the scheduler was restarted."""
+Answer: TypeAlias = "list[bytes | AuditError] | CredentialsRequest | None"
+"""What a task returns: the record of each layer or its error; or why it read none."""
+
+
+def read(plugin_name: str, tasks: Sequence[LayerTask]) -> Answer:
+    """Read layers on a worker; None if it lacks the plugin of the sweep, because the scheduler was restarted."""
     plugin = get_worker().plugins.get(plugin_name)
-    return plugin.read(task) if isinstance(plugin, SweepPlugin) else None
+    return plugin.read(tasks) if isinstance(plugin, SweepPlugin) else None
+
+
+def error_name(exc: BaseException) -> str:
+    """Return what may be said of an unexpected error, whose text may contain content of a layer."""
+    return (isinstance(exc, OSError) and exc.strerror) or type(exc).__name__
 
 
 def accept_credentials(plugin_name: str, sealed: bytes, dask_worker: Worker) -> None:

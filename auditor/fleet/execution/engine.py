@@ -33,6 +33,9 @@ class LayerTask:
     digest: Digest
     size: int | None
 
+    def __str__(self) -> str:
+        return f"layer {self.repository}@{self.digest}"
+
 
 @dataclass(frozen=True, slots=True)
 class RegistryEndpoint:

@@ -46,6 +46,13 @@ class Opened:
     job: Job
     image: Image | AuditError
 
+    @property
+    def size(self) -> int:
+        """Bytes of the JSON documents that it holds in memory."""
+        if isinstance(self.image, AuditError):
+            return 0
+        return (self.job.candidate.leaf.size or 0) + self.image.config.size
+
 
 class ImageAudits:
     """Audits and stores images of one sweep. The caller owns store, scanner and engine; `limit` bounds requests."""
@@ -87,6 +94,15 @@ class ImageAudits:
             for layer in opened.image.layers:
                 self._layers.request(opened.job.survey.name, layer)
 
+    @property
+    def requested(self) -> int:
+        """Number of layers that were requested and not waited for."""
+        return self._layers.requested
+
+    def is_read(self, opened: Opened) -> bool:
+        """Whether `finish` need not wait for layers."""
+        return isinstance(opened.image, AuditError) or self._layers.are_read(opened.image.layers)
+
     def finish(self, opened: Opened) -> Digest | None:
         """Wait for the layers of an image, audit and store it; return its digest.
 
@@ -96,8 +112,7 @@ class ImageAudits:
         try:
             if isinstance(opened.image, AuditError):
                 raise opened.image
-            for layer in opened.image.layers:
-                self._layers.wait(layer)
+            self._layers.wait(opened.image.layers)
             self._audit(job, opened.image)
         except (StoreError, EngineError):
             raise

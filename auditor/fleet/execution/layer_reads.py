@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 
 from cachetools import LRUCache
@@ -15,6 +16,7 @@ from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.layer_records import StoredRecords
 from auditor.fleet.store.presence import Sweep
 from auditor.images.source import Layer
+from auditor.scan import LayerRecord
 from auditor.scan.record_format import decode_record
 from auditor.store.records import Records
 
@@ -38,35 +40,52 @@ class LayerReads:
     ) -> None:
         self._store, self._stored, self._records = store, stored, records
         self._engine, self._sweep, self._progress, self._fresh = engine, sweep, progress, fresh
-        self._requests: dict[Digest, Future[bytes] | AuditError] = {}
+        self._requested: dict[Digest, Future[bytes]] = {}
+        self._failed: dict[Digest, AuditError] = {}
         self._available: LRUCache[Digest, None] = LRUCache(_AVAILABLE)
+
+    @property
+    def requested(self) -> int:
+        """Number of layers that were requested and not waited for."""
+        return len(self._requested)
 
     def request(self, repository: str, layer: Layer) -> None:
         """Request a layer unless its record is stored or it was requested before."""
         digest = layer.digest
-        if digest is None or digest in self._requests or digest in self._available:
+        if digest is None or any(digest in known for known in (self._requested, self._failed, self._available)):
             return
         if self._has(digest):
             self._available[digest] = None
             return
         self._progress.expect(layer.size or 0)
-        self._requests[digest] = self._engine.submit(LayerTask(repository, digest, layer.size))
+        self._requested[digest] = self._engine.submit(LayerTask(repository, digest, layer.size))
 
-    def wait(self, layer: Layer) -> None:
-        """Wait until the record of a layer is stored. Raises the AuditError of a failed read."""
-        if layer.digest is None:
-            return
-        request = self._requests.get(layer.digest)
-        if isinstance(request, Future):
+    def are_read(self, layers: Iterable[Layer]) -> bool:
+        """Whether `wait` for layers would return at once."""
+        return all(request.done() for _, request in self._requests(layers))
+
+    def wait(self, layers: Sequence[Layer]) -> None:
+        """Wait until the records of layers are stored. Raises the AuditError of the first one that can't be read."""
+        read = list[tuple[LayerRecord, bytes]]()
+        for digest, request in self._requests(layers):
             try:
-                self._keep(layer.digest, request.result())
+                data = request.result()
+                read.append((_decoded(digest, data), data))
             except AuditError as exc:
-                self._requests[layer.digest] = exc
-                raise
-            del self._requests[layer.digest]
-            self._available[layer.digest] = None
-        elif request is not None:
-            raise request
+                self._failed[digest] = exc
+            del self._requested[digest]
+        if read:
+            self._store.write(lambda _: self._keep(read))
+        for record, _ in read:
+            self._records.remember(record)
+            self._available[record.digest] = None
+        for layer in layers:
+            if layer.digest in self._failed:
+                raise self._failed[layer.digest]
+
+    def _requests(self, layers: Iterable[Layer]) -> list[tuple[Digest, Future[bytes]]]:
+        digests = dict.fromkeys(layer.digest for layer in layers)
+        return [(digest, self._requested[digest]) for digest in digests if digest in self._requested]
 
     def _has(self, digest: Digest) -> bool:
         blob = self._stored.blob(self._records.blob_key(digest))
@@ -74,13 +93,17 @@ class LayerReads:
             return False
         return self._stored.has_record(self._records.record_key(blob.diff_id))
 
-    def _keep(self, digest: Digest, data: bytes) -> None:
-        try:
-            record = decode_record(data)
-        except ValueError as exc:
-            raise Damaged(f"layer {digest}: invalid record from the engine: {exc}") from exc
-        if record.digest != digest:
-            raise Damaged(f"layer {digest}: the engine returned the record of {record.digest}")
-        self._records.keep(record, data)
-        ledger.save_download(self._store, self._sweep, digest, record.diff_id, record.size)
-        self._records.remember(record)
+    def _keep(self, read: Iterable[tuple[LayerRecord, bytes]]) -> None:
+        for record, data in read:
+            self._records.keep(record, data)
+            ledger.save_download(self._store, self._sweep, record.digest, record.diff_id, record.size)
+
+
+def _decoded(digest: Digest, data: bytes) -> LayerRecord:
+    try:
+        record = decode_record(data)
+    except ValueError as exc:
+        raise Damaged(f"layer {digest}: invalid record from the engine: {exc}") from exc
+    if record.digest != digest:
+        raise Damaged(f"layer {digest}: the engine returned the record of {record.digest}")
+    return record

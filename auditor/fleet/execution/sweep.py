@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from auditor.fleet.execution.image_audits import ImageAudits, Job, Opened
 
 _SURVEYS = 4  # repositories surveyed ahead
+_AHEAD, _AHEAD_BYTES = 128, 8 << 20
+"""Images, new layers and bytes of JSON beyond the image that is audited; enough for all workers of a cluster."""
 _BATCH = 100  # repositories read from the store at a time, and unchanged ones written
 T = TypeVar("T")
 R = TypeVar("R")
@@ -167,15 +169,25 @@ class Sweeper:
         return job if isinstance(job, _End) else self._new_images().open(job)
 
     def _reading(self, steps: Iterable[Opened | _End]) -> Iterator[Opened | _End]:
-        """Request the layers of the next images while the first one is audited."""
+        """Request the layers of the next images while those of the first one are read."""
         waiting: deque[Opened | _End] = deque()
+        size = 0
         for step in steps:
             if not isinstance(step, _End):
                 self._new_images().request_layers(step)
+                size += step.size
             waiting.append(step)
-            if len(waiting) > 2 * self._plan.parallel:
-                yield waiting.popleft()
+            while waiting and (self._is_ready(waiting[0]) or self._is_far_ahead(len(waiting), size)):
+                first = waiting.popleft()
+                size -= 0 if isinstance(first, _End) else first.size
+                yield first
         yield from waiting
+
+    def _is_ready(self, step: Opened | _End) -> bool:
+        return isinstance(step, _End) or self._new_images().is_read(step)
+
+    def _is_far_ahead(self, images: int, size: int) -> bool:
+        return images > _AHEAD or size > _AHEAD_BYTES or self._new_images().requested > _AHEAD
 
     def _finish(self, opened: Opened) -> None:
         """Audit an image; a failure becomes one of its repository."""

@@ -2,7 +2,7 @@
 
     store = SweepStore(url)                   # opens or creates the database
     store.read(lambda c: c.execute(...))      # one transaction, repeated while the database is unavailable
-    store.write(...)
+    store.write(...)                          # the same, with changes; writes within `work` belong to it
     store.key                                 # HMAC key of secrets: Secret.with_hmac
 
 Any number of processes may use a store at the same time.
@@ -16,6 +16,7 @@ import re
 import secrets
 import shlex
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -80,6 +81,7 @@ class SweepStore:
     def __init__(self, url: str | None = None, *, retry_s: float = 300, connect_s: float = 10) -> None:
         self.url = _parsed(url or default_url())
         self._retry_s = min(connect_s, retry_s)
+        self._own = threading.local()  # `writes`: the open transaction of a thread
         self._engine = _engine(self.url)
         # In SQLite, each transaction has a snapshot. In PostgreSQL, each statement would see later commits.
         snapshot = {"isolation_level": "REPEATABLE READ"} if self.url.get_backend_name() == "postgresql" else {}
@@ -106,9 +108,21 @@ class SweepStore:
     def write(self, work: Callable[[Connection], T], *, retry: bool = True) -> T:
         """Run `work` in a transaction that is committed as a whole or not at all; a retry runs it again.
 
-        Without `retry`, a temporary failure raises StoreError at once.
+        A `write` that `work` calls belongs to its transaction. Without `retry`, a temporary failure raises StoreError
+        at once.
         """
-        return self._run(self._engine, work, self._retry_s if retry else 0)
+        open_one: Connection | None = getattr(self._own, "writes", None)
+        if open_one is not None:
+            return work(open_one)
+
+        def owned(connection: Connection) -> T:
+            self._own.writes = connection
+            try:
+                return work(connection)
+            finally:
+                self._own.writes = None
+
+        return self._run(self._engine, owned, self._retry_s if retry else 0)
 
     def _run(self, engine: Engine, work: Callable[[Connection], T], retry_s: float) -> T:
         waited, backoff = 0.0, 0.5

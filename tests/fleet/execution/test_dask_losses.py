@@ -17,7 +17,7 @@ from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey
 
 from auditor.core.errors import EngineError
-from auditor.fleet.execution import dask_cluster, dask_engine
+from auditor.fleet.execution import dask_cluster, dask_tasks
 from auditor.fleet.execution.dask_worker import Credentials
 from auditor.fleet.store.database import SweepStore
 from auditor.registry.logins import Login
@@ -125,8 +125,8 @@ def test_a_sweep_without_workers_ends_with_the_reason(
     sweeps: Sweeps, cluster: Cluster, filled: tuple[str, Content], proxy_to: Callable[[str], Proxy],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(dask_engine, "_POLL_S", 0.05)
-    monkeypatch.setattr(dask_engine, "_WORKERLESS_S", 0.1)
+    monkeypatch.setattr(dask_tasks, "_POLL_S", 0.05)
+    monkeypatch.setattr(dask_tasks, "_WORKERLESS_S", 0.1)
     worker, proxy = cluster.add_worker(), proxy_to(filled[0])
     proxy.delay_s = 0.05
     cluster.wait_for(1)

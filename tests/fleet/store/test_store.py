@@ -226,6 +226,28 @@ def test_a_transaction_that_reads_sees_no_later_commit(url: str) -> None:
         assert len(store.read(lambda c: c.execute(select(schema.lease)).all())) == 1
 
 
+def test_a_write_within_a_write_is_committed_or_undone_with_it(url: str) -> None:
+    with closing(SweepStore(url)) as store:
+
+        def row(key: str) -> None:
+            store.write(lambda c: c.execute(insert(schema.record).values(key=key, data=b"", size=0, used=0)))
+
+        def two(name: str) -> None:
+            row(f"{name} 1")
+            row(f"{name} 2")
+
+        def failing(_: Connection) -> None:
+            two("undone")
+            raise StoreError("no")
+
+        with pytest.raises(StoreError, match="no"):
+            store.write(failing)
+        store.write(lambda _: two("committed"))
+        row("later")
+        keys = store.read(lambda c: sorted(c.execute(select(schema.record.c.key)).scalars()))
+    assert keys == ["committed 1", "committed 2", "later"]
+
+
 def test_several_may_write_one_row_at_once(url: str) -> None:
     with closing(SweepStore(url)) as opened:
         key = {"host": "h", "name": "n"}

@@ -1,0 +1,110 @@
+"""Tasks of a sweep on a Dask cluster: each reads layers on one worker."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
+from uuid import uuid4
+
+from distributed import Client, Future, KilledWorker
+
+from auditor.core.errors import AuditError, EngineError, Unreachable
+from auditor.fleet.execution.dask_cluster import DaskCluster
+from auditor.fleet.execution.dask_worker import Answer, Credentials, accept_credentials, error_name, read
+from auditor.fleet.execution.engine import LayerTask
+
+_MOST_LOGINS = 20  # workers in a row that ask for the credentials instead of reading
+_MOST_RECONNECTIONS = 5  # during one task
+_POLL_S, _WORKERLESS_S = 15, 300
+
+
+class DaskTasks:
+    """Runs the tasks of a sweep. Threads may share it. The caller owns the cluster."""
+
+    def __init__(self, cluster: DaskCluster, credentials: Credentials) -> None:
+        self._cluster, self._credentials = cluster, credentials
+        self._running: set[Future[Answer]] = set()
+        self._lock = threading.Lock()
+
+    def read(self, layers: Sequence[LayerTask]) -> list[bytes | AuditError]:
+        """Submit layers until a worker has read them; return the record of each, or why it can't be read.
+
+        Raises KilledWorker if the worker dies, EngineError if the cluster stays away, Unreachable for another failure
+        of all layers; its message names none of them.
+        """
+        reconnections = 0
+        while reconnections <= _MOST_RECONNECTIONS:
+            client = self._cluster.client
+            try:
+                return self._records(client, layers)
+            except (CancelledError, OSError):
+                self._cluster.reconnect(client)
+                reconnections += 1
+        raise Unreachable(f"the connection to the scheduler was lost {reconnections} times meanwhile")
+
+    def running(self) -> list[Future[Answer]]:
+        """Return the tasks that were submitted and have not ended."""
+        with self._lock:
+            return list(self._running)
+
+    def _records(self, client: Client, layers: Sequence[LayerTask]) -> list[bytes | AuditError]:
+        """Submit layers, and send the credentials to workers that lack them."""
+        workers: list[str] | None = None
+        for _ in range(_MOST_LOGINS):
+            answer = self._answer(client, layers, workers)
+            if isinstance(answer, list):
+                return answer
+            if answer is None:
+                raise CancelledError  # the scheduler has restarted, and lacks the plugin
+            sealed = self._credentials.sealed(answer.public_key)
+            workers = [answer.worker]
+            client.run(accept_credentials, self._cluster.name, sealed, workers=workers, on_error="ignore")
+        raise Unreachable(f"{_MOST_LOGINS} workers restarted before they could read it")
+
+    def _answer(self, client: Client, layers: Sequence[LayerTask], workers: list[str] | None) -> Answer:
+        """Submit a task and wait for its result; it should run on one of `workers`, if given."""
+        key = f"{self._cluster.name}-{uuid4().hex}"
+        try:
+            future = client.submit(
+                read,
+                self._cluster.name,
+                layers,
+                key=key,
+                pure=False,
+                workers=workers,
+                allow_other_workers=bool(workers),
+            )
+        except Exception as exc:  # another thread has closed the client
+            raise CancelledError from exc
+        with self._lock:
+            self._running.add(future)
+        try:
+            return self._result(client, future)
+        except (AuditError, KilledWorker, CancelledError):
+            raise
+        except Exception as exc:  # its text may contain content of the layer
+            if future.status != "error":
+                raise CancelledError from exc  # it comes from the client, not from a worker
+            raise Unreachable(f"{error_name(exc)} on a worker") from exc
+        finally:
+            with self._lock:
+                self._running.discard(future)
+
+    def _result(self, client: Client, future: Future[Answer]) -> Answer:
+        """Wait for a result. Raises EngineError if the cluster has no worker for _WORKERLESS_S."""
+        last_worker = time.monotonic()
+        while True:
+            try:
+                return future.result(timeout=_POLL_S)
+            except TimeoutError:
+                if future.status == "error":
+                    raise
+            if client.nthreads():
+                last_worker = time.monotonic()
+            elif time.monotonic() > last_worker + _WORKERLESS_S:
+                raise EngineError(
+                    f"--scheduler {self._cluster.address}: no worker for {_WORKERLESS_S} s. "
+                    "Start workers, and run the sweep again to continue."
+                )
