@@ -28,6 +28,8 @@ _ERRORS = (OSError, EOFError, InflateError, lzma.LZMAError, zstandard.ZstdError)
 _COMPRESSIONS = ("gzip", "zstd", "xz", "bzip2")
 _MAGICS = tuple((magic, name) for name in _COMPRESSIONS for magic in magics_of(name))
 _INPUT_STEP = 64 << 10
+_OUTPUT_STEP = 256 << 10
+"""Bytes that are decompressed at a time; a larger block would be memory that the system provides anew each time."""
 _MAX_THREADS = 4
 _GZIP_FORMAT, _RAW_FORMAT = 31, -15
 """The numbers of zlib for a header and a checksum of gzip, and for none, with a window of 32 KB."""
@@ -224,6 +226,6 @@ class _RawOutput(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = self._source.read(len(buffer))
+        data = self._source.read(min(len(buffer), _OUTPUT_STEP))
         buffer[: len(data)] = data
         return len(data)

@@ -270,6 +270,8 @@ class LayerScan:
         while self._pending and (scan := self._pending[0].scan) is not None and (wait or scan.done()):
             pending = self._pending.popleft()
             self._merge.add(self._result(pending, scan), pending.end, pending.listing)
+            if not pending.piece.is_pipe:
+                self._files.release(pending.file)
             if not scan.cancelled() and scan.exception() is None and not pending.piece.is_pipe:
                 with self._lock:
                     self._unmerged -= scan.result().extracted

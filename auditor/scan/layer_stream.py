@@ -50,6 +50,10 @@ class PieceFiles(Protocol):
         """Return the file of the piece that begins at an offset of the layer, and the offset of the piece in it."""
         ...
 
+    def release(self, file: SharedFile) -> None:
+        """Take back the file of a piece that nobody will read again."""
+        ...
+
 
 class SliceFiles:
     """Pieces of a layer that is stored uncompressed: all are in the file of the layer itself."""
@@ -66,28 +70,67 @@ class SliceFiles:
         """Return the file of the layer."""
         return self._content.file, self._content.offset + start
 
+    def release(self, file: SharedFile) -> None:
+        """Do nothing: the file is not of the piece alone."""
+
+
+class MemoryFiles:
+    """Files in memory, used again: the system takes longer to find memory for a piece than to copy it there.
+
+    Threads may share it.
+    """
+
+    def __init__(self) -> None:
+        self._unused: list[SharedFile] = []
+
+    def take(self) -> SharedFile:
+        """Return a file, whose size and bytes may be those of another piece."""
+        try:
+            return self._unused.pop()
+        except IndexError:
+            return SharedFile(_memory_file())
+
+    def give(self, file: SharedFile) -> None:
+        """Take back a file that nobody will read again."""
+        self._unused.append(file)
+
+    def clear(self) -> None:
+        """Release the memory of unused files."""
+        self._unused.clear()
+
 
 class SpooledFiles:
     """Pieces of a layer that is compressed, or can be read only once: each in a file in memory."""
 
     is_stream, large = True, 32 << 20
 
-    def __init__(self) -> None:
+    def __init__(self, files: MemoryFiles) -> None:
+        self._files = files
         self._file: SharedFile | None = None
+        self._size = 0
 
     def write(self, data: memoryview) -> None:
         """Append bytes to the file of the piece."""
-        if self._file is None:
-            self._file = SharedFile(_memory_file())
+        file = self._current()
         written = 0
         while written < len(data):
-            written += os.write(self._file.descriptor, data[written:])
+            written += os.pwrite(file.descriptor, data[written:], self._size + written)
+        self._size += written
 
     def cut(self, start: int) -> tuple[SharedFile, int]:  # noqa: ARG002
         """Return the file of the piece, and begin a new one."""
-        file = self._file or SharedFile(_memory_file())
-        self._file = None
+        file = self._current()
+        os.ftruncate(file.descriptor, self._size)  # what is left of another piece
+        self._file, self._size = None, 0
         return file, 0
+
+    def release(self, file: SharedFile) -> None:
+        """Use the file for a later piece, of any layer."""
+        self._files.give(file)
+
+    def _current(self) -> SharedFile:
+        self._file = self._file or self._files.take()
+        return self._file
 
 
 class PiecePipe:

@@ -18,7 +18,7 @@ from auditor.core.progress import Progress
 from auditor.detect.detect_secrets_plugins import load_plugins
 from auditor.published.image_lists import LayerLists
 from auditor.scan.layer_scan import LayerScan
-from auditor.scan.layer_stream import SliceFiles, SpooledFiles
+from auditor.scan.layer_stream import MemoryFiles, SliceFiles, SpooledFiles
 from auditor.scan.piece_scan import PieceScanner, Recipe
 from auditor.scan.record import LayerRecord
 from auditor.scan.scan_pool import SameThread, ScanThread
@@ -41,6 +41,7 @@ class ParallelScan:
         self._threads: list[ScanThreads] = []  # the last are in use
         self._seconds: list[float] = []  # of processes that were released
         self._lock = threading.Lock()
+        self._files = MemoryFiles()
 
     @property
     def piece_seconds(self) -> list[float]:
@@ -80,6 +81,7 @@ class ParallelScan:
         """End threads and processes; work that has not started is cancelled."""
         for threads in self._threads:
             threads.close()
+        self._files.clear()
 
     def read_layer(
         self, stream: BinaryIO, name: str, algorithm: str, content: FileSlice | None, lists: LayerLists
@@ -92,7 +94,7 @@ class ParallelScan:
         hashed = algorithm if is_compressed or algorithm != "sha256" else None  # else the diff_id is the digest
         raw = HashingReader(sniffed, hashed, self._progress.advance)
         stored = io.BufferedReader(raw, 1 << 18)
-        files = SpooledFiles() if is_compressed or content is None else SliceFiles(content)
+        files = SpooledFiles(self._files) if is_compressed or content is None else SliceFiles(content)
         with self._lock:
             threads = self._start(content.size if content else 0)
         layer = LayerScan(decompressed(stored, self._limits), files, self._pieces, threads, lists)
