@@ -68,7 +68,7 @@ class RequestSender:
         self._trust: dict[tuple[str, str, int], bool | str] = {}
         self._routes: dict[str, Route] = {}
         self._own_url = re.compile(f"(https?://{re.escape(server)}){_PLAIN_PATH}", re.ASCII)
-        self._timeout = Timeout(CONNECT_S, limits.registry_time)
+        self._timeout = Timeout(connect=CONNECT_S, read=limits.registry_time)
         self._policy = RetryPolicy.for_registry(limits)
         self._answered = False
         if isinstance(rate, int | float):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,7 @@ from auditor.core.errors import AuditError, Damaged, NotFound, Temporary, Unauth
 from auditor.core.limits import Limits, limits_of
 from auditor.fleet.execution.engine import LayerTask
 from auditor.fleet.execution.layer_scan import read_layer
-from auditor.registry import push
+from auditor.registry import push, sender
 from auditor.registry.client import Client
 from auditor.registry.logins import Login
 from auditor.registry.reference import Reference
@@ -356,6 +357,27 @@ class TestPush:
         with pytest.raises(Temporary):
             pusher.manifest(json.dumps({"mediaType": "m"}).encode(), "1")
         assert [len(asked(registry, place)) for place in ("PUT .*uploads", "PUT .*manifests")] == [TRIES, TRIES]
+
+
+def test_the_time_for_a_connection_is_not_that_for_an_answer(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A registry with a large catalog may take half a minute before it begins to answer."""
+
+    def late(rule: Rule) -> Rule:
+        def answer(one: Asked) -> Answer:
+            time.sleep(0.5)
+            return rule(one)
+
+        return answer
+
+    monkeypatch.setattr(sender, "CONNECT_S", 0.2)
+    registry = Registry({path: late(rule) for path, rule in serving(_BUILT).items()})
+    own = repository(registry, clock)
+    assert own.tags() and own.look_up("1")
+    with own.open_blob(Digest(digest(_PLAIN)), len(_PLAIN)) as stream:
+        assert stream.read() == _PLAIN
+    assert [len(asked(registry, place)) for place in ("tags", "HEAD", "blobs")] == [1, 1, 1] and not clock.pauses
 
 
 def test_nothing_else_tries_again() -> None:
