@@ -12,15 +12,17 @@ import hashlib
 import os
 import secrets
 import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from auditor.core.atomic_files import atomic_write
 
-KEY_NAME = "key"
+KEY_NAME, RULES_LOCK = "key", "rules.lock"
 _KEY_BYTES = 32
 _FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAGIC = b"image-audit cache 2\n"
+T = TypeVar("T")
 
 
 def cache_folder() -> Path:
@@ -90,6 +92,32 @@ def write_cache_file(path: Path, payload: bytes) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with atomic_write(path, 0o600) as out:
             out.write(_MAGIC + _sum(path.name, payload) + payload)
+
+
+def read_or_make(read: Callable[[], T | None], make: Callable[[], T], lock: Path | None) -> T:
+    """Return what `read` finds, or else what `make` makes: one process at a time where `lock` can be locked.
+
+    Processes that start together wait for the first one, and read what it made.
+    """
+    found = read()
+    if found is None:
+        with _locked(lock) if lock else contextlib.nullcontext():
+            found = read()
+            if found is None:
+                found = make()
+    return found
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock; none where the file can't be written, or belongs to another user, who may keep it."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = stack.enter_context(os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600), "r+b"))
+            check_owner(path, os.fstat(file.fileno()))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _sum(name: str, payload: bytes) -> bytes:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from auditor.core import cache_keys
-from auditor.core.cache_folder import read_cache_file, write_cache_file
+from auditor.core.cache_folder import RULES_LOCK, read_cache_file, read_or_make, write_cache_file
 from auditor.core.forked import may_fork, results_of_forks
 from auditor.core.process import trim_heap
 from auditor.detect.engines import MatchingEngine, PatternDatabase
@@ -63,14 +63,15 @@ def compiled_rules(
     """
     made_by = f"{engine.name} {cache_keys.RULES.key} {platform.machine()} {_cpu_flags()}".encode()
     index = cache / f"rules-{hashlib.sha256(made_by + ruleset.encode()).hexdigest()[:32]}.index" if cache else None
-    compiled = _load(engine, index)
-    if compiled is None:
+
+    def make() -> CompiledRules:
         parts = _parts(engine, _in_thread(expressions), made_by, cache, jobs)
         trim_heap()
         if index:
             write_cache_file(index, b"".join(_index_entry(part) for part in parts))
-        compiled = _loaded(engine, [(part.numbers, part.dump) for part in parts])
-    return compiled
+        return _loaded(engine, [(part.numbers, part.dump) for part in parts])
+
+    return read_or_make(lambda: _load(engine, index), make, cache / RULES_LOCK if cache else None)
 
 
 def _in_thread(function: Callable[[], T]) -> T:

@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from auditor.core.cache_folder import read_cache_file, write_cache_file
+from auditor.core.cache_folder import RULES_LOCK, read_cache_file, read_or_make, write_cache_file
 from auditor.core.finding import Confidence, Severity
 from auditor.core.forked import may_fork, results_of_forks
 from auditor.detect.detect_secrets_plugins import plugin_rules
@@ -26,11 +26,13 @@ def cached_builtin_rules(cache: Path | None) -> tuple[Rule, ...]:
     if cache is None:
         return builtin_rules()
     kept = cache / f"rules-{builtin_rules_key()[:32]}.json"
-    data = read_cache_file(kept)
-    if data is None:
+
+    def make() -> bytes:
         data = _parsed()
         write_cache_file(kept, data)
-    return tuple(_rules(json.loads(data)))
+        return data
+
+    return tuple(_rules(json.loads(read_or_make(lambda: read_cache_file(kept), make, cache / RULES_LOCK))))
 
 
 def _parsed() -> bytes:
