@@ -92,7 +92,7 @@ class LayerScan:
                     hashes.popleft().result()
             self._finish()
         except BaseException:
-            self._cancel()
+            self._abandon()
             raise
         finally:
             self._lists.close()
@@ -105,7 +105,7 @@ class LayerScan:
         try:
             self._collect(wait=True)
         except BaseException:
-            self._cancel()
+            self._abandon()
             raise
         diff_id = DiffID(f"sha256:{self._hash.hexdigest()}")
         return self._merge.record(raw, diff_id, self._size, self._lists.found(), is_tar=self._is_tar)
@@ -265,9 +265,18 @@ class LayerScan:
             if pending.scan is not None and not pending.piece.is_pipe:
                 pending.scan.cancel()
 
+    def _abandon(self) -> None:
+        self._cancel()
+        self._files.close()
+
     def _collect(self, *, wait: bool) -> None:
-        """Merge the results that are there, in the order of the pieces; all of them with `wait`."""
-        while self._pending and (scan := self._pending[0].scan) is not None and (wait or scan.done()):
+        """Merge the results that are there, in the order of the pieces; all of them with `wait`.
+
+        Pieces in memory stay there until those before them are merged. Where they fill it, this waits for the first.
+        """
+        while self._pending and (scan := self._pending[0].scan) is not None:
+            if not (wait or scan.done() or self._files.is_full):
+                return
             pending = self._pending.popleft()
             self._merge.add(self._result(pending, scan), pending.end, pending.listing)
             if not pending.piece.is_pipe:

@@ -6,6 +6,7 @@ import fcntl
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import BinaryIO, Protocol
@@ -14,6 +15,7 @@ from auditor.codec.file_slices import FileSlice, SharedFile
 
 _BLOCK = 1 << 20
 _PIPE = 1 << 20
+_MOST_HELD, _MOST_UNUSED = 128 << 20, 32 << 20
 _F_SETPIPE_SZ = 1031  # fcntl(2); Python 3.11 has the name on Linux alone
 
 
@@ -42,6 +44,11 @@ class PieceFiles(Protocol):
     is_stream: bool
     large: int
 
+    @property
+    def is_full(self) -> bool:
+        """Whether so many bytes are in memory that the next piece must wait for another one to be released."""
+        ...
+
     def write(self, data: memoryview) -> None:
         """Take the next bytes of the piece that is not yet cut."""
         ...
@@ -54,11 +61,16 @@ class PieceFiles(Protocol):
         """Take back the file of a piece that nobody will read again."""
         ...
 
+    def close(self) -> None:
+        """Give up the files of pieces that were not released."""
+        ...
+
 
 class SliceFiles:
     """Pieces of a layer that is stored uncompressed: all are in the file of the layer itself."""
 
     is_stream, large = False, sys.maxsize
+    is_full = False
 
     def __init__(self, content: FileSlice) -> None:
         self._content = content
@@ -73,30 +85,53 @@ class SliceFiles:
     def release(self, file: SharedFile) -> None:
         """Do nothing: the file is not of the piece alone."""
 
+    def close(self) -> None:
+        """Do nothing: the file is the caller's."""
+
 
 class MemoryFiles:
     """Files in memory, used again: the system takes longer to find memory for a piece than to copy it there.
 
-    Threads may share it.
+    The layers of a scanner share it, and threads may. The memory is that of the system, not of a process.
     """
 
     def __init__(self) -> None:
-        self._unused: list[SharedFile] = []
+        self._lock = threading.Lock()
+        self._held = self._idle = 0  # bytes of pieces, and of unused files
+        self._unused: list[tuple[SharedFile, int]] = []
+
+    @property
+    def is_full(self) -> bool:
+        """Whether pieces hold more than their share of memory."""
+        return self._held > _MOST_HELD
 
     def take(self) -> SharedFile:
         """Return a file, whose size and bytes may be those of another piece."""
-        try:
-            return self._unused.pop()
-        except IndexError:
-            return SharedFile(_memory_file())
+        with self._lock:
+            if self._unused:
+                file, size = self._unused.pop()
+                self._idle -= size
+                return file
+        return SharedFile(_memory_file())
 
-    def give(self, file: SharedFile) -> None:
-        """Take back a file that nobody will read again."""
-        self._unused.append(file)
+    def hold(self, size: int) -> None:
+        """Count the bytes of a piece, until they are given back with its file or without it."""
+        with self._lock:
+            self._held += size
+
+    def give(self, size: int, file: SharedFile | None = None) -> None:
+        """Take back the bytes of a piece, and a file that nobody will read again."""
+        with self._lock:
+            self._held -= size
+            if file is not None and self._idle + size <= _MOST_UNUSED:
+                self._unused.append((file, size))
+                self._idle += size
 
     def clear(self) -> None:
         """Release the memory of unused files."""
-        self._unused.clear()
+        with self._lock:
+            self._unused.clear()
+            self._idle = 0
 
 
 class SpooledFiles:
@@ -107,7 +142,12 @@ class SpooledFiles:
     def __init__(self, files: MemoryFiles) -> None:
         self._files = files
         self._file: SharedFile | None = None
-        self._size = 0
+        self._size = self._held = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the pieces of all layers hold more than their share of memory."""
+        return self._files.is_full
 
     def write(self, data: memoryview) -> None:
         """Append bytes to the file of the piece."""
@@ -121,12 +161,21 @@ class SpooledFiles:
         """Return the file of the piece, and begin a new one."""
         file = self._current()
         os.ftruncate(file.descriptor, self._size)  # what is left of another piece
+        self._files.hold(self._size)
+        self._held += self._size
         self._file, self._size = None, 0
         return file, 0
 
     def release(self, file: SharedFile) -> None:
         """Use the file for a later piece, of any layer."""
-        self._files.give(file)
+        size = file.size
+        self._held -= size
+        self._files.give(size, file)
+
+    def close(self) -> None:
+        """Forget the files of pieces that were not released."""
+        self._files.give(self._held)
+        self._held = 0
 
     def _current(self) -> SharedFile:
         self._file = self._file or self._files.take()

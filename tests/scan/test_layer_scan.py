@@ -123,6 +123,25 @@ class TestEveryNumberOfProcesses:
             assert packed.matches == plain.matches
             assert packed.listing.paths == plain.listing.paths
 
+    def test_pieces_in_memory_wait_for_those_before_them_where_they_fill_it(
+        self, scanners: Sequence[Scanner], tmp_path: Path, monkeypatch: Patch
+    ) -> None:
+        """Otherwise a slow archive would keep all of the layer behind it in memory."""
+        data, held = planted(4), list[int]()
+        whole, squeezed = scanned(scanners[0], stored(tmp_path / "a.tar", data)), gzip.compress(data, 1)
+        hold = layer_stream.MemoryFiles.hold
+
+        def counting(files: layer_stream.MemoryFiles, size: int) -> None:
+            hold(files, size)
+            held.append(files._held)
+
+        monkeypatch.setattr(layer_stream.MemoryFiles, "hold", counting)
+        monkeypatch.setattr(layer_stream, "_MOST_HELD", 0)
+        for one in scanners:
+            record = one.scan_layer(io.BytesIO(squeezed), "layer")
+            assert record.matches == whole.matches and record.listing.paths == whole.listing.paths
+        assert len(held) > 10 * len(scanners) and max(held) < len(data) / 4  # one piece at a time
+
     def test_odd_tars_give_the_same_record(self, scanners: Sequence[Scanner], tmp_path: Path) -> None:
         for data in odd_layers():
             content = stored(tmp_path / "a.tar", data)

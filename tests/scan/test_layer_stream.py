@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from auditor.codec.file_slices import SharedFile
+from auditor.scan import layer_stream
 from auditor.scan.layer_stream import MemoryFiles, SpooledFiles
 
 
@@ -37,12 +40,33 @@ def test_a_file_that_is_read_is_not_used_for_another_piece() -> None:
     assert [content(file) for file in pieces] == [b"one", b"two", b"three"]
 
 
-def test_unused_files_are_closed() -> None:
+def test_unused_files_are_closed_beyond_a_size_and_when_the_scanner_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layer_stream, "_MOST_UNUSED", 10)
     files = MemoryFiles()
-    file = files.take()
-    files.give(file)
-    closed = file.close
-    del file
-    assert closed.alive
+    kept, dropped = files.take(), files.take()
+    files.hold(14)
+    closings = [kept.close, dropped.close]
+    files.give(7, kept)
+    files.give(7, dropped)
+    del kept, dropped
+    assert [closing.alive for closing in closings] == [True, False]
     files.clear()
-    assert not closed.alive
+    assert not closings[0].alive
+
+
+def test_pieces_fill_their_memory_until_they_are_released_or_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layer_stream, "_MOST_HELD", 10)
+    shared = MemoryFiles()
+    one, other = SpooledFiles(shared), SpooledFiles(shared)
+    pieces = []
+    for files in (one, other):
+        files.write(memoryview(b"8 bytes."))
+        pieces.append(files.cut(0)[0])
+    full = [one.is_full, other.is_full]
+    one.release(pieces[0])
+    full.append(one.is_full)
+    one.write(memoryview(b"8 bytes."))
+    one.cut(0)
+    full.append(other.is_full)
+    one.close()  # as after an error
+    assert [*full, other.is_full] == [True, True, False, True, False]
