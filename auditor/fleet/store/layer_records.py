@@ -6,7 +6,7 @@ import hashlib
 import time
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from auditor.core.digests import DiffID, Digest
 from auditor.fleet.store import schema as t
@@ -90,13 +90,14 @@ class StoredRecords:
         """Store nothing: see the class."""
 
     def _shrink(self) -> None:
-        kept = self._store.read(lambda c: c.execute(select(func.coalesce(func.sum(t.record.c.size), 0))).scalar_one())
-        if kept <= self._max_bytes:
-            return
-        total = func.sum(t.record.c.size).over(order_by=(t.record.c.used.desc(), t.record.c.key)).label("total")
-        ranked = select(t.record.c.key, total).subquery()
-        old = select(ranked.c.key).where(ranked.c.total > self._max_bytes)
-        self._store.write(lambda c: c.execute(delete(t.record).where(t.record.c.key.in_(old))))
+        def work(connection: Connection) -> None:  # in one transaction: the last records may not be committed yet
+            if connection.execute(select(func.coalesce(func.sum(t.record.c.size), 0))).scalar_one() > self._max_bytes:
+                total = func.sum(t.record.c.size).over(order_by=(t.record.c.used.desc(), t.record.c.key)).label("total")
+                ranked = select(t.record.c.key, total).subquery()
+                old = select(ranked.c.key).where(ranked.c.total > self._max_bytes)
+                connection.execute(delete(t.record).where(t.record.c.key.in_(old)))
+
+        self._store.write(work)
 
 
 def _hashed(key: str) -> str:
