@@ -62,7 +62,7 @@ class PieceFiles(Protocol):
         ...
 
     def close(self) -> None:
-        """Give up the files of pieces that were not released."""
+        """Stop counting the pieces that were not released, as the layer can't be read to its end."""
         ...
 
 
@@ -92,7 +92,8 @@ class SliceFiles:
 class MemoryFiles:
     """Files in memory, used again: the system takes longer to find memory for a piece than to copy it there.
 
-    The layers of a scanner share it, and threads may. The memory is that of the system, not of a process.
+    All layers of a scanner share it; threads may use it at the same time. No process maps the files: their memory counts
+    towards the limit of a container, but not in the PSS of a process.
     """
 
     def __init__(self) -> None:
@@ -173,7 +174,7 @@ class SpooledFiles:
         self._files.give(size, file)
 
     def close(self) -> None:
-        """Forget the files of pieces that were not released."""
+        """Stop counting the pieces that were not released."""
         self._files.give(self._held)
         self._held = 0
 
