@@ -92,8 +92,8 @@ class SliceFiles:
 class MemoryFiles:
     """Files in memory, used again: the system takes longer to find memory for a piece than to copy it there.
 
-    All layers of a scanner share it; threads may use it at the same time. No process maps the files: their memory counts
-    towards the limit of a container, but not in the PSS of a process.
+    All layers of a scanner share it; threads may use it at the same time. No process maps the files: their memory
+    counts towards the limit of a container, but not in the PSS of a process.
     """
 
     def __init__(self) -> None:
