@@ -6,19 +6,18 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import requests
+from urllib3 import HTTPResponse
 
 from auditor.codec.json_documents import parse_json
 from auditor.core.dataclass import dataclass
 from auditor.core.errors import BlockedAddress, NotFound, Unauthorized, Unreachable, Unsupported
 from auditor.core.limits import limit_note
 from auditor.registry.address_guard import display_origin
+from auditor.registry.http_session import REDIRECTS
 from auditor.registry.paging import Page, linked_page, names_of_pages
 from auditor.registry.response_body import RegistryResponse
 from auditor.registry.retry import RETRIED, UNSUPPORTED
 from auditor.registry.sender import RequestSender
-
-_REDIRECTS = (301, 302, 303, 307, 308)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +74,20 @@ class ApiClient:
 
     def _document(self, method: str, path: str, body: Mapping[str, str] | None) -> ApiDocument:
         response = self._send(method, path, body)
-        if response.status_code == 200:
+        if response.status == 200:
             data = self._sender.document(response, self._name)
             return ApiDocument(parse_json(data, self._name, self._sender.limits), response.headers)
-        raise self._error(self._sender.read(response, [*self._secrets, *(body or {}).values()]), response.url)
+        raise self._error(self._sender.read(response, [*self._secrets, *(body or {}).values()]), path)
 
-    def _send(self, method: str, path: str, body: Mapping[str, str] | None) -> requests.Response:
+    def _send(self, method: str, path: str, body: Mapping[str, str] | None) -> HTTPResponse:
         url = self._sender.guard.own_url(self._base, path)
         headers = {"Accept": "application/json", **({"Content-Type": "application/json"} if body else {})}
-        data = json.dumps(body) if body else None
+        data = json.dumps(body).encode() if body else None
         for _ in range(self._sender.limits.registry_redirects + 1):
             self._sender.check()
-            response = self._sender.send(method, url, {**headers, **self._headers}, data=data)
+            response = self._sender.send(method, url, {**headers, **self._headers}, data)
             location = response.headers.get("Location")
-            if location is None or response.status_code not in _REDIRECTS or method != "GET":
+            if location is None or response.status not in REDIRECTS or method != "GET":
                 return response
             response.close()
             url = self._sender.guard.own_url(self._base, self._sender.guard.resolve_url(url, location))

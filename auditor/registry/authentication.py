@@ -8,11 +8,12 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from urllib.parse import urlencode
 
 from auditor.core.dataclass import dataclass
 from auditor.core.errors import Unauthorized, Unreachable
-from auditor.registry.http_session import keep_header
+from auditor.registry.http_session import with_query
 from auditor.registry.login_commands import login_command
 from auditor.registry.logins import Login
 
@@ -20,11 +21,8 @@ _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _TOKEN = re.compile(r"[!-~]+")
 
 
-TokenRequest = Callable[..., tuple[int, bytes, str]]
-"""Sends a request to a token server (method, URL; `params`, `data`, `auth` of requests).
-
-Returns status, body and error message.
-"""
+TokenRequest = Callable[[str, str, Mapping[str, str], bytes | None], tuple[int, bytes, str]]
+"""Sends method, URL, headers and body to a token server. Returns status, body and error message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +56,10 @@ class Authenticator:
                 "client_id": "image-audit",
                 **query,
             }
-            status, body, message = self.request_token("POST", realm, data=form)
+            kind = {"Content-Type": "application/x-www-form-urlencoded"}
+            status, body, message = self.request_token("POST", realm, kind, urlencode(form).encode())
         else:
-            auth = login.encoded if login.user else keep_header
-            status, body, message = self.request_token("GET", realm, params=query, auth=auth)
+            status, body, message = self.request_token("GET", with_query(realm, query), login_header(login), None)
         if status >= 500:
             raise Unreachable(f"{self.host}: its token server answers {message}")
         token = _token_of(body) if status == 200 else None

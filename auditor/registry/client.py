@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from typing import Any
+from typing import IO
 
-import requests
+from urllib3 import HTTPResponse
 
 from auditor.core.errors import BlockedAddress, Damaged, NotFound, Temporary, Unauthorized, Unreachable, Unsupported
 from auditor.core.limits import DEFAULT, Limits, limit_note
 from auditor.registry.address_guard import display_origin, is_loopback, is_same_origin
 from auditor.registry.api_client import ApiClient
 from auditor.registry.authentication import Authenticator, secrets_of
+from auditor.registry.http_session import REDIRECTS
 from auditor.registry.login_commands import login_command
 from auditor.registry.logins import Login, stored_login
 from auditor.registry.reference import DOCKER_HUB
@@ -29,7 +30,6 @@ from auditor.registry.sender import RequestSender
 
 _AUTHENTICATIONS = 2  # another thread's token, used after a refusal, may have expired meanwhile
 _CREDENTIALS = ("Authorization", "JOB-TOKEN", "PRIVATE-TOKEN")
-_REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class Client:
@@ -104,8 +104,8 @@ class Client:
 
     def head(self, path: str, scope: str, *, accept: str) -> Mapping[str, str]:
         """Return the headers of `/v2/PATH`. Raises the errors of `open`."""
-        with self.budget().run(lambda: self._fetched("HEAD", path, scope, {"Accept": accept})) as response:
-            response.raw.drain_conn()  # no body follows; without this call the connection would be closed
+        with closing(self.budget().run(lambda: self._fetched("HEAD", path, scope, {"Accept": accept}))) as response:
+            response.drain_conn()  # no body follows; without this call the connection would be closed
             return response.headers
 
     def document(
@@ -114,7 +114,9 @@ class Client:
         """Fetch a document and its headers. Raises the errors of `open`, and Damaged beyond the limit `json-bytes`."""
         return (budget or self.budget()).run(lambda: self._document(path, scope, accept))
 
-    def call(self, method: str, path: str, scope: str, body: Any = None, **headers: str) -> RegistryResponse:
+    def call(
+        self, method: str, path: str, scope: str, body: bytes | IO[bytes] | None = None, **headers: str
+    ) -> RegistryResponse:
         """Send a request to `/v2/PATH`, or to an absolute URL of the registry's. A stream as `body` is read once.
 
         The caller checks the status. Raises Unauthorized on 401 and 403, Temporary on a temporary failure,
@@ -122,10 +124,10 @@ class Client:
         """
         url = self._guard.resolve_url(self._base_url(), path)
         sent = {key.replace("_", "-"): value for key, value in headers.items()}
-        response = self._send(method, url, scope, body, sent)
-        if response.status_code == 401 and body is None:
-            self._authenticate(response, scope)
-            response = self._send(method, url, scope, body, sent)
+        response, token = self._send(method, url, scope, body, sent)
+        if response.status == 401 and body is None:
+            self._authenticate(response, scope, token)
+            response, _ = self._send(method, url, scope, body, sent)
         answer = self._read_response(response)
         if answer.status in (401, 403):
             raise Unauthorized(f"{self.host}: {answer.message} for {method}; run `{login_command(self.host)}`")
@@ -135,7 +137,7 @@ class Client:
 
     def ping(self) -> Mapping[str, str]:
         """Request `/v2/` without credentials; return the headers. Raises Unreachable if no response comes."""
-        with self._sender.send("GET", self._base_url(), {}) as response:
+        with closing(self._sender.send("GET", self._base_url(), {})) as response:
             return response.headers
 
     def authenticate(self, scope: str) -> None:
@@ -143,9 +145,9 @@ class Client:
 
         Some registries answer a request without a token, with less. Raises Unauthorized, Unreachable.
         """
-        with self._sender.send("GET", self._base_url(), {}) as response:
-            if response.status_code == 401 and (self.login.user or self.login.identity):
-                self._authenticate(response, scope)
+        with closing(self._sender.send("GET", self._base_url(), {})) as response:
+            if response.status == 401 and (self.login.user or self.login.identity):
+                self._authenticate(response, scope, None)
 
     def api(self, base: str, headers: Mapping[str, str], hint: str = "") -> ApiClient:
         """Return a client of an API at the URL `base`, whose `headers` may contain credentials for its origin.
@@ -166,25 +168,25 @@ class Client:
         response = self._fetched("GET", path, scope, {"Accept": accept})
         return self._sender.document(response, f"{self.host}/v2/{path}"), response.headers
 
-    def _reopen(self, path: str, scope: str, offset: int) -> requests.Response:
+    def _reopen(self, path: str, scope: str, offset: int) -> HTTPResponse:
         """Open the rest of a body; a server without support for ranges sends all of it, with status 200."""
         response = self._fetched("GET", path, scope, {"Accept": "*/*", "Range": f"bytes={offset}-"})
         begin = response.headers.get("Content-Range", "")
-        if response.status_code == 206 and not begin.startswith(f"bytes {offset}-"):
+        if response.status == 206 and not begin.startswith(f"bytes {offset}-"):
             response.close()
             raise Temporary(f"{self.host}/v2/{path}: the connection broke off, and the rest begins elsewhere")
         return response
 
-    def _fetched(self, method: str, path: str, scope: str, headers: dict[str, str]) -> requests.Response:
+    def _fetched(self, method: str, path: str, scope: str, headers: dict[str, str]) -> HTTPResponse:
         """Send a request without a body, authenticate if asked to, and return a successful response."""
         url = self._guard.own_url(self._base_url(), path)
-        response = self._send(method, url, scope, None, headers)
+        response, token = self._send(method, url, scope, None, headers)
         for _ in range(_AUTHENTICATIONS):
-            if response.status_code != 401:
+            if response.status != 401:
                 break
-            self._authenticate(response, scope)
-            response = self._send(method, url, scope, None, headers)
-        if response.status_code == 200 or (response.status_code == 206 and "Range" in headers):
+            self._authenticate(response, scope, token)
+            response, token = self._send(method, url, scope, None, headers)
+        if response.status == 200 or (response.status == 206 and "Range" in headers):
             return response
         answer = self._read_response(response)
         if answer.status in (401, 403):
@@ -196,18 +198,23 @@ class Client:
             raise self._sender.temporary(answer, message)
         raise Unsupported(message) if answer.status in UNSUPPORTED else Unreachable(message)
 
-    def _send(self, method: str, url: str, scope: str, body: Any, headers: dict[str, str]) -> requests.Response:
-        """Send a request and follow redirects. Only the registry's own origin receives its token."""
+    def _send(
+        self, method: str, url: str, scope: str, body: bytes | IO[bytes] | None, headers: dict[str, str]
+    ) -> tuple[HTTPResponse, str | None]:
+        """Send a request and follow redirects; return the last response, and the token that was sent for it.
+
+        Only the registry's own origin receives its token.
+        """
         base = self._base_url()
         for _ in range(self.limits.registry_redirects + 1):
             self._sender.check()
             self._guard.check_url(url, base, "redirects to")
-            own = scope in self._tokens and is_same_origin(url, base)
-            token = {"Authorization": self._tokens[scope]} if own else {}
-            response = self._sender.send(method, url, {**headers, **token}, data=body)
+            token = self._tokens.get(scope) if is_same_origin(url, base) else None
+            own = {} if token is None else {"Authorization": token}
+            response = self._sender.send(method, url, {**headers, **own}, body)
             location = response.headers.get("Location")
-            if location is None or response.status_code not in _REDIRECTS or method not in ("GET", "HEAD"):
-                return response
+            if location is None or response.status not in REDIRECTS or method not in ("GET", "HEAD"):
+                return response, token
             response.close()
             url = self._guard.resolve_url(url, location)
         limit = self.limits.registry_redirects
@@ -215,7 +222,7 @@ class Client:
             f"registry {self.host}: redirects more than {limit} times {limit_note('registry-redirects')}"
         )
 
-    def _read_response(self, response: requests.Response) -> RegistryResponse:
+    def _read_response(self, response: HTTPResponse) -> RegistryResponse:
         return self._sender.read(response, secrets_of(self._login, [*self._tokens.values()]))
 
     def _base_url(self) -> str:
@@ -225,16 +232,15 @@ class Client:
             if self._insecure or is_loopback(self.host):
                 try:
                     # A TLS server answers a plain request with 400, or closes the connection.
-                    with self._sender.send("GET", plain, {}) as answer:
-                        base = plain if answer.status_code in (200, 401, *RETRIED) else base
+                    with closing(self._sender.send("GET", plain, {})) as answer:
+                        base = plain if answer.status in (200, 401, *RETRIED) else base
                 except (Unreachable, Damaged):
                     pass
             self._base = base
         return self._base
 
-    def _authenticate(self, response: requests.Response, scope: str) -> None:
-        """Answer the challenge of a 401. Raises Unauthorized if the credentials are refused."""
-        refused = response.request.headers.get("Authorization")
+    def _authenticate(self, response: HTTPResponse, scope: str, refused: str | None) -> None:
+        """Answer the challenge of a 401 to a token. Raises Unauthorized if the credentials are refused."""
         response.close()
         with self._lock:
             if refused != self._tokens.get(scope):
@@ -244,11 +250,13 @@ class Client:
             challenge = response.headers.get("WWW-Authenticate", "")
             self._tokens[scope] = authenticator.authorization(challenge, scope, self.login)
 
-    def _request_token(self, method: str, realm: str, **more: Any) -> tuple[int, bytes, str]:
+    def _request_token(
+        self, method: str, realm: str, headers: Mapping[str, str], body: bytes | None
+    ) -> tuple[int, bytes, str]:
         """Send a request to the token server; return status, body and error message. Redirects are refused."""
         self._guard.check_url(realm, self._base_url(), "sends credentials to")
-        response = self._sender.send(method, realm, {}, **more)
-        if response.status_code in _REDIRECTS:
+        response = self._sender.send(method, realm, headers, body)
+        if response.status in REDIRECTS:
             response.close()
             raise BlockedAddress(
                 f"registry {self.host}: its token server {display_origin(realm)} redirects; "

@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import io
 import socket
-import ssl
 import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -27,6 +26,9 @@ from auditor.registry.address_guard import AddressCheck
 
 PIECE = 1 << 20
 """Bytes of a body for which the time starts again."""
+
+CONNECTIONS = 64
+"""Idle connections that are kept for an origin."""
 
 _FRAMING = 16  # bytes of chunk framing and trailers allowed for each byte of a body, on the average of a piece
 
@@ -72,8 +74,7 @@ class ConnectionRules:
     """Address check, rate and limits of connections.
 
     `wait_s` bounds the waiting for the head of a response and for each MiB of its body, `header_bytes` the head.
-    `wait_limit` and `header_limit` name the limits in errors. `rate` is entered for each request. `tls` has
-    certificates besides the default ones.
+    `wait_limit` and `header_limit` name the limits in errors. `rate` is entered for each request.
     """
 
     check: AddressCheck | None
@@ -83,7 +84,6 @@ class ConnectionRules:
     header_limit: str = ""
     rate: AbstractContextManager[object] = field(default_factory=nullcontext)
     deadline: Deadline | None = None
-    tls: ssl.SSLContext | None = None
 
 
 class _BoundedReader(io.RawIOBase):
@@ -180,7 +180,7 @@ def connection_classes(rules: ConnectionRules) -> tuple[type[HTTPConnection], ty
 
 
 def connection_pools(rules: ConnectionRules) -> dict[str, Any]:
-    """Return the pools of connections by scheme, for urllib3's pool manager."""
+    """Return the classes of urllib3's pools by scheme, with the rules applied."""
     plain, secure = connection_classes(rules)
     return {
         "http": type("PlainPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),

@@ -15,8 +15,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from urllib3.util.ssl_ import create_urllib3_context
-
 from auditor.core.cache_folder import config_home
 from auditor.core.dataclass import dataclass
 from auditor.core.errors import UsageError
@@ -33,22 +31,14 @@ class HostCertificates:
     authorities: tuple[Path, ...] = ()
     client: tuple[Path, Path] | None = None
 
-    def context(self, *, with_client: bool, verified: bool) -> ssl.SSLContext | None:
-        """Return a TLS context with these certificates, None if they add nothing. Raises UsageError.
-
-        With `verified` False the server's certificate is not checked.
-        """
-        client = self.client if with_client else None
-        if client is None and not self.authorities:
-            return None
-        context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if verified else ssl.CERT_NONE)
+    def load(self, context: ssl.SSLContext, *, with_client: bool) -> None:
+        """Let a context trust the authorities and, `with_client`, present the client certificate. Raises UsageError."""
         for path in self.authorities:
             with self._named(path):
                 context.load_verify_locations(path)
-        if client is not None:
-            with self._named(client[0]):
-                context.load_cert_chain(*client, password=_refuse_password)
-        return context
+        if with_client and self.client is not None:
+            with self._named(self.client[0]):
+                context.load_cert_chain(*self.client, password=_refuse_password)
 
     @contextmanager
     def _named(self, path: Path) -> Iterator[None]:

@@ -1,155 +1,101 @@
-"""Sessions of requests with the rules of `connection`: no cookies, no ~/.netrc, no retries, chosen proxies and TLS."""
+"""Single HTTP requests on the connections of `connection`: with the proxies of the environment, without cookies."""
 
 from __future__ import annotations
 
 import functools
-import os
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from http.cookiejar import DefaultCookiePolicy
-from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO
+from urllib.parse import urlencode
 
-import requests
-from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
-from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
-from urllib3 import HTTPConnectionPool, Timeout
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
-from urllib3.poolmanager import ProxyManager
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPResponse, Timeout
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.util import parse_url
 
 from auditor.core.dataclass import dataclass
 from auditor.core.version import __version__
-from auditor.registry.address_guard import is_loopback, origin_of
-from auditor.registry.connection import ConnectionRules, connection_pools
+from auditor.registry.connection import CONNECTIONS, ConnectionRules, connection_pools
 
 USER_AGENT = f"image-audit/{__version__}"
 CONNECT_S = 10
-_CONNECTIONS = 64
+FAILURES = (HTTPError, OSError, ValueError)
+"""Errors of a request without a response; ValueError is a malformed URL or header."""
+REDIRECTS = (301, 302, 303, 307, 308)
+_ORIGINS = 16  # whose connections are kept
 _REFUSED_TUNNEL = "Tunnel connection failed: 4"  # begin of urllib3's message, before the rest of the status
-_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")  # the second is OpenSSL's own
+_PLAIN_URL = re.compile(
+    r"(https?://[a-z0-9.:-]+)(/(?:[A-Za-z0-9_@][\w.:@-]*/)*(?:[A-Za-z0-9_@][\w.:@-]*)?(?:\?[\w=&-]*)?)", re.ASCII
+)
+"""URLs that urllib3 would not normalise: no escapes, no dot segments."""
 
-
-class _Adapter(HTTPAdapter):
-    """Applies rules to connections. Sends each request once.
-
-    Connections to a proxy have no address check: the proxy resolves the names behind it.
-    """
-
-    def __init__(self, rules: ConnectionRules) -> None:
-        self._rules = rules
-        self._tls: dict[str, Any] = {"ssl_context": rules.tls} if rules.tls else {}
-        super().__init__(pool_maxsize=_CONNECTIONS)
-
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **more: Any) -> None:
-        """Create the pools of requests without a proxy."""
-        super().init_poolmanager(connections, maxsize, block, **{**more, **self._tls})
-        self.poolmanager.pool_classes_by_scheme = connection_pools(self._rules)
-
-    def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
-        """Create the pools of requests through a proxy."""
-        manager = super().proxy_manager_for(proxy, **{**more, **self._tls})
-        if type(manager) is ProxyManager:
-            manager.pool_classes_by_scheme = connection_pools(replace(self._rules, check=None, deadline=None))
-        return manager
-
-
-def new_session(rules: Mapping[str, ConnectionRules]) -> requests.Session:
-    """Return a session with rules by URL prefix; the longest prefix of a URL applies."""
-    session = requests.Session()
-    session.headers["User-Agent"] = USER_AGENT
-    session.auth = keep_header
-    session.trust_env = False
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    for prefix, own in rules.items():
-        session.mount(prefix, _Adapter(own))
-    return session
-
-
-def keep_header(request: Any) -> Any:
-    """Authentication that leaves the Authorization header as it is; without one, requests would read ~/.netrc."""
-    return request
+TlsOf = Callable[[str], ssl.SSLContext]
+"""Returns the TLS context of an origin, `https://HOST[:PORT]`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """Connections to one origin, direct or through a proxy. A request through an HTTP proxy names the `whole_url`."""
+class _Route:
+    """Connections to one origin, direct or through a proxy. `prefix` precedes the path in the request line."""
 
     pool: HTTPConnectionPool
-    whole_url: bool
+    prefix: str = ""
 
-    def send(self, method: str, url: str, headers: Mapping[str, str], timeout: Timeout) -> requests.Response:
-        """Send a request without a body, whose URL needs no normalisation. Raises HTTPError of urllib3, OSError.
 
-        requests takes longer to prepare and wrap such a request than urllib3 to send it.
+class HttpSession:
+    """Sends requests, each once and without following redirects. Thread-safe.
+
+    `rules` are by prefix of a URL, of which the longest applies; `tls_of` returns the TLS context of an origin.
+    """
+
+    def __init__(self, rules: Mapping[str, ConnectionRules], tls_of: TlsOf) -> None:
+        self._route = functools.lru_cache(_ORIGINS)(functools.partial(_new_route, rules, tls_of))
+
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], timeout: Timeout, body: bytes | IO[bytes] | None = None
+    ) -> HTTPResponse:
+        """Send a request; the body of its response is not read yet, and is not decoded. Raises one of FAILURES.
+
+        A stream as `body` needs a Content-Length header, without which it is sent in chunks.
         """
-        request = requests.PreparedRequest()
-        request.method, request.url, request.hooks = method, url, {}
-        request.headers = CaseInsensitiveDict({"User-Agent": USER_AGENT, "Accept": "*/*", **headers})
-        target = url if self.whole_url else url[url.index("/", len("https://")) :]
-        raw = self.pool.urlopen(
-            method, target, headers=request.headers, retries=False, redirect=False, assert_same_host=False,
-            preload_content=False, decode_content=False, timeout=timeout,
+        origin, target = _split(url)
+        route = self._route(origin)
+        response: BaseHTTPResponse = route.pool.urlopen(
+            method, route.prefix + target, body, {"User-Agent": USER_AGENT, "Accept": "*/*", **headers}, retries=False,
+            redirect=False, assert_same_host=False, timeout=timeout, preload_content=False, decode_content=False,
         )  # fmt: skip
-        response = requests.Response()
-        response.status_code, response.reason, response.raw = raw.status, raw.reason or "", raw
-        response.url, response.request = url, request
-        response.headers = CaseInsensitiveDict(raw.headers)
+        assert isinstance(response, HTTPResponse)  # noqa: S101 - HTTP/2 is a class of connections of its own
         return response
 
 
-def find_route(session: requests.Session, url: str, verify: bool | str, proxies: dict[str, str]) -> Route:
-    """Return the connections of a session to the origin of a URL; `verify` and `proxies` are as requests takes them."""
-    adapter, request = session.get_adapter(url), requests.PreparedRequest()
-    assert isinstance(adapter, HTTPAdapter)  # noqa: S101 - all of `new_session` are
-    request.method, request.url = "GET", url
-    pool: Any = adapter.get_connection_with_tls_context(request, verify, proxies)
-    adapter.cert_verify(pool, url, verify, None)  # type: ignore[no-untyped-call]
-    return Route(pool, whole_url=adapter.request_url(request, proxies) == url)
+def with_query(url: str, fields: Mapping[str, str]) -> str:
+    """Return a URL with further fields in its query."""
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(fields)}"
 
 
-class ProxyTable:
-    """The environment's proxies by origin. requests would look them up before each request."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, str, int], dict[str, str]] = {}
-
-    def proxies(self, url: str) -> dict[str, str]:
-        """Return the proxies for a URL, as requests takes them."""
-        origin = origin_of(url)
-        if origin not in self._known:
-            self._known[origin] = get_environ_proxies(url)
-        return self._known[origin]
+def _split(url: str) -> tuple[str, str]:
+    """Return origin and request target of a URL. Raises ValueError."""
+    if plain := _PLAIN_URL.fullmatch(url):
+        return plain[1], plain[2]
+    parts = parse_url(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError("a URL without scheme or host")
+    return f"{parts.scheme}://{parts.netloc}", parts.request_uri
 
 
-def trusted_certificates(url: str, ca: Path | None = None, *, has_own: bool = False) -> bool | str:
-    """Return the value of `verify` for requests: a CA file, True for the default.
+def _new_route(rules: Mapping[str, ConnectionRules], tls_of: TlsOf, origin: str) -> _Route:
+    parts = parse_url(origin)
+    own = rules[max((prefix for prefix in rules if f"{origin}/".startswith(prefix)), key=len)]
+    tls = {"ssl_context": tls_of(origin)} if parts.scheme == "https" else {}
+    if urllib.request.getproxies():
+        from auditor.registry import proxies  # requests, which takes 0.02 s
 
-    Certificates of loopback are not verified, as in Docker, unless `ca` is given or the connection has authorities of
-    its own (`has_own`).
-    """
-    if ca is not None:
-        return str(ca)
-    if not has_own and is_loopback(urlsplit(url).netloc.rpartition("@")[2]):
-        return False
-    return ca_bundle()
-
-
-def ca_bundle() -> bool | str:
-    """Return the CA file that the environment names, as `verify` for requests; True for the default."""
-    return next((file for name in _CA_VARIABLES if (file := os.environ.get(name))), True)
-
-
-@functools.cache
-def tls_context() -> ssl.SSLContext:
-    """Trust the system's authorities and those of certifi: slim images have no certificates of their own."""
-    context = ssl.create_default_context()
-    context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
-    return context
+        if proxy := proxies.proxy_of(origin):
+            pool = proxies.proxy_pool(proxy, origin, own, tls, tls_of)
+            return _Route(pool, origin if pool.proxy is not None and parts.scheme == "http" else "")
+    pool = connection_pools(own)[parts.scheme or "https"](parts.host, parts.port, maxsize=CONNECTIONS, **tls)
+    return _Route(pool)
 
 
 def is_temporary(exc: Exception, *, has_answered: bool) -> bool:

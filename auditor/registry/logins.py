@@ -23,7 +23,7 @@ class Login:
 
     @property
     def encoded(self) -> tuple[bytes, bytes]:
-        """User and password in UTF-8, as Docker sends them; requests encodes Latin-1, and fails on other characters."""
+        """User and password in UTF-8, as Docker sends them."""
         return self.user.encode(), self.password.encode()
 
 

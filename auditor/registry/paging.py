@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
-
-from requests.utils import parse_header_links
 
 from auditor.core.errors import Damaged
 from auditor.core.limits import Limits, limit_note
+
+_NEXT = re.compile(r"""<([^<>]*)>\s*;[^<]*?\brel\s*=\s*["']?next\b""")
+"""The next page in a Link header."""
 
 Page = tuple[Iterable[object], str]
 """Names of a page, and the path or URL of the next page; an empty text after the last one."""
@@ -34,4 +36,5 @@ def names_of_pages(first: str, fetch: Callable[[str], Page], label: str, limits:
 
 def linked_page(links: str) -> str:
     """Return the URL of the next page in a Link header (RFC 8288); an empty text without one."""
-    return next((link["url"] for link in parse_header_links(links) if link.get("rel") == "next"), "") if links else ""
+    found = _NEXT.search(links)
+    return found[1] if found else ""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, BinaryIO
-from urllib.parse import urlencode
 
 from auditor.codec.file_slices import FileSlice
 from auditor.codec.hashing import sha256
@@ -13,6 +11,7 @@ from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
 from auditor.core.errors import Unreachable
 from auditor.registry.client import Client
+from auditor.registry.http_session import with_query
 from auditor.registry.reference import Reference
 from auditor.registry.response_body import RegistryResponse
 
@@ -65,17 +64,15 @@ class Pusher:
             self.counts.present += 1
             return
         query = {"mount": digest, "from": self._origin} if mount and self._origin else {}
-        started = self._call("POST", f"blobs/uploads/?{urlencode(query)}")
+        started = self._call("POST", with_query("blobs/uploads/", query))
         if started.status == 201:
             self.counts.mounted += 1
             return
         self._expect(started, 202, "an upload")
         size = len(content) if isinstance(content, bytes) else content.size
-        url = self._upload_url(started)
-        url += ("&" if "?" in url else "?") + urlencode({"digest": digest})
-        body: Any = content
-        if isinstance(content, FileSlice):
-            body = _SizedStream(content.open(), size) if size else b""
+        url = with_query(self._upload_url(started), {"digest": digest})
+        # The stated length prevents that a stream is sent in chunks, which some registries refuse.
+        body = content if isinstance(content, bytes) else content.open()
         kind = {"Content_Type": "application/octet-stream", "Content_Length": str(size)}
         self._expect(self._client.call("PUT", url, self._scope, body, **kind), 201, f"blob {digest}")
         self.counts.uploaded += 1
@@ -94,21 +91,6 @@ class Pusher:
         if not url:
             raise Unreachable(f"{self._client.host}/{self._name} starts an upload without a Location header")
         return url
-
-
-class _SizedStream:
-    """A stream of known length, which is not sent in chunks: some registries refuse chunks."""
-
-    def __init__(self, stream: BinaryIO, size: int) -> None:
-        self._stream, self._left = stream, size
-
-    def __len__(self) -> int:
-        return self._left
-
-    def read(self, count: int = -1) -> bytes:
-        data = self._stream.read(count if count >= 0 else self._left)
-        self._left -= len(data)
-        return data
 
 
 def push(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 
-import requests
+from urllib3 import HTTPResponse
 from urllib3.exceptions import HTTPError
 
 from auditor.core.dataclass import dataclass
@@ -31,7 +31,7 @@ class Resume:
     """Continuation of a broken body: `reopen` opens its content from an offset, within the request's retry budget."""
 
     budget: RetryBudget
-    reopen: Callable[[int], requests.Response]
+    reopen: Callable[[int], HTTPResponse]
 
 
 class ResponseBody(io.RawIOBase):
@@ -43,7 +43,7 @@ class ResponseBody(io.RawIOBase):
 
     def __init__(
         self,
-        response: requests.Response,
+        response: HTTPResponse,
         name: str,
         limit: int,
         too_long: Exception,
@@ -75,7 +75,7 @@ class ResponseBody(io.RawIOBase):
         if self._broken and self._resume is not None:
             self._response = self._resume.reopen(self._size)
             self._broken = False
-            if self._response.status_code == 200:  # the server does not support ranges
+            if self._response.status == 200:  # the server does not support ranges
                 self._discard(self._size)
         got = self._receive(buffer)
         self._count(got)
@@ -83,7 +83,7 @@ class ResponseBody(io.RawIOBase):
 
     def _receive(self, buffer: memoryview) -> int:
         try:
-            return int(self._response.raw.readinto(buffer))
+            return int(self._response.readinto(buffer))
         except Temporary:
             self._break()
             raise
@@ -113,7 +113,7 @@ class ResponseBody(io.RawIOBase):
             self._resume.budget.progressed()
         if self._size - self._piece_start >= PIECE:
             self._piece_start = self._size
-            response = self._response.raw._original_response  # requests itself uses this attribute
+            response = self._response._original_response  # requests uses this attribute, too
             if isinstance(response, BoundedResponse):
                 response.next_piece()
 

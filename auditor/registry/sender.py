@@ -6,41 +6,27 @@ Credentials are a matter of the callers, `client` and `api_client`.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO
 from urllib.parse import urlsplit
 
-import requests
-from urllib3 import Timeout
-from urllib3.exceptions import HTTPError
+from urllib3 import HTTPResponse, Timeout
 
 from auditor.core.errors import AuditError, Damaged, Temporary, Unreachable
 from auditor.core.limits import Limits, limit_note
-from auditor.registry.address_guard import RegistryGuard, display_origin, is_loopback, origin_of
+from auditor.registry.address_guard import RegistryGuard, display_origin
 from auditor.registry.connection import ConnectionRules
 from auditor.registry.error_bodies import error_message
-from auditor.registry.host_certificates import find_certificates
-from auditor.registry.http_session import (
-    CONNECT_S,
-    ProxyTable,
-    Route,
-    find_route,
-    innermost_cause,
-    is_temporary,
-    new_session,
-    trusted_certificates,
-)
+from auditor.registry.http_session import CONNECT_S, FAILURES, HttpSession, innermost_cause, is_temporary
 from auditor.registry.response_body import RegistryResponse, ResponseBody, read_all
 from auditor.registry.retry import Clock, RateLimit, RetryBudget, RetryPolicy, requested_wait_s
+from auditor.registry.tls import RegistryTls
 
 _MAX_MESSAGE = 200
-_PLAIN_PATH = r"/(?:[A-Za-z0-9_@][\w.:@-]*/)*(?:[A-Za-z0-9_@][\w.:@-]*)?(?:\?[\w=&-]*)?"
-"""Paths that requests would send unchanged: no escapes, no dot segments."""
 
 
 class RequestSender:
@@ -63,21 +49,12 @@ class RequestSender:
         self.host, self.server, self.limits = host, server, limits
         self.guard = RegistryGuard(host)
         self.stopped = threading.Event()
-        self._clock, self._ca = clock or Clock(), ca
-        self._proxies = ProxyTable()
-        self._trust: dict[tuple[str, str, int], bool | str] = {}
-        self._routes: dict[str, Route] = {}
-        self._own_url = re.compile(f"(https?://{re.escape(server)}){_PLAIN_PATH}", re.ASCII)
+        self._clock = clock or Clock()
         self._timeout = Timeout(connect=CONNECT_S, read=limits.registry_time)
         self._policy = RetryPolicy.for_registry(limits)
         self._answered = False
         if isinstance(rate, int | float):
             rate = RateLimit(rate, self._clock, self.stopped)
-        certificates = find_certificates(host)
-        # `ca` replaces the folder's authorities, not its client certificate.
-        certificates = replace(certificates, authorities=()) if ca else certificates
-        self._has_authorities = bool(certificates.authorities)
-        verified = self._has_authorities or ca is not None or not is_loopback(server)
         own = ConnectionRules(
             self.guard.check_own,
             limits.registry_time,
@@ -85,57 +62,31 @@ class RequestSender:
             limit_note("registry-time"),
             limit_note("registry-headers"),
             rate or nullcontext(),
-            tls=certificates.context(with_client=True, verified=verified),
         )
-        other = replace(
-            own, check=self.guard.check_other, tls=certificates.context(with_client=False, verified=verified)
-        )
+        other = replace(own, check=self.guard.check_other)
         schemes = ("https://", "http://")
         # The registry's own connections are separate: a redirect to the same address must not reuse their check.
-        self._session = new_session({f"{scheme}{server}/": own for scheme in schemes} | dict.fromkeys(schemes, other))
+        rules = {f"{scheme}{server}/": own for scheme in schemes} | dict.fromkeys(schemes, other)
+        self._session = HttpSession(rules, RegistryTls.of_host(host, server, ca).context)
 
     def budget(self) -> RetryBudget:
         """Return the retry budget of a new logical request."""
         return RetryBudget(self._policy, self._clock, self.stopped)
 
-    def send(self, method: str, url: str, headers: Mapping[str, str], **more: Any) -> requests.Response:
-        """Send one request; the body of its response is not read yet. Raises Temporary, Unreachable."""
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | IO[bytes] | None = None
+    ) -> HTTPResponse:
+        """Send one request; the body of its response is not read yet. Raises Temporary, Unreachable, UsageError."""
         try:
-            response = self._transmit(method, url, {"Accept-Encoding": "identity", **headers}, **more)
-        # ValueError: a Location that is not valid text.
-        except (requests.RequestException, HTTPError, OSError, ValueError) as exc:
+            response = self._session.send(method, url, {"Accept-Encoding": "identity", **headers}, self._timeout, body)
+        except FAILURES as exc:  # ValueError: a Location that is not valid text
             origin = "" if urlsplit(url).netloc == self.server else f": {display_origin(url)}"
             kind = Temporary if is_temporary(exc, has_answered=self._answered) else Unreachable
             raise kind(f"registry {self.host}{origin} does not answer: {innermost_cause(exc)}") from exc
         self._answered = True
         return response
 
-    def _transmit(self, method: str, url: str, headers: Mapping[str, str], **more: Any) -> requests.Response:
-        if not any(value is not None for value in more.values()) and (own := self._own_url.fullmatch(url)):
-            return self._route(own[1], url).send(method, url, headers, self._timeout)
-        return self._session.request(
-            method, url, headers=headers, allow_redirects=False, stream=True,
-            timeout=(CONNECT_S, self.limits.registry_time), verify=self._trusted(url),
-            proxies=self._proxies.proxies(url), **more,
-        )  # fmt: skip
-
-    def _route(self, origin: str, url: str) -> Route:
-        """Return the connections to an origin of the registry itself, of which `url` is one."""
-        route = self._routes.get(origin)
-        if route is None:
-            route = self._routes[origin] = find_route(
-                self._session, url, self._trusted(url), self._proxies.proxies(url)
-            )
-        return route
-
-    def _trusted(self, url: str) -> bool | str:
-        """Return the value of `verify` for a URL, the same for all of one origin."""
-        origin = origin_of(url)
-        if origin not in self._trust:
-            self._trust[origin] = trusted_certificates(url, self._ca, has_own=self._has_authorities)
-        return self._trust[origin]
-
-    def read(self, response: requests.Response, secrets: Iterable[str]) -> RegistryResponse:
+    def read(self, response: HTTPResponse, secrets: Iterable[str]) -> RegistryResponse:
         """Read a complete response that is no document. A body beyond the limit of errors is discarded.
 
         `secrets` are masked in the message: some registries repeat credentials in their errors.
@@ -150,10 +101,10 @@ class RequestSender:
         text = error_message(data) or response.reason or ""
         for secret in filter(None, secrets):
             text = text.replace(secret, "****")
-        message = f"HTTP {response.status_code}: {text or response.status_code}"[:_MAX_MESSAGE] + note
-        return RegistryResponse(response.status_code, response.headers, data, message)
+        message = f"HTTP {response.status}: {text or response.status}"[:_MAX_MESSAGE] + note
+        return RegistryResponse(response.status, response.headers, data, message)
 
-    def document(self, response: requests.Response, name: str) -> bytes:
+    def document(self, response: HTTPResponse, name: str) -> bytes:
         """Read a JSON document, whose `name` begins the errors. Raises Damaged beyond the limit `json-bytes`."""
         limit = self.limits.json_bytes
         coding = response.headers.get("Content-Encoding", "identity")

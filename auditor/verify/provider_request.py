@@ -15,7 +15,7 @@ from auditor.core.dataclass import dataclass
 from auditor.core.errors import AuditError
 from auditor.registry.address_guard import check_loopback, check_public
 from auditor.registry.connection import ConnectionRules, Deadline, connection_classes
-from auditor.registry.http_session import tls_context
+from auditor.registry.tls import provider_context
 from auditor.verify.filled_request import FilledRequest
 
 MAX_BODY = 64 << 10
@@ -47,7 +47,7 @@ def send(request: FilledRequest, *, timeout_s: float, reads_body: bool) -> Provi
 def _exchange(request: FilledRequest, rules: ConnectionRules, timeout_s: float, reads_body: bool) -> ProviderResponse:
     plain, secure = connection_classes(rules)
     connection = (
-        secure(request.host, request.port, timeout=timeout_s, ssl_context=tls_context())
+        secure(request.host, request.port, timeout=timeout_s, ssl_context=provider_context())
         if request.secure
         else plain(request.host, request.port, timeout=timeout_s)
     )

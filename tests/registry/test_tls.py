@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from auditor.core.errors import Unreachable, UsageError
-from auditor.registry import host_certificates, http_session, sender
+from auditor.registry import host_certificates, tls
 from auditor.registry.client import Client
 from auditor.registry.repository import Repository, repositories
 from tests.registry.certificates import Certificates, make_certificates
@@ -107,8 +107,7 @@ class TestAuthority:
         self, start: Start, log_in: LogIn, certificates: Certificates, others: Certificates,
         monkeypatch: pytest.MonkeyPatch, variable: str, *, right: bool,
     ) -> None:  # fmt: skip
-        for module in (sender, http_session):
-            monkeypatch.setattr(module, "is_loopback", lambda _: False)
+        monkeypatch.setattr(tls, "is_loopback", lambda _: False)
         double = start(Double, certificates.server_context())
         log_in(double.address)
         monkeypatch.setenv(variable, str((certificates if right else others).authority))

@@ -225,7 +225,7 @@ def test_over_tls_with_a_certificate_that_is_vouched_for_it_works(
 ) -> None:
     with tls_server(tmp_path) as (port, received):
         context = ssl.create_default_context(cafile=str(tmp_path / "certificate.pem"))
-        monkeypatch.setattr("auditor.verify.provider_request.tls_context", lambda: context)
+        monkeypatch.setattr("auditor.verify.provider_request.provider_context", lambda: context)
         probe = {"url": f"https://localhost:{port}/", "headers": {"A": "{secret}"}, "active": {"status": 200}}
         assert verdict(probe, timeout_s=3) == "active"
     assert len(received) == 1

@@ -6,28 +6,24 @@ sends the rest itself, without retries and without redirects.
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-import requests
 from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType, OverflowMode
-from urllib3.exceptions import HTTPError
+from urllib3 import Timeout
 
 from auditor.core.dataclass import dataclass
 from auditor.core.errors import Temporary, Unreachable, UsageError
 from auditor.fleet.service.messages import Message
 from auditor.registry.address_guard import check_not_reserved
+from auditor.registry.authentication import basic_authorization
 from auditor.registry.connection import ConnectionRules
-from auditor.registry.http_session import (
-    CONNECT_S,
-    ProxyTable,
-    ca_bundle,
-    is_temporary,
-    keep_header,
-    new_session,
-)
+from auditor.registry.http_session import CONNECT_S, FAILURES, HttpSession, is_temporary
+from auditor.registry.logins import Login
 from auditor.registry.retry import RETRIED, Clock, retry_after_s
+from auditor.registry.tls import default_context
 
 _RESPONSE_S = 30
 _MAX_HEADERS = 64 << 10
@@ -79,23 +75,26 @@ class AppriseReceiver:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Webhook:
-    """A plain http or https URL; `token` is a bearer token."""
+    """A plain http or https URL; `authorization` is the value of that header."""
 
     name: str
     url: str
-    credentials: tuple[bytes, bytes] | None
-    token: str | None = None
+    authorization: str | None
 
     @classmethod
     def parse(cls, url: str, name: str, token: str | None = None) -> Webhook:
-        """Split the credentials off a URL. Raises ValueError on any but an http or https URL with a host."""
+        """Split the credentials off a URL; without them `token` is sent as a bearer token.
+
+        Raises ValueError on any but an http or https URL with a host.
+        """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
             raise ValueError("no webhook")
         bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-        if parts.username is None:
-            return cls(name, bare, None, token)
-        return cls(name, bare, (unquote(parts.username).encode(), unquote(parts.password or "").encode()), token)
+        if parts.username is not None:
+            login = Login(unquote(parts.username), unquote(parts.password or ""))
+            return cls(name, bare, basic_authorization(login))
+        return cls(name, bare, f"Bearer {token}" if token else None)
 
     def send(self, message: Message) -> None:
         """Post a message once. Raises Temporary if a retry may succeed, Unreachable and BlockedAddress otherwise."""
@@ -105,27 +104,19 @@ class Webhook:
     def post(self, document: Any) -> None:
         """Post JSON once. Raises as `send`."""
         rules = ConnectionRules(check_not_reserved, _RESPONSE_S, _MAX_HEADERS)
-        auth: Any = self.credentials or keep_header
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        with new_session({"https://": rules, "http://": rules}) as session:
-            try:
-                response = session.post(
-                    self.url,
-                    json=document,
-                    headers=headers,
-                    auth=auth,
-                    timeout=(CONNECT_S, _RESPONSE_S),
-                    verify=ca_bundle(),
-                    proxies=ProxyTable().proxies(self.url),
-                    stream=True,  # the body is not needed
-                    allow_redirects=False,
-                )
-            except (requests.RequestException, HTTPError, OSError, ValueError) as exc:
-                kind = Temporary if is_temporary(exc, has_answered=False) else Unreachable
-                raise kind("no response") from None
-            response.close()
-        if response.status_code in RETRIED:
+        session = HttpSession({"https://": rules, "http://": rules}, default_context)
+        headers = {"Content-Type": "application/json"}
+        if self.authorization:
+            headers["Authorization"] = self.authorization
+        timeout = Timeout(connect=CONNECT_S, read=_RESPONSE_S)
+        try:
+            response = session.send("POST", self.url, headers, timeout, json.dumps(document).encode())
+        except FAILURES as exc:
+            kind = Temporary if is_temporary(exc, has_answered=False) else Unreachable
+            raise kind("no response") from None
+        response.close()  # the body is not needed
+        if response.status in RETRIED:
             retry_s = retry_after_s(response.headers.get("Retry-After"), Clock().date())
-            raise Temporary(f"HTTP {response.status_code}", retry_s)
-        if not response.ok or response.is_redirect:
-            raise Unreachable(f"HTTP {response.status_code}")
+            raise Temporary(f"HTTP {response.status}", retry_s)
+        if not 200 <= response.status < 300:
+            raise Unreachable(f"HTTP {response.status}")

@@ -133,10 +133,10 @@ class TestCertificates:
     def test_the_variables_of_other_tools_count(
         self, variable: str, private: tuple[str, Content, Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from auditor.registry import client, http_session, sender
+        from auditor.registry import client, tls
 
         # Loopback is trusted without a certificate: have it look like another host.
-        for module in (client, sender, http_session):
+        for module in (client, tls):
             monkeypatch.setattr(module, "is_loopback", lambda _: False)
         monkeypatch.delenv("SSL_CERT_FILE", raising=False)
         monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
