@@ -30,7 +30,7 @@ _MAGICS = tuple((magic, name) for name in _COMPRESSIONS for magic in magics_of(n
 _INPUT_STEP = 64 << 10
 _OUTPUT_STEP = 256 << 10
 """Bytes that are decompressed at a time; a larger block would be memory that the system provides anew each time."""
-_MAX_THREADS = 4
+_MAX_THREADS, _IN_THREADS = 4, ("zstd",)
 _GZIP_FORMAT, _RAW_FORMAT = 31, -15
 """The numbers of zlib for a header and a checksum of gzip, and for none, with a window of 32 KB."""
 
@@ -49,7 +49,8 @@ def decompressed(stream: io.BufferedReader[Any], limits: Limits, label: str = ""
     kind = compression_of(stream.peek(8)[:8])
     if kind is None:
         return cast(BinaryIO, stream)
-    source = Decompressor(kind, stream.read, limits, label, threads=min(usable_cores(), _MAX_THREADS))
+    threads = min(usable_cores(), _MAX_THREADS) if kind in _IN_THREADS else 1
+    source = Decompressor(kind, stream.read, limits, label, threads)
     return io.BufferedReader(_RawOutput(source), 1 << 16)
 
 

@@ -9,7 +9,7 @@ import hashlib
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
 from dataclasses import replace
 from typing import BinaryIO
@@ -79,12 +79,12 @@ class LayerScan:
         self._is_serial = False  # the limit of extraction is reached: each piece waits for those before it
         self._pipe: PiecePipe | None = None
 
-    def run(self) -> None:
-        """Read the layer to its end. Raises Damaged."""
+    def run(self, take: Callable[[], bytearray]) -> None:
+        """Read the layer to its end, into buffers that `take` returns. Afterwards nothing uses them. Raises Damaged."""
         hashes: deque[Future[None]] = deque()
         rest = b""
         try:
-            for block in blocks(self._stream, _IN_HASH + 1):
+            for block in blocks(self._stream, _IN_HASH + 1, take):
                 self._count(len(block))
                 hashes.append(self._threads.hash(self._hash.update, block))
                 rest = self._take(memoryview(rest + block) if rest else block)

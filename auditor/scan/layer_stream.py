@@ -7,8 +7,9 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, Protocol
 
 from auditor.codec.file_slices import FileSlice, SharedFile
@@ -19,11 +20,47 @@ _MOST_HELD, _MOST_UNUSED = 128 << 20, 32 << 20
 _F_SETPIPE_SZ = 1031  # fcntl(2); Python 3.11 has the name on Linux alone
 
 
-def blocks(stream: BinaryIO, buffers: int) -> Iterator[memoryview]:
-    """Yield a stream in blocks of a megabyte, the last one shorter. A block is valid until `buffers` later ones."""
-    ring = [bytearray(_BLOCK) for _ in range(buffers)]
+class BlockBuffers:
+    """Buffers of a megabyte, used again: for a small layer, the system takes longer to find their memory than to scan.
+
+    All layers of a scanner share it; threads may use it at the same time.
+    """
+
+    def __init__(self) -> None:
+        self._unused = deque[bytearray]()
+
+    @contextmanager
+    def lend(self) -> Iterator[Callable[[], bytearray]]:
+        """Yield a function that returns one more buffer. After the context, other layers use them."""
+        lent = list[bytearray]()
+
+        def one() -> bytearray:
+            try:
+                lent.append(self._unused.pop())
+            except IndexError:
+                lent.append(bytearray(_BLOCK))
+            return lent[-1]
+
+        try:
+            yield one
+        finally:
+            self._unused.extend(lent)
+
+    def clear(self) -> None:
+        """Release the memory of unused buffers."""
+        self._unused.clear()
+
+
+def blocks(stream: BinaryIO, buffers: int, take: Callable[[], bytearray]) -> Iterator[memoryview]:
+    """Yield a stream in blocks of a megabyte, the last one shorter. A block is valid until `buffers` later ones.
+
+    `take` returns a buffer of that size.
+    """
+    ring = list[bytearray]()
     number = 0
     while True:
+        if number < buffers:
+            ring.append(take())
         view, size = memoryview(ring[number % buffers]), 0
         while size < _BLOCK and (count := stream.readinto(view[size:])):  # type: ignore[attr-defined]
             size += count

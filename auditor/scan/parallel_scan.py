@@ -18,7 +18,7 @@ from auditor.core.progress import Progress
 from auditor.detect.detect_secrets_plugins import load_plugins
 from auditor.published.image_lists import LayerLists
 from auditor.scan.layer_scan import LayerScan
-from auditor.scan.layer_stream import MemoryFiles, SliceFiles, SpooledFiles
+from auditor.scan.layer_stream import BlockBuffers, MemoryFiles, SliceFiles, SpooledFiles
 from auditor.scan.piece_scan import PieceScanner, Recipe
 from auditor.scan.record import LayerRecord
 from auditor.scan.scan_pool import SameThread, ScanThread
@@ -41,7 +41,7 @@ class ParallelScan:
         self._threads: list[ScanThreads] = []  # the last are in use
         self._seconds: list[float] = []  # of processes that were released
         self._lock = threading.Lock()
-        self._files = MemoryFiles()
+        self._files, self._buffers = MemoryFiles(), BlockBuffers()
 
     @property
     def piece_seconds(self) -> list[float]:
@@ -82,6 +82,7 @@ class ParallelScan:
         for threads in self._threads:
             threads.close()
         self._files.clear()
+        self._buffers.clear()
 
     def read_layer(
         self, stream: BinaryIO, name: str, algorithm: str, content: FileSlice | None, lists: LayerLists
@@ -98,8 +99,8 @@ class ParallelScan:
         with self._lock:
             threads = self._start(content.size if content else 0)
         layer = LayerScan(decompressed(stored, self._limits), files, self._pieces, threads, lists)
-        with _named(name):
-            layer.run()
+        with _named(name), self._buffers.lend() as take:
+            layer.run(take)
             while stored.read(1 << 20):  # bytes after the compressed data are part of the digest
                 pass
 

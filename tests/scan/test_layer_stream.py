@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 
 import pytest
 
 from auditor.codec.file_slices import SharedFile
 from auditor.scan import layer_stream
-from auditor.scan.layer_stream import MemoryFiles, SpooledFiles
+from auditor.scan.layer_stream import BlockBuffers, MemoryFiles, SpooledFiles, blocks
 
 
 def content(file: SharedFile) -> bytes:
@@ -70,3 +71,44 @@ def test_pieces_fill_their_memory_until_they_are_released_or_given_up(monkeypatc
     full.append(other.is_full)
     one.close()  # as after an error
     assert [*full, other.is_full] == [True, True, False, True, False]
+
+
+class TestBlocks:
+    def test_a_small_layer_takes_one_buffer(self) -> None:
+        taken = list[bytearray]()
+
+        def take() -> bytearray:
+            taken.append(bytearray(1 << 20))
+            return taken[-1]
+
+        assert [bytes(block) for block in blocks(io.BytesIO(b"short"), 4, take)] == [b"short"]
+        assert len(taken) == 1
+
+    def test_a_block_is_valid_until_so_many_later_ones(self) -> None:
+        data = b"".join(bytes([number]) * (1 << 20) for number in range(7)) + b"end"
+        with BlockBuffers().lend() as take:
+            last = list[memoryview]()
+            for number, block in enumerate(blocks(io.BytesIO(data), 3, take)):
+                last = [*last[-2:], block]
+                starts = [bytes(one[:3]) for one in last]
+                assert starts == [data[place << 20 :][:3] for place in range(max(number - 2, 0), number + 1)]
+
+    def test_layers_that_are_read_at_a_time_share_no_buffer_and_later_ones_use_them_again(self) -> None:
+        buffers = BlockBuffers()
+        with buffers.lend() as one, buffers.lend() as other:
+            first = [one(), other(), one()]
+            assert len({id(buffer) for buffer in first}) == 3
+        with buffers.lend() as take:
+            again = [take() for _ in range(4)]
+        assert {id(buffer) for buffer in first} < {id(buffer) for buffer in again}
+        buffers.clear()
+        with buffers.lend() as take:
+            assert id(take()) not in {id(buffer) for buffer in again}
+
+    def test_buffers_of_a_layer_that_can_not_be_read_are_given_back(self) -> None:
+        buffers = BlockBuffers()
+        with pytest.raises(OSError, match="broken"), buffers.lend() as take:
+            first = take()
+            raise OSError("broken")
+        with buffers.lend() as take:
+            assert take() is first
