@@ -20,8 +20,9 @@ from auditor.codec.descriptors import Descriptor
 from auditor.core.command_options import SweepOptions
 from auditor.core.digests import Digest
 from auditor.core.limits import DEFAULT
-from auditor.fleet.store import audits, ledger, queries
+from auditor.fleet.store import ledger, queries
 from auditor.fleet.store import schema as t
+from auditor.fleet.store.audits import ImageRows
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.layer_records import StoredRecords
 from auditor.fleet.store.observations import ObservedState, record_observation, save_seen, stored_repositories
@@ -82,7 +83,8 @@ def _audited(store: SweepStore, scanner: Scanner, sweep: Sweep, repository: int,
     audit = audit_image(opened, scanner, Request(), Records(scanner, StoredRecords(store)))
     assert len(audit.findings) == count
     leaf = Descriptor(OCI + "manifest.v1+json", Digest(str(opened.digest)), 1, {}, None)
-    audits.save_image(store, sweep, repository, "key", leaf, audit)
+    rows = ImageRows.of(audit, leaf, repository, "key", sweep)
+    store.write(lambda c: rows.save(c, sweep))
     query = select(t.image.c.id).where(t.image.c.digest == str(opened.digest))
     return int(store.read(lambda c: c.execute(query).scalar_one()))
 

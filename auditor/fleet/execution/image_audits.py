@@ -5,10 +5,12 @@ A sweep of unchanged tags imports nothing of this.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from sqlalchemy import Connection
+
 from auditor.core.dataclass import dataclass
-from auditor.core.digests import Digest
 from auditor.core.errors import AuditError, EngineError, NotFound, StoreError
 from auditor.fleet.discovery.candidates import Candidate, read_image
 from auditor.fleet.discovery.concurrency import ConcurrencyLimit
@@ -18,7 +20,7 @@ from auditor.fleet.execution.attestor import index_images, is_attestable
 from auditor.fleet.execution.engine import Engine
 from auditor.fleet.execution.layer_reads import LayerReads
 from auditor.fleet.execution.plan import SweepPlan
-from auditor.fleet.store import audits
+from auditor.fleet.store.audits import ImageRows, save_audit_keys
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.layer_records import StoredRecords
 from auditor.fleet.store.presence import Sweep
@@ -103,24 +105,37 @@ class ImageAudits:
         """Whether `finish` need not wait for layers."""
         return isinstance(opened.image, AuditError) or self._layers.are_read(opened.image.layers)
 
-    def finish(self, opened: Opened) -> Digest | None:
-        """Wait for the layers of an image, audit and store it; return its digest.
+    def finish(self, images: Sequence[Opened]) -> list[Job]:
+        """Wait for the layers of images, audit and store them; return the jobs of those that were audited.
 
-        None if it failed: its survey has the reason, unless the image was deleted meanwhile.
+        The survey of another one has the reason, unless the image was deleted meanwhile. All are stored in one
+        transaction.
         """
+        audited = [(opened.job, rows) for opened in images if (rows := self._audited(opened))]
+
+        def save(connection: Connection) -> None:
+            self._layers.keep()
+            for _, rows in audited:
+                rows.save(connection, self._sweep)
+
+        self._store.write(save)
+        self._layers.kept()
+        return [job for job, _ in audited]
+
+    def _audited(self, opened: Opened) -> ImageRows | None:
+        """Wait for the layers of an image and audit it. Return what to store; None if it failed."""
         job = opened.job
         try:
             if isinstance(opened.image, AuditError):
                 raise opened.image
             self._layers.wait(opened.image.layers)
-            self._audit(job, opened.image)
+            return self._audit(job, opened.image)
         except (StoreError, EngineError):
             raise
         except AuditError as exc:
             if not (isinstance(exc, NotFound) and self._vanished(job.survey, job.candidate)):
                 job.survey.failures.append((_reference(job.survey, job.candidate), str(exc)))
             return None
-        return job.candidate.leaf.digest
 
     def settle(self, survey: Survey) -> bool:
         """Attest the images of a repository; return whether no image has to be audited or attested again."""
@@ -129,7 +144,8 @@ class ImageAudits:
         self._unsettled.discard(survey.repository_id)
         return is_settled
 
-    def _audit(self, job: Job, image: Image) -> None:
+    def _audit(self, job: Job, image: Image) -> ImageRows:
+        """Audit an image, whose layers are read."""
         selection = self._plan.selection_for(job.survey.selection.settings)
         request = Request(base=self._plan.base, selection=selection)
         audit = audit_image(image, self._scanner, request, self._records)
@@ -140,7 +156,7 @@ class ImageAudits:
             self._plan.attestor.add(job.survey.name, audit)
             self._unattested.setdefault(job.survey.repository_id, {})[str(image.digest)] = key
             key = _TRANSIENT  # until it is attested
-        audits.save_image(self._store, self._sweep, job.survey.repository_id, key, job.candidate.leaf, audit)
+        return ImageRows.of(audit, job.candidate.leaf, job.survey.repository_id, key, self._sweep)
 
     def _attest(self, survey: Survey) -> None:
         """Attest the images of a repository that were audited; those that fail are audited again by the next sweep."""
@@ -152,7 +168,7 @@ class ImageAudits:
         missed = self._plan.attestor.finish(survey.repository, indexes)
         if missed:
             self._unsettled.add(survey.repository_id)
-        audits.save_audit_keys(
+        save_audit_keys(
             self._store, survey.repository_id, {digest: key for digest, key in keys.items() if digest not in missed}
         )
 

@@ -1,4 +1,4 @@
-"""Layers of a sweep: each is requested once, and its record stored before an image that needs it is audited."""
+"""Layers of a sweep: each is requested once, and its record stored with the first image that needs it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from auditor.store.records import Records
 
 _AVAILABLE = 200_000
 """Layers known to be stored; others are looked up again."""
+_UNKEPT = 1 << 20
+"""Bytes of records that are stored at once, without waiting for others."""
 
 
 class LayerReads:
@@ -42,6 +44,7 @@ class LayerReads:
         self._engine, self._sweep, self._progress, self._fresh = engine, sweep, progress, fresh
         self._requested: dict[Digest, Future[bytes]] = {}
         self._failed: dict[Digest, AuditError] = {}
+        self._unkept: list[tuple[LayerRecord, bytes]] = []
         self._available: LRUCache[Digest, None] = LRUCache(_AVAILABLE)
 
     @property
@@ -65,23 +68,33 @@ class LayerReads:
         return all(request.done() for _, request in self._requests(layers))
 
     def wait(self, layers: Sequence[Layer]) -> None:
-        """Wait until the records of layers are stored. Raises the AuditError of the first one that can't be read."""
-        read = list[tuple[LayerRecord, bytes]]()
+        """Wait for the records of layers, which `keep` stores. Raises the AuditError of the first one that failed."""
         for digest, request in self._requests(layers):
             try:
                 data = request.result()
-                read.append((_decoded(digest, data), data))
+                record = _decoded(digest, data)
+                self._unkept.append((record, data))
+                self._records.remember(record)
+                self._available[digest] = None
             except AuditError as exc:
                 self._failed[digest] = exc
             del self._requested[digest]
-        if read:
-            self._store.write(lambda _: self._keep(read))
-        for record, _ in read:
-            self._records.remember(record)
-            self._available[record.digest] = None
+        if sum(len(data) for _, data in self._unkept) > _UNKEPT:  # may be too many to be remembered
+            self._store.write(lambda _: self.keep())
+            self.kept()
         for layer in layers:
             if layer.digest in self._failed:
                 raise self._failed[layer.digest]
+
+    def keep(self) -> None:
+        """Store the records that were waited for. May be repeated, until `kept` is called."""
+        for record, data in self._unkept:
+            self._records.keep(record, data)
+            ledger.save_download(self._store, self._sweep, record.digest, record.diff_id, record.size)
+
+    def kept(self) -> None:
+        """Release the records that `keep` stored."""
+        self._unkept.clear()
 
     def _requests(self, layers: Iterable[Layer]) -> list[tuple[Digest, Future[bytes]]]:
         digests = dict.fromkeys(layer.digest for layer in layers)
@@ -92,11 +105,6 @@ class LayerReads:
         if blob is None or (self._fresh and not ledger.was_downloaded(self._store, self._sweep, digest)):
             return False
         return self._stored.has_record(self._records.record_key(blob.diff_id))
-
-    def _keep(self, read: Iterable[tuple[LayerRecord, bytes]]) -> None:
-        for record, data in read:
-            self._records.keep(record, data)
-            ledger.save_download(self._store, self._sweep, record.digest, record.diff_id, record.size)
 
 
 def _decoded(digest: Digest, data: bytes) -> LayerRecord:

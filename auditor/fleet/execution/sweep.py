@@ -3,8 +3,8 @@
     repositories ─► survey ─► new images ──────────► new layers ─► audit ─► store
                     (HEADs)   (manifests, configs)   (an Engine)   (this thread)
 
-Every distinct layer is read once and every image audited once; stored results are not requested again. An image
-is stored as soon as it is audited, so a killed sweep continues where it stopped.
+Every distinct layer is read once and every image audited once; stored results are not requested again. Images
+are stored as soon as they are audited, a few at a time, so a killed sweep continues where it stopped.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 _SURVEYS = 4  # repositories surveyed ahead
 _AHEAD, _AHEAD_BYTES = 128, 8 << 20
 """Images, new layers and bytes of JSON beyond the image that is audited; enough for all workers of a cluster."""
+_TOGETHER = 16  # images stored at a time, if their layers are read
 _BATCH = 100  # repositories read from the store at a time, and unchanged ones written
 T = TypeVar("T")
 R = TypeVar("R")
@@ -119,7 +120,8 @@ class Sweeper:
             for step in self._reading(ahead(images, self._opened, jobs, 2 * plan.parallel)):
                 lease.check()
                 if not isinstance(step, _End):
-                    self._finish(step)
+                    for job in self._new_images().finish(step):
+                        self._seen[job.survey.repository_id].append(job.candidate.leaf.digest)
                 elif step.survey.is_unchanged:
                     self._end_unchanged(step.survey)
                 else:
@@ -168,8 +170,8 @@ class Sweeper:
         """Read manifest and config of an image."""
         return job if isinstance(job, _End) else self._new_images().open(job)
 
-    def _reading(self, steps: Iterable[Opened | _End]) -> Iterator[Opened | _End]:
-        """Request the layers of the next images while those of the first one are read."""
+    def _reading(self, steps: Iterable[Opened | _End]) -> Iterator[list[Opened] | _End]:
+        """Request the layers of the next images while those of the first one are read. Yield images that are read."""
         waiting: deque[Opened | _End] = deque()
         size = 0
         for step in steps:
@@ -178,22 +180,27 @@ class Sweeper:
                 size += step.size
             waiting.append(step)
             while waiting and (self._is_ready(waiting[0]) or self._is_far_ahead(len(waiting), size)):
-                first = waiting.popleft()
-                size -= 0 if isinstance(first, _End) else first.size
-                yield first
-        yield from waiting
+                together = self._together(waiting)
+                size -= 0 if isinstance(together, _End) else sum(opened.size for opened in together)
+                yield together
+        while waiting:
+            yield self._together(waiting)
+
+    def _together(self, waiting: deque[Opened | _End]) -> list[Opened] | _End:
+        """Take the first step; if it is an image, with those after it that are read."""
+        first = waiting.popleft()
+        if isinstance(first, _End):
+            return first
+        found = [first]
+        while len(found) < _TOGETHER and waiting and not isinstance(waiting[0], _End) and self._is_ready(waiting[0]):
+            found.append(waiting.popleft())  # type: ignore[arg-type]
+        return found
 
     def _is_ready(self, step: Opened | _End) -> bool:
         return isinstance(step, _End) or self._new_images().is_read(step)
 
     def _is_far_ahead(self, images: int, size: int) -> bool:
         return images > _AHEAD or size > _AHEAD_BYTES or self._new_images().requested > _AHEAD
-
-    def _finish(self, opened: Opened) -> None:
-        """Audit an image; a failure becomes one of its repository."""
-        digest = self._new_images().finish(opened)
-        if digest is not None:
-            self._seen[opened.job.survey.repository_id].append(digest)
 
     def _end(self, survey: Survey) -> None:
         """Store the contents and failures of a repository."""

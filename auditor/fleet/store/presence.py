@@ -78,15 +78,15 @@ def update_contents(connection: Connection, sweep: Sweep, repository: int, seen:
 
 def upsert_present(
     connection: Connection, sweep: Sweep, table: Any, key: dict[str, Any], values: dict[str, Any]
-) -> int:
-    """Insert a row that is present in this sweep, or update it; return its id."""
+) -> tuple[int, bool]:
+    """Insert a row that is present in this sweep, or update it; return its id, and whether it is new."""
     found = connection.execute(_row_id(table, tuple(key)), key).scalar()
     if found is None:
         new_rows = connection.execute(insert(table), {**key, **values, **_new_interval(sweep)})
-        return int(new_rows.inserted_primary_key[0])  # type: ignore[index]
+        return int(new_rows.inserted_primary_key[0]), True  # type: ignore[index]
     connection.execute(update(table).where(table.c.id == found).values(**values))
     mark_present(connection, sweep, table.c.id, [found])
-    return int(found)
+    return int(found), False
 
 
 def mark_present(connection: Connection, sweep: Sweep, column: Any, keys: Sequence[int]) -> None:
