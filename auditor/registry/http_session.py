@@ -6,6 +6,7 @@ import functools
 import re
 import socket
 import ssl
+import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO
@@ -51,6 +52,7 @@ class HttpSession:
 
     def __init__(self, rules: Mapping[str, ConnectionRules], tls_of: TlsOf) -> None:
         self._route = functools.lru_cache(_ORIGINS)(functools.partial(_new_route, rules, tls_of))
+        self._lock = threading.Lock()  # several threads would otherwise each make a route to a new origin
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], timeout: Timeout, body: bytes | IO[bytes] | None = None
@@ -60,7 +62,8 @@ class HttpSession:
         A stream as `body` needs a Content-Length header, without which it is sent in chunks.
         """
         origin, target = _split(url)
-        route = self._route(origin)
+        with self._lock:
+            route = self._route(origin)
         response: BaseHTTPResponse = route.pool.urlopen(
             method, route.prefix + target, body, {"User-Agent": USER_AGENT, "Accept": "*/*", **headers}, retries=False,
             redirect=False, assert_same_host=False, timeout=timeout, preload_content=False, decode_content=False,

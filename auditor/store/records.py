@@ -161,6 +161,10 @@ class Records:
             self._slices[_identity(layer.content)] = record.digest
         return True
 
+    def is_known(self, layer: Layer) -> bool:
+        """Whether this run has the record of a layer."""
+        return self._known_record(layer) is not None
+
     def _known_record(self, layer: Layer) -> LayerRecord | None:
         """Return the record of a layer that this run has already."""
         digest, content = layer.digest, layer.content
@@ -265,11 +269,15 @@ class Records:
             return None
         blob = self._store.blob(self.blob_key(digest))
         data = self._store.record(self.record_key(blob.diff_id)) if blob else None
+        return self.cached(digest, blob, data) if blob and data else None
+
+    def cached(self, digest: Digest | DiffID, blob: Blob, data: bytes) -> LayerRecord | None:
+        """Return the record of a layer from what the store has of it; None if it is of no use for this run."""
         try:
-            record = decode_record(data) if data else None
+            record = decode_record(data)
         except ValueError:
             return None
-        if blob is None or record is None or (self._keep_secrets and record.matches):
+        if self._keep_secrets and record.matches:
             return None
         return replace(record, digest=Digest(digest), size=blob.size)
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import http.client
 import select
 import socket
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 
 class HttpProxy:
-    """Counts `tunnels` and `forwarded` requests by host and port; `logins` are the Proxy-Authorization headers."""
+    """Counts `tunnels` and `forwarded` requests by host and port; `logins` are the Proxy-Authorization headers.
 
-    def __init__(self) -> None:
+    With `tls`, the proxy itself is reached by TLS.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.tunnels: list[str] = []
         self.forwarded: list[str] = []
         self.logins: list[str | None] = []
@@ -25,6 +29,8 @@ class HttpProxy:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.address = f"127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import ssl
+import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from auditor.core.errors import Unreachable, UsageError
 from auditor.registry import host_certificates, tls
 from auditor.registry.client import Client
 from auditor.registry.repository import Repository, repositories
+from tests.conftest import require
 from tests.registry.certificates import Certificates, make_certificates
 from tests.registry.double import Answer, Asked, Double
 from tests.registry.http_proxy import HttpProxy
@@ -116,6 +119,47 @@ class TestAuthority:
         else:
             with pytest.raises(Unreachable, match="certificate verify failed"):
                 catalog(double)
+
+    @pytest.mark.parametrize("content", [None, "no certificate"])
+    def test_an_unreadable_file_of_a_variable_is_an_error_that_names_it(
+        self, start: Start, certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        content: str | None,
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr(tls, "is_loopback", lambda _: False)
+        double, file = start(Double, certificates.server_context()), tmp_path / "authorities.pem"
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+        if content is not None:
+            file.write_text(content)
+        with pytest.raises(UsageError, match=r"authorities\.pem: can't read these certificates: .*\.$") as caught:
+            catalog(double)
+        assert "\n" not in str(caught.value)
+
+    def test_a_folder_of_a_variable_is_read(
+        self, start: Start, log_in: LogIn, certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        require(shutil.which("openssl") is not None, "openssl")
+        monkeypatch.setattr(tls, "is_loopback", lambda _: False)
+        double = start(Double, certificates.server_context())
+        log_in(double.address)
+        (tmp_path / "authorities").mkdir()
+        shutil.copy(certificates.authority, tmp_path / "authorities/ca.pem")
+        subprocess.run(["openssl", "rehash", tmp_path / "authorities"], check=True)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authorities"))
+        assert len(catalog(double)) == 3
+
+    def test_they_are_read_once_for_all_connections_to_a_host(
+        self, start: Start, log_in: LogIn, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tls, "is_loopback", lambda _: False)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
+        made, trust = list[str](), tls._trust
+        monkeypatch.setattr(tls, "_trust", lambda context, place: made.append(place) or trust(context, place))  # type: ignore[func-returns-value]
+        double = start(Double, certificates.server_context())
+        log_in(double.address)
+        repository = Repository(Client(double.address), "team/app")
+        with ThreadPoolExecutor(4) as pool:
+            assert len({tuple(tags) for tags in pool.map(lambda _: repository.tags(), range(8))}) == 1
+        assert made == [str(certificates.authority)]
 
 
 class TestClientCertificate:
@@ -253,6 +297,20 @@ class TestProxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
         assert len(catalog(double)) == 3
         assert set(proxy.tunnels) == {double.address} and set(double.peers) == {"client"}
+
+    def test_it_is_reached_by_tls(
+        self, start: Start, log_in: LogIn, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        proxy, double = HttpProxy(certificates.server_context()), start(Double, certificates.server_context())
+        log_in(double.address)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
+        monkeypatch.setattr(tls, "is_loopback", lambda _: False)
+        monkeypatch.setenv("HTTPS_PROXY", f"https://{proxy.address}")
+        try:
+            assert len(catalog(double)) == 3
+        finally:
+            proxy.close()
+        assert set(proxy.tunnels) == {double.address}
 
     @pytest.mark.parametrize("names", ["127.0.0.1", "127.0.0.0/8", "*"])
     def test_it_is_bypassed_for_named_hosts(

@@ -93,8 +93,7 @@ class ImageAudits:
     def request_layers(self, opened: Opened) -> None:
         """Request the layers of an image that the store lacks."""
         if isinstance(opened.image, Image):
-            for layer in opened.image.layers:
-                self._layers.request(opened.job.survey.name, layer)
+            self._layers.request(opened.job.survey.name, opened.image.layers)
 
     @property
     def requested(self) -> int:

@@ -18,10 +18,13 @@ from auditor.fleet.store.presence import Sweep
 from auditor.images.source import Layer
 from auditor.scan import LayerRecord
 from auditor.scan.record_format import decode_record
+from auditor.store.layer_store import Blob
 from auditor.store.records import Records
 
 _AVAILABLE = 200_000
 """Layers known to be stored; others are looked up again."""
+_BLOBS = 4_000
+"""Layers whose size and diff_id are in memory from the request to the audit."""
 _UNKEPT = 1 << 20
 """Bytes of records that are stored at once, without waiting for others."""
 
@@ -46,22 +49,26 @@ class LayerReads:
         self._failed: dict[Digest, AuditError] = {}
         self._unkept: list[tuple[LayerRecord, bytes]] = []
         self._available: LRUCache[Digest, None] = LRUCache(_AVAILABLE)
+        self._blobs: LRUCache[Digest, Blob] = LRUCache(_BLOBS)
 
     @property
     def requested(self) -> int:
         """Number of layers that were requested and not waited for."""
         return len(self._requested)
 
-    def request(self, repository: str, layer: Layer) -> None:
-        """Request a layer unless its record is stored or it was requested before."""
-        digest = layer.digest
-        if digest is None or any(digest in known for known in (self._requested, self._failed, self._available)):
-            return
-        if self._has(digest):
-            self._available[digest] = None
-            return
-        self._progress.expect(layer.size or 0)
-        self._requested[digest] = self._engine.submit(LayerTask(repository, digest, layer.size))
+    def request(self, repository: str, layers: Iterable[Layer]) -> None:
+        """Request layers whose records are not stored, and that were not requested before."""
+        known = (self._requested, self._failed, self._available)
+        new = {
+            layer.digest: layer.size for layer in layers if layer.digest and not any(layer.digest in k for k in known)
+        }
+        stored = self._stored_among(new)
+        for digest, size in new.items():
+            if digest in stored:
+                self._available[digest] = None
+            else:
+                self._progress.expect(size or 0)
+                self._requested[digest] = self._engine.submit(LayerTask(repository, digest, size))
 
     def are_read(self, layers: Iterable[Layer]) -> bool:
         """Whether `wait` for layers would return at once."""
@@ -85,6 +92,7 @@ class LayerReads:
         for layer in layers:
             if layer.digest in self._failed:
                 raise self._failed[layer.digest]
+        self._load([layer.digest for layer in layers if layer.digest and not self._records.is_known(layer)])
 
     def keep(self) -> None:
         """Store the records that were waited for. May be repeated, until `kept` is called."""
@@ -100,11 +108,33 @@ class LayerReads:
         digests = dict.fromkeys(layer.digest for layer in layers)
         return [(digest, self._requested[digest]) for digest in digests if digest in self._requested]
 
-    def _has(self, digest: Digest) -> bool:
-        blob = self._stored.blob(self._records.blob_key(digest))
-        if blob is None or (self._fresh and not ledger.was_downloaded(self._store, self._sweep, digest)):
-            return False
-        return self._stored.has_record(self._records.record_key(blob.diff_id))
+    def _stored_among(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Return the layers whose records are stored; with `fresh`, by this sweep."""
+        keys = {
+            digest: self._records.record_key(blob.diff_id)
+            for digest, blob in self._found_blobs(digests).items()
+            if not self._fresh or ledger.was_downloaded(self._store, self._sweep, digest)
+        }
+        present = self._stored.present(keys.values())
+        return {digest for digest, key in keys.items() if key in present}
+
+    def _load(self, digests: Iterable[Digest]) -> None:
+        """Remember the stored records of layers, which an audit would otherwise read one by one."""
+        blobs = self._found_blobs(digests)
+        keys = {digest: self._records.record_key(blob.diff_id) for digest, blob in blobs.items()}
+        stored = self._stored.records(keys.values())
+        for digest, key in keys.items():
+            record = self._records.cached(digest, blobs[digest], stored[key]) if key in stored else None
+            if record is not None:
+                self._records.remember(record)
+
+    def _found_blobs(self, digests: Iterable[Digest]) -> dict[Digest, Blob]:
+        """Return size and diff_id of the layers that the store has."""
+        found = {digest: self._blobs.get(digest) for digest in digests}
+        keys = {self._records.blob_key(digest): digest for digest, blob in found.items() if blob is None}
+        for key, blob in self._stored.blobs(keys).items():
+            found[keys[key]] = self._blobs[keys[key]] = blob
+        return {digest: blob for digest, blob in found.items() if blob is not None}
 
 
 def _decoded(digest: Digest, data: bytes) -> LayerRecord:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, select, update
 
 from auditor.core.digests import DiffID, Digest
 from auditor.fleet.store import schema as t
@@ -21,9 +22,9 @@ _TOUCH_S = 3600  # interval between updates of the time of last use
 _CHECKS = 100  # size checks per `max_bytes` stored, because each one sums up all records
 
 # Built once: SQLAlchemy takes longer to build a statement than SQLite to run it.
-_OWN = t.record.c.key == bindparam("own")
-_RECORD = select(t.record.c.data, t.record.c.used).where(_OWN)
-_SIZE = select(t.record.c.size).where(_OWN)
+_OWN = t.record.c.key.in_(bindparam("own", expanding=True))
+_RECORDS = select(t.record.c.key, t.record.c.data, t.record.c.used).where(_OWN)
+_KEYS = select(t.record.c.key).where(_OWN)
 _TOUCH = update(t.record).where(_OWN).values(used=bindparam("now"))
 
 
@@ -40,19 +41,28 @@ class StoredRecords:
 
     def record(self, key: str) -> bytes | None:
         """Return a record and update the time of its last use."""
-        own = {"own": _hashed(key)}
-        row = self._store.read(lambda c: c.execute(_RECORD, own).first())
-        if row is None:
-            return None
-        now = int(time.time())
-        if row.used < now - _TOUCH_S:
-            self._store.write(lambda c: c.execute(_TOUCH, {**own, "now": now}))
-        tag, data = bytes(row.data[:SIZE]), bytes(row.data[SIZE:])
-        return data if is_authentic(self.key, tag, key, data) else None
+        return self.records([key]).get(key)
 
-    def has_record(self, key: str) -> bool:
-        """Whether the store has a record, without a check of its MAC."""
-        return self._store.read(lambda c: c.execute(_SIZE, {"own": _hashed(key)}).first()) is not None
+    def records(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """Return the stored records among keys, and update the times of their last use."""
+        names = {_hashed(key): key for key in keys}
+        rows = self._rows(_RECORDS, names)
+        now = int(time.time())
+        old = [row.key for row in rows if row.used < now - _TOUCH_S]
+        if old:
+            self._store.write(lambda c: c.execute(_TOUCH, {"own": old, "now": now}))
+        found = {names[row.key]: bytes(row.data) for row in rows}
+        return {
+            key: data[SIZE:] for key, data in found.items() if is_authentic(self.key, data[:SIZE], key, data[SIZE:])
+        }
+
+    def present(self, keys: Iterable[str]) -> set[str]:
+        """Return the keys of which the store has a record, without a check of its MAC."""
+        names = {_hashed(key): key for key in keys}
+        return {names[row.key] for row in self._rows(_KEYS, names)}
+
+    def _rows(self, query: Select[Any], names: Collection[str]) -> Sequence[Any]:
+        return self._store.read(lambda c: c.execute(query, {"own": list(names)}).all()) if names else ()
 
     def keep_record(self, key: str, data: bytes) -> None:
         """Store a record, and delete the least recently used ones beyond the limit."""
@@ -74,9 +84,12 @@ class StoredRecords:
 
         The table of layers does not record which code read them.
         """
-        data = self.record(f"blob {key}")
-        size, _, diff_id = (data or b"").decode().partition(" ")
-        return Blob(int(size), DiffID(diff_id)) if data else None
+        return self.blobs([key]).get(key)
+
+    def blobs(self, keys: Iterable[str]) -> dict[str, Blob]:
+        """Return the stored blobs among keys, as `blob` does."""
+        found = self.records(f"blob {key}" for key in keys)
+        return {key.removeprefix("blob "): _blob(data) for key, data in found.items()}
 
     def keep_blob(self, key: str, blob: Blob) -> None:
         """Store size and diff_id of a blob; both digests were verified."""
@@ -98,6 +111,11 @@ class StoredRecords:
                 connection.execute(delete(t.record).where(t.record.c.key.in_(old)))
 
         self._store.write(work)
+
+
+def _blob(data: bytes) -> Blob:
+    size, _, diff_id = data.decode().partition(" ")
+    return Blob(int(size), DiffID(diff_id))
 
 
 def _hashed(key: str) -> str:
