@@ -32,8 +32,9 @@ _PLAIN_URL = re.compile(
 )
 """URLs that urllib3 would not normalise: no escapes, no dot segments."""
 
+RulesOf = Callable[[str], ConnectionRules]
 TlsOf = Callable[[str], ssl.SSLContext]
-"""Returns the TLS context of an origin, `https://HOST[:PORT]`."""
+"""Return the rules and the TLS context of an origin, `https://HOST[:PORT]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,11 @@ class _Route:
 class HttpSession:
     """Sends requests, each once and without following redirects. Thread-safe.
 
-    `rules` are by prefix of a URL, of which the longest applies; `tls_of` returns the TLS context of an origin.
+    The connections to an origin follow `rules_of` and `tls_of` it.
     """
 
-    def __init__(self, rules: Mapping[str, ConnectionRules], tls_of: TlsOf) -> None:
-        self._route = functools.lru_cache(_ORIGINS)(functools.partial(_new_route, rules, tls_of))
+    def __init__(self, rules_of: RulesOf, tls_of: TlsOf) -> None:
+        self._route = functools.lru_cache(_ORIGINS)(functools.partial(_new_route, rules_of, tls_of))
         self._lock = threading.Lock()  # several threads would otherwise each make a route to a new origin
 
     def send(
@@ -87,9 +88,8 @@ def _split(url: str) -> tuple[str, str]:
     return f"{parts.scheme}://{parts.netloc}", parts.request_uri
 
 
-def _new_route(rules: Mapping[str, ConnectionRules], tls_of: TlsOf, origin: str) -> _Route:
-    parts = parse_url(origin)
-    own = rules[max((prefix for prefix in rules if f"{origin}/".startswith(prefix)), key=len)]
+def _new_route(rules_of: RulesOf, tls_of: TlsOf, origin: str) -> _Route:
+    parts, own = parse_url(origin), rules_of(origin)
     tls = {"ssl_context": tls_of(origin)} if parts.scheme == "https" else {}
     if urllib.request.getproxies():
         from auditor.registry import proxies  # requests, which takes 0.02 s

@@ -64,10 +64,8 @@ class RequestSender:
             rate or nullcontext(),
         )
         other = replace(own, check=self.guard.check_other)
-        schemes = ("https://", "http://")
-        # The registry's own connections are separate: a redirect to the same address must not reuse their check.
-        rules = {f"{scheme}{server}/": own for scheme in schemes} | dict.fromkeys(schemes, other)
-        self._session = HttpSession(rules, RegistryTls.of_host(host, server, ca).context)
+        tls = RegistryTls.of_host(host, server, ca)
+        self._session = HttpSession(lambda origin: own if tls.is_own(origin) else other, tls.context)
 
     def budget(self) -> RetryBudget:
         """Return the retry budget of a new logical request."""

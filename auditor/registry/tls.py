@@ -18,7 +18,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from auditor.core.dataclass import dataclass
 from auditor.core.errors import UsageError
-from auditor.registry.address_guard import is_loopback
+from auditor.registry.address_guard import is_loopback, origin_of
 from auditor.registry.host_certificates import HostCertificates, find_certificates
 
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
@@ -59,15 +59,19 @@ class RegistryTls:
             tls.context(f"https://{server}")
         return tls
 
+    def is_own(self, origin: str) -> bool:
+        """Whether an origin is that of the registry itself. Raises ValueError on a bad port."""
+        return origin_of(origin)[1:] == origin_of(f"{origin.partition(':')[0]}://{self.server}")[1:]
+
     def context(self, origin: str) -> ssl.SSLContext:
         """Return a context for an origin; only the registry itself receives the client certificate. Raises UsageError.
 
         Certificates of loopback are not verified, as in Docker, unless authorities were named for the registry.
         """
-        netloc = urlsplit(origin).netloc
-        verified = self.ca is not None or bool(self.certificates.authorities) or not is_loopback(netloc)
+        has_own = self.ca is not None or bool(self.certificates.authorities)
+        verified = has_own or not is_loopback(urlsplit(origin).netloc)
         context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if verified else ssl.CERT_NONE)
-        self.certificates.load(context, with_client=netloc == self.server)
+        self.certificates.load(context, with_client=self.is_own(origin))
         return _trust(context, str(self.ca or _bundle())) if verified else context
 
 

@@ -104,7 +104,7 @@ class Webhook:
     def post(self, document: Any) -> None:
         """Post JSON once. Raises as `send`."""
         rules = ConnectionRules(check_not_reserved, _RESPONSE_S, _MAX_HEADERS)
-        session = HttpSession({"https://": rules, "http://": rules}, default_context)
+        session = HttpSession(lambda _: rules, default_context)
         headers = {"Content-Type": "application/json"}
         if self.authorization:
             headers["Authorization"] = self.authorization
