@@ -51,7 +51,7 @@ bench-count: $(VENV)/installed  ## What a scan costs, counted; keeps the figures
 bench-detect: $(VENV)/installed  ## Planted secrets of every rule, way and place: found, placed, decoys
 	$(BIN)/python -m bench.detect
 
-bench-fleet: $(VENV)/installed  ## Sweeps of registries of 600 to 5,000 images: time, memory, store, dashboard
+bench-fleet: $(VENV)/installed  ## Sweeps of registries of 2,000 and 5,000 images: time, memory, store, dashboard
 	$(BIN)/python -m bench.fleet_bytes
 	$(BIN)/python -m bench.fleet
 

@@ -28,7 +28,7 @@ REDIRECTS = (301, 302, 303, 307, 308)
 _ORIGINS = 16  # whose connections are kept
 _REFUSED_TUNNEL = "Tunnel connection failed: 4"  # begin of urllib3's message, before the rest of the status
 _PLAIN_URL = re.compile(
-    r"(https?://[a-z0-9.:-]+)(/(?:[A-Za-z0-9_@][\w.:@-]*/)*(?:[A-Za-z0-9_@][\w.:@-]*)?(?:\?[\w=&-]*)?)", re.ASCII
+    r"(https?://[a-z0-9._:-]+)(/(?:[A-Za-z0-9_@][\w.:@-]*/)*(?:[A-Za-z0-9_@][\w.:@-]*)?(?:\?[\w=&-]*)?)", re.ASCII
 )
 """URLs that urllib3 would not normalise: no escapes, no dot segments."""
 

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
+from requests.utils import get_environ_proxies, select_proxy
 from urllib3 import HTTPConnectionPool, ProxyManager
+from urllib3.util import Url, parse_url
 
 from auditor.registry.connection import CONNECTIONS, ConnectionRules, connection_pools
 
+_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
+_MALFORMED = "the environment names a proxy whose URL is malformed; set it as http://HOST:PORT"
+
 
 def proxy_of(origin: str) -> str | None:
-    """Return the URL of the proxy for an origin; None without one."""
-    proxy = select_proxy(origin, get_environ_proxies(origin))
-    return prepend_scheme_if_needed(proxy, "http") if proxy else None  # type: ignore[no-untyped-call]
+    """Return the URL of the proxy for an origin; None without one. Raises ValueError."""
+    named = select_proxy(origin, get_environ_proxies(origin))
+    if named is None:
+        return None
+    proxy = _parsed(named)
+    if proxy is None or not proxy.host or proxy.scheme not in _SCHEMES:  # not in `except`: causes are shown
+        raise ValueError(_MALFORMED)
+    return proxy.url
+
+
+def _parsed(proxy: str) -> Url | None:
+    """Return a URL, by default of HTTP; None if it is malformed. The error of urllib3 would show its password."""
+    with suppress(ValueError):
+        return parse_url(proxy if "://" in proxy else f"http://{proxy}")
+    return None
 
 
 def proxy_pool(

@@ -17,6 +17,7 @@ from auditor.codec.file_slices import FileSlice, SharedFile
 _BLOCK = 1 << 20
 _PIPE = 1 << 20
 _MOST_HELD, _MOST_UNUSED = 128 << 20, 32 << 20
+_MOST_UNUSED_BLOCKS = 4  # those of one layer
 _F_SETPIPE_SZ = 1031  # fcntl(2); Python 3.11 has the name on Linux alone
 
 
@@ -27,7 +28,7 @@ class BlockBuffers:
     """
 
     def __init__(self) -> None:
-        self._unused = deque[bytearray]()
+        self._unused: deque[bytearray] = deque(maxlen=_MOST_UNUSED_BLOCKS)
 
     @contextmanager
     def lend(self) -> Iterator[Callable[[], bytearray]]:

@@ -87,6 +87,16 @@ class TestAuthority:
         with pytest.raises(Unreachable, match=r"certificate verify failed.*SSL_CERT_FILE"):
             catalog(double)
 
+    def test_the_name_in_the_certificate_counts(
+        self, start: Start, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tls, "is_loopback", lambda _: False)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
+        double = start(Double, certificates.server_context())
+        client = Client(f"localhost:{double.address.rpartition(':')[2]}")
+        with pytest.raises(Unreachable, match=r"certificate verify failed: Hostname mismatch"):
+            list(repositories(client))
+
     def test_the_folder_of_the_user_comes_first(
         self, start: Start, log_in: LogIn, certificates: Certificates, others: Certificates, tmp_path: Path
     ) -> None:
@@ -297,6 +307,18 @@ class TestProxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
         assert len(catalog(double)) == 3
         assert set(proxy.tunnels) == {double.address} and set(double.peers) == {"client"}
+
+    @pytest.mark.parametrize(
+        "url", ["http://", "::::", "ftp://127.0.0.1", "http://user:open-sesame@127.0.0.1:port", "open-sesame@"]
+    )
+    def test_a_malformed_url_is_an_error_without_the_login(
+        self, start: Start, monkeypatch: pytest.MonkeyPatch, url: str
+    ) -> None:
+        monkeypatch.setenv("HTTP_PROXY", url)
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        with pytest.raises(Unreachable, match="the environment names a proxy whose URL is malformed") as caught:
+            catalog(start(Double))
+        assert "open-sesame" not in str(caught.value)
 
     def test_it_is_reached_by_tls(
         self, start: Start, log_in: LogIn, certificates: Certificates, monkeypatch: pytest.MonkeyPatch

@@ -105,6 +105,14 @@ class TestBlocks:
         with buffers.lend() as take:
             assert id(take()) not in {id(buffer) for buffer in again}
 
+    def test_a_few_unused_buffers_are_kept(self) -> None:
+        buffers = BlockBuffers()
+        with buffers.lend() as take:
+            first = [take() for _ in range(9)]
+        with buffers.lend() as take:
+            again = [take() for _ in range(9)]
+        assert len({id(buffer) for buffer in first} & {id(buffer) for buffer in again}) == 4
+
     def test_buffers_of_a_layer_that_can_not_be_read_are_given_back(self) -> None:
         buffers = BlockBuffers()
         with pytest.raises(OSError, match="broken"), buffers.lend() as take:
