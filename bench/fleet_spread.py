@@ -22,7 +22,7 @@ from auditor.core.digests import Digest
 from auditor.core.limits import DEFAULT
 from auditor.fleet.store import ledger, queries
 from auditor.fleet.store import schema as t
-from auditor.fleet.store.audits import ImageRows
+from auditor.fleet.store.audits import ImageRows, save_images
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.layer_records import StoredRecords
 from auditor.fleet.store.observations import ObservedState, record_observation, save_seen, stored_repositories
@@ -84,7 +84,7 @@ def _audited(store: SweepStore, scanner: Scanner, sweep: Sweep, repository: int,
     assert len(audit.findings) == count
     leaf = Descriptor(OCI + "manifest.v1+json", Digest(str(opened.digest)), 1, {}, None)
     rows = ImageRows.of(audit, leaf, repository, "key", sweep)
-    store.write(lambda c: rows.save(c, sweep))
+    store.write(lambda c: save_images(c, sweep, [rows]))
     query = select(t.image.c.id).where(t.image.c.digest == str(opened.digest))
     return int(store.read(lambda c: c.execute(query).scalar_one()))
 

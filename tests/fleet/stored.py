@@ -14,7 +14,7 @@ from auditor.core.owner_options import OwnerOptions
 from auditor.fleet.remediation.owners import Owners
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import ledger, queries, withdrawn
-from auditor.fleet.store.audits import ImageRows
+from auditor.fleet.store.audits import ImageRows, save_images
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.layer_records import StoredRecords
 from auditor.fleet.store.observations import stored_repositories
@@ -70,7 +70,7 @@ class Stored:
                 digest = str(audit.image.digest)
                 leaf = Descriptor(OCI + "manifest.v1+json", Digest(digest), 1, {}, None)
                 rows = ImageRows.of(audit, leaf, number, "key", sweep)
-                self.store.write(lambda c, rows=rows: rows.save(c, sweep))  # type: ignore[misc]
+                self.store.write(lambda c, rows=rows: save_images(c, sweep, [rows]))  # type: ignore[misc]
                 tags[tag or digest] = digest
             seen = RepositoryContents(tags, tags, set(tags.values()), tags)
             found = withdrawn.save_contents(self.store, sweep, number, seen)

@@ -20,7 +20,7 @@ from auditor.fleet.execution.attestor import index_images, is_attestable
 from auditor.fleet.execution.engine import Engine
 from auditor.fleet.execution.layer_reads import LayerReads
 from auditor.fleet.execution.plan import SweepPlan
-from auditor.fleet.store.audits import ImageRows, save_audit_keys
+from auditor.fleet.store.audits import ImageRows, save_audit_keys, save_images
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.layer_records import StoredRecords
 from auditor.fleet.store.presence import Sweep
@@ -114,8 +114,7 @@ class ImageAudits:
 
         def save(connection: Connection) -> None:
             self._layers.keep()
-            for _, rows in audited:
-                rows.save(connection, self._sweep)
+            save_images(connection, self._sweep, [rows for _, rows in audited])
 
         self._store.write(save)
         self._layers.kept()

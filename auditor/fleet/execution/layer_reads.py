@@ -98,7 +98,9 @@ class LayerReads:
         """Store the records that were waited for. May be repeated, until `kept` is called."""
         for record, data in self._unkept:
             self._records.keep(record, data)
-            ledger.save_download(self._store, self._sweep, record.digest, record.diff_id, record.size)
+        ledger.save_downloads(
+            self._store, self._sweep, [(record.digest, record.diff_id, record.size) for record, _ in self._unkept]
+        )
 
     def kept(self) -> None:
         """Release the records that `keep` stored."""

@@ -18,7 +18,7 @@ import shlex
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -189,10 +189,22 @@ def update_statistics(connection: Connection) -> None:
 
 def upsert(connection: Connection, table: Any, key: dict[str, Any], values: dict[str, Any]) -> None:
     """Update a row or insert it, also if another process inserts it at the same time. `key` is unique in the table."""
-    if connection.dialect.name in _UPSERT_DIALECTS:
-        statement = _insert_or_update(connection.dialect.name, table, tuple(key), tuple(values))
-        connection.execute(statement, {**key, **values})
+    upsert_all(connection, table, tuple(key), [{**key, **values}])
+
+
+def upsert_all(connection: Connection, table: Any, key: tuple[str, ...], rows: Sequence[dict[str, Any]]) -> None:
+    """Update rows of the same columns or insert them, as `upsert` does."""
+    if rows and connection.dialect.name in _UPSERT_DIALECTS:
+        values = tuple(name for name in rows[0] if name not in key)
+        connection.execute(_insert_or_update(connection.dialect.name, table, key, values), rows)
         return
+    for row in rows:
+        own = {name: row[name] for name in key}
+        _update_or_insert(connection, table, own, {name: row[name] for name in row.keys() - own.keys()})
+
+
+def _update_or_insert(connection: Connection, table: Any, key: dict[str, Any], values: dict[str, Any]) -> None:
+    """Do as `upsert` in a database without such a statement."""
     match = [table.c[name] == value for name, value in key.items()]
     change = table.update().where(*match).values(values or key)
     if connection.execute(change).rowcount:

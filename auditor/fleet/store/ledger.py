@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from auditor.core.text import printable
 from auditor.fleet.store import schema as t
-from auditor.fleet.store.database import SweepStore, update_statistics, upsert
+from auditor.fleet.store.database import SweepStore, update_statistics, upsert, upsert_all
 from auditor.fleet.store.observations import delete_unseen, extend_last_seen
 from auditor.fleet.store.presence import Sweep
 
@@ -50,10 +50,13 @@ def begin_sweep(
     return store.write(work)
 
 
-def save_download(store: SweepStore, sweep: Sweep, digest: str, diff_id: str, size: int) -> None:
-    """Record the download of a layer."""
-    values = {"diff_id": diff_id, "size": size, "read_in": sweep.id}
-    store.write(lambda c: upsert(c, t.layer, {"digest": digest}, values))
+def save_downloads(store: SweepStore, sweep: Sweep, layers: Iterable[tuple[str, str, int]]) -> None:
+    """Record the download of layers: digest, diff_id and size of each."""
+    rows = [
+        {"digest": digest, "diff_id": diff_id, "size": size, "read_in": sweep.id}
+        for digest, diff_id, size in sorted(layers)
+    ]
+    store.write(lambda c: upsert_all(c, t.layer, ("digest",), rows))
 
 
 def was_downloaded(store: SweepStore, sweep: Sweep, digest: str) -> bool:

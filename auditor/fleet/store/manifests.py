@@ -17,7 +17,7 @@ from auditor.core.image_config import Platform
 from auditor.core.text import printable
 from auditor.detect.message_masking import masked_line
 from auditor.fleet.store import schema as t
-from auditor.fleet.store.database import SweepStore, upsert
+from auditor.fleet.store.database import SweepStore, upsert_all
 from auditor.images.source import Image
 
 _BATCH = 500  # values in one IN (...)
@@ -28,8 +28,10 @@ _LEAVES = (
     .where(t.leaf.c.manifest.in_(bindparam("manifests", expanding=True)))
     .order_by(t.leaf.c.manifest, t.leaf.c.position)
 )
-_CREATED = select(t.manifest.c.created).where(t.manifest.c.digest == bindparam("manifest"))
-_HAS_LEAF = select(t.leaf.c.position).where(t.leaf.c.manifest == bindparam("manifest"))
+_CREATED = select(t.manifest.c.digest, t.manifest.c.created).where(
+    t.manifest.c.digest.in_(bindparam("manifests", expanding=True))
+)
+_WITH_LEAVES = select(t.leaf.c.manifest).where(t.leaf.c.manifest.in_(bindparam("manifests", expanding=True))).distinct()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,25 +96,30 @@ def parse_platform(text: str | None) -> Platform | None:
 
 def save_manifests(store: SweepStore, manifests: Sequence[Manifest]) -> None:
     """Store manifests with their leaves, without annotations."""
-
-    def work(connection: Connection) -> None:
-        for manifest in manifests:
-            upsert_manifest(connection, manifest.digest, manifest.leaves, manifest.created)
-
     if manifests:
-        store.write(work)
+        store.write(lambda c: upsert_manifests(c, manifests))
 
 
-def upsert_manifest(connection: Connection, digest: str, leaves: Sequence[Leaf], created: str | None) -> None:
-    """Store a manifest as `save_manifests` does, within a transaction."""
-    time = None if created is None else printable(created)[:40]
-    known = connection.execute(_CREATED, {"manifest": digest}).first()
-    if known is None or (time is not None and known.created != time):  # an update of the same would leave a dead row
-        upsert(connection, t.manifest, {"digest": digest}, {} if time is None else {"created": time})
-    if connection.execute(_HAS_LEAF, {"manifest": digest}).first() is None:
-        rows = [_leaf_row(digest, position, leaf) for position, leaf in enumerate(leaves)]
-        if rows:
-            connection.execute(insert(t.leaf), rows)
+def upsert_manifests(connection: Connection, manifests: Iterable[Manifest]) -> None:
+    """Store manifests as `save_manifests` does, within a transaction."""
+    wanted = {manifest.digest: manifest for manifest in manifests}
+    for batch in batches(sorted(wanted)):
+        known = {row.digest: row.created for row in connection.execute(_CREATED, {"manifests": batch})}
+        with_leaves = set(connection.execute(_WITH_LEAVES, {"manifests": batch}).scalars())
+        times = {digest: printable(time)[:40] for digest in batch if (time := wanted[digest].created) is not None}
+        new = [{"digest": digest} for digest in batch if digest not in known and digest not in times]
+        # An update of the same would leave a dead row.
+        dated = [{"digest": digest, "created": time} for digest, time in times.items() if known.get(digest) != time]
+        leaves = [
+            _leaf_row(digest, position, leaf)
+            for digest in batch
+            if digest not in with_leaves
+            for position, leaf in enumerate(wanted[digest].leaves)
+        ]
+        upsert_all(connection, t.manifest, ("digest",), new)
+        upsert_all(connection, t.manifest, ("digest",), dated)
+        if leaves:
+            connection.execute(insert(t.leaf), leaves)
 
 
 def _leaf(row: Any) -> Leaf:

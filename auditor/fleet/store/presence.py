@@ -76,19 +76,6 @@ def update_contents(connection: Connection, sweep: Sweep, repository: int, seen:
     return observation
 
 
-def upsert_present(
-    connection: Connection, sweep: Sweep, table: Any, key: dict[str, Any], values: dict[str, Any]
-) -> tuple[int, bool]:
-    """Insert a row that is present in this sweep, or update it; return its id, and whether it is new."""
-    found = connection.execute(_row_id(table, tuple(key)), key).scalar()
-    if found is None:
-        new_rows = connection.execute(insert(table), {**key, **values, **_new_interval(sweep)})
-        return int(new_rows.inserted_primary_key[0]), True  # type: ignore[index]
-    connection.execute(update(table).where(table.c.id == found).values(**values))
-    mark_present(connection, sweep, table.c.id, [found])
-    return int(found), False
-
-
 def mark_present(connection: Connection, sweep: Sweep, column: Any, keys: Sequence[int]) -> None:
     """Extend the presence intervals of rows whose `column` has one of the keys, of findings the reported ones.
 
@@ -150,12 +137,6 @@ def _is_gone(name: str, tags: Mapping[str, str], all_tags: Collection[str] | Non
 
 
 @functools.cache
-def _row_id(table: Any, key: tuple[str, ...]) -> Any:
-    """Return the statement that selects the id of a row by columns of these names."""
-    return select(table.c.id).where(*(table.c[name] == bindparam(name) for name in key))
-
-
-@functools.cache
 def _extension(column: Any, *, restarts: bool) -> Any:
     """Return the statement of `mark_present`; with `restarts`, intervals that began in an adopted sweep begin again."""
     own = column.table.c
@@ -172,5 +153,6 @@ def _extension(column: Any, *, restarts: bool) -> Any:
     return change.where(own.reported.is_(True)) if "reported" in own else change
 
 
-def _new_interval(sweep: Sweep) -> dict[str, Any]:
+def new_interval(sweep: Sweep) -> dict[str, Any]:
+    """Return the columns of a row that this sweep is the first to see."""
     return {"first_seen": sweep.started, "present_since": sweep.id, "last_seen": sweep.id}

@@ -81,7 +81,7 @@ def test_rows_of_a_running_sweep_are_not_deleted(sweeps_in: Sweeps, address: str
     sweeps_in(address), sweeps_in(address)
     with hold_lease(store, sweep_lease_name("other", "scope"), "other is being swept"):
         other = ledger.begin_sweep(store, "other", "scope", "rules", "2026-01-01T00:00:00Z")
-        ledger.save_download(store, other, "sha256:" + "0" * 64, "sha256:" + "1" * 64, 7)
+        ledger.save_downloads(store, other, [("sha256:" + "0" * 64, "sha256:" + "1" * 64, 7)])
         assert retention.delete_old_sweeps(store, LATER) == 1
         assert ledger.was_downloaded(store, other, "sha256:" + "0" * 64)
         ledger.save_failures(store, other, [("team/web", "lost")])
