@@ -179,7 +179,7 @@ class Sweeper:
                 self._new_images().request_layers(step)
                 size += step.size
             waiting.append(step)
-            while waiting and (self._is_ready(waiting[0]) or self._is_far_ahead(len(waiting), size)):
+            while waiting and (self._is_due(waiting) or self._is_far_ahead(len(waiting), size)):
                 together = self._together(waiting)
                 size -= 0 if isinstance(together, _End) else sum(opened.size for opened in together)
                 yield together
@@ -195,6 +195,10 @@ class Sweeper:
         while len(found) < _TOGETHER and waiting and not isinstance(waiting[0], _End) and self._is_ready(waiting[0]):
             found.append(waiting.popleft())  # type: ignore[arg-type]
         return found
+
+    def _is_due(self, waiting: deque[Opened | _End]) -> bool:
+        """Whether the first step is read, and others are not expected soon that could be stored with it."""
+        return (isinstance(waiting[-1], _End) or len(waiting) >= _TOGETHER) and self._is_ready(waiting[0])
 
     def _is_ready(self, step: Opened | _End) -> bool:
         return isinstance(step, _End) or self._new_images().is_read(step)
