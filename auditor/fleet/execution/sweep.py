@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _SURVEYS = 4  # repositories surveyed ahead
 _AHEAD, _AHEAD_BYTES = 128, 8 << 20
 """Images, new layers and bytes of JSON beyond the image that is audited; enough for all workers of a cluster."""
-_TOGETHER = 16  # images stored at a time, if their layers are read
+_TOGETHER = 16  # images of a repository that are stored at a time, if their layers are read
 _BATCH = 100  # repositories read from the store at a time, and unchanged ones written
 T = TypeVar("T")
 R = TypeVar("R")
