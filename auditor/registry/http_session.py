@@ -33,8 +33,9 @@ _PLAIN_URL = re.compile(
 """URLs that urllib3 would not normalise: no escapes, no dot segments."""
 
 RulesOf = Callable[[str], ConnectionRules]
+"""Returns the rules of connections to an origin, `http://HOST[:PORT]` or `https://HOST[:PORT]`."""
 TlsOf = Callable[[str], ssl.SSLContext]
-"""Return the rules and the TLS context of an origin, `https://HOST[:PORT]`."""
+"""Returns the TLS context for an origin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class _Route:
 class HttpSession:
     """Sends requests, each once and without following redirects. Thread-safe.
 
-    The connections to an origin follow `rules_of` and `tls_of` it.
+    `rules_of` and `tls_of` are called once for each origin that requests go to.
     """
 
     def __init__(self, rules_of: RulesOf, tls_of: TlsOf) -> None:

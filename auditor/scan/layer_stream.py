@@ -22,7 +22,7 @@ _F_SETPIPE_SZ = 1031  # fcntl(2); Python 3.11 has the name on Linux alone
 
 
 class BlockBuffers:
-    """Buffers of a megabyte, used again: for a small layer, the system takes longer to find their memory than to scan.
+    """Buffers of a megabyte, used again: allocating them takes longer than the scan of a small layer.
 
     All layers of a scanner share it; threads may use it at the same time.
     """

@@ -29,6 +29,7 @@ from auditor.pipeline import Request, audit_image
 from auditor.scan import Scanner
 from auditor.store.records import Records
 
+_FINDINGS_TOGETHER = 1_000  # of images in memory, about 1 kB each, before they are stored
 _TRANSIENT = "transient"  # equal to no audit key: the next sweep audits the image again
 
 
@@ -107,18 +108,30 @@ class ImageAudits:
     def finish(self, images: Sequence[Opened]) -> list[Job]:
         """Wait for the layers of images, audit and store them; return the jobs of those that were audited.
 
-        The survey of another one has the reason, unless the image was deleted meanwhile. All are stored in one
-        transaction.
+        The survey of another one has the reason, unless the image was deleted meanwhile. They are stored in one
+        transaction, unless they have many findings.
         """
-        audited = [(opened.job, rows) for opened in images if (rows := self._audited(opened))]
+        jobs, waiting = list[Job](), list[ImageRows]()
+        for opened in images:
+            rows = self._audited(opened)
+            if rows is not None:
+                jobs.append(opened.job)
+                waiting.append(rows)
+            if sum(len(one.findings) for one in waiting) > _FINDINGS_TOGETHER:
+                self._save(waiting)
+                waiting = []
+        self._save(waiting)
+        return jobs
 
-        def save(connection: Connection) -> None:
+    def _save(self, images: Sequence[ImageRows]) -> None:
+        """Store images, and the records of layers that were waited for."""
+
+        def work(connection: Connection) -> None:
             self._layers.keep()
-            save_images(connection, self._sweep, [rows for _, rows in audited])
+            save_images(connection, self._sweep, images)
 
-        self._store.write(save)
+        self._store.write(work)
         self._layers.kept()
-        return [job for job, _ in audited]
 
     def _audited(self, opened: Opened) -> ImageRows | None:
         """Wait for the layers of an image and audit it. Return what to store; None if it failed."""

@@ -24,9 +24,9 @@ from auditor.store.records import Records
 _AVAILABLE = 200_000
 """Layers known to be stored; others are looked up again."""
 _BLOBS = 4_000
-"""Layers whose size and diff_id are in memory from the request to the audit."""
+"""Layers whose size and diff_id are kept in memory, to be read from the store once for request and audit."""
 _UNKEPT = 1 << 20
-"""Bytes of records that are stored at once, without waiting for others."""
+"""Bytes of records in memory that are not stored yet; beyond it, they are stored without waiting for an audit."""
 
 
 class LayerReads:

@@ -197,7 +197,7 @@ class Sweeper:
         return found
 
     def _is_due(self, waiting: deque[Opened | _End]) -> bool:
-        """Whether the first step is read, and others are not expected soon that could be stored with it."""
+        """Whether the first step is read, and no further image of its repository follows, or enough are waiting."""
         return (isinstance(waiting[-1], _End) or len(waiting) >= _TOGETHER) and self._is_ready(waiting[0])
 
     def _is_ready(self, step: Opened | _End) -> bool:

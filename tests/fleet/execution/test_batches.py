@@ -17,16 +17,18 @@ from auditor.core.digests import Digest
 from auditor.core.errors import AuditError, Damaged, EngineError, NotFound, Unreachable
 from auditor.core.progress import Silent
 from auditor.detect.rules import Ruleset
-from auditor.fleet.execution import dask_engine, sweep
+from auditor.findings.selection import Selection
+from auditor.fleet.execution import dask_engine, image_audits, sweep
 from auditor.fleet.execution.dask_engine import DaskEngine
 from auditor.fleet.execution.dask_worker import Credentials, RulesData, SoftwareVersions, SweepPlugin
 from auditor.fleet.execution.engine import LayerTask, RegistryEndpoint
 from auditor.fleet.execution.local_engine import LocalEngine
+from auditor.fleet.store.audits import save_images
 from auditor.registry.logins import Login
 from auditor.scan.record_format import decode_record
 from tests.fleet.conftest import Sweeps
 from tests.fleet.planted import Remote, application
-from tests.images import digest, gzipped
+from tests.images import digest, gzipped, token
 
 Read = Callable[[Sequence[LayerTask]], list[bytes | AuditError]]
 
@@ -249,3 +251,22 @@ class Lazy(LocalEngine):
         for task, future in self._later:
             future.set_result(super().submit(task).result())
         self._later.clear()
+
+
+@pytest.mark.registry
+@pytest.mark.parametrize(("most", "groups"), [(1_000, [4]), (1, [2, 2]), (0, [1, 1, 1, 1])])
+def test_images_of_a_repository_are_stored_together_unless_they_have_many_findings(
+    sweeps: Sweeps, address: str, monkeypatch: pytest.MonkeyPatch, most: int, groups: list[int]
+) -> None:
+    remote, stored, save = Remote(address), list[int](), save_images
+    for number in range(4):
+        remote.push("team/app", str(number), application(0, str(number), token(number), hidden=False))
+    sweeps(address)  # the layers are read
+    monkeypatch.setattr(image_audits, "_FINDINGS_TOGETHER", most)
+    monkeypatch.setattr(
+        image_audits,
+        "save_images",
+        lambda *given: stored.append(len(given[2])) or save(*given),  # type: ignore[func-returns-value]
+    )
+    found = sweeps(address, selection=Selection(exclude_paths=("/other",)))  # another audit, from stored records
+    assert len(found["images"]) == 4 and [count for count in stored if count] == groups
