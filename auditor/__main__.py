@@ -3,9 +3,12 @@
 Signal handlers are installed before the slow imports: a signal during an import ends the run with one line.
 """
 
+import atexit
 import gc
 import os
 import signal
+import sys
+import threading
 from types import FrameType
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -29,8 +32,24 @@ def main() -> None:
 
     try:
         run()
+    except SystemExit as exc:
+        _exit_at_once(exc.code)
+        raise
     finally:
         gc.freeze()  # the interpreter looks through all objects twice when it exits, which takes 0.1 s
+
+
+def _exit_at_once(status: object) -> None:
+    """Exit without the clean-up of the interpreter's modules, which takes 0.015 s, unless something is left to do."""
+    if not isinstance(status, int) or threading.active_count() > 1:
+        return
+    atexit._run_exitfuncs()
+    try:
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
+    except (OSError, ValueError):
+        return  # the interpreter reports it
+    os._exit(status)
 
 
 if __name__ == "__main__":
