@@ -93,7 +93,7 @@ def _peak_mb() -> float:
 
 
 def _where_ms(store: SweepStore, sweep: int, policy: Policy) -> tuple[float, float]:
-    secret = queries.shared_secrets(store, sweep)[0].secret
+    secret = queries.shared_secrets(queries.findings(store, sweep))[0].secret
     found = locate(store, secret, policy)
     return _median_ms(lambda: locate(store, secret, policy)), _median_ms(lambda: locations_text(found))
 

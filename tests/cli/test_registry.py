@@ -53,7 +53,7 @@ def test_a_sweep_of_unchanged_tags_starts_no_workers_and_imports_no_libraries_of
         "from auditor.cli import main\n"
         f"try: main(['registry', 'scan', {two!r}, '--format', 'json', '--fail-on', 'never'])\n"
         "except SystemExit as exc: print(exc.code)\n"
-        "other = {'alembic', 'apprise', 'jinja2', 'rich', 'prometheus_client', 'docker', 'hyperscan', 'psycopg'}\n"
+        "other = {'alembic', 'apprise', 'jinja2', 'rich', 'prometheus_client', 'docker', 'hyperscan', 'psycopg2'}\n"
         "other.add('requests')\n"
         "own = {'scan', 'pipeline', 'provenance', 'extract', 'advice', 'images.archive', 'detect.rules'}\n"
         "print(sorted((other | {f'auditor.{name}' for name in own}) & set(sys.modules)))"

@@ -21,4 +21,4 @@ class Story:
     @property
     def shared(self) -> str:
         """The id of the secret that six images of two owners hold."""
-        return queries.shared_secrets(self.store, self.sweep.id)[0].secret
+        return queries.shared_secrets(queries.findings(self.store, self.sweep.id))[0].secret

@@ -37,8 +37,6 @@ def _members(
     store: SweepStore, sweep: SweepRow, page: Callable[[ImageRow], str | None], policy: Policy
 ) -> Iterator[tuple[str, Any]]:
     """Yield the members of the document, the images as an iterator."""
-    counts = sweep.counts
-    unique, read = counts["layers_unique"], counts["layers_read"]
     yield "schema", SCHEMA
     yield "registry", sweep.registry
     yield "started", sweep.started
@@ -47,10 +45,17 @@ def _members(
         "images",
         (_image(row, page(row) if row.has_report else None) for row in image_list.each_image(store, sweep.id)),
     )
-    yield "verdict", _verdict(verdict_of(queries.findings(store, sweep.id)))
+    yield from store.read(lambda _: list(_secret_members(store, sweep, policy)))
+
+
+def _secret_members(store: SweepStore, sweep: SweepRow, policy: Policy) -> Iterator[tuple[str, Any]]:
+    counts = sweep.counts
+    unique, read = counts["layers_unique"], counts["layers_read"]
+    findings = queries.findings(store, sweep.id)
+    yield "verdict", _verdict(verdict_of(findings))
     layers = {"unique": unique, "read": read, "cached": max(unique - read, 0), "bytes_read": counts["bytes_read"]}
     yield "layers", layers
-    shared = queries.shared_secrets(store, sweep.id)
+    shared = queries.shared_secrets(findings)
     yield "shared_secrets", [{"secret_id": one.secret, "rule": one.rule, "images": list(one.images)} for one in shared]
     acknowledged = acknowledged_secrets(store, sweep, policy)
     yield "acknowledged", [secret_json(one) for one in acknowledged if one.is_acknowledged]

@@ -17,7 +17,7 @@ from auditor.fleet.remediation.open_secrets import OpenSecret, acknowledged_secr
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import image_list, queries
 from auditor.fleet.store.database import SweepStore
-from auditor.fleet.store.rows import ImageRow, SweepRow, verdict_of
+from auditor.fleet.store.rows import FindingRow, ImageRow, SweepRow, verdict_of
 
 _STYLES = {"critical": "bold white on red", "high": "bold red", "medium": "yellow", "low": "cyan"}
 _MAX_SHOWN = 20
@@ -31,7 +31,7 @@ def render(store: SweepStore, sweep: SweepRow, policy: Policy, *, width: int = 8
     console = Console(
         file=out, width=width, force_terminal=color, no_color=not color, highlight=False, legacy_windows=False
     )
-    for part in _parts(store, sweep, policy):
+    for part in store.read(lambda _: _parts(store, sweep, policy)):
         console.print(part)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
@@ -50,13 +50,14 @@ def _parts(store: SweepStore, sweep: SweepRow, policy: Policy) -> list[Renderabl
         parts.append(Text(f"filtered: {printable(sweep.filter_text)}", style="dim"))
     if rows:
         parts.append(_images(rows))
-    parts += _shared(store, sweep.id)
+    findings = queries.findings(store, sweep.id)
+    parts += _shared(findings)
     acknowledged = acknowledged_secrets(store, sweep, policy)
     parts += _acknowledged(acknowledged)
     parts += _withdrawn(store, sweep.id)
     parts += _failed(store, sweep.id)
     held = sum(one.is_acknowledged for one in acknowledged)
-    parts.append(_summary(sweep, verdict_of(queries.findings(store, sweep.id)), held))
+    parts.append(_summary(sweep, verdict_of(findings), held))
     return parts
 
 
@@ -93,8 +94,8 @@ def _number(count: int, style: str) -> Text:
     return Text(str(count), style=style) if count else Text("-", style="dim")
 
 
-def _shared(store: SweepStore, sweep: int) -> list[RenderableType]:
-    shared = queries.shared_secrets(store, sweep)
+def _shared(findings: Sequence[FindingRow]) -> list[RenderableType]:
+    shared = queries.shared_secrets(findings)
     if not shared:
         return []
     lines = Text("\nSecrets in several images", style="bold")

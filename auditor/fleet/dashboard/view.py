@@ -147,7 +147,11 @@ class SweepView:
 
 
 def sweep_view(store: SweepStore, sweep: SweepRow, policy: Policy) -> SweepView:
-    """Query all data of the site."""
+    """Query all data of the site, as of one moment."""
+    return store.read(lambda _: _view(store, sweep, policy))
+
+
+def _view(store: SweepStore, sweep: SweepRow, policy: Policy) -> SweepView:
     images = image_list.images(store, sweep.id)
     withdrawn = image_list.withdrawn(store, sweep.id)
     pullable = [*images, *(row.image for row in withdrawn if not row.is_deleted)]

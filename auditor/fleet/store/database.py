@@ -2,7 +2,7 @@
 
     store = SweepStore(url)                   # opens or creates the database
     store.read(lambda c: c.execute(...))      # one transaction, repeated while the database is unavailable
-    store.write(...)                          # the same, with changes; writes within `work` belong to it
+    store.write(...)                          # the same, with changes
     store.key                                 # HMAC key of secrets: Secret.with_hmac
 
 Any number of processes may use a store at the same time.
@@ -81,14 +81,13 @@ class SweepStore:
     def __init__(self, url: str | None = None, *, retry_s: float = 300, connect_s: float = 10) -> None:
         self.url = _parsed(url or default_url())
         self._retry_s = min(connect_s, retry_s)
-        self._own = threading.local()  # `writes`: the open transaction of a thread
+        self._own = threading.local()  # open connections of a thread: `reads` and `writes`
         self._engine = _engine(self.url)
         # In SQLite, each transaction has a snapshot. In PostgreSQL, each statement would see later commits.
         snapshot = {"isolation_level": "REPEATABLE READ"} if self.url.get_backend_name() == "postgresql" else {}
         self._reads = self._engine.execution_options(reads=True, **snapshot)
         try:
-            self._migrate()
-            self.key: bytes = self.write(_load_key)
+            self.key: bytes = self.read(_current_key) or self._migrated_key()
         except BaseException:
             self.close()
             raise
@@ -102,8 +101,11 @@ class SweepStore:
         self._engine.dispose()
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in a read-only transaction with a consistent snapshot."""
-        return self._run(self._reads, work, self._retry_s)
+        """Run `work` in a read-only transaction with a consistent snapshot; a retry runs it again.
+
+        A `read` that `work` calls belongs to its transaction, and sees the same snapshot.
+        """
+        return self._run("reads", self._reads, work, self._retry_s)
 
     def write(self, work: Callable[[Connection], T], *, retry: bool = True) -> T:
         """Run `work` in a transaction that is committed as a whole or not at all; a retry runs it again.
@@ -111,36 +113,33 @@ class SweepStore:
         A `write` that `work` calls belongs to its transaction. Without `retry`, a temporary failure raises StoreError
         at once.
         """
-        open_one: Connection | None = getattr(self._own, "writes", None)
+        return self._run("writes", self._engine, work, self._retry_s if retry else 0)
+
+    def _run(self, kind: str, engine: Engine, work: Callable[[Connection], T], retry_s: float) -> T:
+        open_one: Connection | None = getattr(self._own, kind, None)
         if open_one is not None:
             return work(open_one)
-
-        def owned(connection: Connection) -> T:
-            self._own.writes = connection
-            try:
-                return work(connection)
-            finally:
-                self._own.writes = None
-
-        return self._run(self._engine, owned, self._retry_s if retry else 0)
-
-    def _run(self, engine: Engine, work: Callable[[Connection], T], retry_s: float) -> T:
         waited, backoff = 0.0, 0.5
         while True:
             try:
                 with engine.begin() as connection:
-                    return work(connection)
+                    setattr(self._own, kind, connection)
+                    try:
+                        return work(connection)
+                    finally:
+                        setattr(self._own, kind, None)
             except SQLAlchemyError as exc:
                 if waited >= retry_s or not _is_temporary(exc):
                     raise StoreError(f"store {self}: {_message(exc)}") from exc
             time.sleep(backoff)
             waited, backoff = waited + backoff, min(backoff * 2, 15)
 
-    def _migrate(self) -> None:
-        if self.read(_revision) == HEAD:
-            return
+    def _migrated_key(self) -> bytes:
+        """Return the HMAC key, after an upgrade of the tables where they are older."""
         try:
-            self.write(self._upgrade)
+            if self.read(_revision) != HEAD:
+                self.write(self._upgrade)
+            return self.write(_load_key)
         except StoreError as exc:
             if not any(text in str(exc) for text in _READ_ONLY_ERRORS):
                 raise
@@ -229,7 +228,7 @@ def _parsed(text: str) -> URL:
     try:
         url = make_url(text)
         if url.drivername in ("postgresql", "postgres"):
-            url = url.set(drivername="postgresql+psycopg")
+            url = url.set(drivername="postgresql+psycopg2")
         url.get_dialect()
     except (ArgumentError, NoSuchModuleError) as exc:
         raise UsageError(
@@ -244,10 +243,10 @@ def _parsed(text: str) -> URL:
 def _engine(url: URL) -> Engine:
     try:
         if url.get_backend_name() != "sqlite":
-            # Texts of a database in SQL_ASCII would be bytes. A type that no table has need not be looked for.
             own: dict[str, Any] = {}
-            if url.get_driver_name() == "psycopg":
-                own = {"connect_args": {"client_encoding": "utf8"}, "use_native_hstore": False}
+            if url.get_driver_name() == "psycopg2":
+                # Many rows are one statement, texts are UTF-8 whatever the database has, and no table has an hstore.
+                own = {"executemany_mode": "values_plus_batch", "client_encoding": "utf8", "use_native_hstore": False}
             return create_engine(url, pool_pre_ping=True, pool_size=_CONNECTIONS, max_overflow=0, **own)
         if url.database and url.database != ":memory:":
             _make_private(Path(url.database))
@@ -290,15 +289,25 @@ def _revision(connection: Connection) -> str | None:
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
+def _current_key(connection: Connection) -> bytes | None:
+    """Return the HMAC key; None if there is none yet, or the tables are older than this version."""
+    return _stored_key(connection) if _revision(connection) == HEAD else None
+
+
+def _stored_key(connection: Connection) -> bytes | None:
+    key = connection.execute(select(schema.secret_key.c.bytes)).scalar()
+    return None if key is None else bytes(key)
+
+
 def _load_key(connection: Connection) -> bytes:
-    query = select(schema.secret_key.c.bytes)
-    key = connection.execute(query).scalar()
-    if key is None:
+    """Return the HMAC key; create it if there is none, also if another process does so at the same time."""
+    if _stored_key(connection) is None:
         new_key = insert(schema.secret_key).values(one=1, bytes=secrets.token_bytes(32))
         with suppress(IntegrityError), connection.begin_nested():
             connection.execute(new_key)
-        key = connection.execute(query).scalar_one()
-    return bytes(key)
+    key = _stored_key(connection)
+    assert key is not None  # noqa: S101 - its row is there now
+    return key
 
 
 def _is_temporary(exc: SQLAlchemyError) -> bool:

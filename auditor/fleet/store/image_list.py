@@ -59,19 +59,11 @@ def images(store: SweepStore, sweep: int) -> list[ImageRow]:
 
 def each_image(store: SweepStore, sweep: int) -> Iterator[ImageRow]:
     """Yield the images of a sweep by repository, tags, platform and digest."""
-    new = {(row.repository, row.id) for row in new_findings(store, sweep)}
-    gone = _gone_by_tag(store, sweep)
-    repositories = sorted(rows_of(store, seen_repositories(sweep)), key=lambda row: row.name)
+    changes, rows = store.read(lambda _: (_Changes(store, sweep), rows_of(store, seen_repositories(sweep))))
+    repositories = [row.id for row in sorted(rows, key=lambda row: row.name)]
     for start in range(0, len(repositories), _REPOSITORIES):
-        batch = {"repositories": [row.id for row in repositories[start : start + _REPOSITORIES]]}
-        tags = _tags(store, sweep, batch)
-        by_image = _by_image(findings_of(store, and_(_seen_in(sweep), _IN_BATCH), batch))
-        found = []
-        for row in rows_of(store, seen_images(sweep).where(_IN_BATCH), batch):
-            own, names = by_image.get(row.id, ()), tags.get(row.id, ())
-            gone_ids = set().union(*(gone.get((row.repository, tag, row.platform), ()) for tag in names))
-            found.append(_image(row, names, own, sum((one.repository, one.id) in new for one in own), len(gone_ids)))
-        yield from sorted(found, key=lambda one: (one.repository, one.tags, one.platform or "", one.digest))
+        batch = repositories[start : start + _REPOSITORIES]
+        yield from store.read(lambda _, own=batch: _images_of(store, sweep, own, changes))  # type: ignore[misc]
 
 
 def withdrawn(store: SweepStore, sweep: int) -> list[WithdrawnRow]:
@@ -91,11 +83,33 @@ def _seen_in(sweep: int) -> Any:
     return and_(t.finding.c.image.in_(images_of(sweep)), t.finding.c.reported.is_(True))
 
 
+class _Changes:
+    """New findings of a sweep by repository and id, gone ones by repository, last tag and platform."""
+
+    def __init__(self, store: SweepStore, sweep: int) -> None:
+        self.new = {(row.repository, row.id) for row in new_findings(store, sweep)}
+        self.gone = _gone_by_tag(store, sweep)
+
+
+def _images_of(store: SweepStore, sweep: int, repositories: list[int], changes: _Changes) -> list[ImageRow]:
+    """Return the images of some repositories, in the order of `each_image`."""
+    batch = {"repositories": repositories}
+    tags = _tags(store, sweep, batch)
+    by_image = _by_image(findings_of(store, and_(_seen_in(sweep), _IN_BATCH), batch))
+    found = []
+    for row in rows_of(store, seen_images(sweep).where(_IN_BATCH), batch):
+        own, names = by_image.get(row.id, ()), tags.get(row.id, ())
+        new = sum((one.repository, one.id) in changes.new for one in own)
+        gone = set().union(*(changes.gone.get((row.repository, tag, row.platform), ()) for tag in names))
+        found.append(_image(row, names, own, new, len(gone)))
+    return sorted(found, key=lambda one: (one.repository, one.tags, one.platform or "", one.digest))
+
+
 def _tags(store: SweepStore, sweep: int, batch: dict[str, list[int]]) -> dict[int, tuple[str, ...]]:
     """Return the tags of images, by row."""
     found: dict[int, set[str]] = {}
     # With the repositories of the images, PostgreSQL would read all images for each batch.
-    for row in rows_of(store, seen_tags(sweep).where(_OBSERVED_IN_BATCH), batch):
+    for row in rows_of(store, seen_tags(sweep, _OBSERVED_IN_BATCH), batch):
         found.setdefault(row.id, set()).add(row.name)
     return {key: tuple(sorted(names)) for key, names in found.items()}
 

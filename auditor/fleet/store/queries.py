@@ -6,7 +6,7 @@
     counts(store, sweep)                counts of a sweep
     findings(store, sweep)              findings of both, except deleted images; with first and last seen
     new_findings, gone_findings         one row for each repository and finding id
-    shared_secrets(store, sweep)        secrets in more than one image
+    shared_secrets(findings)            secrets in more than one image
     leaking_layers(store, …)            layers that added secrets, with the tags and images that contain them
     first_seen(store, sweep)            when each finding of a repository was first seen, in any image
     tags_of(store, sweep)               tags of each image with findings
@@ -101,8 +101,8 @@ def severities(store: SweepStore, sweep: int, without: Collection[str] = ()) -> 
 
 def new_findings(store: SweepStore, sweep: int) -> list[FindingRow]:
     """Return the findings that are new in their repository: one row for each id."""
-    before = {(row.name, row.finding) for row in rows_of(store, ids_before(sweep))}
     rows = findings_of(store, and_(pullable_findings(sweep), t.finding.c.present_since == sweep))
+    before = {(row.name, row.finding) for row in rows_of(store, ids_before(sweep))} if rows else set()
     return _each_once(row for row in rows if (row.repository, row.id) not in before)
 
 
@@ -113,10 +113,10 @@ def gone_findings(store: SweepStore, sweep: int) -> list[FindingRow]:
     return _each_once(row for row in rows if (row.repository, row.id) not in still_present)
 
 
-def shared_secrets(store: SweepStore, sweep: int) -> list[SharedSecret]:
-    """Return the secrets in more than one image, those in most images first."""
+def shared_secrets(findings: Iterable[FindingRow]) -> list[SharedSecret]:
+    """Return the secrets of findings in more than one image, those in most images first."""
     found: dict[str, list[FindingRow]] = {}
-    for row in findings(store, sweep):
+    for row in findings:
         found.setdefault(row.secret, []).append(row)
     shared = [
         SharedSecret(
@@ -221,12 +221,16 @@ def layer_counts(store: SweepStore, sweep: int) -> dict[str, int]:
 
 def counts(store: SweepStore, sweep: int) -> dict[str, int]:
     """Return the counts of a sweep, by the column names of schema/sweeps.py. The database counts images and tags."""
-    tags = seen_tags(sweep).with_only_columns(t.tag.c.repository, t.tag.c.name).distinct().subquery()
+    return store.read(lambda _: _counts(store, sweep))
+
+
+def _counts(store: SweepStore, sweep: int) -> dict[str, int]:
+    tags = seen_tags(sweep).subquery().c
     own = t.withdrawn.c
     queries = {
         "repositories": select(func.count()).select_from(seen_repositories(sweep).subquery()),
         "images": select(func.count()).select_from(images_of(sweep).subquery()),
-        "tags": select(func.count()).select_from(tags),
+        "tags": select(func.count()).select_from(select(tags.repository, tags.name).distinct().subquery()),
         "secrets": select(func.count(t.finding.c.secret.distinct())).where(pullable_findings(sweep)),
         "withdrawn": select(func.count()).where(own.sweep == sweep, own.pullable.is_not(False)),
     }

@@ -61,7 +61,7 @@ def rows(page: Page) -> list[str]:
 
 def widely_held(site: Site) -> tuple[str, set[str]]:
     """The secret that most images hold, and the repositories and digests of those."""
-    shared = queries.shared_secrets(site.store, site.sweep.id)[0]
+    shared = queries.shared_secrets(queries.findings(site.store, site.sweep.id))[0]
     return secret_page(shared.secret), set(shared.images)
 
 

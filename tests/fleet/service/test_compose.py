@@ -202,11 +202,14 @@ print(json.dumps({
 }))
 """
 CHANGE = """
-import psycopg, sys
-with psycopg.connect(open("/run/secrets/dashboard-store").read().strip(), autocommit=True) as connection:
-    print(connection.execute("SELECT count(*) FROM finding").fetchone()[0])
-    connection.execute("SET default_transaction_read_only = off")
-    connection.execute("DELETE FROM finding")
+import psycopg2
+connection = psycopg2.connect(open("/run/secrets/dashboard-store").read().strip())
+connection.autocommit = True
+cursor = connection.cursor()
+cursor.execute("SELECT count(*) FROM finding")
+print(cursor.fetchone()[0])
+cursor.execute("SET default_transaction_read_only = off")
+cursor.execute("DELETE FROM finding")
 """
 
 

@@ -226,6 +226,23 @@ def test_a_transaction_that_reads_sees_no_later_commit(url: str) -> None:
         assert len(store.read(lambda c: c.execute(select(schema.lease)).all())) == 1
 
 
+def test_a_read_within_a_read_sees_its_snapshot(url: str) -> None:
+    row = {"holder": "h", "machine": "m", "process": "p", "acquired": "2026-11-24T05:00:00Z", "expires": 1}
+    with closing(SweepStore(url)) as store, closing(SweepStore(url)) as other:
+
+        def leases() -> int:
+            return len(store.read(lambda c: c.execute(select(schema.lease)).all()))
+
+        def work(_: Connection) -> list[int]:
+            before = leases()
+            other.write(lambda c: c.execute(insert(schema.lease).values(name="a", token="t", **row)))
+            store.write(lambda c: c.execute(insert(schema.lease).values(name="b", token="t", **row)))
+            return [before, leases()]
+
+        assert store.read(work) == [0, 0]
+        assert leases() == 2
+
+
 def test_a_write_within_a_write_is_committed_or_undone_with_it(url: str) -> None:
     with closing(SweepStore(url)) as store:
 

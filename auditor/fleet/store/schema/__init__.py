@@ -23,6 +23,9 @@ Once no sweep refers to it, it is deleted, and that sweep becomes the `last_seen
 and images without a foreign key, which would need an index: only rows without an observation are deleted.
 
 No column holds a secret: `secret` is an HMAC under the key of the store, texts are masked.
+
+What one database alone has is in the migrations: SQLite's tables without rowid, and the condition of ix_leaf_digest in
+PostgreSQL, which leaves out manifests that list themselves. To say so here would import the dialects of both.
 """
 
 from auditor.fleet.store.schema.columns import metadata

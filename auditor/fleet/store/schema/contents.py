@@ -35,7 +35,6 @@ manifest = Table(
     metadata,
     Column("digest", DIGEST, primary_key=True, comment="digest of an index or of an image manifest"),
     Column("created", String(40), comment="creation time in the config of its first image; null if missing"),
-    sqlite_with_rowid=False,
 )
 
 leaf = Table(
@@ -54,9 +53,7 @@ leaf = Table(
     Column("platform", String(128), comment="os/architecture[/variant] in the index"),
     Column("subject", String(135), comment="for an attestation: digest of the attested image"),
     CheckConstraint("size >= 0", "size"),
-    sqlite_with_rowid=False,
 )
-# Migration 0004 leaves out manifests that list themselves. To say so here would import the dialect of PostgreSQL.
 Index("ix_leaf_digest", leaf.c.digest)
 
 tag = Table(

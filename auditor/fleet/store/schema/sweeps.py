@@ -113,7 +113,6 @@ observed_tag = Table(
         "observation", ForeignKey("observation.id", ondelete="CASCADE"), primary_key=True, comment="the observation"
     ),
     Column("tag", Integer, primary_key=True, comment="id of a tag that the filter selects"),
-    sqlite_with_rowid=False,
 )
 
 observed_image = Table(
@@ -123,7 +122,6 @@ observed_image = Table(
         "observation", ForeignKey("observation.id", ondelete="CASCADE"), primary_key=True, comment="the observation"
     ),
     Column("image", Integer, primary_key=True, comment="id of an audited image"),
-    sqlite_with_rowid=False,
 )
 
 seen = Table(
@@ -136,7 +134,6 @@ seen = Table(
         primary_key=True,
         comment="observation of a repository, perhaps made by an earlier sweep",
     ),
-    sqlite_with_rowid=False,
 )
 Index("ix_seen_observation", seen.c.observation)
 
@@ -147,7 +144,6 @@ withdrawn = Table(
     Column("image", ForeignKey("image.id", ondelete="CASCADE"), primary_key=True, comment="image without a tag"),
     Column("pullable", Boolean, comment="whether a HEAD request found the digest; null without an answer"),
     Column("tags", Text, nullable=False, comment="last tags of the image, as a JSON list"),
-    sqlite_with_rowid=False,
 )
 Index("ix_withdrawn_image", withdrawn.c.image)
 
