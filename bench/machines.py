@@ -3,8 +3,7 @@
 Each of 100 images (`--images`) has one new layer of Python's standard library, 16 MB (`--megabytes`). The registry
 sends files: file_registry.py. Workers have one thread of Dask, and use one core. The registry is near, that is on
 loopback, or distant: distant.py. The time does not include the start of the workers and the creation of the store: both
-remain between sweeps. A sweep of a few small images comes before, in which the workers import the program and load the
-rules.
+remain between sweeps. A sweep of a few images comes before, in which the workers import the program and load the rules.
 
 The gain that this machine allows is measured with two plain scans, each bound to one core, one after the other and
 side by side. On a busy machine seconds depend on other programs: `processor-bound` is how many times as fast a sweep
@@ -75,11 +74,12 @@ class Run:
 def fill(folder: Path, images: int, layer_bytes: int) -> None:
     """Write the images: their layers end in the same files, and start with one of their own."""
     shared = _tar(_sources(layer_bytes))
-    large, small = ((data, gzip.compress(data, 1, mtime=0)) for data in (shared, bytes(2 * tarfile.BLOCKSIZE)))
+    packed = gzip.compress(shared, 1, mtime=0)
     repositories: dict[str, dict[str, tuple[bytes, bytes]]] = {}
     for number in range(images):
-        repositories.setdefault(f"{_NEW}/app{number % 20}", {})[f"1.{number}"] = _image(number, *large)
-    repositories[f"{_BEFORE}/app"] = {f"1.{number}": _image(images + number, *small) for number in range(_SCANNED)}
+        repositories.setdefault(f"{_NEW}/app{number % 20}", {})[f"1.{number}"] = _image(number, shared, packed)
+    before = range(images, images + _SCANNED)
+    repositories[f"{_BEFORE}/app"] = {f"1.{number}": _image(number, shared, packed) for number in before}
     file_registry.write(folder, repositories)
 
 

@@ -31,7 +31,9 @@ def workers_within(memory: int | None, jobs: int) -> int:
 
 
 class Scanner:
-    """Scans layers with `jobs` worker processes. Close it to end them. `searcher` searches texts outside of layers.
+    """Scans layers with `jobs` worker processes. Close it to end them.
+
+    `searcher` also searches texts outside of layers. It may be that of another scanner with the same rules and limits.
 
     With `search_content` false layers are listed and verified, and no file is searched. With `extract_published`
     archives are extracted even if a distribution published them: see auditor/published.
@@ -47,12 +49,13 @@ class Scanner:
         search_content: bool = True,
         limits: Limits = DEFAULT,
         extract_published: bool = False,
+        searcher: Searcher | None = None,
     ) -> None:
         return_large_blocks()
         self.ruleset, self.limits = ruleset, limits
         self.search_content, self.extract_published = search_content, extract_published
         self.progress = progress or Silent()
-        self.searcher = Searcher(ruleset, cache, limits, self.progress, jobs)
+        self.searcher = searcher or Searcher(ruleset, cache, limits, self.progress, jobs)
         self._cache, self.jobs = cache, jobs
         self._opened: ParallelScan | None = None
         self._lock = threading.Lock()

@@ -72,6 +72,7 @@ class DaskEngine:
         self._lock, self._alone = threading.Lock(), threading.Lock()
         self._cluster = cluster = DaskCluster(address, f"{TASK_PREFIX}{name}", endpoint, ruleset, progress.note)
         self._tasks = DaskTasks(cluster, Credentials(stored_login(endpoint.host, endpoint.path), key))
+        self._tasks.send_credentials()
         self.rate = ClusterRate(endpoint, lambda: cluster.client, cluster.reconnect) if endpoint.rate else None
         self._pool = ThreadPoolExecutor(parallel, "layer")
 

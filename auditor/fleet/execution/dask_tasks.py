@@ -6,16 +6,19 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
+from contextlib import suppress
+from itertools import islice
 from uuid import uuid4
 
 from distributed import Client, Future, KilledWorker
 
 from auditor.core.errors import AuditError, EngineError, Unreachable
 from auditor.fleet.execution.dask_cluster import DaskCluster
-from auditor.fleet.execution.dask_worker import Answer, Credentials, accept_credentials, error_name, read
+from auditor.fleet.execution.dask_worker import Answer, Credentials, accept_credentials, error_name, public_key, read
 from auditor.fleet.execution.engine import LayerTask
 
 _MOST_LOGINS = 20  # workers in a row that ask for the credentials instead of reading
+_MOST_AT_ONCE = 100  # workers: each receives the credentials encrypted for all of them
 _MOST_RECONNECTIONS = 5  # during one task
 _POLL_S, _WORKERLESS_S = 15, 300
 
@@ -27,6 +30,15 @@ class DaskTasks:
         self._cluster, self._credentials = cluster, credentials
         self._running: set[Future[Answer]] = set()
         self._lock = threading.Lock()
+
+    def send_credentials(self) -> None:
+        """Send the credentials to the workers that are connected; others ask for them with their first task."""
+        cluster, client = self._cluster, self._cluster.client
+        with suppress(CancelledError, OSError):  # tasks connect again
+            keys = client.run(public_key, cluster.name, on_error="ignore")
+            known = {worker: key for worker, key in keys.items() if key is not None}
+            sealed = {worker: self._credentials.sealed(key) for worker, key in islice(known.items(), _MOST_AT_ONCE)}
+            client.run(accept_credentials, cluster.name, sealed, workers=list(sealed), on_error="ignore")
 
     def read(self, layers: Sequence[LayerTask]) -> list[bytes | AuditError]:
         """Submit layers until a worker has read them; return the record of each, or why it can't be read.
@@ -58,7 +70,7 @@ class DaskTasks:
                 return answer
             if answer is None:
                 raise CancelledError  # the scheduler has restarted, and lacks the plugin
-            sealed = self._credentials.sealed(answer.public_key)
+            sealed = {answer.worker: self._credentials.sealed(answer.public_key)}
             workers = [answer.worker]
             client.run(accept_credentials, self._cluster.name, sealed, workers=workers, on_error="ignore")
         raise Unreachable(f"{_MOST_LOGINS} workers restarted before they could read it")

@@ -5,7 +5,7 @@ SoftwareVersions     versions that must be equal on the worker and on the machin
 Credentials          registry login and HMAC key; encrypted for one worker
 SweepPlugin          state shared by the tasks of a sweep: rules, scanner, connections, credentials
 read                 the task: read layers
-accept_credentials   what the sweep runs on a worker that asked for the credentials
+public_key, accept_credentials    what the sweep runs on workers to give them the credentials
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pickle
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -28,6 +28,7 @@ from auditor.core.cache_folder import cache_folder
 from auditor.core.cache_keys import RECORDS
 from auditor.core.dataclass import dataclass
 from auditor.core.errors import AuditError, Unreachable
+from auditor.core.limits import Limits
 from auditor.core.process import disable_core_dumps
 from auditor.core.version import __version__
 from auditor.detect.rules import Ruleset
@@ -38,6 +39,7 @@ from auditor.registry.client import Client
 from auditor.registry.logins import Login
 from auditor.scan import Scanner
 from auditor.scan.record_format import format_version
+from auditor.scan.searcher import Searcher
 
 _SELF_MEASUREMENTS = ("profile", "profile-cycle", "tick")
 """Periodic callbacks with which a worker measures its tasks and its event loop, 150 times a second."""
@@ -62,6 +64,12 @@ class RulesData:
 @functools.lru_cache(1)
 def _ruleset(pickled: bytes) -> Ruleset:
     return Ruleset(pickle.loads(pickled))  # noqa: S301 - from the sweep, whose functions a worker runs
+
+
+@functools.lru_cache(1)
+def _searcher(rules: RulesData, limits: Limits, jobs: int) -> Searcher:
+    """Return a searcher; the next sweep with the same rules and limits gets the same one."""
+    return Searcher(rules.ruleset(), cache_folder(), limits, jobs=jobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +154,14 @@ class SweepPlugin(WorkerPlugin):
         self._rate = ClusterRate(endpoint, lambda: worker) if endpoint.rate else None
         self._differences = SoftwareVersions.of(self._rules).differences(self._required)
         self._folder = tempfile.TemporaryDirectory(prefix="image-audit-")
+        threads = worker.state.nthreads
         self._scanner = Scanner(
             self._rules.ruleset(),
-            worker.state.nthreads,
+            threads,
             cache=cache_folder(),
             limits=endpoint.limits,
             extract_published=True,  # the package lists of other layers are not at hand
+            searcher=_searcher(self._rules, endpoint.limits, threads),
         )
         self._scanner.prepare()
         self._lock = threading.Lock()
@@ -163,6 +173,11 @@ class SweepPlugin(WorkerPlugin):
             callback.start()
         self._scanner.close()
         self._folder.cleanup()
+
+    @property
+    def public_key(self) -> bytes:
+        """X25519 key for which the credentials are to be encrypted."""
+        return bytes(self._private_key.public_key)
 
     def accept(self, sealed: bytes) -> None:
         """Take the credentials of the sweep, encrypted for this worker."""
@@ -179,7 +194,7 @@ class SweepPlugin(WorkerPlugin):
             )
         credentials = self._credentials
         if credentials is None:
-            return CredentialsRequest(self._address, bytes(self._private_key.public_key))
+            return CredentialsRequest(self._address, self.public_key)
         with self._lock:
             self._client = self._client or self._connect(credentials.login)
         return [self._read(task, self._client, credentials.key) for task in tasks]
@@ -217,8 +232,14 @@ def error_name(exc: BaseException) -> str:
     return (isinstance(exc, OSError) and exc.strerror) or type(exc).__name__
 
 
-def accept_credentials(plugin_name: str, sealed: bytes, dask_worker: Worker) -> None:
-    """Take the credentials of a sweep on a worker. Dask fills in `dask_worker`."""
+def public_key(plugin_name: str, dask_worker: Worker) -> bytes | None:
+    """Return the public key of a worker for the credentials of a sweep. Dask fills in `dask_worker`."""
     plugin = dask_worker.plugins.get(plugin_name)
-    if isinstance(plugin, SweepPlugin):
-        plugin.accept(sealed)
+    return plugin.public_key if isinstance(plugin, SweepPlugin) else None
+
+
+def accept_credentials(plugin_name: str, sealed: Mapping[str, bytes], dask_worker: Worker) -> None:
+    """Take the credentials of a sweep on a worker, which are given by address. Dask fills in `dask_worker`."""
+    plugin, own = dask_worker.plugins.get(plugin_name), sealed.get(dask_worker.address)
+    if isinstance(plugin, SweepPlugin) and own is not None:
+        plugin.accept(own)
