@@ -44,6 +44,9 @@ class Tasks:
         self.begun, self.go, self.batches = threading.Event(), threading.Event(), list[list[LayerTask]]()
         self._read = read
 
+    def send_credentials(self) -> None:
+        pass
+
     def read(self, layers: Sequence[LayerTask]) -> list[bytes | AuditError]:
         self.begun.set()
         self.go.wait(60)

@@ -15,7 +15,8 @@ import requests
 from distributed import Worker
 
 from auditor.core.errors import EngineError
-from auditor.fleet.execution.dask_worker import SoftwareVersions
+from auditor.fleet.execution.dask_tasks import DaskTasks
+from auditor.fleet.execution.dask_worker import Answer, CredentialsRequest, SoftwareVersions, SweepPlugin
 from auditor.fleet.execution.engine import RegistryEndpoint
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
@@ -72,6 +73,45 @@ def test_a_worker_does_not_measure_itself_during_a_sweep(sweeps_in: Sweeps, clus
     with closing(engine_of(sweeps_in, cluster.address, RegistryEndpoint("127.0.0.1:1"))):
         assert before - running() == {"profile", "profile-cycle", "tick"}
     assert running() == before
+
+
+@pytest.mark.parametrize("is_later", [False, True], ids=["connected", "later"])
+def test_workers_have_the_credentials_before_their_tasks_and_later_ones_ask_for_them(
+    sweeps_in: Sweeps, cluster: Cluster, filled: tuple[str, Content], monkeypatch: pytest.MonkeyPatch, *, is_later: bool
+) -> None:
+    asking = list[str]()
+    answer = DaskTasks._answer
+
+    def recorded(tasks: DaskTasks, *rest: Any) -> Answer:
+        found = answer(tasks, *rest)
+        asking.extend([found.worker] if isinstance(found, CredentialsRequest) else [])
+        return found
+
+    monkeypatch.setattr(DaskTasks, "_answer", recorded)
+    if is_later:
+        monkeypatch.setattr(DaskTasks, "send_credentials", lambda _: None)
+    cluster.add_worker(), cluster.add_worker()
+    cluster.wait_for(2)
+    found = swept(sweeps_in, cluster.address, filled[0])
+    assert found["layers"]["read"] == len(filled[1].layers) and bool(asking) is is_later
+
+
+def test_a_worker_keeps_the_compiled_rules_for_the_next_sweep_with_the_same_rules(
+    sweeps_in: Sweeps, cluster: Cluster
+) -> None:
+    cluster.add_worker()
+    cluster.wait_for(1)
+    seen = list[int]()
+    for _ in range(2):
+        engine = engine_of(sweeps_in, cluster.address, RegistryEndpoint("127.0.0.1:1"))
+        with closing(engine), cluster.client() as client:
+            seen += client.run(searcher_id).values()
+    assert seen[0] == seen[1]
+
+
+def searcher_id(dask_worker: Worker) -> int:
+    (plugin,) = (one for one in dask_worker.plugins.values() if isinstance(one, SweepPlugin))
+    return id(plugin._scanner.searcher)
 
 
 def running_callbacks(dask_worker: Worker) -> list[str]:
