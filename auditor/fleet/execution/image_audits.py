@@ -29,6 +29,7 @@ from auditor.pipeline import Request, audit_image
 from auditor.scan import Scanner
 from auditor.store.records import Records
 
+_LOADED_TOGETHER = 4  # images whose records are read from the store at a time: the cache of records holds large ones
 _FINDINGS_TOGETHER = 1_000  # of images in memory, about 1 kB each, before they are stored
 _TRANSIENT = "transient"  # equal to no audit key: the next sweep audits the image again
 
@@ -55,6 +56,11 @@ class Opened:
         if isinstance(self.image, AuditError):
             return 0
         return (self.job.candidate.leaf.size or 0) + self.image.config.size
+
+    @property
+    def layers(self) -> int:
+        """Number of its layers."""
+        return 0 if isinstance(self.image, AuditError) else len(self.image.layers)
 
 
 class ImageAudits:
@@ -91,10 +97,9 @@ class ImageAudits:
         names = tuple(f"{name}:{tag}" for tag in candidate.tags if ":" not in tag)
         return Opened(job, replace(image, names=names or (f"{name}@{candidate.leaf.digest}",)))
 
-    def request_layers(self, opened: Opened) -> None:
-        """Request the layers of an image that the store lacks."""
-        if isinstance(opened.image, Image):
-            self._layers.request(opened.job.survey.name, opened.image.layers)
+    def request_layers(self, images: Sequence[Opened]) -> None:
+        """Request the layers of images that the store lacks."""
+        self._layers.request((one.job.survey.name, one.image.layers) for one in images if isinstance(one.image, Image))
 
     @property
     def requested(self) -> int:
@@ -112,7 +117,10 @@ class ImageAudits:
         transaction, unless they have many findings.
         """
         jobs, waiting = list[Job](), list[ImageRows]()
-        for opened in images:
+        for number, opened in enumerate(images):
+            if number % _LOADED_TOGETHER == 0:
+                some = (one.image for one in images[number : number + _LOADED_TOGETHER])
+                self._layers.wait([layer for image in some if isinstance(image, Image) for layer in image.layers])
             rows = self._audited(opened)
             if rows is not None:
                 jobs.append(opened.job)
@@ -134,12 +142,12 @@ class ImageAudits:
         self._layers.kept()
 
     def _audited(self, opened: Opened) -> ImageRows | None:
-        """Wait for the layers of an image and audit it. Return what to store; None if it failed."""
+        """Audit an image, whose layers were waited for. Return what to store; None if it failed."""
         job = opened.job
         try:
             if isinstance(opened.image, AuditError):
                 raise opened.image
-            self._layers.wait(opened.image.layers)
+            self._layers.check(opened.image.layers)
             return self._audit(job, opened.image)
         except (StoreError, EngineError):
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
+from itertools import islice
 
 from cachetools import LRUCache
 
@@ -25,6 +26,8 @@ _AVAILABLE = 200_000
 """Layers known to be stored; others are looked up again."""
 _BLOBS = 4_000
 """Layers whose size and diff_id are kept in memory, to be read from the store once for request and audit."""
+_LOADED = 16
+"""Records read from the store at a time: that of a layer of 100,000 files takes some MB."""
 _UNKEPT = 1 << 20
 """Bytes of records in memory that are not stored yet; beyond it, they are stored without waiting for an audit."""
 
@@ -56,26 +59,29 @@ class LayerReads:
         """Number of layers that were requested and not waited for."""
         return len(self._requested)
 
-    def request(self, repository: str, layers: Iterable[Layer]) -> None:
-        """Request layers whose records are not stored, and that were not requested before."""
+    def request(self, images: Iterable[tuple[str, Sequence[Layer]]]) -> None:
+        """Request layers whose records are not stored, and that were not requested before: repository and layers."""
         known = (self._requested, self._failed, self._available)
         new = {
-            layer.digest: layer.size for layer in layers if layer.digest and not any(layer.digest in k for k in known)
+            layer.digest: LayerTask(repository, layer.digest, layer.size)
+            for repository, layers in images
+            for layer in layers
+            if layer.digest and not any(layer.digest in k for k in known)
         }
         stored = self._stored_among(new)
-        for digest, size in new.items():
+        for digest, task in new.items():
             if digest in stored:
                 self._available[digest] = None
             else:
-                self._progress.expect(size or 0)
-                self._requested[digest] = self._engine.submit(LayerTask(repository, digest, size))
+                self._progress.expect(task.size or 0)
+                self._requested[digest] = self._engine.submit(task)
 
     def are_read(self, layers: Iterable[Layer]) -> bool:
         """Whether `wait` for layers would return at once."""
         return all(request.done() for _, request in self._requests(layers))
 
     def wait(self, layers: Sequence[Layer]) -> None:
-        """Wait for the records of layers, which `keep` stores. Raises the AuditError of the first one that failed."""
+        """Wait for the records of layers, which `keep` stores, and load those that are stored."""
         for digest, request in self._requests(layers):
             try:
                 data = request.result()
@@ -89,10 +95,13 @@ class LayerReads:
         if sum(len(data) for _, data in self._unkept) > _UNKEPT:  # may be too many to be remembered
             self._store.write(lambda _: self.keep())
             self.kept()
+        self._load({layer.digest for layer in layers if layer.digest and not self._records.is_known(layer)})
+
+    def check(self, layers: Iterable[Layer]) -> None:
+        """Raise the AuditError of the first layer that failed."""
         for layer in layers:
             if layer.digest in self._failed:
                 raise self._failed[layer.digest]
-        self._load([layer.digest for layer in layers if layer.digest and not self._records.is_known(layer)])
 
     def keep(self) -> None:
         """Store the records that were waited for. May be repeated, until `kept` is called."""
@@ -123,12 +132,14 @@ class LayerReads:
     def _load(self, digests: Iterable[Digest]) -> None:
         """Remember the stored records of layers, which an audit would otherwise read one by one."""
         blobs = self._found_blobs(digests)
-        keys = {digest: self._records.record_key(blob.diff_id) for digest, blob in blobs.items()}
-        stored = self._stored.records(keys.values())
-        for digest, key in keys.items():
-            record = self._records.cached(digest, blobs[digest], stored[key]) if key in stored else None
-            if record is not None:
-                self._records.remember(record)
+        left = iter(blobs)
+        while some := list(islice(left, _LOADED)):
+            keys = {digest: self._records.record_key(blobs[digest].diff_id) for digest in some}
+            stored = self._stored.records(keys.values())
+            for digest, key in keys.items():
+                record = self._records.cached(digest, blobs[digest], stored[key]) if key in stored else None
+                if record is not None:
+                    self._records.remember(record)
 
     def _found_blobs(self, digests: Iterable[Digest]) -> dict[Digest, Blob]:
         """Return size and diff_id of the layers that the store has."""

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
 from auditor.codec.descriptors import platform_matches
@@ -45,6 +45,7 @@ _SURVEYS = 4  # repositories surveyed ahead
 _AHEAD, _AHEAD_BYTES = 128, 8 << 20
 """Images, new layers and bytes of JSON beyond the image that is audited; enough for all workers of a cluster."""
 _TOGETHER = 16  # images of a repository that are stored at a time, if their layers are read
+_LOOKED_UP = 32  # layers, after which no further image is added to a look-up
 _BATCH = 100  # repositories read from the store at a time, and unchanged ones written
 T = TypeVar("T")
 R = TypeVar("R")
@@ -117,7 +118,7 @@ class Sweeper:
             )
             repositories = select_repositories(self._client, plan.scope, plan.tag_filter, known)
             jobs = self._jobs(ahead(surveys, self._surveyor.survey, self._stored(repositories), _SURVEYS))
-            for step in self._reading(ahead(images, self._opened, jobs, 2 * plan.parallel)):
+            for step in self._reading(ahead_together(images, self._opened, jobs, 2 * plan.parallel, _TOGETHER)):
                 lease.check()
                 if not isinstance(step, _End):
                     for job in self._new_images().finish(step):
@@ -170,19 +171,20 @@ class Sweeper:
         """Read manifest and config of an image."""
         return job if isinstance(job, _End) else self._new_images().open(job)
 
-    def _reading(self, steps: Iterable[Opened | _End]) -> Iterator[list[Opened] | _End]:
+    def _reading(self, runs: Iterable[Sequence[Opened | _End]]) -> Iterator[list[Opened] | _End]:
         """Request the layers of the next images while those of the first one are read. Yield images that are read."""
         waiting: deque[Opened | _End] = deque()
         size = 0
-        for step in steps:
-            if not isinstance(step, _End):
-                self._new_images().request_layers(step)
-                size += step.size
-            waiting.append(step)
-            while waiting and (self._is_due(waiting) or self._is_far_ahead(len(waiting), size)):
-                together = self._together(waiting)
-                size -= 0 if isinstance(together, _End) else sum(opened.size for opened in together)
-                yield together
+        for steps in chain.from_iterable(map(_by_layers, runs)):
+            if images := [step for step in steps if not isinstance(step, _End)]:
+                self._new_images().request_layers(images)
+            for step in steps:
+                size += 0 if isinstance(step, _End) else step.size
+                waiting.append(step)
+                while waiting and (self._is_due(waiting) or self._is_far_ahead(len(waiting), size)):
+                    together = self._together(waiting)
+                    size -= 0 if isinstance(together, _End) else sum(opened.size for opened in together)
+                    yield together
         while waiting:
             yield self._together(waiting)
 
@@ -254,13 +256,39 @@ class Sweeper:
 
 def ahead(pool: Executor, work: Callable[[T], R], items: Iterable[T], count: int) -> Iterator[R]:
     """Map in order, working at most `count` items ahead of the consumer."""
-    waiting: deque[object] = deque()
-    for item in items:
-        waiting.append(pool.submit(work, item))
-        if len(waiting) > count:
-            yield waiting.popleft().result()  # type: ignore[attr-defined]
+    return chain.from_iterable(ahead_together(pool, work, items, count, 1))
+
+
+def ahead_together(
+    pool: Executor, work: Callable[[T], R], items: Iterable[T], count: int, most: int
+) -> Iterator[list[R]]:
+    """Map as `ahead` does; yield up to `most` results together if they are there."""
+    left, waiting = iter(items), deque[Future[R]]()
+
+    def submit() -> None:
+        waiting.extend(pool.submit(work, item) for item in islice(left, count - len(waiting)))
+
+    submit()
     while waiting:
-        yield waiting.popleft().result()  # type: ignore[attr-defined]
+        found = [waiting.popleft().result()]
+        while len(found) < most and waiting and waiting[0].done() and not waiting[0].exception():
+            found.append(waiting.popleft().result())
+        submit()
+        yield found
+
+
+def _by_layers(steps: Sequence[Opened | _End]) -> Iterator[list[Opened | _End]]:
+    """Yield steps in groups of some layers, or one image."""
+    group: list[Opened | _End] = []
+    layers = 0
+    for step in steps:
+        group.append(step)
+        layers += 0 if isinstance(step, _End) else step.layers
+        if layers >= _LOOKED_UP:
+            yield group
+            group, layers = [], 0
+    if group:
+        yield group
 
 
 class _pool(ThreadPoolExecutor):  # noqa: N801 - used like a function

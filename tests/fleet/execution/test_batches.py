@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 from distributed import KilledWorker
 from distributed.scheduler import WorkerState
+from sqlalchemy import event
 
 from auditor.core.digests import Digest
 from auditor.core.errors import AuditError, Damaged, EngineError, NotFound, Unreachable
@@ -215,6 +216,8 @@ def test_a_sweep_requests_a_bounded_number_of_layers_ahead(
     for number in range(12):
         remote.push("team/app", str(number), application(number, f"app{number}", None))
     monkeypatch.setattr(sweep, bound, 2)
+    monkeypatch.setattr(sweep, "_LOOKED_UP", 1)
+    monkeypatch.setattr(image_audits, "_LOADED_TOGETHER", 1)
     plan = sweeps.plan(address)
     client, requested = plan.endpoint.client(), list[int]()
     with closing(Lazy(client, sweeps.scanner, sweeps.store.key, 1)) as engine:
@@ -273,3 +276,19 @@ def test_images_of_a_repository_are_stored_together_unless_they_have_many_findin
     )
     found = sweeps(address, selection=Selection(exclude_paths=("/other",)))  # another audit, from stored records
     assert len(found["images"]) == 4 and [count for count in stored if count] == groups
+
+
+@pytest.mark.registry
+def test_the_stored_records_of_several_images_are_read_together(sweeps: Sweeps, address: str) -> None:
+    remote, statements = Remote(address), list[str]()
+    for number in range(8):
+        remote.push("team/app", str(number), application(number, str(number), None))
+    sweeps(address)
+    event.listen(
+        sweeps.store._engine,
+        "before_cursor_execute",
+        lambda _, __, statement, *___: statements.append(statement) if "FROM record" in statement else None,
+    )
+    found = sweeps(address, selection=Selection(exclude_paths=("/other",)))  # another audit, from stored records
+    assert len(found["images"]) == 8 and found["layers"]["read"] == 0
+    assert len(statements) <= 20, "two for each look-up, one image at least, and two for each four images"
