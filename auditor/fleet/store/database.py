@@ -47,7 +47,6 @@ _FILE = "registry.sqlite"
 _BUSY_S = 60
 _CONNECTIONS = 15  # of a process; all stay open, because a server takes longer to open one than to answer
 _LOCK = 0x1AD17  # number of a PostgreSQL advisory lock: one process migrates at a time
-_SCRIPTS = Path(__file__).parent / "migrations"
 _PERMANENT_ERRORS = (
     "disk is full",
     "disk I/O error",
@@ -149,31 +148,18 @@ class SweepStore:
             ) from exc
 
     def _upgrade(self, connection: Connection) -> None:
-        from alembic.util import CommandError  # an up-to-date store does not need alembic, which imports slowly
+        from auditor.fleet.store.upgrade import upgrade_tables  # alembic, which imports slowly
 
         revision = _revision(connection)
         if revision is not None and _UNRELEASED.fullmatch(revision):
             raise StoreError(f"store {self}: {_unreleased(self.url)}")
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        try:
-            migrate(connection)
-        except CommandError:
+        if not upgrade_tables(connection, HEAD):
             raise StoreError(
                 f"store {self}: written by a newer image-audit (schema {revision}, this version knows {HEAD}). "
                 "Upgrade image-audit, or name another store with --store URL."
-            ) from None
-
-
-def migrate(connection: Connection) -> None:
-    """Upgrade the tables to the newest revision. Raises Alembic's CommandError if the current one is unknown."""
-    from alembic import command  # an up-to-date store does not need alembic, which imports slowly
-    from alembic.config import Config
-
-    config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    command.upgrade(config, HEAD)
+            )
 
 
 def update_statistics(connection: Connection) -> None:
@@ -245,14 +231,17 @@ def _engine(url: URL) -> Engine:
         if url.get_backend_name() != "sqlite":
             own: dict[str, Any] = {}
             if url.get_driver_name() == "psycopg2":
-                # Many rows are one statement, texts are UTF-8 whatever the database has, and no table has an hstore.
-                own = {"executemany_mode": "values_plus_batch", "client_encoding": "utf8", "use_native_hstore": False}
+                from auditor.fleet.store import postgresql  # its driver, which SQLite does not need
+
+                postgresql.use_interruptible_waits()
+                own = postgresql.OPTIONS
             return create_engine(url, pool_pre_ping=True, pool_size=_CONNECTIONS, max_overflow=0, **own)
         if url.database and url.database != ":memory:":
             _make_private(Path(url.database))
         engine = create_engine(url, connect_args={"timeout": _BUSY_S})
     except ModuleNotFoundError as exc:
-        raise UsageError(f"--store: the driver {exc.name} is not installed. {install_hint('fleet')}") from None
+        hint = "Write postgresql://HOST/NAME" if url.get_driver_name() == "psycopg" else install_hint("fleet")
+        raise UsageError(f"--store: the driver {exc.name} is not installed. {hint}") from None
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "begin", _begin)
     return engine

@@ -22,6 +22,7 @@ from sqlalchemy.exc import IntegrityError
 from auditor.core.errors import StoreError, UsageError
 from auditor.fleet.store import database, schema
 from auditor.fleet.store.database import SweepStore, default_url, upsert
+from auditor.fleet.store.upgrade import upgrade_tables
 from tests.conftest import Cli
 
 
@@ -112,9 +113,8 @@ def contents(connection: Connection) -> list[Any]:
 
 def test_a_store_of_the_former_version_keeps_its_rows(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = database._engine(database._parsed(empty_url))
-    with monkeypatch.context() as patched, engine.begin() as connection:
-        patched.setattr(database, "HEAD", "0001_sweeps")
-        database.migrate(connection)
+    with engine.begin() as connection:
+        upgrade_tables(connection, "0001_sweeps")
         assert not inspect(connection).has_table("acknowledgement")
         for statement in FORMER:
             connection.execute(text(statement))
@@ -150,9 +150,8 @@ def test_an_upgrade_deletes_signatures_that_were_taken_for_images(
     manifests = {"1.0": f"sha256:{'b' * 64}", ATTACHED: f"sha256:{'c' * 64}", "both": f"sha256:{'d' * 64}"}
     interval = "'2026-11-24T05:00:00Z', 1, 1"
     engine = database._engine(database._parsed(empty_url))
-    with monkeypatch.context() as patched, engine.begin() as connection:
-        patched.setattr(database, "HEAD", "0001_sweeps")
-        database.migrate(connection)
+    with engine.begin() as connection:
+        upgrade_tables(connection, "0001_sweeps")
         for statement in FORMER[:2]:
             connection.execute(text(statement))
         for digest in manifests.values():

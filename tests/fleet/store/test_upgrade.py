@@ -23,6 +23,7 @@ from auditor.fleet.store import database, image_list, queries
 from auditor.fleet.store.acknowledgements import acknowledgements, save_acknowledgement
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.lookup import images_with
+from auditor.fleet.store.upgrade import upgrade_tables
 from auditor.scan import Scanner
 from tests.fleet.alerted import told_alerts
 from tests.fleet.stored import OWNED, Stored, service
@@ -31,13 +32,12 @@ from tests.images import token
 RELEASED = tuple(sorted((Path(__file__).parent / "released").glob("*.json.gz")))
 
 
-def write_store(url: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, Any]]]:
+def write_store(url: str, file: Path) -> dict[str, list[dict[str, Any]]]:
     """Create a store of the revision that a file is named after, with its rows; return the rows."""
     rows: dict[str, list[dict[str, Any]]] = json.loads(gzip.decompress(file.read_bytes()))
     engine = database._engine(database._parsed(url))
-    with monkeypatch.context() as patched, engine.begin() as connection:
-        patched.setattr(database, "HEAD", file.name.partition(".")[0])
-        database.migrate(connection)
+    with engine.begin() as connection:
+        upgrade_tables(connection, file.name.partition(".")[0])
         metadata = MetaData()
         metadata.reflect(connection)
         for table in metadata.sorted_tables:
@@ -65,9 +65,9 @@ def _set_sequences(connection: Connection, tables: list[str]) -> None:
 
 @pytest.mark.parametrize("file", RELEASED, ids=lambda file: file.name.partition(".")[0])
 def test_a_released_store_is_upgraded_and_keeps_all_it_has(
-    empty_url: str, file: Path, scanner: Scanner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    empty_url: str, file: Path, scanner: Scanner, tmp_path: Path
 ) -> None:
-    rows = write_store(empty_url, file, monkeypatch)
+    rows = write_store(empty_url, file)
     with closing(SweepStore(empty_url)) as store:
         first, second = queries.sweeps(store)
         assert (first.counts["new"], second.counts["new"], second.counts["withdrawn"]) == (2, 0, 1)
