@@ -82,6 +82,7 @@ class Sweeper:
         self._seen: dict[int, list[str]] = {}
         self._unchanged: list[int] = []
         self._attached = 0
+        self._is_unchanged = True
 
     def run(self) -> int:
         """Run the sweep; return its number in the store.
@@ -131,7 +132,8 @@ class Sweeper:
         if self._attached:
             tags = plural(self._attached, "tag")
             self._progress.note(f"{scope}: {tags} of signatures, attestations and SBOMs left out: they name no image")
-        counts = queries.counts(self._store, self._sweep.id)
+        counts = queries.repeated_counts(self._store, self._sweep.id) if self._is_unchanged else None
+        counts = counts or queries.counts(self._store, self._sweep.id)
         lease.check()
         ledger.finish_sweep(self._store, self._sweep, plan.clock(), counts)
         return self._sweep.id
@@ -210,6 +212,7 @@ class Sweeper:
 
     def _end(self, survey: Survey) -> None:
         """Store the contents and failures of a repository."""
+        self._is_unchanged = False
         is_settled = (self._audits is None or self._audits.settle(survey)) and not survey.failures
         seen = RepositoryContents(
             survey.digests,

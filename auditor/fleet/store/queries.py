@@ -4,6 +4,7 @@
     last_sweep(store, registry)         newest finished sweep, preferably one without a filter
     alike(store, sweep)                 comparable sweeps, for trends
     counts(store, sweep)                counts of a sweep
+    repeated_counts(store, sweep)       counts of a sweep without changes
     findings(store, sweep)              findings of both, except deleted images; with first and last seen
     new_findings, gone_findings         one row for each repository and finding id
     shared_secrets(findings)            secrets in more than one image
@@ -26,7 +27,7 @@ import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Select, and_, case, func, select
+from sqlalchemy import Connection, Select, and_, case, exists, func, or_, select
 
 from auditor.core.finding import Severity
 from auditor.fleet.store import schema as t
@@ -174,7 +175,8 @@ def tags_of(store: SweepStore, sweep: int) -> dict[int, tuple[str, ...]]:
     found: dict[int, set[str]] = {}
     leaking = select(t.finding.c.image).where(pullable_findings(sweep))
     # The sum keeps SQLite from trying every leaking image for each tag.
-    for row in rows_of(store, seen_tags(sweep).where((t.image.c.id + 0).in_(leaking))):
+    tags = seen_tags(sweep).subquery()
+    for row in rows_of(store, select(tags).where((tags.c.id + 0).in_(leaking))):
         found.setdefault(row.id, set()).add(row.name)
     return {key: tuple(sorted(names)) for key, names in found.items()}
 
@@ -222,6 +224,29 @@ def layer_counts(store: SweepStore, sweep: int) -> dict[str, int]:
 def counts(store: SweepStore, sweep: int) -> dict[str, int]:
     """Return the counts of a sweep, by the column names of schema/sweeps.py. The database counts images and tags."""
     return store.read(lambda _: _counts(store, sweep))
+
+
+def repeated_counts(store: SweepStore, sweep: int) -> dict[str, int] | None:
+    """Return the counts of a sweep that found every repository as it was before: those of the last sweep of its kind.
+
+    None if that saw other repositories, or there are images without a tag: their number may have changed.
+    """
+    return store.read(lambda c: _repeated_counts(c, sweep))
+
+
+def _repeated_counts(connection: Connection, sweep: int) -> dict[str, int] | None:
+    own, kind = t.sweep.c, t.sweep.alias()
+    is_before = and_(kind.c.id == sweep, own.registry == kind.c.registry, own.scope == kind.c.scope, own.id < sweep)
+    finished = select(t.sweep).join(kind, is_before).where(own.finished.is_not(None))
+    before = connection.execute(finished.order_by(own.id.desc()).limit(1)).first()
+    if before is None:
+        return None
+    now, then = (select(t.seen.c.observation).where(t.seen.c.sweep == number) for number in (sweep, before.id))
+    untagged = select(t.withdrawn.c.image).where(t.withdrawn.c.sweep.in_((sweep, before.id)))
+    if connection.execute(select(or_(*map(exists, (now.except_(then), then.except_(now), untagged))))).scalar():
+        return None
+    none = dict.fromkeys(("new", "gone", "failed", "layers_read", "bytes_read"), 0)
+    return {**sweep_row(before).counts, **none}
 
 
 def _counts(store: SweepStore, sweep: int) -> dict[str, int]:

@@ -113,23 +113,34 @@ def seen_tags(sweep: int, *where: Any) -> Select[Any]:
 
     `where` are conditions for observations.
     """
-    tags = (
+    tags = _step(
+        "seen_tag",
         select(t.observation.c.id, t.observation.c.repository, t.tag.c.name, t.tag.c.manifest)
         .join(t.seen, t.seen.c.observation == t.observation.c.id)
         .join(t.observed_tag, t.observed_tag.c.observation == t.observation.c.id)
         .join(t.tag, t.tag.c.id == t.observed_tag.c.tag)
-        .where(t.seen.c.sweep == sweep, t.tag.c.name.not_like("%:%"), *where)
-        .cte("seen_tag")
-        # The planner of PostgreSQL takes longer to order the joins of seven tables than to join them.
-        .prefix_with("MATERIALIZED", dialect="postgresql")
-    ).c
-    image, seen = t.image.c, t.observed_image.c
-    return (
-        select(tags.repository, tags.name, image.id)
-        .join(t.leaf, t.leaf.c.manifest == tags.manifest)
-        .join(t.image, and_(image.repository == tags.repository, image.digest == t.leaf.c.digest))
-        .join(t.observed_image, and_(seen.observation == tags.id, seen.image == image.id))
+        .where(t.seen.c.sweep == sweep, t.tag.c.name.not_like("%:%"), *where),
     )
+    image = t.image.c
+    images = _step(
+        "named_image",
+        select(tags.id.label("observation"), tags.repository, tags.name, image.id.label("image"))
+        .join(t.leaf, t.leaf.c.manifest == tags.manifest)
+        .join(t.image, and_(image.repository == tags.repository, image.digest == t.leaf.c.digest)),
+    )
+    seen = t.observed_image.c
+    return select(images.repository, images.name, images.image.label("id")).join(
+        t.observed_image, and_(seen.observation == images.observation, seen.image == images.image)
+    )
+
+
+def _step(name: str, query: Select[Any]) -> Any:
+    """Return the columns of a part of a query that PostgreSQL joins before the rest.
+
+    Its planner takes longer to order the joins of seven tables than to join them, and orders them badly where tables
+    have grown since it last looked at their sizes.
+    """
+    return query.cte(name).prefix_with("MATERIALIZED", dialect="postgresql").c
 
 
 def _present_before(sweep: int) -> Any:

@@ -103,6 +103,36 @@ def test_new_and_gone_findings_are_reported_once(sweeps: Sweeps, address: str) -
     assert row.first_seen < row.last_seen
 
 
+def test_the_counts_of_a_sweep_without_changes_are_those_of_the_sweep_before(
+    sweeps_in: Sweeps, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeps, remote, counted = sweeps_in, Remote(address), list[int]()
+    count = queries.counts
+    monkeypatch.setattr(queries, "counts", lambda store, number: counted.append(number) or count(store, number))  # type: ignore[func-returns-value]
+
+    def swept(**more: Any) -> dict[str, int]:
+        """Sweep; return the stored counts, which must be those of the tables."""
+        sweeps(address, **more)
+        row = queries.sweeps(sweeps.store)[-1]
+        assert row.counts == count(sweeps.store, row.id)
+        return row.counts
+
+    leaking = remote.push("team/app", "1", application(0, "app", token(1)))
+    remote.push("team/other", "1", application(0, "other", None))
+    first = swept()
+    assert (first["images"], first["critical"], first["new"], counted) == (2, 1, 1, [1])
+    second = swept()
+    assert (second["images"], second["critical"], second["new"], counted) == (2, 1, 0, [1])
+    assert swept(tags=("1",)) == {**second, "new": 0}, "another kind of sweep has nothing to repeat"
+    remote.push("team/app", "1", application(0, "app2", None))
+    moved = swept()
+    assert (moved["critical"], moved["withdrawn"], counted) == (1, 1, [1, 3, 4])
+    assert swept()["withdrawn"] == 1 and counted[-1] == 5, "an image without a tag may be deleted"
+    remote.delete("team/app", leaking["digest"])
+    assert swept()["gone"] == 1
+    assert [swept()["gone"] for _ in range(3)] == [0, 0, 0] and counted[-1] < queries.sweeps(sweeps.store)[-1].id
+
+
 def test_a_tag_that_is_deleted_takes_its_findings_along(sweeps: Sweeps, address: str) -> None:
     remote = Remote(address)
     remote.push("team/app", "1", application(0, "clean", None))
