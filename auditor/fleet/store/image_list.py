@@ -33,8 +33,7 @@ from auditor.fleet.store.statements import (
 _REPOSITORIES = 100
 """Repositories read at a time."""
 
-_IN_BATCH = t.image.c.repository.in_(bindparam("repositories", expanding=True))
-_OBSERVED_IN_BATCH = t.observation.c.repository.in_(bindparam("repositories", expanding=True))
+_IN_BATCH = t.observation.c.repository.in_(bindparam("repositories", expanding=True))
 _NONE: dict[str, int] = {}
 
 
@@ -78,9 +77,9 @@ def withdrawn(store: SweepStore, sweep: int) -> list[WithdrawnRow]:
     return sorted(found, key=lambda one: (one.is_deleted, one.image.repository, one.tags, one.image.digest))
 
 
-def _seen_in(sweep: int) -> Any:
-    """Condition: a finding of an image that a sweep saw."""
-    return and_(t.finding.c.image.in_(images_of(sweep)), t.finding.c.reported.is_(True))
+def _seen_in_batch(sweep: int) -> Any:
+    """Condition: a finding of an image of some repositories that a sweep saw."""
+    return and_(t.finding.c.image.in_(images_of(sweep, _IN_BATCH)), t.finding.c.reported.is_(True))
 
 
 class _Changes:
@@ -95,9 +94,9 @@ def _images_of(store: SweepStore, sweep: int, repositories: list[int], changes: 
     """Return the images of some repositories, in the order of `each_image`."""
     batch = {"repositories": repositories}
     tags = _tags(store, sweep, batch)
-    by_image = _by_image(findings_of(store, and_(_seen_in(sweep), _IN_BATCH), batch))
+    by_image = _by_image(findings_of(store, _seen_in_batch(sweep), batch))
     found = []
-    for row in rows_of(store, seen_images(sweep).where(_IN_BATCH), batch):
+    for row in rows_of(store, seen_images(sweep, _IN_BATCH), batch):
         own, names = by_image.get(row.id, ()), tags.get(row.id, ())
         new = sum((one.repository, one.id) in changes.new for one in own)
         gone = set().union(*(changes.gone.get((row.repository, tag, row.platform), ()) for tag in names))
@@ -108,8 +107,7 @@ def _images_of(store: SweepStore, sweep: int, repositories: list[int], changes: 
 def _tags(store: SweepStore, sweep: int, batch: dict[str, list[int]]) -> dict[int, tuple[str, ...]]:
     """Return the tags of images, by row."""
     found: dict[int, set[str]] = {}
-    # With the repositories of the images, PostgreSQL would read all images for each batch.
-    for row in rows_of(store, seen_tags(sweep, _OBSERVED_IN_BATCH), batch):
+    for row in rows_of(store, seen_tags(sweep, _IN_BATCH), batch):
         found.setdefault(row.id, set()).add(row.name)
     return {key: tuple(sorted(names)) for key, names in found.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import CompoundSelect, Select, and_, exists, func, or_, select
@@ -9,13 +10,9 @@ from sqlalchemy import CompoundSelect, Select, and_, exists, func, or_, select
 from auditor.fleet.store import schema as t
 
 
-def images_of(sweep: int) -> Select[Any]:
-    """Select the ids of the images that a sweep saw."""
-    return (
-        select(t.observed_image.c.image)
-        .join(t.seen, t.seen.c.observation == t.observed_image.c.observation)
-        .where(t.seen.c.sweep == sweep)
-    )
+def images_of(sweep: int, *where: Any) -> Select[Any]:
+    """Select the ids of the images that a sweep saw. `where` are conditions for observations."""
+    return _seen(select(t.observed_image.c.image), sweep, where)
 
 
 def pullable_images(sweep: int) -> CompoundSelect[Any]:
@@ -52,14 +49,9 @@ def repositories_of(sweep: int) -> Select[Any]:
     return select(t.image.c.repository).where(t.image.c.id.in_(pullable_images(sweep)))
 
 
-def seen_images(sweep: int) -> Select[Any]:
-    """Select the images that a sweep saw."""
-    return (
-        _images()
-        .join(t.observed_image, t.observed_image.c.image == t.image.c.id)
-        .join(t.seen, t.seen.c.observation == t.observed_image.c.observation)
-        .where(t.seen.c.sweep == sweep)
-    )
+def seen_images(sweep: int, *where: Any) -> Select[Any]:
+    """Select the images that a sweep saw. `where` are conditions for observations."""
+    return _seen(_images().join(t.observed_image, t.observed_image.c.image == t.image.c.id), sweep, where)
 
 
 def findings_where(condition: Any) -> Select[Any]:
@@ -132,6 +124,14 @@ def seen_tags(sweep: int, *where: Any) -> Select[Any]:
     return select(images.repository, images.name, images.image.label("id")).join(
         t.observed_image, and_(seen.observation == images.observation, seen.image == images.image)
     )
+
+
+def _seen(query: Select[Any], sweep: int, where: Sequence[Any]) -> Select[Any]:
+    """Restrict a query of observed images to a sweep, and to some observations."""
+    query = query.join(t.seen, t.seen.c.observation == t.observed_image.c.observation).where(t.seen.c.sweep == sweep)
+    if where:  # with those of images instead, PostgreSQL would read all images for each condition
+        query = query.join(t.observation, t.observation.c.id == t.seen.c.observation).where(*where)
+    return query
 
 
 def _step(name: str, query: Select[Any]) -> Any:
