@@ -130,4 +130,6 @@ _CLIENTS = ("docker", "requests", "urllib3")
 RULES = Producer(_RULES, _DETECTORS)
 RECORDS = Producer(_RECORDS, (*_DETECTORS, *_CODECS))
 VERDICTS = Producer((*_PIPELINE, "dockerfile", "hook"), (*_DETECTORS, *_CODECS, *_CLIENTS))
-AUDITS = Producer((*_PIPELINE, "fleet"), (*_DETECTORS, *_CODECS, *_CLIENTS, "alembic", "cachetools", "SQLAlchemy"))
+AUDITS = Producer(
+    (*_PIPELINE, "fleet"), (*_DETECTORS, *_CODECS, *_CLIENTS, "alembic", "cachetools", "psycopg2-binary", "SQLAlchemy")
+)
