@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from auditor.codec.descriptors import platform_matches
 from auditor.core.dataclass import dataclass
@@ -25,6 +25,7 @@ from auditor.fleet.discovery.catalog import RepositorySelection, select_reposito
 from auditor.fleet.discovery.concurrency import ConcurrencyLimit
 from auditor.fleet.discovery.memory_cache import CachingRepository, DocumentCache
 from auditor.fleet.discovery.survey import Survey, Surveyor
+from auditor.fleet.execution.ahead import ahead, ahead_together
 from auditor.fleet.execution.attestor import indexes_of
 from auditor.fleet.execution.audit_keys import AuditKeys
 from auditor.fleet.execution.plan import SweepPlan
@@ -47,8 +48,6 @@ _AHEAD, _AHEAD_BYTES = 128, 8 << 20
 _TOGETHER = 16  # images of a repository that are stored at a time, if their layers are read
 _LOOKED_UP = 32  # layers, after which no further image is added to a look-up
 _BATCH = 100  # repositories read from the store at a time, and unchanged ones written
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +100,7 @@ class Sweeper:
         self._sweep = ledger.begin_sweep(
             self._store, scope, plan.scope_digest, self._ruleset, plan.clock(), filter_text=plan.filter_text
         )
+        self._is_unchanged = not self._sweep.resumed  # the killed part may have found changes
         known = spans.nonempty_repositories(self._store, self._client.host)
         with ExitStack() as stack:
             surveys, requests, images = (
@@ -240,6 +240,7 @@ class Sweeper:
             self._save_unchanged()
         if stored.has_withdrawn:
             found = withdrawn.still_withdrawn(self._store, self._sweep, stored.id, stored.observation)
+            self._is_unchanged &= not found  # they may be deleted by now
             self._withdraw(survey, found, complete=True)
 
     def _save_unchanged(self) -> None:
@@ -255,29 +256,6 @@ class Sweeper:
 
     def _is_of_platform(self, image: Withdrawn) -> bool:
         return image.platform is None or platform_matches(self._plan.platform, image.platform)
-
-
-def ahead(pool: Executor, work: Callable[[T], R], items: Iterable[T], count: int) -> Iterator[R]:
-    """Map in order, working at most `count` items ahead of the consumer."""
-    return chain.from_iterable(ahead_together(pool, work, items, count, 1))
-
-
-def ahead_together(
-    pool: Executor, work: Callable[[T], R], items: Iterable[T], count: int, most: int
-) -> Iterator[list[R]]:
-    """Map as `ahead` does; yield up to `most` results together if they are there."""
-    left, waiting = iter(items), deque[Future[R]]()
-
-    def submit() -> None:
-        waiting.extend(pool.submit(work, item) for item in islice(left, count - len(waiting)))
-
-    submit()
-    while waiting:
-        found = [waiting.popleft().result()]
-        while len(found) < most and waiting and waiting[0].done() and not waiting[0].exception():
-            found.append(waiting.popleft().result())
-        submit()
-        yield found
 
 
 def _by_layers(steps: Sequence[Opened | _End]) -> Iterator[list[Opened | _End]]:
