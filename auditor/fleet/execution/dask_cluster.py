@@ -17,7 +17,7 @@ from distributed.comm.core import connect
 
 from auditor.core.errors import EngineError
 from auditor.detect.rules import Ruleset
-from auditor.fleet.execution.dask_scheduler import FirstLossFails
+from auditor.fleet.execution.dask_scheduler import CLIENT_NAME, SweepScheduling
 from auditor.fleet.execution.dask_worker import RulesData, SoftwareVersions, SweepPlugin
 from auditor.fleet.execution.engine import RegistryEndpoint
 
@@ -111,7 +111,7 @@ class DaskCluster:
 
     def _register(self, client: Client) -> None:
         try:
-            client.register_plugin(FirstLossFails())
+            client.register_plugin(SweepScheduling())
         except ImportError as exc:
             raise EngineError(
                 f"--scheduler {self.address}: can't run image-audit ({exc}). "
@@ -128,7 +128,7 @@ def _client(address: str) -> Client:
             pool.submit(lambda: asyncio.run(_reach(address))).result()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about versions, which _check compares
-            return Client(address, timeout=_CONNECT_S, set_as_default=False, name="image-audit")
+            return Client(address, timeout=_CONNECT_S, set_as_default=False, name=CLIENT_NAME)
     except (ValueError, TypeError, RuntimeError) as exc:  # an unknown scheme, or tls:// without certificates
         raise EngineError(f"--scheduler {address}: {exc}") from exc
     except (OSError, ImportError) as exc:

@@ -32,6 +32,7 @@ from auditor.core.limits import Limits
 from auditor.core.process import disable_core_dumps
 from auditor.core.version import __version__
 from auditor.detect.rules import Ruleset
+from auditor.fleet.execution.dask_measurements import SelfMeasurements
 from auditor.fleet.execution.dask_rate import ClusterRate
 from auditor.fleet.execution.engine import LayerTask, RegistryEndpoint
 from auditor.fleet.execution.layer_scan import read_layer
@@ -40,9 +41,6 @@ from auditor.registry.logins import Login
 from auditor.scan import Scanner
 from auditor.scan.record_format import format_version
 from auditor.scan.searcher import Searcher
-
-_SELF_MEASUREMENTS = ("profile", "profile-cycle", "tick")
-"""Periodic callbacks with which a worker measures its tasks and its event loop, 150 times a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +141,8 @@ class SweepPlugin(WorkerPlugin):
     def setup(self, worker: Worker) -> None:
         """Create the scanner. A worker with other versions does not fail here: its tasks fail with the reason."""
         disable_core_dumps()
-        callbacks = worker.periodic_callbacks
-        self._paused = [callbacks[name] for name in _SELF_MEASUREMENTS if name in callbacks]
-        for callback in self._paused:
-            callback.stop()
+        self._measurements = SelfMeasurements(worker)
+        self._measurements.pause()
         self._address = worker.address
         endpoint = self._endpoint
         self._private_key = PrivateKey.generate()
@@ -169,8 +165,7 @@ class SweepPlugin(WorkerPlugin):
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002
         """Close the scanner and remove the temporary folder."""
-        for callback in self._paused:
-            callback.start()
+        self._measurements.resume()
         self._scanner.close()
         self._folder.cleanup()
 

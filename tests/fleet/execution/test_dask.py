@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import threading
 import time
@@ -13,8 +14,10 @@ from typing import Any
 import pytest
 import requests
 from distributed import Worker
+from distributed.core import Server
 
 from auditor.core.errors import EngineError
+from auditor.fleet.execution.dask_measurements import SelfMeasurements
 from auditor.fleet.execution.dask_tasks import DaskTasks
 from auditor.fleet.execution.dask_worker import Answer, CredentialsRequest, SoftwareVersions, SweepPlugin
 from auditor.fleet.execution.engine import RegistryEndpoint
@@ -60,19 +63,42 @@ def test_the_result_is_that_of_this_machine_though_a_worker_is_killed(
     assert remote["layers"]["read"] == len(filled[1].layers)
 
 
-def test_a_worker_does_not_measure_itself_during_a_sweep(sweeps_in: Sweeps, cluster: Cluster) -> None:
+def test_no_worker_measures_itself_during_its_sweep_and_no_scheduler_during_any(
+    sweeps_in: Sweeps, cluster: Cluster
+) -> None:
     cluster.add_worker()
     cluster.wait_for(1)
 
-    def running() -> set[str]:
+    def running() -> tuple[set[str], set[str]]:
         with cluster.client() as client:
-            (names,) = client.run(running_callbacks).values()
-            return set(names)
+            (worker,) = client.run(running_callbacks).values()
+            return set(client.run_on_scheduler(running_on_scheduler)), set(worker)
 
     before = running()
-    with closing(engine_of(sweeps_in, cluster.address, RegistryEndpoint("127.0.0.1:1"))):
-        assert before - running() == {"profile", "profile-cycle", "tick"}
+    paused = before[0] - {"tick", "ticks"}, before[1] - {"profile", "profile-cycle", "tick", "ticks"}
+    first, second = (engine_of(sweeps_in, cluster.address, RegistryEndpoint("127.0.0.1:1")) for _ in range(2))
+    assert running() == paused
+    first.close()
+    assert running()[0] == paused[0]
+    second.close()
     assert running() == before
+    with closing(engine_of(sweeps_in, cluster.address, RegistryEndpoint("127.0.0.1:1"))):
+        assert running() == paused
+    assert running() == before
+
+
+def test_a_pause_of_the_measurements_is_no_time_without_response(caplog: pytest.LogCaptureFixture) -> None:
+    async def measure() -> None:
+        async with Server({}) as server:
+            measurements = SelfMeasurements(server)
+            server._last_tick -= 3600
+            measurements.pause()
+            measurements.resume()
+            server._measure_tick()
+
+    with caplog.at_level("INFO", "distributed.core"):
+        asyncio.run(measure())
+    assert "unresponsive" not in caplog.text
 
 
 @pytest.mark.parametrize("is_later", [False, True], ids=["connected", "later"])
@@ -114,7 +140,11 @@ def searcher_id(dask_worker: Worker) -> int:
     return id(plugin._scanner.searcher)
 
 
-def running_callbacks(dask_worker: Worker) -> list[str]:
+def running_on_scheduler(dask_scheduler: Server) -> list[str]:
+    return running_callbacks(dask_scheduler)
+
+
+def running_callbacks(dask_worker: Server) -> list[str]:
     return [name for name, callback in dask_worker.periodic_callbacks.items() if callback.is_running()]
 
 
