@@ -150,6 +150,16 @@ class YamlValue:
         return value
 
 
+def dump_yaml(document: object) -> str:
+    """Return a document as YAML: keys in their order, lines of up to 120 characters, no anchors."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    def ignore_aliases(self, _: object) -> bool:
+        return True  # equal dates would share an anchor
+
+
 def load_yaml(path: Path) -> YamlValue | None:
     """Read a file; None if it is empty. Raises ConfigError."""
     try:

@@ -10,6 +10,7 @@ import datetime
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from auditor.core.dataclass import dataclass
@@ -126,24 +127,20 @@ class Baseline:
 
     def save(self) -> None:
         """Write the file atomically, sorted by place. Raises UsageError."""
-        import yaml  # 15 ms, as in load_baseline
-
         listed = sorted(self.entries, key=lambda entry: (entry.place, entry.rule, entry.id))
         document = {"schema": SCHEMA, "findings": [_document(entry) for entry in listed]}
+        write_output(self.path, _HEAD + _yaml().dump_yaml(document))
 
-        class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-            def ignore_aliases(self, _: object) -> bool:
-                return True  # entries of the same day would share its date by an anchor
 
-        text = yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
-        write_output(self.path, _HEAD + text)
+def _yaml() -> ModuleType:
+    from auditor.core import yaml_file  # PyYAML takes 15 ms, which a run without a baseline need not pay
+
+    return yaml_file
 
 
 def load_baseline(path: Path) -> Baseline:
     """Read a baseline. Raises ConfigError with the line."""
-    from auditor.core.yaml_file import load_yaml  # PyYAML takes 15 ms, which a run without a baseline need not pay
-
-    root = load_yaml(path)
+    root: YamlValue | None = _yaml().load_yaml(path)
     if root is None:
         return Baseline(path)
     keys = root.mapping(("schema", "findings"))

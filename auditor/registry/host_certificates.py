@@ -10,7 +10,6 @@ Sources: docs.docker.com/engine/security/certificates, containers-certs.d(5), co
 from __future__ import annotations
 
 import ssl
-import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,6 +90,8 @@ def _from_names(host: str, files: Sequence[Path]) -> HostCertificates:
 
 def _from_toml(host: str, path: Path) -> HostCertificates:
     """Read the keys `ca` and `client` at the top, and those of the host's own section."""
+    import tomllib  # 1 ms, for a file that few hosts have
+
     try:
         with path.open("rb") as file:
             document = tomllib.loads(file.read(_LARGEST_FILE).decode())

@@ -43,7 +43,7 @@ def _members(
     yield "finished", sweep.finished
     yield (
         "images",
-        (_image(row, page(row) if row.has_report else None) for row in image_list.each_image(store, sweep.id)),
+        (_image(row, page(row) if row.has_report else None) for row in image_list.each_image(store, sweep)),
     )
     yield from store.read(lambda _: list(_secret_members(store, sweep, policy)))
 

@@ -38,7 +38,7 @@ def render(store: SweepStore, sweep: SweepRow, policy: Policy, *, width: int = 8
 
 def _parts(store: SweepStore, sweep: SweepRow, policy: Policy) -> list[RenderableType]:
     counts = sweep.counts
-    rows = [row for row in image_list.each_image(store, sweep.id) if row.by_severity or row.gone]
+    rows = [row for row in image_list.each_image(store, sweep) if row.by_severity or row.gone]
     heading = Text(printable(sweep.registry), style="bold")
     heading.append(
         f"  {plural(counts['images'], 'image')}, {_repositories(counts['repositories'])}, "

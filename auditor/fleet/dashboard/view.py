@@ -152,7 +152,7 @@ def sweep_view(store: SweepStore, sweep: SweepRow, policy: Policy) -> SweepView:
 
 
 def _view(store: SweepStore, sweep: SweepRow, policy: Policy) -> SweepView:
-    images = image_list.images(store, sweep.id)
+    images = image_list.images(store, sweep)
     withdrawn = image_list.withdrawn(store, sweep.id)
     pullable = [*images, *(row.image for row in withdrawn if not row.is_deleted)]
     findings = queries.findings(store, sweep.id)

@@ -6,9 +6,9 @@ import re
 
 from auditor.codec.descriptors import Descriptor
 from auditor.codec.json_documents import canonical_keys, parse_object
+from auditor.fleet.discovery.candidates import is_digest_tag
 from auditor.images.image_builder import layers_and_config
 from auditor.images.index import MANIFEST_KEYS
-from auditor.registry.reference import SIGNATURE_TAG
 from auditor.registry.repository import Repository
 
 _EMPTY = "application/vnd.oci.empty.v1+json"
@@ -17,11 +17,6 @@ _TYPES = re.compile(
     r"|cyclonedx(\+(json|xml))?|syft\+json)|(application|text)/spdx(\+(json|xml))?|application/(jose\+json|cose)"
 )
 """Media types of layers. Sources: cosign (pkg/types), sigstore (bundle), Notary (signature specification), IANA."""
-
-
-def is_digest_tag(version: str) -> bool:
-    """Whether a tag is one under which tools attach something to a digest: `sha256-….att`, `.sig`, `.sbom`."""
-    return SIGNATURE_TAG.fullmatch(version) is not None
 
 
 def attached_to(repository: Repository, tag: str, manifest: Descriptor) -> str | None:

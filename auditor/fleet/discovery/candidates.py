@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from auditor.codec.descriptors import Descriptor, platform_matches
 from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
-from auditor.core.errors import NotFound
-from auditor.core.image_config import Platform
-from auditor.fleet.discovery.artifacts import attached_to
-from auditor.fleet.store.database import SweepStore
-from auditor.fleet.store.manifests import Leaf, created_time, stored_created_times, stored_leaves
-from auditor.images import index, manifest
-from auditor.images.manifest import Origin
-from auditor.images.source import Image
-from auditor.registry.repository import Repository
+from auditor.fleet.store.manifests import Leaf
+from auditor.registry.reference import SIGNATURE_TAG
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,41 +18,6 @@ class Candidate:
     leaf: Descriptor
     attestations: tuple[Descriptor, ...]
     tags: tuple[str, ...]
-
-
-def read_leaves(
-    repository: Repository, version: str, root: Descriptor, store: SweepStore
-) -> tuple[tuple[Leaf, ...], str | None]:
-    """Return the images and attestations below the manifest of a tag or digest, and the creation time of an image.
-
-    The time is that of the first image. The manifest and config of an image in the store are not requested.
-    """
-    leaves = [
-        Leaf(own, _subject(own) or attached_to(repository, version, own))
-        for own, _ in index.walk_indexes(repository, [root], repository.client.limits)
-    ]
-    first = next((leaf.descriptor for leaf in leaves if leaf.subject is None), None)
-    if first is None:
-        return tuple(leaves), None
-    try:
-        known = None if first.digest == root.digest else _stored(store, first)
-        created, platform = known or _requested(repository, first)
-    except NotFound:
-        if first.digest == root.digest:
-            raise
-        return tuple(leaves), None  # an index with a missing image: the audit reports it
-    if first.platform is None and platform is not None:
-        named = replace(first, annotations={}, platform=platform)
-        leaves = [Leaf(named) if leaf.descriptor is first else leaf for leaf in leaves]
-    return tuple(leaves), created
-
-
-def read_image(repository: Repository, leaf: Descriptor, attestations: Sequence[Descriptor]) -> Image:
-    """Read the manifest and config of an image, and its attestations."""
-    target = f"docker://{repository.client.host}/{repository.name}@{leaf.digest}"
-    return manifest.images(repository, [leaf, *attestations], Origin(target, "docker", None, repository.client.limits))[
-        0
-    ]
 
 
 def group_by_image(parts: Mapping[str, Sequence[Leaf]], platform: str | None) -> list[Candidate]:
@@ -86,20 +43,6 @@ def group_by_image(parts: Mapping[str, Sequence[Leaf]], platform: str | None) ->
     ]
 
 
-def _stored(store: SweepStore, image: Descriptor) -> tuple[str | None, Platform | None] | None:
-    """Return creation time and platform of an image from the store, None if the store lacks it."""
-    leaves = stored_leaves(store, [image.digest]).get(image.digest)
-    if not leaves:
-        return None
-    return stored_created_times(store, [image.digest]).get(image.digest), leaves[0].descriptor.platform
-
-
-def _requested(repository: Repository, image: Descriptor) -> tuple[str | None, Platform | None]:
-    read = read_image(repository, image, ())
-    return created_time(read), read.config.platform
-
-
-def _subject(descriptor: Descriptor) -> str | None:
-    if not descriptor.is_attestation:
-        return None
-    return descriptor.annotations.get("vnd.docker.reference.digest", "")
+def is_digest_tag(version: str) -> bool:
+    """Whether a tag is one under which tools attach something to a digest: `sha256-….att`, `.sig`, `.sbom`."""
+    return SIGNATURE_TAG.fullmatch(version) is not None

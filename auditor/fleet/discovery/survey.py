@@ -17,8 +17,7 @@ from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
 from auditor.core.errors import AuditError, ImageError, NotFound, StoreError, Unauthorized, Unreachable, Unsupported
 from auditor.core.options import RegistryOptions
-from auditor.fleet.discovery.artifacts import is_digest_tag
-from auditor.fleet.discovery.candidates import Candidate, group_by_image, read_leaves
+from auditor.fleet.discovery.candidates import Candidate, group_by_image, is_digest_tag
 from auditor.fleet.discovery.catalog import RepositorySelection, match_tags, newest_tags
 from auditor.fleet.discovery.concurrency import ConcurrencyLimit
 from auditor.fleet.store.database import SweepStore
@@ -197,6 +196,7 @@ class Surveyor:
 
     def _read_manifests(self, found: Survey, roots: Mapping[str, Descriptor]) -> dict[Digest, tuple[Leaf, ...]]:
         """Read the leaves of manifests that the store lacks, and store them; return them by manifest."""
+        from auditor.fleet.discovery.image_reads import read_leaves  # image formats, which unchanged tags do not need
 
         def read(version: str) -> Manifest:
             leaves, created = self._limit(lambda: read_leaves(found.repository, version, roots[version], self._store))

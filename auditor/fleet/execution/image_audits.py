@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 
 from auditor.core.dataclass import dataclass
 from auditor.core.errors import AuditError, EngineError, NotFound, StoreError
-from auditor.fleet.discovery.candidates import Candidate, read_image
+from auditor.fleet.discovery.candidates import Candidate
 from auditor.fleet.discovery.concurrency import ConcurrencyLimit
+from auditor.fleet.discovery.image_reads import read_image
 from auditor.fleet.discovery.memory_cache import layer_record_cache
 from auditor.fleet.discovery.survey import Survey
 from auditor.fleet.execution.attestor import index_images, is_attestable

@@ -97,7 +97,7 @@ def make_plan(store: SweepStore, sweep: SweepRow, policy: Policy, owner: str | N
         for row in secret.findings:
             by_image.setdefault(row.image, []).append(row)
     work = _Work(host, policy, by_image)
-    images = [image for image in image_list.each_image(store, sweep.id) if image.id in by_image]
+    images = [image for image in image_list.each_image(store, sweep) if image.id in by_image]
     untagged = image_list.withdrawn(store, sweep.id)
     withdrawn = [row for row in untagged if not row.is_deleted and row.image.id in by_image]
     return Plan(

@@ -60,6 +60,7 @@ _PERMANENT_ERRORS = (
 _READ_ONLY_ERRORS = ("read-only transaction", "permission denied for")
 _UNRELEASED = re.compile(r"\d{4}")  # revisions before the first release
 _UPSERT_DIALECTS = ("sqlite", "postgresql")
+_NEWEST = text("SELECT version_num FROM alembic_version")
 T = TypeVar("T")
 
 
@@ -118,7 +119,7 @@ class SweepStore:
         open_one: Connection | None = getattr(self._own, kind, None)
         if open_one is not None:
             return work(open_one)
-        waited, backoff = 0.0, 0.5
+        waited, backoff, is_reopened = 0.0, 0.5, False
         while True:
             try:
                 with engine.begin() as connection:
@@ -128,6 +129,9 @@ class SweepStore:
                     finally:
                         setattr(self._own, kind, None)
             except SQLAlchemyError as exc:
+                if isinstance(exc, DBAPIError) and exc.connection_invalidated and not is_reopened:
+                    is_reopened = True  # the server closed it while it was unused
+                    continue
                 if waited >= retry_s or not _is_temporary(exc):
                     raise StoreError(f"store {self}: {_message(exc)}") from exc
             time.sleep(backoff)
@@ -235,7 +239,7 @@ def _engine(url: URL) -> Engine:
 
                 postgresql.use_interruptible_waits()
                 own = postgresql.OPTIONS
-            return create_engine(url, pool_pre_ping=True, pool_size=_CONNECTIONS, max_overflow=0, **own)
+            return create_engine(url, pool_size=_CONNECTIONS, max_overflow=0, **own)
         if url.database and url.database != ":memory:":
             _make_private(Path(url.database))
         engine = create_engine(url, connect_args={"timeout": _BUSY_S})
@@ -275,12 +279,20 @@ def _begin(connection: Connection) -> None:
 def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
-    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return connection.execute(_NEWEST).scalar()
 
 
 def _current_key(connection: Connection) -> bytes | None:
-    """Return the HMAC key; None if there is none yet, or the tables are older than this version."""
-    return _stored_key(connection) if _revision(connection) == HEAD else None
+    """Return the HMAC key; None if there is none yet, or the tables are older than this version.
+
+    This does not ask whether the tables exist, which would take as long as all else.
+    """
+    try:
+        return _stored_key(connection) if connection.execute(_NEWEST).scalar() == HEAD else None
+    except DBAPIError as exc:
+        if _is_temporary(exc) and "no such table" not in str(exc.orig):
+            raise
+        return None
 
 
 def _stored_key(connection: Connection) -> bytes | None:

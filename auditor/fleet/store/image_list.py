@@ -19,7 +19,7 @@ from auditor.core.finding import Severity, State
 from auditor.fleet.store import schema as t
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.queries import findings_of, gone_findings, new_findings, rows_of
-from auditor.fleet.store.rows import FindingRow, ImageRow, WithdrawnRow
+from auditor.fleet.store.rows import FindingRow, ImageRow, SweepRow, WithdrawnRow
 from auditor.fleet.store.statements import (
     deleted_with_image,
     images_of,
@@ -37,8 +37,8 @@ _IN_BATCH = t.observation.c.repository.in_(bindparam("repositories", expanding=T
 _NONE: dict[str, int] = {}
 
 
-def images(store: SweepStore, sweep: int) -> list[ImageRow]:
-    """Return the images of a sweep."""
+def images(store: SweepStore, sweep: SweepRow) -> list[ImageRow]:
+    """Return the images of a finished sweep."""
     texts: dict[str | None, str | None] = {}  # equal texts of many images are one object
 
     def shared(text: Any) -> Any:
@@ -56,13 +56,13 @@ def images(store: SweepStore, sweep: int) -> list[ImageRow]:
     ]
 
 
-def each_image(store: SweepStore, sweep: int) -> Iterator[ImageRow]:
-    """Yield the images of a sweep by repository, tags, platform and digest."""
-    changes, rows = store.read(lambda _: (_Changes(store, sweep), rows_of(store, seen_repositories(sweep))))
+def each_image(store: SweepStore, sweep: SweepRow) -> Iterator[ImageRow]:
+    """Yield the images of a finished sweep by repository, tags, platform and digest."""
+    changes, rows = store.read(lambda _: (_Changes(store, sweep), rows_of(store, seen_repositories(sweep.id))))
     repositories = [row.id for row in sorted(rows, key=lambda row: row.name)]
     for start in range(0, len(repositories), _REPOSITORIES):
         batch = repositories[start : start + _REPOSITORIES]
-        yield from store.read(lambda _, own=batch: _images_of(store, sweep, own, changes))  # type: ignore[misc]
+        yield from store.read(lambda _, own=batch: _images_of(store, sweep.id, own, changes))  # type: ignore[misc]
 
 
 def withdrawn(store: SweepStore, sweep: int) -> list[WithdrawnRow]:
@@ -83,11 +83,15 @@ def _seen_in_batch(sweep: int) -> Any:
 
 
 class _Changes:
-    """New findings of a sweep by repository and id, gone ones by repository, last tag and platform."""
+    """New findings of a sweep by repository and id, gone ones by repository, last tag and platform.
 
-    def __init__(self, store: SweepStore, sweep: int) -> None:
-        self.new = {(row.repository, row.id) for row in new_findings(store, sweep)}
-        self.gone = _gone_by_tag(store, sweep)
+    They are read only if the sweep counted any.
+    """
+
+    def __init__(self, store: SweepStore, sweep: SweepRow) -> None:
+        new = new_findings(store, sweep.id) if sweep.counts["new"] else ()
+        self.new = {(row.repository, row.id) for row in new}
+        self.gone = _gone_by_tag(store, sweep.id) if sweep.counts["gone"] else {}
 
 
 def _images_of(store: SweepStore, sweep: int, repositories: list[int], changes: _Changes) -> list[ImageRow]:
@@ -116,8 +120,8 @@ def _gone_by_tag(store: SweepStore, sweep: int) -> dict[tuple[str, str, str | No
     """Return the gone findings by repository, last tag and platform."""
     gone = {(row.repository, row.id) for row in gone_findings(store, sweep)}
     found: dict[tuple[str, str, str | None], set[str]] = {}
-    deleted = [row for row in withdrawn(store, sweep) if row.is_deleted] if gone else []
-    by_image = _by_image(findings_of(store, deleted_with_image(sweep))) if deleted else {}
+    deleted = [row for row in withdrawn(store, sweep) if row.is_deleted]
+    by_image = _by_image(findings_of(store, deleted_with_image(sweep)))
     for row in deleted:
         own = {one.id for one in by_image.get(row.image.id, ()) if (one.repository, one.id) in gone}
         for tag in row.tags:

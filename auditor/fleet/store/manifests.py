@@ -6,7 +6,7 @@ Annotations are not stored, because they may contain secrets.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, bindparam, insert, select
 
@@ -18,7 +18,9 @@ from auditor.core.text import printable
 from auditor.detect.message_masking import masked_line
 from auditor.fleet.store import schema as t
 from auditor.fleet.store.database import SweepStore, upsert_all
-from auditor.images.source import Image
+
+if TYPE_CHECKING:
+    from auditor.images.source import Image
 
 _BATCH = 500  # values in one IN (...)
 

@@ -284,7 +284,7 @@ def test_a_folder_with_other_files_is_refused_and_unchanged(stored: Stored, tmp_
     ours = tmp_path / "ours"
     write_site(stored.store, sweep, ours, CREATED, POLICY)
     later = stored.sweep("2026-11-25", {"b": {"1": service("b", token(2))}})
-    page = site_paths.image_page(image_list.images(stored.store, later.id)[0])
+    page = site_paths.image_page(image_list.images(stored.store, later)[0])
     (ours / page).write_text("theirs")
     with pytest.raises(UsageError, match=page):
         write_site(stored.store, later, ours, CREATED, POLICY)

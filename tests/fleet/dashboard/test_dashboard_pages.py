@@ -178,7 +178,7 @@ def test_axe_finds_nothing_and_nothing_sticks_out(
         "secret": widely_held(story_site)[0],
         "owner": owner_page("web"),
         "repository": repository_page("shop/checkout"),
-        "image": image_page(image_list.images(story_site.store, story_site.sweep.id)[2]),
+        "image": image_page(image_list.images(story_site.store, story_site.sweep)[2]),
     }
     page = go(odd.get(name, name), size=size, color_scheme=scheme)
     for summary in page.locator(".more > summary").all()[:2]:

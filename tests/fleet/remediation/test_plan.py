@@ -20,7 +20,7 @@ def test_the_plan_covers_every_secret_and_every_image(changed: Story) -> None:
     rows = queries.findings(changed.store, changed.sweep.id)
     assert {one.secret.secret_id for one in plan.revoke} == {row.secret for row in rows}
     assert {(one.repository, one.digest) for one in plan.delete} == {(row.repository, row.digest) for row in rows}
-    images = image_list.images(changed.store, changed.sweep.id)
+    images = image_list.images(changed.store, changed.sweep)
     tags = {(image.repository, tag) for image in images for tag in image.tags}
     assert {(one.repository, one.tag) for one in plan.rebuild} == {one for one in tags if one[0] != "docs"}
     assert all(one.url and one.url.startswith("https://") for one in plan.revoke if one.secret.worst.rule != "netrc")

@@ -6,8 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from threading import Barrier
 from types import FrameType
 
 import pytest
@@ -65,3 +68,21 @@ def test_a_signal_ends_a_statement_and_the_store_goes_on(postgres: Postgres) -> 
             assert store.read(lambda c: c.execute(text("SELECT 1")).scalar()) == 1
     finally:
         signal.signal(signal.SIGALRM, former)
+
+
+@pytest.mark.parametrize("retry", [True, False])
+def test_connections_that_the_server_closed_are_opened_again_at_once(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch, *, retry: bool
+) -> None:
+    own = "datname = current_database() AND pid <> pg_backend_pid()"
+    others = text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {own}")
+    url = postgres.new_store()
+    with closing(SweepStore(url, retry_s=0)) as store, closing(SweepStore(url, retry_s=0)) as other:
+        monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited"))
+        with ThreadPoolExecutor(3) as pool:  # as many connections
+            together = Barrier(3, timeout=60)
+            list(pool.map(lambda _: store.read(lambda _: together.wait()), range(3)))
+        assert len(other.read(lambda c: c.execute(others).all())) == 3
+        for _ in range(4):
+            assert store.write(lambda c: c.execute(text("SELECT 1")).scalar(), retry=retry) == 1
+            assert store.read(lambda c: c.execute(text("SELECT 1")).scalar()) == 1

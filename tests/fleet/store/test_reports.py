@@ -29,7 +29,7 @@ def test_a_clean_image_has_a_report_only_if_something_was_not_read(
             key = ("team/docs", id(clean))
             stored._audits[key] = replace(stored._audits[key], skipped=(Skipped("/big", 0, reason),))
         sweep = stored.sweep("2026-11-24", content)
-        api, docs = image_list.images(store, sweep.id)
+        api, docs = image_list.images(store, sweep)
         assert (api.has_report, docs.has_report) == (True, reason is not None)
         if reason is not None:
             assert queries.report(store, docs.id)["skipped"][0]["reason"] == reason
