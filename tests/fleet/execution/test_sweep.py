@@ -103,34 +103,75 @@ def test_new_and_gone_findings_are_reported_once(sweeps: Sweeps, address: str) -
     assert row.first_seen < row.last_seen
 
 
-def test_the_counts_of_a_sweep_without_changes_are_those_of_the_sweep_before(
-    sweeps_in: Sweeps, address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sweeps, remote, counted = sweeps_in, Remote(address), list[int]()
-    count = queries.counts
-    monkeypatch.setattr(queries, "counts", lambda store, number: counted.append(number) or count(store, number))  # type: ignore[func-returns-value]
+class TestRepeatedCounts:
+    """A sweep that found no changes has the counts of the one before; they must be those of the tables."""
 
-    def swept(**more: Any) -> dict[str, int]:
-        """Sweep; return the stored counts, which must be those of the tables."""
-        sweeps(address, **more)
-        row = queries.sweeps(sweeps.store)[-1]
-        assert row.counts == count(sweeps.store, row.id)
-        return row.counts
+    @pytest.fixture
+    def counted(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """The sweeps whose counts were not repeated."""
+        numbers, count = list[int](), queries.counts
+        monkeypatch.setattr(queries, "counts", lambda store, number: numbers.append(number) or count(store, number))  # type: ignore[func-returns-value]
+        return numbers
 
-    leaking = remote.push("team/app", "1", application(0, "app", token(1)))
-    remote.push("team/other", "1", application(0, "other", None))
-    first = swept()
-    assert (first["images"], first["critical"], first["new"], counted) == (2, 1, 1, [1])
-    second = swept()
-    assert (second["images"], second["critical"], second["new"], counted) == (2, 1, 0, [1])
-    assert swept(tags=("1",)) == {**second, "new": 0}, "another kind of sweep has nothing to repeat"
-    remote.push("team/app", "1", application(0, "app2", None))
-    moved = swept()
-    assert (moved["critical"], moved["withdrawn"], counted) == (1, 1, [1, 3, 4])
-    assert swept()["withdrawn"] == 1 and counted[-1] == 5, "an image without a tag may be deleted"
-    remote.delete("team/app", leaking["digest"])
-    assert swept()["gone"] == 1
-    assert [swept()["gone"] for _ in range(3)] == [0, 0, 0] and counted[-1] < queries.sweeps(sweeps.store)[-1].id
+    @pytest.fixture
+    def swept(self, sweeps_in: Sweeps, address: str) -> Callable[..., dict[str, int]]:
+        count = queries.counts
+
+        def sweep(**more: Any) -> dict[str, int]:
+            sweeps_in(address, **more)
+            row = queries.sweeps(sweeps_in.store)[-1]
+            assert row.counts == count(sweeps_in.store, row.id)
+            return row.counts
+
+        return sweep
+
+    def test_without_changes_they_are_repeated(
+        self, swept: Callable[..., dict[str, int]], counted: list[int], address: str, sweeps_in: Sweeps
+    ) -> None:
+        remote = Remote(address)
+        leaking = remote.push("team/app", "1", application(0, "app", token(1)))
+        remote.push("team/other", "1", application(0, "other", None))
+        first = swept()
+        assert (first["images"], first["critical"], first["new"], counted) == (2, 1, 1, [1])
+        second = swept()
+        assert (second["images"], second["critical"], second["new"], counted) == (2, 1, 0, [1])
+        assert swept(tags=("1",)) == {**second, "new": 0}, "another kind of sweep has nothing to repeat"
+        remote.push("team/app", "1", application(0, "app2", None))
+        moved = swept()
+        assert (moved["critical"], moved["withdrawn"], counted) == (1, 1, [1, 3, 4])
+        assert swept()["withdrawn"] == 1 and counted[-1] == 5, "an image without a tag may be deleted"
+        remote.delete("team/app", leaking["digest"])
+        assert swept()["gone"] == 1
+        assert [swept()["gone"] for _ in range(3)] == [0, 0, 0]
+        assert counted[-1] < queries.sweeps(sweeps_in.store)[-1].id
+
+    def test_an_image_without_a_tag_is_counted_though_a_filter_leaves_it_out(
+        self, swept: Callable[..., dict[str, int]], counted: list[int], address: str
+    ) -> None:
+        remote = Remote(address)
+        leaking = remote.push("team/app", "1", application(0, "app", token(1)))
+        remote.push("team/app", "2", application(0, "other", None))
+        swept()
+        remote.push("team/app", "1", application(0, "app2", None))
+        swept()
+        assert [swept(tags=("2",))["withdrawn"] for _ in range(2)] == [0, 0] and len(counted) == 4
+        remote.delete("team/app", leaking["digest"])
+        deleted = swept(tags=("2",))
+        assert deleted["gone"] == 1 and len(counted) == 5
+        assert [swept(tags=("2",))["gone"] for _ in range(2)] == [0, 0]
+
+    def test_changes_that_a_killed_sweep_found_are_counted_by_the_one_that_continues_it(
+        self, swept: Callable[..., dict[str, int]], address: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        remote = Remote(address)
+        remote.push("team/app", "1", application(0, "app", token(1)))
+        assert swept()["new"] == 1 and swept()["new"] == 0
+        remote.push("team/app", "1", application(0, "app2", token(2)))
+        with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+            killed.setattr(queries, "counts", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            swept()
+        continued = swept()
+        assert (continued["new"], continued["withdrawn"]) == (1, 1)
 
 
 def test_a_tag_that_is_deleted_takes_its_findings_along(sweeps: Sweeps, address: str) -> None:
