@@ -121,8 +121,11 @@ def _exit_code(sweep: SweepRow, counts: Mapping[str, int], fail_on: Severity | N
     if failed := sweep.counts["failed"]:
         what = "reference of the registry was" if failed == 1 else "references of the registry were"
         warn(f"{failed} {what} not audited; `failed` in the output lists them")
-        if strict:
-            return EXIT_FAILED
+    if partial := sweep.counts["partial"]:
+        were = "image was" if partial == 1 else "images were"
+        warn(f"{partial} {were} not read in full; `skipped` in the output counts the items that were not read")
+    if strict and (failed or partial):
+        return EXIT_FAILED
     return EXIT_FOUND if bad else EXIT_CLEAN
 
 

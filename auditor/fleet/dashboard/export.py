@@ -68,13 +68,16 @@ def tables(view: SweepView, steps: Mapping[str, str]) -> Iterator[tuple[str, str
 
 def _images(view: SweepView) -> Table:
     return Table(
-        ("repository", "tags", "digest", "platform", *Severity, *State, "new", "gone", "first_seen", "report"),
+        (
+            "repository", "tags", "digest", "platform", *Severity, *State,
+            "new", "gone", "first_seen", "skipped", "report",
+        ),
         (
             (
                 image.repository, " ".join(image.tags), image.digest, image.platform,
                 *(image.by_severity.get(kind, 0) for kind in Severity),
                 *(image.by_state.get(kind, 0) for kind in State),
-                image.new, image.gone, image.first_seen, view.pages.get(image.id),
+                image.new, image.gone, image.first_seen, image.skipped, view.pages.get(image.id),
             )
             for image in view.images
         ),

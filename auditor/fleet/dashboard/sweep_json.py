@@ -79,6 +79,7 @@ def _image(row: ImageRow, page: str | None) -> dict[str, Any]:
         "by_state": row.by_state,
         "new": row.new,
         "gone": row.gone,
+        "skipped": row.skipped,
         "report": page,
     }
 

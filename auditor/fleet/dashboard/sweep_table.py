@@ -38,7 +38,8 @@ def render(store: SweepStore, sweep: SweepRow, policy: Policy, *, width: int = 8
 
 def _parts(store: SweepStore, sweep: SweepRow, policy: Policy) -> list[RenderableType]:
     counts = sweep.counts
-    rows = [row for row in image_list.each_image(store, sweep) if row.by_severity or row.gone]
+    images = [row for row in image_list.each_image(store, sweep) if row.by_severity or row.gone or row.skipped]
+    rows = [row for row in images if row.by_severity or row.gone]
     heading = Text(printable(sweep.registry), style="bold")
     heading.append(
         f"  {plural(counts['images'], 'image')}, {_repositories(counts['repositories'])}, "
@@ -55,6 +56,7 @@ def _parts(store: SweepStore, sweep: SweepRow, policy: Policy) -> list[Renderabl
     acknowledged = acknowledged_secrets(store, sweep, policy)
     parts += _acknowledged(acknowledged)
     parts += _withdrawn(store, sweep.id)
+    parts += _partial([row for row in images if row.skipped])
     parts += _failed(store, sweep.id)
     held = sum(one.is_acknowledged for one in acknowledged)
     parts.append(_summary(sweep, verdict_of(findings), held))
@@ -135,6 +137,17 @@ def _withdrawn(store: SweepStore, sweep: int) -> list[RenderableType]:
     return [lines]
 
 
+def _partial(rows: Sequence[ImageRow]) -> list[RenderableType]:
+    if not rows:
+        return []
+    lines = Text("\nNot read in full: `image-audit scan IMAGE` gives the reasons", style="bold yellow")
+    for row in rows[:_MAX_SHOWN]:
+        lines.append(f"\n  {printable(_name(row))}: {plural(row.skipped, 'item')} skipped", style="not bold default")
+    if len(rows) > _MAX_SHOWN:
+        lines.append(f"\n  and {len(rows) - _MAX_SHOWN} more", style="not bold dim")
+    return [lines]
+
+
 def _failed(store: SweepStore, sweep: int) -> list[RenderableType]:
     failed = queries.failures(store, sweep)
     if not failed:
@@ -151,10 +164,13 @@ def _summary(sweep: SweepRow, verdict: Verdict, acknowledged: int) -> Text:
     counts = sweep.counts
     if sweep.nothing_audited and not counts["withdrawn"]:
         return Text("\nnothing was audited", style="bold")
-    text = Text(f"\nLEAKS: {verdict.text}" if verdict.leaks else "\nno secrets found", style="bold")
+    clean = "no secrets found in what was read" if counts["partial"] else "no secrets found"
+    text = Text(f"\nLEAKS: {verdict.text}" if verdict.leaks else f"\n{clean}", style="bold")
     text.append(f"; {counts['new']} new, {counts['gone']} gone since the last sweep", style="not bold")
     if acknowledged:
         text.append(f"; {plural(acknowledged, 'acknowledged secret')}", style="not bold")
     if counts["withdrawn"]:
         text.append(f"; {plural(counts['withdrawn'], 'withdrawn image')} not deleted", style="not bold")
+    if counts["partial"]:
+        text.append(f"; {plural(counts['partial'], 'image')} not read in full", style="not bold")
     return text

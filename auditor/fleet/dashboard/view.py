@@ -121,6 +121,11 @@ class SweepView:
         return bool(self.owner_numbers)
 
     @property
+    def partial(self) -> tuple[ImageRow, ...]:
+        """Images of the sweep that were not read in full."""
+        return tuple(image for image in self.images if image.skipped)
+
+    @property
     def pullable(self) -> tuple[ImageRow, ...]:
         """Images with a page: those of the sweep, then withdrawn ones that are not deleted."""
         return (*self.images, *(row.image for row in self.withdrawn if not row.is_deleted))

@@ -36,6 +36,7 @@ class Metrics:
         )
         self._withdrawn = self._gauge("withdrawn_images", "Images without a tag that are not deleted.")
         self._failures = self._gauge("failures", "References that the last sweep could not audit.")
+        self._partial = self._gauge("partial_images", "Images that the last sweep did not read in full.")
         self._duration = self._gauge("sweep_duration_seconds", "Duration of the last sweep.")
         self._sweeping = self._gauge("sweeping", "1 during a sweep.")
         self._gauge(
@@ -67,6 +68,7 @@ class Metrics:
             (self._withdrawn, "withdrawn"),
             (self._unique, "layers_unique"),
             (self._failures, "failed"),
+            (self._partial, "partial"),
         ):
             gauge.labels(self.registry).set(sweep.counts[key])
         for severity in Severity:

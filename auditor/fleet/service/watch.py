@@ -107,8 +107,10 @@ class Watch:
     def _failure(self, row: SweepRow) -> str | None:
         if row.nothing_audited:
             return row.nothing_audited
-        failed = row.counts["failed"]
-        return f"{failed} references were not audited" if failed and self.strict else None
+        if not self.strict:
+            return None
+        counts = {"references were not audited": "failed", "images were not read in full": "partial"}
+        return ", ".join(f"{row.counts[key]} {what}" for what, key in counts.items() if row.counts[key]) or None
 
     def _since(self, began: datetime.datetime) -> float:
         return max(0.0, (self.now() - began).total_seconds())

@@ -65,7 +65,11 @@ class ImageRows:
         return cls(
             repository,
             leaf.digest,
-            {"platform": None if platform is None else printable(str(platform))[:128], "audit_key": audit_key},
+            {
+                "platform": None if platform is None else printable(str(platform))[:128],
+                "audit_key": audit_key,
+                "skipped": len(audit.skipped),
+            },
             Leaf(replace(leaf, platform=platform)),
             created_time(audit.image),
             tuple(

@@ -40,7 +40,7 @@ from auditor.core.errors import StoreError, UsageError
 from auditor.core.version import install_hint
 from auditor.fleet.store import schema
 
-HEAD = "0005_images_of_secrets"
+HEAD = "0006_skipped"
 """Revision of the newest migration."""
 
 _FILE = "registry.sqlite"

@@ -134,7 +134,7 @@ def _image(row: Any, tags: tuple[str, ...], findings: Sequence[FindingRow], new:
     states = _counted(State, [finding.state for finding in findings])
     return ImageRow(
         row.id, row.repository, row.digest, row.platform, tags, severities, states, new, gone, row.first_seen,
-        has_report=row.has_report,
+        row.skipped, has_report=row.has_report,
     )  # fmt: skip
 
 

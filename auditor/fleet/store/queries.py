@@ -256,6 +256,7 @@ def _counts(store: SweepStore, sweep: int) -> dict[str, int]:
         "repositories": select(func.count()).select_from(seen_repositories(sweep).subquery()),
         "images": select(func.count()).select_from(images_of(sweep).subquery()),
         "tags": select(func.count()).select_from(select(tags.repository, tags.name).distinct().subquery()),
+        "partial": select(func.count()).where(t.image.c.id.in_(images_of(sweep)), t.image.c.skipped > 0),
         "secrets": select(func.count(t.finding.c.secret.distinct())).where(pullable_findings(sweep)),
         "withdrawn": select(func.count()).where(own.sweep == sweep, own.pullable.is_not(False)),
     }

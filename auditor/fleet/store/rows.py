@@ -76,6 +76,7 @@ _SECRET = FindingRow.__slots__.index("secret")
 class ImageRow:
     """An image of a sweep, one for each repository and digest. `id` is the id of its row.
 
+    `skipped` is the number of its items that were not read.
     Images without findings, of which everything was read, have no report.
     """
 
@@ -89,6 +90,7 @@ class ImageRow:
     new: int
     gone: int
     first_seen: str
+    skipped: int
     has_report: bool
 
     @property

@@ -151,7 +151,7 @@ def _present_before(sweep: int) -> Any:
 def _images() -> Select[Any]:
     return select(
         t.image.c.id, t.repository.c.name.label("repository"), t.image.c.digest, t.image.c.platform,
-        t.image.c.first_seen, t.report.c.image.is_not(None).label("has_report"),
+        t.image.c.first_seen, t.image.c.skipped, t.report.c.image.is_not(None).label("has_report"),
     ).join(t.repository, t.repository.c.id == t.image.c.repository).outerjoin(
         t.report, t.report.c.image == t.image.c.id
     )  # fmt: skip

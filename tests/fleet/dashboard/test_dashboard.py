@@ -243,7 +243,7 @@ def test_garbage_of_pages_is_collected_while_they_are_written(stored: Stored) ->
 
 def test_pages_have_names_that_no_file_system_confuses() -> None:
     def row(repository: str, digest: str = "sha256:" + "0" * 64) -> ImageRow:
-        return ImageRow(1, repository, digest, None, (), {}, {}, 0, 0, "", has_report=True)
+        return ImageRow(1, repository, digest, None, (), {}, {}, 0, 0, "", 0, has_report=True)
 
     odd = ["a/b", "a-b", "A/b", "../x", "..", "", "con", "é", "e", "\0", "x" * 400, "x" * 401]
     made = [site_paths.image_page(row(name)) for name in odd] + [

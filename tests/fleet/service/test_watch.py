@@ -72,6 +72,7 @@ def row(**counts: int) -> SweepRow:
         "bytes_read",
         "new",
         "failed",
+        "partial",
         "withdrawn",
     )
     return SweepRow(1, "registry.example.com", "2026-11-24T12:00:00Z", "2026-11-24T12:01:00Z",
@@ -176,6 +177,13 @@ def test_under_strict_a_sweep_with_failures_is_not_good() -> None:
     assert shown["findings critical"] == 2 and str(shown["last_good_sweep_age_seconds"]) == "nan"
     watch.sweep_once()
     assert json.loads(watch.pages()["/healthz"]()[2])["reason"] == "3 references were not audited"
+
+
+def test_under_strict_a_sweep_that_did_not_read_all_is_not_good() -> None:
+    watch = Clock().watch("* * * * *", lambda: row(partial=2), strict=True)
+    watch.sweep_once()
+    assert json.loads(watch.pages()["/healthz"]()[2])["reason"] == "2 images were not read in full"
+    assert numbers(watch.pages()["/metrics"]()[2].decode())["partial_images"] == 2
 
 
 @pytest.mark.parametrize("failed", [0, 3])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import zlib
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -88,3 +89,18 @@ def test_a_released_store_is_upgraded_and_keeps_all_it_has(
         assert [one.event for one in told_alerts(store, OWNED)] == [Event.GONE]
     with closing(SweepStore(empty_url)) as store:
         assert set(acknowledgements(store)) == {secrets[0]}
+
+
+def test_items_of_stored_images_that_were_not_read_are_counted(empty_url: str) -> None:
+    write_store(empty_url, RELEASED[0])
+    engine = database._engine(database._parsed(empty_url))
+    report = zlib.compress(json.dumps({"skipped": [{"path": "/a"}, {"path": "/b"}]}).encode())
+    with engine.begin() as connection:
+        image = connection.execute(text("SELECT image FROM report ORDER BY image DESC LIMIT 1")).scalar()
+        connection.execute(
+            text("UPDATE report SET data = :data WHERE image = :image"), {"data": report, "image": image}
+        )
+    engine.dispose()
+    with closing(SweepStore(empty_url)) as store:
+        rows = {row.id: row.skipped for row in image_list.images(store, queries.sweeps(store)[-1])}
+    assert rows[image] == 2 and sum(rows.values()) == 2

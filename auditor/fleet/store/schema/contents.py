@@ -91,6 +91,7 @@ image = Table(
     Column("platform", String(128), comment="os/architecture[/variant]; null for an artifact"),
     Column("audit_key", String(64), nullable=False, comment="SHA-256 of the rules, code and selection of the audit"),
     Column("layers", LAYER_IDS, comment="ids of its layers, the lowest first, 4 bytes each"),
+    Column("skipped", Integer, nullable=False, server_default="0", comment="items of it that were not read"),
     *presence_interval(),
     UniqueConstraint("repository", "digest"),
 )

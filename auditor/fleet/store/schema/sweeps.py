@@ -73,6 +73,9 @@ sweep = Table(
         server_default="0",
         comment="images without a tag that are not deleted",
     ),
+    Column(
+        "partial", Integer, nullable=False, server_default="0", comment="audited images of which items were not read"
+    ),
     CheckConstraint("finished IS NULL OR finished >= started", "order"),
 )
 Index("ix_sweep_registry", sweep.c.registry, sweep.c.finished)
