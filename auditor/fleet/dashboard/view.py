@@ -163,9 +163,10 @@ def _view(store: SweepStore, sweep: SweepRow, policy: Policy) -> SweepView:
     findings = queries.findings(store, sweep.id)
     known = queries.first_seen(store, sweep.id)
     alike = tuple(queries.alike(store, sweep))
+    host = host_of(sweep)
     repositories = sorted({image.repository for image in pullable})
-    teams = {name: policy.owners.of(host_of(sweep), name) for name in repositories}
-    secrets = secrets_of(findings, known, host_of(sweep), policy, policy.statuses(store))
+    teams = {name: policy.owners.of(host, name) for name in repositories}
+    secrets = secrets_of(findings, queries.first_sights(store, host), host, policy, policy.statuses(store))
     rows = {(row.image, row.id): row for row in findings}
     image_pages = pages_of_images([image for image in pullable if image.has_report], secrets)
     return SweepView(

@@ -17,7 +17,7 @@ from auditor.fleet.store.rows import FindingRow, SweepRow
 
 @dataclass(frozen=True, slots=True)
 class OpenSecret:
-    """A secret with its findings, the most severe first. `first_seen` is that of its oldest finding, RFC 3339.
+    """A secret with its findings, the most severe first. `first_seen` is its first sight in any image, RFC 3339.
 
     `owners` are the teams that own a repository with the secret. `is_overdue` is never set while an acknowledgement
     holds.
@@ -54,20 +54,25 @@ def host_of(sweep: SweepRow) -> str:
 
 def open_secrets(store: SweepStore, sweep: SweepRow, policy: Policy) -> tuple[OpenSecret, ...]:
     """Return the secrets of a sweep, the most severe first, then the oldest."""
-    rows, known = queries.findings(store, sweep.id), queries.first_seen(store, sweep.id)
-    return secrets_of(rows, known, host_of(sweep), policy, policy.statuses(store))
+    host = host_of(sweep)
+    rows, first_sights = store.read(lambda _: (queries.findings(store, sweep.id), queries.first_sights(store, host)))
+    return secrets_of(rows, first_sights, host, policy, policy.statuses(store))
 
 
 def secrets_of(
     rows: Iterable[FindingRow],
-    known: Mapping[tuple[str, str], str],
+    first_sights: Mapping[str, str],
     host: str,
     policy: Policy,
     statuses: Mapping[str, AcknowledgementStatus],
 ) -> tuple[OpenSecret, ...]:
-    """Return the secrets of findings, the most severe first, then the oldest; `known` as in `open_secret`."""
+    """Return the secrets of findings, the most severe first, then the oldest; `first_sights` as `queries.first_sights`.
+
+    A secret keeps its age when its findings move, to another path, image or repository.
+    """
     secrets = [
-        open_secret(secret, own, known, host, policy, statuses.get(secret)) for secret, own in grouped(rows).items()
+        open_secret(secret, own, first_sights[secret], host, policy, statuses.get(secret))
+        for secret, own in grouped(rows).items()
     ]
     return tuple(sorted(secrets, key=lambda one: (-Severity(one.worst.severity).rank, one.first_seen, one.secret_id)))
 
@@ -96,14 +101,13 @@ def overdue_counts(store: SweepStore, sweep: SweepRow, policy: Policy) -> dict[t
 def open_secret(
     secret: str,
     rows: Iterable[FindingRow],
-    known: Mapping[tuple[str, str], str],
+    first_seen: str,
     host: str,
     policy: Policy,
     status: AcknowledgementStatus | None,
 ) -> OpenSecret:
-    """Return a secret with these findings; `known` has the first sight of each, by repository and finding id."""
+    """Return a secret with these findings, and its first sight in any image."""
     findings = tuple(sorted(rows, key=lambda row: -Severity(row.severity).rank))
-    first_seen = min(known.get((row.repository, row.id), row.first_seen) for row in findings)
     due = policy.due(findings[0].severity, first_seen)
     acknowledged = status is not None and status.holds
     owners = policy.owners_of(host, {row.repository for row in findings})

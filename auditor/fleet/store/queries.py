@@ -10,6 +10,7 @@
     shared_secrets(findings)            secrets in more than one image
     leaking_layers(store, …)            layers that added secrets, with the tags and images that contain them
     first_seen(store, sweep)            when each finding of a repository was first seen, in any image
+    first_sights(store, host)           when each secret was first seen, in any image
     tags_of(store, sweep)               tags of each image with findings
     secret_intervals(store, …)          when each secret was in each repository
     failures(store, sweep)              references that were not audited
@@ -168,6 +169,18 @@ def first_seen(store: SweepStore, sweep: int) -> dict[tuple[str, str], str]:
         .group_by(t.repository.c.name, t.finding.c.finding)
     )
     return {(row.name, row.finding): row.first_seen for row in rows_of(store, query)}
+
+
+def first_sights(store: SweepStore, host: str) -> dict[str, str]:
+    """Return when each secret was first seen in any image of a registry; deleted images count too."""
+    query = (
+        select(t.finding.c.secret, func.min(t.finding.c.first_seen))
+        .join(t.image, t.image.c.id == t.finding.c.image)
+        .join(t.repository, t.repository.c.id == t.image.c.repository)
+        .where(t.repository.c.host == host)
+        .group_by(t.finding.c.secret)
+    )
+    return {bytes(secret).hex(): first_seen for secret, first_seen in rows_of(store, query)}
 
 
 def tags_of(store: SweepStore, sweep: int) -> dict[int, tuple[str, ...]]:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+from contextlib import closing
+from pathlib import Path
 
 from jsonschema import Draft202012Validator
 
 from auditor.core.package_data import data_path
+from auditor.fleet.dashboard.view import sweep_view
+from auditor.fleet.remediation.open_secrets import open_secrets
 from auditor.fleet.remediation.plan import make_plan
 from auditor.fleet.remediation.plan_text import plan_json, plan_text
+from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import image_list, queries
 from auditor.fleet.store.acknowledgements import save_acknowledgement
+from auditor.fleet.store.database import SweepStore
+from auditor.scan import Scanner
 from tests.conftest import Cli
 from tests.fleet.owned import Story
+from tests.fleet.stored import OWNED, Stored, service
+from tests.images import token
 
 
 def test_the_plan_covers_every_secret_and_every_image(changed: Story) -> None:
@@ -76,3 +86,17 @@ def test_the_command_knows_the_owners_of_the_config_file(cli: Cli, changed: Stor
     assert done.status == 0 and "1. Revoke" in done.out and "(0 overdue)" in done.out and "team/web" not in done.out
     done = cli("registry", "plan", "--owner", "shopp", "--config", path, *store)
     assert done.status == 2 and "did you mean 'shop'" in done.err
+
+
+def test_a_secret_that_moves_keeps_its_first_sight_and_its_due_date(scanner: Scanner, tmp_path: Path) -> None:
+    with closing(SweepStore(f"sqlite:///{tmp_path}/store.sqlite")) as store:
+        stored = Stored(store, scanner, tmp_path / "images")
+        stored.sweep("2026-11-01", {"team/web": {"1": service("old", token(1))}})
+        moved = service("new", token(1))
+        stored.sweep("2026-11-10", {"team/web": {"1": moved}})
+        last = stored.sweep("2026-11-11", {"shop/web": {"1": moved}})
+        (one,) = open_secrets(store, last, Policy(datetime.date(2026, 11, 12)))
+        (*_, point) = sweep_view(store, last, OWNED).trend
+    assert one.repositories == ("shop/web",) and one.first_seen[:10] == "2026-11-01"
+    assert one.due == datetime.date(2026, 11, 2) and one.is_overdue
+    assert point.by_age == {"under 30 days": 1}

@@ -96,7 +96,7 @@ def test_items_of_stored_images_that_were_not_read_are_counted(empty_url: str) -
     engine = database._engine(database._parsed(empty_url))
     report = zlib.compress(json.dumps({"skipped": [{"path": "/a"}, {"path": "/b"}]}).encode())
     with engine.begin() as connection:
-        image = connection.execute(text("SELECT image FROM report ORDER BY image DESC LIMIT 1")).scalar()
+        image = connection.execute(text("SELECT image FROM report ORDER BY image DESC LIMIT 1")).scalar_one()
         connection.execute(
             text("UPDATE report SET data = :data WHERE image = :image"), {"data": report, "image": image}
         )
