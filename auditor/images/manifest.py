@@ -56,12 +56,13 @@ def images(
 ) -> tuple[Image, ...]:
     """Return every image of the requested platform, each with its attestations.
 
+    Attestations of an image that the roots do not lead to are audited with the first one.
     `layout` are the annotations of index.json, `skipped` its malformed entries. Raises NotFound if no platform matches,
     Damaged on malformed documents.
     """
     opened = _OpenedImages(list(skipped))
     attestations: dict[str, list[bytes]] = {}
-    platforms: list[str] = []
+    subjects, platforms = set[str](), list[str]()
     documents = DocumentBudget(origin.target, origin.limits)
     builder = ImageBuilder(
         store, origin.target, origin.transport, documents, RootAnnotations.of(roots, layout or {}), origin.limits
@@ -70,11 +71,12 @@ def images(
     for listed in manifests:
         descriptor = listed.descriptor
         if descriptor.is_attestation:
-            statements = _attestation_statements(store, descriptor, documents, origin.limits)
+            statements = attestation_statements(store, descriptor, documents, origin.limits)
             if statements is not None:
                 subject = descriptor.annotations.get("vnd.docker.reference.digest", "")
                 attestations.setdefault(subject, []).extend(statements)
                 continue
+        subjects.add(descriptor.digest)
         platforms += [str(own.platform) for own, _ in listed.listings if own.platform is not None]
         if listed.may_be_for(origin.platform):
             opened.add(descriptor, lambda: builder.image(listed), only=len(manifests) == 1)  # noqa: B023 - called at once
@@ -86,13 +88,16 @@ def images(
         lacks = opened.missing[0].reason if opened.missing and not opened.images else ""
         reason = lacks or f"no platform {origin.platform}; it has {available}"
         raise NotFound(f"{origin.target}: {reason}")
+    others = [one for subject, own in attestations.items() if subject not in subjects for one in own]
     return tuple(
         replace(
             image,
-            documents=image.documents.joined(_numbered(attestations.get(image.digest or "", []))),
+            documents=image.documents.joined(
+                _numbered([*attestations.get(image.digest or "", []), *(() if position else others)])
+            ),
             skipped=(*image.skipped, *opened.missing),
         )
-        for image in chosen
+        for position, image in enumerate(chosen)
     )
 
 
@@ -127,7 +132,7 @@ def _numbered(statements: list[bytes]) -> dict[str, bytes]:
     return {f"attestation[{index}]": statement for index, statement in enumerate(statements)}
 
 
-def _attestation_statements(
+def attestation_statements(
     store: BlobStore, descriptor: Descriptor, documents: DocumentBudget, limits: Limits
 ) -> list[bytes] | None:
     """Return the in-toto statements of an attestation manifest; None if its layers are not JSON, so it is an image."""

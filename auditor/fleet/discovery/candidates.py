@@ -21,17 +21,23 @@ class Candidate:
 
 
 def group_by_image(parts: Mapping[str, Sequence[Leaf]], platform: str | None) -> list[Candidate]:
-    """Return the images of all tags with their tags and attestations, in a fixed order."""
+    """Return the images of all tags with their tags and attestations, in a fixed order.
+
+    Attestations of an image that no leaf of their tag is belong to its first image.
+    """
     images: dict[Digest, Descriptor] = {}
     tags: dict[Digest, set[str]] = {}
     attested: dict[Digest, dict[Digest, Descriptor]] = {}
     for version, leaves in parts.items():
+        digests = {leaf.descriptor.digest for leaf in leaves if leaf.subject is None}
+        others = [leaf.descriptor for leaf in leaves if leaf.subject is not None and leaf.subject not in digests]
         for leaf in leaves:
             own = leaf.descriptor
             if leaf.subject is None and (own.platform is None or platform_matches(platform, own.platform)):
                 images.setdefault(own.digest, own)
                 tags.setdefault(own.digest, set()).add(version)
-                attestations = [other.descriptor for other in leaves if other.subject == own.digest]
+                attestations = [other.descriptor for other in leaves if other.subject == own.digest] + others
+                others = []
                 attested.setdefault(own.digest, {}).update({item.digest: item for item in attestations})
     return [
         Candidate(

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from auditor.codec.descriptors import Descriptor
-from auditor.core.errors import NotFound
+from auditor.codec.json_documents import DocumentBudget
+from auditor.core.digests import Digest
+from auditor.core.errors import Damaged, ImageError, NotFound
 from auditor.core.image_config import Platform
 from auditor.fleet.discovery.artifacts import attached_to
+from auditor.fleet.discovery.candidates import is_digest_tag
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.manifests import Leaf, created_time, stored_created_times, stored_leaves
 from auditor.images import index, manifest
-from auditor.images.manifest import Origin
+from auditor.images.manifest import Origin, attestation_statements
 from auditor.images.source import Image
 from auditor.registry.repository import Repository
 
@@ -22,14 +25,20 @@ def read_leaves(
 ) -> tuple[tuple[Leaf, ...], str | None]:
     """Return the images and attestations below the manifest of a tag or digest, and the creation time of an image.
 
-    The time is that of the first image. The manifest and config of an image in the store are not requested.
+    The time is that of the first image. The manifest and config of an image in the store are not requested. Raises
+    Damaged if there are attestations alone, below a tag that is none for them.
     """
+    limits = repository.client.limits
+    documents = DocumentBudget(f"{repository.name}:{version}", limits)
     leaves = [
-        Leaf(own, _subject(own) or attached_to(repository, version, own))
-        for own, _ in index.walk_indexes(repository, [root], repository.client.limits)
+        Leaf(own, attached_to(repository, version, own) if subject is None else subject)
+        for own, _ in index.walk_indexes(repository, [root], limits)
+        for subject in [_subject(repository, own, documents)]
     ]
     first = next((leaf.descriptor for leaf in leaves if leaf.subject is None), None)
     if first is None:
+        if leaves and not is_digest_tag(version):
+            raise Damaged(f"index {root.digest}: has attestations, and no image")
         return tuple(leaves), None
     try:
         known = None if first.digest == root.digest else _stored(store, first)
@@ -65,7 +74,20 @@ def _requested(repository: Repository, image: Descriptor) -> tuple[str | None, P
     return created_time(read), read.config.platform
 
 
-def _subject(descriptor: Descriptor) -> str | None:
+def _subject(repository: Repository, descriptor: Descriptor, documents: DocumentBudget) -> str | None:
+    """Return the digest that an attestation describes, "" without one; None for an image, whatever its index says.
+
+    The audit needs the documents of an attestation too, and does not request them again.
+    """
     if not descriptor.is_attestation:
         return None
-    return descriptor.annotations.get("vnd.docker.reference.digest", "")
+    try:
+        statements = attestation_statements(repository, descriptor, documents, repository.client.limits)
+    except NotFound:
+        statements = []  # the audit reports it
+    if statements is None:
+        return None
+    try:
+        return Digest(descriptor.annotations.get("vnd.docker.reference.digest", ""))
+    except ImageError:
+        return ""
