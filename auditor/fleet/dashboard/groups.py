@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from auditor.core.dataclass import dataclass
 from auditor.core.finding import Severity
+from auditor.core.owner_options import NO_OWNER
 from auditor.fleet.dashboard.site_paths import owner_page, repository_page
 from auditor.fleet.dashboard.view import SecretSummary, SweepView
-from auditor.fleet.remediation.owners import NO_OWNER
 from auditor.fleet.store.rows import ImageRow
 
 

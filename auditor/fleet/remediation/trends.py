@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from auditor.core.dataclass import dataclass
+from auditor.core.owner_options import NO_OWNER
 from auditor.fleet.remediation.open_secrets import host_of
-from auditor.fleet.remediation.owners import NO_OWNER
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
