@@ -32,7 +32,12 @@ KEYS = (
     Key("registries.*.exclude.paths", "globs", "", "as `exclude.paths`, for this registry"),
     Key("registries.*.exclude.rules", "ids of rules", "", "as `exclude.rules`, for this registry"),
     Key("registries.*.exclude.images", "globs", "", "as `exclude.images`, for this registry"),
-    Key("owners.*.team", "a name", "", "team that owns the repositories that match the glob; the longest glob applies"),
+    Key(
+        "owners.*.team",
+        "a name, not `no owner`",
+        "",
+        "team that owns the repositories that match the glob; the longest glob applies",
+    ),
     Key("owners.*.notify", "URLs, or `$NAME`", "", "receivers of alerts of these repositories, as for `--notify`"),
     Key("owners.*.ticket.url", "a URL, or `$NAME`", "", "receives one POST per new secret of these repositories"),
     Key(
@@ -45,10 +50,15 @@ KEYS = (
     Key(
         "owners.*.ticket.token", "a text, or `$NAME`", "", "bearer token; the URL may have a user and password instead"
     ),
-    Key("due.critical", "a number of days", "1", "days from the first sight of a secret to its due date, by severity"),
-    Key("due.high", "a number of days", "7", "the same"),
-    Key("due.medium", "a number of days", "30", "the same"),
-    Key("due.low", "a number of days", "90", "the same"),
+    Key(
+        "due.critical",
+        "a number of days, at most 3650",
+        "1",
+        "days from the first sight of a secret to its due date, by severity",
+    ),
+    Key("due.high", "a number of days, at most 3650", "7", "the same"),
+    Key("due.medium", "a number of days, at most 3650", "30", "the same"),
+    Key("due.low", "a number of days, at most 3650", "90", "the same"),
     Key("exclude.paths", "globs as in a .gitignore", "", "leave out files, by absolute paths in the image"),
     Key("exclude.rules", "ids of rules", "", "leave out findings of these rules"),
     Key("exclude.images", "globs", "", "leave out findings of images with matching names, with or without tag"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from auditor.config.keys import below
 from auditor.core.finding import Severity
-from auditor.core.owner_options import DUE_DAYS, OwnerOptions, TicketOptions
+from auditor.core.owner_options import DUE_DAYS, MOST_DUE_DAYS, NO_OWNER, OwnerOptions, TicketOptions
 
 if TYPE_CHECKING:
     from auditor.core.yaml_file import YamlValue
@@ -28,7 +28,7 @@ def parse_owners(node: YamlValue, folder: Path) -> dict[str, OwnerOptions]:
 
 def parse_due(node: YamlValue) -> Mapping[Severity, int]:
     """Return the days until a secret is due, by severity; missing severities keep their default. Raises ConfigError."""
-    days = {Severity(name): value.count() for name, value in node.mapping(below("due")).items()}
+    days = {Severity(name): value.count(MOST_DUE_DAYS) for name, value in node.mapping(below("due")).items()}
     return MappingProxyType({**DUE_DAYS, **days})
 
 
@@ -41,6 +41,8 @@ def _owner(node: YamlValue, folder: Path) -> OwnerOptions:
     team = keys["team"].text().strip()
     if not _TEAM.fullmatch(team):
         keys["team"].fail("expected a name of at most 100 characters in one line")
+    if team.casefold() == NO_OWNER:
+        keys["team"].fail(f"{team!r} names the repositories without an owner. Name the team differently")
     return OwnerOptions(team, notify, ticket)
 
 

@@ -14,6 +14,11 @@ DUE_DAYS: Mapping[Severity, int] = MappingProxyType(
 )
 """Default number of days from the first sight of a secret to its due date."""
 
+MOST_DUE_DAYS = 3650
+
+NO_OWNER = "no owner"
+"""Name of the repositories without an owner. No team has it."""
+
 
 @dataclass(frozen=True, slots=True)
 class TicketOptions:

@@ -124,11 +124,11 @@ class YamlValue:
             self.fail(f"{found} is not one of {', '.join(allowed)}{nearest(str(value), allowed)}")
         return str(value)
 
-    def count(self) -> int:
-        """Return a whole number from 1."""
+    def count(self, most: int | None = None) -> int:
+        """Return a whole number from 1, up to `most` if there is a limit."""
         value = self.scalar()
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            self.fail("expected a whole number from 1")
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1 or (most is not None and value > most):
+            self.fail(f"expected a whole number from 1{'' if most is None else f' to {most}'}")
         return value
 
     def flag(self) -> bool:

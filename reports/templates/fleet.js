@@ -2,6 +2,7 @@
 // Filters and sorting of tables. Without this script, tables are complete and in their default order.
 
 const BOXES = ["severity", "state"];
+const NAMES = ["repository", "owner"];
 const LARGEST_FIRST = new Set(["worst", "findings", "new", "images", "tags", "age", "secrets"]);
 
 function setUp(section) {
@@ -9,7 +10,8 @@ function setUp(section) {
   if (!form) return;
   const body = section.querySelector("tbody");
   const rows = [...body.rows].map((element, order) => ({ element, order, data: element.dataset }));
-  const view = { section, form, body, rows, sorted: "" };
+  const names = Object.fromEntries(NAMES.map((name) => [name, optionTexts(form.elements[name])]));
+  const view = { section, form, body, rows, names, sorted: "" };
   form.hidden = false;
   form.addEventListener("input", () => changed(view));
   form.addEventListener("submit", (event) => event.preventDefault());
@@ -28,11 +30,24 @@ function read(form) {
   return query;
 }
 
-function fits(row, query) {
+function optionTexts(select) {
+  return new Map([...select?.options ?? []].slice(1).map(({ value, text }) => [value, text]));
+}
+
+// Text of a row with the parts that it does not show: whole digests, ids of secrets, rules, all repositories and owners.
+function textOf({ element, data }, names) {
+  const texts = [element.textContent, data.name, data.rules];
+  for (const code of element.querySelectorAll("code[title]")) texts.push(code.title);
+  for (const link of element.querySelectorAll('a[href*="secrets/"]')) texts.push(link.getAttribute("href"));
+  for (const name of NAMES) for (const value of data[name]?.split(" ") ?? []) texts.push(names[name].get(value));
+  return texts.join(" ");
+}
+
+function fits(row, query, names) {
   return Object.entries(query).every(([name, values]) => {
     if (name === "sort") return true;
     if (name === "text") {
-      row.text ??= row.element.textContent.toLowerCase();
+      row.text ??= textOf(row, names).toLowerCase();
       return values[0].toLowerCase().split(/\s+/).every((word) => row.text.includes(word));
     }
     const own = (row.data[name] ?? "").split(" ");
@@ -44,7 +59,7 @@ function apply(view) {
   const query = read(view.form);
   let shown = 0;
   for (const row of view.rows) {
-    const fit = fits(row, query);
+    const fit = fits(row, query, view.names);
     if (row.element.hidden === fit) row.element.hidden = !fit;
     shown += fit;
   }

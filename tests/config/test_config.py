@@ -201,11 +201,18 @@ due: {critical: 3}
             ("{team: t, ticket: {}}", ":1: owners.g.ticket: expected the key url"),
             ("{team: t, ticket: {url: u, template: jira}}", ":1: owners.g.ticket: expected the key project"),
             ("{teem: t}", ":1: owners.g: unknown key 'teem'; did you mean 'team'?"),
+            ("{team: No owner}", ":1: owners.g.team: 'No owner' names the repositories without an owner"),
         ],
     )
     def test_mistakes_are_reported_at_their_line(self, tmp_path: Path, owner: str, message: str) -> None:
         (tmp_path / "c.yaml").write_text(f"owners: {{g: {owner}}}\n")
         with pytest.raises(ConfigError, match=re.escape(message)):
+            load_config(tmp_path / "c.yaml")
+
+    @pytest.mark.parametrize("days", [0, 3651, 10**9])
+    def test_a_due_date_is_at_most_ten_years_away(self, tmp_path: Path, days: int) -> None:
+        (tmp_path / "c.yaml").write_text(f"due:\n  high: 3650\n  critical: {days}\n")
+        with pytest.raises(ConfigError, match=re.escape(":3: due.critical: expected a whole number from 1 to 3650")):
             load_config(tmp_path / "c.yaml")
 
     def test_a_file_that_was_found_names_no_receivers(self, tmp_path: Path) -> None:

@@ -58,10 +58,11 @@ class Stored:
         failed: Sequence[tuple[str, str]] = (),
         registry: str = REGISTRY,
         pullable: bool | None = False,
+        filter_text: str | None = None,
     ) -> SweepRow:
         """Keep a sweep; `pullable` is what the registry says of the images that no tag names any more."""
-        started = f"{day}T05:00:00Z"
-        sweep = ledger.begin_sweep(self.store, registry, "0" * 64, self.scanner.ruleset.digest, started)
+        started, scope = f"{day}T05:00:00Z", ("1" if filter_text else "0") * 64
+        sweep = ledger.begin_sweep(self.store, registry, scope, self.scanner.ruleset.digest, started, filter_text)
         for repository, tagged in content.items():
             number = stored_repositories(self.store, registry, [repository])[0].id
             tags: dict[str, str] = {}

@@ -53,7 +53,7 @@ class Chart:
     kinds: Mapping[str, str] = field(default_factory=dict)
 
 
-def open_findings(sweeps: Sequence[SweepRow]) -> Chart:
+def findings(sweeps: Sequence[SweepRow]) -> Chart:
     """Draw the number of findings in each sweep, the most severe at the bottom."""
     return _stacked_chart(sweeps, [_severities(sweep) for sweep in sweeps])
 

@@ -119,7 +119,7 @@ def _secrets(view: SweepView) -> Table:
             (
                 secret.secret_id, secret.rule, secret.name, secret.masked, secret.severity, " ".join(secret.states),
                 len(secret.images), " ".join(secret.repositories), " ".join(secret.tags), secret.first_seen,
-                secret.last_seen, secret.age_days, " ".join(secret.owners), secret.work, secret.due.isoformat(),
+                secret.last_seen, secret.age_days, ", ".join(secret.owners), secret.work, secret.due.isoformat(),
                 *_acknowledgement(secret),
             )
             for secret in view.secrets

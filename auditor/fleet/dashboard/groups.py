@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from auditor.core.dataclass import dataclass
 from auditor.core.finding import Severity
+from auditor.core.owner_options import NO_OWNER
 from auditor.fleet.dashboard.site_paths import owner_page, repository_page
 from auditor.fleet.dashboard.view import SecretSummary, SweepView
-from auditor.fleet.remediation.owners import NO_OWNER
 from auditor.fleet.store.rows import ImageRow
 
 
@@ -38,7 +38,7 @@ class SecretCounts:
 
 @dataclass(frozen=True, slots=True)
 class RepositorySummary:
-    """A repository with the images that can be pulled, and its secrets."""
+    """A repository with the images that can be pulled, its secrets, and the numbers of its new and gone findings."""
 
     name: str
     page: str
@@ -63,9 +63,10 @@ class OwnerSummary:
 
 def repository_summaries(view: SweepView) -> tuple[RepositorySummary, ...]:
     """Return the repositories of a sweep, the worst first."""
-    images: dict[str, list[ImageRow]] = {}
+    images: dict[str, list[ImageRow]] = {name: [] for name in view.repositories}
     for image in view.pullable:
-        images.setdefault(image.repository, []).append(image)
+        images[image.repository].append(image)
+    new, gone = (Counter(row.repository for row in rows) for rows in (view.new, view.gone))
     secrets: dict[str, list[SecretSummary]] = {}
     for secret in view.secrets:
         for name in secret.repositories:
@@ -78,8 +79,8 @@ def repository_summaries(view: SweepView) -> tuple[RepositorySummary, ...]:
             tuple(own),
             tuple(held := secrets.get(name, [])),
             secret_counts(held),
-            sum(image.new for image in own),
-            sum(image.gone for image in own),
+            new[name],
+            gone[name],
         )
         for name, own in images.items()
     ]
@@ -93,7 +94,7 @@ def owner_summaries(view: SweepView) -> tuple[OwnerSummary, ...]:
     repositories = Counter(team or NO_OWNER for team in view.teams.values())
     secrets: dict[str, list[SecretSummary]] = {}
     for secret in view.secrets:
-        for name in sorted({view.teams[repository] or NO_OWNER for repository in secret.repositories}):
+        for name in view.owners_of(secret.repositories):
             secrets.setdefault(name, []).append(secret)
     summaries = [
         OwnerSummary(name, owner_page(name), count, tuple(own := secrets.get(name, [])), secret_counts(own))

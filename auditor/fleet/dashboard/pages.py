@@ -233,14 +233,14 @@ def _of_secrets(view: SweepView, rows: Sequence[SecretSummary]) -> dict[str, Any
         "severities": _boxes(Severity, ([secret.severity] for secret in rows)),
         "states": _boxes(State, (secret.states for secret in rows)),
         "names": _numbered(view.repositories, {name for secret in rows for name in secret.repositories[:_MOST_NAMES]}),
-        "teams": _numbered(view.owner_numbers, {team for secret in rows for team in secret.owners}),
+        "teams": _owners(view, (secret.repositories for secret in rows)),
     }
 
 
 def _of_repositories(view: SweepView, rows: Sequence[RepositorySummary]) -> dict[str, Any]:
     return {
         "severities": _boxes(Severity, (one.counts.by_severity for one in rows)),
-        "teams": _numbered(view.owner_numbers, {one.owner for one in rows if one.owner}),
+        "teams": _owners(view, ([one.name] for one in rows)),
     }
 
 
@@ -263,16 +263,22 @@ def _trends(view: SweepView) -> dict[str, Any]:
     by_age = [(point.sweep, point.by_age) for point in view.trend]
     by_owner = [(point.sweep, point.by_owner) for point in view.trend]
     return {
-        "open": charts.open_findings(view.sweeps),
+        "findings": charts.findings(view.sweeps),
         "change": charts.new_and_gone(view.sweeps),
         "by_age": charts.series(by_age, [name for _, name in AGES]),
         "by_owner": charts.series(by_owner, [name for name, _ in owners.most_common()]),
     }
 
 
+def _owners(view: SweepView, repositories: Iterable[Iterable[str]]) -> list[tuple[int, str]]:
+    """Return numbers and names of the owners of repositories for a filter; none without owners."""
+    names = {name for own in repositories for name in view.owners_of(own)}
+    return _numbered(view.owner_numbers, names) if view.has_owners else []
+
+
 def _numbered(numbers: Mapping[str, int], names: Collection[str]) -> list[tuple[int, str]]:
-    """Return numbers and names for a filter, sorted by name."""
-    return [(numbers[name], name) for name in sorted(names)]
+    """Return numbers and names for a filter, in the order of the numbers."""
+    return sorted((numbers[name], name) for name in names)
 
 
 def _boxes(kinds: Iterable[Severity] | Iterable[State], rows: Iterable[Collection[str]]) -> dict[str, int]:

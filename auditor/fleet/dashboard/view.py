@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from auditor.core.dataclass import dataclass
 from auditor.core.finding import Severity, State
+from auditor.core.owner_options import NO_OWNER
 from auditor.findings.secret_groups import Verdict
 from auditor.fleet.dashboard import charts
 from auditor.fleet.dashboard.image_pages import ImagePages, pages_of_images
@@ -93,7 +94,8 @@ class SweepView:
     """A registry as a sweep saw it; `sweeps` are comparable ones, oldest first.
 
     `pages` are the first pages of the images by row id, `image_pages` all pages; deleted images have none. `teams` are
-    the owners of repositories, `owner_numbers` and `repositories` numbers for filters.
+    the owners of repositories, those with gone findings alone included; `owner_numbers` and `repositories` are numbers
+    for filters.
     """
 
     sweep: SweepRow
@@ -119,6 +121,10 @@ class SweepView:
     def has_owners(self) -> bool:
         """Whether a repository has an owner."""
         return bool(self.owner_numbers)
+
+    def owners_of(self, repositories: Iterable[str]) -> list[str]:
+        """Return the owners of repositories; NO_OWNER stands for those without one."""
+        return sorted({self.teams[name] or NO_OWNER for name in repositories})
 
     @property
     def partial(self) -> tuple[ImageRow, ...]:
@@ -164,7 +170,8 @@ def _view(store: SweepStore, sweep: SweepRow, policy: Policy) -> SweepView:
     known = queries.first_seen(store, sweep.id)
     alike = tuple(queries.alike(store, sweep))
     host = host_of(sweep)
-    repositories = sorted({image.repository for image in pullable})
+    gone = _worst_first(queries.gone_findings(store, sweep.id))
+    repositories = sorted({*(image.repository for image in pullable), *(row.repository for row in gone)})
     teams = {name: policy.owners.of(host, name) for name in repositories}
     secrets = secrets_of(findings, queries.first_sights(store, host), host, policy, policy.statuses(store))
     rows = {(row.image, row.id): row for row in findings}
@@ -181,14 +188,23 @@ def _view(store: SweepStore, sweep: SweepRow, policy: Policy) -> SweepView:
         secrets=_secrets(sweep, pullable, image_pages, secrets),
         layers=tuple(queries.leaking_layers(store, sweep.id, findings)),
         new=_worst_first(rows[row.image, row.id] for row in queries.new_findings(store, sweep.id)),
-        gone=_worst_first(queries.gone_findings(store, sweep.id)),
+        gone=gone,
         failed=tuple(queries.failures(store, sweep.id)),
         ages=_ages(sweep, findings, known),
         repositories={name: number for number, name in enumerate(repositories)},
         teams=teams,
-        owner_numbers={team: number for number, team in enumerate(sorted({team for team in teams.values() if team}))},
-        trend=open_secret_trend(store, alike[-charts.MOST_COLUMNS :], policy),
+        owner_numbers=_owner_numbers(teams.values()),
+        trend=open_secret_trend(
+            store, alike[-charts.MOST_COLUMNS :], policy, teams if sweep.filter_text is not None else None
+        ),
     )
+
+
+def _owner_numbers(teams: Iterable[str | None]) -> dict[str, int]:
+    """Number the owners of repositories by name, NO_OWNER last; without owners, return none."""
+    own = set(teams)
+    names = sorted(team for team in own if team)
+    return {name: number for number, name in enumerate([*names, NO_OWNER] if None in own and names else names)}
 
 
 def age_days(sweep: SweepRow, first_seen: str) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from auditor.core.dataclass import dataclass
 from auditor.core.finding import Severity
-from auditor.fleet.remediation.owners import NO_OWNER
+from auditor.core.owner_options import NO_OWNER
 from auditor.fleet.remediation.policy import AcknowledgementStatus, Policy
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore

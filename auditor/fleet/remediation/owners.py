@@ -10,8 +10,6 @@ from auditor.core.globs import Globs
 from auditor.core.owner_options import OwnerOptions
 
 _LITERAL = re.compile(r"[\w./:-]*", re.ASCII)
-NO_OWNER = "no owner"
-"""Name of the repositories without an owner."""
 
 
 class Owners:

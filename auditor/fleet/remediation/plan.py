@@ -74,7 +74,10 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Work on the images of a sweep, on the day `today`. `acknowledged` are the secrets that need none."""
+    """Work on the images of a sweep, on the day `today`.
+
+    `acknowledged` are the secrets that need none, `failed` the references that were not audited, with reasons.
+    """
 
     sweep: SweepRow
     today: datetime.date
@@ -83,14 +86,16 @@ class Plan:
     rebuild: tuple[Rebuild, ...]
     delete: tuple[Deletion, ...]
     acknowledged: tuple[OpenSecret, ...]
+    failed: tuple[tuple[str, str], ...]
 
 
 def make_plan(store: SweepStore, sweep: SweepRow, policy: Policy, owner: str | None = None) -> Plan:
     """Return the plan of a sweep; with `owner`, for the repositories of one team."""
     host = host_of(sweep)
-    secrets = open_secrets(store, sweep, policy)
+    secrets, failed = open_secrets(store, sweep, policy), queries.failures(store, sweep.id)
     if owner is not None:
         secrets = tuple(_of_owner(secrets, owner, host, policy))
+        failed = [one for one in failed if policy.owners.of(host, _repository(one[0])) == owner]
     to_do = [secret for secret in secrets if not secret.is_acknowledged]
     by_image: dict[int, list[FindingRow]] = {}
     for secret in to_do:
@@ -111,6 +116,7 @@ def make_plan(store: SweepStore, sweep: SweepRow, policy: Policy, owner: str | N
             *(work.deletion(image, image.tags, ()) for image in images),
         ),
         tuple(secret for secret in secrets if secret.is_acknowledged),
+        tuple(failed),
     )
 
 
@@ -150,6 +156,11 @@ class _Work:
             hidden=len({row.secret for row in rows} - visible),
             visible=len(visible),
         )
+
+
+def _repository(reference: str) -> str:
+    """Return the repository of `repository`, `repository:tag` or `repository@digest`."""
+    return reference.partition("@")[0].partition(":")[0]
 
 
 def _of_owner(secrets: Iterable[OpenSecret], owner: str, host: str, policy: Policy) -> Iterable[OpenSecret]:

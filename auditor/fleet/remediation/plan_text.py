@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from auditor.core.text import plural, printable
+from auditor.core.text import plural, printable, shortened
 from auditor.fleet.remediation.locations import acknowledgement_text, short_id
 from auditor.fleet.remediation.open_secrets import OpenSecret
 from auditor.fleet.remediation.plan import Deletion, Plan, Rebuild, Revocation
 from auditor.fleet.remediation.secret_json import secret_json
 
 SCHEMA = "image-audit-plan/1"
+_FAILED = 20
+"""References that were not audited, at most, in the text."""
 
 
 def plan_text(plan: Plan) -> str:
     """Return a plan as text, in the order of the work."""
     lines = [f"{printable(plan.sweep.registry)}, swept {plan.sweep.started[:10]}{_for(plan)}"]
     if not plan.revoke:
-        lines.append("nothing to do: no secret without an acknowledgement")
+        where = " in the audited images" if plan.failed else ""
+        lines.append(f"nothing to do: no secret without an acknowledgement{where}")
     else:
         overdue = sum(one.secret.is_overdue for one in plan.revoke)
         lines += ["", f"1. Revoke {plural(len(plan.revoke), 'secret')} ({overdue} overdue)"]
@@ -33,6 +36,14 @@ def plan_text(plan: Plan) -> str:
     if plan.acknowledged:
         lines += ["", f"Acknowledged: {plural(len(plan.acknowledged), 'secret')}"]
         lines += [f"   {_name(one)}: {acknowledgement_text(one.status)}" for one in plan.acknowledged if one.status]
+    if plan.failed:
+        count = len(plan.failed)
+        audited = "1 reference was" if count == 1 else f"{count:,} references were"
+        lines += ["", f"{audited} not audited. The plan does not cover their secrets: scan again."]
+        lines += [
+            f"   {printable(name)}: {shortened(printable(reason), 300)}" for name, reason in plan.failed[:_FAILED]
+        ]
+        lines += [f"   and {count - _FAILED:,} more"] if count > _FAILED else []
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -47,6 +58,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "rebuild": [_rebuild_json(one) for one in plan.rebuild],
         "delete": [_deletion_json(one) for one in plan.delete],
         "acknowledged": [secret_json(one) for one in plan.acknowledged],
+        "failed": [{"reference": reference, "reason": reason} for reference, reason in plan.failed],
     }
 
 

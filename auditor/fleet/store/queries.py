@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -198,8 +199,11 @@ def secret_intervals(store: SweepStore, host: str, prefix: str) -> list[SecretIn
     """Return when each secret was in each repository of a registry, below a prefix if there is one."""
     own, name = t.finding.c, t.repository.c.name
     present = func.max(case((own.absent_since.is_(None), 1), else_=0))
+    by_time = sorted((row.started, row.id) for row in rows_of(store, select(t.sweep.c.started, t.sweep.c.id)))
     query = (
-        select(own.secret, name, func.min(own.first_seen), present, func.max(own.absent_since))
+        select(
+            own.secret, name, func.min(own.first_seen), func.min(own.present_since), present, func.max(own.absent_since)
+        )
         .join(t.image, t.image.c.id == own.image)
         .join(t.repository, t.repository.c.id == t.image.c.repository)
         .where(t.repository.c.host == host, own.reported.is_(True))
@@ -207,8 +211,14 @@ def secret_intervals(store: SweepStore, host: str, prefix: str) -> list[SecretIn
         .order_by(own.secret, name)
     )
     return [
-        SecretInterval(bytes(secret).hex(), repository, first_seen, None if is_present else absent_since)
-        for secret, repository, first_seen, is_present, absent_since in rows_of(store, query)
+        SecretInterval(
+            bytes(secret).hex(),
+            repository,
+            first_seen,
+            _first_sweep(by_time, first_seen, present_since),
+            None if is_present else absent_since,
+        )
+        for secret, repository, first_seen, present_since, is_present, absent_since in rows_of(store, query)
         if not prefix or repository == prefix or repository.startswith(f"{prefix}/")
     ]
 
@@ -307,6 +317,15 @@ def findings_of(store: SweepStore, condition: Any, values: Mapping[str, Any] | N
     shared: dict[Any, Any] = {}
     rows = [finding_row(row, shared) for row in rows_of(store, findings_where(condition), values)]
     return sorted(rows, key=lambda r: (r.repository, r.digest, -Severity(r.severity).rank, r.path or "\uffff", r.id))
+
+
+def _first_sweep(by_time: Sequence[tuple[str, int]], first_seen: str, present_since: int) -> int:
+    """Return the sweep that started at a time, of sweeps by time, or the next one if it was deleted.
+
+    `present_since` is later if the secret was gone meanwhile, and earlier if the clock went back.
+    """
+    at = bisect_left(by_time, (first_seen, 0))
+    return min([present_since, *(number for _, number in by_time[at : at + 1])])
 
 
 def _each_once(rows: Iterator[FindingRow]) -> list[FindingRow]:

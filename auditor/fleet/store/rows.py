@@ -118,11 +118,15 @@ class WithdrawnRow:
 
 @dataclass(frozen=True, slots=True)
 class SecretInterval:
-    """A secret in a repository, from its first sight until the sweep `absent_since`, None while it can be pulled."""
+    """A secret in a repository, from the sweep `since` until the sweep `absent_since`, None while it can be pulled.
+
+    `first_seen` is the start of the sweep `since`. If retention has deleted that sweep, `since` is a later one.
+    """
 
     secret: str
     repository: str
     first_seen: str
+    since: int
     absent_since: int | None
 
 

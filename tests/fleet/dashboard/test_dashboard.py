@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator
 
 from auditor.core.errors import UsageError
 from auditor.core.finding import Severity
+from auditor.core.owner_options import OwnerOptions
 from auditor.fleet.dashboard import charts, site, site_paths, sweep_table
 from auditor.fleet.dashboard.listings import parts
 from auditor.fleet.dashboard.pages import render_pages, site_lists
@@ -25,6 +26,8 @@ from auditor.fleet.dashboard.publish import write_site
 from auditor.fleet.dashboard.site import check_folder
 from auditor.fleet.dashboard.sweep_json import sweep_document
 from auditor.fleet.dashboard.view import sweep_view
+from auditor.fleet.remediation.owners import Owners
+from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.service.messages import message
 from auditor.fleet.store import image_list, queries
 from auditor.fleet.store.acknowledgements import save_acknowledgement
@@ -141,6 +144,69 @@ def test_json_tables_have_the_rows_of_the_csv_tables(story_site: Site) -> None:
     last = {item["name"]: item["secrets"] for item in trend if item["started"].startswith("2026-11-24")}
     assert last == {"platform": 1, "shop": 4, "web": 4, "under a day": 2, "under 30 days": 1, "under 90 days": 1,
                     "under a year": 4}  # fmt: skip
+
+
+def test_repositories_changes_and_sweeps_agree_on_new_and_gone_findings(stored: Stored, tmp_path: Path) -> None:
+    first, second = service("a", token(1)), service("b", token(2))
+    stored.sweep("2026-11-23", {"shop/a": {"1": first}, "shop/emptied": {"1": first}, "team/b": {"1": second}})
+    arm = service("c", token(3), architecture="arm64")
+    content = {"shop/a": {"2": service("c", token(3)), "2-arm": arm}, "shop/emptied": {}, "team/b": {"1": second}}
+    sweep = stored.sweep("2026-11-24", content)
+    write_site(stored.store, sweep, tmp_path / "site", CREATED, OWNED)
+    rows_ = {name: json.loads((tmp_path / f"site/json/{name}.json").read_text()) for name in site_paths.TABLES}
+    assert {one["repository"]: (one["images"], one["new"], one["gone"]) for one in rows_["repositories"]} == {
+        "shop/a": (2, 1, 1), "shop/emptied": (0, 0, 1), "team/b": (1, 0, 0),
+    }  # fmt: skip
+    for change in ("new", "gone"):
+        count = sum(one["change"] == change for one in rows_["changes"])
+        assert count == sweep.counts[change] == sum(one[change] for one in rows_["repositories"])
+    page = (tmp_path / "site" / site_paths.repository_page("shop/emptied")).read_text()
+    assert "0 images · owned by" in page and "<tbody>" not in page
+    assert "in 2 repositories" in (tmp_path / "site/index.html").read_text()
+
+
+def test_open_secrets_of_an_owner_are_those_of_the_trend(changed: Story, tmp_path: Path) -> None:
+    save_acknowledgement(changed.store, changed.shared, "vendor key", "ada", CREATED, None)
+    write_site(changed.store, changed.sweep, tmp_path / "site", CREATED, changed.policy)
+    trend = json.loads((tmp_path / "site/json/trend.json").read_text())
+    last = {one["name"]: one["secrets"] for one in trend if one["sweep"] == changed.sweep.id and one["by"] == "owner"}
+    assert last == {"platform": 1, "shop": 3, "web": 3}
+    for owner, count in last.items():
+        page = (tmp_path / "site" / site_paths.owner_page(owner)).read_text()
+        assert f"{count} open secret{'' if count == 1 else 's'}, " in page
+
+
+def test_the_trend_of_a_filtered_sweep_has_its_repositories_alone(stored: Stored, tmp_path: Path) -> None:
+    shop, web = {"shop/a": {"1": service("a", token(1))}}, {"team/b": {"1": service("b", token(2))}}
+    stored.sweep("2026-11-23", {**shop, **web})
+    sweep = stored.sweep("2026-11-24", shop, filter_text="--repos shop/*")
+    write_site(stored.store, sweep, tmp_path / "site", CREATED, OWNED)
+    trend = json.loads((tmp_path / "site/json/trend.json").read_text())
+    assert [(one["by"], one["name"], one["secrets"]) for one in trend] == [
+        ("owner", "shop", 1), ("age", "under a week", 1),
+    ]  # fmt: skip
+
+
+def test_names_of_several_owners_can_be_told_apart(stored: Stored, tmp_path: Path) -> None:
+    owners = {"**/a": OwnerOptions("Team A"), "**/b": OwnerOptions("B Team C")}
+    shared = {"1": service("x", token(1))}
+    sweep = stored.sweep("2026-11-24", {"a": shared, "b": shared})
+    write_site(stored.store, sweep, tmp_path / "site", CREATED, Policy(POLICY.today, Owners(owners)))
+    (row_,) = json.loads((tmp_path / "site/json/secrets.json").read_text())
+    assert row_["owners"] == "B Team C, Team A"
+
+
+def test_one_is_singular(stored: Stored, tmp_path: Path) -> None:
+    built = service("a", token(1))
+    sweep = stored.sweep("2026-11-24", {"a": dict.fromkeys("123456789", built)})
+    write_site(stored.store, sweep, tmp_path / "site", CREATED, POLICY)
+    (secret,) = (tmp_path / "site/secrets").iterdir()
+    texts = [secret.read_text(), (tmp_path / "site/index.html").read_text()]
+    for one in ("<dt>tags</dt><dd>9</dd>", "<dt>place</dt><dd>1</dd>"):
+        assert one in texts[0]
+    for one in ("<dt>new place</dt><dd>1</dd>", "<dt>gone places</dt><dd>0</dd>", "<dt>image with secrets</dt>",
+                "and 1 more tag "):  # fmt: skip
+        assert one in texts[1]
 
 
 @pytest.mark.parametrize("name", site_paths.TABLES)
@@ -354,13 +420,13 @@ def row(number: int, **counts: int) -> SweepRow:
 
 
 def test_a_trend_stacks_severities_to_scale_and_shows_the_last_sweeps() -> None:
-    chart = charts.open_findings([row(1, critical=1, low=3), row(2), row(3, high=2)])
+    chart = charts.findings([row(1, critical=1, low=3), row(2), row(3, high=2)])
     assert chart.ticks == ((0.0, 4), (75.0, 2), (150.0, 0))
     assert [[(bar.kind, bar.y, bar.height) for bar in column.bars] for column in chart.columns] == [
         [("critical", 112.5, 37.5), ("low", 0.0, 112.5)], [], [("high", 75.0, 75.0)],
     ]  # fmt: skip
     assert chart.columns[0].text == "2026-11-24 01:00: 1 critical, 3 low"
-    many = charts.open_findings([row(number, low=number) for number in range(500)])
+    many = charts.findings([row(number, low=number) for number in range(500)])
     assert (len(many.columns), many.left_out) == (charts.MOST_COLUMNS, 440)
     assert many.columns[-1].x + many.width <= 100
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,12 +14,17 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from auditor.core.owner_options import OwnerOptions
 from auditor.fleet.dashboard.publish import write_site
 from auditor.fleet.dashboard.site_paths import image_page, owner_page, repository_page, secret_page
+from auditor.fleet.remediation.owners import Owners
+from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import image_list, queries
+from auditor.fleet.store.acknowledgements import save_acknowledgement
 from auditor.fleet.store.database import SweepStore
 from auditor.scan import Scanner
 from tests.browser import DESKTOP, PHONE, STANDARDS, Open
+from tests.fleet.owned import Story
 from tests.fleet.stored import CREATED, POLICY, Site, Stored, service
 from tests.images import token
 from tests.report.browser.planted import HOSTILE
@@ -122,6 +128,84 @@ def test_each_filter_shows_matching_rows_and_their_number(
     expect(page.locator(".none")).to_be_visible(visible=want == 0)
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("output")).to_have_text(f"Showing all {every}")
+
+
+def test_the_search_finds_what_a_row_shows_in_part(story_site: Site, go: Callable[..., Page]) -> None:
+    """Rules, all repositories of a secret, whole digests, and ids of secrets."""
+    tables = {
+        name: json.loads((story_site.folder / f"json/{name}.json").read_text())
+        for name in ("secrets", "images", "layers")
+    }
+    secrets, layers = tables["secrets"], tables["layers"]
+    rule, image, layer = secrets[0]["rule"], tables["images"][0]["digest"], layers[0]["layer"]
+    shared = secrets[0]["repositories"].split()
+    assert shared == ["shop/checkout", "team/web"]
+    for name, text, want in (
+        ("secrets.html", rule, sum(one["rule"] == rule for one in secrets)),
+        ("secrets.html", shared[1], sum(shared[1] in one["repositories"].split() for one in secrets)),
+        ("secrets.html", secrets[1]["secret_id"], 1),
+        ("secrets.html", secrets[1]["secret_id"][:12].upper(), 1),
+        (owner_page("web"), rule, sum(one["rule"] == rule and "web" in one["owners"] for one in secrets)),
+        ("index.html", image, 1),
+        ("layers.html", layer, 1),
+        ("layers.html", rule, sum(rule in one["rules"].split() for one in layers)),
+    ):
+        page = go(name)
+        page.get_by_label("Text").fill(text)
+        assert len(rows(page)) == want > 0, text
+
+
+def test_repositories_without_an_owner_can_be_chosen(tmp_path: Path, scanner: Scanner, open_page: Open) -> None:
+    built = {"1": service("a", token(1))}
+    with closing(SweepStore(f"sqlite:///{tmp_path}/store.sqlite")) as store:
+        content = {"shop/a": built, "b": {"1": service("b", token(2))}, "shop/c": {"1": service("c", token(3))}}
+        sweep = Stored(store, scanner, tmp_path / "images").sweep("2026-11-24", {**content, "d": built})
+        policy = Policy(POLICY.today, Owners({"**/shop/**": OwnerOptions("shop")}))
+        write_site(store, sweep, tmp_path / "site", CREATED, policy)
+    for name, want in (("secrets.html", 2), ("repositories.html", 2)):
+        page = open_page(tmp_path / "site" / name, site=tmp_path / "site")
+        owner = page.get_by_role("combobox", name="Owner")
+        assert owner.locator("option").all_text_contents() == ["any", "shop", "no owner"]
+        owner.select_option("no owner")
+        assert len(rows(page)) == want
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_hints_of_searches_have_contrast(go: Callable[..., Page], scheme: str) -> None:
+    field = go("secrets.html", color_scheme=scheme).get_by_label("Text")
+    colors = field.evaluate(
+        "e => [getComputedStyle(e, '::placeholder').color, getComputedStyle(e).backgroundColor]"
+        ".map(color => color.match(/[0-9.]+/g).map(Number))"
+    )
+    assert all(len(color) == 3 for color in colors), "opaque"
+    dark, light = sorted(map(luminance, colors))
+    assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def luminance(color: list[float]) -> float:
+    parts = [part / 255 for part in color]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_the_chart_of_an_image_has_the_colours_of_its_report(story_site: Site, go: Callable[..., Page]) -> None:
+    image = next(one for one in image_list.images(story_site.store, story_site.sweep) if one.by_severity)
+    page = go(image_page(image))
+    accent = page.locator(".key.size").evaluate("e => getComputedStyle(e).backgroundColor")
+    fills = page.locator(".columns rect").evaluate_all("all => all.map(e => getComputedStyle(e).fill)")
+    assert set(fills) == {accent}
+    margins = page.locator(".card").evaluate_all("all => all.map(e => getComputedStyle(e).marginBottom)")
+    assert "0px" not in margins
+
+
+def test_labels_of_a_narrow_table_do_not_touch_the_numbers(changed: Story, tmp_path: Path, open_page: Open) -> None:
+    save_acknowledgement(changed.store, changed.shared, "vendor key", "ada", CREATED, None)
+    write_site(changed.store, changed.sweep, tmp_path / "site", CREATED, changed.policy)
+    page = open_page(tmp_path / "site/owners.html", site=tmp_path / "site", size=PHONE)
+    gap = page.locator("td[data-label='Acknowledged']:visible").first.evaluate(
+        "e => parseFloat(getComputedStyle(e).paddingLeft) - parseFloat(getComputedStyle(e, '::before').width)"
+    )
+    assert gap >= 8
 
 
 def test_filters_and_order_stand_in_the_address_and_come_back_with_it(go: Callable[..., Page]) -> None:

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from auditor.core.finding import Severity
-from auditor.core.owner_options import OwnerOptions
+from auditor.core.owner_options import NO_OWNER, OwnerOptions
 from auditor.fleet.remediation.open_secrets import overdue_counts
-from auditor.fleet.remediation.owners import NO_OWNER, Owners
+from auditor.fleet.remediation.owners import Owners
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.service.metrics import Metrics
 from auditor.fleet.store import queries, retention

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from jsonschema import Draft202012Validator
@@ -66,6 +67,23 @@ def test_an_acknowledged_secret_needs_no_work(changed: Story) -> None:
     assert not any(changed.shared in one.secrets for one in plan.delete)
     assert [one.secret_id for one in plan.acknowledged] == [changed.shared]
     assert "Acknowledged: 1 secret\n" in plan_text(plan) and "by ada on 2026-11-24: vendor key" in plan_text(plan)
+
+
+def test_references_that_were_not_audited_are_part_of_the_plan(changed: Story) -> None:
+    failed = ("vendor/blob:9", "layer sha256:00ff… was cut short after 3 tries")
+    plan = make_plan(changed.store, changed.sweep, changed.policy)
+    assert plan.failed == (failed,)
+    assert plan_json(plan)["failed"] == [{"reference": failed[0], "reason": failed[1]}]
+    text = "\n1 reference was not audited. The plan does not cover their secrets: scan again.\n"
+    assert f"{text}   {failed[0]}: {failed[1]}\n" in plan_text(plan)
+    many = replace(plan, revoke=(), failed=(failed,) * 21)
+    assert "nothing to do: no secret without an acknowledgement in the audited images\n" in plan_text(many)
+    assert "\n21 references were not audited." in plan_text(many) and plan_text(many).endswith("\n   and 1 more\n")
+    own = {
+        owner: make_plan(changed.store, changed.sweep, changed.policy, owner).failed for owner in ("platform", "web")
+    }
+    assert own == {"platform": (failed,), "web": ()}
+    assert "not audited" not in plan_text(make_plan(changed.store, changed.sweep, changed.policy, "web"))
 
 
 def test_the_json_follows_its_schema(changed: Story) -> None:
