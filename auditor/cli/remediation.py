@@ -18,9 +18,11 @@ from auditor.core.command_options import SweepOptions
 from auditor.core.text import nearest, printable, shortened
 from auditor.detect.message_masking import masked_line
 from auditor.fleet.remediation import locations, plan_text
+from auditor.fleet.remediation.known_secrets import mask_known_secrets
 from auditor.fleet.remediation.plan import make_plan
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store.acknowledgements import delete_acknowledgement, save_acknowledgement
+from auditor.fleet.store.database import SweepStore
 
 _MAX_SECRET = 1 << 20  # bytes on standard input; the largest secrets are private keys of some kB
 _MAX_REASON = 500
@@ -55,19 +57,19 @@ def acknowledge(
     remove: bool,
 ) -> int:
     """Store or remove an acknowledgement; return the exit code."""
-    text = _clean(reason or "")
-    if remove == bool(text):
+    if remove == bool((reason or "").strip()):
         raise click.UsageError("give either --reason TEXT or --remove")
     if until is not None and until < today():
         raise click.UsageError(f"--until {until} is over. Name a later day")
+    author = author or ("" if remove else _user())
     with open_store(store_url) as store:
         known = locations.secret_by_id(store, secret_id)
         if remove:
             removed = delete_acknowledgement(store, known)
             click.echo(f"secret {known}: {'the acknowledgement was removed' if removed else 'was not acknowledged'}")
             return EXIT_CLEAN
-        author = _clean(author or getpass.getuser())
-        save_acknowledgement(store, known, text, author, timestamp(utc_now()), until)
+        text, name = _clean(store, reason or ""), _clean(store, author)
+        save_acknowledgement(store, known, text, name, timestamp(utc_now()), until)
         found = locations.locate(store, known, Policy(today()))
     click.echo(locations.locations_text(found), nl=False)
     return EXIT_CLEAN
@@ -101,9 +103,21 @@ def _secret() -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-def _clean(text: str) -> str:
-    """Return a text of the user without control characters and tokens."""
-    return masked_line(shortened(printable(text.strip()), _MAX_REASON))
+def _user() -> str:
+    """Return the name of the user. Raises UsageError without one, as in a container with an arbitrary user id."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        raise click.UsageError("this user has no name. Give one with --by NAME") from None
+
+
+def _clean(store: SweepStore, text: str) -> str:
+    """Return a text of the user without control characters, tokens, and secrets of the store.
+
+    It is cut after them, because of a part of a secret nothing tells that it is one.
+    """
+    text = mask_known_secrets(store, text.strip()[: 2 * _MAX_REASON])
+    return shortened(masked_line(printable(text)), _MAX_REASON)
 
 
 def _print_json(document: dict[str, Any]) -> None:

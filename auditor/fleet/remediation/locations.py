@@ -50,15 +50,18 @@ def short_id(secret_id: str) -> str:
 
 
 def secret_by_id(store: SweepStore, text: str) -> str:
-    """Return the id of a secret. Raises UsageError if no secret or several secrets have an id that begins so."""
+    """Return the id of a secret. Raises UsageError if no secret or several secrets have an id that begins so.
+
+    An unknown text is not shown: it may be a secret.
+    """
     found = lookup.find_secrets(store, text)
     if len(found) == 1:
         return found[0]
     if found:
-        raise UsageError(f"{printable(text)[:40]!r}: several secrets have this id. Name one of {', '.join(found)}")
+        raise UsageError(f"{text!r}: several secrets have this id. Name one of {', '.join(found)}")
     raise UsageError(
-        f"{printable(text)[:40]!r}: the store {store} has no such secret. Give a secret id of a sweep "
-        f"(at least {lookup.LEAST_DIGITS} digits) or the id of a finding"
+        f"SECRET_ID: the store {store} has no secret with this id. Give a secret id of a sweep "
+        f"(at least {lookup.LEAST_DIGITS} digits) or the id of a finding; `registry where --stdin` reads a secret"
     )
 
 

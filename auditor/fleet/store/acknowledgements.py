@@ -1,7 +1,7 @@
 """Acknowledged secrets in the store.
 
-save_acknowledgement(store, …)     acknowledge a secret in the repositories that hold it now
-acknowledgements(store)            all acknowledged secrets, with the repositories that hold them now
+save_acknowledgement(store, …)     acknowledge a secret in the repositories that hold it or held it
+acknowledgements(store)            all acknowledged secrets, with the repositories that hold them or held them
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import datetime
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, insert, select
+from sqlalchemy import Connection, Select, delete, select
 
 from auditor.core.dataclass import dataclass
 from auditor.fleet.store import schema as t
-from auditor.fleet.store.database import SweepStore
+from auditor.fleet.store.database import SweepStore, upsert, upsert_all
 
 Repository = tuple[str, str]
 """Host and name of a repository."""
@@ -24,7 +24,8 @@ Repository = tuple[str, str]
 class Acknowledgement:
     """An acknowledged secret. `secret` is hexadecimal, `created` is RFC 3339, `until` the last day, None for no end.
 
-    `covered` are the repositories that held the secret when it was acknowledged, `holders` those that hold it now.
+    `covered` are the repositories that held the secret until it was acknowledged, `holders` those that hold it now or
+    held it at any time: an acknowledgement that ended does not return.
     """
 
     secret: str
@@ -39,7 +40,10 @@ class Acknowledgement:
 def save_acknowledgement(
     store: SweepStore, secret: str, reason: str, author: str, created: str, until: datetime.date | None
 ) -> Acknowledgement:
-    """Acknowledge a secret in the repositories that hold it, in place of an earlier acknowledgement."""
+    """Acknowledge a secret in the repositories that hold it or held it, in place of an earlier acknowledgement.
+
+    The alerts that receivers accepted are deleted: each is told once the acknowledgement no longer holds.
+    """
     key = bytes.fromhex(secret)
     values = {
         "reason": reason,
@@ -49,12 +53,12 @@ def save_acknowledgement(
     }
 
     def work(connection: Connection) -> frozenset[Repository]:
+        upsert(connection, t.acknowledgement, {"secret": key}, values)  # locks the row: other processes wait
+        for table in (t.acknowledged_repository, t.alert):
+            connection.execute(delete(table).where(table.c.secret == key))
         rows = connection.execute(_holders().where(t.finding.c.secret == key)).all()
-        connection.execute(delete(t.acknowledgement).where(t.acknowledgement.c.secret == key))
-        connection.execute(insert(t.acknowledgement).values(secret=key, **values))
-        if rows:
-            covered = [{"secret": key, "repository": row.id} for row in rows]
-            connection.execute(insert(t.acknowledged_repository), covered)
+        covered = [{"secret": key, "repository": row.id} for row in rows]
+        upsert_all(connection, t.acknowledged_repository, ("secret", "repository"), covered)
         return frozenset((row.host, row.name) for row in rows)
 
     held_by = store.write(work)
@@ -70,7 +74,8 @@ def acknowledgements(store: SweepStore) -> dict[str, Acknowledgement]:
             return {}
         covered = _by_secret(connection.execute(_covered()).all())
         acknowledged = t.finding.c.secret.in_(select(t.acknowledgement.c.secret))
-        holders = _by_secret(connection.execute(_holders().where(acknowledged)).all())
+        reported = t.finding.c.reported.is_(True)
+        holders = _by_secret(connection.execute(_holders().where(acknowledged, reported)).all())
         found = [
             Acknowledgement(
                 secret := bytes(row.secret).hex(),
@@ -102,12 +107,11 @@ def delete_unused(connection: Connection) -> None:
 
 
 def _holders() -> Select[Any]:
-    """Select secrets with the repositories that hold them: their images are not known to be deleted."""
+    """Select secrets with the repositories that hold them or held them."""
     return (
         select(t.finding.c.secret, t.repository.c.id, t.repository.c.host, t.repository.c.name)
         .join(t.image, t.image.c.id == t.finding.c.image)
         .join(t.repository, t.repository.c.id == t.image.c.repository)
-        .where(t.finding.c.absent_since.is_(None), t.finding.c.reported.is_(True))
         .distinct()
     )
 

@@ -1,6 +1,7 @@
 """Look-up of one secret: every image that holds it or held it, with its tags.
 
 find_secrets(store, text)      secrets with an id that begins with a text, or with a finding of that id
+known_secrets(store, hmacs)    those of some HMACs that are secrets of the store
 images_with(store, secret)     images with the secret in groups, those that can be pulled first
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Text, and_, cast, exists, func, select
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, Text, and_, cast, exists, func, select
 from auditor.core.dataclass import dataclass
 from auditor.fleet.store import schema as t
 from auditor.fleet.store.database import SweepStore
+from auditor.fleet.store.manifests import batches
 from auditor.fleet.store.schema.columns import hex_digits
 
 LEAST_DIGITS = 8
@@ -93,6 +95,15 @@ def find_secrets(store: SweepStore, text: str) -> list[str]:
         by_finding = select(secret).where(t.finding.c.finding == digits).distinct().order_by(secret).limit(_MOST_IDS)
         found = list(store.read(lambda c: c.execute(by_finding).scalars().all()))
     return [bytes(one).hex() for one in found]
+
+
+def known_secrets(store: SweepStore, hmacs: Collection[bytes]) -> set[bytes]:
+    """Return those of the HMACs that are secrets of the store."""
+    secret, found = t.finding.c.secret, set[bytes]()
+    for batch in batches(sorted(set(hmacs))):
+        query = select(secret).where(secret.in_(batch)).distinct()
+        found.update(bytes(one) for one in store.read(lambda c, own=query: c.execute(own).scalars().all()))  # type: ignore[misc]
+    return found
 
 
 def images_with(store: SweepStore, secret: str) -> list[ImageGroup]:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import getpass
 import json
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
+import click
 import pytest
 
 from auditor.core.finding import Severity
@@ -20,13 +25,18 @@ from auditor.fleet.store.acknowledgements import (
     delete_acknowledgement,
     save_acknowledgement,
 )
+from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.lookup import images_with
+from auditor.scan import Scanner
 from tests.conftest import Cli
 from tests.fleet.owned import Story
-from tests.fleet.stored import REGISTRY
+from tests.fleet.stored import OWNED, REGISTRY, Stored, service
+from tests.images import token
 
 NOW = "2026-11-24T07:00:00Z"
 DAY = datetime.timedelta(days=1)
+DAYS = ("2026-11-21", "2026-11-22", "2026-11-23")
+SHOP, TEAM = "shop/a", "team/web"
 
 
 def acknowledge(story: Story, until: datetime.date | None = None) -> str:
@@ -61,6 +71,37 @@ def test_a_repository_of_another_owner_ends_it(changed: Story) -> None:
     assert Policy(changed.policy.today).status(before).holds, "without owners there is no other owner"
     shop_alone = Policy(changed.policy.today, Owners({f"{REGISTRY}/shop/**": OwnerOptions("shop")}))
     assert shop_alone.status(before).lapsed == f"also found in {REGISTRY}/team/web, without an owner"
+
+
+@pytest.fixture
+def stored(url: str, scanner: Scanner, tmp_path: Path) -> Iterator[Stored]:
+    with closing(SweepStore(url)) as store:
+        yield Stored(store, scanner, tmp_path)
+
+
+def test_it_covers_a_repository_that_held_the_secret_before(stored: Stored) -> None:
+    """The secret was acknowledged while no image had it."""
+    images = service("a", token(1)), service("a")
+    (secret,) = {
+        row.secret for row in queries.findings(stored.store, stored.sweep(DAYS[0], {SHOP: {"1": images[0]}}).id)
+    }
+    stored.sweep(DAYS[1], {SHOP: {"1": images[1]}})
+    save_acknowledgement(stored.store, secret, "test key", "ada", NOW, None)
+    stored.sweep(DAYS[2], {SHOP: {"1": images[0]}})
+    assert OWNED.statuses(stored.store)[secret].holds
+
+
+def test_it_stays_ended_when_the_other_owner_deletes_its_image(stored: Stored) -> None:
+    images = service("a", token(1)), service("b", token(1))
+    (secret,) = {
+        row.secret for row in queries.findings(stored.store, stored.sweep(DAYS[0], {SHOP: {"1": images[0]}}).id)
+    }
+    save_acknowledgement(stored.store, secret, "test key", "ada", NOW, None)
+    for day, others in zip(DAYS[1:], ({"1": images[1]}, {}), strict=True):
+        stored.sweep(day, {SHOP: {"1": images[0]}, TEAM: others})
+        assert OWNED.statuses(stored.store)[secret].lapsed == f"also found in {REGISTRY}/team/web, owned by web"
+    save_acknowledgement(stored.store, secret, "test key", "ada", NOW, None)
+    assert OWNED.statuses(stored.store)[secret].holds, "again"
 
 
 def test_a_later_acknowledgement_replaces_the_earlier_one(changed: Story) -> None:
@@ -122,6 +163,35 @@ class TestCommand:
         assert "\nAcknowledged\n" in table and "1 acknowledged secret" in table
         assert cli("registry", "ack", changed.shared, "--remove", *store).status == 0
         assert json.loads(cli("registry", "report", "--format", "json", *store).out)["acknowledged"] == []
+
+    def test_a_secret_in_the_reason_is_not_stored(self, cli: Cli, stored: Stored) -> None:
+        """A password without the format of a token, of which no rule tells that it is one."""
+        password = "Vq7!mZ-x2Lp"
+        sweep = stored.sweep(DAYS[0], {SHOP: {"1": service("a", shared=password)}})
+        (row,) = queries.findings(stored.store, sweep.id)
+        store = ("--store", stored.store.url.render_as_string(hide_password=False))
+        reason = f"rotated '{password}', was pw={password}; {'x ' * 240}{password}"
+        done = cli("registry", "ack", row.secret[:12], "--reason", reason, "--by", f"ada {password}", *store)
+        kept = acknowledgements(stored.store)[row.secret]
+        assert done.status == 0 and kept.author == "ada ****"
+        assert kept.reason.startswith("rotated '****', was pw=****; x x") and len(kept.reason) <= 500
+        assert "Vq7" not in done.out + done.err + kept.reason
+
+    @pytest.mark.parametrize("error", [KeyError("getpwuid(): uid not found: 12345"), OSError("No username set")])
+    def test_a_user_without_a_name_has_to_give_one(
+        self, changed: Story, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        from auditor.cli import group
+
+        def nobody() -> str:
+            raise error
+
+        monkeypatch.setattr(getpass, "getuser", nobody)
+        given = ["registry", "ack", changed.shared, "--store", changed.store.url.render_as_string()]
+        with pytest.raises(click.UsageError, match="--by NAME"):
+            group.main([*given, "--reason", "x"], standalone_mode=False)
+        assert group.main([*given, "--reason", "x", "--by", "ada"], standalone_mode=False) == 0
+        assert group.main([*given, "--remove"], standalone_mode=False) == 0
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

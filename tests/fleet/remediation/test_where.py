@@ -66,8 +66,9 @@ def test_the_first_digits_of_an_id_suffice(changed: Story) -> None:
         assert find_secrets(changed.store, changed.shared[:length].upper()) == [changed.shared]
     for text in (changed.shared[:7], changed.shared + "0", "secret", "%", "", "00000000"):
         assert find_secrets(changed.store, text) == []
-        with pytest.raises(UsageError, match="has no such secret"):
+        with pytest.raises(UsageError, match="has no secret with this id") as caught:
             locations.secret_by_id(changed.store, text)
+        assert str(caught.value).startswith("SECRET_ID: the store "), "it may be the secret"
 
 
 def test_the_id_of_a_finding_leads_to_its_secret(changed: Story) -> None:
