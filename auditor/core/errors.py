@@ -18,6 +18,7 @@ AuditError                 base class
 │   └── Temporary          temporary failure: broken connection, 429, 503
 ├── EngineError            Dask cluster without answer, or with unsuitable workers
 ├── StoreError             store of sweeps that can't be opened, read or written
+│   ├── LeaseHeld          lease that another process holds
 │   └── LeaseLost          lease that another process took while this one was suspended
 ├── AttestationError       attestation that is missing, damaged or not signed with the given key
 ├── RecoverError           no such file in any layer, or several and none chosen
@@ -137,6 +138,10 @@ class EngineError(AuditError):
 
 class StoreError(AuditError):
     """The store of sweeps can't be opened, read or written."""
+
+
+class LeaseHeld(StoreError):
+    """Another process holds the lease."""
 
 
 class LeaseLost(StoreError):

@@ -9,11 +9,11 @@ import hmac
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, exists, insert, select, update
+from sqlalchemy import Connection, and_, delete, exists, select
 
 from auditor.core.dataclass import dataclass
 from auditor.fleet.store import schema as t
-from auditor.fleet.store.database import SweepStore
+from auditor.fleet.store.database import SweepStore, upsert_all
 
 OPEN, OVERDUE = "open", "overdue"
 """Events of schema/remediation.py."""
@@ -89,25 +89,22 @@ def save_alerts(
     ended = tuple(ended)
 
     def work(connection: Connection) -> None:
-        names = sorted({key.repository for key in (*accepted, *ended)})
-        rows = connection.execute(select(t.repository.c.name, t.repository.c.id).where(t.repository.c.host == host))
-        numbers = {row.name: row.id for row in rows if row.name in set(names)}
+        names = {key.repository for key in (*accepted, *ended)}
+        known = connection.execute(select(t.repository.c.name, t.repository.c.id).where(t.repository.c.host == host))
+        numbers = {row.name: row.id for row in known if row.name in names}
         for key in ended:
-            connection.execute(delete(t.alert).where(*_own(receiver, key, numbers)))
-        for key, event in accepted.items():
-            change = update(t.alert).where(*_own(receiver, key, numbers)).values(event=event)
-            if not connection.execute(change).rowcount:
-                values = {"secret": bytes.fromhex(key.secret), "repository": numbers[key.repository]}
-                connection.execute(insert(t.alert).values(receiver=receiver, event=event, **values))
+            own = _row(receiver, key, numbers).items()
+            connection.execute(delete(t.alert).where(*(t.alert.c[name] == value for name, value in own)))
+        rows = [
+            {**_row(receiver, key, numbers), "event": event}
+            for key, event in sorted(accepted.items(), key=lambda item: (item[0].secret, item[0].repository))
+        ]
+        upsert_all(connection, t.alert, ("receiver", "secret", "repository"), rows)
 
     if accepted or ended:
         store.write(work)
 
 
-def _own(receiver: bytes, key: AlertKey, numbers: Mapping[str, int]) -> tuple[Any, ...]:
-    own = t.alert.c
-    return (
-        own.receiver == receiver,
-        own.secret == bytes.fromhex(key.secret),
-        own.repository == numbers[key.repository],
-    )
+def _row(receiver: bytes, key: AlertKey, numbers: Mapping[str, int]) -> dict[str, Any]:
+    """Return the primary key of an alert; `numbers` are rows of repositories by name."""
+    return {"receiver": receiver, "secret": bytes.fromhex(key.secret), "repository": numbers[key.repository]}

@@ -1,4 +1,4 @@
-"""Leases in the store: the exclusive right to run a sweep or a watch.
+"""Leases in the store: the exclusive right to run a sweep or a watch, or to notify a receiver.
 
     with hold_lease(store, sweep_lease_name(...), "registry.example.com is being swept") as lease:
         lease.check()                                  # from time to time: raises if the lease is lost
@@ -26,7 +26,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from auditor.core.dataclass import dataclass
-from auditor.core.errors import LeaseLost, StoreError
+from auditor.core.errors import LeaseHeld, LeaseLost, StoreError
 from auditor.fleet.store import schema as t
 from auditor.fleet.store.database import SweepStore
 
@@ -99,26 +99,28 @@ def hold_lease(
     activity: str,
     *,
     report: Callable[[str], None] = lambda _: None,
+    wait_s: float = 0,
     term_s: float = TERM_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Lease]:
     """Hold a lease for the duration of the block; `activity` describes it in messages.
 
-    Raises StoreError if another process holds it. If that process runs on another machine, this waits for up to a term
-    to see whether it renews the lease, and says so through `report`.
+    Raises LeaseHeld if another process holds it for `wait_s`. If that process runs on another machine, this
+    waits for up to a term to see whether it renews the lease, and says so through `report`.
     """
-    token = secrets.token_hex(16)
+    token, poll_s, waited = secrets.token_hex(16), min(_POLL_S, term_s / _RENEWALS_PER_TERM), 0.0
     before: LeaseHolder | None = None
     while other := store.write(lambda c: _take(c, name, token, term_s)):
-        if _is_here(other) or before not in (None, other):
-            raise StoreError(
+        if waited >= wait_s and (_is_here(other) or before not in (None, other)):
+            raise LeaseHeld(
                 f"store {store}: {activity} by {other.name} since {other.acquired}. "
                 "Wait until it ends, or stop it: only one runs at a time."
             )
         if before is None:
             report(f"{activity} by {other.name}, perhaps no longer: waiting up to {term_s:.0f} s for its lease")
         before = other
-        sleep(min(_POLL_S, term_s / _RENEWALS_PER_TERM))
+        sleep(poll_s)
+        waited += poll_s
     lease = Lease(store, name, activity, token, term_s)
     try:
         yield lease
@@ -144,6 +146,11 @@ def active_leases(connection: Connection) -> set[str]:
 def watch_lease_name(registry: str, filter_text: str | None) -> str:
     """Return the lease name of a watch."""
     return f"watch {_hashed(registry, filter_text or '')}"
+
+
+def alerts_lease_name(receiver: bytes, host: str) -> str:
+    """Return the lease name of the alerts about a registry for a receiver, by its identity in the store."""
+    return f"alerts {_hashed(receiver.hex(), host)}"
 
 
 def _take(connection: Connection, name: str, token: str, term_s: float) -> LeaseHolder | None:

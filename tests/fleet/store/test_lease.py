@@ -7,13 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
-from auditor.core.errors import LeaseLost, StoreError
+from auditor.core.errors import LeaseHeld, LeaseLost, StoreError
 from auditor.fleet.store import lease, schema
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.lease import hold_lease, sweep_lease_name, watch_lease_name
@@ -55,6 +55,17 @@ def test_a_lease_has_one_holder_and_is_free_after_release(store: SweepStore) -> 
     with hold_lease(store, NAME, "it is being swept"):
         pass
     assert row(store) is None
+
+
+def test_a_lease_can_be_waited_for(store: SweepStore) -> None:
+    with ExitStack() as other:
+        other.enter_context(hold_lease(store, NAME, "x"))
+        waited = list[float]()
+        with pytest.raises(LeaseHeld), hold_lease(store, NAME, "x", wait_s=3, sleep=waited.append):
+            pass
+        assert waited == [1, 1, 1]
+        with hold_lease(store, NAME, "x", wait_s=3, sleep=lambda _: other.close()) as own:
+            own.check()
 
 
 def test_the_lease_of_a_killed_process_of_this_machine_is_free_at_once(store: SweepStore, url: str) -> None:
