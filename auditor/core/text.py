@@ -51,6 +51,12 @@ def shortened(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + _CUT
 
 
+def shortened_middle(text: str, limit: int) -> str:
+    """Cut a text to `limit` characters, with an ellipsis in the middle if it was longer."""
+    end = limit // 2
+    return text if len(text) <= limit else text[: limit - 1 - end] + _CUT + text[-end:]
+
+
 def instruction(created_by: str | None) -> str:
     """Return a build step as a Dockerfile instruction, without the shell prefix that builders add."""
     text = " ".join((created_by or "").split())

@@ -14,12 +14,12 @@ from tests.fleet.stored import POLICY
 
 
 def told_alerts(
-    store: SweepStore, policy: Policy = POLICY, teams: Collection[str] | None = None, receiver: bytes = bytes(16)
+    store: SweepStore, policy: Policy = POLICY, globs: Collection[str] | None = None, receiver: bytes = bytes(16)
 ) -> tuple[Alert, ...]:
     """Return the alerts of the last sweep for the receiver, which knows them from now on."""
     sweep = queries.sweeps(store)[-1]
     secrets, tags = open_secrets(store, sweep, policy), queries.tags_of(store, sweep.id)
-    pending = pending_alerts(store, sweep, secrets, policy, tags, receiver, teams)
+    pending = pending_alerts(store, sweep, secrets, policy, tags, receiver, globs)
     accepted = {key: event for own in pending.accepted.values() for key, event in own.items()}
     save_alerts(store, receiver, host_of(sweep), accepted, pending.ended)
     return pending.alerts

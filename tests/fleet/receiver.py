@@ -9,10 +9,14 @@ from typing import Any
 
 
 class Receiver:
-    """Answers each POST with `status`; `messages` are the JSON documents that it took, `refused` counts the rest."""
+    """Answers each POST with `status`, and with 422 if the document contains the text `unwanted`.
+
+    `messages` are the JSON documents that it took, `refused` counts the rest.
+    """
 
     def __init__(self) -> None:
         self.status = 200
+        self.unwanted: str | None = None
         self.messages: list[dict[str, Any]] = []
         self.refused = 0
         self.paths: list[str] = []
@@ -20,13 +24,15 @@ class Receiver:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                if owner.status == 200:
+                text = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                document = json.loads(text)
+                status = 422 if owner.unwanted is not None and owner.unwanted in text else owner.status
+                if status == 200:
                     owner.messages.append(document)
                     owner.paths.append(self.path)
                 else:
                     owner.refused += 1
-                self.send_response(owner.status)
+                self.send_response(status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from auditor.core.dataclass import dataclass
 from auditor.core.finding import Severity
-from auditor.core.text import printable, shortened
+from auditor.core.text import printable, shortened_middle
 from auditor.fleet.remediation.locations import short_id
 from auditor.fleet.remediation.open_secrets import OpenSecret, host_of
 from auditor.fleet.remediation.policy import Policy
@@ -24,7 +24,8 @@ from auditor.fleet.store.rows import FindingRow, SweepRow
 
 _MAX_LOCATION = 200
 # Paths come from images: they must not mention users, contain links, or format text in the chat that shows them.
-_MARKUP = re.compile(r"[<>\[\](){}@|`*~#&\\]|(?<=:)/(?=/)")
+_MARKUP = re.compile(r"[<>\[\](){}@|`*~#\\]|&(?=[#\w])|(?<=:)/(?=/)")
+_KEPT_IN_NAMES = "()"  # names of rules do not come from images, and without brackets these make no link
 
 
 class Event(StrEnum):
@@ -84,6 +85,9 @@ class Pending:
     accepted: Mapping[str, Mapping[AlertKey, str]] = field(default_factory=dict)
     ended: tuple[AlertKey, ...] = ()
 
+    def __bool__(self) -> bool:
+        return bool(self.alerts or self.ended)
+
 
 def pending_alerts(
     store: SweepStore,
@@ -92,17 +96,18 @@ def pending_alerts(
     policy: Policy,
     tags: Mapping[int, Sequence[str]],
     receiver: bytes,
-    teams: Collection[str] | None = None,
+    globs: Collection[str] | None = None,
 ) -> Pending:
-    """Return the changes of a sweep for a receiver, most severe first; with `teams`, those in their repositories.
+    """Return the changes of a sweep for a receiver, most severe first.
 
-    `tags` are the tags of the images of the sweep, by row.
+    With `globs` of owners, only those in the repositories to which these globs apply. `tags` are the tags of the images
+    of the sweep, by row.
     """
     host = host_of(sweep)
     known = accepted_alerts(store, receiver, host)
     alerts, accepted, ended = list[Alert](), dict[str, Mapping[AlertKey, str]](), list[AlertKey]()
     for secret in secrets:
-        rows = [row for row in secret.findings if teams is None or policy.owners.of(host, row.repository) in teams]
+        rows = [row for row in secret.findings if globs is None or policy.owners.glob_of(host, row.repository) in globs]
         keys = {AlertKey(secret.secret_id, row.repository) for row in rows}
         if secret.is_acknowledged:
             ended += sorted(keys & known.keys(), key=lambda key: key.repository)
@@ -126,9 +131,13 @@ def pending_alerts(
     return Pending(tuple(alerts), accepted, tuple(ended))
 
 
-def plain(text: str) -> str:
-    """Return a text of an image without characters that have a meaning in chats, and of limited length."""
-    return _MARKUP.sub("?", shortened(printable(text), _MAX_LOCATION))
+def plain(text: str, keep: str = "") -> str:
+    """Return a text of an image without characters that have a meaning in chats, and of limited length.
+
+    Each of them becomes `?`, except those in `keep`.
+    """
+    text = shortened_middle(printable(text), _MAX_LOCATION)
+    return _MARKUP.sub(lambda found: found[0] if found[0] in keep else "?", text)
 
 
 def _alert(event: Event, secret: OpenSecret, rows: Sequence[FindingRow], tags: Mapping[int, Sequence[str]]) -> Alert:
@@ -154,6 +163,6 @@ def _alert(event: Event, secret: OpenSecret, rows: Sequence[FindingRow], tags: M
         first_seen=secret.first_seen,
         due=secret.due.isoformat(),
         is_overdue=secret.is_overdue,
-        name=plain(row.name),
+        name=plain(row.name, _KEPT_IN_NAMES),
         note=plain(f"the acknowledgement no longer holds: {secret.status.lapsed}") if secret.status else "",
     )

@@ -29,6 +29,10 @@ _RESPONSE_S = 30
 _MAX_HEADERS = 64 << 10
 
 
+class Refused(Unreachable):
+    """The receiver answered that it does not accept this document: HTTP 4xx."""
+
+
 class Receiver(Protocol):
     """Destination of messages. `name` contains no part of its URL, which may be secret."""
 
@@ -102,7 +106,7 @@ class Webhook:
         self.post({**document, "type": "warning", "alerts": list(message.alerts)})
 
     def post(self, document: Any) -> None:
-        """Post JSON once. Raises as `send`."""
+        """Post JSON once. Raises as `send`, and Refused for HTTP 4xx."""
         rules = ConnectionRules(check_not_reserved, _RESPONSE_S, _MAX_HEADERS)
         session = HttpSession(lambda _: rules, default_context)
         headers = {"Content-Type": "application/json"}
@@ -119,4 +123,4 @@ class Webhook:
             retry_s = retry_after_s(response.headers.get("Retry-After"), Clock().date())
             raise Temporary(f"HTTP {response.status}", retry_s)
         if not 200 <= response.status < 300:
-            raise Unreachable(f"HTTP {response.status}")
+            raise (Refused if 400 <= response.status < 500 else Unreachable)(f"HTTP {response.status}")

@@ -14,7 +14,7 @@ from auditor.core.errors import UsageError, reason
 from auditor.core.finding import Severity
 from auditor.core.owner_options import TicketOptions
 from auditor.core.package_data import data_path
-from auditor.core.text import printable
+from auditor.core.text import plural, printable, shortened_middle
 from auditor.fleet.remediation.locations import short_id
 from auditor.fleet.service.alerts import Alert, Event
 from auditor.fleet.service.receivers import Webhook
@@ -23,6 +23,7 @@ from auditor.report.template_process import environment, render_isolated
 _SAMPLE = Alert(
     Event.NEW, Severity.LOW, "rule", "app:1", "0" * 32, repositories=("app",), first_seen="2026-01-01", due="2026-01-02"
 )
+_MAX_TITLE = 250  # characters; GitHub refuses more than 256, Jira more than 255
 _BUILT_IN = {"jira": "reports/templates/ticket-jira.json.j2", "github": "reports/templates/ticket-github.json.j2"}
 
 
@@ -46,7 +47,7 @@ class TicketSystem:
             "project": self.project,
             "team": self.team,
             "registry": registry,
-            "title": f"Revoke {alert.name} in {alert.repositories[0]}",
+            "title": shortened_middle(f"Revoke {alert.name} in {alert.repositories[0]}", _MAX_TITLE),
             "description": _description(registry, alert),
             "secret_id": alert.secret_id,
             "rule": alert.rule,
@@ -90,7 +91,7 @@ def ticket_system(options: TicketOptions, url: str, token: str | None, team: str
 
 def _description(registry: str, alert: Alert) -> str:
     where = f"image-audit registry where {short_id(alert.secret_id)}"
-    more = f" and {alert.images - 1} more images" if alert.images > 1 else ""
+    more = f" and {plural(alert.images - 1, 'more image')}" if alert.images > 1 else ""
     return "\n".join(
         (
             f"{alert.name}, severity {alert.severity.value}, can be read from {alert.image}{more} "

@@ -9,6 +9,13 @@ from auditor.fleet.remediation.owners import Owners
 from tests.fleet.stored import REGISTRY
 
 
+def test_the_longest_glob_of_a_team_applies() -> None:
+    owners = Owners(dict.fromkeys((f"{REGISTRY}/pay/**", f"{REGISTRY}/pay/api/**"), OwnerOptions("payments")))
+    assert owners.glob_of(REGISTRY, "pay/web") == f"{REGISTRY}/pay/**"
+    assert owners.glob_of(REGISTRY, "pay/api/v2") == f"{REGISTRY}/pay/api/**"
+    assert owners.glob_of(REGISTRY, "shop") is owners.of(REGISTRY, "shop") is None
+
+
 @pytest.mark.parametrize(
     ("glob", "owned", "others"),
     [

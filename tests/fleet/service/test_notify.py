@@ -133,6 +133,7 @@ def test_a_long_message_is_cut_and_says_so() -> None:
     assert len(lines) == 26 and lines[21:24] == [
         "and 30 more", "Gone, because every digest that held it is deleted:", "and 1 more",
     ]  # fmt: skip
+    assert len(sent.alerts) == 51, "programs get all: no later message repeats them"
 
 
 @pytest.mark.parametrize("url", ["gopher://token-of-a-chat", "https://", "http://host:99999/", "token-of-a-chat", ""])
