@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
+from itertools import chain
 
 from auditor.codec.descriptors import Descriptor, platform_matches
 from auditor.codec.json_documents import DocumentBudget, canonical_keys, parse_json, parse_object
@@ -56,13 +57,12 @@ def images(
 ) -> tuple[Image, ...]:
     """Return every image of the requested platform, each with its attestations.
 
-    Attestations of an image that the roots do not lead to are audited with the first one.
     `layout` are the annotations of index.json, `skipped` its malformed entries. Raises NotFound if no platform matches,
     Damaged on malformed documents.
     """
     opened = _OpenedImages(list(skipped))
-    attestations: dict[str, list[bytes]] = {}
-    subjects, platforms = set[str](), list[str]()
+    attested = _Attested()
+    platforms: list[str] = []
     documents = DocumentBudget(origin.target, origin.limits)
     builder = ImageBuilder(
         store, origin.target, origin.transport, documents, RootAnnotations.of(roots, layout or {}), origin.limits
@@ -73,10 +73,9 @@ def images(
         if descriptor.is_attestation:
             statements = attestation_statements(store, descriptor, documents, origin.limits)
             if statements is not None:
-                subject = descriptor.annotations.get("vnd.docker.reference.digest", "")
-                attestations.setdefault(subject, []).extend(statements)
+                attested.add(descriptor.annotations.get("vnd.docker.reference.digest", ""), statements)
                 continue
-        subjects.add(descriptor.digest)
+        attested.images.add(descriptor.digest)
         platforms += [str(own.platform) for own, _ in listed.listings if own.platform is not None]
         if listed.may_be_for(origin.platform):
             opened.add(descriptor, lambda: builder.image(listed), only=len(manifests) == 1)  # noqa: B023 - called at once
@@ -88,17 +87,35 @@ def images(
         lacks = opened.missing[0].reason if opened.missing and not opened.images else ""
         reason = lacks or f"no platform {origin.platform}; it has {available}"
         raise NotFound(f"{origin.target}: {reason}")
-    others = [one for subject, own in attestations.items() if subject not in subjects for one in own]
     return tuple(
         replace(
             image,
-            documents=image.documents.joined(
-                _numbered([*attestations.get(image.digest or "", []), *(() if position else others)])
-            ),
+            documents=image.documents.joined(attested.statements_of(image, is_first=image is chosen[0])),
             skipped=(*image.skipped, *opened.missing),
         )
-        for position, image in enumerate(chosen)
+        for image in chosen
     )
+
+
+@dataclass(slots=True)
+class _Attested:
+    """Digests of the listed images, and in-toto statements by the digest that they describe."""
+
+    images: set[str] = field(default_factory=set)
+    _statements: dict[str, list[bytes]] = field(default_factory=dict)
+
+    def add(self, subject: str, statements: Sequence[bytes]) -> None:
+        """Add statements that describe the image with the digest `subject`."""
+        self._statements.setdefault(subject, []).extend(statements)
+
+    def statements_of(self, image: Image, *, is_first: bool) -> dict[str, bytes]:
+        """Return the statements of an image by name; the first one has also those of images that are not listed."""
+        own = [*self._statements.get(image.digest or "", ())]
+        if is_first:
+            own += chain.from_iterable(
+                statements for subject, statements in self._statements.items() if subject not in self.images
+            )
+        return {f"attestation[{index}]": statement for index, statement in enumerate(own)}
 
 
 @dataclass(slots=True)
@@ -126,10 +143,6 @@ def _is_for(image: Image, platform: str | None) -> bool:
     """Whether an image is for a platform. The index decides, as for engines; without a platform there, the config."""
     in_index = any(item.entry.get("platform") for item in image.index_entries)
     return in_index or platform_matches(platform, image.config.platform)
-
-
-def _numbered(statements: list[bytes]) -> dict[str, bytes]:
-    return {f"attestation[{index}]": statement for index, statement in enumerate(statements)}
 
 
 def attestation_statements(
