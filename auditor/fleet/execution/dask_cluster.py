@@ -36,11 +36,14 @@ class DaskCluster:
     def __init__(
         self, address: str, name: str, endpoint: RegistryEndpoint, ruleset: Ruleset, note: Callable[[str], None]
     ) -> None:
-        self.address, self.name, self._note = address, name, note
+        self.address, self.name, self.note = address, name, note
         self._endpoint, self._rules = endpoint, RulesData.of(ruleset)
         self._versions = SoftwareVersions.of(self._rules)
         self._lock, self._closed = threading.Lock(), threading.Event()
-        self.client = self._connected()
+        try:
+            self.client = self._connected()
+        except (OSError, CancelledError):  # the scheduler ended meanwhile
+            self._reconnect_soon()
 
     def reconnect(self, lost: Client) -> None:
         """Replace a lost client; threads that lost the same one wait for the first of them.
@@ -51,12 +54,9 @@ class DaskCluster:
             if self.client is not lost:
                 return
             if not self._closed.is_set():
-                self._note(f"--scheduler {self.address}: connection lost, trying again for {_RECONNECT_S} s")
                 with suppress(OSError, CancelledError, RuntimeError, TimeoutError):
                     lost.close(timeout=1)
-                self._reconnect(time.monotonic() + _RECONNECT_S)
-            if self._closed.is_set():
-                raise EngineError(f"--scheduler {self.address}: connection lost. Run the sweep again to continue.")
+            self._reconnect_soon()
 
     def close(self, running: Sequence[Future[Any]]) -> None:
         """Cancel tasks, remove the plugin from the workers, and close the client."""
@@ -68,6 +68,14 @@ class DaskCluster:
                 self.client.unregister_worker_plugin(self.name)
             self.client.close(timeout=5)
 
+    def _reconnect_soon(self) -> None:
+        """Connect again for _RECONNECT_S. Raises EngineError if that fails, or the cluster is closed."""
+        if not self._closed.is_set():
+            self.note(f"--scheduler {self.address}: connection lost, trying again for {_RECONNECT_S} s")
+            self._reconnect(time.monotonic() + _RECONNECT_S)
+        if self._closed.is_set():
+            raise EngineError(f"--scheduler {self.address}: connection lost. Run the sweep again to continue.")
+
     def _reconnect(self, deadline: float) -> None:
         while not self._closed.is_set():
             try:
@@ -77,7 +85,7 @@ class DaskCluster:
                     self._closed.set()
                 self._closed.wait(_PAUSE_S)
             else:
-                self._note(f"--scheduler {self.address}: connected again, the sweep continues")
+                self.note(f"--scheduler {self.address}: connected again, the sweep continues")
                 return
 
     def _connected(self) -> Client:

@@ -14,13 +14,26 @@ from distributed import Client, Future, KilledWorker
 
 from auditor.core.errors import AuditError, EngineError, Unreachable
 from auditor.fleet.execution.dask_cluster import DaskCluster
-from auditor.fleet.execution.dask_worker import Answer, Credentials, accept_credentials, error_name, public_key, read
+from auditor.fleet.execution.dask_worker import (
+    Answer,
+    Credentials,
+    OtherVersions,
+    accept_credentials,
+    error_name,
+    public_key,
+    read,
+)
 from auditor.fleet.execution.engine import LayerTask
 
 _MOST_LOGINS = 20  # workers in a row that ask for the credentials instead of reading
 _MOST_AT_ONCE = 100  # workers: each receives the credentials encrypted for all of them
 _MOST_RECONNECTIONS = 5  # during one task
 _POLL_S, _WORKERLESS_S = 15, 300
+_FIT_S, _PAUSE_S = 60, 1  # for a worker with the right versions, and between two looks for one
+
+
+class _WorkersLost(Exception):
+    """None of the workers is left to which a task was restricted."""
 
 
 class DaskTasks:
@@ -29,6 +42,7 @@ class DaskTasks:
     def __init__(self, cluster: DaskCluster, credentials: Credentials) -> None:
         self._cluster, self._credentials = cluster, credentials
         self._running: set[Future[Answer]] = set()
+        self._unfit: dict[str, OtherVersions] = {}
         self._lock = threading.Lock()
 
     def send_credentials(self) -> None:
@@ -62,21 +76,54 @@ class DaskTasks:
             return list(self._running)
 
     def _records(self, client: Client, layers: Sequence[LayerTask]) -> list[bytes | AuditError]:
-        """Submit layers, and send the credentials to workers that lack them."""
+        """Submit layers until a worker reads them; send the credentials to workers that lack them."""
         workers: list[str] | None = None
         for _ in range(_MOST_LOGINS):
-            answer = self._answer(client, layers, workers)
+            try:
+                answer = self._answer(client, layers, workers or self._fit_workers(client), only=workers is None)
+            except _WorkersLost:
+                continue
             if isinstance(answer, list):
                 return answer
             if answer is None:
                 raise CancelledError  # the scheduler has restarted, and lacks the plugin
+            workers = None
+            if isinstance(answer, OtherVersions):
+                self._leave_out(answer)
+                continue
             sealed = {answer.worker: self._credentials.sealed(answer.public_key)}
             workers = [answer.worker]
             client.run(accept_credentials, self._cluster.name, sealed, workers=workers, on_error="ignore")
         raise Unreachable(f"{_MOST_LOGINS} workers restarted before they could read it")
 
-    def _answer(self, client: Client, layers: Sequence[LayerTask], workers: list[str] | None) -> Answer:
-        """Submit a task and wait for its result; it should run on one of `workers`, if given."""
+    def _leave_out(self, unfit: OtherVersions) -> None:
+        """Give no further task to a worker."""
+        with self._lock:
+            is_known = unfit.worker in self._unfit
+            self._unfit[unfit.worker] = unfit
+        if not is_known:
+            self._cluster.note(f"--scheduler {self._cluster.address}: {unfit} It gets no further layers.")
+
+    def _fit_workers(self, client: Client) -> list[str] | None:
+        """Return the workers without those of other versions, None if no worker is one of these.
+
+        Raises EngineError if no other worker is connected within _FIT_S.
+        """
+        if not self._unfit:
+            return None
+        deadline = time.monotonic() + _FIT_S
+        while not (fit := [worker for worker in client.nthreads() if worker not in self._unfit]):
+            if time.monotonic() > deadline:
+                reason = next(iter(self._unfit.values()))
+                raise EngineError(f"--scheduler {self._cluster.address}: no other worker is connected; {reason}")
+            time.sleep(_PAUSE_S)
+        return fit
+
+    def _answer(self, client: Client, layers: Sequence[LayerTask], workers: list[str] | None, *, only: bool) -> Answer:
+        """Submit a task and wait for its result; it should run on one of `workers`, if given, or `only` there.
+
+        Raises _WorkersLost if none of them is left.
+        """
         key = f"{self._cluster.name}-{uuid4().hex}"
         try:
             future = client.submit(
@@ -86,15 +133,15 @@ class DaskTasks:
                 key=key,
                 pure=False,
                 workers=workers,
-                allow_other_workers=bool(workers),
+                allow_other_workers=bool(workers) and not only,
             )
         except Exception as exc:  # another thread has closed the client
             raise CancelledError from exc
         with self._lock:
             self._running.add(future)
         try:
-            return self._result(client, future)
-        except (AuditError, KilledWorker, CancelledError):
+            return self._result(client, future, workers if only else None)
+        except (AuditError, KilledWorker, CancelledError, _WorkersLost):
             raise
         except Exception as exc:  # its text may contain content of the layer
             if future.status != "error":
@@ -104,7 +151,7 @@ class DaskTasks:
             with self._lock:
                 self._running.discard(future)
 
-    def _result(self, client: Client, future: Future[Answer]) -> Answer:
+    def _result(self, client: Client, future: Future[Answer], only: Sequence[str] | None) -> Answer:
         """Wait for a result. Raises EngineError if the cluster has no worker for _WORKERLESS_S."""
         last_worker = time.monotonic()
         while True:
@@ -113,7 +160,11 @@ class DaskTasks:
             except TimeoutError:
                 if future.status == "error":
                     raise
-            if client.nthreads():
+            connected = client.nthreads()
+            if only is not None and connected.keys().isdisjoint(only):
+                future.cancel()
+                raise _WorkersLost
+            if connected:
                 last_worker = time.monotonic()
             elif time.monotonic() > last_worker + _WORKERLESS_S:
                 raise EngineError(

@@ -127,6 +127,17 @@ class CredentialsRequest:
     public_key: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class OtherVersions:
+    """Answer of a worker that has other versions than the sweep and therefore reads nothing: its address, and which."""
+
+    worker: str
+    differences: str
+
+    def __str__(self) -> str:
+        return f"worker {self.worker} has {self.differences}. Install the same image-audit there as here."
+
+
 class SweepPlugin(WorkerPlugin):
     """State shared by the tasks of a sweep on one worker. It holds no secret, because the scheduler may log it.
 
@@ -139,7 +150,7 @@ class SweepPlugin(WorkerPlugin):
         self._certificates = endpoint.ca.read_bytes() if endpoint.ca else None
 
     def setup(self, worker: Worker) -> None:
-        """Create the scanner. A worker with other versions does not fail here: its tasks fail with the reason."""
+        """Create the scanner. A worker with other versions does not fail here: it reads no layer."""
         disable_core_dumps()
         self._measurements = SelfMeasurements(worker)
         self._measurements.pause()
@@ -178,15 +189,10 @@ class SweepPlugin(WorkerPlugin):
         """Take the credentials of the sweep, encrypted for this worker."""
         self._credentials = Credentials.opened(sealed, self._private_key)
 
-    def read(self, tasks: Sequence[LayerTask]) -> list[bytes | AuditError] | CredentialsRequest:
-        """Read layers by `read_layer`, or ask for the credentials. A layer that can't be read does not affect others.
-
-        Raises Unreachable if this worker has other versions than the sweep.
-        """
+    def read(self, tasks: Sequence[LayerTask]) -> list[bytes | AuditError] | CredentialsRequest | OtherVersions:
+        """Read layers by `read_layer`, or ask for the credentials. One that can't be read does not affect others."""
         if self._differences:
-            raise Unreachable(
-                f"worker {self._address} has {self._differences}. Install the same image-audit there as here."
-            )
+            return OtherVersions(self._address, self._differences)
         credentials = self._credentials
         if credentials is None:
             return CredentialsRequest(self._address, self.public_key)
@@ -212,7 +218,7 @@ class SweepPlugin(WorkerPlugin):
         return endpoint.client(login, self._rate)
 
 
-Answer: TypeAlias = "list[bytes | AuditError] | CredentialsRequest | None"
+Answer: TypeAlias = "list[bytes | AuditError] | CredentialsRequest | OtherVersions | None"
 """What a task returns: the record of each layer or its error; or why it read none."""
 
 

@@ -50,7 +50,7 @@ class Rebuild:
         if self.visible or len(self.digests) > 1:
             return None
         name = f"{self.host}/{self.repository}:{self.tag}"
-        return f"image-audit flatten {shlex.quote(f'docker://{name}')} --excise --push {shlex.quote(name)}"
+        return f"image-audit flatten {shlex.quote(f'docker://{name}')} --excise --push {shlex.quote(name)} --force"
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,9 +78,11 @@ def _lines(counted: dict[Event, list[Alert]]) -> Iterator[str]:
 
 
 def _instructions(registry: str, first: Alert, teams: Collection[str]) -> list[str]:
-    owner = f" --owner {shlex.quote(next(iter(teams)))}" if len(teams) == 1 else ""
+    plan = f"image-audit registry plan {shlex.quote(registry)}"
+    if len(teams) == 1:
+        owner = shlex.quote(next(iter(teams)))
+        plan += f" --owner {owner} --config FILE, where FILE is the config file with the owners"
     return [
-        "What to do: revoke the secrets, rebuild the tags, delete the digests. "
-        f"Steps: image-audit registry plan {shlex.quote(registry)}{owner}",
+        f"What to do: revoke the secrets, rebuild the tags, delete the digests. Steps: {plan}",
         f"All locations of a secret: image-audit registry where {first.secret_id[:12]}",
     ]

@@ -13,10 +13,13 @@ from typing import Any
 
 import pytest
 import requests
-from distributed import Worker
+from distributed import Client, Worker
+from distributed.comm.core import CommClosedError
 from distributed.core import Server
 
 from auditor.core.errors import EngineError
+from auditor.fleet.execution import dask_tasks
+from auditor.fleet.execution.dask_cluster import DaskCluster
 from auditor.fleet.execution.dask_measurements import SelfMeasurements
 from auditor.fleet.execution.dask_tasks import DaskTasks
 from auditor.fleet.execution.dask_worker import Answer, CredentialsRequest, SoftwareVersions, SweepPlugin
@@ -27,6 +30,7 @@ from tests.conftest import Cli
 from tests.fleet.cluster import Cluster
 from tests.fleet.conftest import Sweeps, without_times
 from tests.fleet.dask_sweeps import engine_of, swept
+from tests.fleet.notes import Notes
 from tests.fleet.planted import Content, Remote, application
 from tests.fleet.proxy import Proxy
 from tests.images import token
@@ -108,8 +112,8 @@ def test_workers_have_the_credentials_before_their_tasks_and_later_ones_ask_for_
     asking = list[str]()
     answer = DaskTasks._answer
 
-    def recorded(tasks: DaskTasks, *rest: Any) -> Answer:
-        found = answer(tasks, *rest)
+    def recorded(tasks: DaskTasks, *rest: Any, **more: Any) -> Answer:
+        found = answer(tasks, *rest, **more)
         asking.extend([found.worker] if isinstance(found, CredentialsRequest) else [])
         return found
 
@@ -228,19 +232,57 @@ def test_a_worker_with_other_versions_is_reported(sweeps: Sweeps, cluster: Clust
     assert reason in str(caught.value)
 
 
-def test_layers_of_a_later_worker_with_other_versions_fail_with_the_reason(
-    sweeps: Sweeps, cluster: Cluster, filled: tuple[str, Content]
+def test_a_later_worker_with_other_versions_reads_nothing_and_is_named_once(
+    sweeps: Sweeps, cluster: Cluster, filled: tuple[str, Content], proxy_to: Callable[[str], Proxy]
 ) -> None:
     cluster.add_worker()
+    cluster.wait_for(1)
+    proxy = proxy_to(filled[0])
+    order, progress = sweeps.plan(proxy.address), Notes()
+    with closing(engine_of(sweeps, cluster.address, order.endpoint, progress)) as engine:
+        cluster.add_worker(OLD)
+        cluster.wait_for(2)
+        number = sweeps.sweeper(order, order.endpoint.client(), engine).run()
+    assert queries.failures(sweeps.store, number) == [] and set(proxy.blobs) >= set(filled[1].layers)
+    (note,) = progress.notes
+    assert "has image-audit 0.0.1, not " in note and note.endswith("It gets no further layers.")
+
+
+def test_with_workers_of_other_versions_alone_the_sweep_ends(
+    sweeps: Sweeps, cluster: Cluster, filled: tuple[str, Content], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask_tasks, "_FIT_S", 0)
+    first = cluster.add_worker()
     cluster.wait_for(1)
     order = sweeps.plan(filled[0])
     with closing(engine_of(sweeps, cluster.address, order.endpoint)) as engine:
         cluster.add_worker(OLD)
         cluster.wait_for(2)
+        first.kill()
+        first.join()
+        with pytest.raises(EngineError, match=r"no other worker is connected; worker .* has image-audit 0.0.1, not "):
+            sweeps.sweeper(order, order.endpoint.client(), engine).run()
+
+
+def test_a_scheduler_that_ends_while_a_sweep_connects_is_waited_for(
+    sweeps: Sweeps, cluster: Cluster, filled: tuple[str, Content], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.add_worker()
+    cluster.wait_for(1)
+    check = DaskCluster._check
+
+    def broken(own: DaskCluster, client: Client) -> None:
+        monkeypatch.setattr(DaskCluster, "_check", check)
+        raise CommClosedError("in <TCP (closed)>: Stream is closed")
+
+    monkeypatch.setattr(DaskCluster, "_check", broken)
+    progress = Notes()
+    order = sweeps.plan(filled[0])
+    with closing(engine_of(sweeps, cluster.address, order.endpoint, progress)) as engine:
         number = sweeps.sweeper(order, order.endpoint.client(), engine).run()
-    reasons = [reason for _, reason in queries.failures(sweeps.store, number)]
-    assert reasons and all("has image-audit 0.0.1, not " in reason for reason in reasons)
-    cluster.close()
+    assert queries.failures(sweeps.store, number) == []
+    heads = [note.rpartition(": ")[2].partition(",")[0] for note in progress.notes]
+    assert heads == ["connection lost", "connected again"]
 
 
 @pytest.mark.parametrize(

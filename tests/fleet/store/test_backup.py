@@ -10,11 +10,12 @@ from typing import Any
 
 from auditor.fleet.remediation.locations import locate, locations_json
 from auditor.fleet.service.alerts import Event
-from auditor.fleet.store import image_list, queries
+from auditor.fleet.store import database, image_list, queries
 from auditor.fleet.store.acknowledgements import acknowledgements, delete_acknowledgement, save_acknowledgement
 from auditor.fleet.store.database import SweepStore
 from auditor.scan import Scanner
 from tests.fleet.alerted import told_alerts
+from tests.fleet.store.test_upgrade import RELEASED, write_store
 from tests.fleet.stored import OWNED, POLICY, Stored, service
 from tests.images import token
 
@@ -53,7 +54,9 @@ def restore(url: str, file: Path) -> None:
     if url.startswith("sqlite"):
         run("sqlite3", url.removeprefix("sqlite:///"), f".restore '{file}'")
     else:
-        run("pg_restore", "--clean", "--if-exists", "--no-owner", "--single-transaction", f"--dbname={url}", str(file))
+        drop = ("--command", "DROP SCHEMA public CASCADE", "--command", "CREATE SCHEMA public")
+        subprocess.run(("psql", "--quiet", url, *drop), capture_output=True, check=True)  # says what else it drops
+        run("pg_restore", "--no-owner", "--single-transaction", f"--dbname={url}", str(file))
 
 
 def test_a_restored_store_is_the_one_that_was_backed_up(url: str, scanner: Scanner, tmp_path: Path) -> None:
@@ -77,3 +80,22 @@ def test_a_restored_store_is_the_one_that_was_backed_up(url: str, scanner: Scann
         assert told_alerts(store, OWNED) == (), "receivers are not told again"
         Stored(store, scanner, tmp_path / "again").sweep("2026-11-26", {"team/app": {"2": second}}, pullable=False)
         assert [one.event for one in told_alerts(store, OWNED)] == [Event.GONE]
+
+
+def test_a_backup_of_an_older_version_replaces_an_upgraded_store(empty_url: str, tmp_path: Path) -> None:
+    write_store(empty_url, RELEASED[0])
+    back_up(empty_url, tmp_path / "backup")
+    with closing(SweepStore(empty_url)) as store:
+        upgraded = contents(store)
+    restore(empty_url, tmp_path / "backup")
+    assert revision(empty_url) == RELEASED[0].name.partition(".")[0]
+    with closing(SweepStore(empty_url)) as store:
+        assert contents(store) == upgraded
+
+
+def revision(url: str) -> str:
+    engine = database._engine(database._parsed(url))
+    with engine.begin() as connection:
+        found = database._revision(connection)
+    engine.dispose()
+    return found or ""
