@@ -110,7 +110,7 @@ def _normalized(name: str) -> str:
 
 
 _COMMON = ("__init__.py", "core")
-_RULES = (*_COMMON, "detect", "registry/__init__.py", "registry/address_guard.py")
+_RULES = (*_COMMON, "detect", "registry/__init__.py", "registry/address_classes.py")
 _RECORDS = (
     *_RULES, "codec", "extract", "images/__init__.py", "images/source.py", "layers",
     "provenance", "published", "scan", "store",

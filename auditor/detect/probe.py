@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from auditor.core.dataclass import dataclass
-from auditor.registry.address_guard import AddressClass, class_of_host
+from auditor.registry.address_classes import AddressClass, class_of_host
 
 if TYPE_CHECKING:
     from auditor.core.yaml_file import YamlValue

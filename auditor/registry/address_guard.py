@@ -3,35 +3,21 @@
 A redirect to 127.0.0.1 or to a cloud's metadata service would send a request into the user's own network on behalf of a
 stranger (server-side request forgery). An `AddressCheck` receives all resolved addresses of a host before the
 connection is opened, so that no second name resolution can replace them.
-
-Sources: IANA's registries of special-purpose addresses, as `ipaddress` has them; the clouds' pages on metadata.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Sequence
-from enum import Enum
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
+
+from urllib3.util import Url, parse_url
 
 from auditor.core.errors import BlockedAddress
-
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+from auditor.registry.address_classes import AddressClass, address_class, class_of_host
 
 AddressCheck = Callable[[str, Sequence[str]], None]
 """Called with a host and its resolved addresses before a connection is opened. Raises BlockedAddress."""
-
-
-class AddressClass(Enum):
-    """Reachability of an address."""
-
-    PUBLIC = "public"
-    PRIVATE = "private"
-    LINK_LOCAL = "link-local"
-    LOOPBACK = "loopback"
-    RESERVED = "metadata or reserved"
-
 
 _ALLOWED = {
     AddressClass.PUBLIC: (AddressClass.PUBLIC,),
@@ -42,70 +28,42 @@ _ALLOWED = {
 }
 """Classes that a registry of a class may redirect to: equally or more widely reachable ones."""
 
-# Metadata services: AWS, GCP, Azure and most others; AWS containers; AWS by IPv6; Alibaba; Oracle; Azure's host.
-_METADATA = frozenset(
-    map(
-        ipaddress.ip_address,
-        ("169.254.169.254", "169.254.170.2", "fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"),
-    )
-)
 _PLAIN_PATH = re.compile(r"(?:\w[\w.@-]*/)+\w[\w.:@-]*", re.ASCII)
 """Relative paths that `urljoin` would append unchanged: no scheme, no dot segments."""
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_IPV4_COMPATIBLE = ipaddress.ip_network("::/96")  # obsolete: RFC 4291, 2.5.5.1
-_THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")  # RFC 6890
-_CARRIER_NAT = ipaddress.ip_network("100.64.0.0/10")  # RFC 6598; neither global nor private for `ipaddress`
-
-
-def address_class(address: str) -> AddressClass:
-    """Return the class of an IP address, with or without an IPv6 scope. Raises ValueError on other text."""
-    ip = _embedded_ipv4(ipaddress.ip_address(address.partition("%")[0]))
-    if ip in _METADATA or ip in _THIS_NETWORK or ip.is_unspecified or ip.is_multicast:
-        return AddressClass.RESERVED
-    if ip.is_loopback:
-        return AddressClass.LOOPBACK
-    if ip.is_link_local:
-        return AddressClass.LINK_LOCAL
-    if ip.is_global:
-        return AddressClass.PUBLIC
-    if (ip.is_private and not ip.is_reserved) or ip in _CARRIER_NAT:
-        return AddressClass.PRIVATE
-    return AddressClass.RESERVED
-
-
-def _embedded_ipv4(ip: IPAddress) -> IPAddress:
-    """Return the IPv4 address inside a mapped, translated or 6to4 address; other addresses unchanged."""
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip in _NAT64 or (ip in _IPV4_COMPATIBLE and int(ip) > 1):
-            return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        return ip.ipv4_mapped or ip.sixtofour or ip
-    return ip
-
-
-def class_of_host(host: str) -> AddressClass | None:
-    """Return the class of a host that needs no name resolution, an IP address or `localhost`; None for other names."""
-    name = host.rstrip(".").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return AddressClass.LOOPBACK
-    try:
-        return address_class(name)
-    except ValueError:
-        return None
+_AMBIGUOUS = re.compile(r"[\x00-\x20\x7f\\]|^(?:[^:/?#]*:)?//[^/?#]*@")
+"""URLs whose host depends on the parser, and those with a login before the host."""
 
 
 def is_loopback(host: str) -> bool:
     """Whether a host, with or without a port, is this machine."""
-    return class_of_host(urlsplit(f"//{host}").hostname or "") is AddressClass.LOOPBACK
+    return _class_of(host) is AddressClass.LOOPBACK
+
+
+def _class_of(host: str) -> AddressClass | None:
+    """Return the class of a host, with or without a port, as `class_of_host`; None for a malformed one."""
+    try:
+        return class_of_host(_bare_host(parse_url(f"//{host}")))
+    except ValueError:
+        return None
+
+
+def _bare_host(url: Url) -> str:
+    """Return the host of a URL, of an IPv6 address without its brackets."""
+    return (url.host or "").strip("[]")
 
 
 def origin_of(url: str) -> tuple[str, str, int]:
-    """Return scheme, host and port, which decide whether credentials are sent. Raises ValueError on a bad port."""
-    parts = urlsplit(url)
-    return parts.scheme, (parts.hostname or "").rstrip("."), parts.port or (443 if parts.scheme == "https" else 80)
+    """Return scheme, host and port, which decide whether credentials are sent. Raises ValueError on a malformed URL.
+
+    The parser is that of the connections: two parsers may read two hosts in one URL.
+    """
+    parts = parse_url(url)
+    scheme = parts.scheme or ""
+    return scheme, _bare_host(parts).rstrip("."), parts.port or (443 if scheme == "https" else 80)
 
 
 def is_same_origin(url: str, base: str) -> bool:
-    """Whether a URL has the origin of `base`, which ends in a slash. Raises ValueError on a bad port."""
+    """Whether a URL has the origin of `base`, which ends in a slash. Raises ValueError on a malformed URL."""
     return url.startswith(base) or origin_of(url) == origin_of(base)
 
 
@@ -145,7 +103,9 @@ class RegistryGuard:
         self._own_class: AddressClass | None = None  # of the registry itself, once it was resolved
 
     def resolve_url(self, base: str, location: str) -> str:
-        """Return the absolute URL of a location, relative or absolute. Raises BlockedAddress on a malformed one."""
+        """Return the absolute URL of a location, relative or absolute. Raises BlockedAddress on an ambiguous one."""
+        location = location.strip(" \t")  # optional around the value of a header: RFC 9110, 5.5
+        self._refuse_ambiguous(location, "sends")
         try:
             return urljoin(base, location)
         except ValueError:
@@ -169,6 +129,7 @@ class RegistryGuard:
         `base` ends in a slash. Addresses behind a name are checked when the connection is opened, or resolved by a
         proxy.
         """
+        self._refuse_ambiguous(url, action)
         if url.startswith(base):
             return
         try:
@@ -185,6 +146,14 @@ class RegistryGuard:
         if known is not None:
             self._allow(known, f"{action} {display_origin(url)}")
 
+    def _refuse_ambiguous(self, url: str, action: str) -> None:
+        """Raise BlockedAddress on a URL that parsers read differently, or that has a login."""
+        if _AMBIGUOUS.search(url):
+            raise BlockedAddress(
+                f"registry {self._host}: {action} a malformed URL: it has a backslash, a space, a control character or "
+                "a login"
+            )
+
     def check_own(self, _host: str, addresses: Sequence[str]) -> None:
         """Note the class of the registry's own address; of several addresses the most widely reachable counts."""
         for found in map(address_class, addresses):
@@ -197,7 +166,7 @@ class RegistryGuard:
             self._allow(address_class(address), f"refers to {host}")
 
     def _allow(self, found: AddressClass, reference: str) -> None:
-        own = self._own_class or class_of_host(urlsplit(f"//{self._host}").hostname or "") or AddressClass.PUBLIC
+        own = self._own_class or _class_of(self._host) or AddressClass.PUBLIC
         if found not in _ALLOWED[own]:
             raise BlockedAddress(
                 f"registry {self._host}: {reference}, a {found.value} address: blocked, "

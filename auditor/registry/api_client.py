@@ -77,7 +77,7 @@ class ApiClient:
         if response.status == 200:
             data = self._sender.document(response, self._name)
             return ApiDocument(parse_json(data, self._name, self._sender.limits), response.headers)
-        raise self._error(self._sender.read(response, [*self._secrets, *(body or {}).values()]), path)
+        raise self._error(self._sender.read(response, [*self._secrets, (body or {}).get("secret", "")]), path)
 
     def _send(self, method: str, path: str, body: Mapping[str, str] | None) -> HTTPResponse:
         url = self._sender.guard.own_url(self._base, path)

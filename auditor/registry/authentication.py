@@ -17,9 +17,18 @@ from auditor.registry.http_session import with_query
 from auditor.registry.login_commands import login_command
 from auditor.registry.logins import Login
 
-_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _TOKEN = re.compile(r"[!-~]+")
 
+# RFC 9110, 11.6.1 and 5.6.2. Possessive quantifiers: the time is proportional to the length of the header.
+_NAME = r"[\w!#$%&'*+.^`|~-]++"
+_PARAMETER = re.compile(rf'({_NAME})[ \t]*+=[ \t]*+(?:"((?:[^"\\]|\\.)*+)"?|([^\s,"]*+))', re.ASCII | re.DOTALL)
+"""A parameter; also one with an unquoted URL, as some registries write the realm."""
+_SCHEME = re.compile(rf"({_NAME})(?:[ \t]++[\w.~+/-]++=*+(?=[ \t]*+(?:,|$)))?", re.ASCII)
+"""The scheme of a challenge, and the token68 that may follow it."""
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_CHALLENGES = 16
+"""Challenges that are read of a header."""
+_PREFERRED = ("bearer", "basic")
 
 TokenRequest = Callable[[str, str, Mapping[str, str], bytes | None], tuple[int, bytes, str]]
 """Sends method, URL, headers and body to a token server. Returns status, body and error message."""
@@ -48,18 +57,20 @@ class Authenticator:
         realm = fields.get("realm", "")
         if not (realm.startswith("https://") or (self.plain and realm.startswith("http://"))):
             raise Unauthorized(f"{self.host}: its token server {realm!r:.100} is no https URL; sent no credentials")
-        query = {"service": fields.get("service", ""), "scope": fields.get("scope") or scope}
+        service, scopes = fields.get("service", ""), fields.get("scope", "").split() or [scope]
         if login.identity:
             form = {
                 "grant_type": "refresh_token",
                 "refresh_token": login.identity,
                 "client_id": "image-audit",
-                **query,
+                "service": service,
+                "scope": " ".join(scopes),
             }
             kind = {"Content-Type": "application/x-www-form-urlencoded"}
             status, body, message = self.request_token("POST", realm, kind, urlencode(form).encode())
         else:
-            status, body, message = self.request_token("GET", with_query(realm, query), login_header(login), None)
+            url = with_query(realm, {"service": service, "scope": scopes})
+            status, body, message = self.request_token("GET", url, login_header(login), None)
         if status >= 500:
             raise Unreachable(f"{self.host}: its token server answers {message}")
         token = _token_of(body) if status == 200 else None
@@ -68,10 +79,30 @@ class Authenticator:
         return token
 
 
-def parse_challenge(challenge: str) -> tuple[str, dict[str, str]]:
-    """Return scheme, in lower case, and fields of a WWW-Authenticate header."""
-    scheme, _, rest = challenge.partition(" ")
-    return scheme.lower(), dict(_CHALLENGE.findall(rest))
+def parse_challenge(header: str) -> tuple[str, dict[str, str]]:
+    """Return scheme and parameters of the preferred challenge of a WWW-Authenticate header: Bearer, Basic, the first.
+
+    The scheme and the names of parameters are in lower case. Both are empty without a challenge.
+    """
+    challenges = [*parse_challenges(header), ("", dict[str, str]())]
+    return next((found for scheme in _PREFERRED for found in challenges if found[0] == scheme), challenges[0])
+
+
+def parse_challenges(header: str) -> list[tuple[str, dict[str, str]]]:
+    """Return schemes and parameters of the first challenges of a WWW-Authenticate header, names in lower case."""
+    challenges = list[tuple[str, dict[str, str]]]()
+    position = 0
+    while position < len(header):
+        if found := _PARAMETER.match(header, position):
+            if challenges:
+                name, quoted, plain = found.groups()
+                challenges[-1][1].setdefault(name.lower(), plain if quoted is None else _ESCAPED.sub(r"\1", quoted))
+        elif found := _SCHEME.match(header, position):
+            if len(challenges) == _CHALLENGES:
+                break
+            challenges.append((found[1].lower(), {}))
+        position = found.end() if found else position + 1
+    return challenges
 
 
 def _token_of(body: bytes) -> str | None:

@@ -15,6 +15,7 @@ from typing import IO
 
 from urllib3 import HTTPResponse
 
+from auditor.core.dataclass import dataclass
 from auditor.core.errors import BlockedAddress, Damaged, NotFound, Temporary, Unauthorized, Unreachable, Unsupported
 from auditor.core.limits import DEFAULT, Limits, limit_note
 from auditor.registry.address_guard import display_origin, is_loopback, is_same_origin
@@ -32,6 +33,19 @@ _AUTHENTICATIONS = 2  # another thread's token, used after a refusal, may have e
 _CREDENTIALS = ("Authorization", "JOB-TOKEN", "PRIVATE-TOKEN")
 
 
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """A response, the URL that it came from after redirects, and the token that was sent for it."""
+
+    response: HTTPResponse
+    url: str
+    token: str | None
+
+    def asks_for_login(self, base: str) -> bool:
+        """Whether the registry at `base` asks for a login. The challenge of another origin is not answered."""
+        return self.response.status == 401 and is_same_origin(self.url, base)
+
+
 class Client:
     """HTTP client of one registry; authenticates when the registry asks for it. Thread-safe.
 
@@ -39,8 +53,8 @@ class Client:
     replace the default ones; `rate` limits all requests, by a number a second or by a shared rate limit; `login`
     replaces the stored credentials.
 
-    `open`, `head` and `document` are logical requests, with a new retry budget unless one is given. `call` and `ping`
-    send one request without retries.
+    `open`, `head`, `document`, `ping` and `authenticate` are logical requests, with a new retry budget unless one is
+    given. `call` sends one request without retries.
     """
 
     def __init__(
@@ -124,20 +138,23 @@ class Client:
         """
         url = self._guard.resolve_url(self._base_url(), path)
         sent = {key.replace("_", "-"): value for key, value in headers.items()}
-        response, token = self._send(method, url, scope, body, sent)
-        if response.status == 401 and body is None:
-            self._authenticate(response, scope, token)
-            response, _ = self._send(method, url, scope, body, sent)
-        answer = self._read_response(response)
+        reply = self._send(method, url, scope, body, sent)
+        if reply.asks_for_login(self._base_url()) and body is None:
+            self._authenticate(reply.response, scope, reply.token)
+            reply = self._send(method, url, scope, body, sent)
+        answer = self._read_response(reply.response)
         if answer.status in (401, 403):
-            raise Unauthorized(f"{self.host}: {answer.message} for {method}; run `{login_command(self.host)}`")
+            raise self._unauthorized(reply, answer, method)
         if answer.status in RETRIED:
             raise self._sender.temporary(answer, f"{self.host}: {answer.message} for {method}")
         return answer
 
     def ping(self) -> Mapping[str, str]:
-        """Request `/v2/` without credentials; return the headers. Raises Unreachable if no response comes."""
-        with closing(self._sender.send("GET", self._base_url(), {})) as response:
+        """Request `/v2/` without credentials; return the headers.
+
+        Raises Unreachable if no response comes, Temporary if each try ends in a temporary failure.
+        """
+        with closing(self.budget().run(self._greeting)) as response:
             return response.headers
 
     def authenticate(self, scope: str) -> None:
@@ -145,9 +162,7 @@ class Client:
 
         Some registries answer a request without a token, with less. Raises Unauthorized, Unreachable.
         """
-        with closing(self._sender.send("GET", self._base_url(), {})) as response:
-            if response.status == 401 and (self.login.user or self.login.identity):
-                self._authenticate(response, scope, None)
+        self.budget().run(lambda: self._authenticate_first(scope))
 
     def api(self, base: str, headers: Mapping[str, str], hint: str = "") -> ApiClient:
         """Return a client of an API at the URL `base`, whose `headers` may contain credentials for its origin.
@@ -163,6 +178,20 @@ class Client:
     def stop(self) -> None:
         """End the requests and downloads of other threads with an AuditError."""
         self._sender.stop()
+
+    def _greeting(self) -> HTTPResponse:
+        """Request `/v2/` once, without credentials and redirects. Raises Temporary on a temporary failure."""
+        self._sender.check()
+        response = self._sender.send("GET", self._base_url(), {})
+        if response.status in RETRIED:
+            answer = self._read_response(response)
+            raise self._sender.temporary(answer, f"{self.host}: {answer.message} for /v2/")
+        return response
+
+    def _authenticate_first(self, scope: str) -> None:
+        with closing(self._greeting()) as response:
+            if response.status == 401 and (self.login.user or self.login.identity):
+                self._authenticate(response, scope, None)
 
     def _document(self, path: str, scope: str, accept: str) -> tuple[bytes, Mapping[str, str]]:
         response = self._fetched("GET", path, scope, {"Accept": accept})
@@ -180,17 +209,18 @@ class Client:
     def _fetched(self, method: str, path: str, scope: str, headers: dict[str, str]) -> HTTPResponse:
         """Send a request without a body, authenticate if asked to, and return a successful response."""
         url = self._guard.own_url(self._base_url(), path)
-        response, token = self._send(method, url, scope, None, headers)
+        reply = self._send(method, url, scope, None, headers)
         for _ in range(_AUTHENTICATIONS):
-            if response.status != 401:
+            if not reply.asks_for_login(self._base_url()):
                 break
-            self._authenticate(response, scope, token)
-            response, token = self._send(method, url, scope, None, headers)
+            self._authenticate(reply.response, scope, reply.token)
+            reply = self._send(method, url, scope, None, headers)
+        response = reply.response
         if response.status == 200 or (response.status == 206 and "Range" in headers):
             return response
         answer = self._read_response(response)
         if answer.status in (401, 403):
-            raise Unauthorized(f"{self.host}: {answer.message} for {path}; run `{login_command(self.host)}`")
+            raise self._unauthorized(reply, answer, path)
         if answer.status == 404:
             raise NotFound(f"{self.host}/v2/{path}: {answer.message}")
         message = f"{self.host}: {answer.message} for {path}"
@@ -200,8 +230,8 @@ class Client:
 
     def _send(
         self, method: str, url: str, scope: str, body: bytes | IO[bytes] | None, headers: dict[str, str]
-    ) -> tuple[HTTPResponse, str | None]:
-        """Send a request and follow redirects; return the last response, and the token that was sent for it.
+    ) -> _Reply:
+        """Send a request and follow redirects; return the last response, with the token that was sent for it.
 
         Only the registry's own origin receives its token.
         """
@@ -214,12 +244,21 @@ class Client:
             response = self._sender.send(method, url, {**headers, **own}, body)
             location = response.headers.get("Location")
             if location is None or response.status not in REDIRECTS or method not in ("GET", "HEAD"):
-                return response, token
+                return _Reply(response, url, token)
             response.close()
             url = self._guard.resolve_url(url, location)
         limit = self.limits.registry_redirects
         raise BlockedAddress(
             f"registry {self.host}: redirects more than {limit} times {limit_note('registry-redirects')}"
+        )
+
+    def _unauthorized(self, reply: _Reply, answer: RegistryResponse, request: str) -> Unauthorized:
+        """Return the error of a 401 or 403. A login helps with those of the registry itself only."""
+        if is_same_origin(reply.url, self._base_url()):
+            return Unauthorized(f"{self.host}: {answer.message} for {request}; run `{login_command(self.host)}`")
+        return Unauthorized(
+            f"{self.host}: redirects {request} to {display_origin(reply.url)}, which answers {answer.message}; sent no "
+            "credentials there"
         )
 
     def _read_response(self, response: HTTPResponse) -> RegistryResponse:

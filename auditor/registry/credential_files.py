@@ -16,13 +16,15 @@ import os
 import re
 import subprocess
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from docker.auth import AuthConfig
 from docker.credentials import Store
 from docker.credentials.errors import CredentialsNotFound, StoreError
 from docker.errors import DockerException
+from docker.utils.config import find_config_file
 
 from auditor.core.cache_folder import config_home
 from auditor.core.errors import Unauthorized
@@ -38,15 +40,32 @@ def stored_entry(host: str, path: str) -> dict[str, str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the SDK warns of the errors that it then raises
             return next(filter(None, (_entry(config, host, path) for config in _configs())), {})
-    except (DockerException, OSError, ValueError, LookupError, TypeError) as exc:
+    except (DockerException, OSError, ValueError, LookupError, TypeError, AttributeError) as exc:
         raise Unauthorized(f"{host}: can't read the stored credentials: {exc}") from exc
 
 
 class _Config(AuthConfig):
     """A config with credentials, whose helpers show none of their output."""
 
+    @classmethod
+    def parse_auth(cls, entries: Mapping[str, Any], raise_on_error: bool = False) -> dict[str, Any]:
+        """Return the entries; one without `auth` may have `username` and `password`, which the SDK ignores."""
+        given = {host: _without_empty_values(entry) for host, entry in entries.items()}
+        parsed = super().parse_auth(given, raise_on_error)
+        plain = {
+            host: {"username": given[host]["username"], "password": given[host].get("password", "")}
+            for host, entry in parsed.items()
+            if not entry and isinstance(given[host].get("username"), str)
+        }
+        return {**parsed, **plain}
+
     def _get_store_instance(self, name: str) -> Store:
         return _CredentialHelper(name)
+
+
+def _without_empty_values(entry: Any) -> Any:
+    """Return an entry without its empty values, which Docker treats as missing."""
+    return {key: value for key, value in entry.items() if value} if isinstance(entry, dict) else entry
 
 
 class _CredentialHelper(Store):
@@ -74,7 +93,8 @@ def _configs() -> Iterator[_Config]:
         yield _Config.load_config(None, document)
     if file := os.environ.get("REGISTRY_AUTH_FILE"):
         yield from _existing(Path(file))
-    yield _Config.load_config(None, None)
+    if found := find_config_file():
+        yield _read(Path(str(found)))
     if folder := os.environ.get("XDG_RUNTIME_DIR"):
         yield from _existing(Path(folder) / "containers/auth.json")
     yield from _existing(config_home() / "containers/auth.json")
@@ -82,7 +102,26 @@ def _configs() -> Iterator[_Config]:
 
 def _existing(file: Path) -> Iterator[_Config]:
     if file.is_file():
-        yield _Config.load_config(str(file), None)
+        yield _read(file)
+
+
+def _read(file: Path) -> _Config:
+    """Read a config of Docker or Podman. Raises OSError, and ValueError without its text if it is malformed."""
+    text = file.read_bytes()
+    if not text.strip():
+        return _Config({})
+    try:
+        document = json.loads(text)
+    except RecursionError:
+        document = None
+    except ValueError:
+        config = _Config.load_config(str(file), None)  # ~/.dockercfg of old versions is no JSON
+        if not config.is_empty:
+            return config
+        document = None
+    if not isinstance(document, dict):
+        raise ValueError(f"{file} contains no JSON object; correct or remove it")
+    return _Config.load_config(None, document) if document else _Config({})
 
 
 def _entry(config: _Config, host: str, path: str) -> dict[str, str] | None:

@@ -8,12 +8,12 @@ import socket
 import ssl
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO
 from urllib.parse import urlencode
 
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPResponse, Timeout
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError
 from urllib3.util import parse_url
 
 from auditor.core.dataclass import dataclass
@@ -56,6 +56,14 @@ class HttpSession:
         self._route = functools.lru_cache(_ORIGINS)(functools.partial(_new_route, rules_of, tls_of))
         self._lock = threading.Lock()  # several threads would otherwise each make a route to a new origin
 
+    def failed_proxy(self, url: str, failure: BaseException) -> str | None:
+        """Return the origin of the proxy that caused the failure of a request; None if no proxy did."""
+        if not isinstance(failure, ProxyError):
+            return None
+        with self._lock:
+            proxy = self._route(_split(url)[0]).pool.proxy
+        return f"{proxy.scheme}://{proxy.netloc}" if proxy is not None else None
+
     def send(
         self, method: str, url: str, headers: Mapping[str, str], timeout: Timeout, body: bytes | IO[bytes] | None = None
     ) -> HTTPResponse:
@@ -74,9 +82,9 @@ class HttpSession:
         return response
 
 
-def with_query(url: str, fields: Mapping[str, str]) -> str:
-    """Return a URL with further fields in its query."""
-    return f"{url}{'&' if '?' in url else '?'}{urlencode(fields)}"
+def with_query(url: str, fields: Mapping[str, str | Sequence[str]]) -> str:
+    """Return a URL with further fields in its query; a field with several values is repeated."""
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(fields, doseq=True)}"
 
 
 def _split(url: str) -> tuple[str, str]:

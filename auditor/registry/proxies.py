@@ -1,4 +1,8 @@
-"""Proxies of the environment for an origin, with the exceptions of NO_PROXY, as the library requests has them."""
+"""Proxies of the environment for an origin, with the exceptions of NO_PROXY, as the library requests has them.
+
+Loopback has no proxy, as for docker, podman and skopeo: Go's `http.ProxyFromEnvironment`. A proxy elsewhere could not
+reach this machine by that name, and would receive the login.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from requests.utils import get_environ_proxies, select_proxy
 from urllib3 import HTTPConnectionPool, ProxyManager
 from urllib3.util import Url, parse_url
 
+from auditor.registry.address_guard import is_loopback
 from auditor.registry.connection import CONNECTIONS, ConnectionRules, connection_pools
 
 _SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
@@ -19,7 +24,9 @@ _MALFORMED = "the environment names a proxy whose URL is malformed; set it as ht
 
 
 def proxy_of(origin: str) -> str | None:
-    """Return the URL of the proxy for an origin; None without one. Raises ValueError."""
+    """Return the URL of the proxy for an origin; None without one, and for loopback. Raises ValueError."""
+    if is_loopback(origin.partition("://")[2]):
+        return None
     named = select_proxy(origin, get_environ_proxies(origin))
     if named is None:
         return None

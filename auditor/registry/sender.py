@@ -80,7 +80,9 @@ class RequestSender:
         except FAILURES as exc:  # ValueError: a Location that is not valid text
             origin = "" if urlsplit(url).netloc == self.server else f": {display_origin(url)}"
             kind = Temporary if is_temporary(exc, has_answered=self._answered) else Unreachable
-            raise kind(f"registry {self.host}{origin} does not answer: {innermost_cause(exc)}") from exc
+            proxy = self._session.failed_proxy(url, exc)
+            place = f": the proxy {proxy}" if proxy else origin
+            raise kind(f"registry {self.host}{place} does not answer: {innermost_cause(exc)}") from exc
         self._answered = True
         return response
 

@@ -11,7 +11,6 @@ import os
 import ssl
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import certifi
 from urllib3.util.ssl_ import create_urllib3_context
@@ -69,7 +68,7 @@ class RegistryTls:
         Certificates of loopback are not verified, as in Docker, unless authorities were named for the registry.
         """
         has_own = self.ca is not None or bool(self.certificates.authorities)
-        verified = has_own or not is_loopback(urlsplit(origin).netloc)
+        verified = has_own or not is_loopback(origin.partition("://")[2])
         context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if verified else ssl.CERT_NONE)
         self.certificates.load(context, with_client=self.is_own(origin))
         return _trust(context, str(self.ca or _bundle())) if verified else context

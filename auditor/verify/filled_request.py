@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from auditor.core.dataclass import dataclass
 from auditor.core.secret import Secret
 from auditor.detect.probe import PLACEHOLDERS, Pairs, Probe
-from auditor.registry.address_guard import AddressClass, class_of_host
+from auditor.registry.address_classes import AddressClass, class_of_host
 from auditor.registry.http_session import USER_AGENT
 
 _FILLED = re.compile("|".join(rf"\{{({name})\}}" for name in PLACEHOLDERS))

@@ -1,4 +1,4 @@
-"""Certificates made at run time: an authority, a server on 127.0.0.1, and a client."""
+"""Certificates made at run time: an authority, a server on 127.0.0.1 with a name, and a client."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+SERVER_NAME = "registry.example.com"
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,9 @@ def make_certificates(folder: Path) -> Certificates:
     for name in ("server", "client"):
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        names = x509.SubjectAlternativeName(
+            [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName(SERVER_NAME)]
+        )
         certificate = (
             builder(subject_name=subject, public_key=key.public_key(), serial_number=x509.random_serial_number())
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

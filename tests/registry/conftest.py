@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from auditor.fleet.discovery.catalog import Scope, TagFilter, select_repositories
 from auditor.registry.client import Client
+from tests.registry.certificates import SERVER_NAME
 from tests.registry.double import PASSWORD, USER, Double
 from tests.transports.clock import VirtualClock
 
@@ -21,8 +23,8 @@ Start = Callable[[type[Double]], Double]
 LogIn = Callable[..., None]
 _VARIABLES = (
     "CI_API_V4_URL", "CI_JOB_TOKEN", "DOCKER_AUTH_CONFIG", "GH_TOKEN", "GITHUB_TOKEN", "GITLAB_HOST", "GITLAB_TOKEN",
-    "HTTPS_PROXY", "HTTP_PROXY", "JF_ACCESS_TOKEN", "JF_URL", "NO_PROXY", "REGISTRY_AUTH_FILE", "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE", "SSL_CERT_FILE", "XDG_RUNTIME_DIR",
+    "ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "JF_ACCESS_TOKEN", "JF_URL", "NO_PROXY", "REGISTRY_AUTH_FILE",
+    "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "XDG_RUNTIME_DIR",
 )  # fmt: skip
 
 
@@ -49,6 +51,23 @@ def start() -> Iterator[Callable[..., D]]:
     yield started
     for double in running:
         double.close()
+
+
+@pytest.fixture
+def give_name(monkeypatch: pytest.MonkeyPatch) -> Callable[[D], D]:
+    """Give a double a host name that resolves to loopback: proxies do not apply to loopback itself."""
+    resolve = socket.getaddrinfo
+
+    def resolved(host: Any, *rest: Any, **more: Any) -> Any:
+        return resolve("127.0.0.1" if host == SERVER_NAME else host, *rest, **more)
+
+    def named(double: D) -> D:
+        monkeypatch.setattr(socket, "getaddrinfo", resolved)
+        double.address = f"{SERVER_NAME}:{double.address.rpartition(':')[2]}"
+        double.origin = f"{double.origin.partition(':')[0]}://{double.address}"
+        return double
+
+    return named
 
 
 @pytest.fixture

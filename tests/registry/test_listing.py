@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import secrets
 from pathlib import Path
 
 import pytest
 
-from auditor.core.errors import Unauthorized, UsageError
+from auditor.core.errors import Temporary, Unauthorized, UsageError
 from auditor.registry.client import Client
 from auditor.registry.listing import docker_hub, github, google
 from auditor.registry.listing.kinds import list_repositories
 from auditor.registry.repository import Repository
+from auditor.registry.retry import TRIES
 from tests.registry.conftest import LogIn, Start, listed, write
 from tests.registry.double import Answer, Asked, Double
 from tests.registry.doubles import (
@@ -127,6 +130,13 @@ class TestDockerHub:
             list(docker_hub.repositories(Client(hub.address), "acme"))
         assert "not this one" not in str(caught.value) and "docker login -u NAME" in str(caught.value)
 
+    def test_a_short_user_name_leaves_the_words_of_an_error_as_they_are(self, hub: Double, log_in: LogIn) -> None:
+        password = secrets.token_hex(8)
+        log_in(hub.address, auth=base64.b64encode(f"u:{password}".encode()).decode())
+        with pytest.raises(Unauthorized, match=r"Incorrect authentication credentials \*\*\*\*") as caught:
+            list(docker_hub.repositories(Client(hub.address), "acme"))
+        assert password not in str(caught.value)
+
     def test_a_rate_limit_is_waited_for(self, hub: Double) -> None:
         assert isinstance(hub, DockerHubDouble)
         hub.limited, clock = True, VirtualClock()
@@ -187,6 +197,34 @@ class TestQuay:
 
     def test_without_a_login_only_public_ones_are(self, start: Start) -> None:
         assert listed(start(QuayDouble), "team") == ["team/pub0", "team/pub1", "team/pub2"]
+
+    @pytest.mark.parametrize("status", [429, 503])
+    @pytest.mark.parametrize("number", range(1, 4))
+    def test_no_repository_is_lost_by_a_temporary_failure_of_a_greeting(
+        self, start: Start, log_in: LogIn, number: int, status: int
+    ) -> None:
+        class Busy(QuayDouble):
+            def answer(self, asked: Asked) -> Answer:
+                if asked.path == "/v2/" and self.paths().count("/v2/") == number:
+                    return self.error(status, "TOOMANYREQUESTS", "too many requests")
+                return super().answer(asked)
+
+        double = start(Busy)
+        log_in(double.address)
+        assert listed(double, "team") == ["team/app", "team/pub0", "team/pub1", "team/pub2"]
+        assert double.paths().count("/v2/") == 3 + (number > 1)  # the first one asks for plain HTTP
+
+    def test_a_greeting_that_never_comes_is_an_error(self, start: Start) -> None:
+        class Busy(QuayDouble):
+            def answer(self, asked: Asked) -> Answer:
+                return self.error(503, "UNAVAILABLE", "try again later")
+
+        double, clock = start(Busy), VirtualClock()
+        client = Client(double.address, clock=clock)
+        for request in (client.ping, lambda: client.authenticate("registry:catalog:*")):
+            with pytest.raises(Temporary, match="HTTP 503: UNAVAILABLE try again later for /v2/"):
+                request()
+        assert len(clock.pauses) == 2 * (TRIES - 1)
 
 
 class TestGoogle:

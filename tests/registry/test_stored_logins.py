@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from auditor.core.errors import Unauthorized
 from auditor.registry.client import Client
 from auditor.registry.login_commands import login_command
-from auditor.registry.logins import stored_login
+from auditor.registry.logins import Login, stored_login
 from auditor.registry.repository import Repository
 from tests.registry.conftest import Start, write
 from tests.registry.double import PASSWORD, USER, Double
@@ -97,6 +98,49 @@ def test_an_unreadable_variable_is_an_error_without_its_text(monkeypatch: pytest
     with pytest.raises(Unauthorized, match="DOCKER_AUTH_CONFIG contains no JSON") as caught:
         stored_login(HOST)
     assert "my-password" not in str(caught.value)
+
+
+@pytest.mark.parametrize("auth", [{}, {"auth": ""}])
+def test_user_and_password_may_stand_in_clear(tmp_path: Path, auth: dict[str, str]) -> None:
+    password = secrets.token_hex(8)
+    auths = {HOST: {**auth, "username": "clear", "password": password}, "other.example.com": entry("encoded")}
+    write(tmp_path / "docker/config.json", {"auths": auths})
+    assert stored_login(HOST) == Login("clear", password)
+    assert stored_login("other.example.com").user == "encoded"
+
+
+def test_encoded_credentials_win_over_those_in_clear(tmp_path: Path) -> None:
+    both = {**entry("encoded"), "username": "clear", "password": "another"}
+    write(tmp_path / "docker/config.json", {"auths": {HOST: both}})
+    assert stored_login(HOST).user == "encoded"
+
+
+@pytest.mark.parametrize("place", ["docker/config.json", "auth.json", "config/containers/auth.json"])
+@pytest.mark.parametrize("text", ["{auths: SECRET", "[]", '"SECRET"', "\xff", "[" * 9999])
+def test_a_malformed_file_is_named_without_its_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, text: str
+) -> None:
+    path, secret = tmp_path / place, secrets.token_hex(8)
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_text(text.replace("SECRET", secret), encoding="latin-1")
+    if place == "auth.json":
+        monkeypatch.setenv("REGISTRY_AUTH_FILE", str(path))
+    with pytest.raises(Unauthorized) as caught:
+        stored_login(HOST)
+    message = f"{HOST}: can't read the stored credentials: {path} contains no JSON object; correct or remove it"
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("text", ["", "\n", "{}"])
+def test_an_empty_file_has_no_login(tmp_path: Path, text: str) -> None:
+    write(tmp_path / "docker/config.json", {}).write_text(text)
+    assert stored_login(HOST) == Login()
+
+
+def test_a_file_of_the_oldest_form_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DOCKER_CONFIG")
+    (tmp_path / ".dockercfg").write_text(f"auth = {entry('hub')['auth']}\nemail = hub@example.com\n")
+    assert stored_login("docker.io").user == "hub"
 
 
 @pytest.mark.parametrize(

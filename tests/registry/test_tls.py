@@ -12,17 +12,18 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from auditor.core.errors import Unreachable, UsageError
-from auditor.registry import host_certificates, tls
+from auditor.core.errors import BlockedAddress, Unreachable, UsageError
+from auditor.registry import host_certificates, proxies, tls
 from auditor.registry.client import Client
 from auditor.registry.repository import Repository, repositories
-from tests.conftest import require
+from tests.conftest import free_port, require
 from tests.registry.certificates import Certificates, make_certificates
 from tests.registry.double import Answer, Asked, Double
 from tests.registry.http_proxy import HttpProxy
 
 Start = Callable[..., Double]
 LogIn = Callable[..., None]
+GiveName = Callable[[Double], Double]
 
 
 @pytest.fixture(scope="session")
@@ -61,8 +62,8 @@ def stored(folder: Path, authority: Path | None = None, client: Certificates | N
     return folder
 
 
-def catalog(double: Double) -> list[str]:
-    return list(repositories(Client(double.address)))
+def catalog(double: Double, *, insecure: bool = False) -> list[str]:
+    return list(repositories(Client(double.address, insecure=insecure)))
 
 
 PLACES = ("config/containers", "config/docker", "etc/containers", "etc/docker", "etc/containerd")
@@ -288,20 +289,20 @@ class TestDamagedFiles:
 
 class TestProxy:
     def test_plain_requests_pass_it(
-        self, start: Start, log_in: LogIn, proxy: HttpProxy, monkeypatch: pytest.MonkeyPatch
+        self, start: Start, log_in: LogIn, give_name: GiveName, proxy: HttpProxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        double = start(Double)
+        double = give_name(start(Double))
         log_in(double.address)
         monkeypatch.setenv("HTTP_PROXY", f"http://user:open%20sesame@{proxy.address}")
-        assert len(catalog(double)) == 3
+        assert len(catalog(double, insecure=True)) == 3
         assert set(proxy.forwarded) == {double.address} and len(proxy.forwarded) == len(double.asked)
         assert all(login and login.startswith("Basic ") for login in proxy.logins)
 
     def test_tls_passes_it_in_a_tunnel_with_the_certificates_of_the_host(
-        self, start: Start, log_in: LogIn, certificates: Certificates, system: Path, proxy: HttpProxy,
-        monkeypatch: pytest.MonkeyPatch,
+        self, start: Start, log_in: LogIn, give_name: GiveName, certificates: Certificates, system: Path,
+        proxy: HttpProxy, monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
-        double = start(Double, certificates.server_context(ssl.CERT_REQUIRED))
+        double = give_name(start(Double, certificates.server_context(ssl.CERT_REQUIRED)))
         log_in(double.address)
         stored(system / "docker/certs.d" / double.address, certificates.authority, certificates)
         monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
@@ -312,18 +313,20 @@ class TestProxy:
         "url", ["http://", "::::", "ftp://127.0.0.1", "http://user:open-sesame@127.0.0.1:port", "open-sesame@"]
     )
     def test_a_malformed_url_is_an_error_without_the_login(
-        self, start: Start, monkeypatch: pytest.MonkeyPatch, url: str
+        self, start: Start, give_name: GiveName, monkeypatch: pytest.MonkeyPatch, url: str
     ) -> None:
         monkeypatch.setenv("HTTP_PROXY", url)
         monkeypatch.setenv("HTTPS_PROXY", url)
         with pytest.raises(Unreachable, match="the environment names a proxy whose URL is malformed") as caught:
-            catalog(start(Double))
+            catalog(give_name(start(Double)))
         assert "open-sesame" not in str(caught.value)
 
     def test_it_is_reached_by_tls(
-        self, start: Start, log_in: LogIn, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+        self, start: Start, log_in: LogIn, give_name: GiveName, certificates: Certificates,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
         proxy, double = HttpProxy(certificates.server_context()), start(Double, certificates.server_context())
+        give_name(double)
         log_in(double.address)
         monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
         monkeypatch.setattr(tls, "is_loopback", lambda _: False)
@@ -334,22 +337,76 @@ class TestProxy:
             proxy.close()
         assert set(proxy.tunnels) == {double.address}
 
-    @pytest.mark.parametrize("names", ["127.0.0.1", "127.0.0.0/8", "*"])
+    @pytest.mark.parametrize("names", ["registry.example.com", ".example.com", "*"])
     def test_it_is_bypassed_for_named_hosts(
-        self, start: Start, log_in: LogIn, proxy: HttpProxy, monkeypatch: pytest.MonkeyPatch, names: str
-    ) -> None:
-        double = start(Double)
+        self, start: Start, log_in: LogIn, give_name: GiveName, proxy: HttpProxy, monkeypatch: pytest.MonkeyPatch,
+        names: str,
+    ) -> None:  # fmt: skip
+        double = give_name(start(Double))
         log_in(double.address)
         monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
         monkeypatch.setenv("NO_PROXY", names)
+        assert len(catalog(double, insecure=True)) == 3 and proxy.forwarded == []
+
+    @pytest.mark.parametrize("names", ["10.1.2.3", "10.0.0.0/8"])
+    def test_it_is_bypassed_for_addresses_and_networks(self, monkeypatch: pytest.MonkeyPatch, names: str) -> None:
+        monkeypatch.setenv("HTTP_PROXY", "http://proxy.example.com:3128")
+        monkeypatch.setenv("NO_PROXY", names)
+        assert proxies.proxy_of("http://10.1.2.3:5000") is None
+        assert proxies.proxy_of("http://192.168.1.1:5000") == "http://proxy.example.com:3128"
+
+    @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+    def test_loopback_is_reached_without_it(
+        self, start: Start, log_in: LogIn, proxy: HttpProxy, monkeypatch: pytest.MonkeyPatch, variable: str
+    ) -> None:
+        double = start(Double)
+        log_in(double.address)
+        monkeypatch.setenv(variable, f"http://{proxy.address}")
         assert len(catalog(double)) == 3 and proxy.forwarded == []
 
+    @pytest.mark.parametrize("host", ["localhost:5000", "127.0.0.1", "127.9.9.9:5000", "[::1]:5000", "LOCALHOST."])
+    def test_every_name_of_loopback_is_reached_without_it(self, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+        monkeypatch.setenv("HTTP_PROXY", "http://proxy.example.com:3128")
+        monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
+        assert [proxies.proxy_of(f"{scheme}://{host}") for scheme in ("http", "https")] == [None, None]
+
     def test_its_refusal_is_one_line_without_the_login(
-        self, start: Start, certificates: Certificates, proxy: HttpProxy, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        double = start(Double, certificates.server_context())
+        self, start: Start, give_name: GiveName, certificates: Certificates, proxy: HttpProxy,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        double = give_name(start(Double, certificates.server_context()))
         proxy.refuses = True
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:open-sesame@{proxy.address}")
         with pytest.raises(Unreachable, match=r"407 .*login of the proxy") as caught:
             catalog(double)
         assert "open-sesame" not in str(caught.value)
+
+    @pytest.mark.parametrize("insecure", [False, True])
+    def test_one_that_does_not_answer_is_named_without_its_login(
+        self, monkeypatch: pytest.MonkeyPatch, *, insecure: bool
+    ) -> None:
+        address = f"127.0.0.1:{free_port()}"
+        for variable in ("HTTP_PROXY", "HTTPS_PROXY"):
+            monkeypatch.setenv(variable, f"http://user:open-sesame@{address}")
+        message = f"^registry registry.example.com: the proxy http://{address} does not answer: Connection refused"
+        with pytest.raises(Unreachable, match=message) as caught:
+            Client("registry.example.com", insecure=insecure).ping()
+        assert "open-sesame" not in str(caught.value) and "user" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "place", ["http://169.254.169.254/", r"http://169.254.169.254\@{}/", "http://0xa9fea9fe/", "http://2852039166/"]
+    )
+    def test_a_redirect_to_metadata_does_not_pass_it(
+        self, start: Start, log_in: LogIn, give_name: GiveName, proxy: HttpProxy, monkeypatch: pytest.MonkeyPatch,
+        place: str,
+    ) -> None:  # fmt: skip
+        class Leading(Double):
+            def repository(self, asked: Asked, name: str) -> Answer:
+                return Answer(None, 307, {"Location": place.format(self.address)})
+
+        double = give_name(start(Leading))
+        log_in(double.address)
+        monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
+        with pytest.raises(BlockedAddress, match=r"metadata or reserved|malformed URL"):
+            Repository(Client(double.address, insecure=True), "team/app").tags()
+        assert set(proxy.forwarded) == {double.address}
