@@ -48,7 +48,7 @@ _CREATED = "org.opencontainers.image.created"
 """Annotation with a time; cosign sets it too, to the time of the attachment."""
 _MAX_ATTESTATIONS = 100
 """Most envelopes, and manifests with envelopes, that a verification reads for one image."""
-_MAX_DELETED = 100
+_MAX_DELETED = 20
 """Most replaced referrers that an attachment deletes."""
 
 
