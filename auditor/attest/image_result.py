@@ -90,7 +90,7 @@ def image_result(audit: Audit) -> ImageResult:
 
 def parse_image_result(value: Mapping[str, Any]) -> ImageResult:
     """Parse an item of `images`. Raises KeyError, TypeError, ValueError where it is malformed."""
-    return ImageResult(
+    result = ImageResult(
         digest=str(value["digest"]),
         platform=None if value["platform"] is None else str(value["platform"]),
         layers=_count(value["layers"]),
@@ -107,6 +107,9 @@ def parse_image_result(value: Mapping[str, Any]) -> ImageResult:
             for item in value["not_read"]
         ),
     )
+    if result.secrets != sum(result.by_severity.values()):
+        raise ValueError(result.secrets)
+    return result
 
 
 def _count(value: object) -> int:

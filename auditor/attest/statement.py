@@ -109,17 +109,22 @@ def predicate(statement: Statement) -> dict[str, Any]:
         "finished": run.finished,
         "fail_on": run.fail_on,
         "min_confidence": run.min_confidence,
-        "verdict": {
-            "clean": statement.is_clean,
-            "complete": statement.is_complete,
-            "secrets": sum(image.secrets for image in images),
-            "places": sum(image.places for image in images),
-            "recoverable": sum(image.recoverable for image in images),
-            "visible": sum(image.visible for image in images),
-            "failing": statement.failing(run.fail_on),
-            "by_severity": statement.by_severity,
-        },
+        "verdict": _verdict(statement),
         "images": [asdict(image) for image in images],
+    }
+
+
+def _verdict(statement: Statement) -> dict[str, Any]:
+    images = statement.images
+    return {
+        "clean": statement.is_clean,
+        "complete": statement.is_complete,
+        "secrets": sum(image.secrets for image in images),
+        "places": sum(image.places for image in images),
+        "recoverable": sum(image.recoverable for image in images),
+        "visible": sum(image.visible for image in images),
+        "failing": statement.failing(statement.run.fail_on),
+        "by_severity": statement.by_severity,
     }
 
 
@@ -137,12 +142,13 @@ def parse_statement(payload: bytes, label: str, limits: Limits) -> Statement:
         statement = Statement(
             _subjects(document["subject"]), _run(value), tuple(map(parse_image_result, value["images"]))
         )
-        stated = value["verdict"]["clean"], value["verdict"]["complete"]
+        counts = _verdict(statement)
+        stated = {key: value["verdict"][key] for key in counts}
     except AttestationError:
         raise
     except (AuditError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as exc:
         raise AttestationError(f"{label}: not a statement of image-audit: {type(exc).__name__}") from None
-    if not statement.images or stated != (statement.is_clean, statement.is_complete):
+    if not statement.images or stated != counts:
         raise AttestationError(f"{label}: the verdict contradicts the counts of the images")
     if statement.run.started > statement.run.finished:
         raise AttestationError(f"{label}: the audit ends before it starts")
@@ -164,13 +170,13 @@ def _run(value: Mapping[str, Any]) -> AuditRun:
         str(tool["ruleset"]),
         Severity(value["fail_on"]),
         Confidence(value["min_confidence"]),
-        _time(value["started"]),
-        _time(value["finished"]),
+        utc_time(value["started"]),
+        utc_time(value["finished"]),
         str(tool["version"]),
     )
 
 
-def _time(value: str) -> str:
+def utc_time(value: str) -> str:
     """Return a time in the form of `clock.timestamp`, so that times compare as texts. Raises ValueError, TypeError."""
     time = datetime.fromisoformat(value)
     if time.tzinfo is None:

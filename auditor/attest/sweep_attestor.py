@@ -95,7 +95,8 @@ class SweepAttestor:
             envelope = signed_envelope(statement_json(statement), self._signer)
             try:
                 pusher = Pusher(repository.client, repository.name)
-                store.attach(pusher, statement.subjects[0].digest, envelope, self._signer.key_id)
+                subject, finished = statement.subjects[0].digest, statement.run.finished
+                store.attach(pusher, subject, envelope, self._signer.key_id, finished)
             except AuditError as exc:
                 return exc
             return None

@@ -9,11 +9,11 @@ import click
 from auditor.api.audit import Report, run
 from auditor.attest.attachment import AttestationStore
 from auditor.attest.envelope import signed_envelope
-from auditor.attest.image_result import image_result
+from auditor.attest.image_result import image_result, manifest_digest
 from auditor.attest.keys import Signer, load_signer, load_verifier
 from auditor.attest.statement import AuditRun, Statement, statement_json
 from auditor.attest.subjects import pulled_digests, registry_reference, subjects_of
-from auditor.attest.verification import newest_valid
+from auditor.attest.verification import Candidate, Criteria, newest_valid
 from auditor.cli import EXIT_CLEAN, EXIT_FAILED, EXIT_FOUND
 from auditor.cli.messages import warn
 from auditor.cli.progress import progress
@@ -62,13 +62,15 @@ def verify(target: str, key: Path, attestation: Path | None, form: str, options:
     images = open_target(target, options.limits, platform=options.platform, insecure=options.insecure)
     digests = pulled_digests(images, whole=options.platform is None)
     if attestation is not None:
-        envelopes = iter([(str(attestation), read_document(attestation, options.limits))])
+        envelope = read_document(attestation, options.limits)
+        candidates = [Candidate(str(attestation), None, None, lambda: iter([(str(attestation), envelope)]))]
     else:
         reference = registry_reference(images[0])
         if reference is None:
             raise UsageError(f"{target}: is not in a registry. Name the file of its attestation with --attestation")
-        envelopes = AttestationStore(_repository(reference, options)).envelopes(digests[0])
-    statement = newest_valid(envelopes, digests, verifier, target, options.limits, utc_now())
+        candidates = AttestationStore(_repository(reference, options)).candidates(digests[0])
+    criteria = Criteria(digests, [manifest_digest(image) for image in images], options.fail_on, options.min_confidence)
+    statement = newest_valid(candidates, criteria, verifier, target, options.limits, utc_now())
     _print(statement, form, options)
     return _exit_code(statement, options)
 
@@ -89,7 +91,7 @@ def _push(report: Report, statement: Statement, envelope: bytes, signer: Signer,
         raise UsageError(f"{target.target}: was found in the engine. --push needs docker://HOST/REPO:TAG")
     store, pusher = AttestationStore(_repository(reference, options)), _pusher(reference, options)
     for digest in dict.fromkeys(subject.digest for subject in statement.subjects):
-        store.attach(pusher, digest, envelope, signer.key_id)
+        store.attach(pusher, digest, envelope, signer.key_id, statement.run.finished)
 
 
 def _repository(reference: Reference, options: AuditOptions) -> Repository:

@@ -85,7 +85,8 @@ def images(
         platforms += [str(image.config.platform) for image in opened.images]
         available = ", ".join(dict.fromkeys(platforms)) or "none"
         lacks = opened.missing[0].reason if opened.missing and not opened.images else ""
-        reason = lacks or f"no platform {origin.platform}; it has {available}"
+        nothing = "its index lists attestations, and no image"
+        reason = lacks or (f"no platform {origin.platform}; it has {available}" if origin.platform else nothing)
         raise NotFound(f"{origin.target}: {reason}")
     return tuple(
         replace(

@@ -6,14 +6,15 @@ import io
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import BinaryIO, ClassVar
+from urllib.parse import urljoin
 
-from auditor.codec.descriptors import ACCEPT, Descriptor, parse_descriptor
+from auditor.codec.descriptors import ACCEPT, INDEXES, Descriptor, parse_descriptor
 from auditor.codec.hashing import sha256, verified_document
-from auditor.codec.json_documents import canonical_keys, key_names, parse_object
+from auditor.codec.json_documents import DocumentBudget, canonical_keys, key_names, parse_json_or_none, parse_object
 from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
-from auditor.core.errors import ImageError, NotFound, Unsupported
-from auditor.core.limits import Limits
+from auditor.core.errors import Damaged, ImageError, NotFound, Unreachable, Unsupported
+from auditor.core.limits import Limits, limit_note
 from auditor.registry.client import Client
 from auditor.registry.paging import Page, linked_page, names_of_pages
 from auditor.registry.reference import Reference
@@ -99,11 +100,29 @@ class Repository:
         Raises Unreachable, Damaged.
         """
         what = f"{self.client.host}/{self.name}: referrers of {digest}"
+        path = f"{self.name}/referrers/{digest}"
         try:
-            data, _ = self._document(f"referrers/{digest}", ACCEPT, self.client.budget())
-        except NotFound:
+            data, headers = self.client.document(path, self._scope, accept=ACCEPT)
+        except (NotFound, Unreachable) as exc:
+            if not _lacks_referrers(exc, self.client.host):
+                raise
             return self.tagged_referrers(digest)
-        return _referrers(data, what, self.client.limits)
+        if not _is_index(data, headers, self.client.limits):
+            return self.tagged_referrers(digest)
+        found, seen = list[Referrer](), {path}
+        budget = DocumentBudget(what, self.client.limits)
+        while True:
+            found += _referrers(budget.add(data, parsed=True), what, self.client.limits)
+            path = self._next_page(path, headers, what)
+            if not path:
+                return found
+            if path in seen:
+                raise Damaged(f"{what}: the list repeats a page")
+            seen.add(path)
+            if len(seen) > self.client.limits.registry_pages:
+                note = limit_note("registry-pages")
+                raise Damaged(f"{what}: more than {self.client.limits.registry_pages} pages {note}")
+            data, headers = self.client.document(path, self._scope, accept=ACCEPT)
 
     def tagged_referrers(self, digest: Digest) -> list[Referrer]:
         """List the referrers in the index with the fallback tag. Raises Unreachable, Damaged."""
@@ -120,6 +139,14 @@ class Repository:
         """
         path = f"{self.name}/blobs/{digest}"
         return io.BufferedReader(self.client.open(path, self._scope, size=size, budget=budget), 1 << 16)
+
+    def _next_page(self, path: str, headers: Mapping[str, str], what: str) -> str:
+        """Return the URL of the page after that at a path or URL; an empty text without one."""
+        link = linked_page(headers.get("Link", ""))
+        try:
+            return link and urljoin(urljoin(f"{self.client.origin}/v2/", path), link)
+        except ValueError:
+            raise Damaged(f"{what}: the link to the next page is no URL") from None
 
     def _resolved(self, reference: Reference, budget: RetryBudget) -> Descriptor:
         data, headers = self._document(f"manifests/{reference.version}", ACCEPT, budget)
@@ -175,6 +202,23 @@ def _referrers(data: bytes, what: str, limits: Limits) -> list[Referrer]:
     entries = canonical_keys(index, key_names("manifests"), what).get("manifests")
     found = [parse_descriptor(entry, what) for entry in (entries if isinstance(entries, list) else ())]
     return [Referrer(item.digest, str(item.raw.get("artifactType") or item.media_type), item) for item in found]
+
+
+def _lacks_referrers(error: Exception, host: str) -> bool:
+    """Whether an error means that a registry has no referrers API.
+
+    go-containerregistry uses the fallback tag on 404, 400, 406, and on a response that is no index; some proxies answer
+    405 or 501 to a path that they do not know.
+    """
+    return isinstance(error, NotFound | Unsupported) or str(error).startswith(f"{host}: HTTP 406:")
+
+
+def _is_index(data: bytes, headers: Mapping[str, str], limits: Limits) -> bool:
+    """Whether a response is an index, by its media type or its content."""
+    if headers.get("Content-Type", "").partition(";")[0].strip() in INDEXES:
+        return True
+    document = parse_json_or_none(data, limits)
+    return isinstance(document, dict) and isinstance(document.get("manifests"), list)
 
 
 def _listed(client: Client, path: str, scope: str, key: str) -> Iterator[str]:

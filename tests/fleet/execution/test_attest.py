@@ -13,7 +13,7 @@ from auditor.attest.attachment import AttestationStore
 from auditor.attest.keys import Signer
 from auditor.attest.statement import Statement
 from auditor.attest.sweep_attestor import SweepAttestor
-from auditor.attest.verification import newest_valid
+from auditor.attest.verification import Criteria, newest_valid
 from auditor.cli.sweep_setup import open_setup
 from auditor.core.command_options import SweepOptions
 from auditor.core.digests import Digest
@@ -42,8 +42,9 @@ def attestor(signer: Signer = SIGNER, time: str = TIME, fail_on: Severity = Seve
 def statement(address: str, digest: str) -> Statement | None:
     """The statement on a manifest of the repository app."""
     store = AttestationStore(Repository(Client(address), "app"))
+    criteria = Criteria([Digest(digest)], (), Severity.HIGH, Confidence.MEDIUM)
     try:
-        return newest_valid(store.envelopes(Digest(digest)), [Digest(digest)], VERIFIER, "app", DEFAULT, LATER)
+        return newest_valid(store.candidates(Digest(digest)), criteria, VERIFIER, "app", DEFAULT, LATER)
     except AttestationError:
         return None
 
