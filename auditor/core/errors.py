@@ -12,6 +12,7 @@ AuditError                 base class
 │   └── NotFound           no such image, tag, platform or container
 ├── Unreachable            no answer from an engine or registry
 │   ├── Unauthorized       credentials missing or refused
+│   │   └── Forbidden      access to one resource refused to valid credentials
 │   ├── Unsupported        request or parameter that a registry does not support
 │   ├── BlockedAddress     reference to a blocked address or origin
 │   ├── EngineUnusable     answer of an engine that can't be used: no permission, other TLS, unknown format
@@ -111,8 +112,12 @@ class Unauthorized(Unreachable):
     """The registry or engine refused the credentials, or requires some."""
 
 
+class Forbidden(Unauthorized):
+    """The credentials are valid, but do not give access to the requested resource: HTTP 403."""
+
+
 class Unsupported(Unreachable):
-    """The registry does not support the request, or a parameter of it: HTTP 400, 405, 501."""
+    """The registry does not support the request, or a parameter of it: HTTP 400, 405, 413, 501."""
 
 
 class EngineUnusable(Unreachable):

@@ -204,7 +204,8 @@ CASES = (
     Case("a registry that says to come back in a year", pulled(
         manifest=always(reply(b"{}", "429 Too Many", "Retry-After: 31536000"))), 2, "(limit registry-wait)",
         command=(*_PULL, "--limit", "registry-wait=1")),
-    Case("a list whose pages go round", listed(catalog=linked("/v2/_catalog?n=1000&last=app")), 0, command=_LIST),
+    Case("a list whose pages go round", listed(catalog=linked("/v2/_catalog?n=1000&last=app")), 2,
+        "repeats an earlier page", command=_LIST),
     Case("a list of pages without end", listed(catalog=pages), 2, "(limit registry-pages)",
         command=(*_LIST, "--limit", "registry-pages=20")),
     Case("a list of names without end", listed(catalog=always(reply(
