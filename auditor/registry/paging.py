@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import urldefrag, urljoin, urlsplit, urlunsplit
 
-from auditor.core.errors import Damaged, NotFound, Unauthorized, Unreachable, Unsupported
+from auditor.core.errors import Damaged, IncompleteList, NotFound, Unauthorized, Unsupported
 from auditor.core.limits import Limits, limit_note
 from auditor.registry.address_guard import origin_of
 
@@ -28,8 +28,8 @@ Page = tuple[Iterable[object], str]
 def names_of_pages(first: str, fetch: Callable[[str], Page], label: str, limits: Limits) -> Iterator[str]:
     """Yield the names of all pages from `first` on. `label` begins the errors.
 
-    Raises Damaged beyond the limits, on a name that is no text and on a repeated page, and Unreachable if a page after
-    the first one is missing or refused.
+    Raises Damaged beyond the limits, on a name that is no text and on a repeated page, and IncompleteList if a page
+    after the first one is missing or refused.
     """
     path, count, seen = first, 0, set[str]()
     while path:
@@ -53,7 +53,7 @@ def _later_page(fetch: Callable[[str], Page], path: str, label: str) -> Page:
     try:
         return fetch(path)
     except (NotFound, Unauthorized, Unsupported) as exc:
-        raise Unreachable(f"{label} of the list can't be read: {exc}") from exc
+        raise IncompleteList(f"{label} of the list can't be read: {exc}") from exc
 
 
 def next_page(url: str, links: str, label: str) -> str:
@@ -63,7 +63,7 @@ def next_page(url: str, links: str, label: str) -> str:
     name others (RTFACT-18971). Raises Damaged on a malformed header; `label` begins the message.
     """
     target = _target(links, label)
-    if not target:
+    if target is None:
         return ""
     try:
         following = urldefrag(urljoin(url, target)).url
@@ -76,8 +76,8 @@ def next_page(url: str, links: str, label: str) -> str:
     return following
 
 
-def _target(links: str, label: str) -> str:
-    """Return the target of the link with the relation `next`; an empty text without one."""
+def _target(links: str, label: str) -> str | None:
+    """Return the target of the link with the relation `next`; None without one."""
     position = 0
     while position < len(links):
         if links[position] in ", \t":  # between links, and empty elements of the list
@@ -89,7 +89,7 @@ def _target(links: str, label: str) -> str:
         if "next" in _relations(found[2]):
             return found[1]
         position = found.end()
-    return ""
+    return None
 
 
 def _relations(parameters: str) -> list[str]:

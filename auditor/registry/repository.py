@@ -46,6 +46,8 @@ def children(client: Client, name: str) -> tuple[list[str], bool]:
     if not {"child", "manifest", "tags"} & document.keys() or not isinstance(listed, list | None):
         raise Damaged(f"{client.host}: {name}: the answer has no list of children")
     found = [child for child in listed or () if isinstance(child, str)]
+    if len(found) < len(listed or ()):
+        raise Damaged(f"{client.host}: {name}: the answer has a child whose name is no text")
     return found, bool(document.get("manifest") or document.get("tags"))
 
 

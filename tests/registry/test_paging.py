@@ -7,7 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from auditor.core.errors import AuditError, BlockedAddress, Damaged, NotFound, Unauthorized, Unreachable, Unsupported
+from auditor.core.errors import (
+    AuditError,
+    BlockedAddress,
+    Damaged,
+    IncompleteList,
+    NotFound,
+    Unauthorized,
+    Unreachable,
+    Unsupported,
+)
 from auditor.core.limits import DEFAULT
 from auditor.registry.client import Client
 from auditor.registry.paging import Page, names_of_pages, next_page
@@ -101,6 +110,9 @@ class TestLink:
             with pytest.raises(Damaged):
                 next_page(_PAGE, link, "x")
 
+    def test_an_empty_target_is_the_page_itself(self) -> None:
+        assert next_page(_PAGE, "<>; rel=next", "x") == _PAGE
+
     @pytest.mark.parametrize("path", ["app/tags/list", "x/team/app/tags/list", "other/tags/list"])
     def test_the_next_page_of_tags_has_the_path_of_the_first(self, path: str) -> None:
         link = f'</v2/{path}?last=b&next_page=x%2B>; rel="next"'
@@ -140,7 +152,7 @@ class TestPages:
     def test_only_the_first_page_says_that_there_is_no_list(self, error: type[AuditError]) -> None:
         with pytest.raises(error):
             self.pages(error("refused"))
-        with pytest.raises(Unreachable, match="registry: page 2 of the list can't be read: refused") as caught:
+        with pytest.raises(IncompleteList, match="registry: page 2 of the list can't be read: refused") as caught:
             self.pages((["x"], "b"), error("refused"))
         assert not isinstance(caught.value, error)
 

@@ -15,7 +15,16 @@ from typing import TypeVar
 from auditor.codec.descriptors import Descriptor
 from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
-from auditor.core.errors import AuditError, ImageError, NotFound, StoreError, Unauthorized, Unreachable, Unsupported
+from auditor.core.errors import (
+    AuditError,
+    ImageError,
+    IncompleteList,
+    NotFound,
+    StoreError,
+    Unauthorized,
+    Unreachable,
+    Unsupported,
+)
 from auditor.core.options import RegistryOptions
 from auditor.fleet.discovery.candidates import Candidate, group_by_image, is_digest_tag
 from auditor.fleet.discovery.catalog import (
@@ -247,7 +256,8 @@ class Surveyor:
 
     def _count_unanswered(self, error: AuditError) -> None:
         """Count consecutive requests without an answer. Raises Unreachable if there are too many."""
-        unanswered = isinstance(error, Unreachable) and not isinstance(error, Unauthorized | Unsupported)
+        answered = Unauthorized | Unsupported | IncompleteList
+        unanswered = isinstance(error, Unreachable) and not isinstance(error, answered)
         self._unanswered = self._unanswered + 1 if unanswered else 0
         if self._unanswered >= _MAX_UNANSWERED:  # waiting for each of thousands would take hours
             raise Unreachable(

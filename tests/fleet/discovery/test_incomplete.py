@@ -85,6 +85,14 @@ def test_a_later_page_that_is_missing_is_a_failure(sweeps: Sweeps, double: _Open
     assert "page 2 of the list can't be read" in failures(found)["team/app"]
 
 
+def test_many_incomplete_lists_do_not_end_a_sweep(sweeps: Sweeps, double: _Open) -> None:
+    double.images = {f"team/app{number:02}": ("1", "2", "3") for number in range(30)} | {"team/web": ("1",)}
+    for name in double.images:
+        double.answers[f"/v2/{name}/tags/list"] = Answer(UNKNOWN.content, 404, _LATER)
+    found = sweeps(double.address)
+    assert audited(found) == {"team/web"} and len(found["failed"]) == 30
+
+
 def test_images_of_a_list_that_became_incomplete_stay(sweeps: Sweeps, double: _Open) -> None:
     sweeps(double.address)
     double.answers["/v2/team/app/tags/list"] = Answer(UNKNOWN.content, 404, _LATER)
