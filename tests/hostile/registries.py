@@ -214,7 +214,9 @@ CASES = (
     Case("a list that goes on at another host", linked_elsewhere, 2, "another host", command=_LIST),
     Case("a list that goes on at metadata", listed(catalog=linked(_METADATA)), 2, "another host", command=_LIST),
     Case("names that are paths and escapes", listed(catalog=always(reply(
-        b'{"repositories": ["../../etc", "\\u001b[31m", "a b", "", 5, null, "app"]}'))), 0, command=_LIST),
+        b'{"repositories": ["../../etc", "\\u001b[31m", "a b", "", "app"]}'))), 0, "4 references", command=_LIST),
+    Case("names that are no text", listed(catalog=always(reply(
+        b'{"repositories": ["app", 5, null]}'))), 2, "no list of repositories", command=_LIST),
     Case("an upload to metadata", uploads_to(lambda _: _METADATA), 2, "metadata", command=_PUSH),
     Case("an upload to another host", uploads_to(lambda r: f"http://{r.address}/upload"), 2, "", command=_PUSH),
     Case("an upload to a file", uploads_to(lambda _: "file:///tmp/up"), 2, "malformed URL", command=_PUSH),
