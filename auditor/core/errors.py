@@ -12,7 +12,9 @@ AuditError                 base class
 │   └── NotFound           no such image, tag, platform or container
 ├── Unreachable            no answer from an engine or registry
 │   ├── Unauthorized       credentials missing or refused
+│   │   └── Forbidden      access to one resource refused to valid credentials
 │   ├── Unsupported        request or parameter that a registry does not support
+│   ├── IncompleteList     list of a registry with a page that can't be read
 │   ├── BlockedAddress     reference to a blocked address or origin
 │   ├── EngineUnusable     answer of an engine that can't be used: no permission, other TLS, unknown format
 │   └── Temporary          temporary failure: broken connection, 429, 503
@@ -112,8 +114,16 @@ class Unauthorized(Unreachable):
     """The registry or engine refused the credentials, or requires some."""
 
 
+class Forbidden(Unauthorized):
+    """The credentials are valid, but do not give access to the requested resource: HTTP 403."""
+
+
 class Unsupported(Unreachable):
-    """The registry does not support the request, or a parameter of it: HTTP 400, 405, 501."""
+    """The registry does not support the request, or a parameter of it: HTTP 400, 405, 413, 501."""
+
+
+class IncompleteList(Unreachable):
+    """A page of a list after the first one is missing or refused: the registry answers, but the list is incomplete."""
 
 
 class EngineUnusable(Unreachable):

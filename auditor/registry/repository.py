@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import BinaryIO, ClassVar
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 from auditor.codec.descriptors import ACCEPT, INDEXES, Descriptor, parse_descriptor
 from auditor.codec.hashing import sha256, verified_document
@@ -16,12 +16,15 @@ from auditor.core.digests import Digest
 from auditor.core.errors import Damaged, ImageError, NotFound, Unreachable, Unsupported
 from auditor.core.limits import Limits, limit_note
 from auditor.registry.client import Client
-from auditor.registry.paging import Page, linked_page, names_of_pages
+from auditor.registry.paging import Page, names_of_pages, next_page
 from auditor.registry.reference import Reference
 from auditor.registry.retry import RetryBudget
 
 _CATALOG = "registry:catalog:*"
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_TAGS = 1000  # of a page
+_OCI_ERROR = re.compile(r"HTTP 404: [A-Z]+(?:_[A-Z]+)+\b")
+"""A 404 with an error code of the OCI specification, such as NAME_UNKNOWN."""
 _KINDS = frozenset(ACCEPT.split(", "))
 
 
@@ -35,12 +38,16 @@ def repositories(client: Client) -> Iterator[str]:
 def children(client: Client, name: str) -> tuple[list[str], bool]:
     """Return the names directly below a name, and whether it has manifests of its own; Google's registries only.
 
-    Raises NotFound, Unauthorized, Unreachable.
+    Raises NotFound, Unauthorized, Unreachable, Damaged.
     """
     data, _ = client.document(f"{name}/tags/list", f"repository:{name}:pull")
     document = parse_object(data, f"{client.host}: {name}", client.limits)
     listed = document.get("child")
-    found = [child for child in listed if isinstance(child, str)] if isinstance(listed, list) else []
+    if not {"child", "manifest", "tags"} & document.keys() or not isinstance(listed, list | None):
+        raise Damaged(f"{client.host}: {name}: the answer has no list of children")
+    found = [child for child in listed or () if isinstance(child, str)]
+    if len(found) < len(listed or ()):
+        raise Damaged(f"{client.host}: {name}: the answer has a child whose name is no text")
     return found, bool(document.get("manifest") or document.get("tags"))
 
 
@@ -84,15 +91,18 @@ class Repository:
         return RemoteBlob(self, descriptor.digest, descriptor.size)
 
     def tags(self) -> list[str]:
-        """List the tags of all pages. Raises NotFound, Unauthorized, Unreachable."""
+        """List the valid tags of all pages. Raises NotFound, Unauthorized, Unreachable, Damaged."""
+        return [name for name in self.tag_names() if is_tag(name)]
+
+    def tag_names(self) -> list[str]:
+        """List the tags of all pages, also invalid ones. Raises the errors of `tags`."""
         path = f"{self.name}/tags/list"
+        pages = _UnlinkedPages(path, _TAGS)
         try:
-            names = list(_listed(self.client, f"{path}?n=1000", self._scope, "tags"))
-        except Unsupported as exc:
-            if "PAGINATION_NUMBER_INVALID" not in str(exc):  # code of Docker's registry for an n above its own
-                raise
+            names = list(_listed(self.client, f"{path}?n={_TAGS}", self._scope, "tags", pages.following))
+        except Unsupported:  # the registry allows smaller pages only
             names = list(_listed(self.client, path, self._scope, "tags"))
-        return [name for name in names if _TAG.fullmatch(name)]
+        return list(dict.fromkeys(names))
 
     def referrers(self, digest: Digest) -> list[Referrer]:
         """List the referrers of a manifest, from the fallback tag if the registry has no API for them.
@@ -100,7 +110,7 @@ class Repository:
         Raises Unreachable, Damaged.
         """
         what = f"{self.client.host}/{self.name}: referrers of {digest}"
-        path = f"{self.name}/referrers/{digest}"
+        base, path = f"{self.client.origin}/v2/", f"{self.name}/referrers/{digest}"
         try:
             data, headers = self.client.document(path, self._scope, accept=ACCEPT)
         except (NotFound, Unreachable) as exc:
@@ -113,7 +123,7 @@ class Repository:
         budget = DocumentBudget(what, self.client.limits)
         while True:
             found += _referrers(budget.add(data, parsed=True), what, self.client.limits)
-            path = self._next_page(path, headers, what)
+            path = next_page(urljoin(base, path), headers.get("Link", ""), what)
             if not path:
                 return found
             if path in seen:
@@ -139,14 +149,6 @@ class Repository:
         """
         path = f"{self.name}/blobs/{digest}"
         return io.BufferedReader(self.client.open(path, self._scope, size=size, budget=budget), 1 << 16)
-
-    def _next_page(self, path: str, headers: Mapping[str, str], what: str) -> str:
-        """Return the URL of the page after that at a path or URL; an empty text without one."""
-        link = linked_page(headers.get("Link", ""))
-        try:
-            return link and urljoin(urljoin(f"{self.client.origin}/v2/", path), link)
-        except ValueError:
-            raise Damaged(f"{what}: the link to the next page is no URL") from None
 
     def _resolved(self, reference: Reference, budget: RetryBudget) -> Descriptor:
         data, headers = self._document(f"manifests/{reference.version}", ACCEPT, budget)
@@ -174,6 +176,16 @@ class Referrer:
     digest: Digest
     kind: str
     descriptor: Descriptor
+
+
+def is_tag(name: str) -> bool:
+    """Whether a text is a valid tag."""
+    return _TAG.fullmatch(name) is not None
+
+
+def is_name_unknown(error: NotFound) -> bool:
+    """Whether a 404 is an answer of the registry: pages of a proxy or of a web server have no OCI error code."""
+    return _OCI_ERROR.search(str(error)) is not None
 
 
 def referrers_tag(digest: Digest) -> str:
@@ -221,22 +233,58 @@ def _is_index(data: bytes, headers: Mapping[str, str], limits: Limits) -> bool:
     return isinstance(document, dict) and isinstance(document.get("manifests"), list)
 
 
-def _listed(client: Client, path: str, scope: str, key: str) -> Iterator[str]:
-    """Yield the names of all pages of a list. Raises Damaged beyond the limits."""
-    label = f"{client.host}: {key}"
+class _UnlinkedPages:
+    """Pages of a list at `path` that a registry cuts at `size` names without a Link header.
+
+    The OCI specification allows that; the next page begins behind the name in `last`.
+    """
+
+    def __init__(self, path: str, size: int) -> None:
+        self._path, self._size = path, size
+        self._seen: set[str] = set()
+        self._is_complete = False
+
+    def following(self, names: Sequence[str], linked: str) -> str:
+        """Return the path of the page after a page with `names` and the Link `linked`; an empty text after the last."""
+        self._is_complete |= bool(linked)  # the last one of linked pages has no Link
+        if self._is_complete or len(names) < self._size:
+            return linked
+        last = names[-1]
+        is_new = last not in self._seen
+        self._seen.update(names)
+        if is_new:
+            return f"{self._path}?n={self._size}&last={quote(last, safe='')}"
+        # The registry ignores `last`. If it obeys `n`, only a request without it gets the whole list.
+        self._is_complete = True
+        return self._path if len(names) == self._size else ""
+
+
+def _listed(
+    client: Client, path: str, scope: str, key: str, following: Callable[[Sequence[str], str], str] | None = None
+) -> Iterator[str]:
+    """Yield the names of all pages of a list. Raises Damaged beyond the limits and on a page without its list.
+
+    `following` returns the next page of a page with its names and its Link.
+    """
 
     def fetch(path: str) -> Page:
         budget = client.budget()
-        return budget.run(lambda: _page(client, path, scope, key, budget))
+        names, linked = budget.run(lambda: _page(client, path, scope, key, budget))
+        return names, following(names, linked) if following else linked
 
-    return names_of_pages(path, fetch, label, client.limits)
+    return names_of_pages(path, fetch, f"{client.host}: {path.partition('?')[0]}", client.limits)
 
 
-def _page(client: Client, path: str, scope: str, key: str, budget: RetryBudget) -> Page:
-    """Return one page of a list, and the URL of the next one or an empty text."""
+def _page(client: Client, path: str, scope: str, key: str, budget: RetryBudget) -> tuple[list[str], str]:
+    """Return one page of a list, and the path or URL of the next one, or an empty text."""
     data, headers = client.document(path, scope, budget=budget)
-    names = parse_object(data, f"{client.host}: {key}", client.limits).get(key)
-    return names if isinstance(names, list) else [], linked_page(headers.get("Link", ""))
+    label = f"{client.host}/v2/{path}"
+    document = parse_object(data, label, client.limits)
+    names = document.get(key, "")
+    if not isinstance(names, list | None) or not all(isinstance(name, str) for name in names or ()):
+        raise Damaged(f"{label}: the answer has no list of {key}")
+    base = f"{client.origin}/v2/"
+    return names or [], next_page(base + path, headers.get("Link", ""), label).removeprefix(base)
 
 
 def _digest(text: str) -> Digest | None:

@@ -35,8 +35,8 @@ DAMAGED_TRIES = 2
 RETRIED = frozenset((429, 500, 502, 503, 504))
 """HTTP statuses of temporary failures."""
 
-UNSUPPORTED = frozenset((400, 405, 501))
-"""HTTP statuses of requests that a server does not support."""
+UNSUPPORTED = frozenset((400, 405, 413, 501))
+"""HTTP statuses of requests that a server does not support. Quay answers 413 to a page of more names than it allows."""
 
 _LONGEST_PAUSE_S = 15.0
 _SLACK = 1.05  # of the gap between two requests: network delays can bring them closer together

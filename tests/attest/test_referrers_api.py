@@ -44,7 +44,7 @@ def test_all_pages_of_referrers_are_read(registry: Registry, link: Callable[[Ref
     [
         ("?", Damaged, "repeats a page"),
         ("http://192.0.2.1/v2/app/referrers/x", BlockedAddress, "at another host"),
-        ("http://[", Damaged, "is no URL"),
+        ("http://[", Damaged, "malformed URL"),
         ("/v2/app/blobs/missing", NotFound, "404"),
         ("?{number}", Damaged, r"more than 5 pages \(limit registry-pages\)"),
     ],

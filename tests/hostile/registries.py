@@ -204,7 +204,8 @@ CASES = (
     Case("a registry that says to come back in a year", pulled(
         manifest=always(reply(b"{}", "429 Too Many", "Retry-After: 31536000"))), 2, "(limit registry-wait)",
         command=(*_PULL, "--limit", "registry-wait=1")),
-    Case("a list whose pages go round", listed(catalog=linked("/v2/_catalog?n=1000&last=app")), 0, command=_LIST),
+    Case("a list whose pages go round", listed(catalog=linked("/v2/_catalog?n=1000&last=app")), 2,
+        "repeats an earlier page", command=_LIST),
     Case("a list of pages without end", listed(catalog=pages), 2, "(limit registry-pages)",
         command=(*_LIST, "--limit", "registry-pages=20")),
     Case("a list of names without end", listed(catalog=always(reply(
@@ -213,7 +214,9 @@ CASES = (
     Case("a list that goes on at another host", linked_elsewhere, 2, "another host", command=_LIST),
     Case("a list that goes on at metadata", listed(catalog=linked(_METADATA)), 2, "another host", command=_LIST),
     Case("names that are paths and escapes", listed(catalog=always(reply(
-        b'{"repositories": ["../../etc", "\\u001b[31m", "a b", "", 5, null, "app"]}'))), 0, command=_LIST),
+        b'{"repositories": ["../../etc", "\\u001b[31m", "a b", "", "app"]}'))), 0, "4 references", command=_LIST),
+    Case("names that are no text", listed(catalog=always(reply(
+        b'{"repositories": ["app", 5, null]}'))), 2, "no list of repositories", command=_LIST),
     Case("an upload to metadata", uploads_to(lambda _: _METADATA), 2, "metadata", command=_PUSH),
     Case("an upload to another host", uploads_to(lambda r: f"http://{r.address}/upload"), 2, "", command=_PUSH),
     Case("an upload to a file", uploads_to(lambda _: "file:///tmp/up"), 2, "malformed URL", command=_PUSH),

@@ -50,6 +50,9 @@ class HarborDouble(Double):
 class GitlabDouble(Double):
     """GitLab: no catalog; registry repositories of groups and projects by API, in pages by Link."""
 
+    refusal: Answer | None = None
+    """Answer to the repositories of the second project, instead of its list."""
+
     token_path = "/jwt/auth"
     service = "container_registry"
     scopes: frozenset[str] | None = frozenset()
@@ -68,6 +71,8 @@ class GitlabDouble(Double):
                 return Answer({"error": "insufficient_scope", "error_description": "a job token opens no group"}, 403)
             found = [path for path in self.projects.values() if path.startswith(f"{name}/")]
         else:
+            if self.refusal is not None and name == [*self.projects][1]:
+                return self.refusal
             path = self.projects.get(name, name)
             if path == "team/off":
                 return Answer({"message": "403 Forbidden"}, 403)
@@ -138,6 +143,7 @@ class GithubDouble(Double):
 class QuayDouble(Double):
     """Quay: the catalog of the login; public repositories by API, whose pages have opaque tokens."""
 
+    allows_anonymous = True
     token_path = "/v2/auth"
     service = "quay"
     images: Mapping[str, Sequence[str]] = {"team/app": ("1",), "other/tool": ("1",)}
@@ -150,6 +156,8 @@ class QuayDouble(Double):
     def api(self, asked: Asked) -> Answer:
         if asked.path != "/api/v1/repository" or asked.login:
             return Answer({"error_message": "Not Found", "error_type": "not_found", "title": "not_found"}, 404)
+        if not self.allows_anonymous:
+            return Answer({"message": "Anonymous access is not allowed"}, 401)
         if asked.query["namespace"] != "team":
             return Answer({"repositories": []})
         pages = [["pub0", "pub1"], ["pub2"]]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.core.errors import Temporary, Unauthorized, UsageError
+from auditor.core.errors import Damaged, Temporary, Unauthorized, UsageError
 from auditor.registry.client import Client
 from auditor.registry.listing import docker_hub, github, google
 from auditor.registry.listing.kinds import list_repositories
@@ -74,6 +74,29 @@ class TestHarbor:
         for part in ("HTTP 403: FORBIDDEN project closed forbidden", f"docker login {double.address}", "--from FILE"):
             assert part in str(caught.value)
 
+    @pytest.mark.parametrize("has_links", [True, False])
+    def test_without_a_total_a_full_page_has_a_next_one(self, start: Start, log_in: LogIn, *, has_links: bool) -> None:
+        double = start(HarborDouble)
+        double.has_links = has_links  # type: ignore[attr-defined]
+        own = double.api
+
+        def without_total(asked: Asked) -> Answer:
+            answer = own(asked)
+            headers = {name: value for name, value in answer.headers.items() if name != "X-Total-Count"}
+            return Answer(answer.content, answer.status, headers)
+
+        double.api = without_total  # type: ignore[method-assign]
+        log_in(double.address)
+        assert len(listed(double, "team/many")) == 250
+
+    def test_a_project_without_its_list_is_an_error(self, start: Start, log_in: LogIn) -> None:
+        double = start(HarborDouble)
+        own = double.api
+        double.api = lambda asked: Answer({"errors": []}) if "/empty7/" in asked.path else own(asked)  # type: ignore[method-assign]
+        log_in(double.address)
+        with pytest.raises(Damaged, match="projects/empty7/repositories: the answer has no list"):
+            listed(double)
+
 
 class TestGitlab:
     @pytest.mark.parametrize(
@@ -85,6 +108,37 @@ class TestGitlab:
         found = listed(double, prefix)
         assert len(found) == count and all(name.startswith(prefix) for name in found)
         assert all(asked.headers["PRIVATE-TOKEN"] for asked in double.asked if "/api/" in asked.path)
+
+    @pytest.mark.parametrize(
+        ("status", "content", "reason"),
+        [
+            (401, {"error": "invalid_token", "error_description": "Token was revoked."}, "HTTP 401: Token was revoked"),
+            (403, {"error": "insufficient_scope", "error_description": "higher privileges"}, "HTTP 403: higher privil"),
+        ],
+    )
+    def test_a_token_that_is_refused_on_the_way_ends_the_list(
+        self, start: Start, log_in: LogIn, status: int, content: object, reason: str
+    ) -> None:
+        double = start(GitlabDouble)
+        log_in(double.address)
+        double.refusal = Answer(content, status)  # type: ignore[attr-defined]
+        with pytest.raises(UsageError, match=reason):
+            listed(double)
+
+    @pytest.mark.parametrize("status", [403, 404])
+    def test_a_project_without_a_registry_has_no_repositories(self, start: Start, log_in: LogIn, status: int) -> None:
+        double = start(GitlabDouble)
+        log_in(double.address)
+        double.refusal = Answer({"message": f"{status} refused"}, status)  # type: ignore[attr-defined]
+        assert listed(double) == ["team/app", "team/app/worker"]
+
+    @pytest.mark.parametrize("content", [{"message": "maintenance"}, [{"id": 1, "name": "web"}]])
+    def test_a_project_without_its_list_is_an_error(self, start: Start, log_in: LogIn, content: object) -> None:
+        double = start(GitlabDouble)
+        log_in(double.address)
+        double.refusal = Answer(content)  # type: ignore[attr-defined]
+        with pytest.raises(Damaged, match="projects/8/registry/repositories: the answer has"):
+            listed(double)
 
     def test_a_job_lists_its_own_project(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
         double = start(GitlabDouble)
@@ -123,6 +177,17 @@ class TestDockerHub:
         log_in(hub.address)
         found = list(docker_hub.repositories(Client(hub.address), "acme"))
         assert len(found) == 121 and "acme/secret-app" in found
+
+    @pytest.mark.parametrize(
+        "content",
+        [{"message": "error", "results": None}, {"next": None}, {"next": 2, "results": []}, {"results": [{}]}],
+    )
+    def test_a_page_without_its_list_is_an_error(self, hub: Double, content: object) -> None:
+        own = hub.api
+        hub.api = lambda asked: Answer(content) if asked.query["page"] == "2" else own(asked)  # type: ignore[method-assign]
+        first = "v2/namespaces/acme/repositories?page=1&page_size=100"
+        with pytest.raises(Damaged, match="v2/namespaces/acme/repositories: the answer"):
+            list(Client(hub.address).api(hub.origin, {}).names(first, docker_hub._page))
 
     def test_a_wrong_password_is_an_error_without_it(self, hub: Double, log_in: LogIn) -> None:
         log_in(hub.address, "not this one")
@@ -226,6 +291,14 @@ class TestQuay:
                 request()
         assert len(clock.pauses) == 2 * (TRIES - 1)
 
+    def test_without_anonymous_access_the_catalog_is_the_list(self, start: Start, log_in: LogIn) -> None:
+        double = start(QuayDouble)
+        double.allows_anonymous = False  # type: ignore[attr-defined]
+        with pytest.raises(UsageError, match="Anonymous access is not allowed"):
+            listed(double, "team")
+        log_in(double.address)
+        assert listed(double, "team") == ["team/app"]
+
 
 class TestGoogle:
     def test_children_are_followed(self, start: Start, log_in: LogIn) -> None:
@@ -234,6 +307,14 @@ class TestGoogle:
         log_in(double.address)
         found = list(google.repositories(Client(double.address), "acme/images"))
         assert sorted(found) == ["acme/images/app", "acme/images/app/worker", "acme/images/web"]
+
+    @pytest.mark.parametrize("content", [{}, {"child": "app", "tags": []}, {"child": [1]}])
+    def test_an_answer_without_children_is_an_error(self, start: Start, log_in: LogIn, content: object) -> None:
+        double = start(GoogleDouble)
+        double.repository = lambda *_: Answer(content)  # type: ignore[method-assign]
+        log_in(double.address)
+        with pytest.raises(Damaged, match=r"acme/images: the answer has (no list of children|a child whose)"):
+            list(google.repositories(Client(double.address), "acme/images"))
 
     def test_a_refusal_is_one_line(self, start: Start, log_in: LogIn) -> None:
         double = start(GoogleDouble)
@@ -276,6 +357,21 @@ class TestArtifactory:
                 listed(double)
             assert not [asked for asked in double.asked if ACCESS_TOKEN in asked.login]
 
+    def test_a_catalog_whose_links_lack_the_repository_is_read_to_the_end(self, start: Start, log_in: LogIn) -> None:
+        double = start(ArtifactoryDouble)
+        own = double.api
+
+        def paged(asked: Asked) -> Answer:
+            if "_catalog" not in asked.path:
+                return own(asked)
+            if asked.query.get("last") == "app":
+                return Answer({"repositories": ["team/web"]})
+            return Answer({"repositories": ["app"]}, 200, {"Link": '</v2/_catalog?last=app&n=1>; rel="next"'})
+
+        double.api = paged  # type: ignore[method-assign]
+        log_in(double.address)
+        assert listed(double, "docker-local") == ["docker-local/app", "docker-local/team/web"]
+
     def test_a_host_for_one_repository_has_a_catalog(self, start: Start, log_in: LogIn) -> None:
         class Subdomain(ArtifactoryDouble):
             catalog = Double.catalog
@@ -291,6 +387,15 @@ class TestNexus:
         log_in(double.address)
         assert listed(double) == ["docker-hosted/app", "docker-hosted/team/web"]
         assert len(double.paths("/components")) == 2
+
+    @pytest.mark.parametrize("content", [{"message": "rate"}, {"items": [], "continuationToken": 3}, {"items": [{}]}])
+    def test_a_page_without_its_list_is_an_error(self, start: Start, log_in: LogIn, content: object) -> None:
+        double = start(NexusDouble)
+        own = double.api
+        double.api = lambda asked: Answer(content) if "continuationToken" in asked.query else own(asked)  # type: ignore[method-assign]
+        log_in(double.address)
+        with pytest.raises(Damaged, match="components: the answer has"):
+            listed(double)
 
     def test_an_error_in_html_is_the_status(self, start: Start, log_in: LogIn) -> None:
         double = start(NexusDouble)

@@ -22,7 +22,7 @@ from auditor.registry import push, sender
 from auditor.registry.client import Client
 from auditor.registry.logins import Login
 from auditor.registry.reference import Reference
-from auditor.registry.repository import Repository
+from auditor.registry.repository import Repository, repositories
 from auditor.registry.retry import DAMAGED_TRIES, TRIES, RateLimit, retry_after_s
 from auditor.scan import Scanner
 from tests.hostile.wire import RUNNING, Answer, Asked, Registry, redirect, reply, serving
@@ -89,8 +89,6 @@ class TestCount:
 
     @pytest.mark.parametrize("method", ["head", "tags", "catalog"])
     def test_a_tag_and_lists(self, clock: VirtualClock, method: str) -> None:
-        from auditor.registry.repository import repositories
-
         registry = Registry(serving(_BUILT, manifest=busy(), tags=busy(), catalog=busy()))
         own = repository(registry, clock)
         calls: dict[str, Callable[[], object]] = {
@@ -144,10 +142,10 @@ class TestCount:
         [("404 No", NotFound), ("403 No", Unauthorized), ("400 Bad", Unreachable), ("501 Never", Unreachable)],
     )
     def test_what_does_not_pass_is_sent_once(self, clock: VirtualClock, status: str, error: type[AuditError]) -> None:
-        registry = Registry(serving(_BUILT, tags=busy(status)))
+        registry = Registry(serving(_BUILT, catalog=busy(status)))
         with pytest.raises(error):
-            repository(registry, clock).tags()
-        assert len(asked(registry, "tags")) == 1 and clock.pauses == []
+            list(repositories(repository(registry, clock).client))
+        assert len(asked(registry, "catalog")) == 1 and clock.pauses == []
 
     def test_one_that_recovers_is_heard(self, clock: VirtualClock) -> None:
         names = b'{"name": "app", "tags": ["1"]}'

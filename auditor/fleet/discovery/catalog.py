@@ -7,20 +7,23 @@ applies; options of the command line win.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from enum import Enum
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from auditor.core.dataclass import dataclass
 from auditor.core.errors import NotFound, Unauthorized, Unsupported, UsageError, without_logins
 from auditor.core.options import RegistryOptions
+from auditor.core.text import plural, printable, shortened
 from auditor.registry.client import Client
 from auditor.registry.listing.kinds import list_repositories
 from auditor.registry.reference import DOCKER_HUB, Reference, is_repository, parse_reference
 from auditor.registry.repository import Repository
 
 _HOST = re.compile(r"(?:[^/]*[.:][^/]*|localhost)(?=/)")
+_SHOWN_NAMES, _SHOWN_CHARACTERS = 20, 150  # of invalid names in a list
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +39,25 @@ class Scope:
         return f"{self.host}/{self.prefix}" if self.prefix else self.host
 
 
+class RepositoryOrigin(Enum):
+    """Source of the name of a repository."""
+
+    NAMED = "named by the user"
+    LISTED = "listed by the registry"
+    STORED = "found by earlier sweeps, and no longer listed"
+
+
 @dataclass(frozen=True, slots=True)
 class RepositorySelection:
-    """Repository of a sweep. `versions` are tags or digests; None stands for all its tags."""
+    """Repository of a sweep. `versions` are tags or digests; None stands for all its tags.
+
+    Its `origin` tells whether it may be deleted by now.
+    """
 
     name: str
     versions: tuple[str, ...] | None
     settings: RegistryOptions
+    origin: RepositoryOrigin
 
     def includes(self, tags: Sequence[str]) -> bool:
         """Whether the selection covers an image with these tags; without tags, whether no tag glob is set."""
@@ -100,26 +115,56 @@ def _check_scope(name: str, host: str, prefix: str) -> None:
 
 
 def select_repositories(
-    client: Client, scope: Scope, tag_filter: TagFilter, known: Iterable[str] = ()
+    client: Client,
+    scope: Scope,
+    tag_filter: TagFilter,
+    known: Iterable[str] = (),
+    report_invalid: Callable[[list[str]], object] = lambda _: None,
 ) -> Iterator[RepositorySelection]:
     """Yield the selected repositories by name. Raises UsageError if the registry lists none.
 
     Repositories in `known`, where earlier sweeps found images, are included even if the catalog no longer lists them.
+    `report_invalid` receives the selected names in the catalog that are no valid names, if there are any.
     """
     versions: dict[str, list[str] | None] = {}
     for reference in scope.listed:
         _add(versions, reference)
-    names = versions if scope.listed else dict.fromkeys([*_catalog(client, scope), *known])
+    if scope.listed:
+        names = dict.fromkeys(versions, RepositoryOrigin.NAMED)
+    else:
+        names = dict.fromkeys(known, RepositoryOrigin.STORED)
+        names.update(dict.fromkeys(_catalog(client, scope), RepositoryOrigin.LISTED))
+    invalid: list[str] = []
     for name in sorted(names):
         settings = tag_filter.of(scope.host, name)
-        if _below(name, scope.prefix) and _matches(name, settings.repos):
+        if not (_below(name, scope.prefix) and _matches(name, settings.repos)):
+            continue
+        if is_repository(name):
             listed = versions.get(name)
-            yield RepositorySelection(name, tuple(dict.fromkeys(listed)) if listed else None, settings)
+            versions_of = tuple(dict.fromkeys(listed)) if listed else None
+            yield RepositorySelection(name, versions_of, settings, names[name])
+        else:
+            invalid.append(name)
+    if invalid:
+        report_invalid(invalid)
 
 
 def match_tags(tags: Iterable[str], settings: RegistryOptions) -> list[str]:
     """Return the tags that match the globs, sorted."""
     return sorted(tag for tag in tags if _matches(tag, settings.tags))
+
+
+def invalid_names(where: str, names: Sequence[str], kind: str) -> list[tuple[str, str]]:
+    """Return failures, pairs of reference and reason, for names in a list at `where` that are no valid ones.
+
+    `kind` says of what they are names. At most some are listed, and the number of the others.
+    """
+    shown = [shortened(printable(name), _SHOWN_CHARACTERS) for name in names[:_SHOWN_NAMES]]
+    rule = f"the registry lists it, but the OCI specification does not allow it as the name of a {kind}; not audited"
+    found = [(f"{where}'{name}'", rule) for name in shown]
+    if left := len(names) - len(shown):
+        found.append((f"{where}…", f"{plural(left, 'further invalid name')} of a {kind} in the list; not audited"))
+    return found
 
 
 def newest_tags(tags: Sequence[str], created: Mapping[str, str | None], count: int | None) -> list[str]:
@@ -145,7 +190,7 @@ def _add(versions: dict[str, list[str] | None], reference: Reference) -> None:
 def _catalog(client: Client, scope: Scope) -> list[str]:
     """Return the repositories that the registry lists; without a list the prefix, if it is a repository."""
     try:
-        return [name for name in list_repositories(client, scope.prefix) if is_repository(name)]
+        return list(list_repositories(client, scope.prefix))
     except (NotFound, Unauthorized, Unsupported) as exc:
         if scope.prefix and _exists(client, scope.prefix):
             return [scope.prefix]

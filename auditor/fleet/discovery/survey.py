@@ -2,7 +2,7 @@
 
 A HEAD request resolves a tag in the store: registries do not count it as a pull. A stored manifest is not fetched.
 If every tag names the manifest that it named before, nothing else is read. A tag that disappears during the survey is
-no error.
+no error, nor a repository of a catalog that the registry no longer knows.
 """
 
 from __future__ import annotations
@@ -15,17 +15,32 @@ from typing import TypeVar
 from auditor.codec.descriptors import Descriptor
 from auditor.core.dataclass import dataclass
 from auditor.core.digests import Digest
-from auditor.core.errors import AuditError, ImageError, NotFound, StoreError, Unauthorized, Unreachable, Unsupported
+from auditor.core.errors import (
+    AuditError,
+    ImageError,
+    IncompleteList,
+    NotFound,
+    StoreError,
+    Unauthorized,
+    Unreachable,
+    Unsupported,
+)
 from auditor.core.options import RegistryOptions
 from auditor.fleet.discovery.candidates import Candidate, group_by_image, is_digest_tag
-from auditor.fleet.discovery.catalog import RepositorySelection, match_tags, newest_tags
+from auditor.fleet.discovery.catalog import (
+    RepositoryOrigin,
+    RepositorySelection,
+    invalid_names,
+    match_tags,
+    newest_tags,
+)
 from auditor.fleet.discovery.concurrency import ConcurrencyLimit
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.known import NOTHING, KnownRepository, known_repository
 from auditor.fleet.store.manifests import Leaf, Manifest, save_manifests, stored_created_times, stored_leaves
 from auditor.fleet.store.observations import ObservedState, StoredRepository, names_digest
 from auditor.registry.reference import Reference
-from auditor.registry.repository import Repository
+from auditor.registry.repository import Repository, is_name_unknown, is_tag
 
 _MAX_UNANSWERED = 20  # consecutive requests
 T = TypeVar("T")
@@ -103,12 +118,12 @@ class Surveyor:
         found = Survey(selection, stored, self._open(selection.name))
         try:
             versions = self._versions(found)
-        except NotFound:  # a repository in the catalog may be deleted, or have no tag
-            found.all_tags, versions = frozenset(), []
         except (ImageError, Unreachable) as exc:
-            self._count_unanswered(exc)
-            found.failures.append((selection.name, str(exc)))
-            return found
+            if not _is_deleted(selection, exc):
+                self._count_unanswered(exc)
+                found.failures.append((selection.name, _listing_error(exc)))
+                return found
+            found.all_tags, versions = frozenset(), []
         self._look_up(found, versions)
         return found
 
@@ -130,16 +145,19 @@ class Surveyor:
         selection = found.selection
         if selection.versions is not None:
             return list(selection.versions)
-        listed = self._limit(found.repository.tags)
-        found.all_tags = frozenset(listed)
-        return match_tags(listed, selection.settings)
+        listed = self._limit(found.repository.tag_names)
+        found.all_tags = frozenset(filter(is_tag, listed))
+        if invalid := match_tags(set(listed) - found.all_tags, selection.settings):
+            found.failures += invalid_names(f"{found.name}:", invalid, "tag")
+        return match_tags(found.all_tags, selection.settings)
 
     def _look_up(self, found: Survey, versions: Sequence[str]) -> None:
         """Resolve the tags; if their names are as before, look first whether their digests are too."""
         basis, stored = self._basis(found.selection.settings), found.stored
         found.names = names_digest(basis, found.all_tags, versions)
         answers: dict[str, Digest | AuditError | None] = {}
-        if not self._fresh and stored.state is not None and stored.state.names == found.names:
+        is_complete = not found.failures  # an unchanged repository has none
+        if not self._fresh and is_complete and stored.state is not None and stored.state.names == found.names:
             answers = dict(self._each(lambda text: self._limit(lambda: found.repository.look_up(text)), versions))
             found.digests = {version: answer for version, answer in answers.items() if isinstance(answer, Digest)}
             if found.state == stored.state:
@@ -238,7 +256,8 @@ class Surveyor:
 
     def _count_unanswered(self, error: AuditError) -> None:
         """Count consecutive requests without an answer. Raises Unreachable if there are too many."""
-        unanswered = isinstance(error, Unreachable) and not isinstance(error, Unauthorized | Unsupported)
+        answered = Unauthorized | Unsupported | IncompleteList
+        unanswered = isinstance(error, Unreachable) and not isinstance(error, answered)
         self._unanswered = self._unanswered + 1 if unanswered else 0
         if self._unanswered >= _MAX_UNANSWERED:  # waiting for each of thousands would take hours
             raise Unreachable(
@@ -274,6 +293,21 @@ class Surveyor:
             if not helper.cancel():
                 helper.result()
         return [(item, found[item]) for item in own]
+
+
+def _is_deleted(selection: RepositorySelection, error: AuditError) -> bool:
+    """Whether an error of the list of tags says that the repository was deleted, or has no tag."""
+    if not isinstance(error, NotFound) or selection.origin is RepositoryOrigin.NAMED:
+        return False
+    return selection.origin is RepositoryOrigin.STORED or is_name_unknown(error)
+
+
+def _listing_error(error: AuditError) -> str:
+    if not isinstance(error, NotFound):
+        return str(error)
+    if is_name_unknown(error):
+        return f"{error}. Is the name of the repository correct?"
+    return f"{error}; without an error code of the OCI specification: it may come from a proxy or web server"
 
 
 def _leaves_of(version: str, digest: Digest, leaves: dict[Digest, tuple[Leaf, ...]]) -> tuple[Leaf, ...]:

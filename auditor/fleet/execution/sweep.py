@@ -21,7 +21,7 @@ from auditor.codec.descriptors import platform_matches
 from auditor.core.dataclass import dataclass
 from auditor.core.progress import Progress
 from auditor.core.text import plural
-from auditor.fleet.discovery.catalog import RepositorySelection, select_repositories
+from auditor.fleet.discovery.catalog import RepositorySelection, invalid_names, select_repositories
 from auditor.fleet.discovery.concurrency import ConcurrencyLimit
 from auditor.fleet.discovery.memory_cache import CachingRepository, DocumentCache
 from auditor.fleet.discovery.survey import Survey, Surveyor
@@ -82,6 +82,7 @@ class Sweeper:
         self._unchanged: list[int] = []
         self._attached = 0
         self._is_unchanged = True
+        self._invalid: list[str] = []
 
     def run(self) -> int:
         """Run the sweep; return its number in the store.
@@ -117,7 +118,7 @@ class Sweeper:
                 self._keys.basis,
                 fresh=plan.fresh,
             )
-            repositories = select_repositories(self._client, plan.scope, plan.tag_filter, known)
+            repositories = select_repositories(self._client, plan.scope, plan.tag_filter, known, self._invalid.extend)
             jobs = self._jobs(ahead(surveys, self._surveyor.survey, self._stored(repositories), _SURVEYS))
             for step in self._reading(ahead_together(images, self._opened, jobs, 2 * plan.parallel, _TOGETHER)):
                 lease.check()
@@ -129,6 +130,9 @@ class Sweeper:
                 else:
                     self._end(step.survey)
             self._save_unchanged()
+        if self._invalid:
+            self._is_unchanged = False
+            ledger.save_failures(self._store, self._sweep, invalid_names("", self._invalid, "repository"))
         if self._attached:
             tags = plural(self._attached, "tag")
             self._progress.note(f"{scope}: {tags} of signatures, attestations and SBOMs left out: they name no image")

@@ -56,9 +56,7 @@ def _authorization(client: Client) -> dict[str, str]:
 
 def _of_repository(api: ApiClient, key: str) -> Iterator[str]:
     def page(document: ApiDocument) -> Page:
-        names = document.field("repositories")
-        found = [f"{key}/{name}" for name in names] if isinstance(names, list) else []
-        return found, document.next_page
+        return [f"{key}/{name}" for name in document.elements("repositories")], document.next_page
 
     return api.names(f"docker/{quote(key, safe='')}/v2/_catalog", page)
 

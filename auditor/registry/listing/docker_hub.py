@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from auditor.core.errors import Unauthorized, UsageError
+from auditor.core.errors import Damaged, Unauthorized, UsageError
 from auditor.registry.api_client import ApiDocument
 from auditor.registry.client import Client
 from auditor.registry.paging import Page
@@ -43,13 +43,14 @@ def _authorization(client: Client) -> dict[str, str]:
     if not login.user:
         return {}
     answer = client.api(API, {}, _HINT).post("v2/auth/token", {"identifier": login.user, "secret": login.password})
-    token = answer.field("access_token")
-    if not isinstance(token, str):
+    token = answer.text("access_token")
+    if not token:
         raise Unauthorized(f"{client.host}: the Hub API answers the login without a token")
     return {"Authorization": f"Bearer {token}"}
 
 
 def _page(document: ApiDocument) -> Page:
-    names = [f"{item.get('namespace')}/{item.get('name')}" for item in document.items("results")]
-    following = document.field("next")
-    return names, following if isinstance(following, str) else ""
+    names = document.texts("namespace", "name", key="results")
+    if "next" not in document.content:
+        raise Damaged(f"{document.label}: the answer does not say whether there is a next page")
+    return names, document.text("next")

@@ -37,7 +37,7 @@ def repositories(client: Client, prefix: str) -> Iterator[str]:
     api = client.api(API, {**headers, "Authorization": f"Bearer {token}"} if token else headers, hint)
 
     def page(document: ApiDocument) -> Page:
-        return [f"{owner}/{item.get('name')}".lower() for item in document.items()], document.next_page
+        return [f"{owner}/{name}".lower() for name in document.texts("name")], document.next_page
 
     query = "packages?package_type=container&per_page=100"
     try:

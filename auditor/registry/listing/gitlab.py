@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
-from auditor.core.errors import NotFound, Unauthorized
+from auditor.core.errors import Forbidden, NotFound, Unauthorized
 from auditor.registry.api_client import ApiClient, ApiDocument
 from auditor.registry.client import Client
 from auditor.registry.listing.greeting import Greeting
@@ -84,12 +84,12 @@ def _of_prefix(api: ApiClient, prefix: str) -> Iterator[str]:
 
 
 def _of_all(api: ApiClient) -> Iterator[str]:
-    for project in api.names(_PROJECTS, lambda page: ([str(item.get("id")) for item in page.items()], page.next_page)):
+    for project in api.names(_PROJECTS, lambda page: (page.texts("id"), page.next_page)):
         try:
             yield from api.names(f"projects/{project}/registry/repositories?per_page=100", _paths)
-        except (NotFound, Unauthorized):
+        except (NotFound, Forbidden):
             continue  # its registry is switched off
 
 
 def _paths(document: ApiDocument) -> Page:
-    return [item.get("path") for item in document.items()], document.next_page
+    return document.texts("path"), document.next_page

@@ -47,16 +47,17 @@ def repositories(client: Client, prefix: str) -> Iterator[str]:
 def _listed(api: ApiClient, path: str) -> Iterator[str]:
     """Yield the names of projects, or the full names (`PROJECT/REPOSITORY`) of repositories.
 
-    Without a Link header, which proxies may remove, the total number tells whether there is another page.
+    Without a Link header, which proxies may remove, the total number tells whether there is another page; without both,
+    a full page does.
     """
     number = 0
 
     def page(document: ApiDocument) -> Page:
         nonlocal number
         number += 1
-        total = document.headers.get("X-Total-Count", "")
+        names, total = document.texts("name"), document.headers.get("X-Total-Count", "")
         following = f"{path}?page={number + 1}&page_size={_SIZE}"
-        has_more = total.isdecimal() and int(total[:_DIGITS]) > number * _SIZE
-        return [item.get("name") for item in document.items()], document.next_page or (following if has_more else "")
+        has_more = int(total[:_DIGITS]) > number * _SIZE if total.isdecimal() else len(names) >= _SIZE
+        return names, document.next_page or (following if has_more else "")
 
     return api.names(f"{path}?page=1&page_size={_SIZE}", page)

@@ -44,9 +44,9 @@ def _of_repository(api: ApiClient, name: str) -> Iterator[str]:
     first = f"components?repository={quote(name, safe='')}"
 
     def page(document: ApiDocument) -> Page:
-        token = document.field("continuationToken")
-        following = f"{first}&continuationToken={quote(token, safe='')}" if isinstance(token, str) and token else ""
-        return [f"{name}/{item.get('name')}" for item in document.items("items")], following
+        token = document.text("continuationToken")
+        following = f"{first}&continuationToken={quote(token, safe='')}" if token else ""
+        return [f"{name}/{found}" for found in document.texts("name", key="items")], following
 
     return api.names(first, page)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import quote
 
-from auditor.core.errors import NotFound
+from auditor.core.errors import NotFound, Unauthorized
 from auditor.registry.api_client import ApiDocument
 from auditor.registry.client import Client
 from auditor.registry.listing.greeting import Greeting
@@ -24,7 +24,10 @@ def recognizes(greeting: Greeting) -> bool:
 
 
 def repositories(client: Client, prefix: str) -> Iterator[str]:
-    """Yield the repositories of the login, and the public ones of the prefix's namespace. Raises Unauthorized."""
+    """Yield the repositories of the login, and the public ones of the prefix's namespace. Raises Unauthorized.
+
+    A Quay without anonymous access refuses the list of the public ones; the catalog is then the whole list.
+    """
     namespace = prefix.partition("/")[0]
     if client.login.user or not namespace:
         yield from catalog(client)
@@ -32,11 +35,14 @@ def repositories(client: Client, prefix: str) -> Iterator[str]:
         first = f"repository?namespace={quote(namespace, safe='')}&public=true"
 
         def page(document: ApiDocument) -> Page:
-            names = [f"{namespace}/{item.get('name')}" for item in document.items("repositories")]
-            token = document.field("next_page")
-            return names, f"{first}&next_page={quote(token, safe='')}" if isinstance(token, str) and token else ""
+            names = [f"{namespace}/{name}" for name in document.texts("name", key="repositories")]
+            token = document.text("next_page")
+            return names, f"{first}&next_page={quote(token, safe='')}" if token else ""
 
         try:
             yield from client.api(f"{client.origin}/api/v1/", {}).names(first, page)
         except NotFound:
             return  # the namespace has nothing that is public
+        except Unauthorized:
+            if not client.login.user:
+                raise
