@@ -60,7 +60,7 @@ def _secret_members(store: SweepStore, sweep: SweepRow, policy: Policy) -> Itera
     acknowledged = acknowledged_secrets(store, sweep, policy)
     yield "acknowledged", [secret_json(one) for one in acknowledged if one.is_acknowledged]
     yield "withdrawn", [_withdrawn_image(row) for row in image_list.withdrawn(store, sweep.id)]
-    yield "attached", queries.attached(store, sweep.id)
+    yield "attached", sweep.counts["attached"]
     failed = queries.failures(store, sweep.id)
     yield "failed", [{"reference": reference, "reason": reason} for reference, reason in failed]
 

@@ -229,16 +229,6 @@ def failures(store: SweepStore, sweep: int) -> list[tuple[str, str]]:
     return [(row.reference, row.reason) for row in rows_of(store, query)]
 
 
-def attached(store: SweepStore, sweep: int) -> int:
-    """Return the number of tags of signatures, attestations and SBOMs, which a sweep does not audit."""
-    query = (
-        select(func.coalesce(func.sum(t.observation.c.attached), 0))
-        .join(t.seen, t.seen.c.observation == t.observation.c.id)
-        .where(t.seen.c.sweep == sweep)
-    )
-    return int(store.read(lambda c: c.execute(query).scalar_one()))
-
-
 def report(store: SweepStore, image: int) -> dict[str, Any]:
     """Return the masked JSON report of an image. docs/report.md describes it."""
     data = store.read(lambda c: c.execute(select(t.report.c.data).where(t.report.c.image == image)).scalar_one())
@@ -291,6 +281,9 @@ def _counts(store: SweepStore, sweep: int) -> dict[str, int]:
         "tags": select(func.count()).select_from(select(tags.repository, tags.name).distinct().subquery()),
         "partial": select(func.count()).where(t.image.c.id.in_(images_of(sweep)), t.image.c.skipped > 0),
         "secrets": select(func.count(t.finding.c.secret.distinct())).where(pullable_findings(sweep)),
+        "attached": select(func.coalesce(func.sum(t.observation.c.attached), 0))
+        .join(t.seen, t.seen.c.observation == t.observation.c.id)
+        .where(t.seen.c.sweep == sweep),
         "withdrawn": select(func.count()).where(own.sweep == sweep, own.pullable.is_not(False)),
     }
     by_severity = severities(store, sweep)

@@ -76,6 +76,9 @@ sweep = Table(
     Column(
         "partial", Integer, nullable=False, server_default="0", comment="audited images of which items were not read"
     ),
+    Column(
+        "attached", Integer, nullable=False, server_default="0", comment="tags of signatures, attestations and SBOMs"
+    ),
     CheckConstraint("finished IS NULL OR finished >= started", "order"),
 )
 Index("ix_sweep_registry", sweep.c.registry, sweep.c.finished)
