@@ -82,12 +82,7 @@ def images(
     origin.report(opened.failures, alone=not opened.images)
     chosen = [image for image in opened.images if _is_for(image, origin.platform) or not image.stacked]
     if not chosen:
-        platforms += [str(image.config.platform) for image in opened.images]
-        available = ", ".join(dict.fromkeys(platforms)) or "none"
-        lacks = opened.missing[0].reason if opened.missing and not opened.images else ""
-        nothing = "its index lists attestations, and no image"
-        reason = lacks or (f"no platform {origin.platform}; it has {available}" if origin.platform else nothing)
-        raise NotFound(f"{origin.target}: {reason}")
+        raise NotFound(f"{origin.target}: {_reason(opened, attested, platforms, origin.platform)}")
     return tuple(
         replace(
             image,
@@ -104,6 +99,11 @@ class _Attested:
 
     images: set[str] = field(default_factory=set)
     _statements: dict[str, list[bytes]] = field(default_factory=dict)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether there are statements, and no image."""
+        return bool(self._statements) and not self.images
 
     def add(self, subject: str, statements: Sequence[bytes]) -> None:
         """Add statements that describe the image with the digest `subject`."""
@@ -138,6 +138,16 @@ class _OpenedImages:
                 raise
             else:
                 self.missing.append(Skipped(None, None, f"platform {descriptor.platform or 'unknown'}: {exc}"))
+
+
+def _reason(opened: _OpenedImages, attested: _Attested, platforms: list[str], platform: str | None) -> str:
+    """Return why there is no image; `platforms` are those in indexes."""
+    if opened.missing and not opened.images:
+        return opened.missing[0].reason
+    if attested.is_alone:
+        return "has attestations, and no image"
+    found = dict.fromkeys([*platforms, *(str(image.config.platform) for image in opened.images)])
+    return f"no platform {platform}; it has {', '.join(found) or 'none'}"
 
 
 def _is_for(image: Image, platform: str | None) -> bool:
