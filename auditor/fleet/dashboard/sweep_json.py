@@ -92,4 +92,5 @@ def _withdrawn_image(row: WithdrawnRow) -> dict[str, Any]:
         "tags": list(row.tags),
         "pullable": row.pullable,
         "by_severity": row.image.by_severity,
+        "skipped": row.image.skipped,
     }

@@ -17,7 +17,7 @@ from auditor.fleet.remediation.open_secrets import OpenSecret, acknowledged_secr
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import image_list, queries
 from auditor.fleet.store.database import SweepStore
-from auditor.fleet.store.rows import FindingRow, ImageRow, SweepRow, verdict_of
+from auditor.fleet.store.rows import ImageRow, SharedSecret, SweepRow, WithdrawnRow, verdict_of
 
 _STYLES = {"critical": "bold white on red", "high": "bold red", "medium": "yellow", "low": "cyan"}
 _MAX_SHOWN = 20
@@ -51,13 +51,24 @@ def _parts(store: SweepStore, sweep: SweepRow, policy: Policy) -> list[Renderabl
         parts.append(Text(f"filtered: {printable(sweep.filter_text)}", style="dim"))
     if rows:
         parts.append(_images(rows))
-    findings = queries.findings(store, sweep.id)
-    parts += _shared(findings)
+    findings, withdrawn = queries.findings(store, sweep.id), image_list.withdrawn(store, sweep.id)
     acknowledged = acknowledged_secrets(store, sweep, policy)
-    parts += _acknowledged(acknowledged)
-    parts += _withdrawn(store, sweep.id)
-    parts += _partial([row for row in images if row.skipped])
-    parts += _failed(store, sweep.id)
+    pullable = [*images, *(row.image for row in withdrawn if not row.is_deleted)]
+    parts += _section("Secrets in several images", [_shared(one) for one in queries.shared_secrets(findings)])
+    parts += _section("Acknowledged", [_acknowledged(one) for one in acknowledged])
+    parts += _section(
+        "Withdrawn: images without a tag", [_withdrawn(row) for row in withdrawn if row.image.by_severity]
+    )
+    parts += _section(
+        "Not read in full: `image-audit scan IMAGE` gives the reasons",
+        [f"{printable(_name(row))}: {plural(row.skipped, 'item')} skipped" for row in pullable if row.skipped],
+        "bold yellow",
+    )
+    parts += _section(
+        "Not audited",
+        [f"{printable(name)}: {shortened(printable(why), 300)}" for name, why in queries.failures(store, sweep.id)],
+        "bold yellow",
+    )
     held = sum(one.is_acknowledged for one in acknowledged)
     parts.append(_summary(sweep, verdict_of(findings), held))
     return parts
@@ -96,67 +107,31 @@ def _number(count: int, style: str) -> Text:
     return Text(str(count), style=style) if count else Text("-", style="dim")
 
 
-def _shared(findings: Sequence[FindingRow]) -> list[RenderableType]:
-    shared = queries.shared_secrets(findings)
-    if not shared:
+def _shared(secret: SharedSecret) -> Text:
+    where = f"  in {len(secret.images)} images, first seen {secret.first_seen[:10]}"
+    return Text.assemble(f"{secret.rule}  {printable(secret.masked)}", (where, "dim"))
+
+
+def _acknowledged(secret: OpenSecret) -> Text:
+    status = "" if secret.status is None else f"  {printable(acknowledgement_text(secret.status))}"
+    return Text.assemble(f"{secret.worst.rule}  {printable(secret.worst.masked)}", (status, "dim"))
+
+
+def _withdrawn(row: WithdrawnRow) -> str:
+    tags = f" (was {printable(', '.join(row.tags[:3]))})" if row.tags else ""
+    counts = ", ".join(f"{number} {severity}" for severity, number in row.image.by_severity.items())
+    return f"{printable(row.image.repository)}@{row.image.digest}{tags}: {counts}; {PULLABLE[row.pullable]}"
+
+
+def _section(heading: str, entries: Sequence[str | Text], style: str = "bold") -> list[RenderableType]:
+    """Return a heading and the first entries, nothing without entries."""
+    if not entries:
         return []
-    lines = Text("\nSecrets in several images", style="bold")
-    for item in shared[:_MAX_SHOWN]:
-        lines.append(f"\n  {item.rule}  {printable(item.masked)}", style="not bold")
-        lines.append(f"  in {len(item.images)} images, first seen {item.first_seen[:10]}", style="not bold dim")
-    if len(shared) > _MAX_SHOWN:
-        lines.append(f"\n  and {len(shared) - _MAX_SHOWN} more", style="not bold dim")
-    return [lines]
-
-
-def _acknowledged(secrets: Sequence[OpenSecret]) -> list[RenderableType]:
-    if not secrets:
-        return []
-    lines = Text("\nAcknowledged", style="bold")
-    for one in secrets[:_MAX_SHOWN]:
-        lines.append(f"\n  {one.worst.rule}  {printable(one.worst.masked)}", style="not bold")
-        if one.status is not None:
-            lines.append(f"  {printable(acknowledgement_text(one.status))}", style="not bold dim")
-    if len(secrets) > _MAX_SHOWN:
-        lines.append(f"\n  and {len(secrets) - _MAX_SHOWN} more", style="not bold dim")
-    return [lines]
-
-
-def _withdrawn(store: SweepStore, sweep: int) -> list[RenderableType]:
-    found = [row for row in image_list.withdrawn(store, sweep) if row.image.by_severity]
-    if not found:
-        return []
-    lines = Text("\nWithdrawn: images without a tag", style="bold")
-    for row in found[:_MAX_SHOWN]:
-        tags = f" (was {printable(', '.join(row.tags[:3]))})" if row.tags else ""
-        counts = ", ".join(f"{number} {severity}" for severity, number in row.image.by_severity.items())
-        name = f"{printable(row.image.repository)}@{row.image.digest}"
-        lines.append(f"\n  {name}{tags}: {counts}; {PULLABLE[row.pullable]}", style="not bold")
-    if len(found) > _MAX_SHOWN:
-        lines.append(f"\n  and {len(found) - _MAX_SHOWN} more", style="not bold dim")
-    return [lines]
-
-
-def _partial(rows: Sequence[ImageRow]) -> list[RenderableType]:
-    if not rows:
-        return []
-    lines = Text("\nNot read in full: `image-audit scan IMAGE` gives the reasons", style="bold yellow")
-    for row in rows[:_MAX_SHOWN]:
-        lines.append(f"\n  {printable(_name(row))}: {plural(row.skipped, 'item')} skipped", style="not bold default")
-    if len(rows) > _MAX_SHOWN:
-        lines.append(f"\n  and {len(rows) - _MAX_SHOWN} more", style="not bold dim")
-    return [lines]
-
-
-def _failed(store: SweepStore, sweep: int) -> list[RenderableType]:
-    failed = queries.failures(store, sweep)
-    if not failed:
-        return []
-    lines = Text("\nNot audited", style="bold yellow")
-    for reference, reason in failed[:_MAX_SHOWN]:
-        lines.append(f"\n  {printable(reference)}: {shortened(printable(reason), 300)}", style="not bold default")
-    if len(failed) > _MAX_SHOWN:
-        lines.append(f"\n  and {len(failed) - _MAX_SHOWN} more", style="not bold dim")
+    lines = Text(f"\n{heading}", style=style)
+    for entry in entries[:_MAX_SHOWN]:
+        lines.append(Text.assemble("\n  ", entry, style="not bold default"))
+    if len(entries) > _MAX_SHOWN:
+        lines.append(f"\n  and {len(entries) - _MAX_SHOWN} more", style="not bold dim")
     return [lines]
 
 

@@ -128,8 +128,8 @@ class SweepView:
 
     @property
     def partial(self) -> tuple[ImageRow, ...]:
-        """Images of the sweep that were not read in full."""
-        return tuple(image for image in self.images if image.skipped)
+        """Images that can be pulled and were not read in full."""
+        return tuple(image for image in self.pullable if image.skipped)
 
     @property
     def pullable(self) -> tuple[ImageRow, ...]:

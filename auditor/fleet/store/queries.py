@@ -51,6 +51,7 @@ from auditor.fleet.store.statements import (
     ids_before,
     images_of,
     pullable_findings,
+    pullable_images,
     repositories_of,
     seen_repositories,
     seen_tags,
@@ -279,7 +280,7 @@ def _counts(store: SweepStore, sweep: int) -> dict[str, int]:
         "repositories": select(func.count()).select_from(seen_repositories(sweep).subquery()),
         "images": select(func.count()).select_from(images_of(sweep).subquery()),
         "tags": select(func.count()).select_from(select(tags.repository, tags.name).distinct().subquery()),
-        "partial": select(func.count()).where(t.image.c.id.in_(images_of(sweep)), t.image.c.skipped > 0),
+        "partial": select(func.count()).where(t.image.c.id.in_(pullable_images(sweep)), t.image.c.skipped > 0),
         "secrets": select(func.count(t.finding.c.secret.distinct())).where(pullable_findings(sweep)),
         "attached": select(func.coalesce(func.sum(t.observation.c.attached), 0))
         .join(t.seen, t.seen.c.observation == t.observation.c.id)

@@ -53,3 +53,17 @@ def test_a_found_secret_does_not_hide_that_a_part_was_not_read(cli: Cli, address
     assert cli(*SCAN, address, "-q").status == 1
     assert cli(*SCAN, address, "-q", "--strict").status == 2
     assert "; 1 image not read in full" in cli(*SCAN, address).out
+
+
+def test_one_without_a_tag_counts_until_it_is_deleted(cli: Cli, address: str) -> None:
+    remote, digest = Remote(address), DAMAGED.blobs("gzip")[1]["digest"]
+    assert cli(*SCAN, address, "-q", "--strict").status == 2
+    remote.push("team/damaged", "1", application(0, "other", None))
+    for _ in range(2):
+        done = cli(*SCAN, address, "--strict", "--format", "json", "--report", "site")
+        Draft202012Validator(json_schema("image-audit-sweep-1")).validate(done.json)
+        assert done.status == 2 and [item["skipped"] for item in done.json["withdrawn"]] == [2]
+        assert "No secrets found in what was read" in (cli.folder / "site/index.html").read_text()
+    assert f"team/damaged@{digest[:19]}: 2 items skipped" in cli(*SCAN, address).out
+    remote.delete("team/damaged", digest)
+    assert [cli(*SCAN, address, "-q", "--strict").status for _ in range(2)] == [0, 0]

@@ -67,6 +67,7 @@ def gone(sweeps: Sweeps) -> int:
 def entry(pullable: bool | None, *tags: str) -> dict[str, Any]:
     return {
         "repository": "team/app", "digest": DIGEST, "tags": list(tags), "pullable": pullable, "by_severity": CRITICAL,
+        "skipped": 0,
     }  # fmt: skip
 
 

@@ -74,7 +74,11 @@ sweep = Table(
         comment="images without a tag that are not deleted",
     ),
     Column(
-        "partial", Integer, nullable=False, server_default="0", comment="audited images of which items were not read"
+        "partial",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="images that can be pulled and were not read in full",
     ),
     Column(
         "attached", Integer, nullable=False, server_default="0", comment="tags of signatures, attestations and SBOMs"

@@ -22,7 +22,7 @@ _ROWS = 100
 
 def upgrade() -> None:
     """Add the columns, and count the items of stored images."""
-    op.add_column("sweep", _count("partial", "audited images of which items were not read"))
+    op.add_column("sweep", _count("partial", "images that can be pulled and were not read in full"))
     op.add_column("sweep", _count("attached", "tags of signatures, attestations and SBOMs"))
     op.add_column("image", _count("skipped", "items of it that were not read"))
     op.execute("DELETE FROM leaf WHERE manifest IN (SELECT manifest FROM leaf WHERE subject IS NOT NULL)")
