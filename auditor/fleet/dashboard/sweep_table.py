@@ -139,8 +139,8 @@ def _summary(sweep: SweepRow, verdict: Verdict, acknowledged: int) -> Text:
     counts = sweep.counts
     if sweep.nothing_audited and not counts["withdrawn"]:
         return Text("\nnothing was audited", style="bold")
-    clean = "no secrets found in what was read" if counts["partial"] else "no secrets found"
-    text = Text(f"\nLEAKS: {verdict.text}" if verdict.leaks else f"\n{clean}", style="bold")
+    where = " in what was read" if counts["partial"] else " in the audited images" if counts["failed"] else ""
+    text = Text(f"\nLEAKS: {verdict.text}" if verdict.leaks else f"\nno secrets found{where}", style="bold")
     text.append(f"; {counts['new']} new, {counts['gone']} gone since the last sweep", style="not bold")
     if acknowledged:
         text.append(f"; {plural(acknowledged, 'acknowledged secret')}", style="not bold")

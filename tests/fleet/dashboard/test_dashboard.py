@@ -118,6 +118,15 @@ def test_dashboard_table_and_json_show_the_same_counts(story_site: Site) -> None
     assert f"LEAKS: {counts.text};" in sweep_table.render(store, sweep, POLICY, width=200)
 
 
+def test_the_table_says_of_which_images_no_secrets_were_found(stored: Stored) -> None:
+    clean = {"a": {"1": service("a")}}
+    shown = [
+        sweep_table.render(stored.store, stored.sweep(day, clean, failed=failed), POLICY, width=200)
+        for day, failed in (("2026-11-23", ()), ("2026-11-24", [("b:1", "HTTP 404")]))
+    ]
+    assert "no secrets found; " in shown[0] and "no secrets found in the audited images; " in shown[1]
+
+
 def test_every_output_of_a_sweep_shows_the_counts_of_the_image_report(stored: Stored, tmp_path: Path) -> None:
     sweep = stored.sweep("2026-11-24", {"app": {"1": counted()}})
     folder = tmp_path / "site"
