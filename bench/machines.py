@@ -5,9 +5,10 @@ sends files: file_registry.py. Workers have one thread of Dask, and use one core
 loopback, or distant: distant.py. The time does not include the start of the workers and the creation of the store: both
 remain between sweeps. A sweep of a few images comes before, in which the workers import the program and load the rules.
 
-The gain that this machine allows is measured with two plain scans, each bound to one core, one after the other and
-side by side. On a busy machine seconds depend on other programs: `processor-bound` is how many times as fast a sweep
-would be if it had its cores for itself, from the processor times alone.
+The two are measured in turn, three times (`--rounds`), and the medians compared: from one round to the next, the same
+sweep may take 5 % longer. `processor-bound` is how many times as fast a sweep would be if it had its cores for itself,
+from the processor times alone. The gain that this machine allows is measured with two plain scans, each bound to one
+core, one after the other and side by side.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ import sysconfig
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 from auditor.__main__ import GC_THRESHOLD
 from auditor.api import components, rulesets
@@ -48,6 +50,9 @@ from tests.fleet.cluster import Cluster
 from tests.images import digest
 
 _WORKERS = (1, 4)
+
+_COLUMNS = "workers", "registry", "seconds", "times as fast", "processor-bound", "processor: workers", "all others"
+_TIMES = "wall_s", "workers_s", "others_s"
 
 _SCANNED = 10
 """Images of each plain scan, and of the sweep before."""
@@ -219,30 +224,49 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Sweeps of new images by one Dask worker and by four, as a table.")
     parser.add_argument("--images", type=int, default=100, help="number of images, at least 20")
     parser.add_argument("--megabytes", type=int, default=16, help="uncompressed size of a layer")
+    parser.add_argument("--rounds", type=int, default=3, help="number of sweeps by one worker and by four")
     options = parser.parse_args()
     gc.set_threshold(GC_THRESHOLD)  # as the program does
     with components.scanner(AuditOptions(), rulesets.ruleset(AuditOptions())):
         pass  # the rules are compiled now
     print(f"{options.images} images, a new layer of {options.megabytes} MB each\n")
-    columns = "workers", "registry", "seconds", "times as fast", "processor-bound", "processor: workers", "all others"
-    _print_row(*columns)
-    _print_row("---", "---", *["--:"] * (len(columns) - 2))
+    _print_row(*_COLUMNS)
+    _print_row("---", "---", *["--:"] * (len(_COLUMNS) - 2))
     with registry(options.images, options.megabytes * 1_000_000) as near, distant(near) as far:
         for name, address in (("near", near), ("distant", far)):
-            runs = list[Run]()
-            for workers in _WORKERS:
-                run = measured(address, options.images, workers)
-                runs.append(run)
-                _print_row(
-                    str(workers), name,
-                    f"{run.wall_s:.1f}", f"{runs[0].wall_s / run.wall_s:.2f}", f"{runs[0].least_s / run.least_s:.2f}",
-                    f"{run.workers_s:.1f} s", f"{run.others_s:.1f} s",
-                )  # fmt: skip
+            _measure_rounds(name, address, options.images, options.rounds)
         alone, beside = two_scans(near)
     print(
         f"\nTwo scans of {_SCANNED} images: {alone:.1f} s one after the other on one core, {beside:.1f} s side by side "
         f"on two: {alone / beside:.2f} times as fast. More is not to be had on these cores."
     )
+
+
+def _measure_rounds(name: str, address: str, images: int, rounds: int) -> None:
+    """Print a row for each sweep, and one with the medians for each number of workers."""
+    runs = list[list[Run]]()
+    for _ in range(rounds):
+        runs.append([measured(address, images, workers) for workers in _WORKERS])
+        for run in runs[-1]:
+            _print_run(name, run, runs[-1][0])
+    medians = [_median(same) for same in zip(*runs, strict=True)]
+    for run in medians:
+        _print_run(f"{name}, median", run, medians[0])
+
+
+def _median(runs: Sequence[Run]) -> Run:
+    """Return the median of each time of sweeps by the same number of workers."""
+    wall_s, workers_s, others_s = (median(getattr(run, time) for run in runs) for time in _TIMES)
+    return Run(runs[0].workers, wall_s, workers_s, others_s)
+
+
+def _print_run(name: str, run: Run, single: Run) -> None:
+    """Print the row of a sweep, compared to that of a single worker."""
+    _print_row(
+        str(run.workers), name,
+        f"{run.wall_s:.1f}", f"{single.wall_s / run.wall_s:.2f}", f"{single.least_s / run.least_s:.2f}",
+        f"{run.workers_s:.1f} s", f"{run.others_s:.1f} s",
+    )  # fmt: skip
 
 
 def _print_row(*cells: str) -> None:

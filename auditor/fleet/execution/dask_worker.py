@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -30,6 +31,7 @@ from auditor.core.dataclass import dataclass
 from auditor.core.errors import AuditError, Unreachable
 from auditor.core.limits import Limits
 from auditor.core.process import disable_core_dumps
+from auditor.core.time_slices import long_time_slices
 from auditor.core.version import __version__
 from auditor.detect.rules import Ruleset
 from auditor.fleet.execution.dask_measurements import SelfMeasurements
@@ -141,7 +143,8 @@ class OtherVersions:
 class SweepPlugin(WorkerPlugin):
     """State shared by the tasks of a sweep on one worker. It holds no secret, because the scheduler may log it.
 
-    During the sweep, the worker does not measure itself: that takes up to a fifth of its processor time.
+    During the sweep, the worker does not measure itself: that takes up to a fifth of its processor time. It has long
+    time slices, as its work is to be done soon rather than begun soon.
     `endpoint.ca` is a file on the machine that runs the sweep; the plugin carries its content.
     """
 
@@ -152,17 +155,20 @@ class SweepPlugin(WorkerPlugin):
     def setup(self, worker: Worker) -> None:
         """Create the scanner. A worker with other versions does not fail here: it reads no layer."""
         disable_core_dumps()
-        self._measurements = SelfMeasurements(worker)
-        self._measurements.pause()
+        self._opened = ExitStack()
+        measurements = SelfMeasurements(worker)
+        measurements.pause()
+        self._opened.callback(measurements.resume)
+        self._opened.enter_context(long_time_slices())
         self._address = worker.address
         endpoint = self._endpoint
         self._private_key = PrivateKey.generate()
         self._credentials: Credentials | None = None
         self._rate = ClusterRate(endpoint, lambda: worker) if endpoint.rate else None
         self._differences = SoftwareVersions.of(self._rules).differences(self._required)
-        self._folder = tempfile.TemporaryDirectory(prefix="image-audit-")
+        self._folder = Path(self._opened.enter_context(tempfile.TemporaryDirectory(prefix="image-audit-")))
         threads = worker.state.nthreads
-        self._scanner = Scanner(
+        scanner = Scanner(
             self._rules.ruleset(),
             threads,
             cache=cache_folder(),
@@ -170,15 +176,14 @@ class SweepPlugin(WorkerPlugin):
             extract_published=True,  # the package lists of other layers are not at hand
             searcher=_searcher(self._rules, endpoint.limits, threads),
         )
+        self._scanner = self._opened.enter_context(closing(scanner))
         self._scanner.prepare()
         self._lock = threading.Lock()
         self._client: Client | None = None
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002
-        """Close the scanner and remove the temporary folder."""
-        self._measurements.resume()
-        self._scanner.close()
-        self._folder.cleanup()
+        """Close the scanner, remove the temporary folder, and set the worker back."""
+        self._opened.close()
 
     @property
     def public_key(self) -> bytes:
@@ -212,7 +217,7 @@ class SweepPlugin(WorkerPlugin):
         """Return the client of all tasks: they share its tokens and its rate limit."""
         endpoint = self._endpoint
         if self._certificates is not None:
-            file = Path(self._folder.name) / "ca.pem"
+            file = self._folder / "ca.pem"
             file.write_bytes(self._certificates)
             endpoint = replace(endpoint, ca=file)
         return endpoint.client(login, self._rate)
