@@ -17,6 +17,7 @@ from distributed.comm.core import connect
 
 from auditor.core.errors import EngineError
 from auditor.detect.rules import Ruleset
+from auditor.fleet.execution.dask_measurements import QuietNanny
 from auditor.fleet.execution.dask_scheduler import CLIENT_NAME, SweepScheduling
 from auditor.fleet.execution.dask_worker import RulesData, SoftwareVersions, SweepPlugin
 from auditor.fleet.execution.engine import RegistryEndpoint
@@ -66,6 +67,7 @@ class DaskCluster:
         with self._lock:
             with suppress(OSError, CancelledError, KeyError, RuntimeError, ValueError):  # the cluster has stopped
                 self.client.unregister_worker_plugin(self.name)
+                self.client.unregister_worker_plugin(self.name, nanny=True)
             self.client.close(timeout=5)
 
     def _reconnect_soon(self) -> None:
@@ -126,6 +128,7 @@ class DaskCluster:
                 "Install the same image-audit there as here."
             ) from exc
         client.register_plugin(SweepPlugin(self._endpoint, self._rules, self._versions), name=self.name)
+        client.register_plugin(QuietNanny(), name=self.name)
 
 
 def _client(address: str) -> Client:

@@ -1,12 +1,14 @@
-"""Measurements that a Dask scheduler or worker takes of itself; a sweep pauses them."""
+"""Measurements that a Dask scheduler, worker or nanny takes of itself; a sweep pauses them."""
 
 from __future__ import annotations
 
+from distributed import Nanny, NannyPlugin
 from distributed.core import Server
 from distributed.metrics import time
 
 _CALLBACKS = ("profile", "profile-cycle", "tick", "ticks")
-"""Periodic callbacks that measure tasks and the event loop: 150 times a second on a worker, 50 on a scheduler."""
+"""Periodic callbacks that measure tasks and the event loop: 150 times a second on a worker, 50 on a
+scheduler or nanny."""
 
 
 class SelfMeasurements:
@@ -27,3 +29,16 @@ class SelfMeasurements:
         for callback in self._paused:
             if not callback.is_running():
                 callback.start()
+
+
+class QuietNanny(NannyPlugin):
+    """Pauses the measurements of the nannies during a sweep: they share the cores of their workers."""
+
+    def setup(self, nanny: Nanny) -> None:
+        """Stop measuring."""
+        self._measurements = SelfMeasurements(nanny)
+        self._measurements.pause()
+
+    def teardown(self, nanny: Nanny) -> None:  # noqa: ARG002
+        """Measure again."""
+        self._measurements.resume()

@@ -9,18 +9,18 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import requests
-from distributed import Client, Worker
+from distributed import Client, Nanny, Scheduler, Worker
 from distributed.comm.core import CommClosedError
 from distributed.core import Server
 
 from auditor.core.errors import EngineError
 from auditor.fleet.execution import dask_tasks
 from auditor.fleet.execution.dask_cluster import DaskCluster
-from auditor.fleet.execution.dask_measurements import SelfMeasurements
+from auditor.fleet.execution.dask_measurements import QuietNanny, SelfMeasurements
 from auditor.fleet.execution.dask_tasks import DaskTasks
 from auditor.fleet.execution.dask_worker import Answer, CredentialsRequest, SoftwareVersions, SweepPlugin
 from auditor.fleet.execution.engine import RegistryEndpoint
@@ -105,6 +105,36 @@ def test_a_pause_of_the_measurements_is_no_time_without_response(caplog: pytest.
     assert "unresponsive" not in caplog.text
 
 
+def test_a_nanny_does_not_measure_itself_during_a_sweep() -> None:
+    async def measure() -> None:
+        async with (
+            Scheduler(host="127.0.0.1", port=0, dashboard=False, dashboard_address=":0") as scheduler,
+            Nanny(scheduler.address, nthreads=1) as nanny,
+        ):
+            before = set(running_callbacks(nanny))
+            assert "tick" in before
+            assert await nanny.plugin_add(QuietNanny(), "sweep") == {"status": "OK"}
+            assert set(running_callbacks(nanny)) == before - {"tick", "ticks"}
+            assert await nanny.plugin_remove("sweep") == {"status": "OK"}
+            assert set(running_callbacks(nanny)) == before
+
+    asyncio.run(measure())
+
+
+def test_the_nannies_have_the_plugin_of_a_sweep_until_its_end(sweeps_in: Sweeps, cluster: Cluster) -> None:
+    cluster.add_worker()
+    cluster.wait_for(1)
+
+    def of_nannies() -> list[str]:
+        with cluster.client() as client:
+            return cast(list[str], client.run_on_scheduler(nanny_plugins))
+
+    engine = engine_of(sweeps_in, cluster.address, RegistryEndpoint("127.0.0.1:1"))
+    assert of_nannies() == [engine._cluster.name]
+    engine.close()
+    assert of_nannies() == []
+
+
 @pytest.mark.parametrize("is_later", [False, True], ids=["connected", "later"])
 def test_workers_have_the_credentials_before_their_tasks_and_later_ones_ask_for_them(
     sweeps_in: Sweeps, cluster: Cluster, filled: tuple[str, Content], monkeypatch: pytest.MonkeyPatch, *, is_later: bool
@@ -146,6 +176,10 @@ def searcher_id(dask_worker: Worker) -> int:
 
 def running_on_scheduler(dask_scheduler: Server) -> list[str]:
     return running_callbacks(dask_scheduler)
+
+
+def nanny_plugins(dask_scheduler: Scheduler) -> list[str]:
+    return list(dask_scheduler.nanny_plugins)
 
 
 def running_callbacks(dask_worker: Server) -> list[str]:
