@@ -128,7 +128,8 @@ class DaskCluster:
                 "Install the same image-audit there as here."
             ) from exc
         client.register_plugin(SweepPlugin(self._endpoint, self._rules, self._versions), name=self.name)
-        client.register_plugin(QuietNanny(), name=self.name)
+        with suppress(ImportError):  # image-audit was sent to the workers alone
+            client.register_plugin(QuietNanny(), name=self.name)
 
 
 def _client(address: str) -> Client:

@@ -135,6 +135,22 @@ def test_the_nannies_have_the_plugin_of_a_sweep_until_its_end(sweeps_in: Sweeps,
     assert of_nannies() == []
 
 
+def test_nannies_need_no_image_audit(
+    sweeps_in: Sweeps, cluster: Cluster, filled: tuple[str, Content], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register = Client.register_plugin
+
+    def registered(client: Client, plugin: Any, **more: Any) -> Any:
+        if isinstance(plugin, QuietNanny):
+            raise ModuleNotFoundError("No module named 'auditor'")
+        return register(client, plugin, **more)
+
+    monkeypatch.setattr(Client, "register_plugin", registered)
+    cluster.add_worker()
+    cluster.wait_for(1)
+    assert swept(sweeps_in, cluster.address, filled[0])["failed"] == []
+
+
 @pytest.mark.parametrize("is_later", [False, True], ids=["connected", "later"])
 def test_workers_have_the_credentials_before_their_tasks_and_later_ones_ask_for_them(
     sweeps_in: Sweeps, cluster: Cluster, filled: tuple[str, Content], monkeypatch: pytest.MonkeyPatch, *, is_later: bool
