@@ -7,7 +7,7 @@ import datetime
 import gc
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from html.parser import HTMLParser
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
+from sqlalchemy import update
 
 from auditor.core.errors import UsageError
 from auditor.core.finding import Severity
@@ -30,6 +31,7 @@ from auditor.fleet.remediation.owners import Owners
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.service.messages import message
 from auditor.fleet.store import image_list, queries
+from auditor.fleet.store import schema as t
 from auditor.fleet.store.acknowledgements import save_acknowledgement
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.rows import ImageRow, SweepRow, verdict_of
@@ -125,6 +127,29 @@ def test_the_table_says_of_which_images_no_secrets_were_found(stored: Stored) ->
         for day, failed in (("2026-11-23", ()), ("2026-11-24", [("b:1", "HTTP 404")]))
     ]
     assert "no secrets found; " in shown[0] and "no secrets found in the audited images; " in shown[1]
+
+
+def test_no_page_says_that_there_are_no_secrets_where_a_part_was_not_read(stored: Stored, tmp_path: Path) -> None:
+    def pages(failed: Sequence[tuple[str, str]], filter_text: str | None = None) -> dict[str, str]:
+        sweep = stored.sweep("2026-11-24", content, failed=failed, filter_text=filter_text)
+        write_site(stored.store, sweep, tmp_path / "site", CREATED, OWNED)
+        return {name: (tmp_path / "site" / name).read_text() for name in ("index.html", *texts)}
+
+    content = {name: {"1": service(name)} for name in ("shop/a", "team/a")}
+    shop, team = site_paths.owner_page("shop"), site_paths.owner_page("web")
+    texts = {"secrets.html": "No secrets found", "layers.html": "No layer adds a secret", shop: "No secrets found"}
+    made = pages([])
+    assert all(f'verdict fine"><p class="say">{text}</p>' in made[name] for name, text in texts.items())
+    assert "all images of the registry." in made["index.html"]
+    assert "all images that match the filter." in pages([], "--tags 1")["index.html"]
+    made = pages([("shop/b:1", "HTTP 404")])
+    for name, text in texts.items():
+        assert f'verdict bad"><p class="say">{text} in the audited images</p>' in made[name]
+    assert 'verdict fine"><p class="say">No secrets found</p>' in (tmp_path / "site" / team).read_text()
+    stored.store.write(lambda c: c.execute(update(t.image).values(skipped=1)))
+    write_site(stored.store, queries.sweeps(stored.store)[-1], tmp_path / "site", CREATED, OWNED)
+    for name, text in texts.items():
+        assert f'verdict bad"><p class="say">{text} in what was read</p>' in (tmp_path / "site" / name).read_text()
 
 
 def test_every_output_of_a_sweep_shows_the_counts_of_the_image_report(stored: Stored, tmp_path: Path) -> None:
