@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from auditor.core.dataclass import dataclass
@@ -16,6 +17,8 @@ from auditor.fleet.dashboard.view import SecretSummary, SweepView
 from auditor.fleet.store.rows import FindingRow
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # including full-width forms
+# A semicolon separates cells for spreadsheets in many languages, and for LibreOffice beside the comma.
+_NEXT_CELL = re.compile(rf"""(?<=;)(?=[\s"]*[{re.escape("".join(_FORMULA))}])""")
 Cell = str | int | None
 
 
@@ -208,5 +211,5 @@ def _cell(value: Cell) -> Cell:
     """Return a value that a spreadsheet displays as text: a quote in front disables formulas."""
     if not isinstance(value, str):
         return value
-    text = printable(value)
+    text = _NEXT_CELL.sub("'", printable(value))
     return f"'{text}" if value.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA) else text
