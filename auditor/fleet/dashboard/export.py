@@ -117,7 +117,8 @@ def _findings(view: SweepView) -> Table:
 def _secrets(view: SweepView) -> Table:
     return Table(
         ("secret_id", "rule", "name", "secret", "severity", "states", "images", "repositories", "tags", "first_seen",
-         "last_seen", "age_days", "owners", "work", "due", "acknowledged_by", "acknowledged_until", "reason"),
+         "last_seen", "age_days", "owners", "work", "due", "acknowledged_by", "acknowledged_until", "reason",
+         "lapsed"),
         (
             (
                 secret.secret_id, secret.rule, secret.name, secret.masked, secret.severity, " ".join(secret.states),
@@ -132,9 +133,9 @@ def _secrets(view: SweepView) -> Table:
 
 def _acknowledgement(secret: SecretSummary) -> tuple[Cell, ...]:
     if secret.status is None:
-        return None, None, None
+        return None, None, None, None
     own = secret.status.acknowledgement
-    return own.author, None if own.until is None else own.until.isoformat(), own.reason
+    return own.author, None if own.until is None else own.until.isoformat(), own.reason, secret.status.lapsed
 
 
 def _repositories(view: SweepView) -> Table:

@@ -271,10 +271,13 @@ def test_an_acknowledged_secret_is_shown_with_who_and_until_when(changed: Story,
     assert f'acknowledged until <span class="nowrap">{until}</span>' in (tmp_path / "site/secrets.html").read_text()
     (row,) = (item for item in json.loads((tmp_path / "site/json/secrets.json").read_text()) if item["reason"])
     assert (row["work"], row["acknowledged_by"], row["acknowledged_until"]) == ("acknowledged", "ada", str(until))
+    assert row["lapsed"] is None
     later = replace(changed.policy, today=until + datetime.timedelta(days=1))
     write_site(changed.store, changed.sweep, tmp_path / "site", CREATED, later)
     page = (tmp_path / "site" / site_paths.secret_page(changed.shared)).read_text()
     assert "<b>Acknowledgement lapsed</b> by ada" in page and f"(expired after {until})" in page
+    (row,) = (item for item in json.loads((tmp_path / "site/json/secrets.json").read_text()) if item["reason"])
+    assert (row["work"], row["lapsed"]) == ("overdue", f"expired after {until}")
 
 
 def test_a_long_list_is_cut_into_pages_that_lead_to_each_other() -> None:
