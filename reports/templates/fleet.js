@@ -85,7 +85,8 @@ function sort(view, by) {
 function changed(view) {
   const query = apply(view);
   const pairs = new URLSearchParams();
-  for (const [name, values] of Object.entries(query)) pairs.set(name, values);
+  // Names in the address: the numbers of options differ between sweeps.
+  for (const [name, values] of Object.entries(query)) pairs.set(name, view.names[name]?.get(values[0]) ?? values);
   history.replaceState(null, "", `#${view.section.id}${pairs.size ? `?${pairs}` : ""}`);
 }
 
@@ -97,6 +98,7 @@ function restore() {
   for (const field of view.form.elements) {
     const value = pairs.get(field.name) ?? "";
     if (BOXES.includes(field.name)) field.checked = value.split(",").includes(field.value);
+    else if (NAMES.includes(field.name)) field.value = [...field.options].find(({ text }) => text === value)?.value ?? "";
     else if (field.matches("select, input")) field.value = value;
   }
   apply(view);

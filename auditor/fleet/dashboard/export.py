@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from auditor.core.dataclass import dataclass
@@ -16,6 +17,8 @@ from auditor.fleet.dashboard.view import SecretSummary, SweepView
 from auditor.fleet.store.rows import FindingRow
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # including full-width forms
+# A semicolon separates cells for spreadsheets in many languages, and for LibreOffice beside the comma.
+_NEXT_CELL = re.compile(rf"""(?<=;)(?=[\s"]*[{re.escape("".join(_FORMULA))}])""")
 Cell = str | int | None
 
 
@@ -114,7 +117,8 @@ def _findings(view: SweepView) -> Table:
 def _secrets(view: SweepView) -> Table:
     return Table(
         ("secret_id", "rule", "name", "secret", "severity", "states", "images", "repositories", "tags", "first_seen",
-         "last_seen", "age_days", "owners", "work", "due", "acknowledged_by", "acknowledged_until", "reason"),
+         "last_seen", "age_days", "owners", "work", "due", "acknowledged_by", "acknowledged_until", "reason",
+         "lapsed"),
         (
             (
                 secret.secret_id, secret.rule, secret.name, secret.masked, secret.severity, " ".join(secret.states),
@@ -129,9 +133,9 @@ def _secrets(view: SweepView) -> Table:
 
 def _acknowledgement(secret: SecretSummary) -> tuple[Cell, ...]:
     if secret.status is None:
-        return None, None, None
+        return None, None, None, None
     own = secret.status.acknowledgement
-    return own.author, None if own.until is None else own.until.isoformat(), own.reason
+    return own.author, None if own.until is None else own.until.isoformat(), own.reason, secret.status.lapsed
 
 
 def _repositories(view: SweepView) -> Table:
@@ -208,5 +212,5 @@ def _cell(value: Cell) -> Cell:
     """Return a value that a spreadsheet displays as text: a quote in front disables formulas."""
     if not isinstance(value, str):
         return value
-    text = printable(value)
+    text = _NEXT_CELL.sub("'", printable(value))
     return f"'{text}" if value.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA) else text

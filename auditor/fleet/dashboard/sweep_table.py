@@ -17,7 +17,7 @@ from auditor.fleet.remediation.open_secrets import OpenSecret, acknowledged_secr
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import image_list, queries
 from auditor.fleet.store.database import SweepStore
-from auditor.fleet.store.rows import ImageRow, SharedSecret, SweepRow, WithdrawnRow, verdict_of
+from auditor.fleet.store.rows import ImageRow, SharedSecret, SweepRow, WithdrawnRow, audited_part, verdict_of
 
 _STYLES = {"critical": "bold white on red", "high": "bold red", "medium": "yellow", "low": "cyan"}
 _MAX_SHOWN = 20
@@ -139,7 +139,7 @@ def _summary(sweep: SweepRow, verdict: Verdict, acknowledged: int) -> Text:
     counts = sweep.counts
     if sweep.nothing_audited and not counts["withdrawn"]:
         return Text("\nnothing was audited", style="bold")
-    where = " in what was read" if counts["partial"] else " in the audited images" if counts["failed"] else ""
+    where = audited_part(partial=bool(counts["partial"]), failed=bool(counts["failed"]))
     text = Text(f"\nLEAKS: {verdict.text}" if verdict.leaks else f"\nno secrets found{where}", style="bold")
     text.append(f"; {counts['new']} new, {counts['gone']} gone since the last sweep", style="not bold")
     if acknowledged:

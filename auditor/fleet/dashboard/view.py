@@ -14,12 +14,20 @@ from auditor.findings.secret_groups import Verdict
 from auditor.fleet.dashboard import charts
 from auditor.fleet.dashboard.image_pages import ImagePages, pages_of_images
 from auditor.fleet.dashboard.site_paths import secret_page
-from auditor.fleet.remediation.open_secrets import OpenSecret, host_of, secrets_of
+from auditor.fleet.remediation.open_secrets import OpenSecret, host_of, repository_of, secrets_of
 from auditor.fleet.remediation.policy import AcknowledgementStatus, Policy
 from auditor.fleet.remediation.trends import AGES, TrendPoint, age_name, open_secret_trend
 from auditor.fleet.store import image_list, queries
 from auditor.fleet.store.database import SweepStore
-from auditor.fleet.store.rows import FindingRow, ImageRow, LeakingLayer, SweepRow, WithdrawnRow, verdict_of
+from auditor.fleet.store.rows import (
+    FindingRow,
+    ImageRow,
+    LeakingLayer,
+    SweepRow,
+    WithdrawnRow,
+    audited_part,
+    verdict_of,
+)
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -95,7 +103,7 @@ class SweepView:
 
     `pages` are the first pages of the images by row id, `image_pages` all pages; deleted images have none. `teams` are
     the owners of repositories, those with gone findings alone included; `owner_numbers` and `repositories` are numbers
-    for filters.
+    for filters. `failed_owners` are those of the references that were not audited.
     """
 
     sweep: SweepRow
@@ -116,6 +124,7 @@ class SweepView:
     teams: dict[str, str | None]
     owner_numbers: dict[str, int]
     trend: tuple[TrendPoint, ...]
+    failed_owners: frozenset[str]
 
     @property
     def has_owners(self) -> bool:
@@ -130,6 +139,12 @@ class SweepView:
     def partial(self) -> tuple[ImageRow, ...]:
         """Images that can be pulled and were not read in full."""
         return tuple(image for image in self.pullable if image.skipped)
+
+    def audited_part(self, owner: str | None = None) -> str:
+        """Return the end of `No secrets found` for all repositories, or those of an owner: see `rows.audited_part`."""
+        partial = any(owner in (None, self.teams[image.repository] or NO_OWNER) for image in self.partial)
+        failed = bool(self.failed) if owner is None else owner in self.failed_owners
+        return audited_part(partial=partial, failed=failed)
 
     @property
     def pullable(self) -> tuple[ImageRow, ...]:
@@ -169,7 +184,7 @@ def _view(store: SweepStore, sweep: SweepRow, policy: Policy) -> SweepView:
     findings = queries.findings(store, sweep.id)
     known = queries.first_seen(store, sweep.id)
     alike = tuple(queries.alike(store, sweep))
-    host = host_of(sweep)
+    host, failed = host_of(sweep), tuple(queries.failures(store, sweep.id))
     gone = _worst_first(queries.gone_findings(store, sweep.id))
     repositories = sorted({*(image.repository for image in pullable), *(row.repository for row in gone)})
     teams = {name: policy.owners.of(host, name) for name in repositories}
@@ -189,7 +204,7 @@ def _view(store: SweepStore, sweep: SweepRow, policy: Policy) -> SweepView:
         layers=tuple(queries.leaking_layers(store, sweep.id, findings)),
         new=_worst_first(rows[row.image, row.id] for row in queries.new_findings(store, sweep.id)),
         gone=gone,
-        failed=tuple(queries.failures(store, sweep.id)),
+        failed=failed,
         ages=_ages(sweep, findings, known),
         repositories={name: number for number, name in enumerate(repositories)},
         teams=teams,
@@ -197,6 +212,7 @@ def _view(store: SweepStore, sweep: SweepRow, policy: Policy) -> SweepView:
         trend=open_secret_trend(
             store, alike[-charts.MOST_COLUMNS :], policy, teams if sweep.filter_text is not None else None
         ),
+        failed_owners=frozenset(policy.owners.of(host, repository_of(name)) or NO_OWNER for name, _ in failed),
     )
 
 

@@ -52,6 +52,11 @@ def host_of(sweep: SweepRow) -> str:
     return sweep.registry.partition("/")[0]
 
 
+def repository_of(reference: str) -> str:
+    """Return the repository of `repository`, `repository:tag` or `repository@digest`."""
+    return reference.partition("@")[0].partition(":")[0]
+
+
 def open_secrets(store: SweepStore, sweep: SweepRow, policy: Policy) -> tuple[OpenSecret, ...]:
     """Return the secrets of a sweep, the most severe first, then the oldest."""
     host = host_of(sweep)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from auditor.core.dataclass import dataclass
-from auditor.fleet.remediation.open_secrets import OpenSecret, host_of, open_secrets
+from auditor.fleet.remediation.open_secrets import OpenSecret, host_of, open_secrets, repository_of
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import image_list, queries
 from auditor.fleet.store.database import SweepStore
@@ -76,7 +76,8 @@ class Deletion:
 class Plan:
     """Work on the images of a sweep, on the day `today`.
 
-    `acknowledged` are the secrets that need none, `failed` the references that were not audited, with reasons.
+    `acknowledged` are the secrets that need none, `failed` the references that were not audited, with reasons, and
+    `partial` the images that were not read in full.
     """
 
     sweep: SweepRow
@@ -87,6 +88,7 @@ class Plan:
     delete: tuple[Deletion, ...]
     acknowledged: tuple[OpenSecret, ...]
     failed: tuple[tuple[str, str], ...]
+    partial: tuple[ImageRow, ...]
 
 
 def make_plan(store: SweepStore, sweep: SweepRow, policy: Policy, owner: str | None = None) -> Plan:
@@ -95,16 +97,20 @@ def make_plan(store: SweepStore, sweep: SweepRow, policy: Policy, owner: str | N
     secrets, failed = open_secrets(store, sweep, policy), queries.failures(store, sweep.id)
     if owner is not None:
         secrets = tuple(_of_owner(secrets, owner, host, policy))
-        failed = [one for one in failed if policy.owners.of(host, _repository(one[0])) == owner]
+        failed = [one for one in failed if policy.owners.of(host, repository_of(one[0])) == owner]
     to_do = [secret for secret in secrets if not secret.is_acknowledged]
     by_image: dict[int, list[FindingRow]] = {}
     for secret in to_do:
         for row in secret.findings:
             by_image.setdefault(row.image, []).append(row)
     work = _Work(host, policy, by_image)
-    images = [image for image in image_list.each_image(store, sweep) if image.id in by_image]
-    untagged = image_list.withdrawn(store, sweep.id)
-    withdrawn = [row for row in untagged if not row.is_deleted and row.image.id in by_image]
+    seen = [image for image in image_list.each_image(store, sweep) if image.id in by_image or image.skipped]
+    untagged = [row for row in image_list.withdrawn(store, sweep.id) if not row.is_deleted]
+    images = [image for image in seen if image.id in by_image]
+    withdrawn = [row for row in untagged if row.image.id in by_image]
+    partial = [image for image in (*seen, *(row.image for row in untagged)) if image.skipped]
+    if owner is not None:
+        partial = [image for image in partial if policy.owners.of(host, image.repository) == owner]
     return Plan(
         sweep,
         policy.today,
@@ -117,6 +123,7 @@ def make_plan(store: SweepStore, sweep: SweepRow, policy: Policy, owner: str | N
         ),
         tuple(secret for secret in secrets if secret.is_acknowledged),
         tuple(failed),
+        tuple(partial),
     )
 
 
@@ -156,11 +163,6 @@ class _Work:
             hidden=len({row.secret for row in rows} - visible),
             visible=len(visible),
         )
-
-
-def _repository(reference: str) -> str:
-    """Return the repository of `repository`, `repository:tag` or `repository@digest`."""
-    return reference.partition("@")[0].partition(":")[0]
 
 
 def _of_owner(secrets: Iterable[OpenSecret], owner: str, host: str, policy: Policy) -> Iterable[OpenSecret]:

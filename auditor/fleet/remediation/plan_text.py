@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from auditor.core.text import plural, printable, shortened
@@ -10,17 +10,18 @@ from auditor.fleet.remediation.locations import acknowledgement_text, short_id
 from auditor.fleet.remediation.open_secrets import OpenSecret
 from auditor.fleet.remediation.plan import Deletion, Plan, Rebuild, Revocation
 from auditor.fleet.remediation.secret_json import secret_json
+from auditor.fleet.store.rows import ImageRow, audited_part
 
 SCHEMA = "image-audit-plan/1"
 _FAILED = 20
-"""References that were not audited, at most, in the text."""
+"""References that were not audited, and images that were not read in full, at most, in the text."""
 
 
 def plan_text(plan: Plan) -> str:
     """Return a plan as text, in the order of the work."""
     lines = [f"{printable(plan.sweep.registry)}, swept {plan.sweep.started[:10]}{_for(plan)}"]
     if not plan.revoke:
-        where = " in the audited images" if plan.failed else ""
+        where = audited_part(partial=bool(plan.partial), failed=bool(plan.failed))
         lines.append(f"nothing to do: no secret without an acknowledgement{where}")
     else:
         overdue = sum(one.secret.is_overdue for one in plan.revoke)
@@ -44,6 +45,8 @@ def plan_text(plan: Plan) -> str:
             f"   {printable(name)}: {shortened(printable(reason), 300)}" for name, reason in plan.failed[:_FAILED]
         ]
         lines += [f"   and {count - _FAILED:,} more"] if count > _FAILED else []
+    if plan.partial:
+        lines += ["", *_partial(plan.partial)]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -59,7 +62,21 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "delete": [_deletion_json(one) for one in plan.delete],
         "acknowledged": [secret_json(one) for one in plan.acknowledged],
         "failed": [{"reference": reference, "reason": reason} for reference, reason in plan.failed],
+        "partial": [
+            {"repository": own.repository, "digest": own.digest, "tags": list(own.tags), "skipped": own.skipped}
+            for own in plan.partial
+        ],
     }
+
+
+def _partial(images: Sequence[ImageRow]) -> Iterator[str]:
+    were = "1 image was" if len(images) == 1 else f"{len(images):,} images were"
+    yield f"{were} not read in full. The plan does not cover the rest: `image-audit scan IMAGE` gives the reasons."
+    for image in images[:_FAILED]:
+        name = f"{image.repository}:{image.tags[0]}" if image.tags else image.name
+        yield f"   {printable(name)}: {plural(image.skipped, 'item')} skipped"
+    if len(images) > _FAILED:
+        yield f"   and {len(images) - _FAILED:,} more"
 
 
 def _for(plan: Plan) -> str:

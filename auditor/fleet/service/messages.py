@@ -51,6 +51,7 @@ def alert_json(alert: Alert) -> dict[str, Any]:
         "owners": list(alert.owners),
         "first_seen": alert.first_seen or None,
         "due": alert.due or None,
+        "note": alert.note or None,
     }
 
 

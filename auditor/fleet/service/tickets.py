@@ -97,6 +97,7 @@ def _description(registry: str, alert: Alert) -> str:
             f"{alert.name}, severity {alert.severity.value}, can be read from {alert.image}{more} "
             f"in {registry}: {alert.location} ({alert.state}).",
             f"First seen {alert.first_seen[:10]}, due {alert.due}.",
+            *((f"{alert.note[:1].upper()}{alert.note[1:]}.",) if alert.note else ()),
             "",
             "1. Revoke the secret. Anyone who can pull the image can read it.",
             f"2. Rebuild the tags and delete the digests: image-audit registry plan {registry}",

@@ -19,6 +19,7 @@ from auditor.fleet.store import schema as t
 from auditor.fleet.store.database import SweepStore
 from auditor.fleet.store.manifests import batches
 from auditor.fleet.store.schema.columns import hex_digits
+from auditor.fleet.store.withdrawn import last_tags
 
 LEAST_DIGITS = 8
 """Least number of digits of an abbreviated secret id."""
@@ -111,11 +112,13 @@ def images_with(store: SweepStore, secret: str) -> list[ImageGroup]:
 
     def work(connection: Connection) -> list[ImageGroup]:
         own = bytes.fromhex(secret)
-        places = _Places(connection.execute(_distinct_places(own)).all())
+        found = connection.execute(_distinct_places(own)).all()
+        places = _Places(found)
         rows = connection.execute(_image_lists(own, places.varying)).all()
         has_indexes = connection.execute(_LISTED.limit(1)).first()  # the database would read all images for none
         index_tags = {row.repository: row.images for row in connection.execute(_index_tags(own))} if has_indexes else {}
-        withdrawn = _withdrawn(connection, own)
+        is_deleted = any(row.absent_since is not None for row in found)
+        withdrawn = {**(_deleted(connection, own) if is_deleted else {}), **_withdrawn(connection, own)}
         return [
             group
             for host, name, repository, platform, text in sorted(rows, key=lambda row: (*row[:2], row[3] or ""))
@@ -269,6 +272,28 @@ def _groups(
 
 def _digest(digits: str) -> str:
     return f"sha{4 * len(digits)}:{digits}"
+
+
+def _deleted(connection: Connection, secret: bytes) -> _Withdrawn:
+    """Return the deleted images with a secret, with their last tags.
+
+    Only the sweep that finds an image deleted lists it as withdrawn.
+    """
+    image, repository = t.image.c, t.repository.c
+    query = (
+        select(repository.id, repository.host, repository.name, image.digest)
+        .join(t.image, image.repository == repository.id)
+        .join(t.finding, _FINDING.image == image.id)
+        .where(_FINDING.secret == secret, _FINDING.absent_since.is_not(None))
+    )
+    digests: dict[tuple[int, str, str], set[str]] = {}
+    for number, host, name, digest in connection.execute(query):
+        digests.setdefault((number, host, name), set()).add(digest)
+    return {
+        (host, name, digest): (False, tags)
+        for (number, host, name), own in digests.items()
+        for digest, tags in last_tags(connection, number, sorted(own)).items()
+    }
 
 
 def _withdrawn(connection: Connection, secret: bytes) -> _Withdrawn:

@@ -40,6 +40,11 @@ class SweepRow:
         )
 
 
+def audited_part(*, partial: bool, failed: bool) -> str:
+    """Return the end of `no secrets found`: empty if all images were read in full."""
+    return " in what was read" if partial else " in the audited images" if failed else ""
+
+
 @dataclass(frozen=True, slots=True)
 class FindingRow:
     """A finding in an image. `image` is the id of its row; `secret` is hexadecimal, equal for equal secrets.

@@ -122,11 +122,11 @@ def save_withdrawn(
 def _withdrawn(connection: Connection, sweep: Sweep, repository: int, observation: int) -> list[Withdrawn]:
     values = {"repository": repository, "sweep": sweep.id, "observation": observation}
     rows = connection.execute(_UNTAGGED, values).all()
-    tags = _last_tags(connection, repository, [row.digest for row in rows])
+    tags = last_tags(connection, repository, [row.digest for row in rows])
     return [Withdrawn(row.id, row.digest, parse_platform(row.platform), tags.get(row.digest, ())) for row in rows]
 
 
-def _last_tags(connection: Connection, repository: int, digests: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def last_tags(connection: Connection, repository: int, digests: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return the last tags of images that no tag names."""
     absent: dict[str, dict[str, int]] = {}
     for batch in batches(digests):

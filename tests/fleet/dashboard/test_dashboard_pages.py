@@ -224,6 +224,18 @@ def test_filters_and_order_stand_in_the_address_and_come_back_with_it(go: Callab
     assert rows(again) == before
 
 
+def test_addresses_name_the_repository_and_the_owner(go: Callable[..., Page]) -> None:
+    """Their numbers differ between sweeps, so that an address with them would show another one later."""
+    for choice, text, part in (("Repository", "team/web", "repository=team%2Fweb"), ("Owner", "web", "owner=web")):
+        page = go("secrets.html")
+        page.get_by_role("combobox", name=choice).select_option(text)
+        page.wait_for_url(f"**?{part}")
+        again = go("secrets.html", f"#secrets?{part}")
+        assert rows(again) == rows(page)
+        assert again.get_by_role("combobox", name=choice).locator("option:checked").text_content() == text
+        assert again.locator("output").text_content() == page.locator("output").text_content()
+
+
 def test_leaking_layers_say_what_added_them_and_which_tags_hold_them(go: Callable[..., Page]) -> None:
     page = go("layers.html")
     first = page.locator("tbody tr").first

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from jsonschema import Draft202012Validator
+from sqlalchemy import update
 
 from auditor.core.package_data import data_path
 from auditor.fleet.dashboard.view import sweep_view
@@ -17,6 +18,7 @@ from auditor.fleet.remediation.plan import make_plan
 from auditor.fleet.remediation.plan_text import plan_json, plan_text
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import image_list, queries
+from auditor.fleet.store import schema as t
 from auditor.fleet.store.acknowledgements import save_acknowledgement
 from auditor.fleet.store.database import SweepStore
 from auditor.scan import Scanner
@@ -86,8 +88,23 @@ def test_references_that_were_not_audited_are_part_of_the_plan(changed: Story) -
     assert "not audited" not in plan_text(make_plan(changed.store, changed.sweep, changed.policy, "web"))
 
 
+def test_images_that_were_not_read_in_full_are_part_of_the_plan(changed: Story) -> None:
+    image = next(row for row in image_list.images(changed.store, changed.sweep) if row.repository == "docs")
+    changed.store.write(lambda c: c.execute(update(t.image).where(t.image.c.id == image.id).values(skipped=2)))
+    plan = make_plan(changed.store, changed.sweep, changed.policy)
+    values = {"repository": "docs", "digest": image.digest, "tags": ["latest"], "skipped": 2}
+    assert plan_json(plan)["partial"] == [values]
+    assert "\n1 image was not read in full. The plan does not cover the rest: " in plan_text(plan)
+    assert plan_text(plan).endswith("\n   docs:latest: 2 items skipped\n")
+    assert "without an acknowledgement in what was read\n" in plan_text(replace(plan, revoke=()))
+    many = plan_text(replace(plan, partial=plan.partial * 21))
+    assert "\n21 images were not read in full." in many and many.endswith("\n   and 1 more\n")
+    assert make_plan(changed.store, changed.sweep, changed.policy, "web").partial == ()
+
+
 def test_the_json_follows_its_schema(changed: Story) -> None:
     save_acknowledgement(changed.store, changed.shared, "vendor key", "ada", "2026-11-24T07:00:00Z", None)
+    changed.store.write(lambda c: c.execute(update(t.image).values(skipped=1)))
     schema = json.loads(data_path("reports/schemas/image-audit-plan-1.json").read_text())
     document = plan_json(make_plan(changed.store, changed.sweep, changed.policy))
     Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(document)

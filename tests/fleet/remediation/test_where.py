@@ -48,6 +48,18 @@ def test_a_deleted_image_is_listed_as_deleted(changed: Story) -> None:
     assert "0 images not deleted" in locations.locations_text(locations.locate(changed.store, gone, changed.policy))
 
 
+def test_a_deleted_image_keeps_its_last_tags_after_further_sweeps(url: str, scanner: Scanner, tmp_path: Path) -> None:
+    clean, leaking = {"1": service("c")}, service("a", token(1))
+    with closing(SweepStore(url)) as store:
+        stored = Stored(store, scanner, tmp_path)
+        stored.sweep("2026-11-21", {"team/app": {"1": leaking, "2": leaking}})
+        for day in ("2026-11-22", "2026-11-23", "2026-11-24"):
+            stored.sweep(day, {"team/app": clean})
+        (group,) = images_with(store, locations.secret_by_value(store, token(1)))
+    assert (group.pullable, group.is_untagged) == (False, True)
+    assert [tags for tags, _ in group.images] == [("1", "2")]
+
+
 def test_each_image_of_a_repository_has_its_own_places_and_times(url: str, scanner: Scanner, tmp_path: Path) -> None:
     with closing(SweepStore(url)) as store:
         stored = Stored(store, scanner, tmp_path)

@@ -20,6 +20,7 @@ from auditor.core.finding import Severity
 from auditor.core.owner_options import OwnerOptions, TicketOptions
 from auditor.fleet.remediation.owners import Owners
 from auditor.fleet.service.alerts import Alert, Event, plain
+from auditor.fleet.service.messages import alert_json
 from auditor.fleet.service.notify import Notifier
 from auditor.fleet.service.tickets import ticket_system
 from auditor.fleet.store import queries
@@ -252,6 +253,10 @@ class TestTickets:
         assert "can be read from app:1 and 1 more image in" in ticket["body"]
         more = system.document(REGISTRY, replace(alert, images=3))
         assert "and 2 more images in" in more["body"]
+        lapsed = replace(alert, due="2026-11-25", note="the acknowledgement no longer holds: expired after 2026-11-23")
+        text = "due 2026-11-25.\nThe acknowledgement no longer holds: expired after 2026-11-23.\n\n1. Revoke"
+        assert text in system.document(REGISTRY, lapsed)["body"] and "acknowledgement" not in ticket["body"]
+        assert (alert_json(lapsed)["note"], alert_json(alert)["note"]) == (lapsed.note, None)
 
     def test_each_new_secret_of_the_owner_is_one_ticket(self, changed: Story, receiver: Receiver) -> None:
         ticket = TicketOptions(receiver.url, "jira", "PAY", "$TOKEN")
