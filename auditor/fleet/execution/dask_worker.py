@@ -130,14 +130,14 @@ class CredentialsRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class OtherVersions:
-    """Answer of a worker that has other versions than the sweep and therefore reads nothing: its address, and which."""
+class UnfitWorker:
+    """Answer of a worker that reads nothing: its address, and the reason."""
 
     worker: str
-    differences: str
+    reason: str
 
     def __str__(self) -> str:
-        return f"worker {self.worker} has {self.differences}. Install the same image-audit there as here."
+        return f"worker {self.worker} {self.reason}"
 
 
 class SweepPlugin(WorkerPlugin):
@@ -153,19 +153,31 @@ class SweepPlugin(WorkerPlugin):
         self._certificates = endpoint.ca.read_bytes() if endpoint.ca else None
 
     def setup(self, worker: Worker) -> None:
-        """Create the scanner. A worker with other versions does not fail here: it reads no layer."""
-        disable_core_dumps()
+        """Prepare the worker. One that can't be prepared does not fail here: it reads no layer."""
         self._opened = ExitStack()
+        self._address, self._unfit = worker.address, ""
+        self._private_key = PrivateKey.generate()
+        self._credentials: Credentials | None = None
+        self._client: Client | None = None
+        self._lock = threading.Lock()
+        try:
+            self._prepare(worker)
+        except Exception as exc:
+            self._opened.close()
+            cause = str(exc) if isinstance(exc, AuditError) else error_name(exc)
+            self._unfit = f"can't read layers ({cause}). Repair it and start it again."
+
+    def _prepare(self, worker: Worker) -> None:
+        """Create the scanner, and change the worker until teardown."""
+        disable_core_dumps()
         measurements = SelfMeasurements(worker)
         measurements.pause()
         self._opened.callback(measurements.resume)
         self._opened.enter_context(long_time_slices())
-        self._address = worker.address
         endpoint = self._endpoint
-        self._private_key = PrivateKey.generate()
-        self._credentials: Credentials | None = None
         self._rate = ClusterRate(endpoint, lambda: worker) if endpoint.rate else None
-        self._differences = SoftwareVersions.of(self._rules).differences(self._required)
+        if differences := SoftwareVersions.of(self._rules).differences(self._required):
+            self._unfit = f"has {differences}. Install the same image-audit there as here."
         self._folder = Path(self._opened.enter_context(tempfile.TemporaryDirectory(prefix="image-audit-")))
         threads = worker.state.nthreads
         scanner = Scanner(
@@ -178,8 +190,6 @@ class SweepPlugin(WorkerPlugin):
         )
         self._scanner = self._opened.enter_context(closing(scanner))
         self._scanner.prepare()
-        self._lock = threading.Lock()
-        self._client: Client | None = None
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002
         """Close the scanner, remove the temporary folder, and set the worker back."""
@@ -194,10 +204,10 @@ class SweepPlugin(WorkerPlugin):
         """Take the credentials of the sweep, encrypted for this worker."""
         self._credentials = Credentials.opened(sealed, self._private_key)
 
-    def read(self, tasks: Sequence[LayerTask]) -> list[bytes | AuditError] | CredentialsRequest | OtherVersions:
+    def read(self, tasks: Sequence[LayerTask]) -> list[bytes | AuditError] | CredentialsRequest | UnfitWorker:
         """Read layers by `read_layer`, or ask for the credentials. One that can't be read does not affect others."""
-        if self._differences:
-            return OtherVersions(self._address, self._differences)
+        if self._unfit:
+            return UnfitWorker(self._address, self._unfit)
         credentials = self._credentials
         if credentials is None:
             return CredentialsRequest(self._address, self.public_key)
@@ -223,7 +233,7 @@ class SweepPlugin(WorkerPlugin):
         return endpoint.client(login, self._rate)
 
 
-Answer: TypeAlias = "list[bytes | AuditError] | CredentialsRequest | OtherVersions | None"
+Answer: TypeAlias = "list[bytes | AuditError] | CredentialsRequest | UnfitWorker | None"
 """What a task returns: the record of each layer or its error; or why it read none."""
 
 
