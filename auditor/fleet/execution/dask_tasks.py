@@ -86,7 +86,7 @@ class DaskTasks:
             if isinstance(answer, list):
                 return answer
             if answer is None:
-                raise CancelledError  # the scheduler has restarted, and lacks the plugin
+                raise CancelledError  # the scheduler or a worker lacks the plugin
             workers = None
             if isinstance(answer, UnfitWorker):
                 self._leave_out(answer)

@@ -155,7 +155,7 @@ class SweepPlugin(WorkerPlugin):
     def setup(self, worker: Worker) -> None:
         """Prepare the worker. One that can't be prepared does not fail here: it reads no layer."""
         self._opened = ExitStack()
-        self._address, self._unfit = worker.address, ""
+        self._address, self._unfit, self._is_closed = worker.address, "", False
         self._private_key = PrivateKey.generate()
         self._credentials: Credentials | None = None
         self._client: Client | None = None
@@ -193,6 +193,7 @@ class SweepPlugin(WorkerPlugin):
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002
         """Close the scanner, remove the temporary folder, and set the worker back."""
+        self._is_closed = True
         self._opened.close()
 
     @property
@@ -204,8 +205,11 @@ class SweepPlugin(WorkerPlugin):
         """Take the credentials of the sweep, encrypted for this worker."""
         self._credentials = Credentials.opened(sealed, self._private_key)
 
-    def read(self, tasks: Sequence[LayerTask]) -> list[bytes | AuditError] | CredentialsRequest | UnfitWorker:
-        """Read layers by `read_layer`, or ask for the credentials. One that can't be read does not affect others."""
+    def read(self, tasks: Sequence[LayerTask]) -> Answer:
+        """Read layers by `read_layer`, or ask for the credentials. One that can't be read does not affect others.
+
+        Return None if the plugin was removed meanwhile: then each layer may have failed because of that.
+        """
         if self._unfit:
             return UnfitWorker(self._address, self._unfit)
         credentials = self._credentials
@@ -213,7 +217,8 @@ class SweepPlugin(WorkerPlugin):
             return CredentialsRequest(self._address, self.public_key)
         with self._lock:
             self._client = self._client or self._connect(credentials.login)
-        return [self._read(task, self._client, credentials.key) for task in tasks]
+        records = [self._read(task, self._client, credentials.key) for task in tasks]
+        return None if self._is_closed else records
 
     def _read(self, task: LayerTask, client: Client, key: bytes) -> bytes | AuditError:
         try:
@@ -234,11 +239,11 @@ class SweepPlugin(WorkerPlugin):
 
 
 Answer: TypeAlias = "list[bytes | AuditError] | CredentialsRequest | UnfitWorker | None"
-"""What a task returns: the record of each layer or its error; or why it read none."""
+"""What a task returns: the record of each layer or its error; or why it read none, None without the plugin."""
 
 
 def read(plugin_name: str, tasks: Sequence[LayerTask]) -> Answer:
-    """Read layers on a worker; None if it lacks the plugin of the sweep, because the scheduler was restarted."""
+    """Read layers on a worker; None if it lacks the plugin: the scheduler restarted, or another process removed it."""
     plugin = get_worker().plugins.get(plugin_name)
     return plugin.read(tasks) if isinstance(plugin, SweepPlugin) else None
 
