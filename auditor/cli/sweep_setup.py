@@ -17,6 +17,7 @@ from auditor.cli.attest import require_extra
 from auditor.core.clock import timestamp, today, utc_now
 from auditor.core.command_options import SweepOptions
 from auditor.core.dataclass import dataclass
+from auditor.core.errors import UsageError
 from auditor.core.finding import State
 from auditor.core.progress import Progress, Silent
 from auditor.fleet.dashboard import site
@@ -191,9 +192,9 @@ def _attestor(options: SweepOptions) -> Attestor | None:
         return None
     require_extra("--attest")
     if options.fail_on is None:
-        raise click.UsageError("--attest with --fail-on never: every image would be clean. Name a severity")
+        raise UsageError("--attest with --fail-on never: every image would be clean. Name a severity")
     if options.only_rules or options.states != frozenset(State):
-        raise click.UsageError("--attest states the result of whole audits: remove --rule and --state")
+        raise UsageError("--attest states the result of whole audits: remove --rule and --state")
     # The extra is optional.
     from auditor.attest.sweep_attestor import SweepAttestor
 
