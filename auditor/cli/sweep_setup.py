@@ -17,6 +17,7 @@ from auditor.cli.attest import require_extra
 from auditor.core.clock import timestamp, today, utc_now
 from auditor.core.command_options import SweepOptions
 from auditor.core.dataclass import dataclass
+from auditor.core.errors import UsageError
 from auditor.core.finding import State
 from auditor.core.progress import Progress, Silent
 from auditor.fleet.dashboard import site
@@ -25,7 +26,7 @@ from auditor.fleet.discovery.concurrency import ConcurrencyLimit
 from auditor.fleet.execution.attestor import Attestor
 from auditor.fleet.execution.engine import RegistryEndpoint
 from auditor.fleet.execution.plan import SweepPlan
-from auditor.fleet.execution.sweep import Sweeper
+from auditor.fleet.execution.sweep import Sweeper, sweep_lease
 from auditor.fleet.remediation.owners import Owners
 from auditor.fleet.remediation.policy import Policy
 from auditor.fleet.store import queries, retention
@@ -84,8 +85,8 @@ class SweepSetup:
         client = self.plan.endpoint.client()
         client.ping()  # before the rules are compiled, so that an unreachable registry is reported at once
         display = progress or Silent()
-        with self._auditing(client, display) as (open_audits, own):
-            number = Sweeper(self.store, self.plan, own, self.rules.digest, display, open_audits).run()
+        with self._auditing(client, display) as (open_audits, own, held):
+            number = Sweeper(self.store, self.plan, own, self.rules.digest, display, open_audits).run(held)
         if self.options.keep is not None:
             retention.delete_old_sweeps(self.store, timestamp(utc_now() - self.options.keep))
         return next(row for row in queries.sweeps(self.store, str(self.plan.scope)) if row.id == number)
@@ -97,14 +98,16 @@ class SweepSetup:
         return hold_lease(self.store, name, f"{scope} is being watched", report=say)
 
     @contextmanager
-    def _auditing(self, client: Client, progress: Progress) -> Iterator[tuple[OpenAudits, Client]]:
-        """Yield a function that opens the audits of new images, and the sweep's client.
+    def _auditing(self, client: Client, progress: Progress) -> Iterator[tuple[OpenAudits, Client, Lease | None]]:
+        """Yield a function that opens the audits of new images, the sweep's client, and its lease if it is held.
 
         The client shares the rate limit of Dask's workers. A sweep of unchanged tags does not call the function.
         """
         with ExitStack() as stack:
-            engine = None
+            engine = held = None
             if self.options.engine == "dask":
+                # On the workers, a second process with the same sweep would replace the plugin of the first one.
+                held = stack.enter_context(sweep_lease(self.store, self.plan, progress))
                 engine = stack.enter_context(closing(self._dask_engine(progress)))
                 if engine.rate:
                     client = self.plan.endpoint.client(rate=engine.rate)
@@ -133,7 +136,7 @@ class SweepSetup:
 
             if not has_swept:
                 opened()  # every image will be audited
-            yield open_audits, client
+            yield open_audits, client, held
 
     def _dask_engine(self, progress: Progress) -> DaskEngine:
         # distributed takes a second to import.
@@ -189,9 +192,9 @@ def _attestor(options: SweepOptions) -> Attestor | None:
         return None
     require_extra("--attest")
     if options.fail_on is None:
-        raise click.UsageError("--attest with --fail-on never: every image would be clean. Name a severity")
+        raise UsageError("--attest with --fail-on never: every image would be clean. Name a severity")
     if options.only_rules or options.states != frozenset(State):
-        raise click.UsageError("--attest states the result of whole audits: remove --rule and --state")
+        raise UsageError("--attest states the result of whole audits: remove --rule and --state")
     # The extra is optional.
     from auditor.attest.sweep_attestor import SweepAttestor
 

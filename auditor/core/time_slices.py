@@ -27,10 +27,10 @@ def long_time_slices() -> Iterator[None]:
     A search fills the cache of its core, and after each change of processes the cache is filled again: that takes 3 %
     of the time of four workers on two cores. Threads that start meanwhile do as the one that starts them. Needs Linux;
     before 6.12 it has no slices, but a thread that wakes up doesn't interrupt another one. Does nothing where the
-    process has another scheduling policy than the usual one. Source: sched(7), `SCHED_BATCH`; sched_setattr(2);
-    `sched_runtime` in kernel/sched/syscalls.c.
+    process has another scheduling policy than the usual one, or none that it can read. Source: sched(7), `SCHED_BATCH`;
+    sched_setattr(2); `sched_runtime` in kernel/sched/syscalls.c.
     """
-    if sys.platform != "linux" or os.sched_getscheduler(0) != os.SCHED_OTHER:
+    if not _is_usual():
         yield
         return
     _change(os.SCHED_OTHER, os.SCHED_BATCH, _LONG_NS)
@@ -40,13 +40,24 @@ def long_time_slices() -> Iterator[None]:
         _change(os.SCHED_BATCH, os.SCHED_OTHER, 0)
 
 
+def _is_usual() -> bool:
+    """Whether this thread has the usual policy of Linux. musl, the C library of Alpine, reads none: ENOSYS."""
+    try:
+        return sys.platform == "linux" and os.sched_getscheduler(0) == os.SCHED_OTHER
+    except OSError:
+        return False
+
+
 def _change(policy: int, new: int, slice_ns: int) -> None:
     """Change the policy of all threads that have a policy; 0 ns are the usual slice."""
     number = _SYS_SCHED_SETATTR.get(os.uname().machine)
     if number is None:
         return
     call = ctypes.CDLL(None).syscall
-    for thread in (int(folder.name) for folder in Path("/proc/self/task").iterdir()):
+    threads: list[int] = []
+    with suppress(OSError):  # without /proc, no thread is changed
+        threads = [int(folder.name) for folder in Path("/proc/self/task").iterdir()]
+    for thread in threads:
         with suppress(OSError):  # it has ended
             if os.sched_getscheduler(thread) == policy:
                 nice = os.getpriority(os.PRIO_PROCESS, thread)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -80,6 +81,19 @@ class TestUsualPolicy:
         with long_time_slices():
             line = next(line for line in sched.read_text().splitlines() if line.startswith("se.slice"))
             assert int(line.split()[-1]) == 100_000_000
+
+
+def test_a_system_that_tells_no_policy_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = policies()
+
+    def refused(_: int) -> int:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "sched_getscheduler", refused)
+        with long_time_slices():
+            pass
+    assert policies() == before
 
 
 def test_an_unknown_machine_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

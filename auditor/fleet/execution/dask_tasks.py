@@ -17,7 +17,7 @@ from auditor.fleet.execution.dask_cluster import DaskCluster
 from auditor.fleet.execution.dask_worker import (
     Answer,
     Credentials,
-    OtherVersions,
+    UnfitWorker,
     accept_credentials,
     error_name,
     public_key,
@@ -29,7 +29,7 @@ _MOST_LOGINS = 20  # workers in a row that ask for the credentials instead of re
 _MOST_AT_ONCE = 100  # workers: each receives the credentials encrypted for all of them
 _MOST_RECONNECTIONS = 5  # during one task
 _POLL_S, _WORKERLESS_S = 15, 300
-_FIT_S, _PAUSE_S = 60, 1  # for a worker with the right versions, and between two looks for one
+_FIT_S, _PAUSE_S = 60, 1  # for a worker that can read layers, and between two looks for one
 
 
 class _WorkersLost(Exception):
@@ -42,7 +42,7 @@ class DaskTasks:
     def __init__(self, cluster: DaskCluster, credentials: Credentials) -> None:
         self._cluster, self._credentials = cluster, credentials
         self._running: set[Future[Answer]] = set()
-        self._unfit: dict[str, OtherVersions] = {}
+        self._unfit: dict[str, UnfitWorker] = {}
         self._lock = threading.Lock()
 
     def send_credentials(self) -> None:
@@ -86,9 +86,9 @@ class DaskTasks:
             if isinstance(answer, list):
                 return answer
             if answer is None:
-                raise CancelledError  # the scheduler has restarted, and lacks the plugin
+                raise CancelledError  # the scheduler or a worker lacks the plugin
             workers = None
-            if isinstance(answer, OtherVersions):
+            if isinstance(answer, UnfitWorker):
                 self._leave_out(answer)
                 continue
             sealed = {answer.worker: self._credentials.sealed(answer.public_key)}
@@ -96,7 +96,7 @@ class DaskTasks:
             client.run(accept_credentials, self._cluster.name, sealed, workers=workers, on_error="ignore")
         raise Unreachable(f"{_MOST_LOGINS} workers restarted before they could read it")
 
-    def _leave_out(self, unfit: OtherVersions) -> None:
+    def _leave_out(self, unfit: UnfitWorker) -> None:
         """Give no further task to a worker."""
         with self._lock:
             is_known = unfit.worker in self._unfit
@@ -105,7 +105,7 @@ class DaskTasks:
             self._cluster.note(f"--scheduler {self._cluster.address}: {unfit} It gets no further layers.")
 
     def _fit_workers(self, client: Client) -> list[str] | None:
-        """Return the workers without those of other versions, None if no worker is one of these.
+        """Return the workers without those that can't read layers, None if no worker is one of these.
 
         Raises EngineError if no other worker is connected within _FIT_S.
         """

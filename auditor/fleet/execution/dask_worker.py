@@ -130,14 +130,14 @@ class CredentialsRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class OtherVersions:
-    """Answer of a worker that has other versions than the sweep and therefore reads nothing: its address, and which."""
+class UnfitWorker:
+    """Answer of a worker that reads nothing: its address, and the reason."""
 
     worker: str
-    differences: str
+    reason: str
 
     def __str__(self) -> str:
-        return f"worker {self.worker} has {self.differences}. Install the same image-audit there as here."
+        return f"worker {self.worker} {self.reason}"
 
 
 class SweepPlugin(WorkerPlugin):
@@ -153,19 +153,31 @@ class SweepPlugin(WorkerPlugin):
         self._certificates = endpoint.ca.read_bytes() if endpoint.ca else None
 
     def setup(self, worker: Worker) -> None:
-        """Create the scanner. A worker with other versions does not fail here: it reads no layer."""
-        disable_core_dumps()
+        """Prepare the worker. One that can't be prepared does not fail here: it reads no layer."""
         self._opened = ExitStack()
+        self._address, self._unfit, self._is_closed = worker.address, "", False
+        self._private_key = PrivateKey.generate()
+        self._credentials: Credentials | None = None
+        self._client: Client | None = None
+        self._lock = threading.Lock()
+        try:
+            self._prepare(worker)
+        except Exception as exc:
+            self._opened.close()
+            cause = str(exc) if isinstance(exc, AuditError) else error_name(exc)
+            self._unfit = f"can't read layers ({cause}). Repair it and start it again."
+
+    def _prepare(self, worker: Worker) -> None:
+        """Create the scanner, and change the worker until teardown."""
+        disable_core_dumps()
         measurements = SelfMeasurements(worker)
         measurements.pause()
         self._opened.callback(measurements.resume)
         self._opened.enter_context(long_time_slices())
-        self._address = worker.address
         endpoint = self._endpoint
-        self._private_key = PrivateKey.generate()
-        self._credentials: Credentials | None = None
         self._rate = ClusterRate(endpoint, lambda: worker) if endpoint.rate else None
-        self._differences = SoftwareVersions.of(self._rules).differences(self._required)
+        if differences := SoftwareVersions.of(self._rules).differences(self._required):
+            self._unfit = f"has {differences}. Install the same image-audit there as here."
         self._folder = Path(self._opened.enter_context(tempfile.TemporaryDirectory(prefix="image-audit-")))
         threads = worker.state.nthreads
         scanner = Scanner(
@@ -178,11 +190,10 @@ class SweepPlugin(WorkerPlugin):
         )
         self._scanner = self._opened.enter_context(closing(scanner))
         self._scanner.prepare()
-        self._lock = threading.Lock()
-        self._client: Client | None = None
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002
         """Close the scanner, remove the temporary folder, and set the worker back."""
+        self._is_closed = True
         self._opened.close()
 
     @property
@@ -194,16 +205,20 @@ class SweepPlugin(WorkerPlugin):
         """Take the credentials of the sweep, encrypted for this worker."""
         self._credentials = Credentials.opened(sealed, self._private_key)
 
-    def read(self, tasks: Sequence[LayerTask]) -> list[bytes | AuditError] | CredentialsRequest | OtherVersions:
-        """Read layers by `read_layer`, or ask for the credentials. One that can't be read does not affect others."""
-        if self._differences:
-            return OtherVersions(self._address, self._differences)
+    def read(self, tasks: Sequence[LayerTask]) -> Answer:
+        """Read layers by `read_layer`, or ask for the credentials. One that can't be read does not affect others.
+
+        Return None if the plugin was removed meanwhile: then each layer may have failed because of that.
+        """
+        if self._unfit:
+            return UnfitWorker(self._address, self._unfit)
         credentials = self._credentials
         if credentials is None:
             return CredentialsRequest(self._address, self.public_key)
         with self._lock:
             self._client = self._client or self._connect(credentials.login)
-        return [self._read(task, self._client, credentials.key) for task in tasks]
+        records = [self._read(task, self._client, credentials.key) for task in tasks]
+        return None if self._is_closed else records
 
     def _read(self, task: LayerTask, client: Client, key: bytes) -> bytes | AuditError:
         try:
@@ -223,12 +238,12 @@ class SweepPlugin(WorkerPlugin):
         return endpoint.client(login, self._rate)
 
 
-Answer: TypeAlias = "list[bytes | AuditError] | CredentialsRequest | OtherVersions | None"
-"""What a task returns: the record of each layer or its error; or why it read none."""
+Answer: TypeAlias = "list[bytes | AuditError] | CredentialsRequest | UnfitWorker | None"
+"""What a task returns: the record of each layer or its error; or why it read none, None without the plugin."""
 
 
 def read(plugin_name: str, tasks: Sequence[LayerTask]) -> Answer:
-    """Read layers on a worker; None if it lacks the plugin of the sweep, because the scheduler was restarted."""
+    """Read layers on a worker; None if it lacks the plugin: the scheduler restarted, or another process removed it."""
     plugin = get_worker().plugins.get(plugin_name)
     return plugin.read(tasks) if isinstance(plugin, SweepPlugin) else None
 

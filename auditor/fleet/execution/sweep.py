@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING
@@ -84,15 +84,13 @@ class Sweeper:
         self._is_unchanged = True
         self._invalid: list[str] = []
 
-    def run(self) -> int:
-        """Run the sweep; return its number in the store.
+    def run(self, held: Lease | None = None) -> int:
+        """Run the sweep; return its number in the store. `held` is the lease of the sweep, if the caller holds it.
 
         Raises Unreachable if the registry does not answer, StoreError (also if another process runs the same sweep),
         UsageError or EngineError.
         """
-        scope, digest = str(self._plan.scope), self._plan.scope_digest
-        name, report = sweep_lease_name(scope, digest), self._progress.say
-        with hold_lease(self._store, name, f"{scope} is being swept", report=report) as lease:
+        with nullcontext(held) if held else sweep_lease(self._store, self._plan, self._progress) as lease:
             return self._run(lease)
 
     def _run(self, lease: Lease) -> int:
@@ -260,6 +258,13 @@ class Sweeper:
 
     def _is_of_platform(self, image: Withdrawn) -> bool:
         return image.platform is None or platform_matches(self._plan.platform, image.platform)
+
+
+def sweep_lease(store: SweepStore, plan: SweepPlan, progress: Progress) -> AbstractContextManager[Lease]:
+    """Hold the lease of a sweep. Raises StoreError if another process runs the same sweep."""
+    scope = str(plan.scope)
+    name = sweep_lease_name(scope, plan.scope_digest)
+    return hold_lease(store, name, f"{scope} is being swept", report=progress.say)
 
 
 def _by_layers(steps: Sequence[Opened | _End]) -> Iterator[list[Opened | _End]]:

@@ -57,11 +57,7 @@ class Watch:
         if at_once:
             self.sweep_once()
         while True:
-            due = self.schedule.after(self.now())
-            self._state["next"] = _stamp(due)
-            log_event("waiting", next=_stamp(due))
-            while (left := (due - self.now()).total_seconds()) > 0:
-                self.sleep(min(left, _POLL_S))
+            self._wait()
             self.sweep_once()
 
     def sweep_once(self) -> None:
@@ -96,6 +92,22 @@ class Watch:
             "/livez": live,
             "/metrics": lambda: Page(200, CONTENT_TYPE, self.metrics.text()),
         }
+
+    def _wait(self) -> None:
+        """Wait for the next due time, which is an earlier one if the clock is set back meanwhile."""
+        now = self.now()
+        due = self._announced(self.schedule.after(now))
+        while (left := (due - now).total_seconds()) > 0:
+            self.sleep(min(left, _POLL_S))
+            before, now = now, self.now()
+            if now < before and (earlier := self.schedule.after(now)) < due:
+                due = self._announced(earlier)
+
+    def _announced(self, due: datetime.datetime) -> datetime.datetime:
+        """Show a due time in logs and on the health page."""
+        self._state["next"] = _stamp(due)
+        log_event("waiting", next=_stamp(due))
+        return due
 
     def _ended(self, row: SweepRow, duration_s: float) -> None:
         self._failing = self._failure(row)

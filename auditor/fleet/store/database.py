@@ -11,6 +11,7 @@ Any number of processes may use a store at the same time.
 from __future__ import annotations
 
 import functools
+import math
 import os
 import re
 import secrets
@@ -119,7 +120,7 @@ class SweepStore:
         open_one: Connection | None = getattr(self._own, kind, None)
         if open_one is not None:
             return work(open_one)
-        waited, backoff, is_reopened = 0.0, 0.5, False
+        failed_since, backoff, is_reopened = math.inf, 0.5, False
         while True:
             try:
                 with engine.begin() as connection:
@@ -132,10 +133,11 @@ class SweepStore:
                 if isinstance(exc, DBAPIError) and exc.connection_invalidated and not is_reopened:
                     is_reopened = True  # the server closed it while it was unused
                     continue
-                if waited >= retry_s or not _is_temporary(exc):
+                failed_since = min(failed_since, time.monotonic())
+                if time.monotonic() >= failed_since + retry_s or not _is_temporary(exc):
                     raise StoreError(f"store {self}: {_message(exc)}") from exc
             time.sleep(backoff)
-            waited, backoff = waited + backoff, min(backoff * 2, 15)
+            backoff = min(backoff * 2, 15)
 
     def _migrated_key(self) -> bytes:
         """Return the HMAC key, after an upgrade of the tables where they are older."""
@@ -238,7 +240,7 @@ def _engine(url: URL) -> Engine:
                 from auditor.fleet.store import postgresql  # its driver, which SQLite does not need
 
                 postgresql.use_interruptible_waits()
-                own = postgresql.OPTIONS
+                own = {**postgresql.OPTIONS, "connect_args": postgresql.connection_limits(url.query)}
             return create_engine(url, pool_size=_CONNECTIONS, max_overflow=0, **own)
         if url.database and url.database != ":memory:":
             _make_private(Path(url.database))

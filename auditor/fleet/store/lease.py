@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +107,13 @@ def hold_lease(
     """Hold a lease for the duration of the block; `activity` describes it in messages.
 
     Raises LeaseHeld if another process holds it for `wait_s`. If that process runs on another machine, this
-    waits for up to a term to see whether it renews the lease, and says so through `report`.
+    waits for up to a term to see whether it renews the lease, and says so through `report`. A lease that is not renewed
+    for a term is free, also if it expires much later because the clock of the database was set back.
     """
-    token, poll_s, waited = secrets.token_hex(16), min(_POLL_S, term_s / _RENEWALS_PER_TERM), 0.0
+    token, poll_s, waited, seen_s = secrets.token_hex(16), min(_POLL_S, term_s / _RENEWALS_PER_TERM), 0.0, 0.0
     before: LeaseHolder | None = None
-    while other := store.write(lambda c: _take(c, name, token, term_s)):
+    take = partial(_take, name=name, token=token, term_s=term_s)
+    while other := store.write(partial(take, abandoned=before if seen_s > term_s else None)):
         if waited >= wait_s and (_is_here(other) or before not in (None, other)):
             raise LeaseHeld(
                 f"store {store}: {activity} by {other.name} since {other.acquired}. "
@@ -118,6 +121,7 @@ def hold_lease(
             )
         if before is None:
             report(f"{activity} by {other.name}, perhaps no longer: waiting up to {term_s:.0f} s for its lease")
+        seen_s = seen_s + poll_s if before == other else 0.0
         before = other
         sleep(poll_s)
         waited += poll_s
@@ -153,8 +157,10 @@ def alerts_lease_name(receiver: bytes, host: str) -> str:
     return f"alerts {_hashed(receiver.hex(), host)}"
 
 
-def _take(connection: Connection, name: str, token: str, term_s: float) -> LeaseHolder | None:
-    """Take a lease that is free, expired, or held by a dead process of this machine; else return its holder."""
+def _take(
+    connection: Connection, name: str, token: str, term_s: float, abandoned: LeaseHolder | None
+) -> LeaseHolder | None:
+    """Take a lease that is free, expired, abandoned, or of a dead process of this machine; else return its holder."""
     now = _now(connection)
     stamp = datetime.datetime.fromtimestamp(now, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     own = {
@@ -168,8 +174,9 @@ def _take(connection: Connection, name: str, token: str, term_s: float) -> Lease
             return None
         row = connection.execute(select(t.lease).where(t.lease.c.name == name)).one()
     other = LeaseHolder(row.token, row.holder, row.machine, row.process, row.acquired, row.expires)
-    free = t.lease.c.expires < now if not _is_dead(other) else t.lease.c.token == other.token
-    taken = connection.execute(update(t.lease).where(t.lease.c.name == name, free).values(**own)).rowcount
+    is_free = other.expires < now or other == abandoned or _is_dead(other)
+    same = t.lease.c.name == name, t.lease.c.token == other.token, t.lease.c.expires == other.expires
+    taken = is_free and connection.execute(update(t.lease).where(*same).values(**own)).rowcount
     return None if taken else other
 
 

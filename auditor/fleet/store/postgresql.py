@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import select
 import time
+from collections.abc import Container
 from typing import Any
 
 from psycopg2 import OperationalError, extensions
@@ -20,12 +21,28 @@ OPTIONS: dict[str, Any] = {
 
 _CONNECT_S = 60
 """Seconds until a server must have accepted a connection, unless the URL has a `connect_timeout`."""
+_LOST_S = 120
+"""Seconds after which a connection is lost if its server answers nothing, not even that it is still there."""
 _EVENTS = {extensions.POLL_READ: select.POLLIN, extensions.POLL_WRITE: select.POLLOUT}
 
 
 def use_interruptible_waits() -> None:
     """Let all connections of this process wait so that signals and `connect_timeout` end it."""
     extensions.set_wait_callback(_wait)
+
+
+def connection_limits(given: Container[str]) -> dict[str, int]:
+    """Return parameters that end a connection whose server is unreachable, except those that are `given`.
+
+    Linux itself waits for more than two hours, or for a quarter of one if data was sent. Source: libpq-connect.
+    """
+    limits = {
+        "keepalives_idle": _LOST_S // 2,
+        "keepalives_interval": _LOST_S // 12,
+        "keepalives_count": 6,
+        "tcp_user_timeout": _LOST_S * 1000,
+    }
+    return {name: value for name, value in limits.items() if name not in given}
 
 
 def _wait(connection: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import threading
 import time
@@ -14,16 +15,19 @@ from typing import Any, cast
 import pytest
 import requests
 from distributed import Client, Nanny, Scheduler, Worker
+from distributed import Client, Scheduler, Worker
 from distributed.comm.core import CommClosedError
 from distributed.core import Server
 
 from auditor.core.errors import EngineError
+from auditor.core.progress import Silent
 from auditor.fleet.execution import dask_tasks
 from auditor.fleet.execution.dask_cluster import DaskCluster
 from auditor.fleet.execution.dask_measurements import QuietNanny, SelfMeasurements
 from auditor.fleet.execution.dask_tasks import DaskTasks
 from auditor.fleet.execution.dask_worker import Answer, CredentialsRequest, SoftwareVersions, SweepPlugin
 from auditor.fleet.execution.engine import RegistryEndpoint
+from auditor.fleet.execution.sweep import sweep_lease
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
 from tests.conftest import Cli
@@ -296,6 +300,73 @@ def test_a_later_worker_with_other_versions_reads_nothing_and_is_named_once(
     assert queries.failures(sweeps.store, number) == [] and set(proxy.blobs) >= set(filled[1].layers)
     (note,) = progress.notes
     assert "has image-audit 0.0.1, not " in note and note.endswith("It gets no further layers.")
+
+
+@pytest.mark.parametrize("is_later", [False, True], ids=["connected", "later"])
+def test_a_worker_that_can_not_be_prepared_reads_nothing_and_stays_as_it_was(
+    sweeps: Sweeps, cluster: Cluster, filled: tuple[str, Content], proxy_to: Callable[[str], Proxy], *, is_later: bool
+) -> None:
+    """Its disk is full, for one."""
+    full = f"{WORKER}; import errno; full = OSError(errno.ENOSPC, 'No space left on device')"
+    full += "; w.tempfile.TemporaryDirectory = lambda **_: (_ for _ in ()).throw(full)"
+    cluster.add_worker() if is_later else cluster.add_worker(full)
+    cluster.wait_for(1)
+    proxy, progress = proxy_to(filled[0]), Notes()
+    proxy.delay_s = 0.01
+    order = sweeps.plan(proxy.address)
+    with cluster.client() as client:
+        (before,) = client.run(running_callbacks).values()
+    with closing(engine_of(sweeps, cluster.address, order.endpoint, progress)) as engine:
+        cluster.add_worker(full) if is_later else cluster.add_worker()
+        cluster.wait_for(2)
+        number = sweeps.sweeper(order, order.endpoint.client(), engine).run()
+        with cluster.client() as client:
+            assert before in client.run(running_callbacks).values()
+            assert set(client.run(policy_of_worker).values()) == {os.SCHED_OTHER, os.SCHED_BATCH}
+    assert queries.failures(sweeps.store, number) == [] and set(proxy.blobs) >= set(filled[1].layers)
+    (note,) = progress.notes
+    assert "can't read layers (No space left on device). Repair it and start it again. It gets no further" in note
+
+
+def policy_of_worker() -> int:
+    return os.sched_getscheduler(os.getpid())
+
+
+def test_a_task_whose_workers_are_gone_before_it_begins_is_given_to_others(
+    sweeps: Sweeps, cluster: Cluster, filled: tuple[str, Content], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask_tasks, "_POLL_S", 0.05)
+    cluster.add_worker()
+    cluster.wait_for(1)
+    gone, fit = ["tcp://127.0.0.1:1"], DaskTasks._fit_workers
+    first: list[list[str]] = [gone, gone]
+    monkeypatch.setattr(DaskTasks, "_fit_workers", lambda own, client: first.pop() if first else fit(own, client))
+    order = sweeps.plan(filled[0])
+    with closing(engine_of(sweeps, cluster.address, order.endpoint)) as engine:
+        number = sweeps.sweeper(order, order.endpoint.client(), engine).run()
+        with cluster.client() as client:
+            assert client.run_on_scheduler(waiting_on_scheduler) == []
+    assert first == [] and queries.failures(sweeps.store, number) == []
+    assert queries.counts(sweeps.store, number)["layers_read"] == len(filled[1].layers)
+
+
+def waiting_on_scheduler(dask_scheduler: Scheduler) -> list[str]:
+    return [str(task.key) for task in dask_scheduler.unrunnable]
+
+
+def test_a_second_process_with_the_same_sweep_leaves_the_workers_of_the_first_one_alone(
+    sweeps: Sweeps, cluster: Cluster, cli: Cli, address: str
+) -> None:
+    Remote(address).push("team/app", "1", application(0, "app", None))
+    cluster.add_worker()
+    cluster.wait_for(1)
+    with sweep_lease(sweeps.store, sweeps.plan(address), Silent()):
+        done = cli(
+            "registry", "scan", address, "--engine", "dask", "--scheduler", cluster.address,
+            "--store", str(sweeps.store.url),
+        )  # fmt: skip
+    assert done.status == 2 and f"{address} is being swept by" in done.err and done.err.count("\n") == 1
+    assert "Starting Worker plugin image-audit-" not in cluster.log
 
 
 def test_with_workers_of_other_versions_alone_the_sweep_ends(

@@ -19,11 +19,12 @@ from nacl.public import PrivateKey
 from auditor.core.errors import EngineError
 from auditor.fleet.execution import dask_cluster, dask_tasks
 from auditor.fleet.execution.dask_worker import Credentials
+from auditor.fleet.execution.engine import RegistryEndpoint
 from auditor.fleet.store.database import SweepStore
 from auditor.registry.logins import Login
 from tests.fleet.cluster import Cluster
 from tests.fleet.conftest import Sweeps, without_times
-from tests.fleet.dask_sweeps import swept
+from tests.fleet.dask_sweeps import engine_of, swept
 from tests.fleet.notes import Notes
 from tests.fleet.planted import Content, Remote, application
 from tests.fleet.proxy import Proxy
@@ -83,6 +84,24 @@ def test_a_sweep_continues_after_its_scheduler_restarts(
     with closing(SweepStore(f"sqlite:///{tmp_path}/local.sqlite")) as store:
         local = Sweeps(store, sweeps.scanner)(filled[0])
     assert remote["failed"] == [] and without_times(remote) == without_times(local)
+
+
+def test_layers_whose_plugin_another_process_removes_are_read_again(
+    sweeps: Sweeps, cluster: Cluster, filled: tuple[str, Content], proxy_to: Callable[[str], Proxy]
+) -> None:
+    """A process that has lost its lease, and is continued later, removes the plugin of the one that has it now."""
+    cluster.add_worker()
+    cluster.wait_for(1)
+    proxy = proxy_to(filled[0])
+    proxy.delay_s = 0.05
+
+    def replace_and_remove() -> None:
+        engine_of(sweeps, cluster.address, RegistryEndpoint(proxy.address)).close()
+
+    helper = started(lambda: sum(proxy.blobs[name] for name in filled[1].layers) > 4, replace_and_remove)
+    found = swept(sweeps, cluster.address, proxy.address, Notes())
+    helper.join()
+    assert found["failed"] == [] and len(found["images"]) == 40
 
 
 def test_a_scheduler_that_does_not_come_back_ends_the_sweep_and_the_next_one_goes_on(

@@ -127,6 +127,24 @@ def readable(component: str) -> dict[str, str]:
     }  # fmt: skip
 
 
+def test_policies_admit_nothing_to_the_pods_of_other_files() -> None:
+    """Policies add up: one that selects the database, too, would open it."""
+    for path in FILES:
+        own = {pod["metadata"]["labels"]["app.kubernetes.io/component"] for pod in pods(path)}
+        others = [pod for other in FILES for pod in pods(other)]
+        for policy in documents(path, "NetworkPolicy"):
+            chosen = [pod for pod in others if selects(policy["spec"]["podSelector"], pod)]
+            assert {pod["metadata"]["labels"]["app.kubernetes.io/component"] for pod in chosen} <= own
+
+
+def test_every_pod_with_the_store_of_the_secret_is_admitted_to_the_database() -> None:
+    (policy,) = [one for one in documents(WATCH, "NetworkPolicy") if one["metadata"]["name"] == "image-audit-database"]
+    (rule,) = policy["spec"]["ingress"]
+    for pod in (pod for path in FILES for pod in pods(path)):
+        if "IMAGE_AUDIT_STORE" in str(pod):
+            assert any(selects(source["podSelector"], pod) for source in rule["from"])
+
+
 @pytest.mark.parametrize("component", ["watch", "dashboard"])
 def test_arguments_and_variables_name_files_and_ports_of_the_container(component: str) -> None:
     own, files = container(component), readable(component)

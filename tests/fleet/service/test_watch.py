@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,38 @@ def test_due_times_during_a_long_sweep_are_skipped() -> None:
     with pytest.raises(Stopped):
         clock.watch("* * * * *", slow).run(at_once=True)
     assert clock.begun == ["12:00:30", "12:03:00", "12:06:00"]
+
+
+def test_a_clock_that_is_set_back_by_a_year_delays_no_sweep_by_a_year() -> None:
+    clock, year = Clock(end=START - datetime.timedelta(days=364)), datetime.timedelta(days=365)
+    watch, slept = clock.watch("0 * * * *", row), clock.sleep
+
+    def sleep(seconds: float) -> None:
+        if clock.now.year == START.year:
+            clock.now -= year
+        slept(seconds)
+
+    watch.sleep = sleep
+    with pytest.raises(Stopped):
+        watch.run()
+    assert clock.begun == [f"{hour % 24:02}:00:00" for hour in range(13, 37)]
+
+
+def test_a_clock_that_is_set_back_by_seconds_skips_no_sweep() -> None:
+    """At 13:05 the sweep of 13:00 is still to come, because of its jitter; the next one is that of 14:00."""
+    clock = Clock(end=START + datetime.timedelta(minutes=90))
+    watch, slept = clock.watch("0 * * * *", row), clock.sleep
+    watch.schedule = replace(watch.schedule, jitter_s=600, draw=lambda _, most: most)
+
+    def sleep(seconds: float) -> None:
+        slept(seconds)
+        if f"{clock.now:%H:%M:%S}" == "13:05:00":
+            clock.now -= datetime.timedelta(seconds=1)
+
+    watch.sleep = sleep
+    with pytest.raises(Stopped):
+        watch.run()
+    assert clock.begun == ["13:10:00"]
 
 
 def test_a_failed_sweep_shows_in_monitoring_and_the_schedule_goes_on(caplog: pytest.LogCaptureFixture) -> None:

@@ -112,6 +112,16 @@ class TestAnotherMachine:
             own.check()
             assert row(store).expires > time.time()
 
+    def test_a_lease_without_renewal_is_free_after_a_term_though_the_clock_was_set_back(
+        self, store: SweepStore
+    ) -> None:
+        waited = list[float]()
+        with hold_lease(store, NAME, "x", term_s=36_000):  # it is not renewed meanwhile
+            change(store, machine="another", expires=int(time.time()) + 3600)
+            with hold_lease(store, NAME, "x", sleep=waited.append) as own:
+                own.check()
+            assert 60 <= len(waited) <= 62
+
     def test_a_renewed_lease_stays_with_its_holder(self, store: SweepStore) -> None:
         with hold_lease(store, NAME, "x"):
             change(store, machine="another")

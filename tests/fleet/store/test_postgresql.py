@@ -50,6 +50,19 @@ def test_a_server_that_does_not_answer_is_reported_after_the_time_in_the_url(sil
         SweepStore(f"{url_of(silent)}?connect_timeout=1", retry_s=0)
 
 
+def test_a_server_that_is_unreachable_is_given_up_after_two_minutes(postgres: Postgres) -> None:
+    names = ("keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout")
+
+    def limits(url: str) -> list[str]:
+        with closing(SweepStore(url)) as store:
+            given = store.read(lambda c: c.connection.dbapi_connection.get_dsn_parameters())  # type: ignore[union-attr]
+        return [given[name] for name in names]
+
+    url = postgres.new_store()
+    assert limits(url) == ["60", "10", "6", "120000"]
+    assert limits(f"{url}?keepalives_idle=7&tcp_user_timeout=0") == ["7", "10", "6", "0"]
+
+
 class Interrupted(BaseException):
     """What the handler of a signal raises."""
 

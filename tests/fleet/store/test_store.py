@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -17,13 +18,14 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from sqlalchemy import CheckConstraint, Connection, insert, inspect, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from auditor.core.errors import StoreError, UsageError
 from auditor.fleet.store import database, schema
 from auditor.fleet.store.database import SweepStore, default_url, upsert
 from auditor.fleet.store.upgrade import upgrade_tables
 from tests.conftest import Cli
+from tests.fleet.conftest import Sweeps
 
 
 def test_the_migrations_make_the_tables_of_the_schema(empty_url: str) -> None:
@@ -288,6 +290,30 @@ def test_constraints_refuse_invalid_rows(url: str, table: str, values: dict[str,
         with pytest.raises(StoreError) as caught:
             opened.write(lambda c: c.execute(insert(schema.metadata.tables[table]).values(**values)))
         assert isinstance(caught.value.__cause__, IntegrityError)
+
+
+def test_the_time_of_the_attempts_counts_while_a_database_is_unavailable(
+    sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that drops all packets lets each attempt take a minute."""
+    now, attempts = 1000.0, 0
+
+    def pause(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def work(_: Connection) -> None:
+        nonlocal attempts
+        attempts += 1
+        pause(60)
+        raise OperationalError("SELECT 1", {}, Exception("no answer within 60 s"))
+
+    monkeypatch.setattr(sweeps.store, "_retry_s", 300)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "sleep", pause)
+    with pytest.raises(StoreError, match="no answer within 60 s"):
+        sweeps.store.read(work)
+    assert attempts > 3 and now <= 1000 + 60 + 300 + 75
 
 
 def test_a_store_of_a_newer_program_is_refused(url: str) -> None:
