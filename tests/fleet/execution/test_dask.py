@@ -15,7 +15,6 @@ from typing import Any, cast
 import pytest
 import requests
 from distributed import Client, Nanny, Scheduler, Worker
-from distributed import Client, Scheduler, Worker
 from distributed.comm.core import CommClosedError
 from distributed.core import Server
 
