@@ -26,10 +26,11 @@ from auditor.registry.login_commands import login_command
 from auditor.registry.logins import Login, stored_login
 from auditor.registry.reference import DOCKER_HUB
 from auditor.registry.response_body import RegistryResponse, ResponseBody, Resume
-from auditor.registry.retry import RETRIED, UNSUPPORTED, Clock, RetryBudget
+from auditor.registry.retry import RETRIED, UNSUPPORTED, Clock, RetryBudget, is_retried
 from auditor.registry.sender import RequestSender
 
 _AUTHENTICATIONS = 2  # another thread's token, used after a refusal, may have expired meanwhile
+_TOKENS = 1_000  # of as many scopes, about 1 kB each; a sweep needs those of few repositories at a time
 _LOGIN_AGE_S = 60.0  # after which stored credentials are read again if they are refused
 _CREDENTIALS = ("Authorization", "JOB-TOKEN", "PRIVATE-TOKEN")
 
@@ -142,10 +143,10 @@ class Client:
         if isinstance(body, bytes | None) and self._has_login_for(reply, scope):
             reply = self._send(method, url, scope, body, sent)
         answer = self._read_response(reply.response)
+        if is_retried(answer.status, answer.headers):
+            raise self._sender.temporary(answer, f"{self.host}: {answer.message} for {method}")
         if answer.status in (401, 403):
             raise self._unauthorized(reply, answer, method)
-        if answer.status in RETRIED:
-            raise self._sender.temporary(answer, f"{self.host}: {answer.message} for {method}")
         return answer
 
     def ping(self) -> Mapping[str, str]:
@@ -182,7 +183,7 @@ class Client:
         """Request `/v2/` once, without credentials and redirects. Raises Temporary on a temporary failure."""
         self._sender.check()
         response = self._sender.send("GET", self._base_url(), {})
-        if response.status in RETRIED:
+        if is_retried(response.status, response.headers):
             answer = self._read_response(response)
             raise self._sender.temporary(answer, f"{self.host}: {answer.message} for /v2/")
         return response
@@ -217,13 +218,13 @@ class Client:
         if response.status == 200 or (response.status == 206 and "Range" in headers):
             return response
         answer = self._read_response(response)
+        message = f"{self.host}: {answer.message} for {path}"
+        if is_retried(answer.status, answer.headers):
+            raise self._sender.temporary(answer, message)
         if answer.status in (401, 403):
             raise self._unauthorized(reply, answer, path)
         if answer.status == 404:
             raise NotFound(f"{self.host}/v2/{path}: {answer.message}")
-        message = f"{self.host}: {answer.message} for {path}"
-        if answer.status in RETRIED:
-            raise self._sender.temporary(answer, message)
         raise Unsupported(message) if answer.status in UNSUPPORTED else Unreachable(message)
 
     def _send(
@@ -299,7 +300,10 @@ class Client:
             if refused != self._tokens.get(scope):
                 return  # another thread has a new token by now
             challenge = response.headers.get("WWW-Authenticate", "")
-            self._tokens[scope] = self._authorization(challenge, scope, refused)
+            token = self._authorization(challenge, scope, refused)
+            if len(self._tokens) >= _TOKENS:
+                self._tokens.clear()
+            self._tokens[scope] = token
 
     def _authorization(self, challenge: str, scope: str, refused: str | None) -> str:
         """Answer a challenge. If the credentials are refused, stored ones are read again: helpers renew them."""
@@ -343,6 +347,6 @@ class Client:
                 "refused to send the credentials there"
             )
         answer = self._read_response(response)
-        if answer.status in RETRIED:
+        if is_retried(answer.status, answer.headers):
             raise self._sender.temporary(answer, f"{self.host}: its token server answers {answer.message}")
         return answer.status, answer.body, answer.message

@@ -11,12 +11,13 @@ from threading import Event
 import pytest
 
 from auditor.core.errors import Unauthorized
+from auditor.registry import client as client_module
 from auditor.registry.authentication import basic_authorization
 from auditor.registry.client import Client
 from auditor.registry.login_commands import login_command
 from auditor.registry.logins import Login, stored_login
 from auditor.registry.repository import Repository
-from tests.registry.conftest import Start, write
+from tests.registry.conftest import LogIn, Start, write
 from tests.registry.double import BEARER, PASSWORD, USER, Answer, Asked, Double
 from tests.transports.clock import VirtualClock
 
@@ -82,6 +83,17 @@ def test_a_pull_uses_the_login_of_its_namespace(start: Start, tmp_path: Path) ->
     assert Repository(Client(double.address, path="team/app"), "team/app").tags() == ["1", "2", "3"]
     with pytest.raises(Unauthorized):
         Repository(Client(double.address, path="other/tool"), "other/tool").tags()
+
+
+def test_tokens_are_kept_of_few_repositories(start: Start, log_in: LogIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    double = start(Double)
+    log_in(double.address)
+    monkeypatch.setattr(client_module, "_TOKENS", 2)
+    client = Client(double.address)
+    for _ in range(2):
+        for name, tags in double.images.items():
+            assert Repository(client, name).tags() == [*tags]
+            assert 0 < len(client._tokens) <= 2
 
 
 class _Renewed(Double):
