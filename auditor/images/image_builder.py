@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from auditor.codec.descriptors import Descriptor, parse_config, parse_descriptor, strings
+from auditor.codec.descriptors import MANIFESTS, Descriptor, parse_config, parse_descriptor, strings
 from auditor.codec.json_documents import (
     DocumentBudget,
     JsonDocuments,
@@ -53,6 +53,10 @@ class ImageBuilder:
         if manifest.get("schemaVersion") == 1 and "layers" not in manifest:
             raise ImageError(f"{what}: Docker's schema 1, obsolete since 2017; pull and push it with a current engine")
         layers, config = layers_and_config(manifest, what)
+        is_cache = config is not None and config.media_type == CACHE_CONFIG
+        if descriptor.media_type in MANIFESTS and manifest.get("manifests") and not is_cache:
+            # containerd and Podman refuse it too: CVE-2021-41190.
+            raise Damaged(f"{what}: lists manifests, as an index does, but has the media type of one image")
         if len(layers) > self.limits.layers:
             raise Damaged(f"{what}: {len(layers)} layers {limit_note('layers')}")
         document = self.documents.add(self.store.document(config), parsed=True) if config else b"{}"

@@ -16,7 +16,7 @@ from auditor.registry.address_guard import display_origin
 from auditor.registry.http_session import REDIRECTS
 from auditor.registry.paging import Page, names_of_pages, next_page
 from auditor.registry.response_body import RegistryResponse
-from auditor.registry.retry import RETRIED, UNSUPPORTED
+from auditor.registry.retry import UNSUPPORTED, is_retried
 from auditor.registry.sender import RequestSender
 
 _SCOPE_ERROR = b"insufficient_scope"
@@ -126,9 +126,7 @@ class ApiClient:
 
     def _error(self, answer: RegistryResponse, url: str) -> Exception:
         message = f"{self._name}: {answer.message} for {self._shown(url)}"
-        # GitHub answers 403 to a used-up rate limit.
-        is_limited = answer.headers.get("X-RateLimit-Remaining") == "0" or "Retry-After" in answer.headers
-        if answer.status in RETRIED or (answer.status == 403 and is_limited):
+        if is_retried(answer.status, answer.headers):
             return self._sender.temporary(answer, message)
         if answer.status in (401, 403):
             is_accepted = answer.status == 403 and _SCOPE_ERROR not in answer.body

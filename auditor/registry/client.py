@@ -26,10 +26,12 @@ from auditor.registry.login_commands import login_command
 from auditor.registry.logins import Login, stored_login
 from auditor.registry.reference import DOCKER_HUB
 from auditor.registry.response_body import RegistryResponse, ResponseBody, Resume
-from auditor.registry.retry import RETRIED, UNSUPPORTED, Clock, RetryBudget
+from auditor.registry.retry import RETRIED, UNSUPPORTED, Clock, RetryBudget, is_retried
 from auditor.registry.sender import RequestSender
 
 _AUTHENTICATIONS = 2  # another thread's token, used after a refusal, may have expired meanwhile
+_TOKENS = 1_000  # of as many scopes, about 1 kB each; a sweep needs those of few repositories at a time
+_LOGIN_AGE_S = 60.0  # after which stored credentials are read again if they are refused
 _CREDENTIALS = ("Authorization", "JOB-TOKEN", "PRIVATE-TOKEN")
 
 
@@ -76,15 +78,14 @@ class Client:
         self._guard = self._sender.guard
         self._tokens: dict[str, str] = {}
         self._path, self._login, self._insecure = path, login, insecure
+        self._login_end = float("inf") if login is not None else 0.0
         self._lock = threading.Lock()
         self._base: str | None = None
 
     @property
     def login(self) -> Login:
         """The given login, or the stored one. Raises Unauthorized if the stored ones are unreadable."""
-        if self._login is None:
-            self._login = stored_login(self.host, self._path)
-        return self._login
+        return self._read_login() if self._login is None else self._login
 
     @property
     def origin(self) -> str:
@@ -139,14 +140,13 @@ class Client:
         url = self._guard.resolve_url(self._base_url(), path)
         sent = {key.replace("_", "-"): value for key, value in headers.items()}
         reply = self._send(method, url, scope, body, sent)
-        if reply.asks_for_login(self._base_url()) and body is None:
-            self._authenticate(reply.response, scope, reply.token)
+        if isinstance(body, bytes | None) and self._has_login_for(reply, scope):
             reply = self._send(method, url, scope, body, sent)
         answer = self._read_response(reply.response)
+        if is_retried(answer.status, answer.headers):
+            raise self._sender.temporary(answer, f"{self.host}: {answer.message} for {method}")
         if answer.status in (401, 403):
             raise self._unauthorized(reply, answer, method)
-        if answer.status in RETRIED:
-            raise self._sender.temporary(answer, f"{self.host}: {answer.message} for {method}")
         return answer
 
     def ping(self) -> Mapping[str, str]:
@@ -183,7 +183,7 @@ class Client:
         """Request `/v2/` once, without credentials and redirects. Raises Temporary on a temporary failure."""
         self._sender.check()
         response = self._sender.send("GET", self._base_url(), {})
-        if response.status in RETRIED:
+        if is_retried(response.status, response.headers):
             answer = self._read_response(response)
             raise self._sender.temporary(answer, f"{self.host}: {answer.message} for /v2/")
         return response
@@ -211,21 +211,20 @@ class Client:
         url = self._guard.own_url(self._base_url(), path)
         reply = self._send(method, url, scope, None, headers)
         for _ in range(_AUTHENTICATIONS):
-            if not reply.asks_for_login(self._base_url()):
+            if not self._has_login_for(reply, scope):
                 break
-            self._authenticate(reply.response, scope, reply.token)
             reply = self._send(method, url, scope, None, headers)
         response = reply.response
         if response.status == 200 or (response.status == 206 and "Range" in headers):
             return response
         answer = self._read_response(response)
+        message = f"{self.host}: {answer.message} for {path}"
+        if is_retried(answer.status, answer.headers):
+            raise self._sender.temporary(answer, message)
         if answer.status in (401, 403):
             raise self._unauthorized(reply, answer, path)
         if answer.status == 404:
             raise NotFound(f"{self.host}/v2/{path}: {answer.message}")
-        message = f"{self.host}: {answer.message} for {path}"
-        if answer.status in RETRIED:
-            raise self._sender.temporary(answer, message)
         raise Unsupported(message) if answer.status in UNSUPPORTED else Unreachable(message)
 
     def _send(
@@ -278,16 +277,62 @@ class Client:
             self._base = base
         return self._base
 
+    def _has_login_for(self, reply: _Reply, scope: str) -> bool:
+        """Whether to send a refused request again: the registry asks for a login, or the stored one was renewed.
+
+        Amazon ECR answers expired credentials with 403. Raises Unauthorized if the credentials are refused.
+        """
+        if reply.asks_for_login(self._base_url()):
+            self._authenticate(reply.response, scope, reply.token)
+            return True
+        if reply.response.status != 403 or reply.token is None:
+            return False
+        with self._lock:
+            is_renewed = reply.token != self._tokens.get(scope) or self._has_new_login()
+        if is_renewed:
+            reply.response.close()
+        return is_renewed
+
     def _authenticate(self, response: HTTPResponse, scope: str, refused: str | None) -> None:
         """Answer the challenge of a 401 to a token. Raises Unauthorized if the credentials are refused."""
         response.close()
         with self._lock:
             if refused != self._tokens.get(scope):
                 return  # another thread has a new token by now
-            is_plain = self._base_url().startswith("http:")
-            authenticator = Authenticator(self.host, is_plain, self._request_token)
             challenge = response.headers.get("WWW-Authenticate", "")
-            self._tokens[scope] = authenticator.authorization(challenge, scope, self.login)
+            token = self._authorization(challenge, scope, refused)
+            if len(self._tokens) >= _TOKENS:
+                self._tokens.clear()
+            self._tokens[scope] = token
+
+    def _authorization(self, challenge: str, scope: str, refused: str | None) -> str:
+        """Answer a challenge. If the credentials are refused, stored ones are read again: helpers renew them."""
+        is_plain = self._base_url().startswith("http:")
+        authenticator = Authenticator(self.host, is_plain, self._request_token)
+        try:
+            found = authenticator.authorization(challenge, scope, self.login)
+            if found != refused or not self._has_new_login():
+                return found
+        except Unauthorized:
+            if not self._has_new_login():
+                raise
+        return authenticator.authorization(challenge, scope, self.login)
+
+    def _has_new_login(self) -> bool:
+        """Read the stored credentials again, unless they are recent; return whether they changed.
+
+        Tokens of the former ones are dropped.
+        """
+        before = self._login
+        if self._sender.clock.now() < self._login_end or self._read_login() == before:
+            return False
+        self._tokens.clear()
+        return True
+
+    def _read_login(self) -> Login:
+        self._login = stored_login(self.host, self._path)
+        self._login_end = self._sender.clock.now() + _LOGIN_AGE_S
+        return self._login
 
     def _request_token(
         self, method: str, realm: str, headers: Mapping[str, str], body: bytes | None
@@ -302,6 +347,6 @@ class Client:
                 "refused to send the credentials there"
             )
         answer = self._read_response(response)
-        if answer.status in RETRIED:
+        if is_retried(answer.status, answer.headers):
             raise self._sender.temporary(answer, f"{self.host}: its token server answers {answer.message}")
         return answer.status, answer.body, answer.message

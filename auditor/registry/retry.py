@@ -171,6 +171,12 @@ class RetryBudget:
         return longest * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
 
+def is_retried(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether a response is a temporary failure. GitHub answers 403 to a used-up rate limit."""
+    is_limited = headers.get("X-RateLimit-Remaining") == "0" or "Retry-After" in headers
+    return status in RETRIED or (status == 403 and is_limited)
+
+
 def requested_wait_s(headers: Mapping[str, str], now: float) -> float:
     """Return the seconds that a response asks to wait: its Retry-After, or the end of a used-up rate limit.
 

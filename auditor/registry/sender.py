@@ -49,12 +49,12 @@ class RequestSender:
         self.host, self.server, self.limits = host, server, limits
         self.guard = RegistryGuard(host)
         self.stopped = threading.Event()
-        self._clock = clock or Clock()
+        self.clock = clock or Clock()
         self._timeout = Timeout(connect=CONNECT_S, read=limits.registry_time)
         self._policy = RetryPolicy.for_registry(limits)
         self._answered = False
         if isinstance(rate, int | float):
-            rate = RateLimit(rate, self._clock, self.stopped)
+            rate = RateLimit(rate, self.clock, self.stopped)
         own = ConnectionRules(
             self.guard.check_own,
             limits.registry_time,
@@ -69,7 +69,7 @@ class RequestSender:
 
     def budget(self) -> RetryBudget:
         """Return the retry budget of a new logical request."""
-        return RetryBudget(self._policy, self._clock, self.stopped)
+        return RetryBudget(self._policy, self.clock, self.stopped)
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | IO[bytes] | None = None
@@ -117,7 +117,7 @@ class RequestSender:
     def temporary(self, answer: RegistryResponse, message: str) -> Temporary:
         """Return the error of a temporary failure, with the wait that the server asks for."""
         hint = "; `registry scan --rate N` sends fewer requests" if answer.status == 429 else ""
-        return Temporary(f"{message}{hint}", requested_wait_s(answer.headers, self._clock.date()))
+        return Temporary(f"{message}{hint}", requested_wait_s(answer.headers, self.clock.date()))
 
     def stop(self) -> None:
         """End the requests and downloads of other threads with an AuditError."""

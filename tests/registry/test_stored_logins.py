@@ -6,16 +6,20 @@ import base64
 import json
 import secrets
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from auditor.core.errors import Unauthorized
+from auditor.registry import client as client_module
+from auditor.registry.authentication import basic_authorization
 from auditor.registry.client import Client
 from auditor.registry.login_commands import login_command
 from auditor.registry.logins import Login, stored_login
 from auditor.registry.repository import Repository
-from tests.registry.conftest import Start, write
-from tests.registry.double import PASSWORD, USER, Double
+from tests.registry.conftest import LogIn, Start, write
+from tests.registry.double import BEARER, PASSWORD, USER, Answer, Asked, Double
+from tests.transports.clock import VirtualClock
 
 HOST = "registry.example.com"
 
@@ -79,6 +83,66 @@ def test_a_pull_uses_the_login_of_its_namespace(start: Start, tmp_path: Path) ->
     assert Repository(Client(double.address, path="team/app"), "team/app").tags() == ["1", "2", "3"]
     with pytest.raises(Unauthorized):
         Repository(Client(double.address, path="other/tool"), "other/tool").tags()
+
+
+def test_tokens_are_kept_of_few_repositories(start: Start, log_in: LogIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    double = start(Double)
+    log_in(double.address)
+    monkeypatch.setattr(client_module, "_TOKENS", 2)
+    client = Client(double.address)
+    for _ in range(2):
+        for name, tags in double.images.items():
+            assert Repository(client, name).tags() == [*tags]
+            assert 0 < len(client._tokens) <= 2
+
+
+class _Renewed(Double):
+    """A registry whose credentials expire: only those with `password` are valid. It answers others with `refusal`."""
+
+    password = ""
+    refusal = 401
+
+    def answer(self, asked: Asked) -> Answer:
+        if asked.login == basic_authorization(Login(USER, self.password)):
+            return self.listed(asked, "tags", ["1"])
+        return Answer({}, self.refusal if asked.login else 401, {"WWW-Authenticate": 'Basic realm="double"'})
+
+
+class _Denying(_Renewed):
+    refusal = 403
+
+
+class _RenewedTokens(_Renewed):
+    """The same with tokens, which expire with the credentials."""
+
+    def answer(self, asked: Asked) -> Answer:
+        token = base64.b64encode(self.password.encode()).decode()
+        if asked.path == self.token_path:
+            is_valid = asked.login == basic_authorization(Login(USER, self.password))
+            return Answer({"token": token} if is_valid else {}, 200 if is_valid else 401)
+        return self.listed(asked, "tags", ["1"]) if asked.login == f"{BEARER}{token}" else self.unauthorized()
+
+
+@pytest.mark.parametrize("kind", [_Renewed, _Denying, _RenewedTokens])
+def test_refused_credentials_are_read_again(start: Start, tmp_path: Path, kind: type[_Renewed]) -> None:
+    double, clock = start(kind), VirtualClock()
+    assert isinstance(double, _Renewed)
+    client = Client(double.address, clock=clock)
+
+    def tags(name: str, stored: str, valid: str) -> list[str]:
+        auths = {double.address: {"username": USER, "password": stored}}
+        write(tmp_path / "docker/config.json", {"auths": auths})
+        double.password = valid
+        return Repository(client, name).tags()
+
+    assert tags("team/app", "first", "first") == tags("team/web", "first", "first") == ["1"]
+    with pytest.raises(Unauthorized):
+        tags("team/app", "second", "second")  # they were read less than a minute ago
+    clock.sleep(3600, Event())
+    assert tags("team/app", "second", "second") == tags("team/web", "second", "second") == ["1"]
+    clock.sleep(3600, Event())
+    with pytest.raises(Unauthorized):
+        tags("team/app", "second", "third")
 
 
 @pytest.mark.parametrize("key", ["https://index.docker.io/v1/", "docker.io", "index.docker.io"])

@@ -193,6 +193,18 @@ def test_a_buildkit_cache_index_is_audited(tmp_path: Path, scanner: Scanner) -> 
     assert [f.path for f in audited(str(folder), scanner).findings] == ["/cached"]
 
 
+@pytest.mark.parametrize("layers", [{}, {"layers": []}])
+def test_an_index_with_the_media_type_of_a_manifest_is_damaged(
+    layers: dict[str, object], tmp_path: Path, scanner: Scanner
+) -> None:
+    blobs, root = STORY.blobs()
+    kind = OCI + "manifest.v1+json"
+    index = json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": [root], **layers}).encode()
+    folder = write_files(tmp_path / "both", layout_files({**blobs, digest(index): index}, [descriptor(index, kind)]))
+    with pytest.raises(Damaged, match="lists manifests, as an index does"):
+        audit(str(folder), scanner, Request())
+
+
 # --- what is wrong is said in one line -------------------------------------------------------------------------------
 
 

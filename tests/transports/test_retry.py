@@ -79,6 +79,12 @@ class TestCount:
             repository(registry, clock).resolve(Reference(registry.address, "app", "1", None))
         assert len(asked(registry, "/manifests/")) == TRIES and len(clock.pauses) == TRIES - 1
 
+    @pytest.mark.parametrize("header", ["Retry-After: 7", "X-RateLimit-Remaining: 0"])
+    def test_a_used_up_rate_limit_that_is_forbidden(self, clock: VirtualClock, header: str) -> None:
+        answer = failing(2, lambda _: reply(b'{"tags": ["1"]}'), "403 Forbidden", header)
+        registry = Registry(serving(_BUILT, tags=answer))
+        assert repository(registry, clock).tags() == ["1"] and len(clock.pauses) == 2
+
     @pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Busy"])
     def test_a_layer_of_a_sweep(self, clock: VirtualClock, scanner: Scanner, status: str) -> None:
         registry = Registry(serving(_BUILT, layer=busy(status)))

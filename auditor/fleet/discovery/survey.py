@@ -42,7 +42,7 @@ from auditor.fleet.store.observations import ObservedState, StoredRepository, na
 from auditor.registry.reference import Reference
 from auditor.registry.repository import Repository, is_name_unknown, is_tag
 
-_MAX_UNANSWERED = 20  # consecutive requests
+_MAX_UNANSWERED = 20  # consecutive repositories
 T = TypeVar("T")
 
 
@@ -55,7 +55,9 @@ class Survey:
 
     `all_tags` are all its tags, None if only some were requested. `digests` maps each resolved tag to its manifest;
     `selected_tags` are those that the filter selects; `attached` of them name signatures, attestations or SBOMs, which
-    are no images. `failures` are pairs of reference and reason.
+    are no images. `failures` are pairs of reference and reason. `unanswered` is the last error of a request that the
+    registry did not answer; `has_answer` tells whether it answered another one. `listed_again` are the tags of a
+    second list.
     """
 
     selection: RepositorySelection
@@ -70,6 +72,9 @@ class Survey:
     attached: int = 0
     candidates: list[Candidate] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
+    has_answer: bool = False
+    unanswered: AuditError | None = None
+    listed_again: frozenset[str] | None = None
 
     @property
     def name(self) -> str:
@@ -112,15 +117,17 @@ class Surveyor:
     def survey(self, item: tuple[RepositorySelection, StoredRepository]) -> Survey:
         """Survey one repository. Failures become part of the result, unless the store or the registry is down."""
         with self._limit.turn():
-            return self._survey(*item)
+            found = self._survey(*item)
+        self._count_unanswered(found)
+        return found
 
     def _survey(self, selection: RepositorySelection, stored: StoredRepository) -> Survey:
         found = Survey(selection, stored, self._open(selection.name))
         try:
             versions = self._versions(found)
         except (ImageError, Unreachable) as exc:
+            _note(found, exc)
             if not _is_deleted(selection, exc):
-                self._count_unanswered(exc)
                 found.failures.append((selection.name, _listing_error(exc)))
                 return found
             found.all_tags, versions = frozenset(), []
@@ -133,12 +140,8 @@ class Surveyor:
         for digest, outcome in self._each(lambda text: self._limit(lambda: repository.look_up(text)), digests):
             if isinstance(outcome, NotFound):
                 answers[digest] = False
-            elif isinstance(outcome, AuditError):
-                self._count_unanswered(outcome)
-                answers[digest] = None
             else:
-                self._unanswered = 0
-                answers[digest] = True
+                answers[digest] = None if isinstance(outcome, AuditError) else True
         return answers
 
     def _versions(self, found: Survey) -> list[str]:
@@ -161,7 +164,7 @@ class Surveyor:
             answers = dict(self._each(lambda text: self._limit(lambda: found.repository.look_up(text)), versions))
             found.digests = {version: answer for version, answer in answers.items() if isinstance(answer, Digest)}
             if found.state == stored.state:
-                self._unanswered = 0
+                found.has_answer = bool(versions)
                 found.is_unchanged = True
                 return
         found.known = known_repository(self._store, stored.id)
@@ -180,7 +183,7 @@ class Surveyor:
             if isinstance(root, AuditError):
                 self._add_failure(found, version, root)
             else:
-                self._unanswered = 0
+                found.has_answer = True
                 roots[version] = root
         leaves = {**stored, **stored_leaves(self._store, {root.digest for root in roots.values()} - stored.keys())}
         leaves |= self._read_manifests(found, {v: root for v, root in roots.items() if root.digest not in leaves})
@@ -234,34 +237,38 @@ class Surveyor:
         return {digest: manifest.leaves for digest, manifest in read_ones.items()}
 
     def _add_failure(self, found: Survey, version: str, error: AuditError) -> None:
-        self._count_unanswered(error)
-        if (
-            isinstance(error, NotFound)
-            and found.selection.versions is None
-            and not self._has_tag(found.repository, version)
-        ):
-            return  # deleted after the tags were listed
+        _note(found, error)
+        note = ""
+        if isinstance(error, NotFound) and found.selection.versions is None:
+            if not self._is_listed(found, version):
+                return  # deleted after the tags were listed
+            note = ", although the registry lists this tag"
         separator = "@" if ":" in version else ":"
-        found.failures.append((f"{found.name}{separator}{version}", str(error)))
+        found.failures.append((f"{found.name}{separator}{version}", f"{error}{note}"))
 
-    def _has_tag(self, repository: Repository, tag: str) -> bool:
-        """Whether a repository has a tag; also true if the request fails."""
-        try:
-            self._limit(lambda: repository.look_up(tag))
-        except NotFound:
-            return False
-        except AuditError:
-            return True
-        return True
+    def _is_listed(self, found: Survey, tag: str) -> bool:
+        """Whether a second list has a tag; also true if it can't be read."""
+        if found.listed_again is None:
+            try:
+                found.listed_again = frozenset(self._limit(found.repository.tag_names))
+            except NotFound:
+                found.listed_again = frozenset()
+            except AuditError:
+                found.listed_again = found.all_tags or frozenset()
+        return tag in found.listed_again
 
-    def _count_unanswered(self, error: AuditError) -> None:
-        """Count consecutive requests without an answer. Raises Unreachable if there are too many."""
-        answered = Unauthorized | Unsupported | IncompleteList
-        unanswered = isinstance(error, Unreachable) and not isinstance(error, answered)
-        self._unanswered = self._unanswered + 1 if unanswered else 0
+    def _count_unanswered(self, found: Survey) -> None:
+        """Count consecutive repositories without an answer. Raises Unreachable if there are too many.
+
+        One repository alone does not tell: its storage may be damaged, so that each of its tags is an error 500.
+        """
+        if found.has_answer:
+            self._unanswered = 0
+        elif found.unanswered is not None:
+            self._unanswered += 1
         if self._unanswered >= _MAX_UNANSWERED:  # waiting for each of thousands would take hours
             raise Unreachable(
-                f"{error}. The registry no longer answers; run the same command again to continue the sweep."
+                f"{found.unanswered}. The registry no longer answers; run the same command again to continue the sweep."
             )
 
     def _each(self, work: Callable[[str], T], items: Iterable[str]) -> list[tuple[str, T | AuditError]]:
@@ -293,6 +300,15 @@ class Surveyor:
             if not helper.cancel():
                 helper.result()
         return [(item, found[item]) for item in own]
+
+
+def _note(found: Survey, error: AuditError) -> None:
+    """Note whether a failed request was answered."""
+    answered = Unauthorized | Unsupported | IncompleteList
+    if isinstance(error, Unreachable) and not isinstance(error, answered):
+        found.unanswered = error
+    else:
+        found.has_answer = True
 
 
 def _is_deleted(selection: RepositorySelection, error: AuditError) -> bool:

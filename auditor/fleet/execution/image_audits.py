@@ -11,6 +11,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from auditor.core.dataclass import dataclass
+from auditor.core.digests import Digest
 from auditor.core.errors import AuditError, EngineError, NotFound, StoreError
 from auditor.fleet.discovery.candidates import Candidate
 from auditor.fleet.discovery.concurrency import ConcurrencyLimit
@@ -82,6 +83,7 @@ class ImageAudits:
         self._layers = LayerReads(store, stored, self._records, engine, sweep, scanner.progress, fresh=plan.fresh)
         self._unsettled: set[int] = set()  # repositories with images to audit or attest again
         self._unattested: dict[int, dict[str, str]] = {}
+        self._failed: dict[int, set[Digest]] = {}
 
     def job(self, survey: Survey, candidate: Candidate, key: str) -> Job:
         """Return the audit of an image under a key, to be opened."""
@@ -155,6 +157,7 @@ class ImageAudits:
         except AuditError as exc:
             if not (isinstance(exc, NotFound) and self._vanished(job.survey, job.candidate)):
                 job.survey.failures.append((_reference(job.survey, job.candidate), str(exc)))
+                self._failed.setdefault(job.survey.repository_id, set()).add(job.candidate.leaf.digest)
             return None
 
     def settle(self, survey: Survey) -> bool:
@@ -179,13 +182,19 @@ class ImageAudits:
         return ImageRows.of(audit, job.candidate.leaf, job.survey.repository_id, key, self._sweep)
 
     def _attest(self, survey: Survey) -> None:
-        """Attest the images of a repository that were audited; those that fail are audited again by the next sweep."""
+        """Attest the images of a repository that were audited.
+
+        The next sweep audits again those that fail, and those of an index with an image that failed: the statement on
+        the index needs the results of all.
+        """
         keys = self._unattested.pop(survey.repository_id, {})
+        failed = self._failed.pop(survey.repository_id, set())
         if self._plan.attestor is None or not keys:
             return
         # With a filter by platform, the audited images need not be all of an index.
         indexes = index_images(survey) if self._plan.platform is None else {}
-        missed = self._plan.attestor.finish(survey.repository, indexes)
+        incomplete = [leaves for leaves in indexes.values() if not failed.isdisjoint(leaves)]
+        missed = self._plan.attestor.finish(survey.repository, indexes).union(*incomplete)
         if missed:
             self._unsettled.add(survey.repository_id)
         save_audit_keys(

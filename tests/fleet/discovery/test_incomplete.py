@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from auditor.registry.retry import Clock
 from tests.fleet.conftest import Sweeps
 from tests.images import image, layer
 from tests.registry.double import Answer, Asked, Double
@@ -91,6 +92,27 @@ def test_many_incomplete_lists_do_not_end_a_sweep(sweeps: Sweeps, double: _Open)
         double.answers[f"/v2/{name}/tags/list"] = Answer(UNKNOWN.content, 404, _LATER)
     found = sweeps(double.address)
     assert audited(found) == {"team/web"} and len(found["failed"]) == 30
+
+
+def test_a_listed_tag_that_can_not_be_pulled_is_a_failure(sweeps: Sweeps, double: _Open) -> None:
+    double.answers["/v2/team/app/manifests/2"] = Answer({"errors": [{"code": "MANIFEST_UNKNOWN"}]}, 404)
+    found = sweeps(double.address)
+    assert audited(found) == {"team/app", "team/web"} and {*failures(found)} == {"team/app:2"}
+    assert "MANIFEST_UNKNOWN" in failures(found)["team/app:2"]
+    assert failures(found)["team/app:2"].endswith("although the registry lists this tag")
+    double.images = {**double.images, "team/app": ("1", "3")}
+    assert sweeps(double.address)["failed"] == []
+
+
+def test_a_repository_with_many_damaged_tags_does_not_end_a_sweep(
+    sweeps: Sweeps, double: _Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Clock, "sleep", lambda *_: None)
+    tags = tuple(f"{number:02}" for number in range(25))
+    double.images = {"team/app": tags, "team/web": ("1",)}
+    double.answers.update({f"/v2/team/app/manifests/{tag}": Answer("storage error", 500) for tag in tags})
+    found = sweeps(double.address)
+    assert audited(found) == {"team/web"} and len(found["failed"]) == len(tags)
 
 
 def test_images_of_a_list_that_became_incomplete_stay(sweeps: Sweeps, double: _Open) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from auditor.attest.statement import Statement
 from auditor.attest.sweep_attestor import SweepAttestor
 from auditor.attest.verification import Criteria, newest_valid
 from auditor.cli.sweep_setup import open_setup
+from auditor.codec.descriptors import ACCEPT
 from auditor.core.command_options import SweepOptions
 from auditor.core.digests import Digest
-from auditor.core.errors import AttestationError, Unauthorized, UsageError
+from auditor.core.errors import AttestationError, Unauthorized, Unreachable, UsageError
 from auditor.core.finding import Confidence, Severity, State
 from auditor.core.limits import DEFAULT
 from auditor.registry.client import Client
@@ -104,6 +106,28 @@ def test_a_new_index_of_known_images_is_attested(sweeps: Sweeps, address: str, d
     made = attestor()
     sweeps(address, attestor=made)
     assert statement(address, digests["both"]) is not None and made.attested == 3
+
+
+def test_an_index_is_attested_when_its_last_image_can_be_read(
+    sweeps: Sweeps, address: str, digests: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, _ = Client(address).document(f"app/manifests/{digests['arm']}", "", accept=ACCEPT)
+    own = json.loads(manifest)["layers"][-1]["digest"]
+    open_blob = Client.open
+
+    def refuse(self: Client, path: str, *more: Any, **options: Any) -> Any:
+        if own in path:
+            raise Unreachable("no answer")
+        return open_blob(self, path, *more, **options)
+
+    monkeypatch.setattr(Client, "open", refuse)
+    first = attestor()
+    assert [item["reference"] for item in sweeps(address, attestor=first)["failed"]] == ["app:arm"]
+    assert first.attested == 1 and statement(address, digests["both"]) is None
+    monkeypatch.setattr(Client, "open", open_blob)
+    again = attestor()
+    assert sweeps(address, attestor=again)["failed"] == []
+    assert again.attested == 3 and statement(address, digests["both"]) is not None
 
 
 def test_a_filter_by_platform_attests_no_index(sweeps: Sweeps, address: str, digests: dict[str, str]) -> None:
