@@ -71,7 +71,7 @@ class DaskEngine:
         self._waiting: deque[_Read] = deque()
         self._lock, self._alone = threading.Lock(), threading.Lock()
         self._cluster = cluster = DaskCluster(address, f"{TASK_PREFIX}{name}", endpoint, ruleset, progress.note)
-        self._tasks = DaskTasks(cluster, Credentials(stored_login(endpoint.host, endpoint.path), key))
+        self._tasks = DaskTasks(cluster, lambda: Credentials(stored_login(endpoint.host, endpoint.path), key))
         self._tasks.send_credentials()
         self.rate = ClusterRate(endpoint, lambda: cluster.client, cluster.reconnect) if endpoint.rate else None
         self._pool = ThreadPoolExecutor(parallel, "layer")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from itertools import islice
@@ -12,11 +12,12 @@ from uuid import uuid4
 
 from distributed import Client, Future, KilledWorker
 
-from auditor.core.errors import AuditError, EngineError, Unreachable
+from auditor.core.errors import AuditError, EngineError, Unauthorized, Unreachable
 from auditor.fleet.execution.dask_cluster import DaskCluster
 from auditor.fleet.execution.dask_worker import (
     Answer,
     Credentials,
+    CredentialsRequest,
     UnfitWorker,
     accept_credentials,
     error_name,
@@ -27,6 +28,7 @@ from auditor.fleet.execution.engine import LayerTask
 
 _MOST_LOGINS = 20  # workers in a row that ask for the credentials instead of reading
 _MOST_AT_ONCE = 100  # workers: each receives the credentials encrypted for all of them
+_LOGIN_AGE_S = 60  # after which refused credentials are read again
 _MOST_RECONNECTIONS = 5  # during one task
 _POLL_S, _WORKERLESS_S = 15, 300
 _FIT_S, _PAUSE_S = 60, 1  # for a worker that can read layers, and between two looks for one
@@ -37,10 +39,16 @@ class _WorkersLost(Exception):
 
 
 class DaskTasks:
-    """Runs the tasks of a sweep. Threads may share it. The caller owns the cluster."""
+    """Runs the tasks of a sweep. Threads may share it. The caller owns the cluster.
 
-    def __init__(self, cluster: DaskCluster, credentials: Credentials) -> None:
-        self._cluster, self._credentials = cluster, credentials
+    `credentials` reads the stored ones: now, and again if they are refused, as those of cloud registries expire within
+    hours and a helper of Docker renews them.
+    """
+
+    def __init__(self, cluster: DaskCluster, credentials: Callable[[], Credentials]) -> None:
+        self._cluster, self._read_credentials = cluster, credentials
+        self._credentials, self._login_end = credentials(), 0.0
+        self._login_lock = threading.Lock()
         self._running: set[Future[Answer]] = set()
         self._unfit: dict[str, UnfitWorker] = {}
         self._lock = threading.Lock()
@@ -50,9 +58,10 @@ class DaskTasks:
         cluster, client = self._cluster, self._cluster.client
         with suppress(CancelledError, OSError):  # tasks connect again
             keys = client.run(public_key, cluster.name, on_error="ignore")
-            known = {worker: key for worker, key in keys.items() if key is not None}
-            sealed = {worker: self._credentials.sealed(key) for worker, key in islice(known.items(), _MOST_AT_ONCE)}
-            client.run(accept_credentials, cluster.name, sealed, workers=list(sealed), on_error="ignore")
+            known = iter((worker, key) for worker, key in keys.items() if key is not None)
+            while some := dict(islice(known, _MOST_AT_ONCE)):
+                sealed = {worker: self._credentials.sealed(key) for worker, key in some.items()}
+                client.run(accept_credentials, cluster.name, sealed, workers=list(sealed), on_error="ignore")
 
     def read(self, layers: Sequence[LayerTask]) -> list[bytes | AuditError]:
         """Submit layers until a worker has read them; return the record of each, or why it can't be read.
@@ -79,22 +88,36 @@ class DaskTasks:
         """Submit layers until a worker reads them; send the credentials to workers that lack them."""
         workers: list[str] | None = None
         for _ in range(_MOST_LOGINS):
+            credentials = self._credentials
             try:
                 answer = self._answer(client, layers, workers or self._fit_workers(client), only=workers is None)
             except _WorkersLost:
                 continue
-            if isinstance(answer, list):
-                return answer
             if answer is None:
                 raise CancelledError  # the scheduler or a worker lacks the plugin
+            if isinstance(answer, list) and not self._are_renewed(credentials, answer):
+                return answer
             workers = None
             if isinstance(answer, UnfitWorker):
                 self._leave_out(answer)
-                continue
-            sealed = {answer.worker: self._credentials.sealed(answer.public_key)}
-            workers = [answer.worker]
-            client.run(accept_credentials, self._cluster.name, sealed, workers=workers, on_error="ignore")
+            elif isinstance(answer, CredentialsRequest):
+                sealed = {answer.worker: self._credentials.sealed(answer.public_key)}
+                workers = [answer.worker]
+                client.run(accept_credentials, self._cluster.name, sealed, workers=workers, on_error="ignore")
         raise Unreachable(f"{_MOST_LOGINS} workers restarted before they could read it")
+
+    def _are_renewed(self, used: Credentials, answer: Sequence[bytes | AuditError]) -> bool:
+        """Whether the registry refused some credentials, and the workers have others by now; they are read again."""
+        if not any(isinstance(one, Unauthorized) for one in answer):
+            return False
+        with self._login_lock:
+            if self._credentials is used and time.monotonic() >= self._login_end:
+                self._login_end = time.monotonic() + _LOGIN_AGE_S
+                found = self._read_credentials()
+                if found != used:
+                    self._credentials = found
+                    self.send_credentials()
+            return self._credentials is not used
 
     def _leave_out(self, unfit: UnfitWorker) -> None:
         """Give no further task to a worker."""

@@ -202,8 +202,10 @@ class SweepPlugin(WorkerPlugin):
         return bytes(self._private_key.public_key)
 
     def accept(self, sealed: bytes) -> None:
-        """Take the credentials of the sweep, encrypted for this worker."""
-        self._credentials = Credentials.opened(sealed, self._private_key)
+        """Take the credentials of the sweep, encrypted for this worker; the next task connects with them."""
+        credentials = Credentials.opened(sealed, self._private_key)
+        with self._lock:
+            self._credentials, self._client = credentials, None
 
     def read(self, tasks: Sequence[LayerTask]) -> Answer:
         """Read layers by `read_layer`, or ask for the credentials. One that can't be read does not affect others.
@@ -212,12 +214,12 @@ class SweepPlugin(WorkerPlugin):
         """
         if self._unfit:
             return UnfitWorker(self._address, self._unfit)
-        credentials = self._credentials
-        if credentials is None:
-            return CredentialsRequest(self._address, self.public_key)
         with self._lock:
-            self._client = self._client or self._connect(credentials.login)
-        records = [self._read(task, self._client, credentials.key) for task in tasks]
+            credentials = self._credentials
+            if credentials is None:
+                return CredentialsRequest(self._address, self.public_key)
+            client = self._client = self._client or self._connect(credentials.login)
+        records = [self._read(task, client, credentials.key) for task in tasks]
         return None if self._is_closed else records
 
     def _read(self, task: LayerTask, client: Client, key: bytes) -> bytes | AuditError:

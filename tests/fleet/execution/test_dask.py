@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import subprocess
 import threading
@@ -18,17 +19,20 @@ from distributed import Client, Nanny, Scheduler, Worker
 from distributed.comm.core import CommClosedError
 from distributed.core import Server
 
+from auditor.core.digests import Digest
 from auditor.core.errors import EngineError
 from auditor.core.progress import Silent
-from auditor.fleet.execution import dask_tasks
+from auditor.fleet.execution import dask_engine, dask_tasks
 from auditor.fleet.execution.dask_cluster import DaskCluster
 from auditor.fleet.execution.dask_measurements import QuietNanny, SelfMeasurements
 from auditor.fleet.execution.dask_tasks import DaskTasks
 from auditor.fleet.execution.dask_worker import Answer, CredentialsRequest, SoftwareVersions, SweepPlugin
-from auditor.fleet.execution.engine import RegistryEndpoint
+from auditor.fleet.execution.engine import LayerTask, RegistryEndpoint
 from auditor.fleet.execution.sweep import sweep_lease
 from auditor.fleet.store import queries
 from auditor.fleet.store.database import SweepStore
+from auditor.registry.logins import Login
+from auditor.scan.record_format import decode_record
 from tests.conftest import Cli
 from tests.fleet.cluster import Cluster
 from tests.fleet.conftest import Sweeps, without_times
@@ -36,13 +40,14 @@ from tests.fleet.dask_sweeps import engine_of, swept
 from tests.fleet.notes import Notes
 from tests.fleet.planted import Content, Remote, application
 from tests.fleet.proxy import Proxy
-from tests.images import token
+from tests.images import digest, gzipped, token
 
 pytestmark = [
     pytest.mark.registry,
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),  # see the fixture `cluster`
 ]
 WORKER = "import auditor.fleet.execution.dask_worker as w"
+PASSWORD = "p4ss-of-the-test"
 OLD = f"{WORKER}; w.__version__ = '0.0.1'"
 """What a worker of another version runs first."""
 
@@ -208,13 +213,9 @@ def running_callbacks(dask_worker: Server) -> list[str]:
 def test_the_command_sweeps_with_workers_that_have_the_login_and_show_it_nowhere(
     cluster: Cluster, cli: Cli, tmp_path: Path, start_registry: Any
 ) -> None:
-    users = tmp_path / "users"
-    users.write_bytes(
-        subprocess.run(["htpasswd", "-Bbn", "auditor", "p4ss-of-the-test"], capture_output=True, check=True).stdout
-    )
-    host = start_registry(f"auth: {{htpasswd: {{realm: test, path: {users}}}}}\n")
+    host = registry_with_password(start_registry, tmp_path)
     session = requests.Session()
-    session.auth = ("auditor", "p4ss-of-the-test")
+    session.auth = ("auditor", PASSWORD)
     secret = token(401)
     Remote(host, session).push("team/app", "1", application(0, "app", secret))
     folder = Path(cli.environment["DOCKER_CONFIG"])
@@ -237,7 +238,7 @@ def test_the_command_sweeps_with_workers_that_have_the_login_and_show_it_nowhere
     cluster.close()
     said = cluster.log
     assert "'plugin': b" in said and "Message from" in said  # it did say all it can
-    assert not [word for word in ("p4ss-of-the-test", basic(), secret) if word in said]
+    assert not [word for word in (PASSWORD, basic(), secret) if word in said]
 
 
 def test_the_rate_is_that_of_the_sweep_and_all_workers_together(
@@ -261,10 +262,34 @@ def test_the_rate_is_that_of_the_sweep_and_all_workers_together(
     assert asked > 30 and took_s >= (asked - 1) / 8
 
 
-def basic() -> str:
-    import base64
+def test_credentials_that_the_registry_refuses_are_read_again_and_sent_to_the_workers(
+    sweeps: Sweeps, cluster: Cluster, tmp_path: Path, start_registry: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = registry_with_password(start_registry, tmp_path)
+    session = requests.Session()
+    session.auth = ("auditor", PASSWORD)
+    built = application(0, "app", None)
+    Remote(host, session).push("team/app", "1", built)
+    cluster.add_worker(), cluster.add_worker()
+    cluster.wait_for(2)
+    stored = iter([Login("auditor", "an expired one"), *[Login("auditor", PASSWORD)] * 2])
+    monkeypatch.setattr(dask_engine, "stored_login", lambda *_: next(stored))
+    layers = [LayerTask("team/app", Digest(digest(gzipped(data))), None) for data in built.layers]
+    with closing(engine_of(sweeps, cluster.address, RegistryEndpoint(host))) as engine:
+        reads = [engine.submit(layer) for layer in layers]
+        assert [decode_record(read.result(60)).digest for read in reads] == [layer.digest for layer in layers]
+    assert len([*stored]) == 1  # the second one is read once
 
-    return base64.b64encode(b"auditor:p4ss-of-the-test").decode()
+
+def registry_with_password(start_registry: Any, folder: Path) -> str:
+    """Start a registry that asks for the password of a user; return its address."""
+    users = folder / "users"
+    users.write_bytes(subprocess.run(["htpasswd", "-Bbn", "auditor", PASSWORD], capture_output=True, check=True).stdout)
+    return str(start_registry(f"auth: {{htpasswd: {{realm: test, path: {users}}}}}\n"))
+
+
+def basic() -> str:
+    return base64.b64encode(f"auditor:{PASSWORD}".encode()).decode()
 
 
 @pytest.mark.parametrize(
