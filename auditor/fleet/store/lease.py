@@ -107,8 +107,8 @@ def hold_lease(
     """Hold a lease for the duration of the block; `activity` describes it in messages.
 
     Raises LeaseHeld if another process holds it for `wait_s`. If that process runs on another machine, this
-    waits for up to a term to see whether it renews the lease, and says so through `report`. A lease that is not renewed
-    for a term is free, also if it expires much later because the clock of the database was set back.
+    waits for up to a term to see whether it renews the lease, and says so through `report`. A lease that it does not
+    renew for a term is free, also if it expires much later because the clock of the database was set back.
     """
     token, poll_s, waited, seen_s = secrets.token_hex(16), min(_POLL_S, term_s / _RENEWALS_PER_TERM), 0.0, 0.0
     before: LeaseHolder | None = None
@@ -121,7 +121,7 @@ def hold_lease(
             )
         if before is None:
             report(f"{activity} by {other.name}, perhaps no longer: waiting up to {term_s:.0f} s for its lease")
-        seen_s = seen_s + poll_s if before == other else 0.0
+        seen_s = seen_s + poll_s if before == other and not _is_here(other) else 0.0
         before = other
         sleep(poll_s)
         waited += poll_s
