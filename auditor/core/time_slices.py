@@ -49,7 +49,7 @@ def _is_usual() -> bool:
 
 
 def _change(policy: int, new: int, slice_ns: int) -> None:
-    """Change the policy of all threads that have a policy; 0 ns are the usual slice."""
+    """Give all threads that have a policy a new one, and a slice in nanoseconds; 0 stands for the usual slice."""
     number = _SYS_SCHED_SETATTR.get(os.uname().machine)
     if number is None:
         return
