@@ -20,7 +20,9 @@ _FAILED = 20
 def plan_text(plan: Plan) -> str:
     """Return a plan as text, in the order of the work."""
     lines = [f"{printable(plan.sweep.registry)}, swept {plan.sweep.started[:10]}{_for(plan)}"]
-    if not plan.revoke:
+    if not plan.revoke and plan.sweep.nothing_audited and not plan.sweep.counts["withdrawn"]:
+        lines.append("nothing was audited")
+    elif not plan.revoke:
         where = audited_part(partial=bool(plan.partial), failed=bool(plan.failed))
         lines.append(f"nothing to do: no secret without an acknowledgement{where}")
     else:

@@ -80,6 +80,9 @@ def test_references_that_were_not_audited_are_part_of_the_plan(changed: Story) -
     assert f"{text}   {failed[0]}: {failed[1]}\n" in plan_text(plan)
     many = replace(plan, revoke=(), failed=(failed,) * 21)
     assert "nothing to do: no secret without an acknowledgement in the audited images\n" in plan_text(many)
+    empty = replace(plan.sweep, counts={**plan.sweep.counts, "images": 0, "withdrawn": 0})
+    assert "\nnothing was audited\n" in plan_text(replace(many, sweep=empty))
+    assert "nothing to do" not in plan_text(replace(many, sweep=empty))
     assert "\n21 references were not audited." in plan_text(many) and plan_text(many).endswith("\n   and 1 more\n")
     own = {
         owner: make_plan(changed.store, changed.sweep, changed.policy, owner).failed for owner in ("platform", "web")
